@@ -1,1 +1,25 @@
-"""Placeholder."""
+"""Convolutional neural networks, written from the ground up in NumPy, with PyTorch's numbers.
+
+Layers are in `cnn.layers`, losses in `cnn.loss`, optimizers in `cnn.optim`, data sets in `cnn.data`.
+"""
+
+from cnn.branches import Concat, Residual, Sum
+from cnn.errors import InputError, ShapeError
+from cnn.module import Buffer, Module, Parameter, no_grad
+from cnn.rng import manual_seed
+from cnn.sequential import Sequential
+
+__all__ = [
+    "Buffer",
+    "Concat",
+    "InputError",
+    "Module",
+    "Parameter",
+    "Residual",
+    "Sequential",
+    "ShapeError",
+    "Sum",
+    "manual_seed",
+    "no_grad",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,177 @@
+"""Layers side by side: Sum, Concat and Residual. With Sequential and Identity they make residual, inception, dense and
+U-shaped nets.
+
+Copying a value to several places and adding the gradients that come back are each other's adjoints, and so are
+concatenating and splitting: the backward of one container is the forward of another.
+"""
+
+import functools
+import operator
+
+import numpy as np
+
+from cnn.container import Container
+from cnn.errors import ShapeError
+from cnn.layers import Identity
+from cnn.module import Array, Module
+
+
+class _Branches(Container):
+    """Several modules that read the same input."""
+
+    def __init__(self, branches: list[Module]) -> None:
+        self.branches = list(branches)
+        self.adopt()
+
+    def children(self) -> dict[str, Module]:
+        return {str(i): branch for i, branch in enumerate(self.branches)}
+
+    def require_input_grad(self, needed: bool) -> None:
+        self.needs_input_grad = needed
+        for branch in self.branches:
+            branch.require_input_grad(needed)
+
+    def run_branches(self, x: Array) -> list[Array]:
+        """(N, ...) -> every branch's output"""
+        return [self.run(name, branch, x) for name, branch in self.children().items()]
+
+    def add_up(self, grads: list[Array | None]) -> Array | None:
+        """Add the branches' gradients of the input that they share."""
+        if not self.needs_input_grad:
+            return None
+        return functools.reduce(operator.add, grads)  # type: ignore[arg-type]  # each is an array if it is needed
+
+
+class Sum(_Branches):
+    """Add what several branches make of the same input.
+
+    y = f1(x) + f2(x) + ...
+
+    Each summand moves the sum as it moves itself, so every branch gets the whole gradient, and the input gets the sum
+    of theirs.
+
+    Parameters
+    ----------
+    branches : list of Module
+        Their outputs must have the same shape.
+
+    Shape
+    -----
+    That of the input -> that of each branch's output.
+
+    Source
+    ------
+    He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, arXiv 1512.03385, section 3.
+
+    Examples
+    --------
+    >>> from cnn.layers import Identity, ReLU
+    >>> Sum([Identity(), ReLU()])(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, ...)"""
+        outputs = self.run_branches(x)
+        shapes = [y.shape for y in outputs]
+        if len(set(shapes)) > 1:
+            raise ShapeError(f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}")
+        return functools.reduce(operator.add, outputs)
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ...) -> (N, ...)"""
+        return self.add_up([branch.backward(grad) for branch in self.branches])
+
+
+class Residual(Sum):
+    """Learn what to change instead of what to say: add the input to what the body makes of it.
+
+    y = body(x) + shortcut(x)
+
+    The shortcut hands the gradient on undiminished, so that very deep nets train.
+
+    Parameters
+    ----------
+    body : Module
+        Usually a Sequential.
+    shortcut : Module, optional
+        Identity by default; a 1x1 convolution where the body changes the shape.
+
+    Shape
+    -----
+    That of the input -> that of the body's output, which the shortcut's must equal.
+
+    Source
+    ------
+    He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, arXiv 1512.03385, equations 1 and 2.
+
+    Examples
+    --------
+    >>> from cnn.layers import ReLU
+    >>> Residual(ReLU())(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
+    """
+
+    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+        self.body = body
+        self.shortcut = Identity() if shortcut is None else shortcut
+        super().__init__([self.body, self.shortcut])
+
+    def children(self) -> dict[str, Module]:
+        return {"body": self.body, "shortcut": self.shortcut}
+
+
+class Concat(_Branches):
+    """Lay what several branches make of the same input side by side, as further channels.
+
+    y = [f1(x), f2(x), ...] along axis 1
+
+    Each branch gets its own part of the gradient, and the input the sum of what they hand back.
+
+    Parameters
+    ----------
+    branches : list of Module
+        Their outputs must have the same shape but for axis 1.
+
+    Shape
+    -----
+    That of the input -> (N, C1 + C2 + ..., ...).
+
+    Source
+    ------
+    Szegedy et al. 2015, Going deeper with convolutions, arXiv 1409.4842, figure 2.
+
+    Examples
+    --------
+    >>> from cnn.layers import Identity, ReLU
+    >>> Concat([Identity(), ReLU()])(np.array([[-1.0, 2.0]]))
+    array([[-1.,  2.,  0.,  2.]])
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, C1 + C2 + ..., ...)"""
+        outputs = self.run_branches(x)
+        shapes = [y.shape for y in outputs]
+        if outputs[0].ndim < 2 or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
+            raise ShapeError(
+                f"outputs laid side by side may differ in axis 1 alone, got {' and '.join(map(str, shapes))}"
+            )
+        self.save_for_backward([shape[1] for shape in shapes])
+        return concatenate(outputs)
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C1 + C2 + ..., ...) -> (N, ...)"""
+        (channels,) = self.saved()
+        if grad.ndim < 2 or grad.shape[1] != sum(channels):
+            raise ShapeError(
+                f"Concat.backward expects a gradient with {sum(channels)} channels, got shape {grad.shape}"
+            )
+        parts = np.split(grad, np.cumsum(channels)[:-1], axis=1)
+        return self.add_up([branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)])
+
+
+def concatenate(arrays: list[Array]) -> Array:
+    """Lay arrays side by side along axis 1, pictures in the channels-last memory that convolutions read fastest."""
+    if arrays[0].ndim != 4:
+        return np.concatenate(arrays, axis=1)
+    return np.concatenate([a.transpose(0, 2, 3, 1) for a in arrays], axis=3).transpose(0, 3, 1, 2)

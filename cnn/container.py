@@ -1,0 +1,45 @@
+"""Container: what modules that hold other modules have in common."""
+
+from cnn.errors import InputError
+from cnn.module import Array, Module
+
+
+class Container(Module):
+    """A module whose forward and backward are those of its children."""
+
+    def adopt(self) -> None:
+        """Check the children: each is a module, and none is there twice.
+
+        Raises
+        ------
+        TypeError
+            If a child is no module.
+        ValueError
+            If there are none, or if one instance appears twice: its one slot for what backward needs would be
+            overwritten.
+        """
+        children = self.children()
+        if not children:
+            raise ValueError(f"{type(self).__name__} needs at least one layer, got none")
+        for name, child in children.items():
+            if isinstance(child, type):
+                raise TypeError(f"layer {name} is the class {child.__name__}, not a layer: write {child.__name__}(...)")
+            if not isinstance(child, Module):
+                raise TypeError(f"layer {name} must be a Module, got {child!r}")
+        seen: dict[int, str] = {}
+        for name, module in self.named_modules():
+            if id(module) in seen:
+                kind = type(module).__name__
+                raise ValueError(
+                    f"layers {seen[id(module)]} and {name} are the same {kind} instance, which can remember only one forward pass: "
+                    f"make a second {kind}; to share weights, assign them, as in b.weight = a.weight"
+                )
+            seen[id(module)] = name
+            module.needs_input_grad = True
+
+    def run(self, name: str, child: Module, x: Array) -> Array:
+        """Call a child; if it refuses its input, the error tells its position."""
+        try:
+            return child(x)
+        except InputError as error:
+            raise error.at(name, child) from None

@@ -1,0 +1,46 @@
+"""Fashion-MNIST: clothes."""
+
+import os
+
+from cnn.data.catalogue import FASHION_MNIST
+from cnn.data.fetch import Arrays, locate
+
+
+def fashion_mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
+    """Fashion-MNIST: 70,000 images of clothes in 10 classes, of the same shapes as MNIST but harder.
+
+    Found in ``path``, $CNN_DATA, the Debian package dataset-fashion-mnist or the user's cache, else downloaded into the
+    cache; always checked by SHA-256 of the decompressed files. ``FASHION_MNIST.class_names`` names the classes.
+
+    Parameters
+    ----------
+    path : str or path-like, optional
+        The folder to look at first; see `cnn.data.locate`.
+
+    Returns
+    -------
+    x_train : ndarray of uint8, shape (60000, 1, 28, 28)
+        0 (background) to 255.
+    y_train : ndarray of int64, shape (60000,)
+        0 to 9.
+    x_test : ndarray of uint8, shape (10000, 1, 28, 28)
+    y_test : ndarray of int64, shape (10000,)
+
+    Raises
+    ------
+    DataError
+        If it cannot be found or downloaded, or ``path`` or CNN_DATA holds damaged or wrong files.
+
+    Notes
+    -----
+    Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+    Algorithms", 2017, arXiv:1708.07747.
+
+    Examples
+    --------
+    >>> from cnn.data import fashion_mnist
+    >>> x_train, y_train, x_test, y_test = fashion_mnist()  # doctest: +SKIP
+    >>> x_train.shape  # doctest: +SKIP
+    (60000, 1, 28, 28)
+    """
+    return locate(FASHION_MNIST, path).arrays

@@ -1,0 +1,65 @@
+"""The rule about threads: every matrix product of ours runs while BLAS is limited to one thread.
+
+OpenBLAS before 0.3.34, which NumPy wheels before 2.5 carry, can return wrong numbers when two Python threads run
+*multithreaded* products at the same time (OpenBLAS issue 5836). A user who trains two models in two threads would meet
+that, so this is a rule of correctness. The limit is counted by reference: the first to enter sets it, the last to
+leave gives the user's own setting back.
+"""
+
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_lock = threading.Lock()
+_inside = 0
+_limit: Any = None
+
+
+@functools.cache
+def _controller() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()  # looking for the libraries costs 0.2 ms, so once
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS to one thread; nested and concurrent uses share one limit."""
+    global _inside, _limit
+    with _lock:
+        if _inside == 0:
+            _limit = _controller().limit(limits=1, user_api="blas")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _limit.restore_original_limits()
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a plain function of arrays as one that does the arithmetic of a layer: it runs under `one_blas_thread`."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with one_blas_thread():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)

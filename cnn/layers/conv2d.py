@@ -1,0 +1,159 @@
+"""Conv2d: a small window of weights slides over the picture. See `Conv2d`; its mathematics are the functions above it."""
+
+import math
+
+import numpy as np
+
+from cnn import init
+from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.kernels import kernel
+from cnn.module import Array, Module, Parameter
+from cnn.rng import generator
+from cnn.windows import Slide, fold, unfold
+
+
+def as_matrix(weight: Array, groups: int) -> Array:
+    """Write each output channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
+    k, c, kh, kw = weight.shape
+    return (
+        weight.reshape(groups, k // groups, c, kh, kw)
+        .transpose(0, 3, 4, 2, 1)
+        .reshape(groups, kh * kw * c, k // groups)
+    )
+
+
+def as_rows(y: Array, groups: int) -> Array:
+    """Write each output pixel as one row: (N, K, OH, OW) -> (groups, N*OH*OW, K/groups)."""
+    n, k, oh, ow = y.shape
+    return y.transpose(0, 2, 3, 1).reshape(n * oh * ow, groups, k // groups).transpose(1, 0, 2)
+
+
+@kernel
+def conv2d(x: Array, weight: Array, slide: Slide, groups: int) -> Array:
+    """Every window times the weights, as one matrix product: (N, C, H, W) -> (N, K, OH, OW)."""
+    y = unfold(x, slide, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
+    oh, ow = slide.places(x.shape[2], x.shape[3])
+    return y.transpose(1, 0, 2).reshape(len(x), oh, ow, len(weight)).transpose(0, 3, 1, 2)
+
+
+@kernel
+def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
+    """The transposed product, folded back onto the pixels: (N, K, OH, OW) -> shape = (N, C, H, W)."""
+    return fold(as_rows(grad, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), shape, slide)
+
+
+@kernel
+def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
+    """What each weight saw times the gradient of what it made: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
+    k, c, kh, kw = shape
+    g = unfold(x, slide, groups).transpose(0, 2, 1) @ as_rows(grad, groups)  # (groups, KH*KW*C/groups, K/groups)
+    return g.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
+
+
+class Conv2d(Module):
+    """Look at every place of the picture through the same small window and weigh what is seen there.
+
+    y[n, k, i, j] = b[k] + sum over c, u, v of  w[k, c, u, v] x[n, c, s i + d u - p, s j + d v - p]
+
+    with stride s, dilation d, padding p, and x zero outside the picture. Written with one row for each window this is a
+    matrix product, so the gradients are those of a product: dL/dw = rowsᵀ g, and dL/dx is g wᵀ with each row added
+    back to the pixels it was read from. (What the field calls convolution is a correlation: w is not turned around.)
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K. Both must be divisible by groups.
+    kernel_size, stride, dilation : int or pair of int
+        Height and width of the window; step between windows; step between the pixels inside a window.
+    padding : int, pair of int or "same"
+        Zeros around the picture; "same" keeps H and W and needs stride 1.
+    groups : int
+        The channels are cut into this many parts that do not see each other; groups=C is a depthwise convolution.
+    bias : bool
+        Whether b is added.
+    rng : numpy.random.Generator, int or None
+        Draws the initial weights.
+
+    Shape
+    -----
+    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW alike.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        (K, C/groups, KH, KW) and (K,), at first uniform in ± 1 / sqrt(C/groups KH KW). bias is None without one.
+
+    Source
+    ------
+    LeCun et al. 1989, Backpropagation applied to handwritten zip code recognition; as a matrix product: Chellapilla,
+    Puri and Simard 2006. Dilation: Yu and Koltun 2016, arXiv 1511.07122, section 2. Groups: Krizhevsky et al. 2012,
+    section 3.5.
+
+    Examples
+    --------
+    >>> Conv2d(1, 8, kernel_size=3, padding=1)(np.ones((2, 1, 28, 28), np.float32)).shape
+    (2, 8, 28, 28)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair | str = 0,
+        dilation: int | Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        self.in_channels = integer(in_channels, "in_channels", 1)
+        self.out_channels = integer(out_channels, "out_channels", 1)
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride = pair(stride, "stride", 1)
+        self.padding = "same" if padding == "same" else pair(padding, 'padding (or "same")', 0)
+        self.dilation = pair(dilation, "dilation", 1)
+        self.groups = integer(groups, "groups", 1)
+        for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
+            if channels % self.groups:
+                raise ValueError(f"{name}={channels} is not divisible by groups={self.groups}: change one of them")
+        if self.padding == "same" and self.stride != (1, 1):
+            raise ValueError(f'padding="same" needs stride=1, got stride={self.stride}: give the padding as a number')
+        rng = generator(rng)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        self.weight = Parameter(init.kaiming_uniform(shape, a=math.sqrt(5), rng=rng))
+        bound = 1 / math.sqrt(init.fan_in_and_out(shape)[0])
+        self.bias = Parameter(init.uniform((self.out_channels,), -bound, bound, rng)) if bias else None
+
+    def slide(self) -> Slide:
+        """How the window moves; "same" pads by span - 1 in all, the odd pixel below and to the right."""
+        pads = [(p, p) for p in self.padding if self.padding != "same"]
+        if self.padding == "same":
+            rims = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+            pads = [(rim // 2, rim - rim // 2) for rim in rims]
+        return Slide(self.kernel_size, self.stride, self.dilation, (pads[0], pads[1]))
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, K, OH, OW)"""
+        check_input(x, self.weight.dtype)
+        check_images(x, self.in_channels)
+        y = conv2d(x, self.weight.data, self.slide(), self.groups)
+        if self.bias is not None:
+            y += self.bias.data[:, None, None]
+        self.save_for_backward(x, y.shape)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, K, OH, OW) -> (N, C, H, W)"""
+        x, shape = self.saved()
+        check_grad(self, grad, shape, x.dtype)
+        if self.bias is not None:
+            self.bias.accumulate_grad(grad.sum(axis=(0, 2, 3)))
+        self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, self.slide(), self.groups))
+        if not self.needs_input_grad:
+            return None
+        return conv2d_input_grad(grad, self.weight.data, x.shape, self.slide(), self.groups)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Each output pixel costs one multiplication and addition for each weight of its channel."""
+        return math.prod(output_shape) * self.weight.size // self.out_channels

@@ -1,0 +1,64 @@
+"""Dropout: in training, forget a random part of the values."""
+
+import numpy as np
+
+from cnn.checks import check_grad, check_input
+from cnn.module import Array, Module
+from cnn.rng import generator
+
+
+class Dropout(Module):
+    """Zero a random share of the values in training, so that no unit can rely on one other; do nothing in evaluation.
+
+    y = x m / (1 - p),  each m[i] is 0 with probability p, else 1
+
+    Dividing keeps the mean, so evaluation needs no change. The gradient passes through the same mask: dL/dx = g m / (1
+    - p).
+
+    Parameters
+    ----------
+    p : float
+        Probability that a value is zeroed, 0 to 1.
+    rng : numpy.random.Generator, int or None
+        Draws the masks.
+
+    Shape
+    -----
+    Any shape -> the same.
+
+    Source
+    ------
+    Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014, Dropout: a simple way to prevent neural networks
+    from overfitting, section 4; in the inverted form of CS231n and PyTorch.
+
+    Examples
+    --------
+    >>> y = Dropout(p=0.25, rng=0)(np.ones((100, 100), np.float32))
+    >>> print(sorted(float(v) for v in set(y.ravel().round(2))), round(float(y.mean()), 1))
+    [0.0, 1.3300000429153442] 1.0
+    """
+
+    def __init__(self, p: float = 0.5, rng: np.random.Generator | int | None = None) -> None:
+        if not 0 <= p <= 1:
+            raise ValueError(f"p is the probability that a value is zeroed and must lie between 0 and 1, got {p!r}")
+        self.p = float(p)
+        self.rng = generator(rng)
+
+    def forward(self, x: Array) -> Array:
+        """(...) -> (...)"""
+        check_input(x)
+        mask = None
+        y = x
+        if self.training and self.p > 0:
+            mask = np.empty_like(x)  # in the memory layout of x, which need not be the order of its axes
+            mask[...] = self.rng.random(x.shape, np.float32) >= self.p
+            mask *= 1 / (1 - self.p) if self.p < 1 else 0
+            y = np.multiply(x, mask, out=np.empty_like(x))
+        self.save_for_backward(x.shape, x.dtype, mask)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(...) -> (...)"""
+        shape, dtype, mask = self.saved()
+        check_grad(self, grad, shape, dtype)
+        return grad if mask is None else np.multiply(grad, mask, out=np.empty_like(grad))

@@ -1,0 +1,45 @@
+"""Flatten: each picture becomes one row of numbers."""
+
+import math
+
+import numpy as np
+
+from cnn.checks import check_grad, check_input
+from cnn.errors import ShapeError
+from cnn.module import Array, Module
+
+
+class Flatten(Module):
+    """Lay all channels and pixels of each sample in one row, so that a Linear layer can read them.
+
+    y[n] = x[n] read in the order of its axes
+
+    Values only move, so the gradient moves back the same way.
+
+    Shape
+    -----
+    (N, C, H, W), or any shape of at least two axes -> (N, C H W).
+
+    Source
+    ------
+    The order is that of torch.nn.Flatten: channel, then row, then column, whatever the layout in memory.
+
+    Examples
+    --------
+    >>> Flatten()(np.zeros((2, 3, 4, 4), np.float32)).shape
+    (2, 48)
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, C*H*W)"""
+        check_input(x)
+        if x.ndim < 2:
+            raise ShapeError(f"expected a batch, (N, ...), got {x.shape}: a single sample needs a batch axis: x[None]")
+        self.save_for_backward(x.shape, x.dtype)
+        return x.reshape(len(x), math.prod(x.shape[1:]))
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C*H*W) -> (N, C, H, W)"""
+        shape, dtype = self.saved()
+        check_grad(self, grad, (shape[0], math.prod(shape[1:])), dtype)
+        return np.reshape(grad, shape)

@@ -1,0 +1,108 @@
+"""Linear: every output is a weighted sum of all inputs. See `Linear`; its mathematics are the functions above it."""
+
+import math
+
+import numpy as np
+
+from cnn import init
+from cnn.checks import check_grad, check_input, integer
+from cnn.errors import ShapeError
+from cnn.kernels import kernel
+from cnn.module import Array, Module, Parameter
+from cnn.rng import generator
+
+
+@kernel
+def linear(x: Array, weight: Array) -> Array:
+    """(..., in) -> (..., out)"""
+    return x @ weight.T
+
+
+@kernel
+def linear_input_grad(grad: Array, weight: Array) -> Array:
+    """(..., out) -> (..., in)"""
+    return grad @ weight
+
+
+@kernel
+def linear_weight_grad(grad: Array, x: Array) -> Array:
+    """Sum over all rows of grad[row, out] x[row, in]: -> (out, in)"""
+    return grad.reshape(-1, grad.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+
+
+class Linear(Module):
+    """Weigh all inputs and add them up, once for each output.
+
+    y = x wᵀ + b
+
+    Each weight's gradient is the input that it saw times the gradient of the output that it made, summed over the
+    batch: dL/dw = gᵀ x, dL/db = sum of g; and dL/dx = g w.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Lengths of the last axis of input and output.
+    bias : bool
+        Whether b is added.
+    rng : numpy.random.Generator, int or None
+        Draws the initial weights.
+
+    Shape
+    -----
+    (N, in) -> (N, out); further axes between N and the last stay as they are.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        (out, in) and (out,), at first uniform in ± 1 / sqrt(in). bias is None without one.
+
+    Source
+    ------
+    Rosenblatt 1958, The perceptron; gradient: Rumelhart, Hinton and Williams 1986, Learning representations by
+    back-propagating errors.
+
+    Examples
+    --------
+    >>> Linear(4, 3)(np.ones((2, 4), np.float32)).shape
+    (2, 3)
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, rng: np.random.Generator | int | None = None
+    ) -> None:
+        self.in_features = integer(in_features, "in_features", 1)
+        self.out_features = integer(out_features, "out_features", 1)
+        rng = generator(rng)
+        shape = (self.out_features, self.in_features)
+        self.weight = Parameter(init.kaiming_uniform(shape, a=math.sqrt(5), rng=rng))
+        bound = 1 / math.sqrt(self.in_features)
+        self.bias = Parameter(init.uniform((self.out_features,), -bound, bound, rng)) if bias else None
+
+    def forward(self, x: Array) -> Array:
+        """(N, ..., in) -> (N, ..., out)"""
+        check_input(x, self.weight.dtype)
+        if x.ndim < 2 or x.shape[-1] != self.in_features:
+            fix = f"set in_features={x.shape[-1]}" if x.ndim else "pass an array of rows"
+            if x.shape == (self.in_features,):
+                fix = "a single sample needs a batch axis: x[None]"
+            elif x.ndim == 4:
+                fix = f"put Flatten() before it and set in_features={math.prod(x.shape[1:])}"
+            raise ShapeError(f"expected (N, {self.in_features}), got {x.shape}: {fix}")
+        y = linear(x, self.weight.data)
+        if self.bias is not None:
+            y += self.bias.data
+        self.save_for_backward(x)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ..., out) -> (N, ..., in)"""
+        (x,) = self.saved()
+        check_grad(self, grad, (*x.shape[:-1], self.out_features), x.dtype)
+        if self.bias is not None:
+            self.bias.accumulate_grad(grad.sum(axis=tuple(range(grad.ndim - 1))))
+        self.weight.accumulate_grad(linear_weight_grad(grad, x))
+        return linear_input_grad(grad, self.weight.data) if self.needs_input_grad else None
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Each output costs one multiplication and addition for each input."""
+        return math.prod(output_shape) * self.in_features

@@ -1,0 +1,122 @@
+"""MaxPool2d: keep the largest value of each window. See `MaxPool2d`; its mathematics are the functions above it."""
+
+import numpy as np
+
+from cnn.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.kernels import kernel
+from cnn.module import Array, Module
+from cnn.windows import Pads, Slide
+
+
+def reach(slide: Slide, counts: Pair, height: int, width: int) -> Pads:
+    """Return the rim that the windows need: with ceil_mode the last ones reach further than the padding."""
+    rim = []
+    for axis, pixels in enumerate((height, width)):
+        before = slide.pads[axis][0]
+        end = slide.stride[axis] * (counts[axis] - 1) + slide.dilation[axis] * (slide.size[axis] - 1) + 1
+        rim.append((before, max(0, end - before - pixels)))
+    return rim[0], rim[1]
+
+
+@kernel
+def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
+    """Largest value of each window, and which of its pixels that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
+    rim = reach(slide, counts, x.shape[2], x.shape[3])
+    x = np.pad(
+        x.transpose(0, 2, 3, 1), ((0, 0), *rim, (0, 0)), constant_values=-np.inf
+    )  # zeros would beat negative values
+    y = np.full((len(x), *counts, x.shape[3]), -np.inf, x.dtype)
+    choice = np.zeros(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))  # mostly one byte
+    for u, v, down, across in slide.shifts(counts):
+        candidate = x[:, down, across]
+        better = (candidate > y) | (candidate != candidate)  # the first of equals stays; NaN, unequal to itself, wins
+        np.copyto(y, candidate, where=better)
+        np.copyto(choice, choice.dtype.type(u * slide.size[1] + v), where=better)
+    return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
+
+
+@kernel
+def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Slide) -> Array:
+    """Each gradient goes to the pixel that was chosen; windows that overlap add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
+    n, c, h, w = shape
+    (top, bottom), (left, right) = reach(slide, (grad.shape[2], grad.shape[3]), h, w)
+    x = np.zeros((n, top + h + bottom, left + w + right, c), grad.dtype)
+    grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
+    for u, v, down, across in slide.shifts((grad.shape[1], grad.shape[2])):
+        x[:, down, across] += np.where(choice == u * slide.size[1] + v, grad, 0)
+    return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
+
+
+class MaxPool2d(Module):
+    """Keep the strongest answer of each small region, so that it matters less where exactly a pattern was.
+
+    y[n, c, i, j] = max over u, v of  x[n, c, s i + d u - p, s j + d v - p]
+
+    with stride s, dilation d, padding p, and x minus infinity outside the picture. Only the largest value of a window makes
+    its output, so it alone gets the gradient; of several equal ones, the first in reading order.
+
+    Parameters
+    ----------
+    kernel_size : int or pair of int
+        Height and width of the window.
+    stride : int, pair of int or None
+        Step between windows; None means kernel_size.
+    padding : int or pair of int
+        Rim around the picture, at most half the window's span, so that no window lies in the rim alone.
+    dilation : int or pair of int
+        Step between the pixels inside a window.
+    ceil_mode : bool
+        Whether pixels that are left over at the end get a window of their own.
+
+    Shape
+    -----
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW alike; with
+    ceil_mode the division rounds up.
+
+    Source
+    ------
+    Zhou and Chellappa 1988; Ranzato et al. 2007. Numbers at the edges, for ties and for NaN are those of
+    torch.nn.MaxPool2d.
+
+    Examples
+    --------
+    >>> x = np.array([[[[1, 5, 2, 0], [3, 4, 8, 1]]]], np.float32)
+    >>> MaxPool2d(2)(x)
+    array([[[[5., 8.]]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        dilation: int | Pair = 1,
+        ceil_mode: bool = False,
+    ) -> None:
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
+        self.padding = pair(padding, "padding", 0)
+        self.dilation = pair(dilation, "dilation", 1)
+        self.ceil_mode = bool(ceil_mode)
+        most = [(d * (k - 1) + 1) // 2 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        if self.padding[0] > most[0] or self.padding[1] > most[1]:
+            raise ValueError(f"padding={self.padding} is more than half the window: use at most {tuple(most)}")
+
+    def slide(self) -> Slide:
+        """How the window moves."""
+        down, across = self.padding
+        return Slide(self.kernel_size, self.stride, self.dilation, ((down, down), (across, across)))
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        check_input(x)
+        check_images(x)
+        y, choice = maxpool2d(x, self.slide(), self.slide().places(x.shape[2], x.shape[3], self.ceil_mode))
+        self.save_for_backward(x.shape, x.dtype, choice)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C, OH, OW) -> (N, C, H, W)"""
+        shape, dtype, choice = self.saved()
+        check_grad(self, grad, choice.shape, dtype)
+        return maxpool2d_input_grad(grad, choice, shape, self.slide())

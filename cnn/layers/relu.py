@@ -1,0 +1,46 @@
+"""ReLU: negative values become zero."""
+
+import numpy as np
+
+from cnn.checks import check_grad, check_input
+from cnn.module import Array, Module
+
+
+def relu(x: Array) -> Array:
+    """Any shape -> the same."""
+    return np.maximum(x, 0, out=np.empty_like(x))  # NaN stays NaN
+
+
+class ReLU(Module):
+    """Let positive values through and block negative ones: the bend that makes a stack of layers more than one layer.
+
+    y = max(x, 0)
+
+    Where x > 0 the output moves with the input, so the gradient passes; elsewhere it is zero, at x = 0 as well.
+
+    Shape
+    -----
+    Any shape -> the same.
+
+    Source
+    ------
+    Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines; Glorot, Bordes and Bengio 2011.
+
+    Examples
+    --------
+    >>> ReLU()(np.array([[-1.0, 2.0]], np.float32))
+    array([[0., 2.]], dtype=float32)
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(...) -> (...)"""
+        check_input(x)
+        y = relu(x)
+        self.save_for_backward(y > 0, x.dtype)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(...) -> (...)"""
+        passes, dtype = self.saved()
+        check_grad(self, grad, passes.shape, dtype)
+        return np.multiply(grad, passes, out=np.empty_like(grad))

@@ -1,0 +1,65 @@
+"""Softmax: any numbers become probabilities. See `Softmax`."""
+
+import numpy as np
+
+from cnn.checks import check_grad, check_input
+from cnn.errors import ShapeError
+from cnn.module import Array, Module
+
+
+def softmax(x: Array, dim: int = -1) -> Array:
+    """Any shape -> the same, with sum 1 along ``dim``."""
+    e = np.exp(x - x.max(axis=dim, keepdims=True))  # subtracting changes nothing and keeps exp from overflowing
+    return e / e.sum(axis=dim, keepdims=True)
+
+
+class Softmax(Module):
+    """Turn scores into probabilities: the larger a score, the larger its share of one.
+
+    p[k] = exp(x[k]) / sum over j of exp(x[j])
+
+    Raising one score lowers all other shares, so the gradient of each depends on all: dL/dx = p (g - sum of g p).
+
+    Before `CrossEntropyLoss`, training skips this layer and uses the joint formula, whose gradient is p - y: it loses
+    no digits where a probability is too small to be written as a float.
+
+    Parameters
+    ----------
+    dim : int
+        The axis along which the shares add up to one.
+
+    Shape
+    -----
+    Any shape with that axis -> the same.
+
+    Source
+    ------
+    Bridle 1990, Training stochastic model recognition algorithms as networks can lead to maximum mutual information.
+
+    Examples
+    --------
+    >>> Softmax()(np.log(np.array([[1.0, 2.0, 1.0]], np.float32)))
+    array([[0.25, 0.5 , 0.25]], dtype=float32)
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        if isinstance(dim, bool) or not isinstance(dim, (int, np.integer)):
+            raise ValueError(f"dim must be the number of an axis, such as 1 or -1, got {dim!r}")
+        self.dim = int(dim)
+
+    def forward(self, x: Array) -> Array:
+        """(...) -> (...)"""
+        check_input(x)
+        if not -x.ndim <= self.dim < x.ndim:
+            raise ShapeError(
+                f"dim={self.dim} needs at least {max(-self.dim, self.dim + 1)} axes, got {x.shape}: change dim"
+            )
+        p = softmax(x, self.dim)
+        self.save_for_backward(p)
+        return p
+
+    def backward(self, grad: Array) -> Array | None:
+        """(...) -> (...)"""
+        (p,) = self.saved()
+        check_grad(self, grad, p.shape, p.dtype)
+        return p * (grad - (grad * p).sum(axis=self.dim, keepdims=True))

@@ -1,0 +1,103 @@
+"""A model as one file: its weights and, as JSON, all that is needed to build it again and to predict with it.
+
+The description names our public classes and their constructor arguments. Reading one looks the names up in a fixed
+list and checks the arguments; nothing in a file is ever evaluated, so a file from a stranger cannot run code.
+"""
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import cnn.branches
+import cnn.layers
+import cnn.loss
+from cnn.files import read_tensors, write_tensors
+from cnn.module import Array, Differentiable
+
+FORMAT = 1
+
+Classes = Iterable[type]
+
+
+def known_classes(container: type, classes: Classes) -> dict[str, type]:
+    """Return the classes that a file may name: our public ones, and those that the caller adds."""
+    ours = [getattr(place, name) for place in (cnn.layers, cnn.loss) for name in place.__all__]
+    ours += [cnn.branches.Sum, cnn.branches.Concat, cnn.branches.Residual, container]
+    return {cls.__name__: cls for cls in [*ours, *classes]}
+
+
+def describe(part: Any, classes: dict[str, type]) -> Any:
+    """Turn a layer, a loss or a constructor argument into what JSON can hold."""
+    if isinstance(part, Differentiable):
+        name = type(part).__name__
+        if classes.get(name) is not type(part):
+            raise ValueError(
+                f"{name} is a class of your own, which a model file cannot hold: save the weights alone with save_weights(path) "
+                f"and read them with load_weights(path), or pass classes=[{name}] to both save and load"
+            )
+        return {"class": name, "arguments": {key: describe(value, classes) for key, value in part.arguments().items()}}
+    if isinstance(part, (list, tuple)):
+        return [describe(item, classes) for item in part]
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return part
+    raise ValueError(
+        f"a model file cannot hold the constructor argument {part!r}: use numbers, texts, lists and layers only"
+    )
+
+
+def build(description: Any, classes: dict[str, type]) -> Any:
+    """Turn what `describe` made into the object again."""
+    if isinstance(description, list):
+        return [build(item, classes) for item in description]
+    if not isinstance(description, dict):
+        return description
+    name, arguments = description["class"], description["arguments"]
+    if name not in classes:
+        raise ValueError(f"it holds a layer {name!r}, which is not one of this library: pass classes=[{name}] to load")
+    accepted = inspect.signature(classes[name].__init__).parameters
+    unknown = [key for key in arguments if key not in accepted or key in ("self", "rng")]
+    if unknown:
+        raise ValueError(f"{name} takes no argument {', '.join(map(repr, unknown))}")
+    return classes[name](**{key: build(value, classes) for key, value in arguments.items()})
+
+
+def write(path: str | Path, model: Any, extras: dict[str, Any], classes: Classes) -> None:
+    """Write the model's architecture, weights and extras (class names and so on)."""
+    architecture = describe(model, known_classes(type(model), classes))
+    write_tensors(path, model.state_dict(), {"format": FORMAT, "architecture": architecture, **extras})
+
+
+def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict[str, Any]]:
+    """Return the model and the extras.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds weights alone, or describes what cannot be built.
+    """
+    tensors, description = read_tensors(path)
+    if not isinstance(description, dict) or "architecture" not in description:
+        raise ValueError(
+            f"{path} holds weights but no architecture: build the model, then model.load_weights({str(path)!r})"
+        )
+    if description.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format {description.get('format')!r}, this version reads {FORMAT}: update the library"
+        )
+    try:
+        model = build(description["architecture"], known_classes(container, classes))
+        if not isinstance(model, container):
+            raise ValueError(f"its architecture is no {container.__name__}")
+        load(model, tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as a model: {error}") from None
+    return model, {key: value for key, value in description.items() if key not in ("format", "architecture")}
+
+
+def load(model: Any, tensors: dict[str, Array]) -> None:
+    """Copy the weights in, in the dtype in which they were saved."""
+    dtypes = {array.dtype for array in tensors.values() if array.dtype.kind == "f"}
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())
+    model.load_state_dict(tensors)

@@ -1,0 +1,394 @@
+"""What every layer is made of: Buffer, Parameter and Module, and the switch no_grad.
+
+There is no tape and no graph. A module knows its own derivative: ``forward`` saves what ``backward`` will need in one
+slot, ``backward`` takes it out again. So memory falls while backward walks through a net, and what is easy to read is
+also all that happens.
+"""
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from cnn.errors import ShapeError
+from cnn.files import read_tensors, write_tensors
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Buffer:
+    """An array that is saved, loaded and converted with a model, but not trained.
+
+    Parameters
+    ----------
+    data : array_like
+        The values; a copy is taken.
+
+    Attributes
+    ----------
+    data : ndarray
+        Assigning copies into the array that is there, because an optimizer may hold a view of it.
+
+    Examples
+    --------
+    >>> running_mean = Buffer([0.0, 0.0])
+    >>> running_mean.data = [1.0, 2.0]
+    >>> running_mean
+    Buffer([1., 2.])
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = np.array(data, order="C")
+
+    @property
+    def data(self) -> Array:
+        return self._data
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        values = np.asarray(values)
+        if values.shape != self.shape:
+            raise ShapeError(f"expected an array of shape {self.shape}, got {values.shape}")
+        self._data[...] = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def to(self, dtype: Any) -> None:
+        """Convert the values, if they are floating, to another floating dtype."""
+        if np.issubdtype(self.dtype, np.floating):
+            self._data = self._data.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return np.array_repr(self._data).replace("array", type(self).__name__, 1)
+
+
+class Parameter(Buffer):
+    """An array that is trained.
+
+    Parameters
+    ----------
+    data : array_like
+        The initial values; a copy is taken.
+
+    Attributes
+    ----------
+    grad : ndarray or None
+        The gradient of the loss, of the same shape and dtype as ``data``; `Module.backward` adds to it.
+
+    Examples
+    --------
+    >>> weight = Parameter([1.0, 2.0])
+    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
+    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
+    >>> weight.grad
+    array([1., 1.])
+    """
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.grad: Array | None = None
+
+    def accumulate_grad(self, grad: Array) -> None:
+        """Add to the gradient. Shared weights and several backward passes sum up here."""
+        if grad.shape != self.shape:
+            raise ShapeError(f"a gradient for a parameter of shape {self.shape} came with shape {grad.shape}")
+        if self.grad is None:
+            self.grad = np.array(grad, dtype=self.dtype, order="C")
+        else:
+            self.grad += grad
+
+    def to(self, dtype: Any) -> None:
+        """Convert values and gradient to another floating dtype."""
+        super().to(dtype)
+        if self.grad is not None:
+            self.grad = self.grad.astype(dtype, copy=False)
+
+
+class _ThreadState(threading.local):
+    """Switches that belong to one thread, so that evaluating in one does not disturb training in another."""
+
+    saving: bool = True
+    watcher: Callable[["Module", Array], None] | None = None
+
+
+_state = _ThreadState()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Run forward passes that keep nothing for a backward pass, in this thread.
+
+    Examples
+    --------
+    >>> from cnn.layers import ReLU
+    >>> relu = ReLU()
+    >>> with no_grad():
+    ...     y = relu(np.ones((1, 2), np.float32))
+    """
+    before, _state.saving = _state.saving, False
+    try:
+        yield
+    finally:
+        _state.saving = before
+
+
+@contextmanager
+def watching(watcher: Callable[["Module", Array], None]) -> Iterator[None]:
+    """Call ``watcher(module, output)`` after every module that runs inside, in this thread."""
+    before, _state.watcher = _state.watcher, watcher
+    try:
+        yield
+    finally:
+        _state.watcher = before
+
+
+class Differentiable:
+    """What layers and losses have in common: one slot between forward and backward, and arguments that can be read back."""
+
+    _saved: tuple[Any, ...] | None = None
+
+    def save_for_backward(self, *values: Any) -> None:
+        """Keep what backward will need, in the module's one slot; inside `no_grad` nothing is kept."""
+        if _state.saving:
+            self._saved = values
+
+    def saved(self) -> tuple[Any, ...]:
+        """Take out what forward saved. The slot is empty afterwards.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is there: backward ran twice, or without a forward.
+        """
+        if self._saved is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, in the same "
+                "order and not inside no_grad(). Call forward again before this backward"
+            )
+        values, self._saved = self._saved, None
+        return values
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the constructor arguments, read back from the attributes of the same names.
+
+        A Parameter, or None, where the argument is a switch such as ``bias=True`` reads as True or False. An ``rng``
+        is left out: it is a state, not a setting.
+        """
+        found = {}
+        for name, argument in inspect.signature(type(self).__init__).parameters.items():
+            if name in ("self", "rng") or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+                continue
+            if not hasattr(self, name):
+                raise TypeError(f"{type(self).__name__} takes {name!r} but keeps it nowhere: set self.{name} = {name}")
+            value = getattr(self, name)
+            if isinstance(argument.default, bool) and not isinstance(value, bool):
+                value = value is not None
+            found[name] = value
+        return found
+
+    def __repr__(self) -> str:
+        try:
+            arguments = self.arguments()
+        except TypeError:
+            return f"{type(self).__name__}(...)"
+        defaults = {name: p.default for name, p in inspect.signature(type(self).__init__).parameters.items()}
+        told = {name: value for name, value in arguments.items() if value not in (defaults[name], (defaults[name],) * 2)}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in told.items())})"
+
+
+class Module(Differentiable):
+    """A piece of a network: a layer, or a container of layers.
+
+    A subclass writes ``forward`` and ``backward``. Parameters, buffers and other modules that are attributes are found
+    by themselves; no registration and no call of ``super().__init__()`` is needed. Constructor arguments that are kept
+    as attributes of the same name give ``repr`` and saving for free.
+
+    Attributes
+    ----------
+    training : bool
+        Whether layers such as Dropout behave as in training (see `train` and `eval`).
+    needs_input_grad : bool
+        False at the start of a net that has an optimizer: nobody needs the gradient of the data, so ``backward`` may
+        return None instead of computing it.
+
+    Examples
+    --------
+    >>> class Scale(Module):
+    ...     def __init__(self):
+    ...         self.weight = Parameter(np.ones(1, np.float32))
+    ...     def forward(self, x):
+    ...         self.save_for_backward(x)
+    ...         return x * self.weight.data
+    ...     def backward(self, grad):
+    ...         (x,) = self.saved()
+    ...         self.weight.accumulate_grad(np.sum(grad * x, keepdims=True).reshape(1))
+    ...         return grad * self.weight.data
+    >>> scale = Scale()
+    >>> scale(np.array([[2.0, 3.0]], np.float32))
+    array([[2., 3.]], dtype=float32)
+    >>> scale.backward(np.array([[1.0, 1.0]], np.float32))
+    array([[1., 1.]], dtype=float32)
+    >>> scale.weight.grad
+    array([5.], dtype=float32)
+    """
+
+    training: bool = True
+    needs_input_grad: bool = True
+
+    def forward(self, x: Array) -> Array:
+        raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that returns its output")
+
+    def backward(self, grad: Array) -> Array | None:
+        raise NotImplementedError(f"{type(self).__name__} needs a method backward(self, grad) that returns grad_of_x")
+
+    def __call__(self, x: Array) -> Array:
+        y = self.forward(x)
+        if _state.watcher is not None:
+            _state.watcher(self, y)
+        return y
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """How many multiplications, each with an addition, an output of this shape costs; 0 where there are hardly any."""
+        return 0
+
+    # What a module holds
+
+    def children(self) -> dict[str, "Module"]:
+        """Modules directly inside this one, by name. All that a container needs to override."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
+
+    def require_input_grad(self, needed: bool) -> None:
+        """Say whether anybody needs what backward returns; a container tells the layers that its input goes into."""
+        self.needs_input_grad = needed
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
+        """This module and all inside it, with dotted names (its own is the prefix)."""
+        yield prefix, self
+        for name, child in self.children().items():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator["Module"]:
+        """This module and all inside it."""
+        for _, module in self.named_modules():
+            yield module
+
+    def named_tensors(self) -> Iterator[tuple[str, Buffer]]:
+        """All parameters and buffers with their dotted names; a shared one comes once for each of its names."""
+        for path, module in self.named_modules():
+            for name, value in vars(module).items():
+                if isinstance(value, Buffer):
+                    yield (f"{path}.{name}" if path else name), value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Trained arrays with their dotted names, each array once."""
+        seen: set[int] = set()
+        for name, tensor in self.named_tensors():
+            if isinstance(tensor, Parameter) and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield name, tensor
+
+    def parameters(self) -> list[Parameter]:
+        """Trained arrays, each once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    # State
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters and buffers; names, shapes and dtypes are PyTorch's for the same layers."""
+        return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Copy values into the parameters and buffers. Nothing changes unless everything fits.
+
+        Parameters
+        ----------
+        state : dict of str to array_like
+            As `state_dict` gives it; a PyTorch state_dict of the same layers fits as well.
+
+        Raises
+        ------
+        ValueError
+            If keys are missing, unexpected or of another shape; all of them are listed.
+        """
+        tensors = dict(self.named_tensors())
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        problems = [f"missing: {name} {tensors[name].shape}" for name in tensors if name not in arrays]
+        problems += [f"unexpected: {name} {arrays[name].shape}" for name in arrays if name not in tensors]
+        problems += [
+            f"wrong shape: {name} is {tensors[name].shape} in the model and {arrays[name].shape} in the state"
+            for name in tensors
+            if name in arrays and arrays[name].shape != tensors[name].shape
+        ]
+        if problems:
+            raise ValueError(f"the state does not fit this {type(self).__name__}:\n  " + "\n  ".join(problems))
+        for name, tensor in tensors.items():
+            tensor.data = arrays[name]
+
+    def save_weights(self, path: str | Path) -> None:
+        """Write the state_dict to a safetensors file; an old file is replaced only once the new one is whole."""
+        write_tensors(path, self.state_dict())
+
+    def load_weights(self, path: str | Path) -> None:
+        """Read a file of `save_weights`, or any safetensors file of the same names and shapes, such as PyTorch's.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is damaged or does not fit; the weights are unchanged then.
+        """
+        self.load_state_dict(read_tensors(path)[0])
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch this module and all inside it to training behaviour."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """Switch this module and all inside it to the behaviour for evaluation."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def to(self, dtype: Any) -> Self:
+        """Convert all floating parameters and buffers to float32 or float64."""
+        dtype = np.dtype(dtype)
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"a model works in float32 or float64, got {dtype}")
+        for _, tensor in self.named_tensors():
+            tensor.to(dtype)
+        for module in self.modules():
+            module._saved = None  # it belongs to a forward in the other dtype
+        return self
+
+
+@contextmanager
+def evaluating(module: Module) -> Iterator[None]:
+    """Evaluation mode and `no_grad` inside; afterwards every layer is in the mode that it was in before."""
+    before = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with no_grad():
+            yield
+    finally:
+        for part, mode in before:
+            part.training = mode

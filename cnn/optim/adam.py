@@ -1,0 +1,83 @@
+"""Adam: a step size of its own for each weight."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from cnn.module import Array, Parameter
+from cnn.optim.optimizer import Optimizer, at_least_zero
+
+
+class Adam(Optimizer):
+    """Walk along the mean of recent gradients, each weight in steps measured by how much its gradient varies.
+
+    m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g²
+    w = w - lr mhat / (sqrt(vhat) + eps),  mhat = m / (1 - b1^t),  vhat = v / (1 - b2^t)
+
+    m and v start at zero and are too small at first; the divisions by 1 - b^t correct that.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, optional
+        What to train; see `Optimizer`.
+    lr : float
+        Learning rate, at least 0: about how far a weight moves in one step.
+    betas : pair of float
+        b1 and b2, at least 0 and below 1: how much of the past m and v keep.
+    eps : float
+        Keeps the division from blowing up, at least 0.
+    weight_decay : float
+        Adds weight_decay times w to g (the L2 penalty of the paper's time, not the decoupled decay of AdamW).
+
+    Source
+    ------
+    Kingma and Ba 2015, Adam: a method for stochastic optimization, arXiv 1412.6980, algorithm 1; numbers as
+    torch.optim.Adam.
+
+    Examples
+    --------
+    >>> weight = Parameter([1.0])
+    >>> weight.accumulate_grad(np.array([5.0]))
+    >>> Adam([weight], lr=0.1).step()
+    >>> weight
+    Parameter([0.9])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Parameter] | None = None,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, lr)
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {betas!r}")
+        self.betas = (float(betas[0]), float(betas[1]))
+        self.eps = at_least_zero(eps, "eps")
+        self.weight_decay = at_least_zero(weight_decay, "weight_decay")
+
+    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
+        """Change the parameter in place."""
+        w = parameter.data
+        if self.weight_decay:
+            grad = grad + self.weight_decay * w
+        if not state or state["m"].dtype != w.dtype:  # the first step, or the model was converted by `to`
+            state.update(
+                t=state.get("t", 0),
+                m=np.array(state.get("m", 0 * w), w.dtype),
+                v=np.array(state.get("v", 0 * w), w.dtype),
+            )
+        b1, b2 = self.betas
+        m, v = state["m"], state["v"]
+        state["t"] += 1
+        m += (1 - b1) * (grad - m)
+        v *= b2
+        v += (1 - b2) * grad * grad
+        root = np.sqrt(v)
+        root /= math.sqrt(1 - b2 ** state["t"])
+        root += self.eps
+        w -= (self.lr / (1 - b1 ** state["t"])) * m / root

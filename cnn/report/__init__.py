@@ -1,0 +1,1 @@
+"""What a person looks at: the pictures of a training run. Importing this package imports no matplotlib."""

@@ -1,0 +1,231 @@
+"""What every picture in `plots.py` stands on: figures, tiles, alternative text, saving."""
+
+import base64
+import io
+import os
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import ArrayLike
+
+Drawn = Axes | Sequence[Axes] | Figure
+
+CHARACTER = 0.56  # mean width of a character, in font sizes
+PNG_METADATA = {"Software": None}  # matplotlib would write its version, and equal pictures would differ as files
+
+
+class Picture(Figure):
+    """A figure that shows itself as the value of a notebook cell, with alternative text.
+
+    Figures are never made with pyplot: pyplot keeps every one of them alive until somebody closes it, picks a
+    backend for the whole process, and in a notebook shows figures at the end of the cell without alternative text.
+    """
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
+        data = base64.b64encode(_png(self, dpi=100)).decode("ascii")
+        return {"image/png": data}, {"image/png": {"alt": describe(self)}}
+
+
+def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float = 4.0) -> list[Axes]:
+    """Make a new figure with a grid of empty axes, to be handed to the plots as ``ax=``.
+
+    Parameters
+    ----------
+    columns, rows : int
+        How many axes side by side and below each other.
+    width, height : float
+        Size of one of them in inches.
+
+    Returns
+    -------
+    list of Axes
+        Row by row; ``axes[0].figure`` is the figure, which a notebook shows when it is the value of a cell.
+
+    Examples
+    --------
+    >>> left, right = panels(2)
+    >>> left.figure is right.figure
+    True
+    """
+    # "compressed" closes in on axes of a fixed aspect; several of different aspects it would squeeze.
+    layout: Literal["compressed", "constrained"] = "compressed" if rows * columns == 1 else "constrained"
+    figure = Picture(figsize=(columns * width, rows * height), dpi=100, layout=layout)
+    return [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+
+
+def describe(drawn: Drawn) -> str:
+    """Alternative text of a picture: for each axes its title, its axis labels, and in words what is drawn.
+
+    Parameters
+    ----------
+    drawn : Axes, sequence of Axes, or Figure
+        What a plot returned, or the whole figure. A title set afterwards is the one that counts.
+
+    Returns
+    -------
+    str
+        One paragraph; empty where nothing is drawn.
+
+    Examples
+    --------
+    >>> [ax] = panels()
+    >>> ax.set_title("Loss").set_text("My loss")
+    >>> describe(ax)
+    'My loss.'
+    """
+    parts: list[str] = []
+    for ax in drawn.axes if isinstance(drawn, Figure) else [drawn] if isinstance(drawn, Axes) else drawn:
+        if not ax.get_visible() or ax.get_label() == "<colorbar>":
+            continue
+        sides = [f"{side} axis: {text}" for side, text in (("x", ax.get_xlabel()), ("y", ax.get_ylabel())) if text]
+        # The plots keep their sentence as the label of the axes, which matplotlib neither draws nor changes.
+        parts += [ax.get_title(), "; ".join(sides), str(ax.get_label())]
+    return " ".join(f"{' '.join(part.split()).rstrip('.')}." for part in parts if part.strip())
+
+
+def save(drawn: Drawn, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
+    """Write the figure as a PNG file: whole or not at all, and the same bytes for the same picture.
+
+    Parameters
+    ----------
+    drawn : Axes, sequence of Axes, or Figure
+        What a plot returned, or the whole figure.
+    path : path-like
+        Name of the file; it ends in ``.png`` and its folder exists.
+    dpi : int
+        Pixels per inch.
+
+    Returns
+    -------
+    Path
+        The file written.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end in ``.png``, or there is nothing to save.
+    FileNotFoundError
+        If the folder does not exist.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(panels(), Path(folder, "empty.png")).name
+    'empty.png'
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"pictures are saved as PNG: expected a name that ends in .png, got {path.name!r}")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"the folder {path.parent} does not exist; make it before saving {path.name}")
+    axes = drawn.axes if isinstance(drawn, Figure) else [drawn] if isinstance(drawn, Axes) else list(drawn)
+    figure = drawn if isinstance(drawn, Figure) else axes[0].get_figure(root=True) if axes else None
+    if figure is None:
+        raise ValueError("nothing to save: expected a figure or axes that belong to one")
+    data = _png(figure, dpi=dpi)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: replacing works within one disk only
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _png(figure: Figure, dpi: int) -> bytes:
+    stream = io.BytesIO()
+    for _ in range(3):  # the layout of axes with a fixed aspect settles over a few passes; before, labels can be cut
+        figure.draw_without_rendering()
+    figure.savefig(stream, format="png", dpi=dpi, metadata=PNG_METADATA)
+    return stream.getvalue()
+
+
+def label(ax: Axes, title: str, x: str = "", y: str = "", *, description: str) -> Axes:
+    """Write title, axis labels and the sentence for `describe`; a text wider than the axes gets more lines."""
+    width, height = size_in_points(ax)
+    for setter, text, size, room in (
+        (ax.set_title, title, 12, width),
+        (ax.set_xlabel, x, 10, width),
+        (ax.set_ylabel, y, 10, height),
+    ):
+        setter(textwrap.fill(text, max(12, int(room / (CHARACTER * size)))), fontsize=size)
+    ax.set_label(description)
+    return ax
+
+
+def size_in_points(ax: Axes) -> tuple[float, float]:
+    """Width and height of the axes in points, the unit of font sizes."""
+    box, figure = ax.get_window_extent(), ax.get_figure(root=True)
+    assert figure is not None
+    return box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
+
+
+def color_bar(ax: Axes, image: AxesImage, text: str) -> None:
+    """Draw a colour bar beside the axes."""
+    figure = ax.figure
+    assert figure is not None
+    figure.colorbar(image, ax=ax, label=text, fraction=0.046, pad=0.03, aspect=24)
+
+
+def class_ids(name: str, values: ArrayLike) -> np.ndarray:
+    ids = np.asarray(values)
+    if ids.ndim != 1 or ids.size == 0 or ids.dtype.kind not in "iu" or ids.min() < 0:
+        kind = "a negative one" if ids.ndim == 1 and ids.size and ids.dtype.kind == "i" else f"{ids.dtype} {ids.shape}"
+        raise ValueError(f"{name}: expected class ids, integers of shape (N,) from 0 on, at least one; got {kind}")
+    return ids
+
+
+def class_labels(class_names: Sequence[str] | None, needed: int) -> list[str]:
+    names = [str(k) for k in range(needed)] if class_names is None else [str(name) for name in class_names]
+    if len(names) < needed:
+        raise ValueError(f"class_names: expected a name for each of {needed} classes, got {len(names)}")
+    return names
+
+
+def same_length(name: str, a: np.ndarray, other: str, b: np.ndarray) -> None:
+    if len(a) != len(b):
+        raise ValueError(f"{name} and {other}: expected the same length, got {len(a)} and {len(b)}")
+
+
+def at_least(least: int, name: str, number: int) -> None:
+    if number < least:
+        raise ValueError(f"{name}: expected at least {least}, got {number}")
+
+
+def finite(name: str, values: ArrayLike, shape: str, ndim: int) -> np.ndarray:
+    array = np.asarray(values)
+    if array.ndim != ndim or array.size == 0:
+        raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite values, got nan or infinity")
+    return array
+
+
+def picture_batch(images: ArrayLike) -> np.ndarray:
+    pixels = np.asarray(images)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.size == 0:
+        raise ValueError(f"images: expected shape (N, 1, H, W) or (N, 3, H, W), got {pixels.shape}")
+    if pixels.dtype != np.uint8 and pixels.dtype.kind != "f":
+        raise ValueError(f"images: expected uint8 or floating values, got {pixels.dtype}")
+    return pixels
+
+
+def as_shown(pixels: np.ndarray) -> list[np.ndarray]:
+    """Pictures as matplotlib wants them: values 0 to 1, (H, W) or (H, W, 3)."""
+    values = finite("images", pixels, "(N, C, H, W)", 4).astype(np.float32)
+    low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(values.min()), float(values.max()))
+    if pixels.dtype != np.uint8 and low >= 0 and high <= 1:
+        low, high = 0.0, 1.0
+    values = (values - low) / ((high - low) or 1.0)
+    colored = (picture.transpose(1, 2, 0) for picture in values)
+    return [picture[:, :, 0] if picture.shape[2] == 1 else picture for picture in colored]

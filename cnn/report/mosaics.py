@@ -1,0 +1,300 @@
+"""Pictures made of tiles: samples, mistakes, filters, feature maps. `plots.py` is the door to them."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from cnn.report.canvas import (
+    CHARACTER,
+    as_shown,
+    at_least,
+    class_ids,
+    class_labels,
+    color_bar,
+    finite,
+    label,
+    panels,
+    picture_batch,
+    same_length,
+    size_in_points,
+)
+
+GAP = 0.12  # space between two tiles, in tile widths
+
+
+def samples(
+    images: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    count: int = 30,
+) -> Axes:
+    """Show pictures with the names of their classes.
+
+    Parameters
+    ----------
+    images : array, (N, 1, H, W) or (N, 3, H, W)
+        uint8, or floating; floating pictures outside 0..1 are stretched to their own range.
+    labels : array of int, (N,)
+        Class ids.
+    class_names : sequence of str, optional
+        A name for each class id.
+    ax : Axes, optional
+        Where to draw; None makes a figure.
+    count : int
+        At most so many pictures, the first ones.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths do not fit, or a class id has no name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> samples(np.zeros((2, 1, 4, 4)), [1, 0], ["cat", "dog"]).get_title()
+    '2 pictures'
+    """
+    pixels, true = picture_batch(images), class_ids("labels", labels)
+    same_length("images", pixels, "labels", true)
+    at_least(1, "count", count)
+    names = class_labels(class_names, int(true.max()) + 1)
+    captions = [names[k] for k in true[:count]]
+    ax = _mosaic(ax, as_shown(pixels[:count]), captions, tile=1.1)
+    title = _first(len(captions), len(true), "picture").capitalize()
+    size = f"{pixels.shape[2]} x {pixels.shape[3]} pixels"
+    return label(ax, title, f"class under each picture ({size})", description=f"Pictures of {', '.join(captions)}")
+
+
+def mistakes(
+    images: ArrayLike,
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    count: int = 20,
+    ax: Axes | None = None,
+) -> Axes:
+    """Show the mistakes that the model was most sure of, with what it said, how sure it was, and the truth.
+
+    Parameters
+    ----------
+    images : array, (N, 1, H, W) or (N, 3, H, W)
+        uint8, or floating; floating pictures outside 0..1 are stretched to their own range.
+    labels : array of int, (N,)
+        True class ids.
+    probabilities : array of float, (N, K)
+        What ``predict_proba`` returns.
+    class_names : sequence of str, optional
+        A name for each class id.
+    count : int
+        At most so many pictures.
+    ax : Axes, optional
+        Single axes; the pictures are tiles within it. None makes a figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths do not fit, values are no probabilities, or ``count`` is below 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> mistakes(np.zeros((2, 1, 4, 4)), [0, 1], [[0.1, 0.9], [0.2, 0.8]]).get_title()
+    '1 of 2 wrong'
+    """
+    pixels, true, scores = picture_batch(images), class_ids("labels", labels), np.asarray(probabilities)
+    same_length("images", pixels, "labels", true)
+    if scores.ndim != 2 or len(scores) != len(true):
+        raise ValueError(f"probabilities: expected shape ({len(true)}, classes), got {scores.shape}")
+    if not np.all((scores >= -1e-6) & (scores <= 1 + 1e-6)):
+        raise ValueError("probabilities: expected values from 0 to 1; predict_proba of a model returns them")
+    at_least(1, "count", count)
+    names = class_labels(class_names, max(scores.shape[1], int(true.max()) + 1))
+    said, sure = scores.argmax(axis=1), scores.max(axis=1)
+    wrong = np.flatnonzero(said != true)
+    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
+    if not chosen.size:
+        if ax is None:
+            [ax] = panels(width=4.8, height=2.0)
+        ax.set_axis_off()
+        ax.text(0.5, 0.5, "no mistakes", ha="center", va="center", transform=ax.transAxes, fontsize=12)
+        return label(ax, f"0 of {len(true):,} wrong", description="No mistakes")
+    captions = [f"{sure[i]:.0%} {names[said[i]]}\nis {names[true[i]]}" for i in chosen]
+    ax = _mosaic(ax, as_shown(pixels[chosen]), captions, tile=1.25)
+    few = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
+    listed = "; ".join(caption.replace("\n", ", ") for caption in captions[:3])
+    return label(
+        ax,
+        f"{len(wrong):,} of {len(true):,} wrong{few}",
+        "predicted (probability), then true class",
+        description=f"{len(chosen)} wrongly classified pictures, the surest first: {listed}",
+    )
+
+
+def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels: int = 8) -> Axes:
+    """Show the kernels of a convolution, blue below zero, white at zero, red above it.
+
+    With one input channel each tile is a filter. With more, a column is a filter and a row is an input channel: this
+    is what the layer computes, one kernel for each pair, summed over the rows. Three channels are drawn in the same way
+    and not as RGB, where the sign of a weight could not be seen.
+
+    Parameters
+    ----------
+    weight : array, (K, C, KH, KW)
+        For example ``model[0].weight.data``.
+    ax : Axes, optional
+        Where to draw; None makes a figure.
+    count, channels : int
+        At most so many filters and input channels, the first ones; the title says so.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the shape is not 4-dimensional, or a value is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> filters(np.ones((6, 1, 3, 3))).get_title()
+    '6 filters, 3 x 3'
+    """
+    kernels = finite("weight", weight, "(K, C, KH, KW)", 4)
+    at_least(1, "count", count)
+    at_least(1, "channels", channels)
+    (total, depth, height, width), kernels = kernels.shape, kernels[:count, :channels]
+    shown, rows = kernels.shape[:2]
+    limit = float(np.abs(kernels).max()) or 1.0
+    tiles = list(kernels.swapaxes(0, 1).reshape(-1, height, width))
+    grid: dict[str, Any] = {"columns": shown, "tile": min(0.8, 10 / shown)} if depth > 1 else {
+        "captions": map(str, range(shown)), "tile": 0.75}  # fmt: skip
+    ax = _mosaic(ax, tiles, cmap="RdBu_r", limits=(-limit, limit), bar="weight", **grid)
+    title = f"{_first(shown, total, 'filter').capitalize()}, {height} x {width}"
+    description = f"Kernels with weights from {kernels.min():.3g} to {kernels.max():.3g}"
+    if depth == 1:
+        return label(ax, title, "number of the filter under each", description=description)
+    column = size_in_points(ax)[0] / shown
+    ticks = np.arange(0, shown, math.ceil(9 / column))
+    ax.set_xticks(0.5 + ticks * (1 + GAP), map(str, ticks), fontsize=float(np.clip(0.7 * column, 6, 10)))
+    ax.set_yticks(height / width / 2 + np.arange(rows) * (height / width + GAP), map(str, range(rows)))
+    ax.tick_params(length=0)
+    y_label = "input channel" if rows == depth else f"input channel (first {rows} of {depth})"
+    return label(ax, title, "filter (output channel)", y_label, description=description)
+
+
+def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = None, count: int = 64) -> Axes:
+    """Show what a layer makes of one picture: a tile for each channel, all on one scale.
+
+    Activations that are never negative run from dark to bright; others from blue over white (zero) to red.
+
+    Parameters
+    ----------
+    maps : array, (C, H, W) or (1, C, H, W)
+        For example an entry of ``model.activations(x)``.
+    ax : Axes, optional
+        Where to draw; None makes a figure.
+    title : str, optional
+        For example the name of the layer, written before the number of maps.
+    count : int
+        At most so many maps, the first ones; the title says so.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If the shape is another, or a value is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> feature_maps(np.ones((4, 6, 6)), title="conv1").get_title()
+    'conv1: 4 maps of 6 x 6'
+    """
+    array = np.asarray(maps)
+    if array.ndim == 4 and len(array) == 1:
+        array = array[0]
+    array = finite("maps", array, "(C, H, W) or (1, C, H, W), one picture", 3)
+    at_least(1, "count", count)
+    shown = array[:count]
+    low, high = float(shown.min()), float(shown.max())
+    limit = max(-low, high) or 1.0
+    cmap, limits = ("viridis", (0.0, limit)) if low >= 0 else ("RdBu_r", (-limit, limit))
+    tile = 1.0 if len(shown) <= 24 else 0.8
+    ax = _mosaic(ax, list(shown), map(str, range(len(shown))), tile=tile, cmap=cmap, limits=limits, bar="activation")
+    text = f"{_first(len(shown), len(array), 'map')} of {array.shape[1]} x {array.shape[2]}"
+    text = f"{title}: {text}" if title else text.capitalize()
+    description = f"Activations from {low:.3g} to {high:.3g}, {np.mean(shown == 0):.0%} of them zero"
+    return label(ax, text, "number of the channel under each", description=description)
+
+
+def _mosaic(
+    ax: Axes | None,
+    pictures: Sequence[np.ndarray],
+    captions: Iterable[str] | None = None,
+    *,
+    columns: int | None = None,
+    tile: float = 1.0,
+    cmap: str = "gray",
+    limits: tuple[float, float] = (0.0, 1.0),
+    bar: str = "",
+) -> Axes:
+    """Draw equal pictures, (H, W) or (H, W, 3), as tiles of one Axes; a tile is 1 wide in data coordinates.
+
+    Tiles inside one Axes, not an Axes each: so a mosaic fits into any axes a caller has, and stays one thing to return.
+    """
+    texts = [text.split("\n") for text in captions] if captions is not None else [[] for _ in pictures]
+    ratio = pictures[0].shape[0] / pictures[0].shape[1]
+    room = None if ax is None else size_in_points(ax)
+    wish = 72 * tile if room is None else 0.8 * math.sqrt(room[0] * room[1] / len(pictures))
+    line = float(np.clip(11 / wish, 0.15, 0.3))  # height of a line of text, in tile widths
+    cell = ratio + GAP + line * max(map(len, texts))
+    if columns is None:
+        wanted = max(1, round(math.sqrt(len(pictures) * cell * (1.2 if room is None else room[0] / room[1]))))
+        # Near that number, the one that leaves the fewest holes in the last row.
+        near = range(max(1, wanted - 2), wanted + 4)
+        columns = min(near, key=lambda k: (-len(pictures) % k, abs(k - wanted), -k))
+    rows = math.ceil(len(pictures) / columns)
+    if ax is None or room is None:
+        width = columns * (1 + GAP) * tile + (1.0 if bar else 0.2)
+        [ax] = panels(width=max(4.8, width), height=rows * cell * tile + 0.7)
+        unit = 72 * tile
+    else:
+        unit = min(room[0] / (columns * (1 + GAP)), room[1] / (rows * cell))
+    longest = max((len(words) for text in texts for words in text), default=1)
+    size = min(10.0, unit * line / 1.3, unit * (1 + GAP) / (CHARACTER * max(1, longest)))
+    size = max(size, 7.0 if unit > 60 else 5.0)
+    fits = max(3, int(unit * (1 + GAP) / (CHARACTER * size)))  # longer words than that are cut
+
+    for i, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
+        x, y = (i % columns) * (1 + GAP), (i // columns) * cell
+        extent = (x, x + 1, y + ratio, y)
+        image = ax.imshow(picture, cmap, vmin=limits[0], vmax=limits[1], extent=extent, interpolation="nearest")
+        caption = "\n".join(words if len(words) <= fits else words[: fits - 1] + "…" for words in text)
+        ax.text(x + 0.5, y + ratio + 0.03, caption, ha="center", va="top", fontsize=size)
+    ax.set(xlim=(-GAP / 2, columns * (1 + GAP) - GAP / 2), ylim=(rows * cell - GAP / 2, -GAP / 2), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    if bar:
+        color_bar(ax, image, bar)
+    return ax
+
+
+def _first(shown: int, total: int, what: str) -> str:
+    return f"{total} {what}{'s' * (total != 1)}" if shown == total else f"first {shown} of {total:,} {what}s"

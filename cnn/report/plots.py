@@ -1,0 +1,257 @@
+"""The pictures of this project, for the command line and for notebooks.
+
+Every function draws on the axes given as ``ax=`` or makes a figure of its own, never through pyplot (`canvas.Picture`
+says why), and returns what it drew on. In a notebook, ``plots.confusion(...).figure`` as the last line of a cell shows
+the picture with alternative text. Colours are the Okabe-Ito palette, which colour-blind people can tell apart; lines
+differ by style and points by marker as well.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
+
+from cnn.report.canvas import (
+    at_least,
+    class_ids,
+    class_labels,
+    color_bar,
+    describe,
+    label,
+    panels,
+    same_length,
+    save,
+    size_in_points,
+)
+from cnn.report.mosaics import feature_maps, filters, mistakes, samples
+
+__all__ = [
+    "confusion", "decision_boundary", "describe", "feature_maps", "filters", "history", "mistakes", "panels", "samples",
+    "save",
+]  # fmt: skip
+
+BLUE, VERMILION = "#0072B2", "#D55E00"
+PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILION, "#F0E442", "#000000")  # Okabe-Ito
+MARKERS = "os^DvPX<>"  # one more than the colours, so that the pair of both repeats only after 72 classes
+
+
+def history(history: Any, ax: Axes | Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw loss and accuracy per epoch, training beside validation.
+
+    Parameters
+    ----------
+    history : object or mapping
+        With the lists ``train_loss`` and, where there are any, ``val_loss``, ``train_accuracy``, ``val_accuracy``: a
+        value an epoch; accuracies are fractions 0 to 1; nan where nothing was measured.
+    ax : Axes, pair of Axes, or None
+        A pair is drawn on as (loss, accuracy); single axes get the loss alone; None makes a figure.
+
+    Returns
+    -------
+    list of Axes
+        [loss, accuracy], or [loss] where there is no accuracy (of a pair given, the second is then left blank).
+
+    Raises
+    ------
+    ValueError
+        If there is no epoch, the lists differ in length, or ``ax`` has more than two axes.
+
+    Examples
+    --------
+    >>> loss, accuracy = history({"train_loss": [0.9, 0.4], "train_accuracy": [0.7, 0.85]})
+    >>> accuracy.get_ylabel()
+    'accuracy (%)'
+    """
+    fields = ("train_loss", "val_loss", "train_accuracy", "val_accuracy")
+    source = history if isinstance(history, Mapping) else {name: getattr(history, name, ()) for name in fields}
+    curves = {name: np.asarray(source.get(name, ()), dtype=np.float64) for name in fields}
+    epochs = curves["train_loss"].size
+    if epochs == 0:
+        raise ValueError("the history has no epoch: expected a list train_loss with at least one value")
+    for name, values in curves.items():
+        if values.shape not in ((epochs,), (0,)):
+            raise ValueError(f"{name} has shape {values.shape}, expected {epochs} values, as many as train_loss")
+
+    rated = any(np.isfinite(curves[name]).any() for name in fields[2:])
+    if ax is None:
+        ax = panels(2 if rated else 1, width=5.0, height=3.8)
+    axes = [ax] if isinstance(ax, Axes) else list(ax)
+    if len(axes) not in (1, 2):
+        raise ValueError(f"expected one axes (loss) or two (loss, accuracy), got {len(axes)}")
+    if not rated:
+        for unused in axes[1:]:
+            unused.set_axis_off()
+        axes = axes[:1]
+    _curves(axes[0], "Loss", "loss (mean per sample)", curves["train_loss"], curves["val_loss"])
+    if len(axes) == 2:
+        train, val = (100 * curves[name] for name in fields[2:])
+        _curves(axes[1], "Accuracy", "accuracy (%)", train, val)
+    return axes
+
+
+def _curves(ax: Axes, what: str, unit: str, train: np.ndarray, val: np.ndarray) -> None:
+    said = []
+    styles = (("training", train, BLUE, "-", "o"), ("validation", val, VERMILION, "--", "s"))
+    for name, values, color, line, marker in styles:
+        known = np.flatnonzero(np.isfinite(values))
+        if not known.size:
+            continue
+        marked = known[:: max(1, len(known) // 20)].tolist()  # a marker at each of 100 epochs would hide the line
+        epochs = np.arange(1, len(values) + 1)
+        ax.plot(epochs, values, color=color, linestyle=line, marker=marker, markevery=marked, label=name)
+        ends = [f"{values[i]:.3g} at epoch {i + 1}" for i in sorted({known[0], known[-1]})]
+        said.append(f"{name} {', '.join(ends)}")
+    label(ax, f"{what} per epoch", "epoch", unit, description=f"Lines: {'; '.join(said) or 'none, no finite value'}")
+    ax.set_xlim(0.5, len(train) + max(0.5, 0.02 * len(train)))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    ax.grid(alpha=0.3)
+    if said:
+        ax.legend()
+
+
+def confusion(
+    labels: ArrayLike, predictions: ArrayLike, class_names: Sequence[str] | None = None, ax: Axes | None = None
+) -> Axes:
+    """Draw which class is taken for which: counts in the cells, shaded by their share of the true class.
+
+    Parameters
+    ----------
+    labels, predictions : array of int, (N,)
+        True and predicted class ids.
+    class_names : sequence of str, optional
+        A name for each class id; without it, the ids.
+    ax : Axes, optional
+        Where to draw; None makes a figure that suits the number of classes.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to compare, the lengths differ, or a class id has no name.
+
+    Examples
+    --------
+    >>> confusion([0, 1, 1, 1], [0, 1, 1, 0], ["cat", "dog"]).get_title()
+    'Accuracy 75.0 % (3 of 4)'
+    """
+    true, said = class_ids("labels", labels), class_ids("predictions", predictions)
+    same_length("labels", true, "predictions", said)
+    names = class_labels(class_names, int(max(true.max(), said.max())) + 1)
+    count = len(names)
+    table = np.zeros((count, count), dtype=np.int64)
+    np.add.at(table, (true, said), 1)
+    share = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+
+    if ax is None:
+        side = float(np.clip(0.52 * count, 3.0, 11.0))
+        [ax] = panels(width=side + 2.0, height=side + 1.4)
+        cell = 72 * side / count
+    else:
+        cell = 0.75 * min(size_in_points(ax)) / count  # tick labels and colour bar take their part
+    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    size = float(np.clip(cell / (0.65 * max(2, len(str(table.max())))), 4, 11))
+    for (row, column), number in np.ndenumerate(table):
+        ink = "white" if share[row, column] > 55 else "0.15" if number else "0.65"
+        ax.text(column, row, str(number), ha="center", va="center", fontsize=size, color=ink)
+    ticks, tick_size = range(count), float(np.clip(0.8 * cell, 5, 10))
+    long = max(map(len, names)) * 0.6 * tick_size > 0.9 * cell
+    ax.set_xticks(ticks, names, fontsize=tick_size, rotation=45 if long else 0, ha="right" if long else "center",
+                  rotation_mode="anchor" if long else None)  # fmt: skip
+    ax.set_yticks(ticks, names, fontsize=tick_size)
+    color_bar(ax, image, "share of the true class (%)")
+
+    right, total = int(np.trace(table)), len(true)
+    wrong = np.where(np.eye(count, dtype=bool), 0, table)
+    a, b = np.unravel_index(wrong.argmax(), wrong.shape)
+    worst = f"; most often {names[a]} is taken for {names[b]}, {wrong[a, b]} times" if wrong.any() else ""
+    description = f"Confusion matrix of {count} classes, {right} of {total} right{worst}"
+    title = f"Accuracy {100 * right / total:.1f} % ({right:,} of {total:,})"
+    return label(ax, title, "predicted class", "true class", description=description)
+
+
+def decision_boundary(
+    predict: Callable[[np.ndarray], Any],
+    X: ArrayLike,
+    y: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+    resolution: int = 200,
+) -> Axes:
+    """Colour the plane by the predicted class and put the samples on it.
+
+    Parameters
+    ----------
+    predict : callable, (M, 2) float32 -> (M,) int
+        For example ``model.predict``. It is called once, with a grid of points and X.
+    X : array, (N, 2)
+        Samples.
+    y : array of int, (N,)
+        Their class ids.
+    class_names : sequence of str, optional
+        A name for each class id.
+    ax : Axes, optional
+        Where to draw; None makes a figure.
+    resolution : int
+        Points of the grid along each axis.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If shapes or lengths do not fit, or ``predict`` returns no class ids.
+
+    Examples
+    --------
+    >>> ax = decision_boundary(lambda X: (X[:, 0] > 0).astype(int), [[-1.0, 0.0], [1.0, 0.5]], [0, 1], resolution=20)
+    >>> ax.get_title()
+    'Predicted class (100.0 % right)'
+    """
+    points, true = np.asarray(X, dtype=np.float32), class_ids("y", y)
+    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
+        raise ValueError(f"X: expected finite values of shape (N, 2), got shape {points.shape}")
+    same_length("X", points, "y", true)
+    at_least(2, "resolution", resolution)
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = 0.08 * float((high - low).max()) or 1.0
+    (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
+    across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
+    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2).astype(np.float32)
+    said = np.asarray(predict(np.concatenate([grid, points])))
+    if said.shape != (len(grid) + len(points),) or said.dtype.kind not in "iu":
+        raise ValueError(
+            f"predict: expected integer class ids of shape ({len(grid) + len(points)},), got {said.dtype} {said.shape}"
+        )
+    names = class_labels(class_names, int(max(true.max(), class_ids("predictions", said).max())) + 1)
+    regions, accuracy = said[: len(grid)].reshape(resolution, resolution), np.mean(said[len(grid) :] == true)
+
+    if ax is None:
+        [ax] = panels(width=6.0, height=5.4)
+    colors = [PALETTE[k % len(PALETTE)] for k in range(len(names))]
+    pale = 0.35 * np.array([to_rgb(color) for color in colors]) + 0.65
+    ax.imshow(pale[regions], extent=(left, right, bottom, top), origin="lower", interpolation="nearest", aspect="equal")
+    present = np.unique(regions)
+    for k in present[:-1]:  # the last class ends where the others begin
+        ax.contour(across, up, regions == k, levels=[0.5], colors="0.25", linewidths=0.8)
+    for k in np.unique(true):
+        look: dict[str, Any] = {"color": colors[k], "marker": MARKERS[k % len(MARKERS)], "label": names[k]}
+        ax.scatter(points[true == k, 0], points[true == k, 1], s=22, edgecolor="black", linewidth=0.5, zorder=3, **look)
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+    # Beside the axes no point is hidden, but only a figure with a layout engine makes the room for that.
+    figure = ax.get_figure(root=True)
+    beside = figure is not None and figure.get_layout_engine() is not None
+    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)} if beside else {"loc": "upper right"}
+    ax.legend(title="class", fontsize=9, borderaxespad=0.2, **place)
+    regions_of = ", ".join(f"{names[k]} {np.mean(regions == k):.0%}" for k in present)
+    title = f"Predicted class ({100 * accuracy:.1f} % right)"
+    description = f"{len(true)} points of {len(np.unique(true))} classes over the regions predicted: {regions_of}"
+    return label(ax, title, "x1", "x2", description=description)

@@ -1,0 +1,378 @@
+"""Sequential: layers in a row; given a loss and an optimizer, it trains."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from cnn import model_file, training
+from cnn.container import Container
+from cnn.kernels import one_blas_thread
+from cnn.layers import Conv2d, Linear, MaxPool2d, ReLU, Softmax
+from cnn.layers.softmax import softmax
+from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
+from cnn.module import Array, Module, evaluating, watching
+from cnn.optim import Optimizer
+from cnn.summary import Summary
+
+NO_PROBABILITIES = (Linear, Conv2d, MaxPool2d, ReLU)  # layers whose outputs do not add up to one
+
+
+class Sequential(Container):
+    """Layers in a row: the output of each is the input of the next. Given a loss and an optimizer, it trains.
+
+    y = f_L(... f2(f1(x)))
+
+    Backward walks the same row from the end: each layer turns the gradient of its output into that of its input.
+
+    Parameters
+    ----------
+    layers : list of Module
+        At least one; no instance twice.
+    loss_func : LossFunc, optional
+        Needed to train and to evaluate.
+    optimizer : Optimizer, optional
+        Needed to train. One that was made without parameters gets those of this model.
+
+    Shape
+    -----
+    That of the first layer's input -> that of the last layer's output.
+
+    Attributes
+    ----------
+    history : History
+        Of the last `fit`.
+    class_names : list of str or None
+        Names of the classes, saved with the model.
+    input_shape : tuple of int or None
+        Shape of one sample, without the batch axis; set by `fit`, saved with the model.
+    preprocessing : dict or None
+        How pixels of 0 to 255 become inputs, {"scale": s, "mean": m, "std": d} for (s pixel - m) / d; see `preprocess`.
+
+    Raises
+    ------
+    ValueError
+        If a layer is there twice, or if the end of the net and the loss do not fit: Softmax goes with
+        CrossEntropyLoss(), no Softmax with CrossEntropyLoss(from_logits=True).
+
+    Source
+    ------
+    Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cnn.optim import Adam
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=(200, 2))
+    >>> y = (x[:, 0] * x[:, 1] > 0).astype(int)
+    >>> layers = [Linear(2, 16, rng=rng), ReLU(), Linear(16, 2, rng=rng), Softmax()]
+    >>> model = Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam(lr=0.01))
+    >>> history = model.fit(x, y, epochs=40, verbose_freq=0, rng=rng)
+    >>> loss, accuracy = model.evaluate(x, y)
+    >>> accuracy > 0.95
+    True
+    """
+
+    def __init__(
+        self, layers: list[Module], loss_func: LossFunc | None = None, optimizer: Optimizer | None = None
+    ) -> None:
+        self.layers = list(layers)
+        self.adopt()
+        self.loss_func = loss_func
+        self.optimizer = optimizer
+        self.history = training.History()
+        self.class_names: list[str] | None = None
+        self.input_shape: tuple[int, ...] | None = None
+        self.preprocessing: dict[str, Any] | None = None
+
+    # The module protocol
+
+    def children(self) -> dict[str, Module]:
+        return {str(i): layer for i, layer in enumerate(self.layers)}
+
+    def require_input_grad(self, needed: bool) -> None:
+        self.needs_input_grad = needed
+        self.layers[0].require_input_grad(needed)
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, ...)"""
+        return self._forward(x, len(self.layers))
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ...) -> (N, ...), or None if there is an optimizer, because nobody needs the gradient of the data"""
+        return self._backward(grad, len(self.layers))
+
+    def _forward(self, x: Array, count: int) -> Array:
+        with one_blas_thread():
+            for i, layer in enumerate(self.layers[:count]):
+                x = self.run(str(i), layer, x)
+        return x
+
+    def _backward(self, grad: Array | None, count: int) -> Array | None:
+        with one_blas_thread():
+            for layer in reversed(self.layers[:count]):
+                grad = layer.backward(grad)  # type: ignore[arg-type]  # only the first layer may return None
+        return grad if self.needs_input_grad else None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the layers and the loss; an optimizer is no part of a model, and its state is not saved."""
+        return {"layers": self.layers, "loss_func": self.loss_func}
+
+    # Training
+
+    @property
+    def loss_func(self) -> LossFunc | None:
+        return self._loss_func
+
+    @loss_func.setter
+    def loss_func(self, loss_func: LossFunc | None) -> None:
+        if isinstance(loss_func, type):
+            raise TypeError(f"loss_func is the class {loss_func.__name__}: write {loss_func.__name__}()")
+        if type(loss_func) is CrossEntropyLoss:
+            last, name = self._last_layer()
+            if loss_func.from_logits and isinstance(last, Softmax):
+                raise ValueError(
+                    f"layer {name}, Softmax, gives probabilities, but CrossEntropyLoss(from_logits=True) reads logits: remove "
+                    "the Softmax, or use CrossEntropyLoss()"
+                )
+            if not loss_func.from_logits and isinstance(last, NO_PROBABILITIES):
+                raise ValueError(
+                    f"CrossEntropyLoss() reads probabilities, but layer {name}, {last!r}, gives none: add Softmax() at the end, "
+                    "or use CrossEntropyLoss(from_logits=True)"
+                )
+        self._loss_func = loss_func
+
+    def _last_layer(self) -> tuple[Module, str]:
+        layer: Module = self
+        names = []
+        while isinstance(layer, Sequential):
+            names.append(str(len(layer.layers) - 1))
+            layer = layer.layers[-1]
+        return layer, ".".join(names)
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer | None) -> None:
+        if isinstance(optimizer, type):
+            raise TypeError(f"optimizer is the class {optimizer.__name__}: write {optimizer.__name__}()")
+        if optimizer is not None and not optimizer.params:
+            optimizer.take(self.parameters())
+        self._optimizer = optimizer
+        self.require_input_grad(optimizer is None)
+
+    def _skips_softmax(self) -> bool:
+        """Whether loss and gradient come from the joint formula of softmax and cross-entropy, which loses no digits."""
+        last = self.layers[-1]
+        return (
+            type(self.loss_func) is CrossEntropyLoss
+            and type(last) is Softmax
+            and last.dim in (1, -1)
+            and len(self.layers) > 1
+        )
+
+    def loss(self, x: Array, y: Array) -> tuple[float, Array]:
+        """Return the mean loss of a batch and the model's outputs; what `backward` needs is kept unless inside no_grad."""
+        return self._loss(x, y)[:2]
+
+    def _loss(self, x: Array, y: Array) -> tuple[float, Array, LossFunc]:
+        if self.loss_func is None:
+            raise ValueError("this model has no loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
+        if not self._skips_softmax():
+            prediction = self.forward(x)
+            return self.loss_func(prediction, y), prediction, self.loss_func
+        logits = self._forward(x, len(self.layers) - 1)
+        joint = CrossEntropyLoss(from_logits=True)
+        loss = joint(logits, y)
+        return loss, softmax(logits), joint
+
+    def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
+        """Return the mean loss of a batch and the model's outputs, and add to the gradient of every parameter.
+
+        Parameters
+        ----------
+        x : ndarray
+            Samples (N, ...), in the model's dtype.
+        y : ndarray
+            What `loss_func` expects.
+        """
+        loss, prediction, loss_func = self._loss(x, y)
+        self._backward(loss_func.backward(), len(self.layers) - self._skips_softmax())
+        return loss, prediction
+
+    def train_step(self, x: Array, y: Array) -> float:
+        """One step of the optimizer on a batch; returns the loss before it."""
+        if self.optimizer is None:
+            raise ValueError("this model has no optimizer: Sequential(layers=..., loss_func=..., optimizer=Adam())")
+        loss, _ = self.loss_and_grad(x, y)
+        self.optimizer.step()
+        self.zero_grad()
+        return loss
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        validation_data: tuple[Any, Any] | None = None,
+        epochs: int = 10,
+        batch_size: int = 32,
+        verbose_freq: int = 1,
+        rng: np.random.Generator | int | None = None,
+    ) -> training.History:
+        """Train on all samples, ``epochs`` times over.
+
+        Parameters
+        ----------
+        x, y : array_like
+            N samples (N, ...) of any real floating dtype, and labels (N,) of any integer dtype or what `loss_func`
+            expects.
+        validation_data : pair of array_like, optional
+            Samples and targets that are evaluated after each epoch and never trained on.
+        epochs, batch_size : int
+            At least 1. The last batch of an epoch may be smaller.
+        verbose_freq : int
+            Print a line every so many epochs; 0: none.
+        rng : numpy.random.Generator, int or None
+            Draws the order of the samples, anew each epoch.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError
+            If the data do not fit; the message names the layer or the argument to change. Nothing has been trained
+            then.
+        FloatingPointError
+            If the loss becomes NaN or infinite; the model has the weights of the last step with a finite loss.
+        """
+        self.input_shape = np.shape(x)[1:]
+        return training.fit(
+            self, x, y, verbose_freq, validation_data=validation_data, epochs=epochs, batch_size=batch_size, rng=rng
+        )
+
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
+        """Return mean loss and accuracy, a fraction (nan if the targets are no classes), in evaluation mode."""
+        if self.loss_func is None:
+            raise ValueError("this model has no loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
+        return training.evaluate(self, x, y, batch_size)
+
+    # Use
+
+    def predict(self, x: Any, batch_size: int = 256) -> Array:
+        """Return class ids (N,), or with MSELoss (or a model without classes) the outputs, in evaluation mode."""
+        y = training.predict(self, x, batch_size)
+        return y.argmax(axis=1) if self._has_classes() else y
+
+    def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
+        """Return the probabilities of the classes (N, K), in evaluation mode.
+
+        Raises
+        ------
+        ValueError
+            If the model has no classes: its loss is not CrossEntropyLoss and its last layer not Softmax.
+        """
+        if not self._has_classes():
+            raise ValueError(
+                f"a model with loss_func={self.loss_func!r} and no final Softmax has no classes: use predict"
+            )
+        y = training.predict(self, x, batch_size)
+        return softmax(y) if isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits else y
+
+    def _has_classes(self) -> bool:
+        if isinstance(self.loss_func, MSELoss):
+            return False
+        return isinstance(self.loss_func, CrossEntropyLoss) or isinstance(self._last_layer()[0], Softmax)
+
+    def preprocess(self, pixels: Any) -> Array:
+        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as the model was trained on: (scale pixel - mean) / std."""
+        settings = self.preprocessing or {}
+        x = np.asarray(pixels).astype(np.float32) * np.float32(settings.get("scale", 1 / 255))
+        mean, std = (
+            np.float32(settings.get(key, default)).reshape(-1, 1, 1) for key, default in (("mean", 0), ("std", 1))
+        )
+        return (x - mean) / std
+
+    def activations(self, x: Any) -> dict[str, Array]:
+        """Return the output of every layer, inner ones included, by its dotted name, in evaluation mode."""
+        names = {id(module): name for name, module in self.named_modules()}
+        outputs: dict[str, Array] = {}
+
+        def look(module: Module, y: Array) -> None:
+            if module is not self:
+                outputs[names[id(module)]] = y
+
+        with evaluating(self), watching(look):
+            self.forward(training.as_samples(x, self))
+        return outputs
+
+    def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
+        """Return a table of the layers; ``print`` it, or let a notebook show it.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Shape of one sample, without the batch axis; needed before the first `fit`.
+        """
+        shape = self.input_shape if input_shape is None else input_shape
+        if shape is None:
+            raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
+        return Summary(self, tuple(shape))
+
+    # Files
+
+    def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:
+        """Write the model to one safetensors file that is all `load` needs; the same model gives the same bytes.
+
+        Parameters
+        ----------
+        path : str or Path
+            An old file is replaced only once the new one is whole.
+        classes : tuple of type
+            Your own layer classes in the model, if there are any; `load` needs them too.
+
+        Raises
+        ------
+        ValueError
+            If there is a layer of your own that ``classes`` does not name.
+        """
+        extras = {"class_names": self.class_names, "input_shape": self.input_shape, "preprocessing": self.preprocessing}
+        model_file.write(path, self, extras, classes)
+
+    @classmethod
+    def load(cls, path: str | Path, classes: tuple[type, ...] | list[type] = ()) -> Self:
+        """Read what `save` wrote. The model has its loss but no optimizer; give it one to train on.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it is damaged, no model, or has a layer that is neither ours nor among ``classes``.
+        """
+        model, extras = model_file.read(path, cls, classes)
+        model.class_names, model.preprocessing = extras["class_names"], extras["preprocessing"]
+        model.input_shape = None if extras["input_shape"] is None else tuple(extras["input_shape"])
+        return model
+
+    # A row of layers
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self.layers)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """Return one layer, or a Sequential of some, which shares them with this one."""
+        return Sequential(self.layers[index]) if isinstance(index, slice) else self.layers[index]
+
+    def __repr__(self) -> str:
+        rows = [f"    {layer!r}".replace("\n", "\n    ") for layer in self.layers]
+        rest = "" if self.loss_func is None else f", loss_func={self.loss_func!r}"
+        return "Sequential(layers=[\n" + ",\n".join(rows) + f",\n]{rest})"

@@ -1,0 +1,129 @@
+"""Summary: a table of a model's layers, with what each costs."""
+
+import html
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from cnn.module import Array, Module, evaluating, watching
+
+
+class Row(NamedTuple):
+    """What one layer makes and costs, for one sample."""
+
+    name: str
+    layer: str
+    output: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+    memory: int
+
+
+class Summary:
+    """A table of every layer: output shape, parameters, multiply-adds and bytes of output, for one sample.
+
+    ``print`` shows it as text; a notebook as HTML.
+
+    Attributes
+    ----------
+    rows : list of Row
+    """
+
+    headings = ("", "layer", "output", "parameters", "multiply-adds", "memory")
+
+    def __init__(self, model: Module, input_shape: tuple[int, ...]) -> None:
+        names = {id(module): name for name, module in model.named_modules()}
+        dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
+        self.input_shape = tuple(input_shape)
+        self.rows: list[Row] = []
+        counted: set[int] = set()
+
+        def look(module: Module, y: Array) -> None:
+            if module.children():
+                return
+            own = [parameter for parameter in module.parameters() if id(parameter) not in counted]  # shared ones once
+            counted.update(id(parameter) for parameter in own)
+            work = module.multiply_adds(y.shape)
+            size = sum(parameter.size for parameter in own)
+            self.rows.append(Row(names[id(module)], repr(module), y.shape[1:], size, work, y.nbytes))
+
+        with evaluating(model), watching(look):
+            model(np.zeros((1, *self.input_shape), dtype))
+        self.parameter_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(row.parameters for row in self.rows)
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the table's texts, row by row, the sum last."""
+        cells = [
+            (
+                row.name,
+                row.layer,
+                shape_text(row.output),
+                f"{row.parameters:,}",
+                f"{row.multiply_adds:,}",
+                bytes_text(row.memory),
+            )
+            for row in self.rows
+        ]
+        work, memory = sum(row.multiply_adds for row in self.rows), sum(row.memory for row in self.rows)
+        return [*cells, ("", "in all", "", f"{self.parameters:,}", f"{work:,}", bytes_text(memory))]
+
+    def notes(self) -> str:
+        """Return what the figures mean."""
+        return (
+            f"For one input of {shape_text(self.input_shape)}. Memory is that of the outputs; the parameters take "
+            f"{bytes_text(self.parameter_bytes)} more."
+        )
+
+    def __repr__(self) -> str:
+        table = [self.headings, *self.cells()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
+        lines = []
+        for row in table:
+            left = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
+            right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
+            lines.append("  ".join(left + right).rstrip())
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self.notes()])
+
+    def _repr_html_(self) -> str:
+        def line(cells: tuple[str, ...], tag: str) -> str:
+            aligned = [
+                f'<{tag} style="text-align: {"left" if i < 3 else "right"}">{html.escape(cell)}</{tag}>'
+                for i, cell in enumerate(cells)
+            ]
+            return f"<tr>{''.join(aligned)}</tr>"
+
+        body = "".join(line(cells, "td") for cells in self.cells())
+        return (
+            f"<table><thead>{line(self.headings, 'th')}</thead><tbody>{body}</tbody>"
+            f"<caption>{html.escape(self.notes())}</caption></table>"
+        )
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Return a shape as people write it.
+
+    Examples
+    --------
+    >>> shape_text((32, 28, 28))
+    '32 x 28 x 28'
+    """
+    return " x ".join(str(n) for n in shape)
+
+
+def bytes_text(count: int) -> str:
+    """Return a number of bytes in a fitting unit.
+
+    Examples
+    --------
+    >>> bytes_text(100352)
+    '98.0 KiB'
+    """
+    power = min(3, int(math.log(max(count, 1), 1024)))
+    return f"{count / 1024**power:.{1 if power else 0}f} {('B', 'KiB', 'MiB', 'GiB')[power]}"

@@ -1,0 +1,42 @@
+"""When the loss stops being a number: say where, and give back the weights from before."""
+
+import numpy as np
+
+from cnn.module import Array, Module, no_grad, watching
+
+
+class LastGood:
+    """A copy of a model's state, of the last step that had a finite loss."""
+
+    def __init__(self, model: Module) -> None:
+        self._tensors = list(dict(model.named_tensors()).values())
+        self._copies = [tensor.data.copy() for tensor in self._tensors]
+
+    def keep(self) -> None:
+        """Remember the state as it is now."""
+        for tensor, copy in zip(self._tensors, self._copies, strict=True):
+            np.copyto(copy, tensor.data)
+
+    def give_back(self) -> None:
+        """Return the model to the state that was kept."""
+        for tensor, copy in zip(self._tensors, self._copies, strict=True):
+            tensor.data = copy
+
+
+def first_not_finite(model: Module, x: Array) -> str:
+    """Name the first layer whose weights or whose output for ``x`` are not finite."""
+    modules = dict(model.named_modules())
+    for name, parameter in model.named_parameters():
+        if not np.isfinite(parameter.data).all():
+            path, _, attribute = name.rpartition(".")
+            return f"the {attribute} of layer {path}, {modules[path]!r}, became NaN or infinite in the step before"
+    names = {id(module): name for name, module in modules.items()}
+    found: list[str] = []
+
+    def look(module: Module, y: Array) -> None:
+        if not found and not module.children() and not np.isfinite(y).all():
+            found.append(f"the output of layer {names[id(module)]}, {module!r}, is NaN or infinite")
+
+    with no_grad(), watching(look):
+        model(x)
+    return found[0] if found else "every layer's output is finite, so it arose in the loss"

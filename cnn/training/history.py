@@ -1,0 +1,80 @@
+"""History: the figures of every epoch."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class History:
+    """What training measured, one entry an epoch.
+
+    Attributes
+    ----------
+    train_loss, train_accuracy : list of float
+        Means over the epoch's samples, each taken as the model was when it met the sample, in training mode.
+    val_loss, val_accuracy : list of float
+        Taken in evaluation mode after the epoch; nan without validation data.
+    seconds : list of float
+        Time for each epoch, validation included.
+
+    Notes
+    -----
+    Accuracies are fractions, 0 to 1; nan where the loss is not one of classes.
+
+    Examples
+    --------
+    >>> history = History()
+    >>> history.append(train_loss=0.5, train_accuracy=0.8, val_loss=0.6, val_accuracy=0.75, seconds=1.0)
+    >>> history
+    epoch  train loss  train accuracy  val loss  val accuracy  seconds
+        1      0.5000          0.8000    0.6000        0.7500      1.0
+    """
+
+    train_loss: list[float] = field(default_factory=list)
+    train_accuracy: list[float] = field(default_factory=list)
+    val_loss: list[float] = field(default_factory=list)
+    val_accuracy: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def append(self, **figures: float) -> None:
+        """Add one epoch, all figures by name."""
+        for name, figure in figures.items():
+            getattr(self, name).append(figure)
+
+    def epoch(self, index: int) -> dict[str, float]:
+        """Return the figures of one epoch by name; -1 is the last."""
+        return {name: values[index] for name, values in vars(self).items()}
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the curves of loss and accuracy; see `cnn.report.plots.history`."""
+        from cnn.report import plots
+
+        return plots.history(self, ax=ax)
+
+    def __len__(self) -> int:
+        return len(self.train_loss)
+
+    def __repr__(self) -> str:
+        rows = ["epoch  train loss  train accuracy  val loss  val accuracy  seconds"]
+        for i in range(len(self)):
+            rows.append(
+                f"{i + 1:5}  {self.train_loss[i]:10.4f}  {self.train_accuracy[i]:14.4f}  {self.val_loss[i]:8.4f}  "
+                f"{self.val_accuracy[i]:12.4f}  {self.seconds[i]:7.1f}"
+            )
+        return "\n".join(rows)
+
+
+def epoch_line(epoch: int, epochs: int, figures: dict[str, float]) -> str:
+    """Return one line about an epoch, without what is nan.
+
+    Examples
+    --------
+    >>> print(epoch_line(3, 10, {"train_loss": 0.5, "train_accuracy": 0.8, "val_loss": float("nan"), "val_accuracy": float("nan")}))
+    epoch  3/10  train loss 0.5000  train accuracy 0.8000
+    """
+    shown = [
+        f"{name.replace('_', ' ')} {value:.4f}"
+        for name, value in figures.items()
+        if name != "seconds" and value == value
+    ]
+    return "  ".join([f"epoch {epoch:{len(str(epochs))}}/{epochs}", *shown])

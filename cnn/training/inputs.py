@@ -1,0 +1,59 @@
+"""Checks of what a user hands to training and prediction, before the first step."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.checks import integer
+from cnn.errors import InputError, ShapeError
+from cnn.module import Array, Module, evaluating
+
+
+def dtype_of(model: Module) -> np.dtype[Any]:
+    """Return the floating dtype that a model works in."""
+    floating = [p.dtype for p in model.parameters() if np.issubdtype(p.dtype, np.floating)]
+    return floating[0] if floating else np.dtype(np.float32)
+
+
+def as_samples(x: Any, model: Module, name: str = "x") -> Array:
+    """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix."""
+    if not hasattr(x, "dtype"):
+        try:
+            x = np.asarray(x)
+        except ValueError:
+            raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...)") from None
+    dtype = dtype_of(model)
+    if x.dtype == np.uint8:
+        raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {name}.astype("float32") / 255')
+    if x.dtype.kind in "iub":
+        raise InputError(f'{name} holds {x.dtype}, expected real floating numbers: pass {name}.astype("float32")')
+    if x.dtype.kind != "f":
+        raise InputError(f"{name} must hold real numbers, got {'text' if x.dtype.kind in 'US' else x.dtype}")
+    if x.ndim == 0:
+        raise ShapeError(f"{name} must be an array of samples, (N, ...), got a single number")
+    if x.size == 0:
+        raise ShapeError(f"{name} is empty, shape {x.shape}: there is nothing to work on")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
+        x = np.asarray(x).astype(dtype, copy=False)
+    if not np.isfinite(x).all():
+        wrong = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
+        raise InputError(
+            f"{name} holds NaN or infinity in {np.count_nonzero(wrong)} of {len(x)} samples, first in sample {wrong.argmax()}: "
+            "remove or replace them"
+        )
+    return x
+
+
+def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
+    """Return the targets as an array once the model accepts a sample and its loss all targets; nothing is trained yet."""
+    with evaluating(model):
+        prediction = model(x[:1])
+    try:
+        return model.loss_func.check_target(y, (len(x), *prediction.shape[1:]))
+    except InputError as error:
+        raise type(error)(f"{name}: {error}") from None
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """Return the batch size as an int of at least 1."""
+    return integer(batch_size, "batch_size", 1)

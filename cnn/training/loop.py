@@ -1,0 +1,194 @@
+"""The training loop, for any Module that has a ``loss_func`` and an ``optimizer``."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cnn.checks import integer
+from cnn.kernels import one_blas_thread
+from cnn.loss import CrossEntropyLoss
+from cnn.module import Array, evaluating
+from cnn.rng import generator
+from cnn.training.divergence import LastGood, first_not_finite
+from cnn.training.history import History, epoch_line
+from cnn.training.inputs import as_samples, check_batch_size, check_labels
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training is after a step.
+
+    Attributes
+    ----------
+    epoch, epochs, step, steps : int
+        Number of the epoch and of the step within it, from 1, and how many there will be.
+    loss, accuracy : float
+        Means over the epoch's samples so far.
+    figures : dict of str to float, or None
+        After the last step of an epoch, what `History` records of it.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    figures: dict[str, float] | None
+
+
+def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+    """Run forward, loss and backward; a model that can do it better, as Sequential with a final Softmax, does it itself."""
+    if hasattr(model, "loss_and_grad"):
+        return model.loss_and_grad(x, y)
+    prediction = model(x)
+    loss = model.loss_func(prediction, y)
+    model.backward(model.loss_func.backward())
+    return loss, prediction
+
+
+def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+    """Run forward and loss; a model that can do it better does it itself."""
+    if hasattr(model, "loss"):
+        return model.loss(x, y)
+    prediction = model(x)
+    return model.loss_func(prediction, y), prediction
+
+
+def count_correct(model: Any, prediction: Array, target: Array) -> float:
+    """Return how many predicted classes are right; nan if the targets are no classes."""
+    if isinstance(model.loss_func, CrossEntropyLoss) and target.ndim == 2:
+        target = target.argmax(axis=1)
+    if prediction.ndim == 2 and target.ndim == 1 and target.dtype.kind in "iu":
+        return float(np.count_nonzero(prediction.argmax(axis=1) == target))
+    return math.nan
+
+
+def train(
+    model: Any,
+    x: Any,
+    y: Any,
+    validation_data: tuple[Any, Any] | None = None,
+    epochs: int = 10,
+    batch_size: int = 32,
+    rng: np.random.Generator | int | None = None,
+) -> Iterator[Step]:
+    """Train, and yield after every step, so that the caller's own loop can watch, log or break off.
+
+    Parameters
+    ----------
+    model : Module
+        With attributes ``loss_func`` and ``optimizer``.
+    x, y : array_like
+        N samples (N, ...) of any floating dtype, and what `model.loss_func` expects as targets.
+    validation_data : pair of array_like, optional
+        Samples and targets that are evaluated after each epoch.
+    epochs, batch_size : int
+        At least 1. The last batch of an epoch may be smaller.
+    rng : numpy.random.Generator, int or None
+        Draws the order of the samples, anew each epoch.
+
+    Yields
+    ------
+    Step
+
+    Raises
+    ------
+    InputError
+        (a ValueError) If the data do not fit the model or the loss; nothing has been trained then.
+    FloatingPointError
+        If the loss becomes NaN or infinite. It says at which step and in which layer; the model has the weights of the
+        last step with a finite loss.
+    """
+    epochs = integer(epochs, "epochs", 1)
+    batch_size = check_batch_size(batch_size)
+    for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
+        if getattr(model, part, None) is None:
+            raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
+    x = as_samples(x, model, "x")
+    y = check_labels(model, x, y, "y")
+    if validation_data is not None:
+        x_val = as_samples(validation_data[0], model, "x of the validation data")
+        y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
+        validation_data = (x_val, y_val)
+    rng = generator(rng)
+    steps = math.ceil(len(x) / batch_size)
+    last_good = LastGood(model)
+    model.train()
+    for epoch in range(1, epochs + 1):
+        began, loss_sum, correct, seen = time.perf_counter(), 0.0, 0.0, 0
+        order = rng.permutation(len(x))
+        for step in range(1, steps + 1):
+            batch = order[seen : seen + batch_size]
+            x_batch, y_batch = x[batch], y[batch]
+            with (
+                one_blas_thread(),
+                np.errstate(over="ignore", invalid="ignore", divide="ignore"),
+            ):  # checked right below
+                loss, prediction = loss_and_grad(model, x_batch, y_batch)
+                if not math.isfinite(loss):
+                    where = first_not_finite(model, x_batch)
+                    last_good.give_back()
+                    model.zero_grad()
+                    raise FloatingPointError(
+                        f"the loss became {loss} at step {step} of epoch {epoch}: {where}. The weights of the last step with a "
+                        f"finite loss were put back. Try a smaller learning rate (lr is {getattr(model.optimizer, 'lr', '?')})"
+                    )
+                last_good.keep()
+                model.optimizer.step()
+                model.zero_grad()
+            seen += len(batch)
+            loss_sum += loss * len(batch)
+            correct += count_correct(model, prediction, y_batch)
+            figures = None
+            if step == steps:
+                figures = {"train_loss": loss_sum / seen, "train_accuracy": correct / seen}
+                figures["val_loss"], figures["val_accuracy"] = (
+                    evaluate(model, *validation_data) if validation_data else (math.nan, math.nan)
+                )
+                figures["seconds"] = time.perf_counter() - began
+            yield Step(epoch, epochs, step, steps, loss_sum / seen, correct / seen, figures)
+
+
+def fit(model: Any, x: Any, y: Any, verbose_freq: int = 1, **settings: Any) -> History:
+    """Train to the end and return the figures of every epoch; a line is printed every ``verbose_freq`` epochs (0:
+    none).
+
+    ``settings`` are those of `train`. While it runs, ``model.history`` is what is returned in the end.
+    """
+    verbose_freq = integer(verbose_freq, "verbose_freq", 0)
+    history = History()
+    model.history = history
+    for step in train(model, x, y, **settings):
+        if step.figures is not None:
+            history.append(**step.figures)
+            if verbose_freq and (step.epoch % verbose_freq == 0 or step.epoch == step.epochs):
+                print(epoch_line(step.epoch, step.epochs, step.figures), flush=True)
+    return history
+
+
+def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
+    """Return mean loss and accuracy (a fraction; nan if the targets are no classes) in evaluation mode."""
+    batch_size = check_batch_size(batch_size)
+    x = as_samples(x, model, "x")
+    y = check_labels(model, x, y, "y")
+    loss_sum, correct = 0.0, 0.0
+    with evaluating(model), one_blas_thread():
+        for start in range(0, len(x), batch_size):
+            part = slice(start, start + batch_size)
+            loss, prediction = loss_only(model, x[part], y[part])
+            loss_sum += loss * len(prediction)
+            correct += count_correct(model, prediction, y[part])
+    return loss_sum / len(x), correct / len(x)
+
+
+def predict(model: Any, x: Any, batch_size: int = 256) -> Array:
+    """Return the model's outputs for all samples, in evaluation mode."""
+    batch_size = check_batch_size(batch_size)
+    x = as_samples(x, model, "x")
+    with evaluating(model), one_blas_thread():
+        return np.concatenate([model(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])

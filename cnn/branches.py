@@ -39,7 +39,7 @@ class _Branches(Container):
         """Add the branches' gradients of the input that they share."""
         if not self.needs_input_grad:
             return None
-        return functools.reduce(operator.add, grads)  # type: ignore[arg-type]  # each is an array if it is needed
+        return functools.reduce(operator.add, grads)
 
 
 class Sum(_Branches):

@@ -31,8 +31,8 @@ class Container(Module):
             if id(module) in seen:
                 kind = type(module).__name__
                 raise ValueError(
-                    f"layers {seen[id(module)]} and {name} are the same {kind} instance, which can remember only one forward pass: "
-                    f"make a second {kind}; to share weights, assign them, as in b.weight = a.weight"
+                    f"layers {seen[id(module)]} and {name} are the same {kind} instance, which can remember only one "
+                    f"forward pass: make a second {kind}; to share weights, assign them, as in b.weight = a.weight"
                 )
             seen[id(module)] = name
             module.needs_input_grad = True

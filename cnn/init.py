@@ -9,13 +9,28 @@ Ganguli 2013, arXiv 1312.6120 (orthogonal). Names and numbers are those of torch
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
-from cnn.module import Array
+from cnn.module import Array, Parameter
 from cnn.rng import generator
 
 Rng = np.random.Generator | int | None
+
+_most: ContextVar[float] = ContextVar("most", default=math.inf)
+
+
+@contextmanager
+def at_most(count: int) -> Iterator[None]:
+    """Refuse to draw more than ``count`` numbers at once inside: a small model file must not ask for a giant model."""
+    token = _most.set(count)
+    try:
+        yield
+    finally:
+        _most.reset(token)
 
 
 def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -39,12 +54,22 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, rng: Rng = None) -> Array:
     """Uniform between low and high."""
+    if math.prod(shape) > _most.get():
+        raise ValueError(f"weights of shape {tuple(shape)} are more than the {_most.get():,} numbers that there are")
     return generator(rng).uniform(low, high, shape).astype(np.float32)
 
 
 def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Array:
     """Gaussian of the given mean and standard deviation."""
     return generator(rng).normal(mean, std, shape).astype(np.float32)
+
+
+def weight_and_bias(shape: tuple[int, ...], bias: bool, rng: Rng = None) -> tuple[Parameter, Parameter | None]:
+    """Return what Linear and Conv2d start with, as in PyTorch: both uniform in ± 1 / sqrt(fan_in); bias may be None."""
+    rng = generator(rng)
+    bound = 1 / math.sqrt(fan_in_and_out(shape)[0])
+    weight = Parameter(uniform(shape, -bound, bound, rng))
+    return weight, Parameter(uniform(shape[:1], -bound, bound, rng)) if bias else None
 
 
 def zeros(shape: tuple[int, ...]) -> Array:

@@ -12,6 +12,7 @@ from typing import Any
 import cnn.branches
 import cnn.layers
 import cnn.loss
+from cnn import init
 from cnn.files import read_tensors, write_tensors
 from cnn.module import Array, Differentiable
 
@@ -33,8 +34,8 @@ def describe(part: Any, classes: dict[str, type]) -> Any:
         name = type(part).__name__
         if classes.get(name) is not type(part):
             raise ValueError(
-                f"{name} is a class of your own, which a model file cannot hold: save the weights alone with save_weights(path) "
-                f"and read them with load_weights(path), or pass classes=[{name}] to both save and load"
+                f"{name} is a class of your own, which a model file cannot hold: save weights alone with "
+                f"save_weights(path) and read them with load_weights(path), or pass classes=[{name}] to save and load"
             )
         return {"class": name, "arguments": {key: describe(value, classes) for key, value in part.arguments().items()}}
     if isinstance(part, (list, tuple)):
@@ -55,8 +56,8 @@ def build(description: Any, classes: dict[str, type]) -> Any:
     name, arguments = description["class"], description["arguments"]
     if name not in classes:
         raise ValueError(f"it holds a layer {name!r}, which is not one of this library: pass classes=[{name}] to load")
-    accepted = inspect.signature(classes[name].__init__).parameters
-    unknown = [key for key in arguments if key not in accepted or key in ("self", "rng")]
+    accepted = inspect.signature(classes[name]).parameters
+    unknown = [key for key in arguments if key not in accepted or key == "rng"]
     if unknown:
         raise ValueError(f"{name} takes no argument {', '.join(map(repr, unknown))}")
     return classes[name](**{key: build(value, classes) for key, value in arguments.items()})
@@ -86,13 +87,26 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
             f"{path} has format {description.get('format')!r}, this version reads {FORMAT}: update the library"
         )
     try:
-        model = build(description["architecture"], known_classes(container, classes))
+        with init.at_most(sum(array.size for array in tensors.values())):
+            model = build(description["architecture"], known_classes(container, classes))
         if not isinstance(model, container):
             raise ValueError(f"its architecture is no {container.__name__}")
         load(model, tensors)
+        check_extras(description)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a model: {error}") from None
     return model, {key: value for key, value in description.items() if key not in ("format", "architecture")}
+
+
+def check_extras(description: dict[str, Any]) -> None:
+    """Raise an error unless class names, input shape and preprocessing are there and of the right kinds."""
+    names, shape, settings = (description[key] for key in ("class_names", "input_shape", "preprocessing"))
+    if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
+        raise ValueError(f"class_names must be a list of texts, got {names!r}")
+    if not (shape is None or (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape))):
+        raise ValueError(f"input_shape must be a list of positive integers, got {shape!r}")
+    if not (settings is None or isinstance(settings, dict)):
+        raise ValueError(f"preprocessing must be a dict, got {settings!r}")
 
 
 def load(model: Any, tensors: dict[str, Array]) -> None:

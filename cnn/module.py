@@ -1,4 +1,4 @@
-"""What every layer is made of: Buffer, Parameter and Module, and the switch no_grad.
+"""What every layer is: Module, its Parameters and Buffers, and the switch no_grad.
 
 There is no tape and no graph. A module knows its own derivative: ``forward`` saves what ``backward`` will need in one
 slot, ``backward`` takes it out again. So memory falls while backward walks through a net, and what is easy to read is
@@ -14,108 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn.errors import ShapeError
 from cnn.files import read_tensors, write_tensors
+from cnn.parameter import Array, Buffer, Parameter
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
-
-class Buffer:
-    """An array that is saved, loaded and converted with a model, but not trained.
-
-    Parameters
-    ----------
-    data : array_like
-        The values; a copy is taken.
-
-    Attributes
-    ----------
-    data : ndarray
-        Assigning copies into the array that is there, because an optimizer may hold a view of it.
-
-    Examples
-    --------
-    >>> running_mean = Buffer([0.0, 0.0])
-    >>> running_mean.data = [1.0, 2.0]
-    >>> running_mean
-    Buffer([1., 2.])
-    """
-
-    def __init__(self, data: Any) -> None:
-        self._data = np.array(data, order="C")
-
-    @property
-    def data(self) -> Array:
-        return self._data
-
-    @data.setter
-    def data(self, values: Any) -> None:
-        values = np.asarray(values)
-        if values.shape != self.shape:
-            raise ShapeError(f"expected an array of shape {self.shape}, got {values.shape}")
-        self._data[...] = values
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._data.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype
-
-    @property
-    def size(self) -> int:
-        return self._data.size
-
-    def to(self, dtype: Any) -> None:
-        """Convert the values, if they are floating, to another floating dtype."""
-        if np.issubdtype(self.dtype, np.floating):
-            self._data = self._data.astype(dtype, copy=False)
-
-    def __repr__(self) -> str:
-        return np.array_repr(self._data).replace("array", type(self).__name__, 1)
-
-
-class Parameter(Buffer):
-    """An array that is trained.
-
-    Parameters
-    ----------
-    data : array_like
-        The initial values; a copy is taken.
-
-    Attributes
-    ----------
-    grad : ndarray or None
-        The gradient of the loss, of the same shape and dtype as ``data``; `Module.backward` adds to it.
-
-    Examples
-    --------
-    >>> weight = Parameter([1.0, 2.0])
-    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
-    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
-    >>> weight.grad
-    array([1., 1.])
-    """
-
-    def __init__(self, data: Any) -> None:
-        super().__init__(data)
-        self.grad: Array | None = None
-
-    def accumulate_grad(self, grad: Array) -> None:
-        """Add to the gradient. Shared weights and several backward passes sum up here."""
-        if grad.shape != self.shape:
-            raise ShapeError(f"a gradient for a parameter of shape {self.shape} came with shape {grad.shape}")
-        if self.grad is None:
-            self.grad = np.array(grad, dtype=self.dtype, order="C")
-        else:
-            self.grad += grad
-
-    def to(self, dtype: Any) -> None:
-        """Convert values and gradient to another floating dtype."""
-        super().to(dtype)
-        if self.grad is not None:
-            self.grad = self.grad.astype(dtype, copy=False)
+__all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "no_grad", "watching"]
 
 
 class _ThreadState(threading.local):
@@ -157,7 +59,7 @@ def watching(watcher: Callable[["Module", Array], None]) -> Iterator[None]:
 
 
 class Differentiable:
-    """What layers and losses have in common: one slot between forward and backward, and arguments that can be read back."""
+    """What layers and losses share: one slot between forward and backward, and arguments that can be read back."""
 
     _saved: tuple[Any, ...] | None = None
 
@@ -176,8 +78,8 @@ class Differentiable:
         """
         if self._saved is None:
             raise RuntimeError(
-                f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, in the same "
-                "order and not inside no_grad(). Call forward again before this backward"
+                f"{type(self).__name__}.backward has nothing saved: each needs one forward before it, not inside "
+                "no_grad(). Call forward again before this backward"
             )
         values, self._saved = self._saved, None
         return values
@@ -206,7 +108,9 @@ class Differentiable:
         except TypeError:
             return f"{type(self).__name__}(...)"
         defaults = {name: p.default for name, p in inspect.signature(type(self).__init__).parameters.items()}
-        told = {name: value for name, value in arguments.items() if value not in (defaults[name], (defaults[name],) * 2)}
+        told = {
+            name: value for name, value in arguments.items() if value not in (defaults[name], (defaults[name],) * 2)
+        }
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
@@ -262,7 +166,7 @@ class Module(Differentiable):
         return y
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """How many multiplications, each with an addition, an output of this shape costs; 0 where there are hardly any."""
+        """Return how many multiplications, each with an addition, an output of this shape costs; 0: hardly any."""
         return 0
 
     # What a module holds
@@ -276,13 +180,13 @@ class Module(Differentiable):
         self.needs_input_grad = needed
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """This module and all inside it, with dotted names (its own is the prefix)."""
+        """Yield this module and all inside it, with dotted names (its own is the prefix)."""
         yield prefix, self
         for name, child in self.children().items():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator["Module"]:
-        """This module and all inside it."""
+        """Yield this module and all inside it."""
         for _, module in self.named_modules():
             yield module
 

@@ -1,7 +1,7 @@
 """Randomness: one default generator, from which everything random takes a generator of its own.
 
-A layer, an initialiser or a shuffle that is given no ``rng`` spawns a child of the default one, so two layers never share
-a stream and adding a dropout layer does not change the weights of the layer after the next.
+A layer, an initialiser or a shuffle that is given no ``rng`` spawns a child of the default one, so no two layers ever
+share a stream.
 """
 
 import threading

@@ -9,14 +9,13 @@ import numpy as np
 from cnn import model_file, training
 from cnn.container import Container
 from cnn.kernels import one_blas_thread
-from cnn.layers import Conv2d, Linear, MaxPool2d, ReLU, Softmax
+from cnn.layers import Softmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
 from cnn.module import Array, Module, evaluating, watching
 from cnn.optim import Optimizer
+from cnn.pairing import check_pairing
 from cnn.summary import Summary
-
-NO_PROBABILITIES = (Linear, Conv2d, MaxPool2d, ReLU)  # layers whose outputs do not add up to one
 
 
 class Sequential(Container):
@@ -63,6 +62,7 @@ class Sequential(Container):
     Examples
     --------
     >>> import numpy as np
+    >>> from cnn.layers import Linear, ReLU
     >>> from cnn.optim import Adam
     >>> rng = np.random.default_rng(0)
     >>> x = rng.normal(size=(200, 2))
@@ -130,18 +130,7 @@ class Sequential(Container):
     def loss_func(self, loss_func: LossFunc | None) -> None:
         if isinstance(loss_func, type):
             raise TypeError(f"loss_func is the class {loss_func.__name__}: write {loss_func.__name__}()")
-        if type(loss_func) is CrossEntropyLoss:
-            last, name = self._last_layer()
-            if loss_func.from_logits and isinstance(last, Softmax):
-                raise ValueError(
-                    f"layer {name}, Softmax, gives probabilities, but CrossEntropyLoss(from_logits=True) reads logits: remove "
-                    "the Softmax, or use CrossEntropyLoss()"
-                )
-            if not loss_func.from_logits and isinstance(last, NO_PROBABILITIES):
-                raise ValueError(
-                    f"CrossEntropyLoss() reads probabilities, but layer {name}, {last!r}, gives none: add Softmax() at the end, "
-                    "or use CrossEntropyLoss(from_logits=True)"
-                )
+        check_pairing(*self._last_layer(), loss_func)
         self._loss_func = loss_func
 
     def _last_layer(self) -> tuple[Module, str]:
@@ -160,8 +149,14 @@ class Sequential(Container):
     def optimizer(self, optimizer: Optimizer | None) -> None:
         if isinstance(optimizer, type):
             raise TypeError(f"optimizer is the class {optimizer.__name__}: write {optimizer.__name__}()")
-        if optimizer is not None and not optimizer.params:
-            optimizer.take(self.parameters())
+        if optimizer is not None:
+            mine = self.parameters()
+            if not optimizer.params:
+                optimizer.take(mine)
+            elif not {id(p) for p in mine} & {id(p) for p in optimizer.params}:
+                raise ValueError(
+                    f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"
+                )
         self._optimizer = optimizer
         self.require_input_grad(optimizer is None)
 
@@ -176,7 +171,7 @@ class Sequential(Container):
         )
 
     def loss(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Return the mean loss of a batch and the model's outputs; what `backward` needs is kept unless inside no_grad."""
+        """Return the mean loss of a batch and the model's outputs."""
         return self._loss(x, y)[:2]
 
     def _loss(self, x: Array, y: Array) -> tuple[float, Array, LossFunc]:
@@ -251,7 +246,6 @@ class Sequential(Container):
         FloatingPointError
             If the loss becomes NaN or infinite; the model has the weights of the last step with a finite loss.
         """
-        self.input_shape = np.shape(x)[1:]
         return training.fit(
             self, x, y, verbose_freq, validation_data=validation_data, epochs=epochs, batch_size=batch_size, rng=rng
         )
@@ -290,7 +284,7 @@ class Sequential(Container):
         return isinstance(self.loss_func, CrossEntropyLoss) or isinstance(self._last_layer()[0], Softmax)
 
     def preprocess(self, pixels: Any) -> Array:
-        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as the model was trained on: (scale pixel - mean) / std."""
+        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as they were in training: (scale pixel - mean) / std."""
         settings = self.preprocessing or {}
         x = np.asarray(pixels).astype(np.float32) * np.float32(settings.get("scale", 1 / 255))
         mean, std = (

@@ -14,12 +14,21 @@ Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 
 
 class Slide(NamedTuple):
-    """The way of a window: its size, the step from one place to the next, the step between its pixels, the rim around."""
+    """The way of a window: its size, the step from place to place, the step between its pixels, the rim around."""
 
     size: Pair
     stride: Pair
     dilation: Pair
     pads: Pads
+
+    @classmethod
+    def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "Slide":
+        """Return the slide of a layer; padding "same" is span - 1 in all, the odd pixel below and to the right."""
+        down, across = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
+        pads = ((down // 2, down - down // 2), (across // 2, across - across // 2))
+        if not isinstance(padding, str):
+            pads = ((padding[0], padding[0]), (padding[1], padding[1]))
+        return cls(size, stride, dilation, pads)
 
     def places(self, height: int, width: int, ceil_mode: bool = False) -> Pair:
         """Return how many windows fit down and across a picture.
@@ -42,15 +51,15 @@ class Slide(NamedTuple):
                 count -= 1
             if count < 1:
                 raise ShapeError(
-                    f"the window spans {span} pixels {('down', 'across')[axis]}, but with its padding the input of {height} x "
-                    f"{width} has only {before + pixels + after}: use a smaller kernel_size or dilation, more padding, or "
-                    "larger images"
+                    f"the window spans {span} pixels {('down', 'across')[axis]}, but the input of {height} x {width} "
+                    f"has only {before + pixels + after} with its padding: use a smaller kernel_size or dilation, more "
+                    "padding, or larger images"
                 )
             counts.append(count)
         return counts[0], counts[1]
 
     def shifts(self, counts: Pair) -> Iterator[tuple[int, int, slice, slice]]:
-        """For each pixel (u, v) of the window: the rows and the columns of the padded picture that it meets on its way."""
+        """Yield for each pixel (u, v) of the window which rows and columns of the padded picture it meets."""
         for u in range(self.size[0]):
             for v in range(self.size[1]):
                 top, left = u * self.dilation[0], v * self.dilation[1]
@@ -72,13 +81,13 @@ def unfold(x: Array, slide: Slide, groups: int = 1) -> Array:
 
 
 def fold(rows: Array, shape: tuple[int, ...], slide: Slide) -> Array:
-    """Add each row back to the pixels it was read from (col2im), the adjoint of unfold: rows -> shape = (N, C, H, W)."""
+    """Add each row back to the pixels it was read from (col2im, unfold's adjoint): rows -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     groups, (oh, ow) = len(rows), slide.places(h, w)
     (top, bottom), (left, right) = slide.pads
-    x = np.zeros((n, top + h + bottom, left + w + right, groups, c // groups), rows.dtype)
+    x = np.zeros((n, top + h + bottom, left + w + right, c), rows.dtype)
+    parts = x.reshape(*x.shape[:3], groups, c // groups)  # the same memory
     rows = rows.reshape(groups, n, oh, ow, *slide.size, c // groups).transpose(1, 2, 3, 0, 6, 4, 5)
     for u, v, down, across in slide.shifts((oh, ow)):
-        x[:, down, across] += rows[..., u, v]
-    x = x.reshape(n, top + h + bottom, left + w + right, c)
+        parts[:, down, across] += rows[..., u, v]
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)

@@ -101,7 +101,7 @@ def _download_one(url: str, file: DataFile, folder: Path) -> NDArray:
 
 def _transfer(url: str, name: str, stream: IO[bytes]) -> None:
     """Write what the address serves to the stream, with a progress bar where a person can watch one."""
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     label = f"downloading {name} from {_host(url)}"
     if not sys.stderr.isatty() or os.environ.get("NO_PROGRESS"):

@@ -112,7 +112,7 @@ def locate(info: DatasetInfo, path: str | os.PathLike[str] | None = None) -> Loc
 
 
 def _from_cache_or_network(info: DatasetInfo) -> Located:
-    import pooch  # type: ignore[import-untyped]  # here, not above: importing it takes 0.1 s
+    import pooch  # here, not above: importing it takes 0.1 s
 
     folder = pooch.os_cache("cnn") / info.name
     arrays, problems = _read(info, folder, missing_is_a_problem=False)

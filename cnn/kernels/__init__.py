@@ -1,4 +1,4 @@
-"""Where the mathematics of the layers meets the machine: threads now, faster twins of the plain functions later."""
+"""Where the mathematics of the layers meets the machine: what is marked ``kernel`` runs with BLAS on one thread."""
 
 from cnn.kernels.threads import kernel, one_blas_thread
 

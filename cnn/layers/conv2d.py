@@ -1,4 +1,4 @@
-"""Conv2d: a small window of weights slides over the picture. See `Conv2d`; its mathematics are the functions above it."""
+"""Conv2d: a small window of weights slides over the picture. Plain functions first, then the layer."""
 
 import math
 
@@ -7,19 +7,15 @@ import numpy as np
 from cnn import init
 from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
 from cnn.kernels import kernel
-from cnn.module import Array, Module, Parameter
-from cnn.rng import generator
+from cnn.module import Array, Module
 from cnn.windows import Slide, fold, unfold
 
 
 def as_matrix(weight: Array, groups: int) -> Array:
-    """Write each output channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
+    """Write each channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
     k, c, kh, kw = weight.shape
-    return (
-        weight.reshape(groups, k // groups, c, kh, kw)
-        .transpose(0, 3, 4, 2, 1)
-        .reshape(groups, kh * kw * c, k // groups)
-    )
+    weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
+    return weight.reshape(groups, kh * kw * c, k // groups)
 
 
 def as_rows(y: Array, groups: int) -> Array:
@@ -111,7 +107,7 @@ class Conv2d(Module):
         self.out_channels = integer(out_channels, "out_channels", 1)
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = pair(stride, "stride", 1)
-        self.padding = "same" if padding == "same" else pair(padding, 'padding (or "same")', 0)
+        self.padding: str | Pair = "same" if padding == "same" else pair(padding, 'padding (or "same")', 0)
         self.dilation = pair(dilation, "dilation", 1)
         self.groups = integer(groups, "groups", 1)
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
@@ -119,19 +115,12 @@ class Conv2d(Module):
                 raise ValueError(f"{name}={channels} is not divisible by groups={self.groups}: change one of them")
         if self.padding == "same" and self.stride != (1, 1):
             raise ValueError(f'padding="same" needs stride=1, got stride={self.stride}: give the padding as a number')
-        rng = generator(rng)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        self.weight = Parameter(init.kaiming_uniform(shape, a=math.sqrt(5), rng=rng))
-        bound = 1 / math.sqrt(init.fan_in_and_out(shape)[0])
-        self.bias = Parameter(init.uniform((self.out_channels,), -bound, bound, rng)) if bias else None
+        self.weight, self.bias = init.weight_and_bias(shape, bias, rng)
 
     def slide(self) -> Slide:
-        """How the window moves; "same" pads by span - 1 in all, the odd pixel below and to the right."""
-        pads = [(p, p) for p in self.padding if self.padding != "same"]
-        if self.padding == "same":
-            rims = [d * (k - 1) for k, d in zip(self.kernel_size, self.dilation, strict=True)]
-            pads = [(rim // 2, rim - rim // 2) for rim in rims]
-        return Slide(self.kernel_size, self.stride, self.dilation, (pads[0], pads[1]))
+        """How the window moves."""
+        return Slide.of(self.kernel_size, self.stride, self.dilation, self.padding)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""

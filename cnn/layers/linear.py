@@ -1,4 +1,4 @@
-"""Linear: every output is a weighted sum of all inputs. See `Linear`; its mathematics are the functions above it."""
+"""Linear: every output is a weighted sum of all inputs. Plain functions first, then the layer."""
 
 import math
 
@@ -8,8 +8,7 @@ from cnn import init
 from cnn.checks import check_grad, check_input, integer
 from cnn.errors import ShapeError
 from cnn.kernels import kernel
-from cnn.module import Array, Module, Parameter
-from cnn.rng import generator
+from cnn.module import Array, Module
 
 
 @kernel
@@ -72,11 +71,7 @@ class Linear(Module):
     ) -> None:
         self.in_features = integer(in_features, "in_features", 1)
         self.out_features = integer(out_features, "out_features", 1)
-        rng = generator(rng)
-        shape = (self.out_features, self.in_features)
-        self.weight = Parameter(init.kaiming_uniform(shape, a=math.sqrt(5), rng=rng))
-        bound = 1 / math.sqrt(self.in_features)
-        self.bias = Parameter(init.uniform((self.out_features,), -bound, bound, rng)) if bias else None
+        self.weight, self.bias = init.weight_and_bias((self.out_features, self.in_features), bias, rng)
 
     def forward(self, x: Array) -> Array:
         """(N, ..., in) -> (N, ..., out)"""

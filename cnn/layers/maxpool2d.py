@@ -1,4 +1,4 @@
-"""MaxPool2d: keep the largest value of each window. See `MaxPool2d`; its mathematics are the functions above it."""
+"""MaxPool2d: keep the largest value of each window. Plain functions first, then the layer."""
 
 import numpy as np
 
@@ -28,22 +28,22 @@ def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
     y = np.full((len(x), *counts, x.shape[3]), -np.inf, x.dtype)
     choice = np.zeros(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))  # mostly one byte
     for u, v, down, across in slide.shifts(counts):
-        candidate = x[:, down, across]
+        candidate = x[:, down, across].copy()  # in one piece, because it is read four times
         better = (candidate > y) | (candidate != candidate)  # the first of equals stays; NaN, unequal to itself, wins
-        np.copyto(y, candidate, where=better)
-        np.copyto(choice, choice.dtype.type(u * slide.size[1] + v), where=better)
+        y = np.maximum(y, candidate)
+        choice = np.maximum(choice, better * choice.dtype.type(u * slide.size[1] + v))
     return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
 
 
 @kernel
 def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Slide) -> Array:
-    """Each gradient goes to the pixel that was chosen; windows that overlap add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
+    """Each gradient goes to the pixel chosen; overlapping windows add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     (top, bottom), (left, right) = reach(slide, (grad.shape[2], grad.shape[3]), h, w)
     x = np.zeros((n, top + h + bottom, left + w + right, c), grad.dtype)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
     for u, v, down, across in slide.shifts((grad.shape[1], grad.shape[2])):
-        x[:, down, across] += np.where(choice == u * slide.size[1] + v, grad, 0)
+        x[:, down, across] += grad * (choice == u * slide.size[1] + v)
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
 
@@ -52,8 +52,8 @@ class MaxPool2d(Module):
 
     y[n, c, i, j] = max over u, v of  x[n, c, s i + d u - p, s j + d v - p]
 
-    with stride s, dilation d, padding p, and x minus infinity outside the picture. Only the largest value of a window makes
-    its output, so it alone gets the gradient; of several equal ones, the first in reading order.
+    with stride s, dilation d, padding p, and x minus infinity outside the picture. Only the largest value of a window
+    makes its output, so it alone gets the gradient; of several equal ones, the first in reading order.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class MaxPool2d(Module):
     stride : int, pair of int or None
         Step between windows; None means kernel_size.
     padding : int or pair of int
-        Rim around the picture, at most half the window's span, so that no window lies in the rim alone.
+        Rim around the picture, at most half of kernel_size, so that no window lies in the rim alone.
     dilation : int or pair of int
         Step between the pixels inside a window.
     ceil_mode : bool
@@ -98,14 +98,13 @@ class MaxPool2d(Module):
         self.padding = pair(padding, "padding", 0)
         self.dilation = pair(dilation, "dilation", 1)
         self.ceil_mode = bool(ceil_mode)
-        most = [(d * (k - 1) + 1) // 2 for k, d in zip(self.kernel_size, self.dilation, strict=True)]
+        most = (self.kernel_size[0] // 2, self.kernel_size[1] // 2)
         if self.padding[0] > most[0] or self.padding[1] > most[1]:
-            raise ValueError(f"padding={self.padding} is more than half the window: use at most {tuple(most)}")
+            raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
 
     def slide(self) -> Slide:
         """How the window moves."""
-        down, across = self.padding
-        return Slide(self.kernel_size, self.stride, self.dilation, ((down, down), (across, across)))
+        return Slide.of(self.kernel_size, self.stride, self.dilation, self.padding)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""

@@ -42,10 +42,6 @@ class Optimizer:
     def take(self, params: Iterable[Parameter]) -> None:
         """Take over the parameters to train, once."""
         params = list(params)
-        if self.params:
-            raise ValueError(
-                f"this {type(self).__name__} already trains the parameters of another model: make a new one for each model"
-            )
         if not all(isinstance(parameter, Parameter) for parameter in params):
             raise TypeError("params must be Parameters: pass model.parameters()")
         self.params = params

@@ -175,8 +175,7 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
     '6 filters, 3 x 3'
     """
     kernels = finite("weight", weight, "(K, C, KH, KW)", 4)
-    at_least(1, "count", count)
-    at_least(1, "channels", channels)
+    at_least(1, "count and channels", min(count, channels))
     (total, depth, height, width), kernels = kernels.shape, kernels[:count, :channels]
     shown, rows = kernels.shape[:2]
     limit = float(np.abs(kernels).max()) or 1.0

@@ -4,6 +4,9 @@ Every function draws on the axes given as ``ax=`` or makes a figure of its own, 
 says why), and returns what it drew on. In a notebook, ``plots.confusion(...).figure`` as the last line of a cell shows
 the picture with alternative text. Colours are the Okabe-Ito palette, which colour-blind people can tell apart; lines
 differ by style and points by marker as well.
+
+Axes for ``ax=`` come from `panels`, or from a figure made with ``layout="constrained"``: without a layout engine
+matplotlib makes no room for colour bars and long class names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -100,13 +103,15 @@ def _curves(ax: Axes, what: str, unit: str, train: np.ndarray, val: np.ndarray) 
         known = np.flatnonzero(np.isfinite(values))
         if not known.size:
             continue
-        marked = known[:: max(1, len(known) // 20)].tolist()  # a marker at each of 100 epochs would hide the line
+        every = max(1, len(known) // 20)  # a marker at each of 100 epochs would hide the line
+        marked = known[every // 2 :: every].tolist()
         epochs = np.arange(1, len(values) + 1)
         ax.plot(epochs, values, color=color, linestyle=line, marker=marker, markevery=marked, label=name)
         ends = [f"{values[i]:.3g} at epoch {i + 1}" for i in sorted({known[0], known[-1]})]
         said.append(f"{name} {', '.join(ends)}")
     label(ax, f"{what} per epoch", "epoch", unit, description=f"Lines: {'; '.join(said) or 'none, no finite value'}")
-    ax.set_xlim(0.5, len(train) + max(0.5, 0.02 * len(train)))
+    last = max(len(train), len(val))
+    ax.set_xlim(0.5, last + max(0.5, 0.02 * last))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     ax.grid(alpha=0.3)
     if said:

@@ -46,10 +46,13 @@ class History:
         return {name: values[index] for name, values in vars(self).items()}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the curves of loss and accuracy; see `cnn.report.plots.history`."""
+        """Draw the curves of loss and accuracy and return the figure, which a notebook shows.
+
+        ``ax``, a pair of axes or one for the loss alone, is where to draw; see `cnn.report.plots.history`.
+        """
         from cnn.report import plots
 
-        return plots.history(self, ax=ax)
+        return plots.history(self, ax=ax)[0].figure
 
     def __len__(self) -> int:
         return len(self.train_loss)
@@ -69,8 +72,8 @@ def epoch_line(epoch: int, epochs: int, figures: dict[str, float]) -> str:
 
     Examples
     --------
-    >>> print(epoch_line(3, 10, {"train_loss": 0.5, "train_accuracy": 0.8, "val_loss": float("nan"), "val_accuracy": float("nan")}))
-    epoch  3/10  train loss 0.5000  train accuracy 0.8000
+    >>> epoch_line(3, 10, {"train_loss": 0.5, "train_accuracy": 0.8, "val_loss": float("nan")})
+    'epoch  3/10  train loss 0.5000  train accuracy 0.8000'
     """
     shown = [
         f"{name.replace('_', ' ')} {value:.4f}"

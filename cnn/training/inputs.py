@@ -38,20 +38,21 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     if not np.isfinite(x).all():
         wrong = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
         raise InputError(
-            f"{name} holds NaN or infinity in {np.count_nonzero(wrong)} of {len(x)} samples, first in sample {wrong.argmax()}: "
-            "remove or replace them"
+            f"{name} holds NaN or infinity in {np.count_nonzero(wrong)} of {len(x)} samples, first in sample "
+            f"{wrong.argmax()}: remove or replace them"
         )
     return x
 
 
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
-    """Return the targets as an array once the model accepts a sample and its loss all targets; nothing is trained yet."""
+    """Return the targets as an array once the model accepts a sample and its loss all targets."""
     with evaluating(model):
         prediction = model(x[:1])
     try:
-        return model.loss_func.check_target(y, (len(x), *prediction.shape[1:]))
+        target = model.loss_func.check_target(y, (len(x), *prediction.shape[1:]))
     except InputError as error:
         raise type(error)(f"{name}: {error}") from None
+    return target.astype(x.dtype, copy=False) if target.dtype.kind == "f" else target
 
 
 def check_batch_size(batch_size: Any) -> int:

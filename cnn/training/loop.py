@@ -42,7 +42,7 @@ class Step:
 
 
 def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward, loss and backward; a model that can do it better, as Sequential with a final Softmax, does it itself."""
+    """Run forward, loss and backward; a model that knows a better way, as Sequential does, goes that."""
     if hasattr(model, "loss_and_grad"):
         return model.loss_and_grad(x, y)
     prediction = model(x)
@@ -52,7 +52,7 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
 
 
 def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss; a model that can do it better does it itself."""
+    """Run forward and loss; a model that knows a better way goes that."""
     if hasattr(model, "loss"):
         return model.loss(x, y)
     prediction = model(x)
@@ -115,6 +115,7 @@ def train(
         x_val = as_samples(validation_data[0], model, "x of the validation data")
         y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
         validation_data = (x_val, y_val)
+    model.input_shape = x.shape[1:]
     rng = generator(rng)
     steps = math.ceil(len(x) / batch_size)
     last_good = LastGood(model)
@@ -127,16 +128,17 @@ def train(
             x_batch, y_batch = x[batch], y[batch]
             with (
                 one_blas_thread(),
-                np.errstate(over="ignore", invalid="ignore", divide="ignore"),
-            ):  # checked right below
+                np.errstate(over="ignore", invalid="ignore", divide="ignore"),  # the loss is checked right below
+            ):
                 loss, prediction = loss_and_grad(model, x_batch, y_batch)
                 if not math.isfinite(loss):
                     where = first_not_finite(model, x_batch)
                     last_good.give_back()
                     model.zero_grad()
                     raise FloatingPointError(
-                        f"the loss became {loss} at step {step} of epoch {epoch}: {where}. The weights of the last step with a "
-                        f"finite loss were put back. Try a smaller learning rate (lr is {getattr(model.optimizer, 'lr', '?')})"
+                        f"the loss became {loss} at step {step} of epoch {epoch}: {where}. The weights of the last "
+                        "step with a finite loss were put back. Try a smaller learning rate (lr is "
+                        f"{getattr(model.optimizer, 'lr', 'unknown')})"
                     )
                 last_good.keep()
                 model.optimizer.step()

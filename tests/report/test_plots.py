@@ -148,6 +148,12 @@ def test_history_marks_few_of_many_epochs():
     assert 10 <= len(loss.lines[0].get_markevery()) <= 25
 
 
+def test_history_with_validation_accuracy_alone():
+    accuracy = plots.history({"train_loss": [1.0, 0.5, 0.2], "val_accuracy": [0.5, np.nan, 0.7]})[1]
+    assert [line.get_label() for line in accuracy.lines] == ["validation"]
+    assert accuracy.get_xlim() == (0.5, 3.5)
+
+
 def test_history_on_given_axes():
     pair = plots.panels(2)
     assert plots.history(HISTORY, ax=pair) == pair
@@ -232,7 +238,8 @@ def test_filters_are_symmetric_around_zero():
     single = plots.filters(weight[:, :1], count=3)
     assert (len(single.images), texts(single)) == (3, ["0", "1", "2"])
     assert single.get_title() == "First 3 of 4 filters, 3 x 3"
-    assert plots.filters(np.zeros((1, 3, 1, 1)), channels=1).get_ylabel() == "input channel (first 1 of 3)"
+    part = plots.filters(np.zeros((1, 3, 1, 1)), channels=1)
+    assert "y axis: input channel (first 1 of 3)" in plots.describe(part)  # on two lines, the axes being low
 
 
 def test_feature_maps_scale_title_and_batch_of_one():

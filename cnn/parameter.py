@@ -1,0 +1,107 @@
+"""Buffer and Parameter: the arrays that a model holds."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.errors import ShapeError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class Buffer:
+    """An array that is saved, loaded and converted with a model, but not trained.
+
+    Parameters
+    ----------
+    data : array_like
+        The values; a copy is taken.
+
+    Attributes
+    ----------
+    data : ndarray
+        Assigning copies into the array that is there, because an optimizer may hold a view of it.
+
+    Examples
+    --------
+    >>> running_mean = Buffer([0.0, 0.0])
+    >>> running_mean.data = [1.0, 2.0]
+    >>> running_mean
+    Buffer([1., 2.])
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data = np.array(data, order="C")
+
+    @property
+    def data(self) -> Array:
+        return self._data
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        values = np.asarray(values)
+        if values.shape != self.shape:
+            raise ShapeError(f"expected an array of shape {self.shape}, got {values.shape}")
+        self._data[...] = values
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._data.dtype
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    def to(self, dtype: Any) -> None:
+        """Convert the values, if they are floating, to another floating dtype."""
+        if np.issubdtype(self.dtype, np.floating):
+            self._data = self._data.astype(dtype, copy=False)
+
+    def __repr__(self) -> str:
+        return np.array_repr(self._data).replace("array", type(self).__name__, 1)
+
+
+class Parameter(Buffer):
+    """An array that is trained.
+
+    Parameters
+    ----------
+    data : array_like
+        The initial values; a copy is taken.
+
+    Attributes
+    ----------
+    grad : ndarray or None
+        The gradient of the loss, of the same shape and dtype as ``data``; `Module.backward` adds to it.
+
+    Examples
+    --------
+    >>> weight = Parameter([1.0, 2.0])
+    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
+    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
+    >>> weight.grad
+    array([1., 1.])
+    """
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.grad: Array | None = None
+
+    def accumulate_grad(self, grad: Array) -> None:
+        """Add to the gradient. Shared weights and several backward passes sum up here."""
+        if grad.shape != self.shape:
+            raise ShapeError(f"a gradient for a parameter of shape {self.shape} came with shape {grad.shape}")
+        if self.grad is None:
+            self.grad = np.array(grad, dtype=self.dtype, order="C")
+        else:
+            self.grad += grad
+
+    def to(self, dtype: Any) -> None:
+        """Convert values and gradient to another floating dtype."""
+        super().to(dtype)
+        if self.grad is not None:
+            self.grad = self.grad.astype(dtype, copy=False)

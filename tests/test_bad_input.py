@@ -1,0 +1,345 @@
+"""Bad input: each error tells the layer, its position, what was expected, what came and the fix, where they apply."""
+
+import errno
+import re
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn.layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss, MSELoss
+from cnn.optim import Adam
+from cnn.sequential import Sequential
+
+
+def small_net(optimizer=True):
+    """A net for pictures of 1 x 8 x 8 and three classes."""
+    layers = [
+        Conv2d(1, 4, kernel_size=3, padding=1),
+        ReLU(),
+        MaxPool2d(2),
+        Sequential([Flatten(), Linear(64, 3)]),
+        Softmax(),
+    ]
+    return Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam() if optimizer else None)
+
+
+def pictures(n=6, shape=(1, 8, 8), dtype=np.float32):
+    return np.random.default_rng(0).random((n, *shape)).astype(dtype)
+
+
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+def message(call, *arguments, error=ValueError, **keywords):
+    """The text of the error that a call raises."""
+    with pytest.raises(error) as caught:
+        call(*arguments, **keywords)
+    return str(caught.value)
+
+
+def contains(text, *parts):
+    missing = [part for part in parts if part not in text]
+    assert not missing, f"{missing} not in: {text}"
+
+
+@pytest.mark.parametrize(
+    ("x", "parts"),
+    [
+        (pictures(shape=(3, 8, 8)), ["layer 0, Conv2d(", "expected (N, 1, H, W)", "got (1, 3, 8, 8)", "in_channels=3"]),
+        (pictures(shape=(8, 8, 1)), ["layer 0, Conv2d(", "got (1, 8, 8, 1)", "x.transpose(0, 3, 1, 2)"]),
+        (pictures(shape=(8, 8)), ["layer 0, Conv2d(", "expected (N, 1, H, W)", "(1, 8, 8)", "x[None]"]),
+        (pictures(shape=(64,)), ["layer 0, Conv2d(", "(1, 64)"]),
+        (pictures(shape=(1, 12, 12)), ["layer 3.1, Linear(", "expected (N, 64)", "(1, 144)", "in_features=144"]),
+    ],
+    ids=["channels", "channels last", "no channels", "flat", "features"],
+)
+def test_wrong_pictures_name_layer_position_and_fix(x, parts):
+    """fit refuses before anything is trained."""
+    model = small_net()
+    before = model.state_dict()
+    contains(message(model.fit, x, LABELS, epochs=1), *parts)
+    assert all((before[name] == value).all() for name, value in model.state_dict().items())
+
+
+def test_a_single_picture_without_a_batch():
+    model = small_net()
+    contains(message(model.predict, pictures()[0]), "layer 0, Conv2d(", "(1, 8, 8)", "batch axis: x[None]")
+    three = Sequential([Conv2d(3, 4, 3)])
+    contains(message(three.predict, pictures(shape=(3, 8, 8))[0]), "layer 0", "(3, 8, 8)", "x[None]")
+
+
+def test_rank_of_linear():
+    contains(message(Linear(4, 2), np.zeros(4, np.float32)), "expected (N, 4)", "got (4,)", "x[None]")
+    text = message(Sequential([Linear(4, 2)]), np.zeros((5, 1, 8, 8), np.float32))
+    contains(text, "layer 0, Linear(", "Flatten()", "in_features=64")
+
+
+def test_rank_of_pool_flatten_and_softmax():
+    contains(message(MaxPool2d(2), np.zeros((8, 8), np.float32)), "expected (N, C, H, W)", "2 axes")
+    contains(message(Flatten(), np.zeros(8, np.float32)), "x[None]")
+    contains(message(Softmax(dim=2), np.zeros((2, 3), np.float32)), "dim=2", "(2, 3)", "change dim")
+
+
+@pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "predict_proba", "activations"])
+def test_bytes_of_0_to_255_name_the_division(method):
+    model = small_net()
+    x = (pictures() * 255).astype(np.uint8)
+    arguments = (x, LABELS) if method in ("fit", "evaluate") else (x,)
+    contains(message(getattr(model, method), *arguments), "uint8", 'x.astype("float32") / 255')
+
+
+def test_layers_refuse_other_dtypes():
+    contains(message(small_net(), np.zeros((2, 1, 8, 8), np.uint8)), "layer 0, Conv2d(", 'x.astype("float32") / 255')
+    contains(message(Linear(2, 2), np.zeros((2, 2))), "float32", "got float64", 'x.astype("float32")', '.to("float64")')
+    contains(message(Linear(2, 2).to(np.float64), np.zeros((2, 2), np.float32)), "expected float64", "got float32")
+    contains(message(ReLU(), np.zeros((2, 2), int)), "got int64", 'x.astype("float32")')
+    contains(message(ReLU(), [[1.0]]), "got list", "np.asarray")
+
+
+@pytest.mark.parametrize(
+    ("x", "parts"),
+    [
+        (np.array(["a", "b"]), ["x", "real numbers", "text"]),
+        (np.zeros((6, 1, 8, 8), complex), ["x", "real numbers", "complex128"]),
+        (np.zeros((6, 1, 8, 8), int), ["x holds int64", 'x.astype("float32")']),
+        (np.zeros((0, 1, 8, 8)), ["x is empty", "(0, 1, 8, 8)"]),
+        (np.zeros((6, 1, 0, 8)), ["x is empty", "(6, 1, 0, 8)"]),
+        (np.float32(1), ["x must be an array of samples", "single number"]),
+        ([[1.0, 2.0], [3.0]], ["x", "different sizes"]),
+        (np.full((6, 1, 8, 8), 1e300), ["NaN or infinity in 6 of 6 samples"]),
+    ],
+    ids=["text", "complex", "integers", "no samples", "no pixels", "number", "ragged", "too large for float32"],
+)
+def test_data_that_are_no_samples(x, parts):
+    for method, arguments in (("fit", (x, LABELS)), ("evaluate", (x, LABELS)), ("predict", (x,))):
+        contains(message(getattr(small_net(), method), *arguments), *parts)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_are_found_and_counted(value):
+    x = pictures()
+    x[4, 0, 3, 3] = value
+    contains(message(small_net().fit, x, LABELS), "x holds NaN or infinity in 1 of 6 samples", "sample 4", "remove")
+    bad = (x, LABELS)
+    contains(message(small_net().fit, pictures(), LABELS, validation_data=bad), "validation data", "sample 4")
+
+
+@pytest.mark.parametrize(
+    ("y", "parts"),
+    [
+        (np.array([0, 1, 3, 0, 1, 2]), ["y:", "between 0 and 2", "0 to 3", "4 out_features"]),
+        (np.array([1, 2, 3, 1, 2, 3]), ["y:", "between 0 and 2", "1 to 3", "number the classes from 0"]),
+        (np.array([0, 1, -1, 0, 1, 2]), ["y:", "-1", "number the classes from 0"]),
+        (np.array([0, 1, 1.5, 0, 1, 2]), ["y:", "fractional", "MSELoss"]),
+        (np.array([0.0, 1, 2, 0, 1, 2]), ["y:", "float64", "y.astype(np.int64)"]),
+        (np.array([0, 1, np.nan, 0, 1, 2]), ["y:", "integers"]),
+        (np.array([0, 1, 2]), ["y:", "6 samples need 6 labels", "got 3"]),
+        (np.array(["a", "b", "c", "a", "b", "c"]), ["y:", "integers from 0 to 2", "np.unique"]),
+        (np.array([True, False] * 3), ["y:", "bool"]),
+        (LABELS[:, None], ["y:", "(6, 1)", "y.ravel()"]),
+        (np.eye(4)[LABELS], ["y:", "(6, 4)", "4 outputs"]),
+        (np.full((6, 3), 0.5), ["y:", "probabilities", "sum to 1"]),
+        (3, ["y:", "single number"]),
+    ],
+    ids=["too large", "from one", "negative", "fractional", "whole floats", "nan", "length", "text", "bool", "column",
+         "one-hot of another width", "no probabilities", "number"],
+)  # fmt: skip
+def test_labels(y, parts):
+    """All labels are checked before the first step."""
+    for method in ("fit", "evaluate"):
+        contains(message(getattr(small_net(), method), pictures(), y), *parts)
+
+
+def test_targets_of_mse():
+    model = Sequential([Linear(2, 1)], loss_func=MSELoss(), optimizer=Adam())
+    x = np.zeros((4, 2))
+    contains(message(model.fit, x, np.zeros(4)), "(4, 1)", "got (4,)", "y.reshape(-1, 1)")
+    contains(message(model.fit, x, np.zeros((4, 2))), "(4, 1)", "got (4, 2)", "out_features")
+    contains(message(model.fit, x, np.full((4, 1), np.nan)), "finite")
+    contains(message(model.fit, x, np.full((4, 1), "a")), "real numbers")
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"epochs": 0}, {"batch_size": -1}, {"epochs": 1.5}])
+def test_batch_size_and_epochs_below_one(settings):
+    (name, value), = settings.items()
+    text = message(small_net().fit, pictures(), LABELS, **settings)
+    contains(text, name, "integer of at least 1", str(value))
+
+
+def test_a_batch_larger_than_the_data_is_fine():
+    history = small_net().fit(pictures(), LABELS, epochs=2, batch_size=1000, verbose_freq=0)
+    assert len(history) == 2
+
+
+@pytest.mark.parametrize(
+    ("make", "parts"),
+    [
+        (lambda: Conv2d(1, 4, 3, stride=0), ["stride", "at least 1", "0"]),
+        (lambda: Conv2d(1, 4, 3, padding=-1), ["padding", "at least 0", "-1"]),
+        (lambda: Conv2d(1, 4, 3, padding="valid"), ["padding", "same", "valid"]),
+        (lambda: Conv2d(1, 4, 3, padding="same", stride=2), ['padding="same"', "stride=1"]),
+        (lambda: Conv2d(1, 4, 3, dilation=0), ["dilation", "at least 1"]),
+        (lambda: Conv2d(1, 4, 0), ["kernel_size", "at least 1"]),
+        (lambda: Conv2d(1, 4, (3, 3, 3)), ["kernel_size", "pair", "(3, 3, 3)"]),
+        (lambda: Conv2d(1, 4, 3.0), ["kernel_size", "integer", "3.0"]),
+        (lambda: Conv2d(0, 4, 3), ["in_channels", "at least 1"]),
+        (lambda: Conv2d(4, 6, 3, groups=4), ["out_channels=6", "groups=4"]),
+        (lambda: Conv2d(6, 4, 3, groups=4), ["in_channels=6", "groups=4"]),
+        (lambda: MaxPool2d(2, stride=0), ["stride", "at least 1"]),
+        (lambda: MaxPool2d(2, padding=2), ["padding=(2, 2)", "half", "(1, 1)"]),
+        (lambda: Linear(0, 2), ["in_features", "at least 1"]),
+        (lambda: Linear(2, True), ["out_features", "integer"]),
+        (lambda: Dropout(1.5), ["p", "between 0 and 1", "1.5"]),
+        (lambda: Dropout(-0.1), ["p", "between 0 and 1", "-0.1"]),
+        (lambda: Dropout(float("nan")), ["p", "between 0 and 1", "nan"]),
+        (lambda: Softmax(dim="rows"), ["dim", "'rows'"]),
+        (lambda: Adam(lr=-1e-3), ["lr", "at least 0", "-0.001"]),
+        (lambda: Adam(lr=float("nan")), ["lr", "finite"]),
+        (lambda: Adam(betas=(0.9, 1.0)), ["betas", "below 1", "1.0"]),
+        (lambda: Adam(eps=-1), ["eps", "at least 0"]),
+        (lambda: Adam(weight_decay=-1), ["weight_decay", "at least 0"]),
+        (lambda: cnn.manual_seed(-1), ["seed", "at least 0", "-1"]),
+        (lambda: Linear(2, 2, rng="seed"), ["seed", "'seed'"]),
+    ],
+)  # fmt: skip
+def test_constructor_arguments(make, parts):
+    contains(message(make), *parts)
+
+
+def test_a_kernel_larger_than_the_padded_input():
+    model = Sequential([Conv2d(1, 2, 3), Conv2d(2, 2, 9, padding=1)])
+    text = message(model, pictures())
+    contains(text, "layer 1, Conv2d(", "spans 9 pixels", "6 x 6", "has only 8", "smaller kernel_size")
+    contains(message(MaxPool2d(9), pictures()), "spans 9 pixels", "has only 8")
+
+
+def test_a_gradient_of_the_wrong_shape():
+    for layer, x in [(Conv2d(1, 2, 3), pictures()), (Linear(2, 3), np.zeros((4, 2), np.float32)), (ReLU(), pictures())]:
+        y = layer(x)
+        text = message(layer.backward, y[:1])
+        contains(text, f"{type(layer).__name__}.backward", str(y.shape), str(y[:1].shape))
+        layer(x)
+        contains(message(layer.backward, None), "got None")
+        layer(x)
+        contains(message(layer.backward, y.astype(np.float64)), "float32", "got float64")
+
+
+def test_the_same_module_twice():
+    layer = Linear(2, 2)
+    text = message(Sequential, [layer, ReLU(), Sequential([layer])])
+    contains(text, "layers 0 and 2.0", "same Linear instance", "b.weight = a.weight")
+
+
+def test_a_class_instead_of_a_layer():
+    contains(message(Sequential, [Linear(2, 2), ReLU], error=TypeError), "layer 1", "class ReLU", "ReLU(...)")
+    contains(message(Sequential, [Linear(2, 2), "relu"], error=TypeError), "layer 1", "'relu'")
+    contains(message(Sequential, []), "at least one layer")
+    contains(message(Sequential, [ReLU()], optimizer=Adam, error=TypeError), "Adam()")
+    contains(message(Sequential, [ReLU()], loss_func=MSELoss, error=TypeError), "MSELoss()")
+
+
+def test_softmax_paired_wrongly_with_the_loss():
+    text = message(Sequential, [Linear(2, 2), Softmax()], loss_func=CrossEntropyLoss(from_logits=True))
+    contains(text, "layer 1, Softmax", "remove the Softmax", "CrossEntropyLoss()")
+    for last in (Linear(2, 2), ReLU()):
+        text = message(Sequential, [Linear(2, 2), Sequential([last])], loss_func=CrossEntropyLoss())
+        contains(text, "layer 1.0", "add Softmax() at the end", "from_logits=True")
+    standalone = message(CrossEntropyLoss(), np.array([[0.2, 0.8], [3.0, -1.0]]), np.array([0, 1]))
+    contains(standalone, "row 1", "3", "-1", "Softmax()", "from_logits=True")
+
+
+def test_missing_loss_or_optimizer():
+    model = Sequential([Linear(2, 2), Softmax()])
+    x, y = np.zeros((2, 2), np.float32), np.array([0, 1])
+    for call in (model.fit, model.evaluate, model.loss_and_grad):
+        contains(message(call, x, y), "loss", "CrossEntropyLoss()")
+    model.loss_func = CrossEntropyLoss()
+    contains(message(model.fit, x, y), "optimizer=Adam()")
+    contains(message(model.train_step, x, y), "optimizer=Adam()")
+
+
+def test_an_optimizer_belongs_to_one_model():
+    optimizer = Adam()
+    Sequential([Linear(2, 2)], optimizer=optimizer)
+    contains(message(Sequential, [Linear(2, 2)], optimizer=optimizer), "another model")
+    contains(message(Adam, [np.zeros(2)], error=TypeError), "model.parameters()")
+
+
+def test_step_without_backward():
+    model = Sequential([Linear(2, 2)], optimizer=Adam())
+    contains(message(model.optimizer.step, error=RuntimeError), "no gradient", "backward")
+
+
+def test_a_loss_that_turns_nan_gives_back_the_last_good_weights():
+    rng = np.random.default_rng(0)
+    model = Sequential(
+        [Linear(4, 8, rng=0), ReLU(), Linear(8, 2, rng=1)], loss_func=MSELoss(), optimizer=Adam(lr=1e30)
+    )
+    x, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 2))
+    text = message(model.fit, x, y, batch_size=8, verbose_freq=0, rng=0, error=FloatingPointError)
+    assert re.search(r"loss became (inf|nan) at step \d of epoch 1", text)
+    contains(text, "layer ", "Linear(", "put back", "smaller learning rate", "1e+30")
+    assert all(np.isfinite(value).all() for value in model.state_dict().values())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    loss, _ = model.evaluate(x[:8] * 0, y[:8])
+    assert np.isfinite(loss)
+
+
+def test_the_weights_given_back_are_those_of_the_last_finite_step():
+    model = Sequential([Linear(1, 1, rng=0)], loss_func=MSELoss(), optimizer=Adam(lr=0.1))
+    x, y = np.ones((4, 1), np.float32), np.zeros((4, 1), np.float32)
+    seen = []
+    steps = cnn.training.train(model, x, y, epochs=5, batch_size=4)
+    for step in steps:
+        seen.append(model.state_dict())
+        if step.epoch == 3:
+            model.layers[0].weight.data = [[np.nan]]
+            with pytest.raises(FloatingPointError, match=r"the weight of layer 0, Linear\(.* became NaN"):
+                next(steps)
+            break
+    assert (model.state_dict()["0.weight"] == seen[1]["0.weight"]).all()
+
+
+def test_model_files_that_are_damaged(tmp_path):
+    model = small_net()
+    path = tmp_path / "model.safetensors"
+    model.save(path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"not a model at all", whole[:100], whole[:-10]):
+        path.write_bytes(damaged)
+        contains(message(Sequential.load, path), str(path), "cut short, damaged or no safetensors file")
+        contains(message(model.load_weights, path), str(path), "cut short, damaged or no safetensors file")
+    contains(message(Sequential.load, tmp_path / "none.safetensors", error=FileNotFoundError), "none.safetensors")
+    contains(message(Sequential.load, tmp_path), "folder")
+
+
+def test_weights_of_another_architecture(tmp_path):
+    path = tmp_path / "weights.safetensors"
+    small_net().save_weights(path)
+    other = Sequential([Conv2d(1, 5, 3), Linear(2, 2), Linear(2, 3)])
+    before = other.state_dict()
+    text = message(other.load_weights, path)
+    contains(text, "missing: 1.weight (2, 2)", "unexpected: 3.1.bias (3,)", "wrong shape: 0.weight is (5, 1, 3, 3)")
+    assert all((before[name] == value).all() for name, value in other.state_dict().items())
+    contains(message(Sequential.load, path), "no architecture", "load_weights")
+
+
+def test_a_full_disk_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    small_net().save(path)
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    text = message(small_net().save, path, error=OSError)
+    contains(text, "No space left", "unchanged", "model.safetensors")
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_saving_into_a_folder_that_is_not_there(tmp_path):
+    contains(message(small_net().save, tmp_path / "no" / "model.safetensors", error=OSError), "model.safetensors")

@@ -1,0 +1,27 @@
+"""What `import cnn` costs and what it gives."""
+
+import pkgutil
+import subprocess
+import sys
+
+import cnn
+
+LATER = ["safetensors", "threadpoolctl", "pooch", "requests", "rich", "matplotlib", "PIL", "numba", "torch", "onnx", "scipy"]
+
+
+def test_import_needs_numpy_alone():
+    """Everything else is imported when it is used."""
+    code = f"import sys, cnn; print(*[name for name in {LATER} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert found == []
+
+
+def test_every_module_imports_and_public_names_are_sorted():
+    for info in pkgutil.walk_packages(cnn.__path__, "cnn."):
+        if info.name == "cnn.__main__":
+            continue
+        module = __import__(info.name, fromlist=["__all__"])
+        names = list(getattr(module, "__all__", []))
+        assert all(hasattr(module, name) for name in names), info.name
+        if info.ispkg and names:
+            assert names == sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name)), info.name

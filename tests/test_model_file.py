@@ -1,0 +1,181 @@
+"""Model files: what is saved comes back, and nothing in a file can do harm."""
+
+import json
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+import cnn
+from cnn.branches import Concat, Residual, Sum
+from cnn.files import read_tensors, write_tensors
+from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss, MSELoss
+from cnn.module import Module, Parameter
+from cnn.optim import Adam
+from cnn.sequential import Sequential
+
+
+def net():
+    cnn.manual_seed(0)
+    layers = [
+        Conv2d(1, 4, 3, padding="same", bias=False),
+        ReLU(),
+        Residual(Sequential([Conv2d(4, 4, 3, padding=(1, 1), groups=2)]), shortcut=Conv2d(4, 4, 1)),
+        Concat([Identity(), Sum([Identity(), ReLU()])]),
+        MaxPool2d(2, ceil_mode=True),
+        Flatten(),
+        Dropout(0.3),
+        Linear(8 * 9, 3),
+        Softmax(),
+    ]
+    return Sequential(layers, loss_func=CrossEntropyLoss())
+
+
+class Scale(Module):
+    """A layer of a user's own."""
+
+    def __init__(self, factor=1.0):
+        self.factor = factor
+        self.weight = Parameter(np.full(1, factor, np.float32))
+
+    def forward(self, x):
+        self.save_for_backward(x)
+        return x * self.weight.data
+
+    def backward(self, grad):
+        (x,) = self.saved()
+        self.weight.accumulate_grad((grad * x).sum().reshape(1))
+        return grad * self.weight.data
+
+
+def test_all_comes_back(tmp_path):
+    model = net()
+    model.class_names = ["T-shirt", "Hose", "Größe"]
+    model.preprocessing = {"scale": 1 / 255, "mean": [0.5], "std": [0.25]}
+    x = np.random.default_rng(0).random((3, 1, 5, 5))
+    model.input_shape = (1, 5, 5)
+    path = tmp_path / "größe 1.safetensors"
+    model.save(path)
+    again = Sequential.load(path)
+    assert repr(again) == repr(model)
+    assert (again.predict_proba(x) == model.predict_proba(x)).all()
+    assert again.class_names == model.class_names
+    assert again.preprocessing == model.preprocessing
+    assert again.input_shape == (1, 5, 5)
+    assert again.optimizer is None
+    assert list(again.state_dict()) == list(model.state_dict())
+
+
+def test_the_same_model_gives_the_same_bytes_with_one_sorted_metadata_key(tmp_path):
+    for name in ("a", "b"):
+        net().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    with safe_open(tmp_path / "a", framework="numpy") as file:
+        metadata = file.metadata()
+    assert list(metadata) == ["cnn"]
+    assert metadata["cnn"] == json.dumps(json.loads(metadata["cnn"]), sort_keys=True)
+
+
+def test_float64_and_tensors_that_are_not_contiguous(tmp_path):
+    model = Sequential([Linear(2, 3)], loss_func=MSELoss()).to(np.float64)
+    model[0].weight._data = np.asfortranarray(model[0].weight.data)
+    model.save(tmp_path / "m")
+    again = Sequential.load(tmp_path / "m")
+    assert again[0].weight.dtype == np.float64
+    assert (again[0].weight.data == model[0].weight.data).all()
+
+
+def test_a_layer_of_ones_own(tmp_path):
+    model = Sequential([Linear(2, 2, rng=0), Scale(3.0)])
+    path = tmp_path / "m"
+    with pytest.raises(ValueError, match=r"Scale is a class of your own.*save_weights.*load_weights.*classes=\[Scale\]"):
+        model.save(path)
+    assert not path.exists()
+    model.save(path, classes=[Scale])
+    with pytest.raises(ValueError, match=r"'Scale'.*classes=\[Scale\]"):
+        Sequential.load(path)
+    again = Sequential.load(path, classes=[Scale])
+    assert again[1].factor == 3.0
+    x = np.ones((1, 2))
+    assert (again.predict(x) == model.predict(x)).all()
+    model.save_weights(path)
+    other = Sequential([Linear(2, 2, rng=1), Scale()])
+    other.load_weights(path)
+    assert (other.predict(x) == model.predict(x)).all()
+
+
+def test_a_subclass_of_our_layer_is_a_users_own(tmp_path):
+    class Linear(cnn.layers.Linear):
+        pass
+
+    with pytest.raises(ValueError, match="class of your own"):
+        Sequential([Linear(2, 2)]).save(tmp_path / "m")
+
+
+def test_weights_of_any_module(tmp_path):
+    layer, other = Linear(2, 3, rng=0), Linear(2, 3, rng=1)
+    layer.save_weights(tmp_path / "w")
+    other.load_weights(tmp_path / "w")
+    assert (layer.weight.data == other.weight.data).all()
+
+
+def test_a_loaded_model_trains_on(tmp_path):
+    x, y = np.random.default_rng(0).random((9, 1, 5, 5)), np.arange(9) % 3
+    net().save(tmp_path / "m")
+    model = Sequential.load(tmp_path / "m")
+    model.optimizer = Adam()
+    model.fit(x, y, epochs=1, verbose_freq=0)
+    assert len(model.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda d: d["architecture"].update({"class": "os.system"}), "'os.system'"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0].update({"class": "__import__"}), "__import__"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"evil": 1}), "no argument 'evil'"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": -1}), "in_features"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": "2"}), "in_features"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": 3}), "wrong shape"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"rng": 3}), "no argument 'rng'"),
+        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].pop("in_features"), "in_features"),
+        (lambda d: d["architecture"]["arguments"].update({"layers": 5}), "cannot be read as a model"),
+        (lambda d: d["architecture"]["arguments"].update({"layers": [5]}), "layer 0 must be a Module"),
+        (lambda d: d["architecture"].pop("arguments"), "cannot be read as a model"),
+        (lambda d: d.update({"architecture": [1]}), "no Sequential"),
+        (lambda d: d.update({"format": 99}), "format 99"),
+        (lambda d: d.pop("input_shape"), "input_shape"),
+        (lambda d: d.update({"input_shape": [-1]}), "input_shape"),
+        (lambda d: d.update({"class_names": [1]}), "class_names"),
+        (lambda d: d.update({"preprocessing": "eval"}), "preprocessing"),
+    ],
+)
+def test_a_description_that_was_tampered_with(tmp_path, change, says):
+    path = tmp_path / "m"
+    Sequential([Linear(2, 3)]).save(path)
+    tensors, description = read_tensors(path)
+    change(description)
+    write_tensors(path, tensors, description)
+    with pytest.raises(ValueError, match="m") as caught:
+        Sequential.load(path)
+    assert says in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+def test_a_giant_in_a_small_file_is_refused_before_memory_is_taken(tmp_path):
+    path = tmp_path / "m"
+    Sequential([Linear(2, 3)]).save(path)
+    tensors, description = read_tensors(path)
+    description["architecture"]["arguments"]["layers"][0]["arguments"]["in_features"] = 10**9
+    write_tensors(path, tensors, description)
+    with pytest.raises(ValueError, match="more"):
+        Sequential.load(path)
+
+
+def test_a_shared_weight_comes_back_in_both_places(tmp_path):
+    first, second = Linear(2, 2, rng=0), Linear(2, 2, rng=1)
+    second.weight = first.weight
+    model = Sequential([first, second])
+    model.save(tmp_path / "m")
+    assert (Sequential.load(tmp_path / "m").predict(np.eye(2)) == model.predict(np.eye(2))).all()

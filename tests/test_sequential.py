@@ -1,0 +1,288 @@
+"""Sequential: building, training, using and describing a model."""
+
+import copy
+import html.parser
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn.branches import Concat, Residual, Sum
+from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
+from cnn.optim import Adam
+from cnn.sequential import Sequential
+
+
+def classifier(softmax=True, optimizer=True, seed=0):
+    cnn.manual_seed(seed)
+    layers = [Linear(2, 16), ReLU(), Dropout(0.1), Linear(16, 3)] + [Softmax()] * softmax
+    return Sequential(
+        layers, loss_func=CrossEntropyLoss(from_logits=not softmax), optimizer=Adam(lr=0.01) if optimizer else None
+    )
+
+
+def points(n=90):
+    rng = np.random.default_rng(0)
+    y = np.arange(n) % 3
+    return rng.normal(size=(n, 2)) + 4 * np.eye(3)[y][:, :2], y
+
+
+def test_it_learns_and_every_figure_agrees():
+    x, y = points()
+    model = classifier()
+    history = model.fit(x, y, validation_data=(x, y), epochs=60, batch_size=16, verbose_freq=0, rng=0)
+    assert len(history) == 60
+    assert history.train_loss[-1] < history.train_loss[0] / 2
+    loss, accuracy = model.evaluate(x, y)
+    assert accuracy > 0.9
+    assert (loss, accuracy) == (history.val_loss[-1], history.val_accuracy[-1])
+    assert np.mean(model.predict(x) == y) == pytest.approx(accuracy)
+    p = model.predict_proba(x)
+    assert p.dtype == np.float32
+    assert np.abs(p.sum(axis=1) - 1).max() < 1e-6
+    assert -np.log(p[np.arange(len(y)), y]).mean() == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_mode_of_every_layer_is_given_back():
+    x, y = points()
+    model = classifier()
+    model.layers[0].eval()
+    model.evaluate(x, y)
+    model.predict(x)
+    model.activations(x)
+    model.summary((2,))
+    assert [layer.training for layer in model] == [False, True, True, True, True]
+
+
+def test_logits_and_softmax_train_to_the_same_weights():
+    """The joint formula is used in both, so not even the last bit differs."""
+    x, y = points()
+    states = []
+    for softmax in (True, False):
+        model = classifier(softmax)
+        model.fit(x, y, epochs=3, verbose_freq=0, rng=1)
+        states.append(model.state_dict())
+        assert np.abs(model.predict_proba(x).sum(axis=1) - 1).max() < 1e-6
+        assert set(model.predict(x)) <= {0, 1, 2}
+    assert all((states[0][name] == states[1][name]).all() for name in states[0])
+
+
+def test_the_loop_written_by_hand_equals_the_joint_formula():
+    x, y = points()
+    model, twin = classifier(), classifier()
+    model.layers[2].p = twin.layers[2].p = 0.0
+    model.to(np.float64)
+    twin.to(np.float64)
+    loss, prediction = model.loss_and_grad(x, y)
+    by_hand = twin.loss_func(twin(x), y)
+    twin.backward(twin.loss_func.backward())
+    assert by_hand == pytest.approx(loss, rel=1e-12)
+    assert np.allclose(prediction, twin(x), rtol=1e-12)
+    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+        assert np.abs(ours.grad - theirs.grad).max() <= 1e-12 * np.abs(theirs.grad).max()
+
+
+def test_train_step_is_loss_and_grad_step_and_zero_grad():
+    x, y = points()
+    x = x.astype(np.float32)
+    model, twin = classifier(), classifier()
+    loss = model.train_step(x, y)
+    expected, _ = twin.loss_and_grad(x, y)
+    twin.optimizer.step()
+    twin.zero_grad()
+    assert loss == expected
+    assert all((a.data == b.data).all() for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_gradient_of_the_data_is_left_out_only_with_an_optimizer():
+    x = np.zeros((2, 2), np.float32)
+    with_optimizer, without = classifier(), classifier(optimizer=False)
+    for model, needed in ((with_optimizer, False), (without, True)):
+        model(x)
+        grad = model.backward(np.ones((2, 3), np.float32))
+        assert (grad is not None) == needed
+        assert [layer.needs_input_grad for layer in model] == [needed, True, True, True, True]
+
+
+def test_the_first_leaf_is_found_through_containers():
+    branches = [Sequential([Conv2d(1, 2, 3, padding=1), ReLU()]), Residual(Conv2d(1, 1, 1))]
+    model = Sequential([Sequential([Concat(branches)]), Conv2d(3, 1, 1)], optimizer=Adam())
+    x = np.ones((2, 1, 5, 5), np.float32)
+    assert model.backward(np.ones_like(model(x))) is None
+    assert [p.grad is not None for p in model.parameters()] == [True] * 6
+    flags = {name: m.needs_input_grad for name, m in model.named_modules() if isinstance(m, Conv2d)}
+    assert flags == {"0.0.0.0": False, "0.0.1.body": False, "1": True}
+
+
+def test_layers_taken_out_of_a_model_give_their_gradients_again():
+    model = classifier()
+    part = Sequential(model.layers[:2])
+    x = np.ones((2, 2), np.float32)
+    assert part.backward(np.ones_like(part(x))) is not None
+
+
+def test_fit_takes_any_real_dtype_and_any_integer_labels():
+    x, y = points()
+    for dtype in (np.float16, np.float32, np.float64):
+        for labels in (np.uint8, np.int16, np.int64):
+            model = classifier()
+            model.fit(x.astype(dtype), y.astype(labels), epochs=1, verbose_freq=0)
+            assert {p.dtype for p in model.parameters()} == {np.dtype(np.float32)}
+            assert model.predict(x.astype(dtype)).shape == (90,)
+    double = classifier().to(np.float64)
+    double.fit(x.astype(np.float32), y, epochs=1, verbose_freq=0)
+    assert double.predict_proba(x).dtype == np.float64
+
+
+def test_one_hot_labels_train_the_same_and_have_an_accuracy():
+    x, y = points()
+    histories = [
+        classifier().fit(x, targets, validation_data=(x, targets), epochs=2, verbose_freq=0, rng=0)
+        for targets in (y, np.eye(3)[y], np.eye(3, dtype=int)[y])
+    ]
+    for history in histories[1:]:
+        assert history.train_accuracy == histories[0].train_accuracy
+        assert history.val_loss == pytest.approx(histories[0].val_loss, rel=1e-6)
+
+
+def test_the_arrays_given_are_not_written_to():
+    x, y = points()
+    x, y = x.astype(np.float32), y.copy()
+    x.flags.writeable = y.flags.writeable = False
+    model = classifier()
+    model.fit(x, y, epochs=1, verbose_freq=0)
+    model.evaluate(x, y)
+    model.predict(x)
+    assert len(model.history) == 1
+
+
+def test_regression_predicts_outputs_and_has_no_classes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 2))
+    y = x @ [[1.0], [-2.0]]
+    model = Sequential([Linear(2, 1, rng=0)], loss_func=MSELoss(), optimizer=Adam(lr=0.1))
+    history = model.fit(x, y, validation_data=(x, y), epochs=50, verbose_freq=0, rng=0)
+    assert model.predict(x).shape == (64, 1)
+    assert np.abs(model.predict(x) - y).max() < 0.05
+    assert np.isnan(history.train_accuracy + history.val_accuracy).all()
+    assert np.isnan(model.evaluate(x, y)[1])
+    with pytest.raises(ValueError, match="no classes"):
+        model.predict_proba(x)
+
+
+def test_a_loss_of_ones_own():
+    class Absolute(LossFunc):
+        def forward(self, prediction, target):
+            self.save_for_backward(np.sign(prediction - target) / prediction.size)
+            return float(np.abs(prediction - target).mean())
+
+        def backward(self):
+            return self.saved()[0]
+
+    x = np.linspace(0, 1, 20)[:, None]
+    model = Sequential([Linear(1, 1, rng=0)], loss_func=Absolute(), optimizer=Adam(lr=0.05))
+    history = model.fit(x, 2 * x, epochs=80, verbose_freq=0, rng=0)
+    assert history.train_loss[-1] < 0.1
+
+
+def test_a_container_protocol():
+    model = classifier()
+    assert len(model) == 5
+    assert [type(layer) for layer in model] == [Linear, ReLU, Dropout, Linear, Softmax]
+    assert model[0] is model.layers[0]
+    assert model[-1] is model.layers[-1]
+    assert isinstance(model[1:3], Sequential)
+    assert model[1:3].layers == model.layers[1:3]
+
+
+def test_repr_builds_the_model_again():
+    branches = Sum([Residual(Conv2d(2, 2, 3, padding="same", bias=False)), Concat([Identity(), Identity()])][:1])
+    model = Sequential([branches, MaxPool2d(2, stride=1), Flatten(), Linear(8, 3), Softmax()], CrossEntropyLoss())
+    names = {name: getattr(place, name) for place in (cnn, cnn.layers, cnn.loss) for name in place.__all__}
+    assert repr(eval(repr(model), names)) == repr(model)
+
+
+def test_activations_of_every_layer_by_name():
+    model = Sequential([Residual(Sequential([Linear(2, 2), ReLU()])), Linear(2, 3)])
+    x = np.ones((4, 2))
+    outputs = model.activations(x)
+    assert list(outputs) == ["0.body.0", "0.body.1", "0.body", "0.shortcut", "0", "1"]
+    assert (outputs["1"] == model.predict(x)).all()
+    assert (outputs["0.body.1"] == np.maximum(outputs["0.body.0"], 0)).all()
+    assert model._saved is None
+
+
+def test_summary_counts_parameters_work_and_memory():
+    model = Sequential([Conv2d(1, 8, 3, padding=1), MaxPool2d(2), Flatten(), Linear(8 * 4, 10), Softmax()])
+    summary = model.summary((1, 4, 4))
+    assert [row.parameters for row in summary.rows] == [80, 0, 0, 330, 0]
+    assert [row.multiply_adds for row in summary.rows] == [8 * 16 * 9, 0, 0, 320, 0]
+    assert [row.memory for row in summary.rows] == [8 * 16 * 4, 8 * 4 * 4, 128, 40, 40]
+    text = str(summary)
+    for part in ("8 x 4 x 4", "1,152", "in all", "410", "1 x 4 x 4"):
+        assert part in text
+    assert "layer" in text.splitlines()[0]
+
+
+def test_summary_as_html_is_well_formed():
+    tags = []
+
+    class Parser(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert tags.pop() == tag
+
+    page = classifier().summary((2,))._repr_html_()
+    Parser().feed(page)
+    assert tags == []
+    assert "Linear(in_features=2" in page
+    assert "Dropout(p=0.1)" in page
+
+
+def test_summary_needs_a_shape_and_fit_tells_it():
+    model = classifier()
+    with pytest.raises(ValueError, match="input_shape="):
+        model.summary()
+    model.fit(*points(), epochs=1, verbose_freq=0)
+    assert model.summary().input_shape == (2,)
+    with pytest.raises(ValueError, match="layer 0, Linear"):
+        model.summary((3,))
+
+
+def test_shared_weights_are_counted_once():
+    first, second = Linear(2, 2), Linear(2, 2)
+    second.weight = first.weight
+    model = Sequential([first, second], optimizer=Adam())
+    assert model.summary((2,)).parameters == 8
+    assert len(model.optimizer.params) == 3
+
+
+def test_a_copy_is_independent():
+    model = classifier()
+    twin = copy.deepcopy(model)
+    twin.fit(*points(), epochs=1, verbose_freq=0)
+    assert (model.layers[0].weight.data != twin.layers[0].weight.data).any()
+    assert model.optimizer.params[0] is model.layers[0].weight
+    assert twin.optimizer.params[0] is twin.layers[0].weight
+
+
+def test_preprocess_is_what_was_set():
+    model = classifier()
+    pixels = np.full((1, 2, 1, 1), 255, np.uint8)
+    assert (model.preprocess(pixels) == 1).all()
+    model.preprocessing = {"scale": 1 / 255, "mean": [0.5, 1.0], "std": 0.25}
+    assert model.preprocess(pixels).ravel().tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_same_seed_gives_the_same_bits(seed):
+    states = []
+    for _ in range(2):
+        model = classifier(seed=seed)
+        model.fit(*points(), epochs=2, verbose_freq=0)
+        states.append(model.state_dict())
+    assert all((states[0][name] == states[1][name]).all() for name in states[0])

@@ -1,0 +1,172 @@
+"""The training loop: its figures, its order, and what it leaves behind when it stops."""
+
+import math
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import training
+from cnn.layers import Linear, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss, MSELoss
+from cnn.module import Module
+from cnn.optim import Adam
+from cnn.sequential import Sequential
+from cnn.training.history import History
+
+
+class Net(Module):
+    """A user's own Module, no Sequential."""
+
+    def __init__(self):
+        self.first, self.relu, self.second = Linear(2, 8, rng=0), ReLU(), Linear(8, 2, rng=1)
+        self.loss_func = CrossEntropyLoss(from_logits=True)
+        self.optimizer = Adam(self.parameters(), lr=0.01)
+
+    def forward(self, x):
+        return self.second(self.relu(self.first(x)))
+
+    def backward(self, grad):
+        return self.first.backward(self.relu.backward(self.second.backward(grad)))
+
+
+def data(n=50):
+    x = np.random.default_rng(0).normal(size=(n, 2))
+    return x, (x[:, 0] > 0).astype(int)
+
+
+def test_any_module_with_a_loss_and_an_optimizer_trains():
+    model = Net()
+    x, y = data()
+    history = training.fit(model, x, y, 0, validation_data=(x, y), epochs=40, batch_size=10, rng=0)
+    assert history is model.history
+    assert history.val_accuracy[-1] > 0.95
+    assert training.predict(model, x).shape == (50, 2)
+    assert training.evaluate(model, x, y) == (history.val_loss[-1], history.val_accuracy[-1])
+
+
+def test_the_last_smaller_batch_counts_as_its_samples_do():
+    """With a learning rate of 0 nothing changes, so the mean over the epoch equals the loss of the whole set."""
+    x, y = data(50)
+    model = Net()
+    model.optimizer.lr = 0.0
+    steps = list(training.train(model, x, y, epochs=1, batch_size=16, rng=0))
+    assert [step.step for step in steps] == [1, 2, 3, 4]
+    assert {step.steps for step in steps} == {4}
+    loss, accuracy = training.evaluate(model, x, y)
+    assert steps[-1].figures["train_loss"] == pytest.approx(loss, rel=1e-6)
+    assert steps[-1].figures["train_accuracy"] == pytest.approx(accuracy)
+    assert [step.figures is None for step in steps] == [True, True, True, False]
+    assert math.isnan(steps[-1].figures["val_loss"])
+
+
+def test_every_sample_comes_once_an_epoch_in_a_new_order():
+    seen = []
+
+    class Spy(Net):
+        def forward(self, x):
+            if self.training:
+                seen.append(x[:, 0].copy())
+            return super().forward(x)
+
+    x = np.stack([np.arange(10.0), np.zeros(10)], axis=1)
+    list(training.train(Spy(), x, np.zeros(10, int), epochs=2, batch_size=4, rng=0))
+    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    assert [len(part) for part in seen] == [4, 4, 2] * 2
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert list(first) != list(second)
+
+
+def test_validation_figures_are_taken_in_evaluation_mode_after_the_epoch():
+    modes = []
+
+    class Spy(Net):
+        def forward(self, x):
+            modes.append((len(x), self.training))
+            return super().forward(x)
+
+    x, y = data(8)
+    list(training.train(Spy(), x, y, validation_data=(x[:5], y[:5]), epochs=1, batch_size=8))
+    assert modes[-1] == (5, False)
+    assert (8, True) in modes
+
+
+def test_a_caller_may_break_off():
+    x, y = data()
+    model = Net()
+    for step in training.train(model, x, y, epochs=100, batch_size=10):
+        if step.loss < 0.6:
+            break
+    assert step.epoch < 100
+    assert model.training
+
+
+def test_fit_prints_a_line_every_so_many_epochs(capsys):
+    x, y = data()
+    training.fit(Net(), x, y, 2, validation_data=(x, y), epochs=5)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
+    assert "val accuracy 0." in lines[0]
+    training.fit(Net(), x, y, 0, epochs=2)
+    assert capsys.readouterr().out == ""
+
+
+def test_history_while_it_runs_and_as_a_table(capsys):
+    x, y = data()
+    model = Net()
+
+    class Stop(Exception):
+        pass
+
+    def interrupt(*_, **__):
+        raise Stop
+
+    history = training.fit(model, x, y, 0, epochs=2)
+    assert len(history) == 2
+    assert history.epoch(-1)["train_loss"] == history.train_loss[1]
+    assert str(history).splitlines()[0].split() == ["epoch", "train", "loss", "train", "accuracy", "val", "loss", "val",
+                                                    "accuracy", "seconds"]  # fmt: skip
+    model.optimizer.step = interrupt
+    with pytest.raises(Stop):
+        training.fit(model, x, y, 0, epochs=2)
+    assert len(model.history) == 0
+
+
+def test_history_plots():
+    history = History()
+    history.append(train_loss=1.0, train_accuracy=0.5, val_loss=1.1, val_accuracy=0.4, seconds=1.0)
+    figure = history.plot()
+    assert [axes.get_ylabel() for axes in figure.axes]
+
+
+def test_overflow_in_training_is_no_warning_but_one_error():
+    """Warnings are errors in these tests, so a RuntimeWarning from inside would show here."""
+    model = Sequential([Linear(1, 1, rng=0)], loss_func=MSELoss(), optimizer=Adam(lr=1e25))
+    x = np.ones((8, 1))
+    with pytest.raises(FloatingPointError, match="step"):
+        model.fit(x, x, epochs=9, batch_size=2, verbose_freq=0)
+
+
+def test_a_layer_that_overflows_is_named():
+    class Explode(Module):
+        def forward(self, x):
+            self.save_for_backward(x)
+            return x * np.float32(np.inf if self.training else 1)
+
+        def backward(self, grad):
+            return grad
+
+    layers = [Linear(2, 4, rng=0), Explode(), Linear(4, 2, rng=0), Softmax()]
+    model = Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam())
+    with pytest.raises(FloatingPointError, match=r"output of layer 1, Explode\(\), is NaN or infinite"):
+        model.fit(*data(), verbose_freq=0)
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not():
+    x, y = data()
+    losses = []
+    for seed in (0, 0, 1):
+        cnn.manual_seed(seed)
+        losses.append(training.fit(Net(), x, y, 0, epochs=2).train_loss)
+    assert losses[0] == losses[1]
+    assert losses[0] != losses[2]

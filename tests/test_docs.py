@@ -1,0 +1,41 @@
+"""The code in README and docs runs and does what the text says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def code(path):
+    """All python blocks of a page, as one program."""
+    return "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / path).read_text(encoding="utf-8"), re.M | re.S))
+
+
+def test_your_own_layer_trains_and_passes_the_gradient_check(capsys):
+    names = {}
+    exec(compile(code("docs/your_own_layer.md"), "docs/your_own_layer.md", "exec"), names)
+    assert names["history"].train_accuracy[-1] > 0.95
+    assert names["model"][1].b.data[0] != 1
+    assert "epoch 60/60" in capsys.readouterr().out
+
+
+def test_your_own_layer_has_twenty_lines_and_a_wrong_one_is_caught():
+    program = code("docs/your_own_layer.md")
+    layer = program[: program.index("X = ")]
+    assert len([line for line in layer.splitlines() if line.strip()]) <= 20
+    names = {}
+    exec(layer.replace("grad * x * x * slope", "grad * x * slope"), names)
+    from tests.gradcheck import check_gradients
+
+    with pytest.raises(AssertionError, match="the gradient of b is off"):
+        check_gradients(names["Swish"](), np.random.default_rng(0).normal(size=(5, 3)))
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/your_own_layer.md", "CONTRIBUTING.md"])
+def test_links_to_files_lead_somewhere(path):
+    targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / path).read_text(encoding="utf-8"))
+    missing = [target for target in targets if not ((ROOT / path).parent / target).exists()]
+    assert not missing

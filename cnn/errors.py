@@ -1,5 +1,12 @@
 """Errors for people: each says what was expected, what came, and which number or argument to change."""
 
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class InputError(ValueError):
     """An array that a layer cannot work with.
@@ -22,3 +29,16 @@ class InputError(ValueError):
 
 class ShapeError(InputError):
     """An array of the wrong shape."""
+
+
+def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
+    """Let an InputError seem to arise in this function: how it came up through the library helps nobody who reads it."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            raise error.with_traceback(None) from None
+
+    return run

@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn import model_file, training
 from cnn.container import Container
+from cnn.errors import told_plainly
 from cnn.kernels import one_blas_thread
 from cnn.layers import Softmax
 from cnn.layers.softmax import softmax
@@ -96,6 +97,7 @@ class Sequential(Container):
         self.needs_input_grad = needed
         self.layers[0].require_input_grad(needed)
 
+    @told_plainly
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
         return self._forward(x, len(self.layers))
@@ -185,6 +187,7 @@ class Sequential(Container):
         loss = joint(logits, y)
         return loss, softmax(logits), joint
 
+    @told_plainly
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs, and add to the gradient of every parameter.
 
@@ -199,6 +202,7 @@ class Sequential(Container):
         self._backward(loss_func.backward(), len(self.layers) - self._skips_softmax())
         return loss, prediction
 
+    @told_plainly
     def train_step(self, x: Array, y: Array) -> float:
         """One step of the optimizer on a batch; returns the loss before it."""
         if self.optimizer is None:
@@ -208,6 +212,7 @@ class Sequential(Container):
         self.zero_grad()
         return loss
 
+    @told_plainly
     def fit(
         self,
         x: Any,
@@ -250,6 +255,7 @@ class Sequential(Container):
             self, x, y, verbose_freq, validation_data=validation_data, epochs=epochs, batch_size=batch_size, rng=rng
         )
 
+    @told_plainly
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
         """Return mean loss and accuracy, a fraction (nan if the targets are no classes), in evaluation mode."""
         if self.loss_func is None:
@@ -258,11 +264,13 @@ class Sequential(Container):
 
     # Use
 
+    @told_plainly
     def predict(self, x: Any, batch_size: int = 256) -> Array:
         """Return class ids (N,), or with MSELoss (or a model without classes) the outputs, in evaluation mode."""
         y = training.predict(self, x, batch_size)
         return y.argmax(axis=1) if self._has_classes() else y
 
+    @told_plainly
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
         """Return the probabilities of the classes (N, K), in evaluation mode.
 
@@ -292,6 +300,7 @@ class Sequential(Container):
         )
         return (x - mean) / std
 
+    @told_plainly
     def activations(self, x: Any) -> dict[str, Array]:
         """Return the output of every layer, inner ones included, by its dotted name, in evaluation mode."""
         names = {id(module): name for name, module in self.named_modules()}
@@ -305,6 +314,7 @@ class Sequential(Container):
             self.forward(training.as_samples(x, self))
         return outputs
 
+    @told_plainly
     def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
         """Return a table of the layers; ``print`` it, or let a notebook show it.
 

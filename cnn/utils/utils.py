@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 
 from cnn import training
+from cnn.errors import told_plainly
 
 
+@told_plainly
 def train_val(
     model: Any,
     X_train: Any,

@@ -32,7 +32,7 @@ class ShapeError(InputError):
 
 
 def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
-    """Let an InputError seem to arise in this function: how it came up through the library helps nobody who reads it."""
+    """Let an InputError seem to arise in this function: how it came up through the library helps nobody."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -23,6 +23,6 @@ def check_pairing(last: Module, name: str, loss_func: LossFunc | None) -> None:
         )
     if not loss_func.from_logits and isinstance(last, NO_PROBABILITIES):
         raise ValueError(
-            f"CrossEntropyLoss() reads probabilities, but layer {name}, {last!r}, gives none: add Softmax() at the end, or "
-            "use CrossEntropyLoss(from_logits=True)"
+            f"CrossEntropyLoss() reads probabilities, but layer {name}, {last!r}, gives none: add Softmax() at the "
+            "end, or use CrossEntropyLoss(from_logits=True)"
         )

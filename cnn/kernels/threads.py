@@ -29,12 +29,32 @@ def _controller() -> Any:
 
 
 @contextmanager
+def _any_thread_may_set() -> Iterator[None]:
+    """Set a limit whichever thread this is.
+
+    The limit of an OpenBLAS with its own threads holds for the whole process. threadpoolctl from 3.8 on lets only the
+    thread that set it first set it again and ignores all others silently, until the former is cleared. Our limit is
+    counted over all threads, so the first to enter and the last to leave may be any two.
+    """
+
+    def clear() -> None:
+        for library in _controller().lib_controllers:
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
+
+    clear()
+    yield
+    clear()  # or a limit of the user's own, around ours in another thread, could not be given back
+
+
+@contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS to one thread; nested and concurrent uses share one limit."""
     global _inside, _limit
     with _lock:
         if _inside == 0:
-            _limit = _controller().limit(limits=1, user_api="blas")
+            with _any_thread_may_set():
+                _limit = _controller().limit(limits=1, user_api="blas")
         _inside += 1
     try:
         yield
@@ -42,7 +62,8 @@ def one_blas_thread() -> Iterator[None]:
         with _lock:
             _inside -= 1
             if _inside == 0:
-                _limit.restore_original_limits()
+                with _any_thread_may_set():
+                    _limit.restore_original_limits()
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:

@@ -115,11 +115,8 @@ def test_history_while_it_runs_and_as_a_table(capsys):
     x, y = data()
     model = Net()
 
-    class Stop(Exception):
-        pass
-
-    def interrupt(*_, **__):
-        raise Stop
+    def interrupt():
+        raise KeyboardInterrupt
 
     history = training.fit(model, x, y, 0, epochs=2)
     assert len(history) == 2
@@ -127,7 +124,7 @@ def test_history_while_it_runs_and_as_a_table(capsys):
     assert str(history).splitlines()[0].split() == ["epoch", "train", "loss", "train", "accuracy", "val", "loss", "val",
                                                     "accuracy", "seconds"]  # fmt: skip
     model.optimizer.step = interrupt
-    with pytest.raises(Stop):
+    with pytest.raises(KeyboardInterrupt):
         training.fit(model, x, y, 0, epochs=2)
     assert len(model.history) == 0
 

@@ -6,7 +6,7 @@ import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from cnn.terminal import note
+from cnn.commands.terminal import note
 from cnn.training import Step
 
 SECONDS_BETWEEN_LINES = 10.0

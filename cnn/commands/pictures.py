@@ -1,0 +1,170 @@
+"""From a person's picture to what a net sees: upright, opaque, of the right size, channels and polarity."""
+
+import io
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cnn.module import Array
+
+BORDER_SHARE = 0.025  # of the shorter side: how wide the border is that tells the background
+SHOWN_SIZE, SHOWN_COLUMNS, SHOWN_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between
+THINNEST = 1 / 20  # a picture thinner than this share of its length is refused: nothing of it would be left
+
+Image = Any  # Pillow's; it is imported only when a picture is read
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A picture as a net sees it.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, (C, H, W)
+    size : tuple of int
+        Width and height of the picture as a person sees it.
+    border : float
+        Mean brightness of its border, 0 to 255.
+    inverted : bool
+        Whether light and dark were exchanged.
+    why : str
+        The reason, for people.
+    """
+
+    pixels: Array
+    size: tuple[int, int]
+    border: float
+    inverted: bool
+    why: str
+
+
+def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -> Seen:
+    """Read a PNG or JPEG of any size and colour as a net with this input shape sees it.
+
+    The picture keeps its proportions: what is missing to the net's is filled with the mean colour of its border.
+
+    Parameters
+    ----------
+    path : str or Path
+        The picture.
+    input_shape : tuple of int
+        (channels, height, width), with 1 or 3 channels.
+    invert : {"auto", "yes", "no"}
+        Whether to exchange light and dark. MNIST and Fashion-MNIST show light things on black, photographs mostly
+        dark things on white; "auto" inverts if the net sees grey pictures and this one's border is light.
+
+    Raises
+    ------
+    ValueError
+        If the net reads no pictures, or this is none.
+    OSError
+        If the file cannot be read.
+    """
+    if len(input_shape) != 3 or input_shape[0] not in (1, 3):
+        shape = " x ".join(map(str, input_shape))
+        raise ValueError(f"the model reads inputs of {shape}, not pictures of 1 or 3 channels x height x width")
+    image = _open(path)
+    grey = np.asarray(image.convert("L"), dtype=np.float32)
+    border = float(grey[_border(*grey.shape)].mean())
+    inverted, why = _polarity(invert, border, input_shape[0])
+    pixels = _fit(image.convert("L" if input_shape[0] == 1 else "RGB"), input_shape)
+    return Seen(255 - pixels if inverted else pixels, image.size, border, inverted, why)
+
+
+def _open(path: str | Path) -> Image:
+    """Return the picture upright, opaque, with 8 bits a channel."""
+    from PIL import Image as pillow  # noqa: N813
+    from PIL import ImageOps, UnidentifiedImageError
+
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder, expected a PNG or JPEG file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's about doubtful metadata, and about pictures of 90 megapixels
+            with pillow.open(path, formats=("PNG", "JPEG")) as file:
+                image = ImageOps.exif_transpose(file)
+                image.load()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except PermissionError:
+        raise PermissionError(f"{path} may not be read: permission denied") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is no PNG or JPEG picture") from None
+    except Exception as error:  # decoders meet a damaged file with errors of nearly every kind
+        raise ValueError(f"{path} is damaged or too large: {error}") from None
+    if min(image.size) < THINNEST * max(image.size):
+        raise ValueError(
+            f"{path} is {image.width} x {image.height} pixels, a strip and no picture: cut out a part of it"
+        )
+    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the wrong ones
+        return pillow.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        return pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _border(height: int, width: int) -> Array:
+    """Return a mask of the outermost pixels."""
+    wide = max(1, round(BORDER_SHARE * min(height, width)))
+    mask = np.ones((height, width), dtype=bool)
+    mask[wide:-wide, wide:-wide] = False
+    return mask
+
+
+def _polarity(invert: str, border: float, channels: int) -> tuple[bool, str]:
+    """Decide whether to invert, and say why."""
+    if invert != "auto":
+        return invert == "yes", "inverted, as asked" if invert == "yes" else "not inverted, as asked"
+    if channels != 1:
+        return False, "not inverted: the model sees colours"
+    if border > 127.5:
+        return True, f"inverted: its border is light, {border:.0f} of 255"
+    return False, f"not inverted: its border is dark, {border:.0f} of 255"
+
+
+def _fit(image: Image, input_shape: tuple[int, ...]) -> Array:
+    """Scale to the net's size, proportions kept, in the middle of a ground of the border's colour: -> (C, H, W)."""
+    from PIL import Image as pillow  # noqa: N813
+
+    channels, height, width = input_shape
+    if image.size != (width, height):
+        pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, channels)
+        ground = tuple(round(float(c)) for c in pixels[_border(image.height, image.width)].mean(axis=0))
+        scale = min(width / image.width, height / image.height)
+        size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
+        small = image.resize(size, pillow.Resampling.LANCZOS)  # sharp, as Fashion-MNIST is
+        image = pillow.new(image.mode, (width, height), ground if channels > 1 else ground[0])
+        image.paste(small, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def enlarged(pictures: Sequence[Array]) -> bytes:
+    """Return a PNG of what a net saw, each pixel a square, several pictures row by row.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of uint8, (C, H, W)
+        At least one, all of one shape.
+    """
+    from PIL import Image as pillow  # noqa: N813
+
+    _, height, width = pictures[0].shape
+    factor = max(1, math.ceil(SHOWN_SIZE / max(height, width)))
+    columns = min(SHOWN_COLUMNS, len(pictures))
+    across, down = factor * width + SHOWN_GAP, factor * height + SHOWN_GAP
+    size = (columns * across + SHOWN_GAP, math.ceil(len(pictures) / columns) * down + SHOWN_GAP)
+    sheet = pillow.new("RGB", size, (128, 128, 128))
+    for i, pixels in enumerate(pictures):
+        squares = pixels.transpose(1, 2, 0).repeat(factor, axis=0).repeat(factor, axis=1)
+        tile = pillow.fromarray(squares[:, :, 0] if squares.shape[2] == 1 else squares)
+        sheet.paste(tile, (SHOWN_GAP + i % columns * across, SHOWN_GAP + i // columns * down))
+    stream = io.BytesIO()
+    sheet.save(stream, format="PNG")
+    return stream.getvalue()

@@ -1,0 +1,220 @@
+"""`cnn train`: a data set in, a run folder out."""
+
+import argparse
+import contextlib
+import json
+import math
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import training
+from cnn.commands import progress, runs, tasks
+from cnn.commands.interrupts import Interrupts
+from cnn.commands.tasks import Settings, Task
+from cnn.commands.terminal import note, say
+from cnn.rng import generator
+from cnn.sequential import Sequential
+from cnn.summary import shape_text
+from cnn.training.history import epoch_line
+
+LINES = 20  # about so many epochs get a line on stdout; history.jsonl has them all
+SURE_MISTAKES = 25
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train, test, and leave a run folder; return the exit status."""
+    if args.out is not None:
+        runs.refuse_existing(args.out)  # before the data are read, which may take long
+    task = tasks.load(args.data, args.settings.seed)
+    cnn.manual_seed(args.settings.seed)
+    model = tasks.build(task, args.settings)
+    training_run = Run(task, args.settings, model, runs.create(task.name, args.out), args)
+    return training_run.go()
+
+
+class Run:
+    """One training with its folder.
+
+    Attributes
+    ----------
+    task : Task
+    settings : Settings
+    model : Sequential
+    folder : Path
+    history : History
+    at : Step or None
+        The last step done.
+    """
+
+    def __init__(
+        self, task: Task, settings: Settings, model: Sequential, folder: Path, args: argparse.Namespace
+    ) -> None:
+        self.task, self.settings, self.model, self.folder = task, settings, model, folder
+        self.history = model.history = training.History()
+        self.at: training.Step | None = None
+        self._quiet, self._json = args.quiet, args.json
+        self._config: dict[str, Any] = {
+            "data": task.name,
+            **vars(settings),
+            "lr_schedule": "linear to 0",
+            "validation_samples": len(task.validation[0]),
+            "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        }
+
+    def go(self) -> int:
+        """Train, test and draw; save what there is if something stops it."""
+        self._write_config("running")
+        self._tell_plan()
+        try:
+            self._train()
+            self._test()
+        except KeyboardInterrupt:
+            return self._stopped("interrupted", f"interrupted {self._where()}", 130)
+        except FloatingPointError as error:
+            return self._stopped("diverged", str(error), 1)
+        except OSError as error:
+            with contextlib.suppress(OSError):  # a full disk may have room for this, and may not
+                self._save("failed")
+            note(f"what could be saved is in {self.folder}")
+            raise error
+        return 0
+
+    def _train(self) -> None:
+        x, y = tasks.inputs(self.model, self.task.train[0]), self.task.train[1]
+        x_val, y_val = tasks.inputs(self.model, self.task.validation[0]), self.task.validation[1]
+        chosen: dict[str, Any] = {
+            "epochs": self.settings.epochs,
+            "batch_size": self.settings.batch_size,
+            "rng": generator(),
+        }
+        with Interrupts() as interrupts, progress.for_training(self._quiet) as shown:
+            for step in training.train(self.model, x, y, validation_data=(x_val, y_val), **chosen):
+                self.at = step
+                self._lower_the_rate(step)
+                shown.show(step)
+                if step.figures is not None:
+                    with shown.hidden():
+                        self._epoch(step, step.figures)
+                interrupts.check()
+
+    def _lower_the_rate(self, step: training.Step) -> None:
+        """Let the learning rate fall in a straight line to 0: small last steps find a better place at no cost."""
+        assert self.model.optimizer is not None
+        left = 1 - ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
+        self.model.optimizer.lr = self.settings.lr * left
+
+    def _epoch(self, step: training.Step, figures: dict[str, float]) -> None:
+        """Record an epoch. The model is saved each time, so that a power cut costs one epoch at most."""
+        self.history.append(**figures)
+        self.model.save(self.folder / runs.MODEL)
+        runs.append_epoch(self.folder, {"epoch": step.epoch, **figures})
+        if step.epoch % self._every() == 0 or step.epoch in (1, step.epochs):
+            self._say(f"{epoch_line(step.epoch, step.epochs, figures)}  {figures['seconds']:.1f} s")
+
+    def _every(self) -> int:
+        return 1 if self.settings.epochs <= 1.5 * LINES else math.ceil(self.settings.epochs / LINES)
+
+    def _test(self) -> None:
+        """Meet the test set, for the first and only time, and draw the pictures."""
+        x, y = tasks.inputs(self.model, self.task.test[0]), self.task.test[1]
+        self._note(f"testing on {len(x):,} {self.task.things} ...")
+        loss, accuracy = self.model.evaluate(x, y)
+        self._config |= {"test_loss": loss, "test_accuracy": accuracy}
+        self._write_config("finished")
+        self._say(outcome_line(loss, accuracy, len(x)))
+        self._note("drawing ...")
+        drawn = self._draw(x, y)
+        if self._json:
+            say(json.dumps(self._results("finished"), indent=2))
+        self._say(f"saved in {self.folder}: {', '.join([runs.CONFIG, runs.HISTORY, runs.MODEL, *drawn])}")
+        example = f"predict {self.folder} PICTURE.png" if self.task.has_images else f"summary {self.folder}"
+        self._note(f"try it: cnn {example}")
+
+    def _draw(self, x: Any, y: Any) -> list[str]:
+        from cnn.report import plots
+
+        names = self.task.class_names
+        probabilities = self.model.predict_proba(x)
+        plots.save(plots.history(self.history), self.folder / runs.CURVES)
+        plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / runs.CONFUSION)
+        if self.task.has_images:
+            drawn = plots.mistakes(self.task.test[0], y, probabilities, names, count=SURE_MISTAKES)
+            plots.save(drawn, self.folder / runs.MISTAKES)
+            return [runs.CURVES, runs.CONFUSION, runs.MISTAKES]
+        plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / runs.BOUNDARY)
+        return [runs.CURVES, runs.CONFUSION, runs.BOUNDARY]
+
+    # What there is if something stops it
+
+    def _stopped(self, status: str, what: str, code: int) -> int:
+        note(what if status == "interrupted" else f"error: {what}")
+        if "test_accuracy" in self._config:  # only the pictures were missing
+            note(f"the model was trained and tested; it is saved in {self.folder}")
+            return code
+        self._save(status)
+        epochs = (
+            f"{runs.HISTORY} ({len(self.history)} epoch{'s' * (len(self.history) != 1)}), " if len(self.history) else ""
+        )
+        note(f"the run so far is saved in {self.folder}: {runs.CONFIG}, {epochs}{runs.MODEL}")
+        if self._json:
+            say(json.dumps(self._results(status), indent=2))
+        return code
+
+    def _save(self, status: str) -> None:
+        self.model.save(self.folder / runs.MODEL)
+        self._write_config(status)
+
+    def _write_config(self, status: str) -> None:
+        self._config["status"] = status
+        if self.at is not None and status != "finished":
+            self._config |= {"stopped_at_epoch": self.at.epoch, "stopped_at_step": self.at.step}
+        runs.write_config(self.folder, self._config)
+
+    def _where(self) -> str:
+        if self.at is None:
+            return "before the first step"
+        return f"after step {self.at.step} of {self.at.steps} in epoch {self.at.epoch} of {self.at.epochs}"
+
+    # What is told
+
+    def _say(self, text: str) -> None:
+        if not (self._quiet or self._json):
+            say(text)
+
+    def _note(self, text: str) -> None:
+        if not self._quiet:
+            note(text)
+
+    def _results(self, status: str) -> dict[str, Any]:
+        epochs = [{"epoch": i + 1, **self.history.epoch(i)} for i in range(len(self.history))]
+        return {"run": str(self.folder), **self._config, "status": status, "history": epochs}
+
+    def _tell_plan(self) -> None:
+        task, chosen = self.task, self.settings
+        train, validation, test = (f"{len(part[0]):,}" for part in (task.train, task.validation, task.test))
+        count = sum(parameter.size for parameter in self.model.parameters())
+        shape = shape_text(task.input_shape) if task.has_images else f"{task.input_shape[0]} coordinates"
+        self._note(
+            f"Training on {task.title}\n"
+            f"  data      {train} {task.things} of {shape}, {len(task.class_names)} classes; {task.source}\n"
+            f"            {validation} more for validation, {test} more for the test at the end\n"
+            f"  model     {chosen.model}, {count:,} parameters\n"
+            f"  settings  {chosen.epochs} epochs, batches of {chosen.batch_size}, Adam, lr {chosen.lr:g} "
+            f"falling to 0, seed {chosen.seed}\n"
+            f"  folder    {self.folder}; Ctrl-C saves the run so far"
+        )
+
+
+def outcome_line(loss: float, accuracy: float, count: int) -> str:
+    """Return the figures of a test, for people.
+
+    Examples
+    --------
+    >>> outcome_line(0.25, 0.915, 10_000)
+    'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 right)'
+    """
+    return f"test loss {loss:.4f}  test accuracy {accuracy:.4f}  ({round(accuracy * count):,} of {count:,} right)"

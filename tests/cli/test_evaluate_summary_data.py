@@ -1,0 +1,174 @@
+"""`cnn evaluate`, `cnn summary`, `cnn data`, and what counts as a RUN."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import cnn.data
+from cnn.commands import tasks
+from cnn.layers import Flatten, Linear, Softmax
+from cnn.loss import CrossEntropyLoss
+from cnn.sequential import Sequential
+
+
+@pytest.fixture
+def pixels():
+    """A run folder with an untrained model of Fashion-MNIST's shape."""
+    model = Sequential([Flatten(), Linear(784, 10, rng=0), Softmax()], loss_func=CrossEntropyLoss())
+    model.class_names, model.input_shape = list(cnn.data.FASHION_MNIST.class_names), (1, 28, 28)
+    folder = Path("a run")
+    folder.mkdir()
+    model.save(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"data": "fashion-mnist"}), encoding="utf-8")
+    return folder
+
+
+def test_evaluate(run, data, pixels):
+    code, out, err = run("evaluate", pixels)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == f"{pixels / 'model.safetensors'} on Fashion-MNIST, 60 test images"
+    model = Sequential.load(pixels / "model.safetensors")
+    loss, accuracy = model.evaluate(data[2].astype("float32") / 255, data[3])
+    assert lines[1] == f"loss      {loss:.4f}"
+    assert lines[2] == f"accuracy  {accuracy:.4f}  ({round(60 * accuracy)} of 60 right)"
+    result = json.loads(run("evaluate", pixels, "--json")[1])
+    assert result["loss"] == pytest.approx(loss, rel=1e-5)
+    assert (result["data"], result["samples"], result["accuracy"]) == ("fashion-mnist", 60, accuracy)
+
+
+def test_evaluate_a_bare_file(run, data, pixels):
+    bare = (pixels / "model.safetensors").rename("bare.safetensors")
+    code, _, err = run("evaluate", bare)
+    assert code == 1
+    assert "does not say what it was trained on: add --data NAME, as --data fashion-mnist" in err
+    assert run("evaluate", bare, "--data", "fashion-mnist")[0] == 0
+
+
+def test_the_file_in_a_run_folder_is_as_good_as_the_folder(run, data, pixels):
+    assert run("evaluate", pixels / "model.safetensors") == run("evaluate", pixels)
+
+
+def test_evaluate_on_data_that_do_not_fit(run, data, pixels):
+    code, _, err = run("evaluate", pixels, "--data", "spiral")
+    assert code == 1
+    assert "the model reads inputs of 1 x 28 x 28, but spiral has points of 2: give another --data" in err
+    code, _, err = run("evaluate", pixels, "--data", "mnist")
+    assert code == 1
+    assert "knows the classes T-shirt/top, Trouser, Pullover and 7 more, but mnist has 0, 1, 2 and 7 more" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "config.json is damaged: "),
+        ("[]", "config.json is damaged: it holds no object"),
+        ('{"data": "cifar"}', "config.json: unknown data set 'cifar'"),
+        ("{}", "does not say what it was trained on"),
+    ],
+)
+def test_a_config_that_is_no_help(run, pixels, text, message):
+    (pixels / "config.json").write_text(text, encoding="utf-8")
+    code, _, err = run("evaluate", pixels)
+    assert code == 1
+    assert message in err
+
+
+def test_the_spirals_seed_is_the_runs(run, undrawn):
+    run("train", "spiral", "--epochs", "1", "--seed", "5")
+    folder = Path("runs", "spiral-1")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert json.loads(run("evaluate", folder, "--json")[1])["loss"] == config["test_loss"]
+    assert not (tasks.load("spiral", 5).test[0] == tasks.load("spiral", 0).test[0]).all()
+
+
+# RUN
+
+
+def test_a_run_that_is_not_there(run):
+    code, _, err = run("summary", "nowhere")
+    assert code == 1
+    assert err.startswith(
+        "error: there is no nowhere: expected a run folder, as `cnn train` leaves it, or a .safetensors file"
+    )
+
+
+def test_a_folder_that_is_no_run(run):
+    Path("here").mkdir()
+    assert (
+        "here is no run folder: model.safetensors and config.json are missing (it holds nothing)"
+        in run("summary", "here")[2]
+    )
+    for name in "abcdefg":
+        Path("here", name).touch()
+    assert "(it holds a, b, c, d, e and 2 more)" in run("summary", "here")[2]
+
+
+def test_a_folder_of_runs(run, pixels):
+    assert "is no run folder but holds some: a run. Name one, as a run\n" in run("summary", ".")[2]
+
+
+def test_a_run_without_a_model(run, pixels):
+    (pixels / "model.safetensors").unlink()
+    code, _, err = run("predict", pixels, "a.png")
+    assert code == 1
+    assert "a run has no model.safetensors: its training stopped before a model was saved. Train again" in err
+
+
+def test_a_file_that_is_no_model(run, pixels):
+    Path("notes.txt").write_text("x", encoding="utf-8")
+    assert "notes.txt is neither a run folder nor a .safetensors file" in run("summary", "notes.txt")[2]
+    whole = (pixels / "model.safetensors").read_bytes()
+    (pixels / "model.safetensors").write_bytes(whole[:1000])
+    code, _, err = run("summary", pixels)
+    assert code == 1
+    assert "is cut short, damaged or no safetensors file" in err
+    Path("empty.safetensors").touch()
+    assert run("summary", "empty.safetensors")[0] == 1
+
+
+def test_weights_alone_are_no_model(run, pixels):
+    Sequential.load(pixels / "model.safetensors").save_weights("w.safetensors")
+    assert "holds weights but no architecture" in run("summary", "w.safetensors")[2]
+
+
+# summary and data
+
+
+def test_summary(run, pixels):
+    code, out, err = run("summary", pixels)
+    assert (code, err) == (0, "")
+    assert "classes: T-shirt/top, Trouser" in out
+    assert "Linear(in_features=784, out_features=10)" in out
+    assert "7,850" in out
+
+
+def test_summary_without_an_input_shape(run):
+    Sequential([Linear(2, 3), Softmax()]).save("m.safetensors")
+    code, out, err = run("summary", "m.safetensors")
+    assert code == 1
+    assert "Linear(in_features=2, out_features=3)" in out
+    assert "does not hold the shape of its inputs, so there is no table" in err
+
+
+def test_data(run, data):
+    code, out, err = run("data", "fashion-mnist")
+    assert (code, err) == (0, "")
+    facts = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert facts["title"] == "Fashion-MNIST"
+    assert facts["source"] == "a test"
+    assert facts["licence"] == "MIT"
+    assert "arXiv:1708.07747" in facts["citation"]
+    assert facts["path"] == str(Path("made", "up"))
+    assert facts["images"] == "240 to train on, 60 to test with"
+    assert facts["classes"].endswith("Bag, Ankle boot")
+    assert json.loads(run("data", "mnist", "--json")[1])["train"] == 240
+    assert json.loads(run("data", "spiral", "--json")[1])["classes"] == ["arm 0", "arm 1", "arm 2"]
+
+
+@pytest.mark.data
+def test_the_real_data(run):
+    code, out, _ = run("data", "fashion-mnist")
+    assert code == 0
+    assert "60,000 to train on, 10,000 to test with" in out

@@ -1,0 +1,272 @@
+"""`cnn predict`: pictures of all kinds, what the net sees of them, and what it says."""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn.commands import pictures
+from cnn.layers import Flatten, Linear, Softmax
+from cnn.loss import CrossEntropyLoss
+from cnn.sequential import Sequential
+
+
+def picture(name, size=(60, 40), ground=255, thing=0, mode="L", **options):
+    """A square thing in the middle of a ground, written to a file."""
+    image = Image.new("RGB", size, (ground,) * 3)
+    third = min(size) // 3
+    place = ((size[0] - third) // 2, (size[1] - third) // 2)
+    image.paste((thing,) * 3, (*place, place[0] + third, place[1] + third))
+    image.convert(mode).save(name, **options)
+    return Path(name)
+
+
+def pixels_of(file):
+    with Image.open(file) as image:
+        return np.asarray(image)
+
+
+def test_blocks_and_percentages(run, light_where):
+    picture("a.png")
+    picture("b.jpg", size=(640, 480), ground=20, thing=250)
+    code, out, err = run("predict", light_where, "a.png", "b.jpg", "--top", "2")
+    assert (code, err) == (0, "")
+    first, second = out.split("\n\n")
+    assert first.splitlines()[0] == "a.png  (60 x 40 pixels, inverted: its border is light, 255 of 255)"
+    assert second.splitlines()[0] == "b.jpg  (640 x 480 pixels, not inverted: its border is dark, 20 of 255)"
+    rows = first.splitlines()[1:]
+    assert [row.split()[2] for row in rows] == ["dark", "light"]
+    assert [float(row.split()[0]) for row in rows] == sorted((float(row.split()[0]) for row in rows), reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("invert", "seen", "why"),
+    [
+        ("auto", "dark", "inverted: its border is light, 250"),
+        ("yes", "dark", "inverted, as asked"),
+        ("no", "light", "not inverted, as asked"),
+    ],
+)
+def test_invert_of_a_light_picture(run, light_where, invert, seen, why):
+    picture("a.png", ground=250)
+    _, out, _ = run("predict", light_where, "a.png", "--invert", invert, "--top", "1")
+    assert out.splitlines()[1].endswith(f" %  {seen}")
+    assert why in out.splitlines()[0]
+
+
+@pytest.mark.parametrize("border", [127, 128])
+def test_the_border_alone_decides(light_where, border):
+    image = Image.new("L", (80, 80), 255 - border)
+    image.paste(border, (0, 0, 80, 2))
+    image.paste(border, (0, 78, 80, 80))
+    image.paste(border, (0, 0, 2, 80))
+    image.paste(border, (78, 0, 80, 80))
+    image.save("a.png")
+    seen = pictures.look("a.png", (1, 8, 8))
+    assert (seen.border, seen.inverted) == (border, border > 127.5)
+
+
+def test_models_that_see_colours_are_never_inverted_by_themselves(run, colours):
+    Image.new("RGB", (9, 9), (250, 200, 200)).save("a.png")
+    code, out, _ = run("predict", colours, "a.png", "--top", "1")
+    assert code == 0
+    assert "not inverted: the model sees colours" in out
+    assert out.splitlines()[1].endswith("class 0")
+    _, out, _ = run("predict", colours, "a.png", "--top", "1", "--invert", "yes")
+    assert "inverted, as asked" in out
+    assert not out.splitlines()[1].endswith("class 0")
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("ground", [255, 0])
+def test_modes(mode, ground):
+    if mode == "I;16":
+        array = np.full((40, 60), ground * 257, np.uint16)
+        array[14:27, 24:37] = (255 - ground) * 257
+        Image.fromarray(array).save("a.png")
+    else:
+        picture("a.png", ground=ground, thing=255 - ground, mode=mode)
+    seen = pictures.look("a.png", (1, 40, 60), invert="no").pixels
+    assert (seen.dtype, seen.shape) == (np.uint8, (1, 40, 60))
+    assert (seen[0, 0, 0], seen[0, 20, 30]) == (ground, 255 - ground)
+    assert pictures.look("a.png", (3, 28, 28)).pixels.shape == (3, 28, 28)
+
+
+def test_16_bits_keep_their_brightness():
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save("a.png")
+    seen = pictures.look("a.png", (1, 8, 8), invert="no").pixels
+    assert np.array_equal(seen[0], np.round(np.arange(64).reshape(8, 8) * 1000 / 257))
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "RGB"])
+def test_jpegs(mode):
+    picture("a.jpg", mode=mode)
+    seen = pictures.look("a.jpg", (1, 28, 28)).pixels[0]
+    assert seen[14, 14] > 240
+    assert seen[:, 0].max() < 10
+
+
+def test_transparent_is_white():
+    image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+    image.paste((0, 0, 0, 255), (8, 8, 12, 12))
+    image.save("a.png")
+    seen = pictures.look("a.png", (1, 20, 20), invert="no").pixels[0]
+    assert (seen[0, 0], seen[10, 10]) == (255, 0)
+    palette = Image.new("P", (20, 20), 0)
+    palette.putpalette([0, 0, 0, 9, 9, 9])
+    palette.paste(1, (8, 8, 12, 12))
+    palette.save("b.png", transparency=0)
+    seen = pictures.look("b.png", (1, 20, 20), invert="no").pixels[0]
+    assert (seen[0, 0], seen[10, 10]) == (255, 9)
+
+
+def test_upright_as_the_camera_says():
+    image = Image.new("RGB", (40, 20), "white")
+    image.paste("black", (0, 0, 10, 20))  # left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise: left becomes top
+    image.save("a.jpg", exif=exif)
+    seen = pictures.look("a.jpg", (1, 40, 20), invert="no")
+    assert seen.size == (20, 40)
+    assert seen.pixels[0, 2].max() < 50
+    assert seen.pixels[0, -2].min() > 200
+
+
+def test_a_picture_of_the_nets_size_is_not_touched():
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    Image.fromarray(pixels).save("a.png")
+    assert np.array_equal(pictures.look("a.png", (1, 28, 28), invert="no").pixels[0], pixels)
+    assert np.array_equal(pictures.look("a.png", (1, 28, 28), invert="yes").pixels[0], 255 - pixels)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2), (28, 14), (56, 28), (1000, 700), (60, 1000)])
+def test_proportions_are_kept_and_the_rest_is_ground(size):
+    Image.new("L", size, 200).save("a.png")
+    seen = pictures.look("a.png", (1, 28, 28), invert="no").pixels
+    assert seen.min() == seen.max() == 200
+    if min(size) > 2:
+        Image.fromarray(np.pad(np.zeros((size[1] - 2, size[0] - 2), np.uint8), 1, constant_values=255)).save("b.png")
+        columns = np.flatnonzero(pictures.look("b.png", (1, 28, 28), invert="no").pixels[0].min(axis=0) < 100)
+        assert abs(len(columns) - 28 * min(1, size[0] / size[1])) <= 2
+
+
+@pytest.fixture
+def broken(light_where):
+    """Files that are no pictures, and what is said of each."""
+    whole = picture("whole.png", size=(200, 200), mode="RGB").read_bytes()
+    picture("whole.jpg", size=(400, 400), mode="RGB")
+    Path("cut.png").write_bytes(whole[:150])
+    Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:900])
+    Path("damaged.png").write_bytes(whole[:50] + bytes(20) + whole[70:])
+    Path("empty.png").touch()
+    Path("text.png").write_text("no picture", encoding="utf-8")
+    Path("folder.png").mkdir()
+    Image.new("L", (9, 9)).save("a.gif")
+    Image.new("L", (900, 3)).save("strip.png")
+    return {
+        "cut.png": "is damaged",
+        "cut.jpg": "is damaged",
+        "damaged.png": "is damaged",
+        "empty.png": "empty.png is no PNG or JPEG picture",
+        "text.png": "text.png is no PNG or JPEG picture",
+        "a.gif": "a.gif is no PNG or JPEG picture",
+        "folder.png": "folder.png is a folder, expected a PNG or JPEG file",
+        "missing.png": "there is no file missing.png",
+        "strip.png": "strip.png is 900 x 3 pixels, a strip and no picture",
+    }
+
+
+def test_broken_pictures_are_named_and_the_rest_is_done(run, light_where, broken):
+    code, out, err = run("predict", light_where, "whole.png", *broken, "whole.jpg")
+    assert code == 1
+    assert out.startswith("whole.png")
+    assert "\nwhole.jpg" in out
+    lines = err.splitlines()
+    assert len(lines) == len(broken)
+    for line, (name, message) in zip(lines, broken.items(), strict=True):
+        assert line.startswith("error: ")
+        assert name in line
+        assert message in line
+
+
+def test_json(run, light_where):
+    picture("a.png")
+    code, out, err = run("predict", light_where, "a.png", "b.png", "--json", "--top", "5")
+    result = json.loads(out)
+    assert code == 1
+    assert err == "error: there is no file b.png\n"
+    assert result["model"] == str(light_where)
+    first, second = result["images"]
+    assert (first["image"], first["inverted"], first["border_brightness"]) == ("a.png", True, 255)
+    assert [row["name"] for row in first["classes"]] == ["dark", "light"]
+    assert sum(row["probability"] for row in first["classes"]) == pytest.approx(1)
+    assert second == {"image": "b.png", "error": "there is no file b.png"}
+
+
+def test_show_input(run, light_where):
+    picture("a.png", size=(40, 40))
+    picture("b.png", ground=0, thing=255)
+    code, _, err = run("predict", light_where, "a.png", "--show-input", "seen.png")
+    assert (code, err) == (0, "what the net saw is in seen.png\n")
+    shown = pixels_of("seen.png")
+    seen = pictures.look("a.png", (1, 8, 8)).pixels[0]
+    assert shown.shape == (296, 296, 3)
+    assert np.array_equal(shown[8:-8, 8:-8, 0][::35, ::35], seen)
+    assert np.array_equal(shown[8:-8, 8:-8, 2][34::35, 34::35], seen)
+    assert run("predict", light_where, *["a.png", "b.png"] * 5, "--show-input", "seen.png")[0] == 0
+    assert pixels_of("seen.png").shape == (2 * 288 + 8, 8 * 288 + 8, 3)
+
+
+def test_show_input_in_colours(run, colours):
+    Image.new("RGB", (9, 9), (250, 200, 100)).save("a.png")
+    run("predict", colours, "a.png", "--show-input", "seen.png")
+    assert tuple(pixels_of("seen.png")[100, 100]) == (250, 200, 100)
+
+
+def test_show_input_that_cannot_be_written(run, light_where):
+    picture("a.png")
+    code, out, err = run("predict", light_where, "a.png", "--show-input", Path("nowhere", "seen.png"))
+    assert code == 1
+    assert out.startswith("a.png")
+    assert "could not write" in err
+    assert "No such file or directory" in err
+
+
+def test_large_pictures_are_enlarged_by_one():
+    assert pixels_of(io.BytesIO(pictures.enlarged([np.zeros((1, 300, 200), np.uint8)]))).shape == (316, 216, 3)
+
+
+def model_of(shape, path):
+    model = Sequential([Flatten(), Linear(int(np.prod(shape or (4,))), 2), Softmax()], loss_func=CrossEntropyLoss())
+    model.input_shape = shape
+    model.save(path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (None, "does not hold the shape of its inputs: set model.input_shape = (1, 28, 28) before save"),
+        ((2,), "the model reads inputs of 2, not pictures of 1 or 3 channels x height x width"),
+        ((4, 8, 8), "the model reads inputs of 4 x 8 x 8, not pictures"),
+    ],
+)
+def test_models_that_read_no_pictures(run, shape, message):
+    picture("a.png")
+    model_of(shape, "m.safetensors")
+    code, out, err = run("predict", "m.safetensors", "a.png")
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_the_models_own_preprocessing_is_used(run):
+    model = Sequential([Flatten(), Linear(1, 2), Softmax()], loss_func=CrossEntropyLoss())
+    model[1].weight.data, model[1].bias.data = [[1], [-1]], [0, 0]
+    model.input_shape, model.preprocessing = (1, 1, 1), {"scale": 1.0, "mean": [100.0], "std": [50.0]}
+    model.save("m.safetensors")
+    Image.new("L", (1, 1), 125).save("a.png")
+    _, out, _ = run("predict", "m.safetensors", "a.png", "--invert", "no", "--json")
+    first = json.loads(out)["images"][0]["classes"][0]
+    assert first == {"name": "class 0", "probability": pytest.approx(1 / (1 + np.exp(-1)), rel=1e-5)}

@@ -1,0 +1,152 @@
+"""Help, version, wrong usage, and how errors are told."""
+
+import re
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import cnn
+import cnn.data
+from cnn.cli import COMMANDS, main
+from cnn.commands import use
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_help_has_an_example(run, command):
+    code, out, err = run(command, "--help")
+    assert (code, err) == (0, "")
+    assert f"\nexample:\n  cnn {command} " in out
+    assert "--debug" in out
+    assert max(map(len, out.splitlines())) <= 120
+
+
+def test_the_first_help_names_every_command(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    assert all(re.search(rf"^    {command} +\w", out, re.MULTILINE) for command in COMMANDS)
+    assert "example, from nothing" in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"cnn {cnn.__version__}\n", "")
+
+
+def test_version_and_help_import_nothing_slow():
+    code = (
+        "import sys; from cnn.cli import main; main(['--version']); main(['train', '--help']); "
+        "slow = {'matplotlib', 'rich', 'PIL', 'pooch', 'requests', 'safetensors'}; "
+        "print(sorted(slow & set(sys.modules)))"
+    )
+    folder = Path(cnn.__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "arguments are required: COMMAND"),
+        (["trian"], "unknown command 'trian': did you mean 'train'? Known: data, evaluate, predict, summary, train"),
+        (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
+        (["train"], "arguments are required: DATA"),
+        (["train", "fashion_mnist"], "unknown data set 'fashion_mnist': did you mean 'fashion-mnist'?"),
+        (["train", "sprial"], "did you mean 'spiral'? Known: fashion-mnist, mnist, spiral"),
+        (
+            ["train", "mnist", "--model", "small_cnn"],
+            "argument --model: unknown model 'small_cnn': did you mean 'small-cnn'?",
+        ),
+        (["train", "spiral", "--model", "small-cnn"], "reads pictures, but spiral has points: use --model mlp"),
+        (["train", "mnist", "--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
+        (["train", "mnist", "--epochs", "2.5"], "argument --epochs: expected a whole number of at least 1, got '2.5'"),
+        (["train", "mnist", "--batch-size", "-3"], "argument --batch-size: expected a whole number of at least 1"),
+        (
+            ["train", "mnist", "--lr", "-0.1"],
+            "argument --lr: expected a number of at least 0, such as 0.001, got '-0.1'",
+        ),
+        (["train", "mnist", "--lr", "nan"], "argument --lr: expected a number"),
+        (["train", "mnist", "--lr", "fast"], "argument --lr: expected a number"),
+        (["train", "mnist", "--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
+        (["train", "mnist", "--sede", "1"], "unrecognized arguments: --sede"),
+        (["evaluate"], "arguments are required: RUN"),
+        (["evaluate", "x", "--data", "cifar"], "argument --data: unknown data set 'cifar'"),
+        (["predict", "x"], "arguments are required: IMAGE"),
+        (["predict", "x", "y", "--top", "0"], "argument --top: expected a whole number of at least 1"),
+        (["predict", "x", "y", "--invert", "maybe"], "argument --invert: invalid choice: 'maybe'"),
+        (
+            ["predict", "x", "y", "--show-input", "z.jpg"],
+            "--show-input: expected a name that ends in .png, got 'z.jpg'",
+        ),
+        (["data", "emnist"], "unknown data set 'emnist': did you mean 'mnist'?"),
+    ],
+)
+def test_wrong_usage(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert re.search(r"^try: cnn.* --help$", err.splitlines()[-1])
+    assert len(err.splitlines()) == 2
+
+
+def test_show_input_never_overwrites_a_picture(run, tmp_path):
+    (tmp_path / "a.png").write_bytes(b"mine")
+    code, _, err = run("predict", "x", "a.png", "--show-input", tmp_path / "a.png")
+    assert code == 2
+    assert "is one of the pictures to read: give another name" in err
+    assert (tmp_path / "a.png").read_bytes() == b"mine"
+
+
+def failing(error):
+    def function(args):
+        raise error
+
+    return function
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ValueError("too odd: use 2"), "error: too odd: use 2\n"),
+        (PermissionError(13, "Permission denied", "runs"), "error: runs: Permission denied\n"),
+        (OSError(28, "No space left on device"), "error: No space left on device\n"),
+        (cnn.data.DataError("no mirror"), "error: no mirror\n"),
+        (MemoryError(), "error: there is not enough memory; a smaller --batch-size needs less\n"),
+        (KeyError("x"), "error: KeyError: 'x'. This is a fault in the program; --debug shows where\n"),
+    ],
+)
+def test_errors_are_sentences(run, monkeypatch, error, message):
+    monkeypatch.setattr(use, "summary", failing(error))
+    assert run("summary", "x") == (1, "", message)
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "summary", "x"], ["summary", "--debug", "x"]])
+def test_debug_shows_the_traceback(run, monkeypatch, arguments):
+    monkeypatch.setattr(use, "summary", failing(ValueError("odd")))
+    code, _, err = run(*arguments)
+    assert code == 1
+    assert err.startswith("Traceback")
+    assert err.endswith("error: odd\n")
+
+
+def test_ctrl_c_elsewhere_than_in_training(run, monkeypatch):
+    monkeypatch.setattr(use, "summary", failing(KeyboardInterrupt()))
+    assert run("summary", "x") == (130, "", "interrupted\n")
+
+
+def test_warnings_are_one_line(run, monkeypatch):
+    def function(args):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            warnings.warn("a damaged copy was passed over", cnn.data.DataWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(use, "summary", function)
+    assert run("summary", "x") == (0, "", "warning: a damaged copy was passed over\n")
+
+
+def test_the_arguments_of_the_process_are_the_default(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["cnn", "--version"])
+    assert main() == 0
+    assert capsys.readouterr().out.startswith("cnn ")

@@ -56,7 +56,7 @@ def contains(text, *parts):
     ids=["channels", "channels last", "no channels", "flat", "features"],
 )
 def test_wrong_pictures_name_layer_position_and_fix(x, parts):
-    """fit refuses before anything is trained."""
+    """Fit refuses before anything is trained."""
     model = small_net()
     before = model.state_dict()
     contains(message(model.fit, x, LABELS, epochs=1), *parts)
@@ -163,7 +163,7 @@ def test_targets_of_mse():
 
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"epochs": 0}, {"batch_size": -1}, {"epochs": 1.5}])
 def test_batch_size_and_epochs_below_one(settings):
-    (name, value), = settings.items()
+    ((name, value),) = settings.items()
     text = message(small_net().fit, pictures(), LABELS, **settings)
     contains(text, name, "integer of at least 1", str(value))
 
@@ -274,9 +274,7 @@ def test_step_without_backward():
 
 def test_a_loss_that_turns_nan_gives_back_the_last_good_weights():
     rng = np.random.default_rng(0)
-    model = Sequential(
-        [Linear(4, 8, rng=0), ReLU(), Linear(8, 2, rng=1)], loss_func=MSELoss(), optimizer=Adam(lr=1e30)
-    )
+    model = Sequential([Linear(4, 8, rng=0), ReLU(), Linear(8, 2, rng=1)], loss_func=MSELoss(), optimizer=Adam(lr=1e30))
     x, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 2))
     text = message(model.fit, x, y, batch_size=8, verbose_freq=0, rng=0, error=FloatingPointError)
     assert re.search(r"loss became (inf|nan) at step \d of epoch 1", text)

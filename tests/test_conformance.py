@@ -9,9 +9,11 @@ from cnn.errors import InputError
 from tests.conformance import CASES, CHECKS, draw, failures
 from tests.gradcheck import check_gradients
 
+NAMES = [f"{type(make()).__name__}{i}" for i, (make, _) in enumerate(CASES)]
+
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize(("make", "shape"), CASES, ids=[f"{type(make()).__name__}{i}" for i, (make, _) in enumerate(CASES)])
+@pytest.mark.parametrize(("make", "shape"), CASES, ids=NAMES)
 def test_layer(make, shape, check):
     check(make, shape)
 
@@ -243,9 +245,7 @@ def test_gradcheck_returns_the_error_and_leaves_the_layer_alone():
     np.testing.assert_array_equal(layer.weight.data, weight)
 
 
-@pytest.mark.parametrize(
-    ("broken", "name"), [(TransposedWeightGradient, "weight"), (NoInputGradient, "the input")]
-)
+@pytest.mark.parametrize(("broken", "name"), [(TransposedWeightGradient, "weight"), (NoInputGradient, "the input")])
 def test_gradcheck_names_the_array(broken, name):
     with pytest.raises(AssertionError, match=f"the gradient of {name} is off"):
         check_gradients(broken(), draw((2, 3)))

@@ -6,7 +6,19 @@ import sys
 
 import cnn
 
-LATER = ["safetensors", "threadpoolctl", "pooch", "requests", "rich", "matplotlib", "PIL", "numba", "torch", "onnx", "scipy"]
+LATER = [
+    "safetensors",
+    "threadpoolctl",
+    "pooch",
+    "requests",
+    "rich",
+    "matplotlib",
+    "PIL",
+    "numba",
+    "torch",
+    "onnx",
+    "scipy",
+]
 
 
 def test_import_needs_numpy_alone():

@@ -89,7 +89,9 @@ def test_float64_and_tensors_that_are_not_contiguous(tmp_path):
 def test_a_layer_of_ones_own(tmp_path):
     model = Sequential([Linear(2, 2, rng=0), Scale(3.0)])
     path = tmp_path / "m"
-    with pytest.raises(ValueError, match=r"Scale is a class of your own.*save_weights.*load_weights.*classes=\[Scale\]"):
+    with pytest.raises(
+        ValueError, match=r"Scale is a class of your own.*save_weights.*load_weights.*classes=\[Scale\]"
+    ):
         model.save(path)
     assert not path.exists()
     model.save(path, classes=[Scale])
@@ -136,7 +138,10 @@ def test_a_loaded_model_trains_on(tmp_path):
         (lambda d: d["architecture"]["arguments"]["layers"][0].update({"class": "__import__"}), "__import__"),
         (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"evil": 1}), "no argument 'evil'"),
         (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": -1}), "in_features"),
-        (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": "2"}), "in_features"),
+        (
+            lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": "2"}),
+            "in_features",
+        ),
         (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"in_features": 3}), "wrong shape"),
         (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].update({"rng": 3}), "no argument 'rng'"),
         (lambda d: d["architecture"]["arguments"]["layers"][0]["arguments"].pop("in_features"), "in_features"),

@@ -1,0 +1,332 @@
+"""What every layer must do. A new layer adds a line to CASES and passes all CHECKS."""
+
+import math
+import re
+
+import numpy as np
+
+import cnn
+import cnn.layers
+from cnn import InputError, Residual, Sequential, Sum, no_grad
+from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.module import Module
+from tests.gradcheck import check_gradients, difference
+
+CASES = [  # a new layer each time, and the shape of an input
+    (lambda: Conv2d(3, 4, 3, rng=0), (2, 3, 5, 6)),
+    (lambda: Conv2d(1, 2, (2, 3), stride=2, padding=1, rng=0), (3, 1, 6, 5)),
+    (lambda: Conv2d(4, 6, 2, padding="same", groups=2, bias=False, rng=0), (2, 4, 3, 4)),
+    (lambda: Conv2d(3, 3, 3, dilation=(1, 2), padding=(0, 2), groups=3, rng=0), (2, 3, 4, 5)),
+    (lambda: MaxPool2d(2), (2, 3, 4, 6)),
+    (lambda: MaxPool2d(3, stride=2, padding=1), (2, 2, 7, 6)),
+    (lambda: MaxPool2d((2, 3), stride=(2, 1), dilation=(2, 1), ceil_mode=True), (2, 2, 6, 5)),
+    (lambda: Linear(5, 4, rng=0), (3, 5)),
+    (lambda: Linear(4, 4, bias=False, rng=0), (2, 3, 4)),
+    (lambda: ReLU(), (3, 4)),
+    (lambda: ReLU(), (2, 3, 4, 5)),
+    (lambda: Softmax(), (3, 5)),
+    (lambda: Softmax(dim=1), (2, 3, 2, 4)),
+    (lambda: Flatten(), (2, 3, 2, 4)),
+    (lambda: Dropout(0.25, rng=0), (2, 3, 4, 3)),
+    (lambda: Dropout(0, rng=0), (3, 4)),
+    (lambda: Identity(), (2, 3, 2, 2)),
+    (lambda: Sum([Identity(), Conv2d(2, 2, 1, rng=0)]), (2, 2, 3, 4)),
+    (lambda: Residual(Sequential([Conv2d(2, 2, 3, padding=1, rng=0), ReLU()])), (2, 2, 4, 3)),
+    (lambda: Sequential([Linear(4, 5, rng=0), ReLU(), Linear(5, 4, rng=1)]), (3, 4)),
+]
+
+
+class Mix(Module):
+    """A fixed linear map of all numbers of a sample, so that a layer under test stands in the middle of a net."""
+
+    def __init__(self, shape, seed):
+        size = math.prod(shape[1:])
+        self.matrix = np.random.default_rng(seed).normal(size=(size, size)) / math.sqrt(size)
+
+    def forward(self, x):
+        return (x.reshape(len(x), -1) @ self.matrix).reshape(x.shape)
+
+    def backward(self, grad):
+        return (grad.reshape(len(grad), -1) @ self.matrix.T).reshape(grad.shape)
+
+
+def draw(shape, dtype=np.float32, seed=0):
+    """Draw numbers for an input or a gradient."""
+    return np.random.default_rng(seed).normal(size=shape).astype(dtype)
+
+
+def draw_like(y, seed=0):
+    """Draw a gradient for an output; not the numbers of its input, which could hide a mistake."""
+    return draw(y.shape, y.dtype, 1000 + seed)
+
+
+def frozen(array):
+    """Return a copy that cannot be written into."""
+    array = array.copy(order="K")
+    array.flags.writeable = False
+    return array
+
+
+def error_of(function, *args):
+    """Call a function that must refuse its arguments, and return its error."""
+    try:
+        function(*args)
+    except Exception as error:
+        return error
+    raise AssertionError(f"{function} accepted {args}")
+
+
+def arrow(method):
+    """Read the shapes before and after from a docstring such as "(N, C, H, W) -> (N, C*H*W)"."""
+    found = re.match(r"\((.+?)\) -> \((.+?)\)", method.__doc__ or "")
+    assert found, f"the docstring of {method.__qualname__} must begin with shapes: (N, ...) -> (N, ...)"
+    return found.groups()
+
+
+def bind(pattern, shape, sizes):
+    """Compare a shape with its letters, whose sizes are kept in ``sizes``."""
+    letters = pattern.split(", ")
+    if "..." in letters:
+        i = letters.index("...")
+        rest = len(shape) - len(letters) + 1
+        assert sizes.setdefault("...", shape[i : i + rest]) == shape[i : i + rest]
+        letters, shape = letters[:i] + letters[i + 1 :], shape[:i] + shape[i + rest :]
+    assert len(letters) == len(shape), f"({pattern}) is not {shape}"
+    for letter, size in zip(letters, shape, strict=True):
+        product = "*" in letter
+        known = math.prod(sizes[part] for part in letter.split("*")) if product else sizes.setdefault(letter, size)
+        assert known == size, f"{letter} of ({pattern}) is {known}, not {size}"
+
+
+def shape_arrow(make, shape):
+    """Forward's docstring tells the shapes, and backward's is the way back."""
+    layer, sizes = make(), {}
+    y = layer(draw(shape))
+    before, after = arrow(layer.forward)
+    bind(before, shape, sizes)
+    bind(after, y.shape, sizes)
+    assert layer.backward(draw_like(y)).shape == shape
+    assert arrow(layer.backward) == (after, before)
+
+
+def dtype_kept(make, shape):
+    """float32 stays float32 and float64 stays float64: outputs, gradients, parameters."""
+    for dtype in (np.float32, np.float64):
+        layer = make().to(dtype)
+        for mode in (True, False):
+            y = layer.train(mode)(draw(shape, dtype))
+            assert y.dtype == dtype
+            assert layer.backward(draw_like(y)).dtype == dtype
+        assert all(p.dtype == dtype and p.grad.dtype == dtype for p in layer.parameters())
+
+
+def numeric_gradients(make, shape):
+    """Gradients of input and parameters agree with central differences, in the middle of a net, in both modes."""
+    for mode in (True, False):
+        layer = make()
+        inner = layer(draw(shape)).shape
+        check_gradients(Sequential([Mix(shape, 1), layer, Mix(inner, 2)]).train(mode), draw(shape, np.float64))
+
+
+def gradients_accumulate(make, shape):
+    """A second backward adds to the gradients of the parameters."""
+    layer, x = make().eval(), draw(shape)
+    layer.backward(draw_like(layer(x)))
+    once = [p.grad.copy() for p in layer.parameters()]
+    layer.backward(draw_like(layer(x)))
+    for p, grad in zip(layer.parameters(), once, strict=True):
+        np.testing.assert_allclose(p.grad, 2 * grad, rtol=1e-6)
+    layer.zero_grad()
+    assert all(p.grad is None for p in layer.parameters())
+
+
+def given_arrays_untouched(make, shape):
+    """Input and gradient are only read."""
+    for mode in (True, False):
+        layer, x = make().train(mode), draw(shape)
+        x_read_only = frozen(x)
+        y = layer(x_read_only)
+        layer.backward(frozen(draw_like(y)))
+        layer(x)
+        layer.backward(draw_like(y))
+        np.testing.assert_array_equal(x, x_read_only)
+
+
+def outputs_untouched(make, shape):
+    """What was returned is not written into by a later forward or backward."""
+    layer = make()
+    y = layer(draw(shape))
+    grad = layer.backward(draw_like(y))
+    weights = [p.grad for p in layer.parameters()]
+    layer.zero_grad()
+    copies = [a.copy() for a in (y, grad, *weights)]
+    for seed in (1, 2):
+        layer.backward(draw_like(layer(draw(shape, seed=seed)), seed))
+    for array, copy in zip((y, grad, *weights), copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
+
+
+def saved_state_emptied(make, shape):
+    """The slot is full between forward and backward in both modes, and empty afterwards."""
+    for mode in (True, False):
+        layer = make().train(mode)
+        leaves = [m for m in layer.modules() if not m.children()]
+        assert all(m._saved is None for m in layer.modules())
+        y = layer(draw(shape))
+        assert all(m._saved is not None for m in leaves)
+        layer.backward(draw_like(y))
+        assert all(m._saved is None for m in layer.modules())
+
+
+def second_backward_raises(make, shape):
+    """Nothing doubles silently."""
+    layer = make()
+    y = layer(draw(shape))
+    layer.backward(draw_like(y))
+    error = error_of(layer.backward, draw_like(y))
+    assert isinstance(error, RuntimeError)
+    assert "forward" in str(error)
+
+
+def backward_alone_raises(make, shape):
+    """A backward needs a forward."""
+    error = error_of(make().backward, draw_like(make()(draw(shape))))
+    assert isinstance(error, RuntimeError)
+    assert "forward" in str(error)
+
+
+def no_grad_keeps_nothing(make, shape):
+    """Inside no_grad the output is the same, nothing is kept, and backward says so."""
+    layer, x = make(), draw(shape)
+    with no_grad():
+        y = layer(x)
+    assert all(m._saved is None for m in layer.modules())
+    np.testing.assert_array_equal(y, make()(x))
+    assert "no_grad" in str(error_of(layer.backward, draw_like(y)))
+
+
+def state_round_trip(make, shape):
+    """Another layer that gets the state gives the same numbers, and shares no memory."""
+    layer, other, x = make().eval(), make().eval(), draw(shape)
+    for p in other.parameters():
+        p.data = p.data + 1
+    state = layer.state_dict()
+    other.load_state_dict(state)
+    for array in state.values():
+        array += 1
+    np.testing.assert_array_equal(other(x), layer(x))
+    assert list(other.state_dict()) == list(state)
+
+
+def repr_evaluates(make, shape):
+    """The text of a layer builds the same layer."""
+    names = {name: getattr(place, name) for place in (cnn, cnn.layers) for name in place.__all__}
+    layer = make()
+    if not type(layer).__module__.startswith("cnn."):  # a layer of a user's own
+        names[type(layer).__name__] = type(layer)
+    again = eval(repr(layer), names)
+    assert type(again) is type(layer)
+    assert repr(again) == repr(layer)
+    assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in layer.state_dict().items()}
+    assert again.eval()(draw(shape)).shape == layer.eval()(draw(shape)).shape
+
+
+def batch_of_one(make, shape):
+    """A sample alone gives what it gives in a batch."""
+    layer, x = make().eval().to(np.float64), draw(shape, np.float64)
+    y = layer(x)
+    grad = draw_like(y)
+    grad_x = layer.backward(grad)
+    assert difference(layer(x[:1]), y[:1]) <= 1e-12
+    assert difference(layer.backward(grad[:1]), grad_x[:1]) <= 1e-12
+
+
+def batch_of_none(make, shape):
+    """No samples give no outputs, and zero gradients for the parameters."""
+    layer, full = make(), make()(draw(shape)).shape
+    y = layer(np.zeros((0, *shape[1:]), np.float32))
+    assert y.shape == (0, *full[1:])
+    assert layer.backward(y.copy()).shape == (0, *shape[1:])
+    assert all(not p.grad.any() for p in layer.parameters())
+
+
+def memory_layout_is_invisible(make, shape):
+    """Strided, reversed, Fortran-ordered and channels-last arrays give the same numbers."""
+
+    def every_second(a):
+        spread = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan)
+        spread[..., ::2] = a
+        return spread[..., ::2]
+
+    def reverse(a):
+        return a[::-1, ..., ::-1].copy()[::-1, ..., ::-1]
+
+    def channels_last(a):
+        return np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1)
+
+    plain, x = make().to(np.float64), draw(shape, np.float64)
+    y = plain(x)
+    grad = draw_like(y)
+    grad_x = plain.backward(grad)
+    for layout in (every_second, reverse, channels_last, np.asfortranarray):
+        layer = make().to(np.float64)
+        np.testing.assert_array_equal(layout(x), x)
+        assert difference(layer(layout(x)), y) <= 1e-12
+        assert difference(layer.backward(layout(grad)), grad_x) <= 1e-12
+        for p, q in zip(layer.parameters(), plain.parameters(), strict=True):
+            assert difference(p.grad, q.grad) <= 1e-12
+            assert p.grad.flags.c_contiguous
+
+
+def wrong_dtype_raises(make, shape):
+    """Integers are refused, and so is the other floating dtype where there are parameters; the error names astype."""
+    layer = make()
+    refused = [np.int64, np.uint8, np.bool_, *([np.float64] if layer.parameters() else [])]
+    for dtype in refused:
+        error = error_of(layer, np.ones(shape, dtype))
+        assert isinstance(error, InputError)
+        assert "astype" in str(error)
+    assert isinstance(error_of(layer, [[1.0]]), InputError)
+
+
+def wrong_gradient_raises(make, shape):
+    """Backward refuses None, another shape and another dtype."""
+    layer, x = make(), draw(shape)
+    grad = draw_like(layer(x))
+    for wrong in (None, grad[..., :-1], grad[0], grad[..., None], grad.astype(np.float64)):
+        layer(x)
+        error = error_of(layer.backward, wrong)
+        assert isinstance(error, InputError)
+        assert "gradient" in str(error)
+
+
+CHECKS = [
+    shape_arrow,
+    dtype_kept,
+    numeric_gradients,
+    gradients_accumulate,
+    given_arrays_untouched,
+    outputs_untouched,
+    saved_state_emptied,
+    second_backward_raises,
+    backward_alone_raises,
+    no_grad_keeps_nothing,
+    state_round_trip,
+    repr_evaluates,
+    batch_of_one,
+    batch_of_none,
+    memory_layout_is_invisible,
+    wrong_dtype_raises,
+    wrong_gradient_raises,
+]
+
+
+def failures(make, shape):
+    """Return the names of the checks that a layer fails."""
+    failed = set()
+    for check in CHECKS:
+        try:
+            check(make, shape)
+        except Exception:
+            failed.add(check.__name__)
+    return failed

@@ -1,0 +1,12 @@
+"""Settings for all tests: what hypothesis draws is the same in every run, so a failure can be seen again."""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+pytest.register_assert_rewrite("tests.conformance", "tests.gradcheck")
+
+settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
+settings.register_profile("random", derandomize=False, deadline=None, database=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

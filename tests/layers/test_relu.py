@@ -1,0 +1,20 @@
+import numpy as np
+
+from cnn.layers import ReLU
+
+
+def test_by_hand():
+    """At zero the gradient is zero."""
+    layer = ReLU()
+    np.testing.assert_array_equal(layer(np.array([[-2.0, 0, -0.0, 3]])), [[0, 0, 0, 3]])
+    np.testing.assert_array_equal(layer.backward(np.array([[5.0, 6, 7, 8]])), [[0, 0, 0, 8]])
+
+
+def test_nan_is_not_hidden():
+    assert np.isnan(ReLU()(np.array([[np.nan]]))).all()
+
+
+def test_channels_last_memory_stays_so():
+    """Otherwise every convolution after it would have to copy."""
+    x = np.ones((2, 4, 4, 3)).transpose(0, 3, 1, 2)
+    assert ReLU()(x).strides == x.strides

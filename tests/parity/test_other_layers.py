@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn.layers import Dropout, Flatten, Identity, Linear, ReLU, Softmax
+from tests.gradcheck import difference
+from tests.parity.oracle import DTYPES, TOLERANCE, Tally, compare_layers, give_weights, tensor
+
+sizes = st.integers(1, 6)
+
+
+def draw(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_linear():
+    """2-d and 3-d inputs, an empty batch included."""
+    tally = Tally()
+
+    @settings(max_examples=150)
+    @given(st.integers(0, 5), st.lists(sizes, max_size=2), sizes, sizes, st.booleans())
+    def run(n, between, features, units, bias):
+        for dtype in DTYPES:
+            ours = Linear(features, units, bias=bias, rng=0).to(dtype)
+            theirs = torch.nn.Linear(features, units, bias=bias)
+            give_weights(ours, theirs)
+            compare_layers(tally, ours, theirs, draw((n, *between, features)).astype(dtype))
+        tally.seen.add((n, *between, features, units, bias))
+
+    run()
+    tally.report(at_least=100)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_relu(dtype):
+    """Negative, zero, minus zero, infinite and not a number."""
+    x = np.concatenate([draw(50), [0.0, -0.0, np.inf, -np.inf]]).reshape(2, 27).astype(dtype)
+    compare = Tally()
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_y = torch.nn.ReLU()(theirs_x)
+    ours = ReLU()
+    np.testing.assert_array_equal(ours(x), theirs_y.detach().numpy())
+    grad = draw(x.shape, 1).astype(dtype)
+    theirs_y.backward(tensor(grad))
+    compare.agree("gradient", ours.backward(grad), theirs_x.grad)
+    assert np.isnan(ReLU()(np.array([[np.nan]], dtype))).all()
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (3, 1), (0, 5), (2, 3, 4), (2, 3, 4, 5)])
+def test_softmax(shape):
+    """The gradient of a certain answer is almost zero, so it is compared on the scale of what comes in, about 1."""
+    for dim in (dim for dim in range(-len(shape), len(shape)) if shape[dim]):
+        for dtype in DTYPES:
+            for scale in (1, 30, 1e4):
+                x, grad = (scale * draw(shape)).astype(dtype), draw(shape, 1).astype(dtype)
+                theirs_x = tensor(x, needs_grad=True)
+                theirs_y = torch.nn.Softmax(dim)(theirs_x)
+                theirs_y.backward(tensor(grad))
+                ours = Softmax(dim)
+                assert difference(ours(x), theirs_y.detach().numpy()) <= TOLERANCE[x.dtype]
+                error = np.abs(ours.backward(grad) - theirs_x.grad.numpy())
+                assert error.max(initial=0) <= TOLERANCE[x.dtype]
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4, 5), (1, 2, 1, 1), (0, 3, 2, 2)])
+def test_flatten_and_identity(shape):
+    tally = Tally()
+    for dtype in DTYPES:
+        compare_layers(tally, Flatten(), torch.nn.Flatten(), draw(shape).astype(dtype))
+        compare_layers(tally, Identity(), torch.nn.Identity(), draw(shape).astype(dtype))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_dropout(p, dtype):
+    """The streams differ, so their own mask, fed by hand, must explain each, with one scale."""
+    tally = Tally()
+    x, grad = np.abs(draw((40, 30))).astype(dtype) + 1, draw((40, 30), 1).astype(dtype)
+    ours, theirs = Dropout(p, rng=0), torch.nn.Dropout(p)
+    y = ours(x)
+    grad_x = ours.backward(grad)
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_y = theirs(theirs_x)
+    theirs_y.backward(tensor(grad))
+    scale = float((theirs_y / theirs_x).detach().max())  # what PyTorch multiplies with
+    mask = tensor(y) != 0
+    tally.agree("output", y, tensor(x) * mask * scale)
+    tally.agree("gradient", grad_x, tensor(grad) * mask * scale)
+    compare_layers(tally, ours.eval(), theirs.eval(), x)

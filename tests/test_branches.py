@@ -1,0 +1,255 @@
+import numpy as np
+import pytest
+
+from cnn import Concat, InputError, Module, Residual, Sequential, ShapeError, Sum
+from cnn.layers import Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss, MSELoss
+from cnn.optim import Adam
+from tests.conformance import draw
+from tests.gradcheck import check_gradients, difference
+
+
+def conv(channels_in, channels_out, size=3):
+    return Conv2d(channels_in, channels_out, size, padding="same", rng=0)
+
+
+def inception():
+    """A residual net, with an inception block inside, inside a row: everything nested in everything."""
+    block = Concat([conv(2, 1, 1), Sequential([conv(2, 2), ReLU(), conv(2, 3, 2)]), Identity()])
+    body = Sequential([block, conv(6, 2), Sum([conv(2, 2), Identity(), ReLU()])])
+    return Sequential([conv(1, 2), Residual(body), Residual(conv(2, 3), shortcut=conv(2, 3, 1)), Flatten()])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Sum([conv(2, 3), conv(2, 3, 1)]),
+        lambda: Concat([conv(2, 3), Identity(), conv(2, 1, 1)]),
+        lambda: Residual(Sequential([conv(2, 2), ReLU(), conv(2, 2)])),
+        lambda: Residual(conv(2, 4), shortcut=conv(2, 4, 1)),
+        lambda: Concat([Identity()]),
+        lambda: Sum([Residual(Residual(conv(2, 2))), Concat([conv(2, 1), conv(2, 1)])]),
+    ],
+)
+def test_numeric_gradients(make):
+    check_gradients(make(), draw((2, 2, 4, 3)))
+
+
+def test_numeric_gradients_of_everything_nested():
+    check_gradients(inception(), draw((2, 1, 4, 4)))
+
+
+def test_concat_of_rows_of_features():
+    layer = Concat([Linear(3, 2, rng=0), Identity()])
+    x = draw((4, 3))
+    np.testing.assert_array_equal(layer(x)[:, 2:], x)
+    check_gradients(layer, x)
+
+
+def test_dtype_inputs_and_saved_state():
+    """float32 stays, given arrays are only read, and every slot inside is empty after backward."""
+    model, x = inception(), draw((2, 1, 4, 4))
+    x.flags.writeable = False
+    y = model(x)
+    grad = draw(y.shape, seed=1)
+    grad.flags.writeable = False
+    assert y.dtype == model.backward(grad).dtype == np.float32
+    assert all(part._saved is None for part in model.modules())
+
+
+def test_concat_keeps_pictures_in_channels_last_memory():
+    y = Concat([conv(2, 3), Identity()])(draw((2, 2, 4, 4)))
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_state_dict_names():
+    assert list(Residual(conv(2, 2), shortcut=Linear(2, 2, bias=False)).state_dict()) == [
+        "body.weight",
+        "body.bias",
+        "shortcut.weight",
+    ]
+    assert list(Sum([Linear(2, 2, bias=False), Sequential([Linear(2, 2, bias=False)])]).state_dict()) == [
+        "0.weight",
+        "1.0.weight",
+    ]
+
+
+def test_repr_evaluates():
+    import cnn
+    import cnn.layers
+
+    names = {name: getattr(place, name) for place in (cnn, cnn.layers) for name in place.__all__}
+    assert repr(eval(repr(inception()), names)) == repr(inception())
+
+
+# Errors
+
+
+def test_an_error_tells_the_position_of_the_layer_however_deep():
+    model = Sequential([Flatten(), Residual(Sequential([ReLU(), Sum([Identity(), Linear(7, 8)])]))])
+    with pytest.raises(InputError, match=r"^layer 1\.body\.1\.1, Linear\(in_features=7, .*\): .*set in_features=8"):
+        model(draw((2, 2, 2, 2)))
+
+
+def test_branches_that_do_not_fit_together_are_told_apart():
+    x = draw((2, 3))
+    with pytest.raises(ShapeError, match=r"layer 0, Sum.*one shape, got \(2, 4\) and \(2, 3\)"):
+        Sequential([Sum([Linear(3, 4), Identity()])])(x)
+    with pytest.raises(ShapeError, match=r"differ in axis 1 alone, got \(2, 3, 4, 4\) and \(2, 3, 2, 2\)"):
+        Concat([Identity(), MaxPool2d(2)])(draw((2, 3, 4, 4)))
+    layer = Concat([Identity(), Identity()])
+    layer(x)
+    with pytest.raises(ShapeError, match="gradient with 6 channels"):
+        layer.backward(draw((2, 5)))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda layer: Sequential([layer, layer]),
+        lambda layer: Sum([layer, layer]),
+        lambda layer: Concat([Identity(), layer, Sequential([layer])]),
+        lambda layer: Residual(layer, shortcut=layer),
+        lambda layer: Sequential([Residual(Sequential([layer])), ReLU(), layer]),
+    ],
+)
+def test_one_instance_twice_is_refused_and_sharing_is_explained(build):
+    with pytest.raises(ValueError, match=r"the same Linear instance.*to share weights, assign them, as in b\.weight"):
+        build(Linear(2, 2))
+
+
+@pytest.mark.parametrize("container", [Sequential, Sum, Concat])
+def test_what_is_no_layer_is_refused(container):
+    with pytest.raises(ValueError, match="needs at least one layer"):
+        container([])
+    with pytest.raises(TypeError, match=r"layer 1 is the class ReLU, not a layer: write ReLU\(...\)"):
+        container([Identity(), ReLU])
+    with pytest.raises(TypeError, match="layer 0 must be a Module, got 'relu'"):
+        container(["relu"])
+
+
+# Shared weights
+
+
+def test_a_shared_parameter_gets_the_sum_of_both_gradients():
+    """Compared with two parameters that only have equal values."""
+    x, grad = draw((4, 3)), draw((4, 3), seed=1)
+
+    def model(share):
+        a, b = Linear(3, 3, bias=False, rng=0), Linear(3, 3, bias=False, rng=0)
+        if share:
+            b.weight = a.weight
+        return Sequential([a, ReLU(), b])
+
+    shared, apart = model(True), model(False)
+    for m in (shared, apart):
+        m(x)
+        m.backward(grad)
+    a, b = apart.parameters()
+    (both,) = shared.parameters()
+    assert difference(both.grad, a.grad + b.grad) <= 1e-6
+    assert list(shared.state_dict()) == ["0.weight", "2.weight"]
+    check_gradients(shared, x)
+
+
+def test_a_shared_parameter_is_updated_once():
+    a, b = Linear(3, 3, bias=False, rng=0), Linear(3, 3, bias=False, rng=1)
+    b.weight = a.weight
+    before = a.weight.data.copy()
+    model = Sequential([a, b], loss_func=MSELoss(), optimizer=Adam(lr=0.1))
+    model.train_step(draw((4, 3)), draw((4, 3)))
+    np.testing.assert_allclose(np.abs(a.weight.data - before), 0.1, rtol=1e-3)  # Adam's first step, one time
+    assert b.weight is a.weight
+
+
+# Who needs the gradient of the input
+
+
+class Spy(Module):
+    """Counts how often anybody asks for the gradient of its input."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def forward(self, x):
+        return x
+
+    def backward(self, grad):
+        self.asked += self.needs_input_grad
+        return grad
+
+
+def test_without_an_optimizer_a_net_returns_the_gradient_of_its_input():
+    model = Sequential([Linear(3, 2), ReLU()])
+    assert model.backward(model(draw((4, 3)))).shape == (4, 3)
+
+
+def test_with_an_optimizer_nobody_needs_it():
+    model = Sequential([Linear(3, 2), ReLU()], optimizer=Adam())
+    assert model.backward(model(draw((4, 3)))) is None
+    assert [layer.needs_input_grad for layer in model] == [False, True]
+    model.optimizer = None
+    assert model.backward(model(draw((4, 3)))).shape == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda spy, later: Sequential([spy, later, Linear(3, 2)]),
+        lambda spy, later: Sequential([Sequential([spy, later]), Linear(3, 2)]),
+        lambda spy, later: Sequential([Residual(Sequential([spy, later]), shortcut=Linear(3, 3)), Linear(3, 2)]),
+        lambda spy, later: Sequential([Concat([Sequential([spy, later]), Identity()]), Linear(6, 2)]),
+        lambda spy, later: Sequential([Sum([Identity(), Sequential([spy, later])]), Linear(3, 2)]),
+    ],
+)
+def test_the_first_layer_is_told_through_containers(wrap):
+    """All parameters get the same gradients as in a net without optimizer."""
+    spy, later = Spy(), Spy()
+    model = wrap(spy, later)
+    x, grad = draw((4, 3)), draw((4, 2), seed=1)
+    model(x)
+    assert model.backward(grad).shape == x.shape
+    expected = [p.grad for p in model.parameters()]
+    assert (spy.asked, later.asked) == (1, 1)
+    model.zero_grad()
+    model.optimizer = Adam()
+    model(x)
+    assert model.backward(grad) is None
+    assert (spy.asked, later.asked) == (1, 2)
+    for p, g in zip(model.parameters(), expected, strict=True):
+        np.testing.assert_array_equal(p.grad, g)
+
+
+def test_a_model_inside_another_needs_it_again():
+    """A model that was trained by itself can be the second part of another."""
+    head = Sequential([Linear(3, 2), ReLU()], optimizer=Adam())
+    body = Linear(4, 3)
+    model = Sequential([body, head])
+    model(draw((5, 4)))
+    assert model.backward(draw((5, 2))).shape == (5, 4)
+    assert body.weight.grad is not None
+
+
+# Slices
+
+
+def test_a_slice_is_a_net_of_the_same_layers():
+    model = Sequential([Linear(3, 4), ReLU(), Linear(4, 2), Softmax()], loss_func=CrossEntropyLoss(), optimizer=Adam())
+    assert len(model) == 4
+    assert list(model) == model.layers
+    assert model[-1] is model.layers[3]
+    logits = model[:-1]
+    assert isinstance(logits, Sequential)
+    assert logits.layers == model.layers[:3]
+    assert logits.loss_func is None
+    assert logits.optimizer is None
+    x = draw((5, 3))
+    np.testing.assert_array_equal(model[-1](logits(x)), model(x))
+    check_gradients(model[1:], draw((5, 4)))
+
+
+def test_a_slice_of_a_model_returns_the_gradient_that_was_asked_of_it():
+    model = Sequential([Linear(3, 4), ReLU(), Linear(4, 2)], optimizer=Adam())
+    part = model[:2]
+    assert part.backward(part(draw((5, 3)))).shape == (5, 3)
+    assert model.backward(model(draw((5, 3)))) is None

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from cnn import init
+
+SHAPE = (64, 32, 3, 3)  # fan_in 288, fan_out 576
+
+
+def test_fans():
+    assert init.fan_in_and_out((3, 5)) == (5, 3)
+    assert init.fan_in_and_out(SHAPE) == (288, 576)
+    with pytest.raises(ValueError, match="at least 2 axes"):
+        init.fan_in_and_out((3,))
+
+
+@pytest.mark.parametrize(
+    ("draw", "std"),
+    [
+        (init.kaiming_uniform, np.sqrt(2 / 288)),
+        (init.kaiming_normal, np.sqrt(2 / 288)),
+        (init.xavier_uniform, np.sqrt(2 / (288 + 576))),
+        (init.xavier_normal, np.sqrt(2 / (288 + 576))),
+        (lambda *a, **k: init.kaiming_uniform(*a, a=np.sqrt(5), **k), np.sqrt(1 / 3 / 288)),
+        (lambda *a, **k: init.kaiming_normal(*a, a=2, **k), np.sqrt(2 / 5 / 288)),
+        (lambda *a, **k: init.xavier_uniform(*a, gain=3, **k), 3 * np.sqrt(2 / (288 + 576))),
+        (lambda *a, **k: init.xavier_normal(*a, gain=3, **k), 3 * np.sqrt(2 / (288 + 576))),
+        (lambda *a, **k: init.uniform(*a, -1, 1, **k), np.sqrt(1 / 3)),
+        (lambda *a, **k: init.normal(*a, 0, 0.5, **k), 0.5),
+    ],
+    ids=range(10),
+)
+def test_mean_and_standard_deviation(draw, std):
+    w = draw(SHAPE, rng=0)
+    assert w.shape == SHAPE
+    assert w.dtype == np.float32
+    assert abs(w.mean()) < 5 * std / np.sqrt(w.size)
+    assert abs(w.std() / std - 1) < 0.02
+    np.testing.assert_array_equal(draw(SHAPE, rng=0), w)
+
+
+@pytest.mark.parametrize(
+    ("draw", "bound"), [(init.kaiming_uniform, np.sqrt(6 / 288)), (init.xavier_uniform, np.sqrt(6 / 864))]
+)
+def test_uniform_bounds(draw, bound):
+    assert 0.99 * bound < np.abs(draw(SHAPE, rng=0)).max() <= bound
+
+
+@pytest.mark.parametrize("shape", [(3, 7), (7, 3), (4, 4), (6, 2, 3, 1), (20, 2, 3, 1)])
+def test_orthogonal(shape):
+    w = init.orthogonal(shape, gain=2, rng=0).reshape(shape[0], -1)
+    product = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+    np.testing.assert_allclose(product, 4 * np.eye(len(product)), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 3, 3), (4, 2, 3, 5), (2, 4, 1, 1), (3, 3, 2, 4)])
+def test_dirac_passes_the_first_channels_through(shape):
+    w = init.dirac(shape)
+    assert w.sum() == min(shape[:2])
+    for channel in range(min(shape[:2])):
+        assert w[channel, channel, shape[2] // 2, shape[3] // 2] == 1
+    with pytest.raises(ValueError, match="convolution weights"):
+        init.dirac((2, 2))
+
+
+def test_zeros():
+    assert not init.zeros((3, 4)).any()
+    assert init.zeros((3,)).dtype == np.float32

@@ -5,6 +5,7 @@ Layers are in `cnn.layers`, losses in `cnn.loss`, optimizers in `cnn.optim`, dat
 
 from cnn.branches import Concat, Residual, Sum
 from cnn.errors import InputError, ShapeError
+from cnn.kernels import get_num_threads, set_num_threads
 from cnn.module import Buffer, Module, Parameter, no_grad
 from cnn.rng import manual_seed
 from cnn.sequential import Sequential
@@ -19,7 +20,9 @@ __all__ = [
     "Sequential",
     "ShapeError",
     "Sum",
+    "get_num_threads",
     "manual_seed",
     "no_grad",
+    "set_num_threads",
 ]
 __version__ = "0.1.0"

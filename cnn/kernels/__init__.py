@@ -1,5 +1,11 @@
-"""Where the mathematics of the layers meets the machine: what is marked ``kernel`` runs with BLAS on one thread."""
+"""Where the mathematics of the layers meets the machine. A layer marks each of its plain functions with one of these:
 
+kernel : it runs with BLAS held to one thread
+batched : likewise, with the samples of a batch shared among our own threads
+summed : likewise, and the parts' results are added up
+"""
+
+from cnn.kernels.parallel import batched, get_num_threads, set_num_threads, summed
 from cnn.kernels.threads import kernel, one_blas_thread
 
-__all__ = ["kernel", "one_blas_thread"]
+__all__ = ["batched", "get_num_threads", "kernel", "one_blas_thread", "set_num_threads", "summed"]

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnn import init
 from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
-from cnn.kernels import kernel
+from cnn.kernels import batched, summed
 from cnn.module import Array, Module
 from cnn.windows import Slide, fold, unfold
 
@@ -24,7 +24,7 @@ def as_rows(y: Array, groups: int) -> Array:
     return y.transpose(0, 2, 3, 1).reshape(n * oh * ow, groups, k // groups).transpose(1, 0, 2)
 
 
-@kernel
+@batched(1)
 def conv2d(x: Array, weight: Array, slide: Slide, groups: int) -> Array:
     """Every window times the weights, as one matrix product: (N, C, H, W) -> (N, K, OH, OW)."""
     y = unfold(x, slide, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
@@ -32,13 +32,13 @@ def conv2d(x: Array, weight: Array, slide: Slide, groups: int) -> Array:
     return y.transpose(1, 0, 2).reshape(len(x), oh, ow, len(weight)).transpose(0, 3, 1, 2)
 
 
-@kernel
+@batched(1)
 def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
     """The transposed product, folded back onto the pixels: (N, K, OH, OW) -> shape = (N, C, H, W)."""
-    return fold(as_rows(grad, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), shape, slide)
+    return fold(as_rows(grad, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(grad), *shape[1:]), slide)
 
 
-@kernel
+@summed(2)
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
     """What each weight saw times the gradient of what it made: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
     k, c, kh, kw = shape

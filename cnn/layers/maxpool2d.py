@@ -3,7 +3,7 @@
 import numpy as np
 
 from cnn.checks import Pair, check_grad, check_images, check_input, pair
-from cnn.kernels import kernel
+from cnn.kernels import batched
 from cnn.module import Array, Module
 from cnn.windows import Pads, Slide
 
@@ -18,7 +18,7 @@ def reach(slide: Slide, counts: Pair, height: int, width: int) -> Pads:
     return rim[0], rim[1]
 
 
-@kernel
+@batched(1)
 def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
     """Largest value of each window, and which of its pixels that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
     rim = reach(slide, counts, x.shape[2], x.shape[3])
@@ -35,12 +35,12 @@ def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
     return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
 
 
-@kernel
+@batched(2)
 def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Slide) -> Array:
     """Each gradient goes to the pixel chosen; overlapping windows add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
-    n, c, h, w = shape
+    _, c, h, w = shape
     (top, bottom), (left, right) = reach(slide, (grad.shape[2], grad.shape[3]), h, w)
-    x = np.zeros((n, top + h + bottom, left + w + right, c), grad.dtype)
+    x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
     for u, v, down, across in slide.shifts((grad.shape[1], grad.shape[2])):
         x[:, down, across] += grad * (choice == u * slide.size[1] + v)

@@ -83,7 +83,7 @@ class CrossEntropyLoss(LossFunc):
         """-> (N, K)"""
         p, log_p, target = self.saved()
         if self.from_logits:
-            return (np.exp(log_p) - target) / len(target)
+            return (np.exp(log_p) * target.sum(axis=1, keepdims=True) - target) / len(target)
         return -target / p / len(target)
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:

@@ -1,0 +1,143 @@
+"""Sharing the work of one plain function among threads, a part of the batch for each.
+
+The samples of a batch do not see each other in a convolution or a pool, and NumPy lets go of the interpreter lock while it
+computes, so each thread can take its part of the samples. The threads are made when they are first needed.
+"""
+
+import contextvars
+import functools
+import operator
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels.threads import one_blas_thread
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LEAST_BYTES = 64 * 1024  # of input: below, waking another thread costs more than it saves
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_num_threads: int | None = None
+
+
+def get_num_threads() -> int:
+    """Return how many threads share the work: as many as were set, or as there are cores for this process."""
+    if _num_threads is not None:
+        return _num_threads
+    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def set_num_threads(n: int) -> None:
+    """Set how many threads share the work of a layer. The same number gives the same bits.
+
+    Parameters
+    ----------
+    n : int
+        At least 1. Without a call, as many as there are cores for this process.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+
+    Examples
+    --------
+    >>> import cnn
+    >>> before = cnn.get_num_threads()
+    >>> cnn.set_num_threads(1)
+    >>> cnn.get_num_threads()
+    1
+    >>> cnn.set_num_threads(before)
+    """
+    global _num_threads
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise ValueError(f"the number of threads must be an integer of at least 1, got {n!r}")
+    _num_threads = int(n)
+    _forget_pool()
+
+
+def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a function whose first ``count`` arguments are batches, as its results are, of samples that do not interact."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def run(*arguments: Any) -> Any:
+            with one_blas_thread():
+                results = _in_parts(function, count, arguments)
+                if len(results) == 1:
+                    return results[0]
+                if isinstance(results[0], tuple):
+                    return tuple(_joined(parts) for parts in zip(*results, strict=True))
+                return _joined(results)
+
+        return run
+
+    return decorate
+
+
+def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]:
+    """Mark a function whose first ``count`` arguments are batches and whose result is a sum over their samples."""
+
+    def decorate(function: Callable[..., Array]) -> Callable[..., Array]:
+        @functools.wraps(function)
+        def run(*arguments: Any) -> Array:
+            with one_blas_thread():
+                return functools.reduce(operator.add, _in_parts(function, count, arguments))
+
+        return run
+
+    return decorate
+
+
+def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ...]) -> list[Any]:
+    """Call the function once for each part of the batch, on as many threads, and return the results in order."""
+    batches, others = arguments[:count], arguments[count:]
+    n = len(batches[0])
+    parts = min(get_num_threads(), n)
+    if parts < 2 or max(batch.nbytes for batch in batches) < LEAST_BYTES:
+        return [function(*arguments)]
+    size = -(-n // parts)
+    calls = [
+        functools.partial(function, *(batch[start : start + size] for batch in batches), *others)
+        for start in range(0, n, size)
+    ]
+    # a helper works in a copy of this thread's context, which holds NumPy's error settings
+    jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    first = calls[0]()
+    return [first, *(job.result() for job in jobs)]
+
+
+def _joined(parts: Any) -> Array:
+    """Lay batches one behind the other; each keeps its layout in memory."""
+    return np.concatenate(parts)
+
+
+def _helpers() -> ThreadPoolExecutor:
+    global _pool
+    with _lock:
+        if _pool is None:
+            _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="cnn")
+        return _pool
+
+
+def _forget_pool() -> None:
+    global _pool
+    _pool = None
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+    _forget_pool()  # a forked child has none of the parent's threads
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,139 @@
+"""Sharing the work among threads changes no result."""
+
+import os
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn.kernels import batched, parallel, summed
+from cnn.layers import Conv2d, MaxPool2d
+from tests.gradcheck import difference
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    yield
+    parallel._num_threads = None
+    parallel._forget_pool()
+
+
+def pictures(n=11, channels=4, size=24):
+    """Large enough to be shared, and of a number that no number of threads divides."""
+    x = np.random.default_rng(0).normal(size=(n, channels, size, size))
+    assert x.nbytes > parallel.LEAST_BYTES
+    return x
+
+
+def forward_and_backward(layer, x):
+    y = layer(x)
+    g = np.random.default_rng(1).normal(size=y.shape)
+    layer.zero_grad()
+    return [y, layer.backward(g), *(p.grad for p in layer.parameters())]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 5, 40])
+@pytest.mark.parametrize(
+    "layer", [Conv2d(4, 6, 3, stride=2, groups=2, rng=0).to(np.float64), MaxPool2d(3, 2, padding=1)]
+)
+def test_every_number_of_threads_gives_the_same(layer, threads):
+    x = pictures()
+    cnn.set_num_threads(1)
+    alone = forward_and_backward(layer, x)
+    cnn.set_num_threads(threads)
+    shared = forward_and_backward(layer, x)
+    assert all(difference(a, b) < 1e-13 for a, b in zip(shared, alone, strict=True))
+    again = forward_and_backward(layer, x)
+    assert all((a == b).all() for a, b in zip(shared, again, strict=True))
+
+
+def test_pictures_stay_channels_last_in_memory():
+    cnn.set_num_threads(2)
+    y = Conv2d(4, 6, 3, rng=0).to(np.float64)(pictures())
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_the_parts_run_on_different_threads_and_small_work_on_the_callers():
+    cnn.set_num_threads(2)
+    seen = []
+    meet = threading.Barrier(2, timeout=20)  # passed only if two threads are inside at once
+
+    @batched(1)
+    def look(x, wait):
+        if wait:
+            meet.wait()
+        seen.append((threading.current_thread(), len(x)))
+        return x
+
+    large = np.zeros((5, parallel.LEAST_BYTES))
+    assert look(large, True).shape == large.shape
+    assert len({thread for thread, _ in seen}) == 2
+    assert sorted(n for _, n in seen) == [2, 3]
+    seen.clear()
+    look(large[:1], False)
+    look(np.zeros((5, 5)), False)
+    assert seen == [(threading.current_thread(), 1), (threading.current_thread(), 5)]
+
+
+def test_results_of_several_arrays_and_sums():
+    cnn.set_num_threads(3)
+    x = np.random.default_rng(0).normal(size=(7, parallel.LEAST_BYTES // 8))
+    low, high = batched(1)(lambda x: (x.min(axis=1), x.max(axis=1)))(x)
+    assert (low == x.min(axis=1)).all()
+    assert (high == x.max(axis=1)).all()
+    total = summed(2)(lambda x, y: (x * y).sum(axis=0))(x, x)
+    assert np.allclose(total, (x * x).sum(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_an_error_in_any_part_reaches_the_caller(part):
+    cnn.set_num_threads(2)
+
+    @batched(1)
+    def fail(x):
+        if x[0, 0] == part:
+            raise ValueError(f"part {part}")
+        return x
+
+    x = np.repeat([[0.0], [1.0]], parallel.LEAST_BYTES, axis=1)
+    with pytest.raises(ValueError, match=f"part {part}"):
+        fail(x)
+
+
+def test_numpy_error_settings_hold_in_every_thread():
+    """Warnings are errors in these tests, so a helper that did not ignore the overflow would raise."""
+    cnn.set_num_threads(2)
+    square = batched(1)(np.square)
+    large = np.full((2, parallel.LEAST_BYTES), 1e300)
+    with np.errstate(over="ignore"):
+        assert np.isinf(square(large)).all()
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        square(large)
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, True, "2"])
+def test_a_bad_number_of_threads(n):
+    with pytest.raises(ValueError, match="integer of at least 1"):
+        cnn.set_num_threads(n)
+
+
+def test_the_number_of_threads():
+    assert 1 <= cnn.get_num_threads() <= os.cpu_count()
+    cnn.set_num_threads(3)
+    assert cnn.get_num_threads() == 3
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_child_makes_threads_of_its_own():
+    cnn.set_num_threads(2)
+    x = pictures()
+    layer = MaxPool2d(2)
+    expected = layer(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork while threads run
+        child = os.fork()
+    if child == 0:
+        os._exit(0 if (layer(x) == expected).all() else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -1,9 +1,9 @@
-"""Which plain NumPy form of a convolution and of a max-pool is fastest? Prints the least and the median milliseconds of each.
+"""Which plain NumPy form of a convolution and of a max-pool is fastest? Prints least and median milliseconds.
 
 python benchmarks/lowering.py
 
-The shapes are those of the small CNN's second convolution and first pool at a batch of 64. All forms of one thing give the
-same numbers; the answer that was chosen is in docs/decisions/001-plain-convolution.md.
+The shapes are those of the small CNN's second convolution and first pool at a batch of 64. All forms of one thing give
+the same numbers; what was chosen is in docs/decisions/001-plain-convolution.md.
 """
 
 import statistics

@@ -1,6 +1,6 @@
-"""Where does the time of a training step go? Prints median milliseconds of each layer of the small CNN, forward and backward.
+"""Where does the time of a training step go? Prints median milliseconds of each layer of the small CNN.
 
-python benchmarks/train_step.py [BATCH]
+python benchmarks/train_step.py [BATCH [THREADS]]
 """
 
 import statistics
@@ -24,7 +24,9 @@ def timed(function, *arguments):
     return 1000 * (time.perf_counter() - began), result
 
 
-def main(batch):
+def main(batch=64, threads=None):
+    if threads is not None:
+        cnn.set_num_threads(threads)
     cnn.manual_seed(0)
     rng = np.random.default_rng(0)
     model = small_cnn()
@@ -43,10 +45,10 @@ def main(batch):
             times.setdefault(f"{i:2} {type(layer).__name__} backward", []).append(spent)
         times.setdefault("Adam", []).append(timed(model.optimizer.step)[0])
         model.zero_grad()
-    print(f"batch of {batch}, median of {ROUNDS} rounds, ms")
+    print(f"batch of {batch}, {cnn.get_num_threads()} threads, median of {ROUNDS} rounds, ms")
     for name, spent in times.items():
         print(f"{statistics.median(spent):8.2f}  {name}")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 64)
+    main(*map(int, sys.argv[1:]))

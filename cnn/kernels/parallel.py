@@ -1,7 +1,7 @@
 """Sharing the work of one plain function among threads, a part of the batch for each.
 
-The samples of a batch do not see each other in a convolution or a pool, and NumPy lets go of the interpreter lock while it
-computes, so each thread can take its part of the samples. The threads are made when they are first needed.
+The samples of a batch do not see each other in a convolution or a pool, and NumPy lets go of the interpreter lock while
+it computes, so each thread can take its part of the samples. The threads are made when they are first needed.
 """
 
 import contextvars
@@ -65,7 +65,7 @@ def set_num_threads(n: int) -> None:
 
 
 def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Mark a function whose first ``count`` arguments are batches, as its results are, of samples that do not interact."""
+    """Mark a function whose first ``count`` arguments, and whose results, are batches of independent samples."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)

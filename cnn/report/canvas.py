@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import ArrayLike
+
+from cnn.files import write_bytes
 
 Drawn = Axes | Sequence[Axes] | Figure
 
@@ -89,7 +90,7 @@ def describe(drawn: Drawn) -> str:
     return " ".join(f"{' '.join(part.split()).rstrip('.')}." for part in parts if part.strip())
 
 
-def save(drawn: Drawn, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
+def save(drawn: Drawn, path: str | Path, *, dpi: int = 150) -> Path:
     """Write the figure as a PNG file: whole or not at all, and the same bytes for the same picture.
 
     Parameters
@@ -129,16 +130,7 @@ def save(drawn: Drawn, path: str | os.PathLike[str], *, dpi: int = 150) -> Path:
     figure = drawn if isinstance(drawn, Figure) else axes[0].get_figure(root=True) if axes else None
     if figure is None:
         raise ValueError("nothing to save: expected a figure or axes that belong to one")
-    data = _png(figure, dpi=dpi)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")  # same folder: replacing works within one disk only
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, _png(figure, dpi=dpi))
     return path
 
 

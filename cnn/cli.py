@@ -30,7 +30,7 @@ exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted"""
 
 TRAIN_EXAMPLE = """\
 example:
-  cnn train fashion-mnist --epochs 5 --seed 1 --out runs/mine
+  cnn train fashion-mnist --epochs 8 --seed 1 --out runs/mine
 trains small-cnn, prints the figures of each epoch and the test accuracy, and leaves in runs/mine:
   config.json        the settings and the result
   history.jsonl      the figures of each epoch, a line each

@@ -1,6 +1,8 @@
 """Model files: what is saved comes back, and nothing in a file can do harm."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -184,3 +186,24 @@ def test_a_shared_weight_comes_back_in_both_places(tmp_path):
     model = Sequential([first, second])
     model.save(tmp_path / "m")
     assert (Sequential.load(tmp_path / "m").predict(np.eye(2)) == model.predict(np.eye(2))).all()
+
+
+def test_two_fresh_processes_with_one_seed_write_the_same_bytes(tmp_path):
+    """A convolutional net with dropout, large enough that threads share its work."""
+    program = """if True:
+        import sys
+        import numpy as np
+        import cnn
+        from cnn.loss import CrossEntropyLoss
+        from cnn.optim import Adam
+        from cnn.zoo import small_cnn
+        cnn.manual_seed(3)
+        model = small_cnn()
+        model.loss_func, model.optimizer = CrossEntropyLoss(), Adam()
+        rng = np.random.default_rng(0)
+        model.fit(rng.random((150, 1, 28, 28)), rng.integers(0, 10, 150), epochs=2, batch_size=64, verbose_freq=0)
+        model.save(sys.argv[1])
+    """
+    for name in ("a", "b"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()

@@ -25,9 +25,11 @@ def as_rows(y: Array, groups: int) -> Array:
 
 
 @batched(1)
-def conv2d(x: Array, weight: Array, slide: Slide, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, slide: Slide, groups: int) -> Array:
     """Every window times the weights, as one matrix product: (N, C, H, W) -> (N, K, OH, OW)."""
     y = unfold(x, slide, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
+    if bias is not None:
+        y += bias.reshape(groups, 1, -1)
     oh, ow = slide.places(x.shape[2], x.shape[3])
     return y.transpose(1, 0, 2).reshape(len(x), oh, ow, len(weight)).transpose(0, 3, 1, 2)
 
@@ -126,9 +128,8 @@ class Conv2d(Module):
         """(N, C, H, W) -> (N, K, OH, OW)"""
         check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
-        y = conv2d(x, self.weight.data, self.slide(), self.groups)
-        if self.bias is not None:
-            y += self.bias.data[:, None, None]
+        bias = None if self.bias is None else self.bias.data
+        y = conv2d(x, self.weight.data, bias, self.slide(), self.groups)
         self.save_for_backward(x, y.shape)
         return y
 

@@ -12,14 +12,17 @@ from cnn.module import Array, Module
 
 
 @kernel
-def linear(x: Array, weight: Array) -> Array:
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
     """(..., in) -> (..., out)"""
-    return x @ weight.T
+    y = x @ weight.T
+    if bias is not None:
+        y += bias
+    return y
 
 
 @kernel
 def linear_input_grad(grad: Array, weight: Array) -> Array:
-    """(..., out) -> (..., in)"""
+    """Each input gets back what each output that it fed gets: (..., out) -> (..., in)"""
     return grad @ weight
 
 
@@ -83,11 +86,8 @@ class Linear(Module):
             elif x.ndim == 4:
                 fix = f"put Flatten() before it and set in_features={math.prod(x.shape[1:])}"
             raise ShapeError(f"expected (N, {self.in_features}), got {x.shape}: {fix}")
-        y = linear(x, self.weight.data)
-        if self.bias is not None:
-            y += self.bias.data
         self.save_for_backward(x)
-        return y
+        return linear(x, self.weight.data, None if self.bias is None else self.bias.data)
 
     def backward(self, grad: Array) -> Array | None:
         """(N, ..., out) -> (N, ..., in)"""

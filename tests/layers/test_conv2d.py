@@ -62,7 +62,7 @@ def test_adjoint_identity(kernel, stride, dilation, padding, groups, size):
     shapes = (3, 2 * groups, *size), layer.weight.shape, (3, groups, *counts)
     for exact in (True, False):
         x, w, g = (rng.integers(-4, 5, s).astype(float) if exact else rng.normal(size=s) for s in shapes)
-        forward = np.sum(conv2d(x, w, slide, groups) * g)
+        forward = np.sum(conv2d(x, w, None, slide, groups) * g)
         back = np.sum(x * conv2d_input_grad(g, w, x.shape, slide, groups))
         weights = np.sum(w * conv2d_weight_grad(g, x, w.shape, slide, groups))
         scale = 0 if exact else 1e-12 * np.linalg.norm(x) * np.linalg.norm(w) * np.linalg.norm(g)

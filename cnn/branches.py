@@ -26,20 +26,15 @@ class _Branches(Container):
     def children(self) -> dict[str, Module]:
         return {str(i): branch for i, branch in enumerate(self.branches)}
 
-    def require_input_grad(self, needed: bool) -> None:
-        self.needs_input_grad = needed
-        for branch in self.branches:
-            branch.require_input_grad(needed)
-
     def run_branches(self, x: Array) -> list[Array]:
         """(N, ...) -> every branch's output"""
-        return [self.run(name, branch, x) for name, branch in self.children().items()]
+        return [self.run(name, branch, x, self.needs_input_grad) for name, branch in self.children().items()]
 
-    def add_up(self, grads: list[Array | None]) -> Array | None:
-        """Add the branches' gradients of the input that they share."""
-        if not self.needs_input_grad:
-            return None
-        return functools.reduce(operator.add, grads)
+    def run_back_branches(self, grads: list[Array]) -> Array | None:
+        """A gradient for each branch's output -> the sum of their gradients of the input that they share"""
+        branches = self.children().items()
+        found = [self.run_back(name, branch, grad) for (name, branch), grad in zip(branches, grads, strict=True)]
+        return functools.reduce(operator.add, found) if self.needs_input_grad else None
 
 
 class Sum(_Branches):
@@ -80,7 +75,7 @@ class Sum(_Branches):
 
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...)"""
-        return self.add_up([branch.backward(grad) for branch in self.branches])
+        return self.run_back_branches([grad] * len(self.children()))
 
 
 class Residual(Sum):
@@ -115,7 +110,7 @@ class Residual(Sum):
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
         self.body = body
         self.shortcut = Identity() if shortcut is None else shortcut
-        super().__init__([self.body, self.shortcut])
+        self.adopt()
 
     def children(self) -> dict[str, Module]:
         return {"body": self.body, "shortcut": self.shortcut}
@@ -167,7 +162,7 @@ class Concat(_Branches):
                 f"Concat.backward expects a gradient with {sum(channels)} channels, got shape {grad.shape}"
             )
         parts = np.split(grad, np.cumsum(channels)[:-1], axis=1)
-        return self.add_up([branch.backward(part) for branch, part in zip(self.branches, parts, strict=True)])
+        return self.run_back_branches(parts)
 
 
 def concatenate(arrays: list[Array]) -> Array:

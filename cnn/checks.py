@@ -54,7 +54,7 @@ def check_images(x: Any, channels: int | None = None) -> None:
 
 def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> None:
     """Raise an error that names the fix unless ``x`` is a floating array, of the given dtype if there is one."""
-    if not hasattr(x, "dtype") or not hasattr(x, "shape"):
+    if not isinstance(x, np.ndarray):
         raise InputError(f"expected a NumPy array, got {type(x).__name__}: pass np.asarray(x, dtype=np.float32)")
     if dtype is not None and x.dtype == dtype:
         return
@@ -74,8 +74,8 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> None:
 
 def check_grad(layer: object, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise an error unless ``grad`` is what backward expects: an array like the layer's output."""
-    if not hasattr(grad, "dtype") or grad.shape != shape or grad.dtype != dtype:
-        came = f"{grad.dtype} of shape {grad.shape}" if hasattr(grad, "dtype") else repr(grad)
+    if not isinstance(grad, np.ndarray) or grad.shape != shape or grad.dtype != dtype:
+        came = f"{grad.dtype} of shape {grad.shape}" if isinstance(grad, np.ndarray) else repr(grad)
         raise InputError(
             f"{type(layer).__name__}.backward expects the gradient of its output, {dtype} of shape {shape}, got {came}"
         )

@@ -1,5 +1,7 @@
 """Container: what modules that hold other modules have in common."""
 
+import numpy as np
+
 from cnn.errors import InputError
 from cnn.module import Array, Module
 
@@ -35,11 +37,24 @@ class Container(Module):
                     f"forward pass: make a second {kind}; to share weights, assign them, as in b.weight = a.weight"
                 )
             seen[id(module)] = name
-            module.needs_input_grad = True
 
-    def run(self, name: str, child: Module, x: Array) -> Array:
-        """Call a child; if it refuses its input, the error tells its position."""
+    def run(self, name: str, child: Module, x: Array, needs_input_grad: bool) -> Array:
+        """Call a child; if it refuses its input, or makes no output, the error tells its position."""
+        child.needs_input_grad = needs_input_grad
         try:
-            return child(x)
+            y = child(x)
+            if not isinstance(y, np.ndarray):
+                raise InputError(f"forward must return an array, but returned {type(y).__name__}")
         except InputError as error:
             raise error.at(name, child) from None
+        return y
+
+    def run_back(self, name: str, child: Module, grad: Array) -> Array | None:
+        """Call a child's backward; if it refuses its gradient, or returns none, the error tells its position."""
+        try:
+            input_grad = child.backward(grad)
+            if input_grad is None and child.needs_input_grad:
+                raise InputError("backward must return the gradient of the input, but returned None")
+        except InputError as error:
+            raise error.at(name, child) from None
+        return input_grad

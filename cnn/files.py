@@ -5,8 +5,10 @@ disk. So a crash or a full disk at any moment leaves the old file as it was. Arr
 pickled: reading one runs no code.
 """
 
+import contextlib
 import json
 import os
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -24,28 +26,45 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     OSError
         If it cannot be written, with the reason and the path; what was there before is unchanged.
     """
-    path = Path(path)
+    given = Path(path)
+    path = given.resolve()  # a link stays, and what it leads to is replaced
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"could not write {given}: there is no folder {given.parent}; create it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise type(error)(error.errno, f"could not write (what was there is unchanged): {reason}", str(path)) from error
+        raise type(error)(
+            error.errno, f"could not write (what was there is unchanged): {reason}", str(given)
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)  # gone already if all went well
+        with contextlib.suppress(OSError):  # gone already if all went well
+            temporary.unlink()
 
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
     """Write arrays, and a description that JSON can hold, as safetensors; the same values give the same bytes."""
     from safetensors.numpy import save
 
-    text = {METADATA_KEY: json.dumps(metadata, sort_keys=True)} if metadata is not None else None
+    text = None
+    if metadata is not None:
+        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=_plain)}
     # safetensors writes wrong values from an array that is not contiguous
     write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, text))
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy's numbers and arrays into what JSON can hold."""
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    raise TypeError(f"a model file can hold numbers, texts, lists and dicts, got {value!r}")
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
@@ -70,5 +89,5 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
             text = (file.metadata() or {}).get(METADATA_KEY)
         return tensors, None if text is None else json.loads(text)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise ValueError(f"{path} is cut short, damaged or no safetensors file ({error})") from None

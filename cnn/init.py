@@ -20,17 +20,17 @@ from cnn.rng import generator
 
 Rng = np.random.Generator | int | None
 
-_most: ContextVar[float] = ContextVar("most", default=math.inf)
+_left: ContextVar[float] = ContextVar("left", default=math.inf)
 
 
 @contextmanager
 def at_most(count: int) -> Iterator[None]:
-    """Refuse to draw more than ``count`` numbers at once inside: a small model file must not ask for a giant model."""
-    token = _most.set(count)
+    """Refuse to draw more than ``count`` numbers in all inside: a small model file must not ask for a giant model."""
+    token = _left.set(count)
     try:
         yield
     finally:
-        _most.reset(token)
+        _left.reset(token)
 
 
 def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -54,8 +54,9 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, rng: Rng = None) -> Array:
     """Uniform between low and high."""
-    if math.prod(shape) > _most.get():
-        raise ValueError(f"weights of shape {tuple(shape)} are more than the {_most.get():,} numbers that there are")
+    if math.prod(shape) > _left.get():
+        raise ValueError(f"weights of shape {tuple(shape)} are more than the {_left.get():,} numbers that are left")
+    _left.set(_left.get() - math.prod(shape))
     return generator(rng).uniform(low, high, shape).astype(np.float32)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import cnn.branches
 import cnn.layers
 import cnn.loss
@@ -66,7 +68,27 @@ def build(description: Any, classes: dict[str, type]) -> Any:
 def write(path: str | Path, model: Any, extras: dict[str, Any], classes: Classes) -> None:
     """Write the model's architecture, weights and extras (class names and so on)."""
     architecture = describe(model, known_classes(type(model), classes))
-    write_tensors(path, model.state_dict(), {"format": FORMAT, "architecture": architecture, **extras})
+    description = {"format": FORMAT, "architecture": architecture, "shared": shared_names(model), **extras}
+    write_tensors(path, model.state_dict(), description)
+
+
+def shared_names(model: Any) -> list[list[str]]:
+    """Return the names of each array that several layers share."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in model.named_tensors():
+        names.setdefault(id(tensor), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def share(model: Any, groups: list[list[str]]) -> None:
+    """Let all names of a group be one array again."""
+    tensors, modules = dict(model.named_tensors()), dict(model.named_modules())
+    for first, *others in groups:
+        for name in others:
+            if tensors[name].shape != tensors[first].shape:
+                raise ValueError(f"{name} and {first} cannot be one array: their shapes differ")
+            path, _, attribute = name.rpartition(".")
+            setattr(modules[path], attribute, tensors[first])
 
 
 def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict[str, Any]]:
@@ -87,15 +109,16 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
             f"{path} has format {description.get('format')!r}, this version reads {FORMAT}: update the library"
         )
     try:
-        with init.at_most(sum(array.size for array in tensors.values())):
+        with init.at_most(10_000 + 2 * sum(array.size for array in tensors.values())):
             model = build(description["architecture"], known_classes(container, classes))
         if not isinstance(model, container):
             raise ValueError(f"its architecture is no {container.__name__}")
         load(model, tensors)
+        share(model, description["shared"])
         check_extras(description)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a model: {error}") from None
-    return model, {key: value for key, value in description.items() if key not in ("format", "architecture")}
+    return model, {key: value for key, value in description.items() if key not in ("format", "architecture", "shared")}
 
 
 def check_extras(description: dict[str, Any]) -> None:
@@ -105,13 +128,17 @@ def check_extras(description: dict[str, Any]) -> None:
         raise ValueError(f"class_names must be a list of texts, got {names!r}")
     if not (shape is None or (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape))):
         raise ValueError(f"input_shape must be a list of positive integers, got {shape!r}")
-    if not (settings is None or isinstance(settings, dict)):
-        raise ValueError(f"preprocessing must be a dict, got {settings!r}")
+    if settings is not None:
+        if not isinstance(settings, dict):
+            raise ValueError(f"preprocessing must be a dict, got {settings!r}")
+        numbers = [settings.get(key, 1) for key in ("scale", "mean", "std")]
+        flat = [n for value in numbers for n in (value if isinstance(value, list) else [value])]
+        if not all(isinstance(n, (int, float)) for n in flat):
+            raise ValueError(f"preprocessing must be numbers named scale, mean and std, got {settings!r}")
 
 
 def load(model: Any, tensors: dict[str, Array]) -> None:
     """Copy the weights in, in the dtype in which they were saved."""
-    dtypes = {array.dtype for array in tensors.values() if array.dtype.kind == "f"}
-    if len(dtypes) == 1:
-        model.to(dtypes.pop())
+    if any(array.dtype == np.float64 for array in tensors.values()):
+        model.to(np.float64)
     model.load_state_dict(tensors)

@@ -24,6 +24,7 @@ class _ThreadState(threading.local):
     """Switches that belong to one thread, so that evaluating in one does not disturb training in another."""
 
     saving: bool = True
+    evaluating: bool = False
     watcher: Callable[["Module", Array], None] | None = None
 
 
@@ -91,15 +92,15 @@ class Differentiable:
         is left out: it is a state, not a setting.
         """
         found = {}
-        for name, argument in inspect.signature(type(self).__init__).parameters.items():
-            if name in ("self", "rng") or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
+        for name, argument in inspect.signature(type(self)).parameters.items():
+            if name == "rng" or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
                 continue
             if not hasattr(self, name):
                 raise TypeError(f"{type(self).__name__} takes {name!r} but keeps it nowhere: set self.{name} = {name}")
             value = getattr(self, name)
-            if isinstance(argument.default, bool) and not isinstance(value, bool):
+            if isinstance(argument.default, bool) and (value is None or isinstance(value, Buffer)):
                 value = value is not None
-            found[name] = value
+            found[name] = value.item() if isinstance(value, np.generic) else value
         return found
 
     def __repr__(self) -> str:
@@ -107,10 +108,9 @@ class Differentiable:
             arguments = self.arguments()
         except TypeError:
             return f"{type(self).__name__}(...)"
-        defaults = {name: p.default for name, p in inspect.signature(type(self).__init__).parameters.items()}
-        told = {
-            name: value for name, value in arguments.items() if value not in (defaults[name], (defaults[name],) * 2)
-        }
+        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
+        usual = {name: (repr(default), repr((default, default))) for name, default in defaults.items()}
+        told = {name: value for name, value in arguments.items() if repr(value) not in usual[name]}
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in told.items())})"
 
 
@@ -150,8 +150,16 @@ class Module(Differentiable):
     array([5.], dtype=float32)
     """
 
-    training: bool = True
     needs_input_grad: bool = True
+    _training: bool = True
+
+    @property
+    def training(self) -> bool:
+        return self._training and not _state.evaluating
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        self._training = mode
 
     def forward(self, x: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that returns its output")
@@ -172,12 +180,18 @@ class Module(Differentiable):
     # What a module holds
 
     def children(self) -> dict[str, "Module"]:
-        """Modules directly inside this one, by name. All that a container needs to override."""
-        return {name: value for name, value in vars(self).items() if isinstance(value, Module)}
-
-    def require_input_grad(self, needed: bool) -> None:
-        """Say whether anybody needs what backward returns; a container tells the layers that its input goes into."""
-        self.needs_input_grad = needed
+        """Modules directly inside this one, by name: attributes, and the items of lists and dicts. All that a container
+        needs to override.
+        """
+        found = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                found[name] = value
+            elif isinstance(value, (list, tuple)):
+                found |= {f"{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Module)}
+            elif isinstance(value, dict):
+                found |= {f"{name}.{key}": item for key, item in value.items() if isinstance(item, Module)}
+        return found
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
         """Yield this module and all inside it, with dotted names (its own is the prefix)."""
@@ -229,7 +243,7 @@ class Module(Differentiable):
             If keys are missing, unexpected or of another shape; all of them are listed.
         """
         tensors = dict(self.named_tensors())
-        arrays = {name: np.asarray(value) for name, value in state.items()}
+        arrays = {name: plain_array(value) for name, value in state.items()}
         problems = [f"missing: {name} {tensors[name].shape}" for name in tensors if name not in arrays]
         problems += [f"unexpected: {name} {arrays[name].shape}" for name in arrays if name not in tensors]
         problems += [
@@ -237,10 +251,12 @@ class Module(Differentiable):
             for name in tensors
             if name in arrays and arrays[name].shape != tensors[name].shape
         ]
+        problems += [f"no real numbers: {name} is {a.dtype}" for name, a in arrays.items() if a.dtype.kind not in "fiu"]
         if problems:
             raise ValueError(f"the state does not fit this {type(self).__name__}:\n  " + "\n  ".join(problems))
+        converted = {name: arrays[name].astype(tensor.dtype) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
-            tensor.data = arrays[name]
+            tensor.data = converted[name]
 
     def save_weights(self, path: str | Path) -> None:
         """Write the state_dict to a safetensors file; an old file is replaced only once the new one is whole."""
@@ -286,13 +302,16 @@ class Module(Differentiable):
 
 
 @contextmanager
-def evaluating(module: Module) -> Iterator[None]:
-    """Evaluation mode and `no_grad` inside; afterwards every layer is in the mode that it was in before."""
-    before = [(part, part.training) for part in module.modules()]
-    module.eval()
+def evaluating() -> Iterator[None]:
+    """Evaluation mode and `no_grad` inside, in this thread; another may train the same modules at the same time."""
+    before, _state.evaluating = _state.evaluating, True
     try:
         with no_grad():
             yield
     finally:
-        for part, mode in before:
-            part.training = mode
+        _state.evaluating = before
+
+
+def plain_array(value: Any) -> Array:
+    """Return a NumPy array of anything that holds numbers, a PyTorch tensor that asks for gradients included."""
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)

@@ -89,6 +89,8 @@ class Parameter(Buffer):
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
+        if self.dtype.kind != "f":
+            raise TypeError(f"a Parameter is trained in small steps, so it holds floating numbers, got {self.dtype}")
         self.grad: Array | None = None
 
     def accumulate_grad(self, grad: Array) -> None:

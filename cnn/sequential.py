@@ -1,12 +1,13 @@
 """Sequential: layers in a row; given a loss and an optimizer, it trains."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from cnn import model_file, training
+from cnn.checks import integer
 from cnn.container import Container
 from cnn.errors import told_plainly
 from cnn.kernels import one_blas_thread
@@ -77,9 +78,12 @@ class Sequential(Container):
     """
 
     def __init__(
-        self, layers: list[Module], loss_func: LossFunc | None = None, optimizer: Optimizer | None = None
+        self, layers: Sequence[Module], loss_func: LossFunc | None = None, optimizer: Optimizer | None = None
     ) -> None:
-        self.layers = list(layers)
+        if not isinstance(layers, (list, tuple)):
+            kind = type(layers).__name__
+            raise TypeError(f"layers must be a list, Sequential([{kind}(...), ...]), got {kind}")
+        self._layers = tuple(layers)
         self.adopt()
         self.loss_func = loss_func
         self.optimizer = optimizer
@@ -90,37 +94,46 @@ class Sequential(Container):
 
     # The module protocol
 
+    @property
+    def layers(self) -> tuple[Module, ...]:
+        """The layers, which stay those of the construction; for others make another Sequential of some of them."""
+        return self._layers
+
     def children(self) -> dict[str, Module]:
         return {str(i): layer for i, layer in enumerate(self.layers)}
-
-    def require_input_grad(self, needed: bool) -> None:
-        self.needs_input_grad = needed
-        self.layers[0].require_input_grad(needed)
 
     @told_plainly
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
-        return self._forward(x, len(self.layers))
+        return self._forward(x)
 
+    @told_plainly
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...), or None if there is an optimizer, because nobody needs the gradient of the data"""
-        return self._backward(grad, len(self.layers))
+        return self._backward(grad)
 
-    def _forward(self, x: Array, count: int) -> Array:
+    def _forward(self, x: Array, without_softmax: bool = False) -> Array:
+        """Run the layers, or all but a final Softmax, which may be the last layer of a Sequential that is the last."""
         with one_blas_thread():
-            for i, layer in enumerate(self.layers[:count]):
-                x = self.run(str(i), layer, x)
+            for i, layer in enumerate(self.layers):
+                if without_softmax and i == len(self.layers) - 1:
+                    return layer._forward(x, True) if isinstance(layer, Sequential) else x
+                x = self.run(str(i), layer, x, needs_input_grad=i > 0 or self.needs_input_grad)
         return x
 
-    def _backward(self, grad: Array | None, count: int) -> Array | None:
+    def _backward(self, grad: Array, without_softmax: bool = False) -> Array | None:
+        found: Array | None = grad
         with one_blas_thread():
-            for layer in reversed(self.layers[:count]):
-                grad = layer.backward(grad)  # type: ignore[arg-type]  # only the first layer may return None
-        return grad if self.needs_input_grad else None
+            for i, layer in reversed(list(enumerate(self.layers))):
+                if without_softmax and i == len(self.layers) - 1:
+                    found = layer._backward(grad, True) if isinstance(layer, Sequential) else grad
+                else:
+                    found = self.run_back(str(i), layer, found)  # type: ignore[arg-type]  # only the first gives None
+        return found if self.needs_input_grad else None
 
     def arguments(self) -> dict[str, Any]:
         """Return the layers and the loss; an optimizer is no part of a model, and its state is not saved."""
-        return {"layers": self.layers, "loss_func": self.loss_func}
+        return {"layers": list(self.layers), "loss_func": self.loss_func}
 
     # Training
 
@@ -132,6 +145,8 @@ class Sequential(Container):
     def loss_func(self, loss_func: LossFunc | None) -> None:
         if isinstance(loss_func, type):
             raise TypeError(f"loss_func is the class {loss_func.__name__}: write {loss_func.__name__}()")
+        if loss_func is not None and not isinstance(loss_func, LossFunc):
+            raise TypeError(f"loss_func must be a LossFunc, such as CrossEntropyLoss(), got {loss_func!r}")
         check_pairing(*self._last_layer(), loss_func)
         self._loss_func = loss_func
 
@@ -152,6 +167,8 @@ class Sequential(Container):
         if isinstance(optimizer, type):
             raise TypeError(f"optimizer is the class {optimizer.__name__}: write {optimizer.__name__}()")
         if optimizer is not None:
+            if not isinstance(optimizer, Optimizer):
+                raise TypeError(f"optimizer must be an Optimizer, such as Adam(), got {optimizer!r}")
             mine = self.parameters()
             if not optimizer.params:
                 optimizer.take(mine)
@@ -160,19 +177,15 @@ class Sequential(Container):
                     f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"
                 )
         self._optimizer = optimizer
-        self.require_input_grad(optimizer is None)
+        self.needs_input_grad = optimizer is None
 
     def _skips_softmax(self) -> bool:
         """Whether loss and gradient come from the joint formula of softmax and cross-entropy, which loses no digits."""
-        last = self.layers[-1]
-        return (
-            type(self.loss_func) is CrossEntropyLoss
-            and type(last) is Softmax
-            and last.dim in (1, -1)
-            and len(self.layers) > 1
-        )
+        last, _ = self._last_layer()
+        return type(self.loss_func) is CrossEntropyLoss and type(last) is Softmax and last.dim in (1, -1)
 
-    def loss(self, x: Array, y: Array) -> tuple[float, Array]:
+    @told_plainly
+    def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs."""
         return self._loss(x, y)[:2]
 
@@ -180,12 +193,11 @@ class Sequential(Container):
         if self.loss_func is None:
             raise ValueError("this model has no loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
         if not self._skips_softmax():
-            prediction = self.forward(x)
+            prediction = self._forward(x)
             return self.loss_func(prediction, y), prediction, self.loss_func
-        logits = self._forward(x, len(self.layers) - 1)
+        logits = self._forward(x, without_softmax=True)
         joint = CrossEntropyLoss(from_logits=True)
-        loss = joint(logits, y)
-        return loss, softmax(logits), joint
+        return joint(logits, y), softmax(logits), joint
 
     @told_plainly
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
@@ -199,7 +211,7 @@ class Sequential(Container):
             What `loss_func` expects.
         """
         loss, prediction, loss_func = self._loss(x, y)
-        self._backward(loss_func.backward(), len(self.layers) - self._skips_softmax())
+        self._backward(loss_func.backward(), without_softmax=self._skips_softmax())
         return loss, prediction
 
     @told_plainly
@@ -307,10 +319,10 @@ class Sequential(Container):
         outputs: dict[str, Array] = {}
 
         def look(module: Module, y: Array) -> None:
-            if module is not self:
+            if module is not self and id(module) in names:
                 outputs[names[id(module)]] = y
 
-        with evaluating(self), watching(look):
+        with evaluating(), watching(look):
             self.forward(training.as_samples(x, self))
         return outputs
 
@@ -326,7 +338,9 @@ class Sequential(Container):
         shape = self.input_shape if input_shape is None else input_shape
         if shape is None:
             raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
-        return Summary(self, tuple(shape))
+        if not isinstance(shape, (tuple, list)):
+            raise TypeError(f"input_shape is the shape of one sample, such as (1, 28, 28), got {shape!r}")
+        return Summary(self, tuple(integer(n, "each size in input_shape", 1) for n in shape))
 
     # Files
 
@@ -346,7 +360,7 @@ class Sequential(Container):
             If there is a layer of your own that ``classes`` does not name.
         """
         extras = {"class_names": self.class_names, "input_shape": self.input_shape, "preprocessing": self.preprocessing}
-        model_file.write(path, self, extras, classes)
+        model_file.write(path, self, extras, (Sequential, *classes))
 
     @classmethod
     def load(cls, path: str | Path, classes: tuple[type, ...] | list[type] = ()) -> Self:
@@ -359,7 +373,7 @@ class Sequential(Container):
         ValueError
             If it is damaged, no model, or has a layer that is neither ours nor among ``classes``.
         """
-        model, extras = model_file.read(path, cls, classes)
+        model, extras = model_file.read(path, cls, (Sequential, *classes))
         model.class_names, model.preprocessing = extras["class_names"], extras["preprocessing"]
         model.input_shape = None if extras["input_shape"] is None else tuple(extras["input_shape"])
         return model

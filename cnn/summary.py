@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn.module import Array, Module, evaluating, watching
+from cnn.module import Array, Module, Parameter, evaluating, watching
 
 
 class Row(NamedTuple):
@@ -40,15 +40,16 @@ class Summary:
         counted: set[int] = set()
 
         def look(module: Module, y: Array) -> None:
-            if module.children():
+            held = [value for value in vars(module).values() if isinstance(value, Parameter)]
+            if id(module) not in names or (module.children() and not held):
                 return
-            own = [parameter for parameter in module.parameters() if id(parameter) not in counted]  # shared ones once
+            own = [parameter for parameter in held if id(parameter) not in counted]  # shared ones once
             counted.update(id(parameter) for parameter in own)
             work = module.multiply_adds(y.shape)
             size = sum(parameter.size for parameter in own)
             self.rows.append(Row(names[id(module)], repr(module), y.shape[1:], size, work, y.nbytes))
 
-        with evaluating(model), watching(look):
+        with evaluating(), watching(look):
             model(np.zeros((1, *self.input_shape), dtype))
         self.parameter_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
 

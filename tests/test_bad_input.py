@@ -250,6 +250,39 @@ def test_softmax_paired_wrongly_with_the_loss():
     contains(standalone, "row 1", "3", "-1", "Softmax()", "from_logits=True")
 
 
+def test_losses_and_optimizers_that_are_none():
+    contains(message(Sequential, [ReLU()], loss_func="mse", error=TypeError), "LossFunc", "'mse'")
+    contains(message(Sequential, [ReLU()], optimizer="adam", error=TypeError), "Optimizer", "'adam'")
+    contains(message(Sequential, ReLU(), ReLU(), error=TypeError), "layers must be a list", "Sequential([ReLU(...)")
+    contains(message(Adam, 0.01, error=TypeError), "lr=", "float")
+    contains(message(Adam, lr="a"), "lr", "'a'")
+    contains(message(Adam, betas=0.9), "betas", "pair")
+    contains(message(Dropout, "a"), "p", "'a'")
+    contains(message(cnn.Parameter, [1, 2], error=TypeError), "floating", "int64")
+
+
+def test_validation_data_that_are_no_pair():
+    x = pictures()
+    for wrong in (x, (x,), 0.1, (x, LABELS, 3)):
+        contains(message(small_net().fit, x, LABELS, validation_data=wrong), "pair", "validation_data=(x_val, y_val)")
+
+
+def test_masked_arrays_and_other_libraries_arrays():
+    x = np.ma.masked_array(pictures(), mask=True)
+    contains(message(small_net().predict, x), "masked", "filled")
+
+    class Tensor:
+        """As PyTorch's: an array only once it is detached."""
+
+        dtype = "torch.float32"
+
+        def detach(self):
+            return pictures()
+
+    assert small_net().predict(Tensor()).shape == (6,)
+    contains(message(small_net(), Tensor()), "layer 0, Conv2d(", "expected a NumPy array, got Tensor")
+
+
 def test_missing_loss_or_optimizer():
     model = Sequential([Linear(2, 2), Softmax()])
     x, y = np.zeros((2, 2), np.float32), np.array([0, 1])

@@ -236,7 +236,7 @@ def test_a_model_inside_another_needs_it_again():
 def test_a_slice_is_a_net_of_the_same_layers():
     model = Sequential([Linear(3, 4), ReLU(), Linear(4, 2), Softmax()], loss_func=CrossEntropyLoss(), optimizer=Adam())
     assert len(model) == 4
-    assert list(model) == model.layers
+    assert tuple(model) == model.layers
     assert model[-1] is model.layers[3]
     logits = model[:-1]
     assert isinstance(logits, Sequential)

@@ -185,7 +185,39 @@ def test_a_shared_weight_comes_back_in_both_places(tmp_path):
     second.weight = first.weight
     model = Sequential([first, second])
     model.save(tmp_path / "m")
-    assert (Sequential.load(tmp_path / "m").predict(np.eye(2)) == model.predict(np.eye(2))).all()
+    again = Sequential.load(tmp_path / "m")
+    assert (again.predict(np.eye(2)) == model.predict(np.eye(2))).all()
+    assert again[1].weight is again[0].weight
+    assert len(again.parameters()) == 3
+
+
+def test_numpy_values_in_the_extras(tmp_path):
+    model = Sequential([Linear(2, 2)])
+    model.class_names = np.array(["a", "b"])
+    model.preprocessing = {"scale": np.float32(0.5), "mean": np.zeros(1), "std": 1}
+    model.save(tmp_path / "m")
+    assert Sequential.load(tmp_path / "m").preprocessing == {"scale": 0.5, "mean": [0.0], "std": 1}
+
+
+def test_a_link_stays_a_link_and_a_private_file_private(tmp_path):
+    target, link = tmp_path / "target", tmp_path / "link"
+    Sequential([Linear(2, 2)]).save(target)
+    target.chmod(0o600)
+    link.symlink_to(target)
+    Sequential([Linear(2, 5)]).save(link)
+    assert link.is_symlink()
+    assert Sequential.load(target)[0].out_features == 5
+    assert target.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_asks_for_many_large_layers_is_refused_at_once(tmp_path):
+    path = tmp_path / "m"
+    Sequential([Linear(300, 300)]).save(path)
+    tensors, description = read_tensors(path)
+    description["architecture"]["arguments"]["layers"] *= 1000
+    write_tensors(path, tensors, description)
+    with pytest.raises(ValueError, match="more than"):
+        Sequential.load(path)
 
 
 def test_two_fresh_processes_with_one_seed_write_the_same_bytes(tmp_path):

@@ -130,11 +130,11 @@ def test_train_and_eval_reach_everything():
 def test_evaluating_gives_every_layer_its_mode_back():
     model = Sequential([Dropout(), Sequential([Dropout(), ReLU()])])
     model.layers[1].eval()
-    with evaluating(model):
+    with evaluating():
         assert not any(part.training for part in model.modules())
         model(X)
         assert all(part._saved is None for part in model.modules())
-    with pytest.raises(ShapeError), evaluating(model):
+    with pytest.raises(ShapeError), evaluating():
         model.layers[0](Linear(5, 2)(X))
     assert [part.training for part in model.modules()] == [True, True, False, False, False]
 

@@ -2,6 +2,7 @@
 
 import copy
 import html.parser
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import cnn
 from cnn.branches import Concat, Residual, Sum
 from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
+from cnn.module import Parameter
 from cnn.optim import Adam
 from cnn.sequential import Sequential
 
@@ -286,3 +288,105 @@ def test_the_same_seed_gives_the_same_bits(seed):
         model.fit(*points(), epochs=2, verbose_freq=0)
         states.append(model.state_dict())
     assert all((states[0][name] == states[1][name]).all() for name in states[0])
+
+
+def test_a_nested_final_softmax_is_skipped_too():
+    x, y = points()
+    x = x.astype(np.float32) * 100  # saturated: the loop by hand would lose its gradient
+    cnn.manual_seed(0)
+    flat = Sequential([Linear(2, 3), Softmax()], CrossEntropyLoss(), Adam())
+    cnn.manual_seed(0)
+    nested = Sequential([Linear(2, 3), Sequential([Identity(), Sequential([Softmax()])])], CrossEntropyLoss(), Adam())
+    results = [model.loss_and_grad(x, y) for model in (flat, nested)]
+    assert results[0][0] == results[1][0] > 10
+    assert (results[0][1] == results[1][1]).all()
+    assert (flat[0].weight.grad == nested[0].weight.grad).all()
+
+
+def test_predicting_in_one_thread_leaves_training_in_another_alone():
+    x, y = points()
+    modes, seen = [], threading.Event()
+
+    class Spy(Identity):
+        def forward(self, x):
+            if threading.current_thread() is not threading.main_thread():
+                seen.set()
+                return super().forward(x)
+            modes.append(self.training)
+            return super().forward(x)
+
+    model = Sequential([Linear(2, 3), Spy(), Softmax()], CrossEntropyLoss(), Adam())
+    stop = threading.Event()
+
+    def keep_predicting():
+        while not stop.is_set():
+            model.predict(x)
+
+    thread = threading.Thread(target=keep_predicting)
+    thread.start()
+    assert seen.wait(20)
+    model.fit(x, y, epochs=20, verbose_freq=0)
+    stop.set()
+    thread.join()
+    assert modes.count(False) == 1  # the check of the labels before training
+    assert modes.count(True) == 60
+    assert all(layer.training for layer in model)
+
+
+def test_layers_cannot_be_exchanged_behind_the_optimizers_back():
+    x, y = points()
+    model = classifier()
+    with pytest.raises(TypeError, match="tuple"):
+        model.layers[0] = Linear(2, 16)
+    with pytest.raises(AttributeError):
+        model.layers = [Linear(2, 3)]
+    model[0].weight = Parameter(np.zeros((16, 2), np.float32))
+    with pytest.raises(ValueError, match=r"does not train 0\.weight.*model\.optimizer = Adam\(lr=\.\.\.\)"):
+        model.fit(x, y)
+    model.optimizer = Adam(lr=0.01)
+    model.fit(x, y, epochs=1, verbose_freq=0)
+    assert (model[0].weight.data != 0).any()
+
+
+def test_training_some_parameters_is_allowed():
+    x, y = points()
+    model = classifier(optimizer=False)
+    model.optimizer = Adam(model[3].parameters(), lr=0.01)
+    before = model.state_dict()
+    model.fit(x, y, epochs=1, verbose_freq=0)
+    changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert changed == {"3.weight", "3.bias"}
+
+
+def test_an_interrupted_step_leaves_nothing_behind():
+    x, y = points()
+    model, twin = classifier(), classifier()
+    model.loss_and_grad(x.astype(np.float32), y)  # gradients that no step used
+    for one in (model, twin):
+        one[2].rng = np.random.default_rng(5)
+        one.fit(x, y, epochs=1, verbose_freq=0, rng=0)
+    assert all((a.data == b.data).all() for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+
+
+def test_errors_in_layers_of_ones_own_name_them():
+    class Forgets(Identity):
+        def __init__(self, where):
+            self.where = where
+
+        def forward(self, x):
+            y = super().forward(x)
+            return None if self.where == "forward" else y
+
+        def backward(self, grad):
+            super().backward(grad)
+            return grad[:1] if self.where == "shape" else None
+
+    x, y = points()
+    for where, says in (
+        ("forward", "layer 1, Forgets\\(where='forward'\\): forward must return an array, but returned NoneType"),
+        ("backward", "layer 1, Forgets\\(where='backward'\\): backward must return the gradient of the input"),
+        ("shape", "layer 0, Linear.*backward expects the gradient of its output"),
+    ):
+        model = Sequential([Linear(2, 3), Forgets(where), Softmax()], CrossEntropyLoss(), Adam())
+        with pytest.raises(ValueError, match=says):
+            model.fit(x, y)

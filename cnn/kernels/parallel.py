@@ -10,7 +10,7 @@ import operator
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -111,7 +111,10 @@ def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ..
     ]
     # a helper works in a copy of this thread's context, which holds NumPy's error settings
     jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
-    first = calls[0]()
+    try:
+        first = calls[0]()
+    finally:
+        wait(jobs)  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
     return [first, *(job.result() for job in jobs)]
 
 

@@ -17,7 +17,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _lock = threading.Lock()
-_inside = 0
+_own = threading.local()  # .depth: how often this thread is inside
+_inside = 0  # how often all threads together are
 _limit: Any = None
 
 
@@ -56,9 +57,11 @@ def one_blas_thread() -> Iterator[None]:
             with _any_thread_may_set():
                 _limit = _controller().limit(limits=1, user_api="blas")
         _inside += 1
+    _own.depth = getattr(_own, "depth", 0) + 1
     try:
         yield
     finally:
+        _own.depth -= 1
         with _lock:
             _inside -= 1
             if _inside == 0:
@@ -78,8 +81,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _after_fork() -> None:
-    global _lock
+    global _lock, _inside
     _lock = threading.Lock()  # another thread of the parent may have held it
+    others, _inside = _inside, getattr(_own, "depth", 0)  # of the parent's threads only this one lives on
+    if others and not _inside:
+        with _any_thread_may_set():
+            _limit.restore_original_limits()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

@@ -1,4 +1,4 @@
-"""Conv2d: a small window of weights slides over the picture. Plain functions first, then the layer."""
+"""Conv2d: a small window of weights slides over the picture. `unfold` and `fold` are explained in cnn/windows.py."""
 
 import math
 
@@ -138,7 +138,7 @@ class Conv2d(Module):
         x, shape = self.saved()
         check_grad(self, grad, shape, x.dtype)
         if self.bias is not None:
-            self.bias.accumulate_grad(grad.sum(axis=(0, 2, 3)))
+            self.bias.accumulate_grad(grad.sum(axis=(2, 3)).sum(axis=0))  # in two steps, which keeps more digits
         self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, self.slide(), self.groups))
         if not self.needs_input_grad:
             return None

@@ -39,7 +39,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, rng: np.random.Generator | int | None = None) -> None:
-        if not 0 <= p <= 1:
+        if isinstance(p, bool) or not isinstance(p, (int, float, np.number)) or not 0 <= p <= 1:
             raise ValueError(f"p is the probability that a value is zeroed and must lie between 0 and 1, got {p!r}")
         self.p = float(p)
         self.rng = generator(rng)

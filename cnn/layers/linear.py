@@ -81,9 +81,11 @@ class Linear(Module):
         check_input(x, self.weight.dtype)
         if x.ndim < 2 or x.shape[-1] != self.in_features:
             fix = f"set in_features={x.shape[-1]}" if x.ndim else "pass an array of rows"
-            if x.shape == (self.in_features,):
+            if x.ndim == 1:
                 fix = "a single sample needs a batch axis: x[None]"
-            elif x.ndim == 4:
+                if self.in_features == 1:
+                    fix = "samples of one number each need an axis for it: x[:, None]"
+            elif x.ndim == 4 or (x.ndim > 2 and math.prod(x.shape[1:]) == self.in_features):
                 fix = f"put Flatten() before it and set in_features={math.prod(x.shape[1:])}"
             raise ShapeError(f"expected (N, {self.in_features}), got {x.shape}: {fix}")
         self.save_for_backward(x)

@@ -1,4 +1,4 @@
-"""MaxPool2d: keep the largest value of each window. Plain functions first, then the layer."""
+"""MaxPool2d: keep the largest value of each window. `Slide`, the way of a window, is explained in cnn/windows.py."""
 
 import numpy as np
 
@@ -62,7 +62,7 @@ class MaxPool2d(Module):
     stride : int, pair of int or None
         Step between windows; None means kernel_size.
     padding : int or pair of int
-        Rim around the picture, at most half of kernel_size, so that no window lies in the rim alone.
+        Rim around the picture, at most half of kernel_size.
     dilation : int or pair of int
         Step between the pixels inside a window.
     ceil_mode : bool

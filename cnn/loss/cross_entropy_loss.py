@@ -27,8 +27,9 @@ class CrossEntropyLoss(LossFunc):
 
     L = -1/N sum over n, k of  t[n, k] log p[n, k],  where t is 1 for the true class and 0 elsewhere
 
-    From probabilities, dL/dp = -t / (p N). From logits x with p = softmax(x) the two formulas shrink to one: dL/dx =
-    (p - t) / N.
+    From probabilities, dL/dp = -t / (p N). From logits x with p = softmax(x) the two formulas shrink to one,
+    dL/dx = (p - t) / N, which has a gradient even where p is too small to be written as a float. A Sequential that ends
+    with Softmax trains by it; a loop by hand over Softmax and this loss gives the same numbers until then.
 
     Parameters
     ----------
@@ -62,10 +63,6 @@ class CrossEntropyLoss(LossFunc):
     def forward(self, prediction: Array, target: Any) -> float:
         """(N, K), (N,) or (N, K) -> float"""
         check_prediction(prediction)
-        if prediction.ndim != 2:
-            raise ShapeError(
-                f"CrossEntropyLoss expects predictions (N, K), got {prediction.shape}: flatten before the last Linear"
-            )
         target = self.check_target(target, prediction.shape)
         if target.ndim == 1:
             target = one_hot(target, prediction.shape[1], prediction.dtype)
@@ -77,7 +74,8 @@ class CrossEntropyLoss(LossFunc):
             prediction = np.maximum(prediction, np.finfo(prediction.dtype).tiny)  # the logarithm of 0 is no number
             log_p = np.log(prediction)
         self.save_for_backward(prediction, log_p, target)
-        return float(-np.sum(target * log_p, dtype=np.float64) / len(target))
+        told = target > 0  # elsewhere log p may be minus infinity, and counts nothing
+        return float(-np.sum(target[told] * log_p[told], dtype=np.float64) / len(target))
 
     def backward(self) -> Array:
         """-> (N, K)"""
@@ -88,12 +86,25 @@ class CrossEntropyLoss(LossFunc):
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array if it holds class ids, or probabilities, for predictions of shape (N, K)."""
+        if len(shape) != 2:
+            raise ShapeError(
+                f"CrossEntropyLoss expects predictions (N, K), got {shape}: flatten before the last Linear"
+            )
         target = np.asarray(target)
         n, classes = shape
         if target.dtype.kind not in "iuf":
+            fix = "names, y = np.unique(y, return_inverse=True) turns names into integers"
+            if target.dtype == bool:
+                fix = "pass y.astype(np.int64)"
+            elif target.shape == () and target.item() is None:
+                fix = "the labels are missing"
             raise InputError(
-                f"labels must be integers from 0 to {classes - 1}, got {target.dtype}: "
-                "names, y = np.unique(y, return_inverse=True) turns names into integers"
+                f"labels must be integers from 0 to {classes - 1}, got {target.dtype}: pass "
+                + (
+                    "y.astype(np.int64)"
+                    if target.dtype == bool
+                    else "ids: names, y = np.unique(y, return_inverse=True)"
+                )
             )
         if target.ndim == 0 or len(target) != n:
             raise ShapeError(f"{n} samples need {n} labels, got {len(target) if target.ndim else 'a single number'}")

@@ -54,9 +54,11 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(params, lr)
-        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must be two numbers of at least 0 and below 1, got {betas!r}")
-        self.betas = (float(betas[0]), float(betas[1]))
+        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
+            raise ValueError(f"betas must be a pair of numbers, such as (0.9, 0.999), got {betas!r}")
+        self.betas = (at_least_zero(betas[0], "betas[0]"), at_least_zero(betas[1], "betas[1]"))
+        if max(self.betas) >= 1:
+            raise ValueError(f"betas must be below 1, got {betas!r}")
         self.eps = at_least_zero(eps, "eps")
         self.weight_decay = at_least_zero(weight_decay, "weight_decay")
 

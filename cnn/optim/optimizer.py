@@ -3,6 +3,9 @@
 import math
 from collections.abc import Iterable
 
+import numpy as np
+
+from cnn.errors import ShapeError
 from cnn.module import Array, Parameter
 
 
@@ -21,7 +24,6 @@ class Optimizer:
 
     Examples
     --------
-    >>> import numpy as np
     >>> class GradientDescent(Optimizer):
     ...     def update(self, parameter, grad, state):
     ...         parameter.data -= self.lr * grad
@@ -34,18 +36,27 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Parameter] | None = None, lr: float = 1e-3) -> None:
         self.lr = at_least_zero(lr, "lr")
+        self.takes_all = params is None  # of the model that it is given to
         self.params: list[Parameter] = []
         self._state: list[dict[str, Array | int]] = []
         if params is not None:
             self.take(params)
 
     def take(self, params: Iterable[Parameter]) -> None:
-        """Take over the parameters to train, once."""
-        params = list(params)
-        if not all(isinstance(parameter, Parameter) for parameter in params):
+        """Take over the parameters to train, each once."""
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"params must be a list of Parameters, got {type(params).__name__}: pass model.parameters(), and the rate as lr=..."
+            )
+        unique = {id(parameter): parameter for parameter in params}
+        if not all(isinstance(parameter, Parameter) for parameter in unique.values()):
             raise TypeError("params must be Parameters: pass model.parameters()")
-        self.params = params
-        self._state = [{} for _ in params]
+        self.params = list(unique.values())
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was remembered of past gradients."""
+        self._state = [{} for _ in self.params]
 
     def step(self) -> None:
         """Update every parameter that has a gradient.
@@ -53,13 +64,17 @@ class Optimizer:
         Raises
         ------
         RuntimeError
-            If there are parameters but none has a gradient: backward has not run.
+            If no parameter has a gradient: backward has not run.
         """
-        if self.params and all(parameter.grad is None for parameter in self.params):
-            raise RuntimeError(f"{type(self).__name__}.step found no gradient: call backward before step")
+        if all(parameter.grad is None for parameter in self.params):
+            fix = "call backward before step" if self.params else "it has no parameters: give it model.parameters()"
+            raise RuntimeError(f"{type(self).__name__}.step found no gradient: {fix}")
         for parameter, state in zip(self.params, self._state, strict=True):
-            if parameter.grad is not None:
-                self.update(parameter, parameter.grad, state)
+            if parameter.grad is None:
+                continue
+            if parameter.grad.shape != parameter.shape:
+                raise ShapeError(f"a parameter of shape {parameter.shape} has a grad of shape {parameter.grad.shape}")
+            self.update(parameter, parameter.grad, state)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -72,7 +87,6 @@ class Optimizer:
 
 def at_least_zero(value: float, name: str) -> float:
     """Return ``value`` as a plain float (a NumPy one would turn float32 weights into float64) or raise an error."""
-    value = float(value)
-    if not (value >= 0 and math.isfinite(value)):
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value}")
-    return value
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
+        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
+    return float(value)

@@ -6,7 +6,7 @@ import numpy as np
 
 from cnn.checks import integer
 from cnn.errors import InputError, ShapeError
-from cnn.module import Array, Module, evaluating
+from cnn.module import Array, Module, evaluating, plain_array
 
 
 def dtype_of(model: Module) -> np.dtype[Any]:
@@ -17,11 +17,12 @@ def dtype_of(model: Module) -> np.dtype[Any]:
 
 def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix."""
-    if not hasattr(x, "dtype"):
-        try:
-            x = np.asarray(x)
-        except ValueError:
-            raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...)") from None
+    if isinstance(x, np.ma.MaskedArray):
+        raise InputError(f"{name} is a masked array, whose hidden values would be used: pass {name}.filled(...)")
+    try:
+        x = plain_array(x)
+    except ValueError:
+        raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...)") from None
     dtype = dtype_of(model)
     if x.dtype == np.uint8:
         raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {name}.astype("float32") / 255')
@@ -34,7 +35,7 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     if x.size == 0:
         raise ShapeError(f"{name} is empty, shape {x.shape}: there is nothing to work on")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
-        x = np.asarray(x).astype(dtype, copy=False)
+        x = x.astype(dtype, copy=False)
     if not np.isfinite(x).all():
         wrong = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
         raise InputError(
@@ -46,13 +47,39 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
 
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array once the model accepts a sample and its loss all targets."""
-    with evaluating(model):
+    with evaluating():
         prediction = model(x[:1])
+    if not isinstance(prediction, np.ndarray):
+        raise InputError(f"the model must return an array, but its forward returned {type(prediction).__name__}")
     try:
         target = model.loss_func.check_target(y, (len(x), *prediction.shape[1:]))
     except InputError as error:
         raise type(error)(f"{name}: {error}") from None
     return target.astype(x.dtype, copy=False) if target.dtype.kind == "f" else target
+
+
+def check_pair(data: Any) -> tuple[Any, Any] | None:
+    """Return validation data as samples and targets, or None."""
+    if data is None or (isinstance(data, (tuple, list)) and len(data) == 2):
+        return data  # type: ignore[return-value]  # a list of two serves as well
+    raise InputError(
+        "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
+    )
+
+
+def check_optimizer(model: Any) -> None:
+    """Give the optimizer the model's parameters if it has none, and raise an error if it trains others."""
+    optimizer, mine = model.optimizer, model.parameters()
+    if not optimizer.params:
+        optimizer.take(mine)
+    known = {id(parameter) for parameter in optimizer.params}
+    unknown = [name for name, parameter in model.named_parameters() if id(parameter) not in known]
+    if len(unknown) == len(mine) > 0 or (unknown and optimizer.takes_all):
+        kind = type(optimizer).__name__
+        raise ValueError(
+            f"the optimizer does not train {', '.join(unknown[:4])}, which the model got since: give it a new one, "
+            f"model.optimizer = {kind}(lr=...)"
+        )
 
 
 def check_batch_size(batch_size: Any) -> int:

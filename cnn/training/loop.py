@@ -15,7 +15,7 @@ from cnn.module import Array, evaluating
 from cnn.rng import generator
 from cnn.training.divergence import LastGood, first_not_finite
 from cnn.training.history import History, epoch_line
-from cnn.training.inputs import as_samples, check_batch_size, check_labels
+from cnn.training.inputs import as_samples, check_batch_size, check_labels, check_optimizer, check_pair
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
 
 def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     """Run forward and loss; a model that knows a better way goes that."""
-    if hasattr(model, "loss"):
-        return model.loss(x, y)
+    if hasattr(model, "loss_and_prediction"):
+        return model.loss_and_prediction(x, y)
     prediction = model(x)
     return model.loss_func(prediction, y), prediction
 
@@ -79,6 +79,8 @@ def train(
 ) -> Iterator[Step]:
     """Train, and yield after every step, so that the caller's own loop can watch, log or break off.
 
+    All arguments are checked in the call itself; the first step comes with the first ``next``.
+
     Parameters
     ----------
     model : Module
@@ -92,9 +94,9 @@ def train(
     rng : numpy.random.Generator, int or None
         Draws the order of the samples, anew each epoch.
 
-    Yields
-    ------
-    Step
+    Returns
+    -------
+    iterator of Step
 
     Raises
     ------
@@ -106,6 +108,7 @@ def train(
     """
     epochs = integer(epochs, "epochs", 1)
     batch_size = check_batch_size(batch_size)
+    validation_data = check_pair(validation_data)
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
         if getattr(model, part, None) is None:
             raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
@@ -115,11 +118,24 @@ def train(
         x_val = as_samples(validation_data[0], model, "x of the validation data")
         y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
         validation_data = (x_val, y_val)
+    check_optimizer(model)
     model.input_shape = x.shape[1:]
-    rng = generator(rng)
+    return _steps(model, x, y, validation_data, epochs, batch_size, generator(rng))
+
+
+def _steps(
+    model: Any,
+    x: Array,
+    y: Array,
+    validation_data: tuple[Array, Array] | None,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[Step]:
     steps = math.ceil(len(x) / batch_size)
     last_good = LastGood(model)
     model.train()
+    model.zero_grad()  # an interrupted step may have left some
     for epoch in range(1, epochs + 1):
         began, loss_sum, correct, seen = time.perf_counter(), 0.0, 0.0, 0
         order = rng.permutation(len(x))
@@ -135,6 +151,7 @@ def train(
                     where = first_not_finite(model, x_batch)
                     last_good.give_back()
                     model.zero_grad()
+                    model.optimizer.reset()  # it remembers the gradients that led here
                     raise FloatingPointError(
                         f"the loss became {loss} at step {step} of epoch {epoch}: {where}. The weights of the last "
                         "step with a finite loss were put back. Try a smaller learning rate (lr is "
@@ -150,7 +167,7 @@ def train(
             if step == steps:
                 figures = {"train_loss": loss_sum / seen, "train_accuracy": correct / seen}
                 figures["val_loss"], figures["val_accuracy"] = (
-                    evaluate(model, *validation_data) if validation_data else (math.nan, math.nan)
+                    _evaluate(model, *validation_data, 256) if validation_data else (math.nan, math.nan)
                 )
                 figures["seconds"] = time.perf_counter() - began
             yield Step(epoch, epochs, step, steps, loss_sum / seen, correct / seen, figures)
@@ -163,12 +180,12 @@ def fit(model: Any, x: Any, y: Any, verbose_freq: int = 1, **settings: Any) -> H
     ``settings`` are those of `train`. While it runs, ``model.history`` is what is returned in the end.
     """
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
-    history = History()
-    model.history = history
-    for step in train(model, x, y, **settings):
+    steps = train(model, x, y, **settings)
+    model.history = history = History()
+    for step in steps:
         if step.figures is not None:
             history.append(**step.figures)
-            if verbose_freq and (step.epoch % verbose_freq == 0 or step.epoch == step.epochs):
+            if verbose_freq and step.epoch % verbose_freq == 0:
                 print(epoch_line(step.epoch, step.epochs, step.figures), flush=True)
     return history
 
@@ -178,8 +195,12 @@ def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, 
     batch_size = check_batch_size(batch_size)
     x = as_samples(x, model, "x")
     y = check_labels(model, x, y, "y")
+    return _evaluate(model, x, y, batch_size)
+
+
+def _evaluate(model: Any, x: Array, y: Array, batch_size: int) -> tuple[float, float]:
     loss_sum, correct = 0.0, 0.0
-    with evaluating(model), one_blas_thread():
+    with evaluating(), one_blas_thread():
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             loss, prediction = loss_only(model, x[part], y[part])
@@ -192,5 +213,5 @@ def predict(model: Any, x: Any, batch_size: int = 256) -> Array:
     """Return the model's outputs for all samples, in evaluation mode."""
     batch_size = check_batch_size(batch_size)
     x = as_samples(x, model, "x")
-    with evaluating(model), one_blas_thread():
+    with evaluating(), one_blas_thread():
         return np.concatenate([model(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])

@@ -232,7 +232,7 @@ def test_show_input_that_cannot_be_written(run, light_where):
     assert code == 1
     assert out.startswith("a.png")
     assert "could not write" in err
-    assert "No such file or directory" in err
+    assert "there is no folder nowhere; create it first" in err
 
 
 def test_large_pictures_are_enlarged_by_one():

@@ -106,7 +106,7 @@ def test_nobody_needs_the_gradient_of_the_data():
     assert layer.backward(grad) is not None
     expected = layer.weight.grad
     layer.zero_grad()
-    layer.require_input_grad(False)
+    layer.needs_input_grad = False
     layer(x)
     assert layer.backward(grad) is None
     np.testing.assert_array_equal(layer.weight.grad, expected)

@@ -27,7 +27,7 @@ def test_adjoint_identity(between):
 
 def test_nobody_needs_the_gradient_of_the_data():
     layer = Linear(2, 3)
-    layer.require_input_grad(False)
+    layer.needs_input_grad = False
     assert layer.backward(layer(np.ones((4, 2), np.float32))) is None
     assert layer.weight.grad is not None
 

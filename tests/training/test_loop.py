@@ -105,7 +105,7 @@ def test_fit_prints_a_line_every_so_many_epochs(capsys):
     x, y = data()
     training.fit(Net(), x, y, 2, validation_data=(x, y), epochs=5)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["epoch 2/5", "epoch 4/5", "epoch 5/5"]
+    assert [line.split("  ")[0] for line in lines] == ["epoch 2/5", "epoch 4/5"]
     assert "val accuracy 0." in lines[0]
     training.fit(Net(), x, y, 0, epochs=2)
     assert capsys.readouterr().out == ""
@@ -167,3 +167,38 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
         losses.append(training.fit(Net(), x, y, 0, epochs=2).train_loss)
     assert losses[0] == losses[1]
     assert losses[0] != losses[2]
+
+
+def test_an_optimizer_without_parameters_gets_those_of_the_module():
+    x, y = data()
+    model = Net()
+    model.optimizer = Adam(lr=0.05)
+    history = training.fit(model, x, y, 0, epochs=20)
+    assert history.train_loss[-1] < history.train_loss[0] / 2
+
+
+def test_modules_in_lists_and_dicts_train_too():
+    class Listed(Module):
+        def __init__(self):
+            self.row, self.named = [Linear(2, 4, rng=0), ReLU()], {"head": Linear(4, 2, rng=1)}
+            self.loss_func, self.optimizer = CrossEntropyLoss(from_logits=True), Adam(lr=0.05)
+
+        def forward(self, x):
+            return self.named["head"](self.row[1](self.row[0](x)))
+
+        def backward(self, grad):
+            return self.row[0].backward(self.row[1].backward(self.named["head"].backward(grad)))
+
+    model = Listed()
+    assert list(model.state_dict()) == ["row.0.weight", "row.0.bias", "named.head.weight", "named.head.bias"]
+    assert training.fit(model, *data(), 0, epochs=20).train_accuracy[-1] > 0.9
+
+
+def test_bad_arguments_raise_at_once_and_leave_the_history():
+    model = Net()
+    training.fit(model, *data(), 0, epochs=2)
+    with pytest.raises(ValueError, match="epochs"):
+        training.train(model, *data(), epochs=0)
+    with pytest.raises(ValueError, match="epochs"):
+        training.fit(model, *data(), epochs=0)
+    assert len(model.history) == 2

@@ -3,6 +3,9 @@
 Layers are in `cnn.layers`, losses in `cnn.loss`, optimizers in `cnn.optim`, data sets in `cnn.data`.
 """
 
+import importlib
+from types import ModuleType
+
 from cnn.branches import Concat, Residual, Sum
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads
@@ -26,3 +29,10 @@ __all__ = [
     "set_num_threads",
 ]
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import the larger parts when they are first used: `import cnn` stays quick, and `cnn.data` works after it."""
+    if name in ("data", "report", "utils", "zoo"):
+        return importlib.import_module(f"cnn.{name}")
+    raise AttributeError(f"module 'cnn' has no attribute {name!r}")

@@ -46,9 +46,7 @@ def check_images(x: Any, channels: int | None = None) -> None:
         batch = channels == 1 and x.shape[0] != 1
         fix = "add the channel axis: x[:, None]" if batch else "a single image needs a batch axis: x[None]"
     elif x.ndim == 2:
-        fix = "a single grey image needs a batch and a channel axis: x[None, None]"
-        if channels is None or channels > 1:
-            fix = "rows of features must be reshaped to images first: x.reshape(N, C, H, W)"
+        fix = f"reshape rows of pixels, x.reshape(-1, {channels or 'C'}, H, W); one grey image is x[None, None]"
     raise ShapeError(f"expected {wanted}, got {x.ndim} axes, {x.shape}: {fix}")
 
 

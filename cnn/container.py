@@ -49,12 +49,14 @@ class Container(Module):
             raise error.at(name, child) from None
         return y
 
-    def run_back(self, name: str, child: Module, grad: Array) -> Array | None:
-        """Call a child's backward; if it refuses its gradient, or returns none, the error tells its position."""
+    def run_back(self, name: str, child: Module, grad: Array, source: str = "") -> Array | None:
+        """Call a child's backward; if it refuses its gradient, the error tells it and ``source``, which made that."""
         try:
             input_grad = child.backward(grad)
-            if input_grad is None and child.needs_input_grad:
-                raise InputError("backward must return the gradient of the input, but returned None")
         except InputError as error:
+            if source and not error.path:
+                error.problem += f"; backward of layer {source} made this gradient"
             raise error.at(name, child) from None
+        if input_grad is None and child.needs_input_grad:
+            raise InputError("backward must return the gradient of the input, but returned None").at(name, child)
         return input_grad

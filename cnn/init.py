@@ -1,5 +1,6 @@
-"""Initial weights. Each function returns a new float32 array; ``layer.weight.data =
-kaiming_normal(layer.weight.shape)`` sets it.
+"""Initial weights. Each function returns a new float32 array; to use one, assign it:
+
+    layer.weight.data = kaiming_normal(layer.weight.shape)
 
 The variance of an activation stays the same from layer to layer if each weight has variance gain² / fan, where fan is
 the number of terms in the sum that makes one output (fan_in) or, going backward, one input (fan_out).

@@ -128,7 +128,8 @@ class Sequential(Container):
                 if without_softmax and i == len(self.layers) - 1:
                     found = layer._backward(grad, True) if isinstance(layer, Sequential) else grad
                 else:
-                    found = self.run_back(str(i), layer, found)  # type: ignore[arg-type]  # only the first gives None
+                    source = f"{i + 1}, {self.layers[i + 1]!r}," if i + 1 < len(self.layers) else ""
+                    found = self.run_back(str(i), layer, found, source)  # type: ignore[arg-type]  # only the first gives None
         return found if self.needs_input_grad else None
 
     def arguments(self) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# From a fresh clone to a trained model, in one command, on Debian, Ubuntu and most other systems with bash:
+# From a fresh clone to a trained model, in one command, on Debian, Ubuntu, macOS and most other systems with bash:
 #   1. a virtual environment in .venv, with this package in it;
-#   2. the Fashion-MNIST pictures: Debian's and Ubuntu's package of them if there is apt-get (it asks for your password if
-#      you are not root); otherwise the library downloads them, 30 MB, when it needs them;
-#   3. training, about three minutes, which leaves a folder in runs/.
-# What it leaves behind: .venv, runs and, if it was installed, the package dataset-fashion-mnist.
+#   2. the Fashion-MNIST pictures: Debian's and Ubuntu's package of them where there is apt-get (it asks for your password
+#      if you are not root); otherwise the library downloads them, 30 MB, when it needs them;
+#   3. training, which takes minutes, says how many, and leaves a folder in runs/.
+# What it leaves behind: .venv and runs here, pip's cache, and the system packages that it had to install: dataset-fashion-mnist
+# and, where they were missing, Python and its module venv.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 
 echo "Installing the library ..." >&2
 "$python" -m pip install --quiet --disable-pip-version-check -e .
 
-if [ ! -d /usr/share/datasets/fashion-mnist ] && command -v apt-get > /dev/null; then
+if [ ! -d /usr/share/datasets/fashion-mnist ] && has apt-get; then
     echo "Installing the pictures (package dataset-fashion-mnist) ..." >&2
     install_packages dataset-fashion-mnist || echo "That did not work; they will be downloaded instead." >&2
 fi

@@ -10,7 +10,7 @@ import cnn.layers
 from cnn import InputError, Residual, Sequential, Sum, no_grad
 from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.module import Module
-from tests.gradcheck import check_gradients, difference
+from cnn.utils.gradcheck import difference, gradcheck
 
 CASES = [  # a new layer each time, and the shape of an input
     (lambda: Conv2d(3, 4, 3, rng=0), (2, 3, 5, 6)),
@@ -125,7 +125,7 @@ def numeric_gradients(make, shape):
     for mode in (True, False):
         layer = make()
         inner = layer(draw(shape)).shape
-        check_gradients(Sequential([Mix(shape, 1), layer, Mix(inner, 2)]).train(mode), draw(shape, np.float64))
+        gradcheck(Sequential([Mix(shape, 1), layer, Mix(inner, 2)]).train(mode), draw(shape, np.float64))
 
 
 def gradients_accumulate(make, shape):

@@ -5,8 +5,8 @@ from cnn import Concat, InputError, Module, Residual, Sequential, ShapeError, Su
 from cnn.layers import Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam
+from cnn.utils.gradcheck import difference, gradcheck
 from tests.conformance import draw
-from tests.gradcheck import check_gradients, difference
 
 
 def conv(channels_in, channels_out, size=3):
@@ -32,18 +32,18 @@ def inception():
     ],
 )
 def test_numeric_gradients(make):
-    check_gradients(make(), draw((2, 2, 4, 3)))
+    gradcheck(make(), draw((2, 2, 4, 3)))
 
 
 def test_numeric_gradients_of_everything_nested():
-    check_gradients(inception(), draw((2, 1, 4, 4)))
+    gradcheck(inception(), draw((2, 1, 4, 4)))
 
 
 def test_concat_of_rows_of_features():
     layer = Concat([Linear(3, 2, rng=0), Identity()])
     x = draw((4, 3))
     np.testing.assert_array_equal(layer(x)[:, 2:], x)
-    check_gradients(layer, x)
+    gradcheck(layer, x)
 
 
 def test_dtype_inputs_and_saved_state():
@@ -149,7 +149,7 @@ def test_a_shared_parameter_gets_the_sum_of_both_gradients():
     (both,) = shared.parameters()
     assert difference(both.grad, a.grad + b.grad) <= 1e-6
     assert list(shared.state_dict()) == ["0.weight", "2.weight"]
-    check_gradients(shared, x)
+    gradcheck(shared, x)
 
 
 def test_a_shared_parameter_is_updated_once():
@@ -245,7 +245,7 @@ def test_a_slice_is_a_net_of_the_same_layers():
     assert logits.optimizer is None
     x = draw((5, 3))
     np.testing.assert_array_equal(model[-1](logits(x)), model(x))
-    check_gradients(model[1:], draw((5, 4)))
+    gradcheck(model[1:], draw((5, 4)))
 
 
 def test_a_slice_of_a_model_returns_the_gradient_that_was_asked_of_it():

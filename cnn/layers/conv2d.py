@@ -1,4 +1,4 @@
-"""Conv2d: a small window of weights slides over the picture. `unfold` and `fold` are explained in cnn/windows.py."""
+"""Conv2d: a small window of weights slides over the picture. What the window sees: unfold and fold in cnn/windows.py."""
 
 import math
 
@@ -53,9 +53,10 @@ class Conv2d(Module):
 
     y[n, k, i, j] = b[k] + sum over c, u, v of  w[k, c, u, v] x[n, c, s i + d u - p, s j + d v - p]
 
-    with stride s, dilation d, padding p, and x zero outside the picture. Written with one row for each window this is a
-    matrix product, so the gradients are those of a product: dL/dw = rowsᵀ g, and dL/dx is g wᵀ with each row added
-    back to the pixels it was read from. (What the field calls convolution is a correlation: w is not turned around.)
+    with stride s, dilation d, padding p, x zero outside the picture, and c over the channels of k's group. Written with
+    one row for each window this is a matrix product, so the gradients are those of a product: dL/dw = rowsᵀ g, dL/db is
+    the sum of g, and dL/dx is g wᵀ with each row added back to the pixels it was read from. (What the field calls
+    convolution is a correlation: w is not turned around.)
 
     Parameters
     ----------
@@ -84,8 +85,8 @@ class Conv2d(Module):
     Source
     ------
     LeCun et al. 1989, Backpropagation applied to handwritten zip code recognition; as a matrix product: Chellapilla,
-    Puri and Simard 2006. Dilation: Yu and Koltun 2016, arXiv 1511.07122, section 2. Groups: Krizhevsky et al. 2012,
-    section 3.5.
+    Puri and Simard 2006, High performance convolutional neural networks for document processing. Dilation: Yu and
+    Koltun 2016, arXiv 1511.07122, section 2. Groups: Krizhevsky et al. 2012, section 3.5.
 
     Examples
     --------

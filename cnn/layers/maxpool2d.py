@@ -31,6 +31,7 @@ def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
         candidate = x[:, down, across].copy()  # in one piece, because it is read four times
         better = (candidate > y) | (candidate != candidate)  # the first of equals stays; NaN, unequal to itself, wins
         y = np.maximum(y, candidate)
+        # the pixels come in rising number, so the largest number is that of the last one that was better
         choice = np.maximum(choice, better * choice.dtype.type(u * slide.size[1] + v))
     return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
 
@@ -75,7 +76,8 @@ class MaxPool2d(Module):
 
     Source
     ------
-    Zhou and Chellappa 1988; Ranzato et al. 2007. Numbers at the edges, for ties and for NaN are those of
+    Zhou and Chellappa 1988, Computation of optical flow using a neural network; Ranzato et al. 2007, Unsupervised
+    learning of invariant feature hierarchies. Numbers at the edges, for ties and for NaN are those of
     torch.nn.MaxPool2d.
 
     Examples

@@ -24,7 +24,8 @@ class ReLU(Module):
 
     Source
     ------
-    Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines; Glorot, Bordes and Bengio 2011.
+    Nair and Hinton 2010, Rectified linear units improve restricted Boltzmann machines; Glorot, Bordes and Bengio 2011,
+    Deep sparse rectifier neural networks.
 
     Examples
     --------

@@ -34,7 +34,8 @@ class Softmax(Module):
 
     Source
     ------
-    Bridle 1990, Training stochastic model recognition algorithms as networks can lead to maximum mutual information.
+    Bridle 1990, Training stochastic model recognition algorithms as networks can lead to maximum mutual information
+    estimation of parameters.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from cnn.optim.optimizer import Optimizer, at_least_zero
 
 
 class Adam(Optimizer):
-    """Walk along the mean of recent gradients, each weight in steps measured by how much its gradient varies.
+    """Walk along the mean of recent gradients, each weight in steps measured by how large its gradients have been.
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g²
     w = w - lr mhat / (sqrt(vhat) + eps),  mhat = m / (1 - b1^t),  vhat = v / (1 - b2^t)

@@ -45,9 +45,8 @@ class Optimizer:
     def take(self, params: Iterable[Parameter]) -> None:
         """Take over the parameters to train, each once."""
         if not isinstance(params, Iterable):
-            raise TypeError(
-                f"params must be a list of Parameters, got {type(params).__name__}: pass model.parameters(), and the rate as lr=..."
-            )
+            kind = type(params).__name__
+            raise TypeError(f"params must be model.parameters(), got {kind}; a learning rate is given as lr=...")
         unique = {id(parameter): parameter for parameter in params}
         if not all(isinstance(parameter, Parameter) for parameter in unique.values()):
             raise TypeError("params must be Parameters: pass model.parameters()")

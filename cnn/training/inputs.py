@@ -27,7 +27,11 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     if x.dtype == np.uint8:
         raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {name}.astype("float32") / 255')
     if x.dtype.kind in "iub":
-        raise InputError(f'{name} holds {x.dtype}, expected real floating numbers: pass {name}.astype("float32")')
+        bytes_like = x.dtype.kind in "iu" and x.size > 0 and x.min() >= 0 and 1 < x.max() <= 255
+        scaled = " / 255 for pixels of 0 to 255" if bytes_like else ""
+        raise InputError(
+            f'{name} holds {x.dtype}, expected real floating numbers: pass {name}.astype("float32"){scaled}'
+        )
     if x.dtype.kind != "f":
         raise InputError(f"{name} must hold real numbers, got {'text' if x.dtype.kind in 'US' else x.dtype}")
     if x.ndim == 0:

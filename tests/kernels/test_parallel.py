@@ -10,7 +10,7 @@ import pytest
 import cnn
 from cnn.kernels import batched, parallel, summed
 from cnn.layers import Conv2d, MaxPool2d
-from tests.gradcheck import difference
+from cnn.utils.gradcheck import difference
 
 
 @pytest.fixture(autouse=True)

@@ -129,7 +129,7 @@ def test_initial_weights():
         ((2, 4, 6, 6), r"expected \(N, 3, H, W\), got \(2, 4, 6, 6\): set in_channels=4"),
         ((2, 6, 6, 3), r"channels come last here: pass x.transpose\(0, 3, 1, 2\)"),
         ((3, 6, 6), r"a single image needs a batch axis: x\[None\]"),
-        ((6, 6), "reshaped to images first"),
+        ((6, 6), r"reshape rows of pixels, x.reshape\(-1, 3, H, W\)"),
         ((2, 3, 2, 6), "window spans 3 pixels down, but the input of 2 x 6.*use a smaller kernel_size"),
         ((2, 3, 6, 2), "window spans 3 pixels across"),
     ],
@@ -142,7 +142,7 @@ def test_a_wrong_input_names_the_fix(shape, message):
 def test_grey_pictures_without_their_axes_name_the_fix():
     with pytest.raises(ShapeError, match=r"add the channel axis: x\[:, None\]"):
         Conv2d(1, 4, 3)(np.zeros((5, 6, 6), np.float32))
-    with pytest.raises(ShapeError, match=r"needs a batch and a channel axis: x\[None, None\]"):
+    with pytest.raises(ShapeError, match=r"one grey image is x\[None, None\]"):
         Conv2d(1, 4, 3)(np.zeros((6, 6), np.float32))
 
 

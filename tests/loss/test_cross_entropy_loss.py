@@ -5,7 +5,7 @@ import cnn
 from cnn import InputError, Sequential, ShapeError
 from cnn.layers import Conv2d, Dropout, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
-from tests.gradcheck import difference, numeric_gradient
+from cnn.utils.gradcheck import difference, numeric_gradient
 
 X = np.random.default_rng(0).normal(size=(4, 3))
 IDS = np.array([2, 0, 1, 2])

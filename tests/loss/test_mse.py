@@ -3,7 +3,7 @@ import pytest
 
 from cnn import InputError, ShapeError
 from cnn.loss import MSE, MSELoss
-from tests.gradcheck import difference, numeric_gradient
+from cnn.utils.gradcheck import difference, numeric_gradient
 
 
 def test_by_hand():

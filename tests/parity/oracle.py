@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from tests.gradcheck import difference
+from cnn.utils.gradcheck import difference
 
 torch.set_num_threads(1)  # the arrays are small
 

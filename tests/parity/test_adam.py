@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from cnn.layers import Linear
 from cnn.module import Parameter
 from cnn.optim import Adam
-from tests.gradcheck import difference
+from cnn.utils.gradcheck import difference
 from tests.parity.oracle import tensor
 
 SHAPES = [(4, 3), (4,), (2, 3, 2, 2), (1,)]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cnn.layers import Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
-from tests.gradcheck import difference
+from cnn.utils.gradcheck import difference
 from tests.parity.oracle import DTYPES, TOLERANCE, Tally, tensor
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cnn.layers import Dropout, Flatten, Identity, Linear, ReLU, Softmax
-from tests.gradcheck import difference
+from cnn.utils.gradcheck import difference
 from tests.parity.oracle import DTYPES, TOLERANCE, Tally, compare_layers, give_weights, tensor
 
 sizes = st.integers(1, 6)

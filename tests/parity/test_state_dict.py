@@ -7,8 +7,8 @@ from torch import nn
 
 from cnn import Sequential
 from cnn.layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
+from cnn.utils.gradcheck import difference
 from cnn.zoo import small_cnn
-from tests.gradcheck import difference
 from tests.parity.oracle import tensor
 
 

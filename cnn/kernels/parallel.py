@@ -70,13 +70,22 @@ def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(*arguments: Any) -> Any:
-            with one_blas_thread():
-                results = _in_parts(function, count, arguments)
-                if len(results) == 1:
-                    return results[0]
-                if isinstance(results[0], tuple):
-                    return tuple(_joined(parts) for parts in zip(*results, strict=True))
-                return _joined(results)
+            n = len(arguments[0])
+            wholes: list[Array] = []
+            lock = threading.Lock()
+
+            def part(where: slice, *arguments: Any) -> Any:
+                result = function(*arguments)
+                if where == slice(0, n):
+                    return result
+                with lock:
+                    if not wholes:
+                        wholes.extend(_like(array, n) for array in _as_tuple(result))
+                for whole, array in zip(wholes, _as_tuple(result), strict=True):
+                    whole[where] = array
+                return tuple(wholes) if isinstance(result, tuple) else wholes[0]
+
+            return _in_parts(part, count, arguments)[0]
 
         return run
 
@@ -89,8 +98,8 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
     def decorate(function: Callable[..., Array]) -> Callable[..., Array]:
         @functools.wraps(function)
         def run(*arguments: Any) -> Array:
-            with one_blas_thread():
-                return functools.reduce(operator.add, _in_parts(function, count, arguments))
+            results = _in_parts(lambda where, *arguments: function(*arguments), count, arguments)
+            return functools.reduce(operator.add, results)
 
         return run
 
@@ -98,29 +107,34 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
 
 
 def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ...]) -> list[Any]:
-    """Call the function once for each part of the batch, on as many threads, and return the results in order."""
+    """Call function(where, ...) for each part of the batch, on as many threads, and return the results in order."""
     batches, others = arguments[:count], arguments[count:]
     n = len(batches[0])
     parts = min(get_num_threads(), n)
     if parts < 2 or max(batch.nbytes for batch in batches) < LEAST_BYTES:
-        return [function(*arguments)]
-    size = -(-n // parts)
-    calls = [
-        functools.partial(function, *(batch[start : start + size] for batch in batches), *others)
-        for start in range(0, n, size)
-    ]
-    # a helper works in a copy of this thread's context, which holds NumPy's error settings
-    jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
-    try:
-        first = calls[0]()
-    finally:
-        wait(jobs)  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
-    return [first, *(job.result() for job in jobs)]
+        parts = 1
+    size = max(1, -(-n // parts))
+    places = [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
+    calls = [functools.partial(function, where, *(batch[where] for batch in batches), *others) for where in places]
+    with one_blas_thread():
+        # a helper works in a copy of this thread's context, which holds NumPy's error settings
+        jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+        try:
+            first = calls[0]()
+        finally:
+            wait(jobs)  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
+        return [first, *(job.result() for job in jobs)]
 
 
-def _joined(parts: Any) -> Array:
-    """Lay batches one behind the other; each keeps its layout in memory."""
-    return np.concatenate(parts)
+def _as_tuple(result: Any) -> tuple[Array, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _like(part: Array, n: int) -> Array:
+    """Return an empty array for n samples, laid out in memory as the part is."""
+    order = sorted(range(part.ndim), key=lambda axis: (axis > 0, -part.strides[axis]))
+    shape = [n if axis == 0 else part.shape[axis] for axis in order]
+    return np.empty(shape, part.dtype).transpose(np.argsort(order))
 
 
 def _helpers() -> ThreadPoolExecutor:

@@ -1,4 +1,4 @@
-"""Conv2d: a small window of weights slides over the picture. What the window sees: unfold and fold in cnn/windows.py."""
+"""Conv2d: a small window of weights slides over the picture. What it sees: unfold and fold in cnn/windows.py."""
 
 import math
 

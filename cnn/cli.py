@@ -1,6 +1,7 @@
 """The command line: `cnn train`, `evaluate`, `predict`, `summary` and `data`.
 
-Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
+Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
+(128 and the signal's number after another signal than Ctrl-C's).
 """
 
 import argparse
@@ -9,10 +10,12 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from cnn import __version__
-from cnn.commands import tasks, use
+from cnn.commands import pictures, tasks, use
+from cnn.commands.interrupts import Interrupted
+from cnn.commands.parser import Parser
 from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_text
 from cnn.commands.train import train
 from cnn.data import unknown_name
@@ -43,18 +46,18 @@ NO_PROGRESS=1 gives plain lines in place of the bar, NO_COLOR=1 a bar without co
 EVALUATE_EXAMPLE = """\
 example:
   cnn evaluate runs/fashion-mnist-1
-prints
+prints, with digits in place of the letters,
   runs/fashion-mnist-1/model.safetensors on Fashion-MNIST, 10,000 test images
-  loss      0.2219
-  accuracy  0.9214  (9,214 of 10,000 right)"""
+  loss      0.xxxx
+  accuracy  0.yyyy  (y,yyy of 10,000 right)"""
 
 PREDICT_EXAMPLE = """\
 example:
   cnn predict runs/fashion-mnist-1 shoe.jpg --top 2 --show-input seen.png
-prints
-  shoe.jpg  (640 x 480 pixels, inverted: its border is light, 250 of 255)
-     97.1 %  Sneaker
-      2.2 %  Ankle boot
+prints, with digits in place of the letters,
+  shoe.jpg  (640 x 480 pixels, inverted: its border is light, nnn of 255)
+     xx.x %  Sneaker
+      y.y %  Ankle boot
 and writes what the net saw, enlarged, to seen.png. MNIST and Fashion-MNIST show light things on black; a photograph
 of a dark thing on white must be inverted first, which --invert auto decides by the brightness of its border.
 Best is a picture that one thing fills, on an even ground."""
@@ -71,18 +74,6 @@ example:
 prints title, source, licence, citation, the folder of the files and the classes. The data set is looked for in the
 folder that the environment variable CNN_DATA names, in the Debian package's, in the user's cache, and is downloaded
 only if it is in none. CNN_OFFLINE=1 forbids that."""
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse's, with usage errors of two lines in place of the whole usage text, and texts as they are written."""
-
-    def __init__(self, **arguments: Any) -> None:
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **arguments)
-
-    def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and leave with status 2."""
-        note(f"{self.prog}: error: {message}\ntry: {self.prog} --help")
-        self.exit(2)
 
 
 def entry_point() -> NoReturn:
@@ -115,13 +106,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(list(sys.argv[1:] if argv is None else argv))
         debug = args.debug
-        with short_warnings():
+        with short_warnings(shown=not getattr(args, "quiet", False)):
             return args.function(args)
     except SystemExit as stop:  # argparse's: help, version or a usage error
         return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         note("interrupted")
-        return 130
+        return stop.status if isinstance(stop, Interrupted) else 130
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -141,16 +132,22 @@ def _sentence(error: Exception) -> str:
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    command = next((word for word in argv if not word.startswith("-")), None)
-    if command is not None and command not in COMMANDS:
-        parser.error(unknown_name("command", command, COMMANDS))
-    args = parser.parse_args(argv)
+    parser, commands = _parsers()
+    at = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    parser.refuse_unknown_options(argv[:at])
+    if at < len(argv):
+        if argv[at] not in COMMANDS:
+            parser.error(unknown_name("command", argv[at], COMMANDS))
+        commands[argv[at]].refuse_unknown_options(argv[at + 1 :])
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        args.parser.refuse(unknown[0])
     try:
         if args.function is train:
             chosen = {name: getattr(args, name) for name in ("model", "epochs", "batch_size", "lr", "seed")}
             args.settings = tasks.settings(args.data, **chosen)
-        elif args.function is use.predict and args.show_input is not None:
+        elif args.function is use.predict:
+            args.images = pictures.expanded(args.images)
             _check_show_input(args)
     except ValueError as error:
         args.parser.error(str(error))
@@ -158,13 +155,16 @@ def _parse(argv: list[str]) -> argparse.Namespace:
 
 
 def _check_show_input(args: argparse.Namespace) -> None:
+    if args.show_input is None:
+        return
     if args.show_input.suffix.lower() != ".png":
         raise ValueError(f"argument --show-input: expected a name that ends in .png, got {str(args.show_input)!r}")
     if any(use.is_same_file(args.show_input, image) for image in args.images):
         raise ValueError(f"argument --show-input: {args.show_input} is one of the pictures to read: give another name")
 
 
-def _parser() -> Parser:
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
+    """Return the parser of the whole line, and that of each command."""
     parser = Parser(
         prog="cnn",
         description="Convolutional neural networks, written from the ground up in NumPy: train one, test it, use it.",
@@ -185,11 +185,11 @@ def _parser() -> Parser:
     _train_options(add("train", train, "Train a net and test it. It leaves a run folder.", TRAIN_EXAMPLE))
     what = "Print loss and accuracy of a model on a test set."
     _evaluate_options(add("evaluate", use.evaluate, what, EVALUATE_EXAMPLE))
-    _predict_options(add("predict", use.predict, "Say what is in pictures.", PREDICT_EXAMPLE))
+    _predict_options(add("predict", use.predict, "Say what pictures show.", PREDICT_EXAMPLE))
     _run_argument(add("summary", use.summary, "Print what a model is made of.", SUMMARY_EXAMPLE))
     what = "Fetch a data set, unless it is here, and print what it is."
     _data_options(add("data", use.data, what, DATA_EXAMPLE))
-    return parser
+    return parser, several.choices
 
 
 def _train_options(parser: Parser) -> None:
@@ -201,10 +201,11 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("data", type=_data_set, metavar="DATA", help=", ".join(tasks.DATA_SETS))
     parser.add_argument("--model", type=_model, metavar="NAME", help="small-cnn (default for pictures) or mlp (spiral)")
     parser.add_argument("--epochs", type=_whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
-    parser.add_argument("--batch-size", type=_whole(1), metavar="N", help=f"samples a step {default('batch_size')}")
+    parser.add_argument("--batch-size", type=_whole(1), metavar="N", help=f"samples per step {default('batch_size')}")
     lr = f"Adam's learning rate at the start; it falls in a straight line to 0 {default('lr')}"
     parser.add_argument("--lr", type=_learning_rate, metavar="X", help=lr)
-    seed = "of all that is random (default 0); the same seed gives the same model"
+    seed = "of all that is random (default 0); the same seed gives the same model on the same machine with the same "
+    seed += "number of threads"
     parser.add_argument("--seed", type=_whole(0), metavar="N", help=seed)
     out = "the run folder, which must not be there yet (default runs/DATA-1, -2, ...)"
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
@@ -221,9 +222,11 @@ def _evaluate_options(parser: Parser) -> None:
 
 def _predict_options(parser: Parser) -> None:
     _run_argument(parser)
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="a PNG or JPEG file, of any size and colour")
-    parser.add_argument("--top", type=_whole(1), default=3, metavar="N", help="print so many classes (default 3)")
-    invert = "exchange light and dark (default auto: if the border is light and the net sees grey)"
+    parser.add_argument(
+        "images", nargs="+", metavar="IMAGE", help="a PNG or JPEG file, of any size and colour; or *.png"
+    )
+    parser.add_argument("--top", type=_whole(1), default=3, metavar="N", help="how many classes to print (default 3)")
+    invert = "swap light and dark (default auto: if the border is light and the net sees grey)"
     parser.add_argument("--invert", choices=("auto", "yes", "no"), default="auto", help=invert)
     shown = "write what the net saw to this PNG file, enlarged"
     parser.add_argument("--show-input", type=Path, metavar="FILE", help=shown)

@@ -1,5 +1,6 @@
 """From a person's picture to what a net sees: upright, opaque, of the right size, channels and polarity."""
 
+import glob
 import io
 import math
 import warnings
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from cnn.commands.words import sample_text
 from cnn.module import Array
 
 BORDER_SHARE = 0.025  # of the shorter side: how wide the border is that tells the background
 SHOWN_SIZE, SHOWN_COLUMNS, SHOWN_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between
+NEARLY_ONE_COLOUR = 16  # of 255: a picture whose values differ by less shows nothing
 THINNEST = 1 / 20  # a picture thinner than this share of its length is refused: nothing of it would be left
 
 Image = Any  # Pillow's; it is imported only when a picture is read
@@ -31,7 +34,7 @@ class Seen:
     border : float
         Mean brightness of its border, 0 to 255.
     inverted : bool
-        Whether light and dark were exchanged.
+        Whether light and dark were swapped.
     why : str
         The reason, for people.
     """
@@ -41,6 +44,27 @@ class Seen:
     border: float
     inverted: bool
     why: str
+
+    @property
+    def nearly_one_colour(self) -> bool:
+        """Whether there is next to nothing to see."""
+        return bool(np.ptp(self.pixels, axis=(1, 2)).max() < NEARLY_ONE_COLOUR)
+
+
+def expanded(names: Sequence[str]) -> list[str]:
+    """Replace names with * or ? by those of the files that match, as shells do, except on Windows.
+
+    A name that a file has, or that none matches, stays.
+    """
+    result: list[str] = []
+    for name in names:
+        matches = [] if not _is_pattern(name) else sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207
+        result += matches or [name]
+    return result
+
+
+def _is_pattern(name: str | Path) -> bool:
+    return any(sign in str(name) for sign in "*?") and not Path(name).exists()
 
 
 def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -> Seen:
@@ -55,7 +79,7 @@ def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -
     input_shape : tuple of int
         (channels, height, width), with 1 or 3 channels.
     invert : {"auto", "yes", "no"}
-        Whether to exchange light and dark. MNIST and Fashion-MNIST show light things on black, photographs mostly
+        Whether to swap light and dark. MNIST and Fashion-MNIST show light things on black, photographs mostly
         dark things on white; "auto" inverts if the net sees grey pictures and this one's border is light.
 
     Raises
@@ -66,7 +90,7 @@ def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -
         If the file cannot be read.
     """
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
-        shape = " x ".join(map(str, input_shape))
+        shape = sample_text(input_shape)
         raise ValueError(f"the model reads inputs of {shape}, not pictures of 1 or 3 channels x height x width")
     image = _open(path)
     grey = np.asarray(image.convert("L"), dtype=np.float32)
@@ -84,6 +108,8 @@ def _open(path: str | Path) -> Image:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder, expected a PNG or JPEG file")
+    if _is_pattern(path):
+        raise FileNotFoundError(f"no file matches {path}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's about doubtful metadata, and about pictures of 90 megapixels
@@ -93,21 +119,32 @@ def _open(path: str | Path) -> Image:
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}") from None
     except PermissionError:
-        raise PermissionError(f"{path} may not be read: permission denied") from None
+        raise PermissionError(f"{path} cannot be read: permission denied") from None
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is no PNG or JPEG picture") from None
+        raise ValueError(f"{path} is not a PNG or JPEG picture: save it as one of these first") from None
+    except pillow.DecompressionBombError:
+        allowed = 2 * (pillow.MAX_IMAGE_PIXELS or 0)  # Pillow warns from once as many
+        raise ValueError(f"{path} is too large: {allowed:,} pixels are allowed; make it smaller first") from None
+    except MemoryError:
+        raise ValueError(f"{path} is too large for the memory of this machine: make it smaller first") from None
     except Exception as error:  # decoders meet a damaged file with errors of nearly every kind
-        raise ValueError(f"{path} is damaged or too large: {error}") from None
+        raise ValueError(f"{path} is damaged: {error}") from None
     if min(image.size) < THINNEST * max(image.size):
         raise ValueError(
-            f"{path} is {image.width} x {image.height} pixels, a strip and no picture: cut out a part of it"
+            f"{path} is {image.width} x {image.height} pixels, too narrow to be a picture: cut out a part of it"
         )
     if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the wrong ones
         return pillow.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        return pillow.alpha_composite(pillow.new("RGBA", image.size, "white"), image).convert("RGB")
+        return pillow.alpha_composite(pillow.new("RGBA", image.size, _ground(image)), image).convert("RGB")
     return image.convert("L" if image.mode in ("1", "L") else "RGB")
+
+
+def _ground(image: Image) -> str:
+    """Return the colour to lay under a picture with transparency: one in front of which its thing can be seen."""
+    opaque = np.asarray(image.getchannel("A")) > 127
+    return "black" if opaque.any() and np.asarray(image.convert("L"))[opaque].mean() > 127 else "white"
 
 
 def _border(height: int, width: int) -> Array:

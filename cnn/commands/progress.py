@@ -3,7 +3,7 @@
 import os
 import sys
 import time
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from cnn.commands.terminal import note
@@ -74,7 +74,8 @@ class Bar(Silent):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+        with suppress(OSError):  # the terminal was closed; there is nobody to tell
+            self._progress.stop()
 
     def show(self, step: Step) -> None:
         self._progress.update(
@@ -87,9 +88,11 @@ class Bar(Silent):
 
     @contextmanager
     def hidden(self) -> Any:
-        self._progress.stop()
+        with suppress(OSError):
+            self._progress.stop()
         yield
-        self._progress.start()
+        with suppress(OSError):
+            self._progress.start()
 
 
 def _figures(step: Step) -> str:

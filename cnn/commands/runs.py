@@ -1,6 +1,5 @@
 """Run folders: what `cnn train` leaves, and how the other commands find the model in it."""
 
-import contextlib
 import itertools
 import json
 import os
@@ -23,7 +22,7 @@ def refuse_existing(out: Path) -> None:
         With the fix in the message.
     """
     if os.path.lexists(out):  # a dangling link is in the way as well
-        raise FileExistsError(f"{out} exists already: give another --out, or leave --out away for a new folder in runs")
+        raise FileExistsError(f"{out} exists already: give another --out, or omit --out for a new folder in runs")
 
 
 def create(name: str, out: Path | None = None) -> Path:
@@ -51,13 +50,23 @@ def create(name: str, out: Path | None = None) -> Path:
     try:
         RUNS.mkdir(exist_ok=True)
     except FileExistsError:
-        raise FileExistsError(f"{RUNS}, where the run folder goes, is a file: move it, or give --out") from None
+        raise FileExistsError(f"{RUNS}, where the run folder goes, is a file: move it, or give --out FOLDER") from None
+    except OSError as error:
+        raise _elsewhere(error, RUNS) from error
     for number in itertools.count(1):
         folder = RUNS / f"{name}-{number}"
-        with contextlib.suppress(FileExistsError):
+        try:
             folder.mkdir()  # fails if it is there, so two runs at once never share a folder
-            break
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise _elsewhere(error, folder) from error
+        break
     return folder
+
+
+def _elsewhere(error: OSError, folder: Path) -> OSError:
+    return type(error)(error.errno, f"{error.strerror}; give --out FOLDER", str(folder))
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
@@ -96,11 +105,13 @@ def find_model(run: str | Path) -> Path:
         return path / MODEL
     within = sorted(child.name for child in path.iterdir() if (child / MODEL).is_file())
     if within:
-        raise ValueError(f"{path} is no run folder but holds some: {_few(within)}. Name one, as {path / within[-1]}")
+        raise ValueError(
+            f"{path} is not a run folder but contains some: {_few(within)}. Name one, as {path / within[-1]}"
+        )
     if (path / CONFIG).is_file():
         raise FileNotFoundError(f"{path} has no {MODEL}: its training stopped before a model was saved. Train again")
     held = _few(sorted(child.name for child in path.iterdir())) or "nothing"
-    raise FileNotFoundError(f"{path} is no run folder: {MODEL} and {CONFIG} are missing (it holds {held})")
+    raise FileNotFoundError(f"{path} is not a run folder: {MODEL} and {CONFIG} are missing (it holds {held})")
 
 
 def read_config(model_file: Path) -> dict[str, Any]:
@@ -117,7 +128,7 @@ def read_config(model_file: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
-            raise ValueError("it holds no object")
+            raise ValueError("it does not hold an object")
     except ValueError as error:  # JSON's and UTF-8's errors are ValueErrors
         raise ValueError(f"{path} is damaged: {error}") from None
     return config

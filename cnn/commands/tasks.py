@@ -17,6 +17,7 @@ MODELS = ("mlp", "small-cnn")
 VALIDATION_IMAGES = 5_000  # of 60,000
 SPIRAL_POINTS, SPIRAL_TEST_POINTS = 300, 100  # a class
 SPIRAL_CLASSES = ["arm 0", "arm 1", "arm 2"]
+IMAGE_SHAPE = (1, 28, 28)  # of every published data set
 MLP_UNITS = (256, 128)  # for pictures; points are fine with the zoo's own
 
 
@@ -42,7 +43,7 @@ class Settings:
     seed: int = 0
 
 
-PICTURES = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
+PICTURES = Settings("small-cnn", epochs=3, batch_size=64, lr=2e-3)
 POINTS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
 
 
@@ -101,7 +102,14 @@ class Task:
         return self.things == "images"
 
 
-def load(name: str, seed: int) -> Task:
+def expected(name: str) -> tuple[str, tuple[int, ...], list[str]]:
+    """Return what a data set is known to hold, without a look at it: -> (things, shape of a sample, class names)."""
+    if name == "spiral":
+        return "points", (2,), SPIRAL_CLASSES
+    return "images", IMAGE_SHAPE, list(cnn.data.dataset(name).class_names)
+
+
+def load(name: str, seed: int, quiet: bool = False) -> Task:
     """Find or make a data set and hold a validation set out of its training set; the seed decides which samples.
 
     Parameters
@@ -110,6 +118,8 @@ def load(name: str, seed: int) -> Task:
         One of `DATA_SETS`.
     seed : int
         The same seed gives the same samples.
+    quiet : bool
+        Whether to say nothing about a download.
 
     Raises
     ------
@@ -125,7 +135,7 @@ def load(name: str, seed: int) -> Task:
         source = f"made with seed {seed}"
         return Task(name, "the spiral", source, "points", SPIRAL_CLASSES, train, validation, test)
     info = cnn.data.dataset(name)
-    located = cnn.data.locate(info)
+    located = cnn.data.locate(info, quiet=quiet)
     x, y, x_test, y_test = located.arrays
     train, validation = split(x, y, min(VALIDATION_IMAGES, len(x) // 5), rng)
     source = f"{located.source}, {located.folder}"

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,8 +15,8 @@ READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows says EINVAL
 def say(text: str = "") -> None:
     """Write a line of results to stdout.
 
-    A reader that went away, as in ``cnn summary RUN | head -3``, is no error: the rest is written to nobody, so that
-    a training goes on.
+    A reader that went away, as in ``cnn summary RUN | head -3`` or a terminal that was closed, is no error: the rest
+    is written to nobody, so that a training goes on.
 
     Raises
     ------
@@ -25,8 +26,9 @@ def say(text: str = "") -> None:
     try:
         _write(sys.stdout, text)
     except OSError as error:
+        gone = _reader_gone(sys.stdout, error)
         _silence(sys.stdout)
-        if error.errno not in READER_GONE:
+        if not gone:
             raise OSError(error.errno, f"could not write the results: {error.strerror}") from error
 
 
@@ -56,11 +58,12 @@ def finish() -> None:
 
 
 @contextlib.contextmanager
-def short_warnings() -> Iterator[None]:
-    """Show warnings as one line for people, without the place in the code that they come from."""
+def short_warnings(shown: bool = True) -> Iterator[None]:
+    """Show warnings as one line for people, without the place in the code that they come from; or not at all."""
 
     def show(message: Warning | str, *_: Any) -> None:
-        note(f"warning: {message}")
+        if shown:
+            note(f"warning: {message}")
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]  # catch_warnings puts the old one back
@@ -71,6 +74,18 @@ def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:  # Python without a console, as pythonw on Windows
         stream.write(text + "\n")
         stream.flush()
+
+
+def _reader_gone(stream: TextIO | None, error: OSError) -> bool:
+    """Tell whether nobody reads the stream any more."""
+    if error.errno in READER_GONE:
+        return True
+    if error.errno != errno.EIO or stream is None:
+        return False
+    try:  # a closed terminal; an error of the disk is one
+        return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _silence(stream: TextIO | None) -> None:

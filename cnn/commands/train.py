@@ -13,12 +13,12 @@ import numpy as np
 import cnn
 from cnn import training
 from cnn.commands import progress, runs, tasks
-from cnn.commands.interrupts import Interrupts
+from cnn.commands.interrupts import Interrupted, Interrupts
 from cnn.commands.tasks import Settings, Task
 from cnn.commands.terminal import note, say
+from cnn.commands.words import counted, program, quoted, sample_text
 from cnn.rng import generator
 from cnn.sequential import Sequential
-from cnn.summary import shape_text
 from cnn.training.history import epoch_line
 
 LINES = 20  # about so many epochs get a line on stdout; history.jsonl has them all
@@ -29,7 +29,7 @@ def train(args: argparse.Namespace) -> int:
     """Train, test, and leave a run folder; return the exit status."""
     if args.out is not None:
         runs.refuse_existing(args.out)  # before the data are read, which may take long
-    task = tasks.load(args.data, args.settings.seed)
+    task = tasks.load(args.data, args.settings.seed, args.quiet)
     cnn.manual_seed(args.settings.seed)
     model = tasks.build(task, args.settings)
     training_run = Run(task, args.settings, model, runs.create(task.name, args.out), args)
@@ -56,6 +56,8 @@ class Run:
         self.task, self.settings, self.model, self.folder = task, settings, model, folder
         self.history = model.history = training.History()
         self.at: training.Step | None = None
+        self._finished = False  # and config.json says so
+        self._interrupts = Interrupts()
         self._quiet, self._json = args.quiet, args.json
         self._config: dict[str, Any] = {
             "data": task.name,
@@ -67,21 +69,25 @@ class Run:
 
     def go(self) -> int:
         """Train, test and draw; save what there is if something stops it."""
-        self._write_config("running")
-        self._tell_plan()
-        try:
-            self._train()
-            self._test()
-        except KeyboardInterrupt:
-            return self._stopped("interrupted", f"interrupted {self._where()}", 130)
-        except FloatingPointError as error:
-            return self._stopped("diverged", str(error), 1)
-        except OSError as error:
-            with contextlib.suppress(OSError):  # a full disk may have room for this, and may not
-                self._save("failed")
-            note(f"what could be saved is in {self.folder}")
-            raise error
-        return 0
+        with self._interrupts:
+            try:
+                self._write_config("running")
+                self._tell_plan()
+                self._train()
+                return self._test()
+            except KeyboardInterrupt as stop:
+                status = stop.status if isinstance(stop, Interrupted) else 130
+                return self._stopped("interrupted", f"interrupted {self._where()}", status)
+            except FloatingPointError as error:
+                return self._stopped("diverged", str(error), 1)
+            except Exception:
+                if self._finished:
+                    note(f"the model was trained and tested; it is saved in {self.folder}")
+                    raise
+                with contextlib.suppress(OSError, MemoryError):  # a full disk may have room for this, and may not
+                    self._save("failed")
+                note(f"what could be saved is in {self.folder}")
+                raise
 
     def _train(self) -> None:
         x, y = tasks.inputs(self.model, self.task.train[0]), self.task.train[1]
@@ -91,7 +97,7 @@ class Run:
             "batch_size": self.settings.batch_size,
             "rng": generator(),
         }
-        with Interrupts() as interrupts, progress.for_training(self._quiet) as shown:
+        with self._interrupts.waiting(), progress.for_training(self._quiet) as shown:
             for step in training.train(self.model, x, y, validation_data=(x_val, y_val), **chosen):
                 self.at = step
                 self._lower_the_rate(step)
@@ -99,7 +105,7 @@ class Run:
                 if step.figures is not None:
                     with shown.hidden():
                         self._epoch(step, step.figures)
-                interrupts.check()
+                self._interrupts.check()
 
     def _lower_the_rate(self, step: training.Step) -> None:
         """Let the learning rate fall in a straight line to 0: small last steps find a better place at no cost."""
@@ -118,23 +124,33 @@ class Run:
     def _every(self) -> int:
         return 1 if self.settings.epochs <= 1.5 * LINES else math.ceil(self.settings.epochs / LINES)
 
-    def _test(self) -> None:
-        """Meet the test set, for the first and only time, and draw the pictures."""
+    def _test(self) -> int:
+        """Meet the test set, for the first and only time, and draw the pictures; return the exit status."""
         x, y = tasks.inputs(self.model, self.task.test[0]), self.task.test[1]
         self._note(f"testing on {len(x):,} {self.task.things} ...")
         loss, accuracy = self.model.evaluate(x, y)
         self._config |= {"test_loss": loss, "test_accuracy": accuracy}
         self._write_config("finished")
+        self._finished = True
         self._say(outcome_line(loss, accuracy, len(x)))
         self._note("drawing ...")
-        drawn = self._draw(x, y)
+        wrong = None
+        try:
+            self._draw(x, y)
+        except OSError as error:  # as a full disk
+            wrong = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         if self._json:
             say(json.dumps(self._results("finished"), indent=2))
-        self._say(f"saved in {self.folder}: {', '.join([runs.CONFIG, runs.HISTORY, runs.MODEL, *drawn])}")
-        example = f"predict {self.folder} PICTURE.png" if self.task.has_images else f"summary {self.folder}"
-        self._note(f"try it: cnn {example}")
+        known = (runs.CONFIG, runs.HISTORY, runs.MODEL, runs.CURVES, runs.CONFUSION, runs.MISTAKES, runs.BOUNDARY)
+        self._say(f"saved in {self.folder}: {', '.join(name for name in known if (self.folder / name).is_file())}")
+        run = quoted(self.folder)
+        self._note(f"try it: {program()} {f'predict {run} PICTURE.png' if self.task.has_images else f'summary {run}'}")
+        if wrong is not None:
+            note(f"error: the model was trained, tested and saved; only pictures are missing: {wrong}")
+        return int(wrong is not None)
 
-    def _draw(self, x: Any, y: Any) -> list[str]:
+    def _draw(self, x: Any, y: Any) -> None:
+        """Draw the pictures; what was drawn before something goes wrong stays."""
         from cnn.report import plots
 
         names = self.task.class_names
@@ -144,21 +160,18 @@ class Run:
         if self.task.has_images:
             drawn = plots.mistakes(self.task.test[0], y, probabilities, names, count=SURE_MISTAKES)
             plots.save(drawn, self.folder / runs.MISTAKES)
-            return [runs.CURVES, runs.CONFUSION, runs.MISTAKES]
-        plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / runs.BOUNDARY)
-        return [runs.CURVES, runs.CONFUSION, runs.BOUNDARY]
+        else:
+            plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / runs.BOUNDARY)
 
     # What there is if something stops it
 
     def _stopped(self, status: str, what: str, code: int) -> int:
         note(what if status == "interrupted" else f"error: {what}")
-        if "test_accuracy" in self._config:  # only the pictures were missing
+        if self._finished:  # only the pictures were missing
             note(f"the model was trained and tested; it is saved in {self.folder}")
             return code
         self._save(status)
-        epochs = (
-            f"{runs.HISTORY} ({len(self.history)} epoch{'s' * (len(self.history) != 1)}), " if len(self.history) else ""
-        )
+        epochs = f"{runs.HISTORY} ({counted(len(self.history), 'epoch')}), " if len(self.history) else ""
         note(f"the run so far is saved in {self.folder}: {runs.CONFIG}, {epochs}{runs.MODEL}")
         if self._json:
             say(json.dumps(self._results(status), indent=2))
@@ -197,13 +210,13 @@ class Run:
         task, chosen = self.task, self.settings
         train, validation, test = (f"{len(part[0]):,}" for part in (task.train, task.validation, task.test))
         count = sum(parameter.size for parameter in self.model.parameters())
-        shape = shape_text(task.input_shape) if task.has_images else f"{task.input_shape[0]} coordinates"
+        shape = sample_text(task.input_shape) if task.has_images else f"{task.input_shape[0]} coordinates"
         self._note(
             f"Training on {task.title}\n"
             f"  data      {train} {task.things} of {shape}, {len(task.class_names)} classes; {task.source}\n"
             f"            {validation} more for validation, {test} more for the test at the end\n"
             f"  model     {chosen.model}, {count:,} parameters\n"
-            f"  settings  {chosen.epochs} epochs, batches of {chosen.batch_size}, Adam, lr {chosen.lr:g} "
+            f"  settings  {counted(chosen.epochs, 'epoch')}, batches of {chosen.batch_size}, Adam, lr {chosen.lr:g} "
             f"falling to 0, seed {chosen.seed}\n"
             f"  folder    {self.folder}; Ctrl-C saves the run so far"
         )

@@ -10,9 +10,9 @@ import numpy as np
 import cnn.data
 from cnn.commands import pictures, runs, tasks
 from cnn.commands.terminal import note, say
+from cnn.commands.words import counted, preprocessing_text, sample_text
 from cnn.files import write_bytes
 from cnn.sequential import Sequential
-from cnn.summary import shape_text
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -26,8 +26,8 @@ def evaluate(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{path.with_name(runs.CONFIG)}: {cnn.data.unknown_name('data set', str(name), tasks.DATA_SETS)}"
         )
+    _check_fit(model, name)  # before the data are fetched
     task = tasks.load(name, int(config.get("seed", 0)))
-    _check_fit(model, task)
     x, y = task.test
     loss, accuracy = model.evaluate(tasks.inputs(model, x), y)
     if args.json:
@@ -43,15 +43,16 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_fit(model: Sequential, task: tasks.Task) -> None:
-    if model.input_shape is not None and tuple(model.input_shape) != task.input_shape:
+def _check_fit(model: Sequential, name: str) -> None:
+    things, shape, class_names = tasks.expected(name)
+    if model.input_shape is not None and tuple(model.input_shape) != shape:
         raise ValueError(
-            f"the model reads inputs of {shape_text(model.input_shape)}, but {task.name} has {task.things} of "
-            f"{shape_text(task.input_shape)}: give another --data"
+            f"the model reads inputs of {sample_text(model.input_shape)}, but {name} has {things} of "
+            f"{sample_text(shape)}: give another --data"
         )
-    if model.class_names is not None and list(model.class_names) != task.class_names:
+    if model.class_names is not None and list(model.class_names) != class_names:
         raise ValueError(
-            f"the model knows the classes {_list(model.class_names)}, but {task.name} has {_list(task.class_names)}: "
+            f"the model knows the classes {_list(model.class_names)}, but {name} has {_list(class_names)}: "
             "give another --data"
         )
 
@@ -77,6 +78,9 @@ def predict(args: argparse.Namespace) -> int:
             results.append({"image": image, "error": str(error)})
             note(f"error: {error}")
             continue
+        if seen.nearly_one_colour:
+            where = f"see {args.show_input}" if args.show_input else "--show-input FILE shows what the net saw"
+            note(f"warning: {image}: the picture is nearly one colour; {where}")
         shown.append(seen.pixels)
         classes = _classes(model, seen, args.top)
         results.append(
@@ -111,8 +115,7 @@ def summary(args: argparse.Namespace) -> int:
     if model.class_names:
         say(f"classes: {', '.join(model.class_names)}")
     if model.preprocessing:
-        facts = [f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in model.preprocessing.items()]
-        say(f"inputs: pixels of 0 to 255, {', '.join(facts)}")
+        say(f"inputs: {preprocessing_text(model.preprocessing)}")
     say()
     if model.input_shape is None:
         say(repr(model))
@@ -125,8 +128,9 @@ def summary(args: argparse.Namespace) -> int:
 
 def _training(config: dict[str, Any]) -> str:
     """Say how a run went; a config.json that a person changed may lack any part."""
-    known = {"epochs": "{} epochs", "batch_size": "batches of {}", "lr": "lr {}", "seed": "seed {}", "status": "{}"}
-    parts = [form.format(config[key]) for key, form in known.items() if key in config]
+    known = {"batch_size": "batches of {}", "lr": "lr {}", "seed": "seed {}", "status": "{}"}
+    parts = [counted(config["epochs"], "epoch")] if "epochs" in config else []
+    parts += [form.format(config[key]) for key, form in known.items() if key in config]
     if isinstance(config.get("test_accuracy"), float):
         parts.append(f"test accuracy {config['test_accuracy']:.4f}")
     return f"{config.get('model', 'a model')} trained on {config.get('data', 'unknown data')}: {', '.join(parts)}"

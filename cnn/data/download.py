@@ -19,9 +19,11 @@ _TIMEOUT = (10, 30)  # seconds to connect, and between two pieces of an answer
 
 
 def download(
-    info: DatasetInfo, files: Sequence[DataFile], folder: Path
+    info: DatasetInfo, files: Sequence[DataFile], folder: Path, quiet: bool = False
 ) -> tuple[dict[str, NDArray], list[str], list[str]]:
     """Download files into a folder; each appears there only complete and checked.
+
+    If ``quiet``, stderr shows no progress.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def download(
             said: list[str] = []
             for mirror in mirrors:
                 try:
-                    arrays[file.name] = _download_one(mirror + file.name, file, folder)
+                    arrays[file.name] = _download_one(mirror + file.name, file, folder, quiet)
                 except _MirrorError as error:
                     said.append(str(error))
                     continue
@@ -75,14 +77,14 @@ class _MirrorError(Exception):
     """What was wrong with one mirror; the next may do better."""
 
 
-def _download_one(url: str, file: DataFile, folder: Path) -> NDArray:
+def _download_one(url: str, file: DataFile, folder: Path, quiet: bool) -> NDArray:
     """Download to a temporary file beside the final one, check it, and only then give it its name."""
     from requests import RequestException  # pooch's own HTTP library
 
     with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{file.name}.", suffix=".part", delete=False) as stream:
         temporary = Path(stream.name)
         try:
-            _transfer(url, file.name, stream)
+            _transfer(url, file.name, stream, quiet)
             stream.flush()
             os.fsync(stream.fileno())
             array = decode(temporary.read_bytes(), url, file)
@@ -99,13 +101,15 @@ def _download_one(url: str, file: DataFile, folder: Path) -> NDArray:
     return array
 
 
-def _transfer(url: str, name: str, stream: IO[bytes]) -> None:
+def _transfer(url: str, name: str, stream: IO[bytes], quiet: bool) -> None:
     """Write what the address serves to the stream, with a progress bar where a person can watch one."""
     import pooch
 
     label = f"downloading {name} from {_host(url)}"
-    if not sys.stderr.isatty() or os.environ.get("NO_PROGRESS"):
-        print(label, file=sys.stderr, flush=True)
+    nobody = quiet or sys.stderr is None  # Python without a console, as pythonw on Windows
+    if nobody or not sys.stderr.isatty() or os.environ.get("NO_PROGRESS"):
+        if not nobody:
+            print(label, file=sys.stderr, flush=True)
         pooch.HTTPDownloader(chunk_size=1 << 16, timeout=_TIMEOUT)(url, stream, None)
         return
     from cnn.data.progress import download_bar

@@ -51,7 +51,7 @@ class Located:
         return f"Located(info={self.info.name!r}, folder={str(self.folder)!r}, source={self.source!r})"
 
 
-def locate(info: DatasetInfo, path: str | os.PathLike[str] | None = None) -> Located:
+def locate(info: DatasetInfo, path: str | os.PathLike[str] | None = None, *, quiet: bool = False) -> Located:
     """Find a published data set, check it and read it; download it if it lies nowhere.
 
     Looked at in this order: ``path``, the folder in the environment variable CNN_DATA, the Debian package's folder, the
@@ -64,6 +64,8 @@ def locate(info: DatasetInfo, path: str | os.PathLike[str] | None = None) -> Loc
         ``FASHION_MNIST``, ``MNIST``, or ``dataset(name)``.
     path : str or path-like, optional
         A folder to look at first.
+    quiet : bool
+        Whether to say nothing on stderr about a download.
 
     Returns
     -------
@@ -108,10 +110,10 @@ def locate(info: DatasetInfo, path: str | os.PathLike[str] | None = None) -> Loc
         if not problems:
             return _located(info, folder, f"the Debian package {info.debian_package}", arrays)
         _warn("\n".join([*problems, f"Looking elsewhere; apt-get install --reinstall {info.debian_package} mends it."]))
-    return _from_cache_or_network(info)
+    return _from_cache_or_network(info, quiet)
 
 
-def _from_cache_or_network(info: DatasetInfo) -> Located:
+def _from_cache_or_network(info: DatasetInfo, quiet: bool) -> Located:
     import pooch  # here, not above: importing it takes 0.1 s
 
     folder = pooch.os_cache("cnn") / info.name
@@ -123,7 +125,7 @@ def _from_cache_or_network(info: DatasetInfo) -> Located:
         return _located(info, folder, "the cache", arrays)
     from cnn.data.download import download
 
-    downloaded, hosts, notes = download(info, missing, folder)
+    downloaded, hosts, notes = download(info, missing, folder, quiet)
     for note in notes:
         _warn(f"Passed over {note}")
     return _located(info, folder, f"downloaded from {' and '.join(hosts)}", arrays | downloaded)

@@ -40,14 +40,16 @@ def data(monkeypatch):
     """240 training and 60 test images in place of the real ones."""
     rng = np.random.default_rng(0)
     arrays = (*made_up_images(240, rng), *made_up_images(60, rng))
-    monkeypatch.setattr(cnn.data, "locate", lambda info: cnn.data.Located(info, Path("made", "up"), "a test", arrays))
+    monkeypatch.setattr(
+        cnn.data, "locate", lambda info, quiet=False: cnn.data.Located(info, Path("made", "up"), "a test", arrays)
+    )
     return arrays
 
 
 @pytest.fixture
 def undrawn(monkeypatch):
     """Leave the pictures out: they take most of the time, and other tests look at them."""
-    monkeypatch.setattr(Run, "_draw", lambda self, x, y: [])
+    monkeypatch.setattr(Run, "_draw", lambda self, x, y: None)
 
 
 @pytest.fixture

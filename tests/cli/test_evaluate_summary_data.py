@@ -53,17 +53,38 @@ def test_the_file_in_a_run_folder_is_as_good_as_the_folder(run, data, pixels):
 def test_evaluate_on_data_that_do_not_fit(run, data, pixels):
     code, _, err = run("evaluate", pixels, "--data", "spiral")
     assert code == 1
-    assert "the model reads inputs of 1 x 28 x 28, but spiral has points of 2: give another --data" in err
+    assert "the model reads inputs of 1 x 28 x 28, but spiral has points of 2 numbers: give another --data" in err
     code, _, err = run("evaluate", pixels, "--data", "mnist")
     assert code == 1
     assert "knows the classes T-shirt/top, Trouser, Pullover and 7 more, but mnist has 0, 1, 2 and 7 more" in err
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
+def test_data_that_do_not_fit_are_not_fetched(run, monkeypatch, undrawn, name):
+    def locate(info, quiet=False):
+        raise AssertionError("looked for")
+
+    monkeypatch.setattr(cnn.data, "locate", locate)
+    run("train", "spiral", "--epochs", "1")
+    code, _, err = run("evaluate", Path("runs", "spiral-1"), "--data", name)
+    assert code == 1
+    assert err == (
+        f"error: the model reads inputs of 2 numbers, but {name} has images of 1 x 28 x 28: give another --data\n"
+    )
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["fashion-mnist", "spiral"])
+def test_what_is_expected_of_a_data_set_is_true(name):
+    task = tasks.load(name, 0)
+    assert tasks.expected(name) == (task.things, task.input_shape, task.class_names)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "config.json is damaged: "),
-        ("[]", "config.json is damaged: it holds no object"),
+        ("[]", "config.json is damaged: it does not hold an object"),
         ('{"data": "cifar"}', "config.json: unknown data set 'cifar'"),
         ("{}", "does not say what it was trained on"),
     ],
@@ -97,7 +118,7 @@ def test_a_run_that_is_not_there(run):
 def test_a_folder_that_is_no_run(run):
     Path("here").mkdir()
     assert (
-        "here is no run folder: model.safetensors and config.json are missing (it holds nothing)"
+        "here is not a run folder: model.safetensors and config.json are missing (it holds nothing)"
         in run("summary", "here")[2]
     )
     for name in "abcdefg":
@@ -106,7 +127,7 @@ def test_a_folder_that_is_no_run(run):
 
 
 def test_a_folder_of_runs(run, pixels):
-    assert "is no run folder but holds some: a run. Name one, as a run\n" in run("summary", ".")[2]
+    assert "is not a run folder but contains some: a run. Name one, as a run\n" in run("summary", ".")[2]
 
 
 def test_a_run_without_a_model(run, pixels):
@@ -142,6 +163,29 @@ def test_summary(run, pixels):
     assert "classes: T-shirt/top, Trouser" in out
     assert "Linear(in_features=784, out_features=10)" in out
     assert "7,850" in out
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"scale": 1 / 255, "mean": [0.2854], "std": [0.3516]}, "pixel / 255, minus 0.2854, divided by 0.3516"),
+        (
+            {"scale": 1 / 255, "mean": [0.1, 0.2, 0.3], "std": [1, 2, 3.5]},
+            "pixel / 255, minus (0.1, 0.2, 0.3), divided by (1, 2, 3.5)",
+        ),
+        ({"scale": 0.5, "mean": 3}, "pixel x 0.5, minus 3"),
+    ],
+)
+def test_summary_says_how_pixels_become_inputs(run, pixels, settings, text):
+    model = Sequential.load(pixels / "model.safetensors")
+    model.preprocessing = settings
+    model.save(pixels / "model.safetensors")
+    assert f"\ninputs: {text}\n" in run("summary", pixels)[1]
+
+
+def test_summary_of_one_epoch(run, pixels):
+    (pixels / "config.json").write_text('{"epochs": 1, "seed": 3}', encoding="utf-8")
+    assert "a model trained on unknown data: 1 epoch, seed 3\n" in run("summary", pixels)[1]
 
 
 def test_summary_without_an_input_shape(run):

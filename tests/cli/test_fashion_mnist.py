@@ -39,7 +39,7 @@ def test_the_default_training_reaches_091_and_what_it_leaves_predicts(tmp_path):
     assert left == {"config.json", "history.jsonl", "model.safetensors", "curves.png", "confusion.png", "mistakes.png"}
 
     evaluated = json.loads(cnn("evaluate", "run", "--json", cwd=tmp_path).stdout)
-    assert evaluated["test_accuracy"] == result["test_accuracy"]
+    assert evaluated["accuracy"] == result["test_accuracy"]
 
     _, _, x_test, y_test = fashion_mnist()
     names = []
@@ -47,6 +47,6 @@ def test_the_default_training_reaches_091_and_what_it_leaves_predicts(tmp_path):
         names.append(f"{i}.png")
         Image.fromarray(x_test[i, 0]).resize((280, 280), Image.Resampling.BICUBIC).save(tmp_path / names[-1])
     predicted = json.loads(cnn("predict", "run", *names, "--json", cwd=tmp_path).stdout)
-    top = [picture["top"][0]["class"] for picture in predicted]
+    top = [picture["classes"][0]["name"] for picture in predicted["images"]]
     right = [name == FASHION_MNIST.class_names[label] for name, label in zip(top, y_test[:20], strict=True)]
     assert sum(right) >= 17

@@ -12,16 +12,7 @@ from cnn.commands import pictures
 from cnn.layers import Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
-
-
-def picture(name, size=(60, 40), ground=255, thing=0, mode="L", **options):
-    """A square thing in the middle of a ground, written to a file."""
-    image = Image.new("RGB", size, (ground,) * 3)
-    third = min(size) // 3
-    place = ((size[0] - third) // 2, (size[1] - third) // 2)
-    image.paste((thing,) * 3, (*place, place[0] + third, place[1] + third))
-    image.convert(mode).save(name, **options)
-    return Path(name)
+from tests.cli.made import picture
 
 
 def pixels_of(file):
@@ -123,6 +114,33 @@ def test_transparent_is_white():
     assert (seen[0, 0], seen[10, 10]) == (255, 9)
 
 
+def test_light_things_on_nothing_are_laid_on_black():
+    image = Image.new("RGBA", (20, 20), (255, 255, 255, 0))
+    image.paste((250, 240, 230, 255), (5, 5, 15, 15))
+    image.save("a.png")
+    seen = pictures.look("a.png", (1, 20, 20))
+    assert (seen.inverted, seen.border) == (False, 0)
+    assert seen.pixels[0, 0, 0] == 0
+    assert seen.pixels[0, 10, 10] > 230
+    Image.new("RGBA", (20, 20), (255, 255, 255, 0)).save("b.png")  # nothing at all
+    assert pictures.look("b.png", (1, 20, 20), invert="no").pixels.min() == 255
+
+
+@pytest.mark.parametrize(("thing", "warned"), [(105, True), (115, True), (116, False)])
+def test_pictures_of_nearly_one_colour(run, light_where, thing, warned):
+    picture("a.png", size=(8, 8), ground=100, thing=thing)
+    code, _, err = run("predict", light_where, "a.png")
+    line = "warning: a.png: the picture is nearly one colour; --show-input FILE shows what the net saw\n"
+    assert (code, err) == (0, line if warned else "")
+    if warned:
+        assert "nearly one colour; see b.png\n" in run("predict", light_where, "a.png", "--show-input", "b.png")[2]
+
+
+def test_one_colour_is_one_in_colours_too(run, colours):
+    Image.new("RGB", (9, 9), (250, 100, 0)).save("a.png")
+    assert "nearly one colour" in run("predict", colours, "a.png")[2]
+
+
 def test_upright_as_the_camera_says():
     image = Image.new("RGB", (40, 20), "white")
     image.paste("black", (0, 0, 10, 20))  # left
@@ -151,45 +169,6 @@ def test_proportions_are_kept_and_the_rest_is_ground(size):
         Image.fromarray(np.pad(np.zeros((size[1] - 2, size[0] - 2), np.uint8), 1, constant_values=255)).save("b.png")
         columns = np.flatnonzero(pictures.look("b.png", (1, 28, 28), invert="no").pixels[0].min(axis=0) < 100)
         assert abs(len(columns) - 28 * min(1, size[0] / size[1])) <= 2
-
-
-@pytest.fixture
-def broken(light_where):
-    """Files that are no pictures, and what is said of each."""
-    whole = picture("whole.png", size=(200, 200), mode="RGB").read_bytes()
-    picture("whole.jpg", size=(400, 400), mode="RGB")
-    Path("cut.png").write_bytes(whole[:150])
-    Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:900])
-    Path("damaged.png").write_bytes(whole[:50] + bytes(20) + whole[70:])
-    Path("empty.png").touch()
-    Path("text.png").write_text("no picture", encoding="utf-8")
-    Path("folder.png").mkdir()
-    Image.new("L", (9, 9)).save("a.gif")
-    Image.new("L", (900, 3)).save("strip.png")
-    return {
-        "cut.png": "is damaged",
-        "cut.jpg": "is damaged",
-        "damaged.png": "is damaged",
-        "empty.png": "empty.png is no PNG or JPEG picture",
-        "text.png": "text.png is no PNG or JPEG picture",
-        "a.gif": "a.gif is no PNG or JPEG picture",
-        "folder.png": "folder.png is a folder, expected a PNG or JPEG file",
-        "missing.png": "there is no file missing.png",
-        "strip.png": "strip.png is 900 x 3 pixels, a strip and no picture",
-    }
-
-
-def test_broken_pictures_are_named_and_the_rest_is_done(run, light_where, broken):
-    code, out, err = run("predict", light_where, "whole.png", *broken, "whole.jpg")
-    assert code == 1
-    assert out.startswith("whole.png")
-    assert "\nwhole.jpg" in out
-    lines = err.splitlines()
-    assert len(lines) == len(broken)
-    for line, (name, message) in zip(lines, broken.items(), strict=True):
-        assert line.startswith("error: ")
-        assert name in line
-        assert message in line
 
 
 def test_json(run, light_where):
@@ -249,7 +228,7 @@ def model_of(shape, path):
     ("shape", "message"),
     [
         (None, "does not hold the shape of its inputs: set model.input_shape = (1, 28, 28) before save"),
-        ((2,), "the model reads inputs of 2, not pictures of 1 or 3 channels x height x width"),
+        ((2,), "the model reads inputs of 2 numbers, not pictures of 1 or 3 channels x height x width"),
         ((4, 8, 8), "the model reads inputs of 4 x 8 x 8, not pictures"),
     ],
 )

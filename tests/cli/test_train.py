@@ -2,10 +2,6 @@
 
 import errno
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +10,10 @@ import pytest
 import cnn
 import cnn.files
 from cnn import training
-from cnn.commands import runs
 from cnn.commands import train as train_command
-from cnn.commands.interrupts import Interrupts
 from cnn.commands.tasks import load, settings, split
 from cnn.sequential import Sequential
-
-
-def history(folder):
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def config(folder):
-    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
-
+from tests.cli.made import config, history
 
 PNG = b"\x89PNG\r\n"
 
@@ -135,12 +121,16 @@ def test_folders_are_numbered(run, undrawn):
     assert not list(Path("runs", "spiral-2").iterdir())
 
 
+def test_one_epoch_is_singular(run, undrawn):
+    assert "settings  1 epoch, batches of 32" in run("train", "spiral", "--epochs", "1")[2]
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
 def test_an_out_that_exists(run, make):
     make(Path("mine"))
     code, out, err = run("train", "spiral", "--out", "mine")
     assert (code, out) == (1, "")
-    assert err == "error: mine exists already: give another --out, or leave --out away for a new folder in runs\n"
+    assert err == "error: mine exists already: give another --out, or omit --out for a new folder in runs\n"
 
 
 def test_an_out_that_appears_meanwhile(run, monkeypatch):
@@ -162,11 +152,41 @@ def test_a_file_named_runs(run):
     Path("runs").touch()
     code, _, err = run("train", "spiral")
     assert code == 1
-    assert "runs, where the run folder goes, is a file: move it, or give --out" in err
+    assert "runs, where the run folder goes, is a file: move it, or give --out FOLDER" in err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_cannot_be_made(run, monkeypatch, there):
+    def mkdir(self, *_, **__):
+        raise OSError(errno.EROFS, "Read-only file system", str(self))
+
+    where = Path("runs", "spiral-1") if there else Path("runs")
+    if there:
+        Path("runs").mkdir()
+        real = Path.mkdir
+        monkeypatch.setattr(
+            Path, "mkdir", lambda self, *a, **k: real(self, *a, **k) if self == Path("runs") else mkdir(self)
+        )
+    else:
+        monkeypatch.setattr(Path, "mkdir", mkdir)
+    assert run("train", "spiral") == (1, "", f"error: {where}: Read-only file system; give --out FOLDER\n")
+
+
+def test_quiet_reaches_the_download(run, monkeypatch):
+    asked = []
+
+    def locate(info, quiet=False):
+        asked.append(quiet)
+        raise cnn.data.DataError("no")
+
+    monkeypatch.setattr(cnn.data, "locate", locate)
+    run("train", "mnist", "--quiet")
+    run("train", "mnist")
+    assert asked == [True, False]
 
 
 def test_missing_data_leave_no_folder(run, monkeypatch):
-    def locate(info):
+    def locate(info, quiet=False):
         raise cnn.data.DataError(f"{info.title} is not on this machine and could not be downloaded.")
 
     monkeypatch.setattr(cnn.data, "locate", locate)
@@ -199,171 +219,6 @@ def test_the_learning_rate_falls_to_zero(run, undrawn, monkeypatch):
     monkeypatch.setattr(training, "train", train)
     run("train", "spiral", "--epochs", "2", "--lr", "0.1")
     assert rates == pytest.approx(np.linspace(0.1, 0, 2 * 23 + 1)[:-1])
-
-
-# Ctrl-C
-
-
-def stop_after(monkeypatch, count, error):
-    real = training.train
-
-    def train(*arguments, **chosen):
-        for i, step in enumerate(real(*arguments, **chosen)):
-            if i == count:
-                raise error
-            yield step
-
-    monkeypatch.setattr(training, "train", train)
-
-
-def test_ctrl_c_saves_the_run_so_far(run, monkeypatch):
-    stop_after(monkeypatch, 30, KeyboardInterrupt())  # an epoch has 23 steps
-    code, out, err = run("train", "spiral")
-    folder = Path("runs", "spiral-1")
-    assert code == 130
-    assert out.count("epoch") == 1
-    assert "interrupted after step 7 of 23 in epoch 2 of 100\n" in err
-    assert f"the run so far is saved in {folder}: config.json, history.jsonl (1 epoch), model.safetensors\n" in err
-    assert "Traceback" not in err
-    assert len(history(folder)) == 1
-    assert {"status": "interrupted", "stopped_at_epoch": 2, "stopped_at_step": 7}.items() <= config(folder).items()
-    assert run("evaluate", folder)[0] == 0
-
-
-def test_ctrl_c_before_the_first_step(run, monkeypatch):
-    stop_after(monkeypatch, 0, KeyboardInterrupt())
-    code, out, err = run("train", "spiral", "--json")
-    assert code == 130
-    assert "interrupted before the first step\n" in err
-    assert "config.json, model.safetensors\n" in err
-    assert json.loads(out)["status"] == "interrupted"
-
-
-def test_ctrl_c_while_drawing(run, monkeypatch):
-    def draw(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train_command.Run, "_draw", draw)
-    code, _, err = run("train", "spiral", "--epochs", "1")
-    assert code == 130
-    assert "the model was trained and tested; it is saved in" in err
-    assert config(Path("runs", "spiral-1"))["status"] == "finished"
-
-
-def test_ctrl_c_waits_for_the_end_of_the_step():
-    with Interrupts() as interrupts:
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            interrupts.check()
-        with pytest.raises(KeyboardInterrupt):  # a second one does not wait
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_ctrl_c_that_is_ignored_stays_so():
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with Interrupts() as interrupts:
-            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-            interrupts.check()
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
-def test_a_real_ctrl_c(tmp_path):
-    env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
-    command = [sys.executable, "-m", "cnn", "train", "spiral", "--epochs", "100000"]
-    running = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stdout.readline().startswith("epoch")
-    running.send_signal(signal.SIGINT)
-    _, err = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "the run so far is saved in" in err
-    assert "Traceback" not in err
-    folder = Path("runs", "spiral-1")
-    assert len(history(folder)) >= 1
-    assert Sequential.load(folder / "model.safetensors").class_names == ["arm 0", "arm 1", "arm 2"]
-
-
-# Losses that are no numbers, and full disks
-
-
-def test_a_loss_that_diverges(run, undrawn):
-    code, _, err = run("train", "spiral", "--lr", "1e20", "--epochs", "50")
-    folder = Path("runs", "spiral-1")
-    assert code == 1
-    assert "error: the loss became" in err
-    assert "Try a smaller learning rate" in err
-    assert f"the run so far is saved in {folder}: " in err
-    assert config(folder)["status"] == "diverged"
-    model = Sequential.load(folder / "model.safetensors")
-    assert all(np.isfinite(parameter.data).all() for parameter in model.parameters())
-
-
-def full_disk(monkeypatch, after):
-    """Let ``after`` files be written, then none."""
-    real, written = os.fsync, []
-
-    def fsync(descriptor):
-        written.append(descriptor)
-        if len(written) > after:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-
-
-def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
-    seen = []
-    real = runs.append_epoch
-    monkeypatch.setattr(
-        runs,
-        "append_epoch",
-        lambda folder, row: (real(folder, row), seen.append((folder / "model.safetensors").read_bytes())),
-    )
-    full_disk(monkeypatch, after=2)  # config.json, and the model of the first epoch
-    code, out, err = run("train", "spiral", "--epochs", "3")
-    folder = Path("runs", "spiral-1")
-    assert code == 1
-    assert out.count("epoch") == 1
-    assert err.splitlines()[-2:] == [
-        f"what could be saved is in {folder}",
-        f"error: {folder / 'model.safetensors'}: could not write (what was there is unchanged): "
-        "No space left on device",
-    ]
-    assert "Traceback" not in err
-    assert (folder / "model.safetensors").read_bytes() == seen[0]
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "history.jsonl", "model.safetensors"]
-
-
-def test_a_history_that_cannot_be_written(run, monkeypatch):
-    def append(folder, row):
-        raise OSError(errno.ENOSPC, "could not append: No space left on device", "history.jsonl")
-
-    monkeypatch.setattr(runs, "append_epoch", append)
-    code, _, err = run("train", "spiral")
-    assert code == 1
-    assert err.endswith("error: history.jsonl: could not append: No space left on device\n")
-    assert config(Path("runs", "spiral-1"))["status"] == "failed"
-    assert run("evaluate", Path("runs", "spiral-1"))[0] == 0
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_results_that_cannot_be_written_do_not_cost_the_model():
-    env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
-    command = [sys.executable, "-m", "cnn", "train", "spiral", "--epochs", "1"]
-    with Path("/dev/full").open("wb") as full:
-        done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.endswith("error: could not write the results: No space left on device\n")
-    assert run_is_whole(Path("runs", "spiral-1"))
-
-
-def run_is_whole(folder):
-    return len(history(folder)) == 1 and Sequential.load(folder / "model.safetensors") is not None
 
 
 # The parts

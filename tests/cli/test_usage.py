@@ -11,7 +11,10 @@ import pytest
 import cnn
 import cnn.data
 from cnn.cli import COMMANDS, main
+from cnn.commands import train as train_command
 from cnn.commands import use
+from cnn.commands.interrupts import Interrupted
+from cnn.commands.tasks import load
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -69,7 +72,6 @@ def test_version_and_help_import_nothing_slow():
         (["train", "mnist", "--lr", "nan"], "argument --lr: expected a number"),
         (["train", "mnist", "--lr", "fast"], "argument --lr: expected a number"),
         (["train", "mnist", "--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
-        (["train", "mnist", "--sede", "1"], "unrecognized arguments: --sede"),
         (["evaluate"], "arguments are required: RUN"),
         (["evaluate", "x", "--data", "cifar"], "argument --data: unknown data set 'cifar'"),
         (["predict", "x"], "arguments are required: IMAGE"),
@@ -88,6 +90,61 @@ def test_wrong_usage(run, arguments, message):
     assert message in err
     assert re.search(r"^try: cnn.* --help$", err.splitlines()[-1])
     assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "spiral", "--batchsize", "3"], "unknown option --batchsize: did you mean --batch-size?"),
+        (["train", "--batchsize", "3", "spiral"], "unknown option --batchsize: did you mean --batch-size?"),
+        (["train", "spiral", "--batchsize=3"], "unknown option --batchsize: did you mean --batch-size?"),
+        (["train", "spiral", "--epoch", "2"], "unknown option --epoch: did you mean --epochs?"),
+        (["train", "mnist", "--sede", "1"], "unknown option --sede: did you mean --seed?"),
+        (["train", "spiral", "epochs", "3"], "unexpected argument 'epochs': did you mean --epochs?"),
+        (["train", "spiral", "2"], "unexpected argument '2'"),
+        (["--debug", "train", "spiral", "-q"], "unknown option -q"),
+        (["predict", "x", "y", "--show", "z.png"], "unknown option --show: did you mean --show-input?"),
+    ],
+)
+def test_unknown_options_and_arguments(run, arguments, message):
+    code, out, err = run(*arguments)
+    command = next(word for word in arguments if not word.startswith("-"))
+    lines = err.splitlines()
+    assert (code, out) == (2, "")
+    assert lines[0] == f"cnn {command}: error: {message}"
+    assert lines[1].startswith(f"usage: cnn {command} [-h]")
+    assert lines[-1] == f"try: cnn {command} --help"
+    assert not Path("runs").exists()
+
+
+def test_an_unknown_option_before_the_command(run):
+    code, _, err = run("--verion", "train")
+    assert code == 2
+    assert err.startswith("cnn: error: unknown option --verion: did you mean --version?\nusage: cnn [-h]")
+
+
+def test_help_is_given_whatever_comes_after(run):
+    assert run("train", "--help", "--batchsize", "3")[0] == 0
+
+
+def test_what_follows_two_dashes_is_no_option(run):
+    assert "there is no --x" in run("summary", "--", "--x")[2]
+
+
+def test_the_examples_of_help_promise_no_figures(run):
+    for command in ("evaluate", "predict"):
+        assert not re.search(r"0\.\d{4}|\d\d\.\d %", run(command, "--help")[1])
+
+
+def test_quiet_means_no_warnings_either(run, monkeypatch, undrawn):
+    monkeypatch.setattr(
+        train_command.tasks, "load", lambda *_: (warnings.warn("w", stacklevel=1), load("spiral", 0))[1]
+    )
+    arguments = ("train", "spiral", "--epochs", "1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert run(*arguments, "--quiet") == (0, "", "")
+        assert run(*arguments)[2].startswith("warning: w\n")
 
 
 def test_show_input_never_overwrites_a_picture(run, tmp_path):
@@ -133,6 +190,8 @@ def test_debug_shows_the_traceback(run, monkeypatch, arguments):
 def test_ctrl_c_elsewhere_than_in_training(run, monkeypatch):
     monkeypatch.setattr(use, "summary", failing(KeyboardInterrupt()))
     assert run("summary", "x") == (130, "", "interrupted\n")
+    monkeypatch.setattr(use, "summary", failing(Interrupted(15)))
+    assert run("summary", "x") == (143, "", "interrupted\n")
 
 
 def test_warnings_are_one_line(run, monkeypatch):

@@ -448,7 +448,7 @@ def test_a_data_set_without_a_debian_package_names_none(info, cache, monkeypatch
 
 
 def test_a_full_disk_is_not_blamed_on_the_mirrors(info, tmp_path, cache, monkeypatch, serve):
-    def full(url, name, stream):
+    def full(url, name, stream, quiet):
         stream.write(b"half")
         raise OSError(28, "No space left on device")
 
@@ -466,7 +466,7 @@ def test_a_cache_that_cannot_be_made(info, tmp_path, cache):
 
 
 def test_an_interrupted_download_leaves_nothing(info, cache, monkeypatch):
-    def interrupted(url, name, stream):
+    def interrupted(url, name, stream, quiet):
         stream.write(b"half")
         raise KeyboardInterrupt
 
@@ -511,6 +511,17 @@ def test_a_bar_in_a_terminal(info, tmp_path, cache, monkeypatch, serve, no_progr
     assert ("\x1b[" in terminal.text) is not no_progress
     size = len(gzip.compress(TRUE[NAMES[0]])) / 1000
     assert (f"{size:.1f}/{size:.1f} kB" in terminal.text) is not no_progress
+
+
+def test_a_quiet_download_says_nothing(info, tmp_path, cache, serve, capfd):
+    info = dataclasses.replace(info, mirrors=(serve(put(tmp_path / "mirror")),))
+    assert is_true(locate(info, quiet=True))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_download_without_a_console(info, tmp_path, cache, serve, monkeypatch):
+    monkeypatch.setattr("sys.stderr", None)
+    assert is_true(locate(dataclasses.replace(info, mirrors=(serve(put(tmp_path / "mirror")),))))
 
 
 def test_importing_needs_neither_pooch_nor_rich():

@@ -1,0 +1,102 @@
+"""`cnn predict`: names that are patterns, and files that are not pictures."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.made import picture
+
+
+def test_too_many_pixels(run, light_where, monkeypatch):
+    picture("a.png", size=(60, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    code, _, err = run("predict", light_where, "a.png")
+    assert (code, err) == (1, "error: a.png is too large: 2,000 pixels are allowed; make it smaller first\n")
+
+
+def test_a_picture_too_large_for_the_memory(monkeypatch, run, light_where):
+    def load(self):
+        raise MemoryError
+
+    picture("a.png")
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    assert "a.png is too large for the memory of this machine" in run("predict", light_where, "a.png")[2]
+
+
+@pytest.mark.parametrize("format_", ["BMP", "GIF", "TIFF", "WEBP"])
+def test_other_formats(run, light_where, format_):
+    try:
+        Image.new("L", (9, 9)).save("a.png", format=format_)
+    except (KeyError, OSError):
+        pytest.skip(f"this Pillow writes no {format_}")
+    message = "error: a.png is not a PNG or JPEG picture: save it as one of these first\n"
+    assert run("predict", light_where, "a.png") == (1, "", message)
+
+
+def test_patterns_that_the_shell_left(run, light_where):
+    for name in ("b.png", "a.png", "[c].png", "d.jpg"):
+        picture(name)
+    code, out, err = run("predict", light_where, "d.jpg", "*.png", "--json")
+    assert (code, err) == (0, "")
+    assert [row["image"] for row in json.loads(out)["images"]] == ["d.jpg", "[c].png", "a.png", "b.png"]
+    assert json.loads(run("predict", light_where, "[c].pn?", "--json")[1])["images"][0]["image"] == "[c].png"
+    code, out, err = run("predict", light_where, "*.jpeg", "a.png")
+    assert (code, err) == (1, "error: no file matches *.jpeg\n")
+    assert out.startswith("a.png")
+
+
+def test_show_input_is_none_of_the_matches(run, light_where):
+    before = picture("a.png").read_bytes()
+    code, _, err = run("predict", light_where, "*.png", "--show-input", "a.png")
+    assert code == 2
+    assert "is one of the pictures to read" in err
+    assert Path("a.png").read_bytes() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_that_looks_like_a_pattern(run, light_where):
+    picture("a.png")
+    picture("*.png")
+    assert json.loads(run("predict", light_where, "*.png", "--json")[1])["images"][0]["image"] == "*.png"
+
+
+@pytest.fixture
+def broken(light_where):
+    """Files that are no pictures, and what is said of each."""
+    whole = picture("whole.png", size=(200, 200), mode="RGB").read_bytes()
+    picture("whole.jpg", size=(400, 400), mode="RGB")
+    Path("cut.png").write_bytes(whole[:150])
+    Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:900])
+    Path("damaged.png").write_bytes(whole[:50] + bytes(20) + whole[70:])
+    Path("empty.png").touch()
+    Path("text.png").write_text("no picture", encoding="utf-8")
+    Path("folder.png").mkdir()
+    Image.new("L", (9, 9)).save("a.gif")
+    Image.new("L", (900, 3)).save("strip.png")
+    return {
+        "cut.png": "is damaged",
+        "cut.jpg": "is damaged",
+        "damaged.png": "is damaged",
+        "empty.png": "empty.png is not a PNG or JPEG picture: save it as one of these first",
+        "text.png": "text.png is not a PNG or JPEG picture: save it as one of these first",
+        "a.gif": "a.gif is not a PNG or JPEG picture: save it as one of these first",
+        "folder.png": "folder.png is a folder, expected a PNG or JPEG file",
+        "missing.png": "there is no file missing.png",
+        "strip.png": "strip.png is 900 x 3 pixels, too narrow to be a picture",
+    }
+
+
+def test_broken_pictures_are_named_and_the_rest_is_done(run, light_where, broken):
+    code, out, err = run("predict", light_where, "whole.png", *broken, "whole.jpg")
+    assert code == 1
+    assert out.startswith("whole.png")
+    assert "\nwhole.jpg" in out
+    lines = err.splitlines()
+    assert len(lines) == len(broken)
+    for line, (name, message) in zip(lines, broken.items(), strict=True):
+        assert line.startswith("error: ")
+        assert name in line
+        assert message in line

@@ -1,0 +1,181 @@
+"""`cnn train`: what is left when something stops it."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnn
+import cnn.files
+from cnn import training
+from cnn.commands import runs
+from cnn.commands import train as train_command
+from cnn.sequential import Sequential
+from tests.cli.made import config, history
+
+# Ctrl-C
+
+
+def stop_after(monkeypatch, count, error):
+    real = training.train
+
+    def train(*arguments, **chosen):
+        for i, step in enumerate(real(*arguments, **chosen)):
+            if i == count:
+                raise error
+            yield step
+
+    monkeypatch.setattr(training, "train", train)
+
+
+def test_ctrl_c_saves_the_run_so_far(run, monkeypatch):
+    stop_after(monkeypatch, 30, KeyboardInterrupt())  # an epoch has 23 steps
+    code, out, err = run("train", "spiral")
+    folder = Path("runs", "spiral-1")
+    assert code == 130
+    assert out.count("epoch") == 1
+    assert "interrupted after step 7 of 23 in epoch 2 of 100\n" in err
+    assert f"the run so far is saved in {folder}: config.json, history.jsonl (1 epoch), model.safetensors\n" in err
+    assert "Traceback" not in err
+    assert len(history(folder)) == 1
+    assert {"status": "interrupted", "stopped_at_epoch": 2, "stopped_at_step": 7}.items() <= config(folder).items()
+    assert run("evaluate", folder)[0] == 0
+
+
+def test_ctrl_c_before_the_first_step(run, monkeypatch):
+    stop_after(monkeypatch, 0, KeyboardInterrupt())
+    code, out, err = run("train", "spiral", "--json")
+    assert code == 130
+    assert "interrupted before the first step\n" in err
+    assert "config.json, model.safetensors\n" in err
+    assert json.loads(out)["status"] == "interrupted"
+
+
+def test_ctrl_c_while_drawing(run, monkeypatch):
+    def draw(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_command.Run, "_draw", draw)
+    code, _, err = run("train", "spiral", "--epochs", "1")
+    assert code == 130
+    assert "the model was trained and tested; it is saved in" in err
+    assert config(Path("runs", "spiral-1"))["status"] == "finished"
+
+
+# Losses that are no numbers, and full disks
+
+
+def test_a_loss_that_diverges(run, undrawn):
+    code, _, err = run("train", "spiral", "--lr", "1e20", "--epochs", "50")
+    folder = Path("runs", "spiral-1")
+    assert code == 1
+    assert "error: the loss became" in err
+    assert "Try a smaller learning rate" in err
+    assert f"the run so far is saved in {folder}: " in err
+    assert config(folder)["status"] == "diverged"
+    model = Sequential.load(folder / "model.safetensors")
+    assert all(np.isfinite(parameter.data).all() for parameter in model.parameters())
+
+
+def full_disk(monkeypatch, after):
+    """Let ``after`` files be written, then none."""
+    real, written = os.fsync, []
+
+    def fsync(descriptor):
+        written.append(descriptor)
+        if len(written) > after:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
+    seen = []
+    real = runs.append_epoch
+    monkeypatch.setattr(
+        runs,
+        "append_epoch",
+        lambda folder, row: (real(folder, row), seen.append((folder / "model.safetensors").read_bytes())),
+    )
+    full_disk(monkeypatch, after=2)  # config.json, and the model of the first epoch
+    code, out, err = run("train", "spiral", "--epochs", "3")
+    folder = Path("runs", "spiral-1")
+    assert code == 1
+    assert out.count("epoch") == 1
+    assert err.splitlines()[-2:] == [
+        f"what could be saved is in {folder}",
+        f"error: {folder / 'model.safetensors'}: could not write (what was there is unchanged): "
+        "No space left on device",
+    ]
+    assert "Traceback" not in err
+    assert (folder / "model.safetensors").read_bytes() == seen[0]
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "history.jsonl", "model.safetensors"]
+
+
+def test_a_history_that_cannot_be_written(run, monkeypatch):
+    def append(folder, row):
+        raise OSError(errno.ENOSPC, "could not append: No space left on device", "history.jsonl")
+
+    monkeypatch.setattr(runs, "append_epoch", append)
+    code, _, err = run("train", "spiral")
+    assert code == 1
+    assert err.endswith("error: history.jsonl: could not append: No space left on device\n")
+    assert config(Path("runs", "spiral-1"))["status"] == "failed"
+    assert run("evaluate", Path("runs", "spiral-1"))[0] == 0
+
+
+def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
+    full_disk(monkeypatch, after=4)  # config.json, the model, config.json again, curves.png
+    code, out, err = run("train", "mnist", "--epochs", "1")
+    folder = Path("runs", "mnist-1")
+    assert code == 1
+    assert out.splitlines()[-1] == f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png"
+    assert err.splitlines()[-1] == (
+        "error: the model was trained, tested and saved; only pictures are missing: "
+        f"{folder / 'confusion.png'}: could not write (what was there is unchanged): No space left on device"
+    )
+    assert config(folder)["status"] == "finished"
+    assert "stopped_at_epoch" not in config(folder)
+    assert run("evaluate", folder)[0] == 0
+
+
+def test_results_that_cannot_be_written_after_the_test(run, undrawn, monkeypatch):
+    def say(text=""):
+        if text.startswith("saved in"):
+            raise OSError(errno.ENOSPC, "could not write the results: No space left on device")
+
+    monkeypatch.setattr(train_command, "say", say)
+    code, _, err = run("train", "spiral", "--epochs", "1")
+    assert code == 1
+    assert "the model was trained and tested; it is saved in" in err
+    assert config(Path("runs", "spiral-1"))["status"] == "finished"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ValueError("odd"), KeyError("odd")])
+def test_any_error_leaves_a_status(run, monkeypatch, error):
+    stop_after(monkeypatch, 30, error)
+    code, _, err = run("train", "spiral")
+    assert code == 1
+    assert "what could be saved is in" in err
+    assert config(Path("runs", "spiral-1"))["status"] == "failed"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_results_that_cannot_be_written_do_not_cost_the_model():
+    env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
+    command = [sys.executable, "-m", "cnn", "train", "spiral", "--epochs", "1"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: could not write the results: No space left on device\n")
+    assert run_is_whole(Path("runs", "spiral-1"))
+
+
+def run_is_whole(folder):
+    return len(history(folder)) == 1 and Sequential.load(folder / "model.safetensors") is not None

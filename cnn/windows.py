@@ -68,12 +68,19 @@ class Slide(NamedTuple):
                 yield u, v, down, across
 
 
+def surround(x: Array, pads: Pads, value: float) -> Array:
+    """Put a rim of ``value`` around pictures (N, H, W, C); without a rim nothing is copied."""
+    if pads == ((0, 0), (0, 0)):
+        return x
+    return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
+
+
 def unfold(x: Array, slide: Slide, groups: int = 1) -> Array:
     """Write what each window sees as one row (im2col): (N, C, H, W) -> (groups, N*OH*OW, KH*KW*C/groups)."""
     n, c, h, w = x.shape
     oh, ow = slide.places(h, w)
     spans = tuple(d * (k - 1) + 1 for k, d in zip(slide.size, slide.dilation, strict=True))
-    x = np.pad(x.transpose(0, 2, 3, 1), ((0, 0), *slide.pads, (0, 0)))
+    x = surround(x.transpose(0, 2, 3, 1), slide.pads, 0)
     seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))  # (N, H', W', C, span, span), no copy
     seen = seen[:, :: slide.stride[0], :: slide.stride[1], :, :: slide.dilation[0], :: slide.dilation[1]]
     seen = seen.reshape(n, oh, ow, groups, c // groups, *slide.size).transpose(3, 0, 1, 2, 5, 6, 4)

@@ -5,7 +5,7 @@ import numpy as np
 from cnn.checks import Pair, check_grad, check_images, check_input, pair
 from cnn.kernels import batched
 from cnn.module import Array, Module
-from cnn.windows import Pads, Slide
+from cnn.windows import Pads, Slide, surround
 
 
 def reach(slide: Slide, counts: Pair, height: int, width: int) -> Pads:
@@ -22,12 +22,12 @@ def reach(slide: Slide, counts: Pair, height: int, width: int) -> Pads:
 def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
     """Largest value of each window, and which of its pixels that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
     rim = reach(slide, counts, x.shape[2], x.shape[3])
-    x = np.pad(
-        x.transpose(0, 2, 3, 1), ((0, 0), *rim, (0, 0)), constant_values=-np.inf
-    )  # zeros would beat negative values
-    y = np.full((len(x), *counts, x.shape[3]), -np.inf, x.dtype)
+    x = surround(x.transpose(0, 2, 3, 1), rim, -np.inf)  # zeros would beat negative values
+    shifts = slide.shifts(counts)
+    _, _, down, across = next(shifts)
+    y = x[:, down, across].copy()
     choice = np.zeros(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))  # mostly one byte
-    for u, v, down, across in slide.shifts(counts):
+    for u, v, down, across in shifts:
         candidate = x[:, down, across].copy()  # in one piece, because it is read four times
         better = (candidate > y) | (candidate != candidate)  # the first of equals stays; NaN, unequal to itself, wins
         y = np.maximum(y, candidate)

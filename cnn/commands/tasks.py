@@ -43,7 +43,7 @@ class Settings:
     seed: int = 0
 
 
-PICTURES = Settings("small-cnn", epochs=3, batch_size=64, lr=2e-3)
+PICTURES = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
 POINTS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
 
 

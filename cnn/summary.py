@@ -76,10 +76,9 @@ class Summary:
 
     def notes(self) -> str:
         """Return what the figures mean."""
-        return (
-            f"For one input of {shape_text(self.input_shape)}. Memory is that of the outputs; the parameters take "
-            f"{bytes_text(self.parameter_bytes)} more."
-        )
+        sample = shape_text(self.input_shape) + (" numbers" if len(self.input_shape) == 1 else "")
+        size = bytes_text(self.parameter_bytes)
+        return f"For one input of {sample}. Memory is that of the outputs; the parameters take {size} more."
 
     def __repr__(self) -> str:
         table = [self.headings, *self.cells()]

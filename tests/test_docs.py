@@ -34,6 +34,21 @@ def test_your_own_layer_has_twenty_lines_and_a_wrong_one_is_caught():
         gradcheck(names["Swish"](), np.random.default_rng(0).normal(size=(5, 3)))
 
 
+def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
+    """The spiral as it is; the pictures with a few made-up ones in place of Fashion-MNIST's."""
+    rng = np.random.default_rng(0)
+    few = [(rng.integers(0, 256, (n, 1, 28, 28), np.uint8), rng.integers(0, 10, n)) for n in (96, 32)]
+    monkeypatch.setattr("cnn.data.fashion_mnist", lambda: (*few[0], *few[1]))
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
+    out = capsys.readouterr().out
+    assert float(re.search(r"not seen: ([\d.]+)%", out)[1]) >= 95
+    assert (tmp_path / "clothes.safetensors").exists()
+
+
 @pytest.mark.parametrize("path", ["README.md", "docs/your_own_layer.md", "CONTRIBUTING.md"])
 def test_links_to_files_lead_somewhere(path):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / path).read_text(encoding="utf-8"))

@@ -6,57 +6,18 @@ also all that happens.
 """
 
 import inspect
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
+from cnn import modes
 from cnn.files import read_tensors, write_tensors
-from cnn.parameter import Array, Buffer, Parameter
+from cnn.modes import evaluating, no_grad, watching
+from cnn.parameter import Array, Buffer, Parameter, plain_array
 
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "no_grad", "watching"]
-
-
-class _ThreadState(threading.local):
-    """Switches that belong to one thread, so that evaluating in one does not disturb training in another."""
-
-    saving: bool = True
-    evaluating: bool = False
-    watcher: Callable[["Module", Array], None] | None = None
-
-
-_state = _ThreadState()
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Run forward passes that keep nothing for a backward pass, in this thread.
-
-    Examples
-    --------
-    >>> from cnn.layers import ReLU
-    >>> relu = ReLU()
-    >>> with no_grad():
-    ...     y = relu(np.ones((1, 2), np.float32))
-    """
-    before, _state.saving = _state.saving, False
-    try:
-        yield
-    finally:
-        _state.saving = before
-
-
-@contextmanager
-def watching(watcher: Callable[["Module", Array], None]) -> Iterator[None]:
-    """Call ``watcher(module, output)`` after every module that runs inside, in this thread."""
-    before, _state.watcher = _state.watcher, watcher
-    try:
-        yield
-    finally:
-        _state.watcher = before
 
 
 class Differentiable:
@@ -66,7 +27,7 @@ class Differentiable:
 
     def save_for_backward(self, *values: Any) -> None:
         """Keep what backward will need, in the module's one slot; inside `no_grad` nothing is kept."""
-        if _state.saving:
+        if modes.state.saving:
             self._saved = values
 
     def saved(self) -> tuple[Any, ...]:
@@ -155,7 +116,7 @@ class Module(Differentiable):
 
     @property
     def training(self) -> bool:
-        return self._training and not _state.evaluating
+        return self._training and not modes.state.evaluating
 
     @training.setter
     def training(self, mode: bool) -> None:
@@ -169,8 +130,8 @@ class Module(Differentiable):
 
     def __call__(self, x: Array) -> Array:
         y = self.forward(x)
-        if _state.watcher is not None:
-            _state.watcher(self, y)
+        if modes.state.watcher is not None:
+            modes.state.watcher(self, y)
         return y
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
@@ -299,19 +260,3 @@ class Module(Differentiable):
         for module in self.modules():
             module._saved = None  # it belongs to a forward in the other dtype
         return self
-
-
-@contextmanager
-def evaluating() -> Iterator[None]:
-    """Evaluation mode and `no_grad` inside, in this thread; another may train the same modules at the same time."""
-    before, _state.evaluating = _state.evaluating, True
-    try:
-        with no_grad():
-            yield
-    finally:
-        _state.evaluating = before
-
-
-def plain_array(value: Any) -> Array:
-    """Return a NumPy array of anything that holds numbers, a PyTorch tensor that asks for gradients included."""
-    return np.asarray(value.detach() if hasattr(value, "detach") else value)

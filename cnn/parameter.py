@@ -107,3 +107,8 @@ class Parameter(Buffer):
         super().to(dtype)
         if self.grad is not None:
             self.grad = self.grad.astype(dtype, copy=False)
+
+
+def plain_array(value: Any) -> Array:
+    """Return a NumPy array of anything that holds numbers, a PyTorch tensor that asks for gradients included."""
+    return np.asarray(value.detach() if hasattr(value, "detach") else value)

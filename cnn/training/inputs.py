@@ -6,7 +6,8 @@ import numpy as np
 
 from cnn.checks import integer
 from cnn.errors import InputError, ShapeError
-from cnn.module import Array, Module, evaluating, plain_array
+from cnn.module import Array, Module, evaluating
+from cnn.parameter import plain_array
 
 
 def dtype_of(model: Module) -> np.dtype[Any]:

@@ -11,7 +11,7 @@ from cnn.sequential import Sequential
 
 
 def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
-    """Two convolutions and two linear layers: above 91 % on Fashion-MNIST in three epochs.
+    """Two convolutions and two linear layers: above 91 % on Fashion-MNIST after four epochs.
 
     421,642 parameters for 28 x 28 grey pictures and 10 classes. The pattern is that of LeCun et al. 1998,
     Gradient-based learning applied to document recognition, with today's ReLU, max-pool and dropout.

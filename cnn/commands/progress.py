@@ -48,8 +48,7 @@ class Lines(Silent):
         if now - self._last < SECONDS_BETWEEN_LINES or step.step == step.steps:  # an epoch's end has a line of its own
             return
         self._last = now
-        done = (step.epoch - 1) * step.steps + step.step
-        left = (now - self._began) * (step.epochs * step.steps / done - 1)
+        left = (now - self._began) * (1 / step.done - 1)
         note(f"epoch {step.epoch}/{step.epochs}  step {step.step}/{step.steps}  {_figures(step)}  {_clock(left)} left")
 
 

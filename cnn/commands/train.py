@@ -110,8 +110,7 @@ class Run:
     def _lower_the_rate(self, step: training.Step) -> None:
         """Let the learning rate fall in a straight line to 0: small last steps find a better place at no cost."""
         assert self.model.optimizer is not None
-        left = 1 - ((step.epoch - 1) * step.steps + step.step) / (step.epochs * step.steps)
-        self.model.optimizer.lr = self.settings.lr * left
+        self.model.optimizer.lr = self.settings.lr * (1 - step.done)
 
     def _epoch(self, step: training.Step, figures: dict[str, float]) -> None:
         """Record an epoch. The model is saved each time, so that a power cut costs one epoch at most."""

@@ -11,12 +11,16 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cnn.files import write_bytes
 
 Drawn = Axes | Sequence[Axes] | Figure
 
+BLUE, VERMILION, SKY, BLACK = "#0072B2", "#D55E00", "#56B4E9", "#000000"
+PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", SKY, VERMILION, "#F0E442", BLACK)  # Okabe-Ito
+MARKERS = "os^DvPX<>"  # one more than the colours, so that the pair of both repeats only after 72 classes
 CHARACTER = 0.56  # mean width of a character, in font sizes
 PNG_METADATA = {"Software": None}  # matplotlib would write its version, and equal pictures would differ as files
 
@@ -150,7 +154,9 @@ def label(ax: Axes, title: str, x: str = "", y: str = "", *, description: str) -
         (ax.set_xlabel, x, 10, width),
         (ax.set_ylabel, y, 10, height),
     ):
-        setter(textwrap.fill(text, max(12, int(room / (CHARACTER * size)))), fontsize=size)
+        glued = text.replace(" %", "\N{NO-BREAK SPACE}%")  # a number and its unit stay on one line
+        lines = textwrap.fill(glued, max(12, int(room / (CHARACTER * size))))
+        setter(lines.replace("\N{NO-BREAK SPACE}", " "), fontsize=size)
     ax.set_label(description)
     return ax
 
@@ -167,6 +173,13 @@ def color_bar(ax: Axes, image: AxesImage, text: str) -> None:
     figure = ax.figure
     assert figure is not None
     figure.colorbar(image, ax=ax, label=text, fraction=0.046, pad=0.03, aspect=24)
+
+
+def whole_numbers(ax: Axes, last: int) -> None:
+    """Let the x axis run from 1 to ``last``, epochs or steps, with ticks at whole numbers only."""
+    ax.set_xlim(0.5, last + max(0.5, 0.02 * last))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
+    ax.grid(alpha=0.3)
 
 
 def class_ids(name: str, values: ArrayLike) -> np.ndarray:
@@ -198,6 +211,8 @@ def finite(name: str, values: ArrayLike, shape: str, ndim: int) -> np.ndarray:
     array = np.asarray(values)
     if array.ndim != ndim or array.size == 0:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name}: expected real numbers, got {array.dtype}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite values, got nan or infinity")
     return array

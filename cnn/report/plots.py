@@ -9,17 +9,16 @@ Axes for ``ax=`` come from `panels`, or from a figure made with ``layout="constr
 matplotlib makes no room for colour bars and long class names.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cnn.report.canvas import (
-    at_least,
+    BLUE,
+    VERMILION,
     class_ids,
     class_labels,
     color_bar,
@@ -29,17 +28,17 @@ from cnn.report.canvas import (
     same_length,
     save,
     size_in_points,
+    whole_numbers,
 )
+from cnn.report.comparisons import compare_losses, compare_seeds
 from cnn.report.mosaics import feature_maps, filters, mistakes, samples
+from cnn.report.numbers import numbers
+from cnn.report.planes import decision_boundary, points
 
 __all__ = [
-    "confusion", "decision_boundary", "describe", "feature_maps", "filters", "history", "mistakes", "panels", "samples",
-    "save",
+    "compare_losses", "compare_seeds", "confusion", "decision_boundary", "describe", "feature_maps", "filters",
+    "history", "mistakes", "numbers", "panels", "points", "samples", "save",
 ]  # fmt: skip
-
-BLUE, VERMILION = "#0072B2", "#D55E00"
-PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", "#56B4E9", VERMILION, "#F0E442", "#000000")  # Okabe-Ito
-MARKERS = "os^DvPX<>"  # one more than the colours, so that the pair of both repeats only after 72 classes
 
 
 def history(history: Any, ax: Axes | Sequence[Axes] | None = None) -> list[Axes]:
@@ -87,7 +86,7 @@ def history(history: Any, ax: Axes | Sequence[Axes] | None = None) -> list[Axes]
         raise ValueError(f"expected one axes (loss) or two (loss, accuracy), got {len(axes)}")
     if not rated:
         for unused in axes[1:]:
-            unused.set_axis_off()
+            unused.set_visible(False)
         axes = axes[:1]
     _curves(axes[0], "Loss", "loss (mean per sample)", curves["train_loss"], curves["val_loss"])
     if len(axes) == 2:
@@ -110,10 +109,7 @@ def _curves(ax: Axes, what: str, unit: str, train: np.ndarray, val: np.ndarray) 
         ends = [f"{values[i]:.3g} at epoch {i + 1}" for i in sorted({known[0], known[-1]})]
         said.append(f"{name} {', '.join(ends)}")
     label(ax, f"{what} per epoch", "epoch", unit, description=f"Lines: {'; '.join(said) or 'none, no finite value'}")
-    last = max(len(train), len(val))
-    ax.set_xlim(0.5, last + max(0.5, 0.02 * last))
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
-    ax.grid(alpha=0.3)
+    whole_numbers(ax, max(len(train), len(val)))
     if said:
         ax.legend()
 
@@ -179,84 +175,3 @@ def confusion(
     description = f"Confusion matrix of {count} classes, {right} of {total} right{worst}"
     title = f"Accuracy {100 * right / total:.1f} % ({right:,} of {total:,})"
     return label(ax, title, "predicted class", "true class", description=description)
-
-
-def decision_boundary(
-    predict: Callable[[np.ndarray], Any],
-    X: ArrayLike,
-    y: ArrayLike,
-    class_names: Sequence[str] | None = None,
-    ax: Axes | None = None,
-    resolution: int = 200,
-) -> Axes:
-    """Colour the plane by the predicted class and put the samples on it.
-
-    Parameters
-    ----------
-    predict : callable, (M, 2) float32 -> (M,) int
-        For example ``model.predict``. It is called once, with a grid of points and X.
-    X : array, (N, 2)
-        Samples.
-    y : array of int, (N,)
-        Their class ids.
-    class_names : sequence of str, optional
-        A name for each class id.
-    ax : Axes, optional
-        Where to draw; None makes a figure.
-    resolution : int
-        Points of the grid along each axis.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If shapes or lengths do not fit, or ``predict`` returns no class ids.
-
-    Examples
-    --------
-    >>> ax = decision_boundary(lambda X: (X[:, 0] > 0).astype(int), [[-1.0, 0.0], [1.0, 0.5]], [0, 1], resolution=20)
-    >>> ax.get_title()
-    'Predicted class (100.0 % right)'
-    """
-    points, true = np.asarray(X, dtype=np.float32), class_ids("y", y)
-    if points.ndim != 2 or points.shape[1] != 2 or not np.isfinite(points).all():
-        raise ValueError(f"X: expected finite values of shape (N, 2), got shape {points.shape}")
-    same_length("X", points, "y", true)
-    at_least(2, "resolution", resolution)
-    low, high = points.min(axis=0), points.max(axis=0)
-    margin = 0.08 * float((high - low).max()) or 1.0
-    (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
-    across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
-    grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2).astype(np.float32)
-    said = np.asarray(predict(np.concatenate([grid, points])))
-    if said.shape != (len(grid) + len(points),) or said.dtype.kind not in "iu":
-        raise ValueError(
-            f"predict: expected integer class ids of shape ({len(grid) + len(points)},), got {said.dtype} {said.shape}"
-        )
-    names = class_labels(class_names, int(max(true.max(), class_ids("predictions", said).max())) + 1)
-    regions, accuracy = said[: len(grid)].reshape(resolution, resolution), np.mean(said[len(grid) :] == true)
-
-    if ax is None:
-        [ax] = panels(width=6.0, height=5.4)
-    colors = [PALETTE[k % len(PALETTE)] for k in range(len(names))]
-    pale = 0.35 * np.array([to_rgb(color) for color in colors]) + 0.65
-    ax.imshow(pale[regions], extent=(left, right, bottom, top), origin="lower", interpolation="nearest", aspect="equal")
-    present = np.unique(regions)
-    for k in present[:-1]:  # the last class ends where the others begin
-        ax.contour(across, up, regions == k, levels=[0.5], colors="0.25", linewidths=0.8)
-    for k in np.unique(true):
-        look: dict[str, Any] = {"color": colors[k], "marker": MARKERS[k % len(MARKERS)], "label": names[k]}
-        ax.scatter(points[true == k, 0], points[true == k, 1], s=22, edgecolor="black", linewidth=0.5, zorder=3, **look)
-    ax.set(xlim=(left, right), ylim=(bottom, top))
-    # Beside the axes no point is hidden, but only a figure with a layout engine makes the room for that.
-    figure = ax.get_figure(root=True)
-    beside = figure is not None and figure.get_layout_engine() is not None
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)} if beside else {"loc": "upper right"}
-    ax.legend(title="class", fontsize=9, borderaxespad=0.2, **place)
-    regions_of = ", ".join(f"{names[k]} {np.mean(regions == k):.0%}" for k in present)
-    title = f"Predicted class ({100 * accuracy:.1f} % right)"
-    description = f"{len(true)} points of {len(np.unique(true))} classes over the regions predicted: {regions_of}"
-    return label(ax, title, "x1", "x2", description=description)

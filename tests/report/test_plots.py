@@ -27,6 +27,9 @@ def frozen(values, dtype=None):
     return array
 
 
+LOSSES = frozen([2.3, 1.5, 0.75])
+
+
 def texts(ax):
     return [text.get_text() for text in ax.texts]
 
@@ -51,6 +54,12 @@ def every_picture(images):
         "filters of one channel": [plots.filters(weight[:, :1])],
         "feature_maps": [plots.feature_maps(weight[0])],
         "samples": [plots.samples(images, labels)],
+        "points": [plots.points(points, labels)],
+        "compare_losses": plots.compare_losses({"cnn": LOSSES, "PyTorch": frozen(np.add(LOSSES, [0, 1e-15, 3e-14]))}),
+        "compare_seeds": [plots.compare_seeds({"cnn": frozen([0.92, 0.925, 0.92]), "PyTorch": frozen([0.921, 0.93])})],
+        "numbers": [
+            plots.numbers({"window": weight[0, 0], "* kernel": weight[0, 1], "= a long name": weight[0, 2, :1]})
+        ],
     }
 
 
@@ -70,14 +79,45 @@ def test_every_picture_is_labelled_described_and_saved_twice_alike(images, tmp_p
     assert dict(mpl.rcParams) == settings
 
 
+def test_every_axes_has_a_title_and_every_axis_with_ticks_a_label(images):
+    pictures = every_picture(images)
+    pictures["no mistakes"] = [plots.mistakes(images[:2], [0, 1], np.eye(2))]
+    pictures["loss beside blank axes"] = plots.history({"train_loss": [1.0]}, ax=plots.panels(2))
+    pictures["a row of regions"] = plots.panels(3, width=3, height=3)
+    for i, ax in enumerate(pictures["a row of regions"]):
+        plots.decision_boundary(lambda X: np.zeros(len(X), int), np.eye(2), [0, 1], ax=ax, legend=i == 2)
+    for name, axes in pictures.items():
+        figure = axes[0].figure
+        figure.draw_without_rendering()
+        for ax in figure.axes:
+            if not ax.get_visible():
+                continue
+            if ax.get_label() == "<colorbar>":
+                assert ax.get_ylabel(), name
+                continue
+            assert ax.get_title(), name
+            for axis in (ax.xaxis, ax.yaxis):
+                if ax.axison and axis.get_visible() and len(axis.get_ticklocs()):
+                    assert axis.get_label_text(), (name, axis.axis_name)
+
+
 def test_no_text_is_cut_and_no_captions_overlap(images):
     long_names = ["T-shirt/top", "Ankle boot", "something with a very long name indeed"]
     labels, other = np.arange(12) % 3, (np.arange(12) + 1) % 3
-    pictures = [axes[0] for axes in every_picture(images).values()]
+    pictures = [ax for axes in every_picture(images).values() for ax in axes]
     pictures += [plots.confusion(labels, other, long_names), plots.confusion([0, 1], [0, 1], ["even", "odd"])]
     pictures += [
         plots.samples(images, labels, long_names),
         plots.mistakes(images, labels, np.eye(3)[other], long_names),
+    ]
+    pictures += plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES}, ax=plots.panels(2, width=3.5, height=3))
+    pictures += [
+        plots.points(np.eye(3)[:, :2], [0, 1, 2], long_names),
+        plots.compare_seeds({name: [0.9, 0.91] for name in long_names}),
+        plots.compare_seeds({name: [0.9, 0.91] for name in long_names}, ax=plots.panels(2, width=4)[0]),
+        plots.numbers({name: np.full((8, 8), -123.456) for name in long_names}),
+        plots.numbers({name: np.full((1, 1), -123.456) for name in long_names}, ax=plots.panels(2)[0]),
+        plots.numbers({"a": np.eye(3), "b": np.eye(2)}, ax=plots.panels(1, 3, height=1.5)[0]),
     ]
     left, right = plots.panels(2)
     pictures += [plots.samples(images, labels, long_names, ax=left), plots.feature_maps(images[:, 0], ax=right)]
@@ -95,9 +135,10 @@ def test_no_text_is_cut_and_no_captions_overlap(images):
             box = text.get_window_extent()
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
             assert inside or not text.get_text() or not text.get_visible(), (ax.get_title(), text)
-        boxes = [text.get_window_extent() for text in ax.texts]
+        names = ax.get_xticklabels() if ax.get_xlabel().startswith("library") else []
+        boxes = [text.get_window_extent() for text in [*ax.texts, *names]]
         for i, box in enumerate(boxes):
-            assert not any(box.overlaps(later) for later in boxes[i + 1 :]), (ax.get_title(), ax.texts[i])
+            assert not any(box.overlaps(later) for later in boxes[i + 1 :]), (ax.get_title(), [*ax.texts, *names][i])
 
 
 def test_figures_never_reach_pyplot(images):
@@ -162,7 +203,7 @@ def test_history_on_given_axes():
     assert alone.get_ylabel() == "loss (mean per sample)"
     loss, blank = plots.panels(2)
     assert plots.history({"train_loss": [1.0, 2.0]}, ax=(loss, blank)) == [loss]
-    assert not blank.axison
+    assert not blank.get_visible()
 
 
 def test_confusion_counts_rows_and_shading():
@@ -225,6 +266,160 @@ def test_decision_boundary_draws_regions_points_and_markers():
 def test_decision_boundary_of_one_region_and_one_point():
     ax = plots.decision_boundary(lambda X: np.zeros(len(X), int), [[3.0, 3.0]], [0], resolution=5)
     assert ax.get_xlim() == (2.0, 4.0)
+
+
+def test_decision_boundary_without_legend_keeps_its_looks():
+    with_legend, without = (
+        plots.decision_boundary(lambda X: np.zeros(len(X), int), np.eye(2), [0, 1], legend=legend)
+        for legend in (True, False)
+    )
+    assert with_legend.get_legend() is not None
+    assert without.get_legend() is None
+    assert len(with_legend.collections) == len(without.collections)
+    assert with_legend.get_title() == without.get_title()
+
+
+def test_points_are_drawn_as_decision_boundary_draws_them():
+    X, y = frozen([[-1.0, 0.0], [-0.5, 1.0], [1.0, 0.5]]), frozen([0, 0, 2])
+    ax = plots.points(X, y, ["left", "nowhere", "right"])
+    both = plots.decision_boundary(lambda X: np.zeros(len(X), int), X, y, ["left", "nowhere", "right"], resolution=5)
+    others = [group for group in both.collections if group.get_label() in ("left", "right")]
+    for group, other in zip(ax.collections, others, strict=True):
+        np.testing.assert_array_equal(group.get_offsets(), other.get_offsets())
+        np.testing.assert_array_equal(group.get_facecolor(), other.get_facecolor())
+        np.testing.assert_array_equal(group.get_paths()[0].vertices, other.get_paths()[0].vertices)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["left", "right"]
+    assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()) == ("x1", "x2", 1.0)
+    assert (ax.get_xlim(), ax.get_ylim()) == (both.get_xlim(), both.get_ylim())
+    assert ax.get_title() == "3 points, 2 classes"
+    assert "Points of each class: left 2, right 1." in plots.describe(ax)
+    assert plots.points([[3.0, 3.0]], [0]).get_title() == "1 point, 1 class"
+
+
+def test_compare_losses_draws_both_curves_and_their_difference():
+    other = frozen(np.add(LOSSES, [0, 1e-15, -3e-14]))
+    losses, difference = plots.compare_losses({"cnn": LOSSES, "PyTorch": other})
+    first, second = losses.lines
+    for line, values in ((first, LOSSES), (second, other)):
+        np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
+        np.testing.assert_array_equal(line.get_ydata(), values)
+    assert first.get_linewidth() > 2 * second.get_linewidth()  # both are seen where they coincide
+    assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--")
+    assert first.get_color() != second.get_color()
+    assert first.get_zorder() <= second.get_zorder()
+    assert [text.get_text() for text in losses.get_legend().get_texts()] == ["cnn", "PyTorch"]
+    assert (losses.get_title(), losses.get_xlabel(), losses.get_ylabel()) == (
+        "Loss per step",
+        "step",
+        "loss (mean per sample)",
+    )
+    above, zero = difference.lines
+    np.testing.assert_array_equal(above.get_xdata(), [2, 3])
+    np.testing.assert_array_equal(above.get_ydata(), np.abs(LOSSES - other)[1:])
+    np.testing.assert_array_equal(zero.get_xdata(), [1])
+    assert difference.get_yscale() == "log"
+    low, high = difference.get_ylim()
+    assert low < above.get_ydata().min() / 1.5
+    assert high > 1.5 * above.get_ydata().max()
+    assert (difference.get_title(), difference.get_xlabel(), difference.get_ylabel()) == (
+        "Largest difference 3e-14",
+        "step",
+        "|difference of the losses|",
+    )
+    said = plots.describe([losses, difference])
+    assert "Lines over 3 steps: cnn from 2.3 to 0.75; PyTorch from 2.3 to 0.75." in said
+    assert "Differences over 3 steps, the largest at step 3; exactly 0 at 1 step." in said
+
+
+def test_compare_losses_that_are_equal_of_one_step_and_on_given_axes():
+    pair = plots.panels(2)
+    assert plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES}, ax=pair) == pair
+    assert pair[1].get_title() == "Largest difference 0"
+    assert [len(line.get_xdata()) for line in pair[1].lines] == [0, 3]
+    assert "exactly 0 at 3 steps" in plots.describe(pair)
+    assert pair[1].get_legend().get_texts()[0].get_text() == "exactly 0 (3 steps)"
+    losses, difference = plots.compare_losses({"a": [1], "b": [2]})
+    assert [line.get_marker() for line in losses.lines] == ["o", "o"]  # a line of one point is not seen
+    assert len(difference.lines) == 1
+    assert difference.get_legend() is None
+    pair[0].figure.draw_without_rendering()
+    difference.figure.draw_without_rendering()
+
+
+def test_compare_seeds_draws_dots_means_and_spreads():
+    accuracies = {"cnn": frozen([0.92, 0.94, 0.92]), "PyTorch": frozen([0.93, 0.93, 0.93])}
+    ax = plots.compare_seeds(accuracies)
+    dots = [group for group in ax.collections if group.get_label() in accuracies]
+    bars = [group for group in ax.collections if group.get_label() not in accuracies]
+    for i, (group, values) in enumerate(zip(dots, accuracies.values(), strict=True)):
+        across, up = np.asarray(group.get_offsets()).T
+        np.testing.assert_allclose(up, 100 * values)
+        assert len(set(across)) == 3  # equal accuracies stand side by side
+        assert np.all(np.abs(across - i) < 0.3)
+    assert not np.array_equal(dots[0].get_facecolor(), dots[1].get_facecolor())
+    assert not np.array_equal(dots[0].get_paths()[0].vertices, dots[1].get_paths()[0].vertices)
+    spread = 100 * np.std([0.92, 0.94, 0.92], ddof=1)
+    mean = 278 / 3
+    heights = [bar.get_segments()[0][:, 1] for bar in bars]  # mean, error, mean, error
+    np.testing.assert_allclose(heights, [[mean, mean], [mean - spread, mean + spread], [93, 93], [93, 93]])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["cnn\n92.7 ± 1.2 %", "PyTorch\n93.0 ± 0.0 %"]
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == (
+        "Accuracy over 3 seeds",
+        "library: mean ± standard deviation",
+        "accuracy (%)",
+    )
+    assert "cnn mean 92.67 %, standard deviation 1.15, 3 seeds; PyTorch mean 93.00 %" in plots.describe(ax)
+
+
+def test_compare_seeds_of_one_seed_of_different_counts_and_on_given_axes():
+    [given] = plots.panels()
+    ax = plots.compare_seeds({"cnn": [0.92], "PyTorch": [0.92]}, ax=given)
+    assert ax is given
+    assert (ax.get_title(), ax.get_xlabel()) == ("Accuracy over 1 seed", "library: accuracy")
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["cnn\n92.0 %", "PyTorch\n92.0 %"]
+    low, high = ax.get_ylim()
+    assert low < 92 < high
+    assert "cnn mean 92.00 %, 1 seed;" in plots.describe(ax)
+    assert plots.compare_seeds({"a": [0, 1], "b": [1]}).get_title() == "Accuracy over seeds"
+
+
+def test_numbers_are_written_in_cells_shaded_by_sign():
+    window, kernel = frozen([[1.0, -4.0], [0.0, -0.001]]), frozen([[0.5, 0.25, 10.0]])
+    ax = plots.numbers({"window": window, "* kernel": kernel})
+    assert texts(ax) == ["1.00", "-4.00", "0.00", "0.00", "window", "0.50", "0.25", "10.00", "* kernel"]
+    meshes = ax.collections
+    np.testing.assert_allclose(meshes[0].get_array(), window / 4)  # each on its own scale
+    np.testing.assert_allclose(meshes[1].get_array(), kernel / 10)
+    blue, zero, red = meshes[0].to_rgba([-1.0, 0.0, 1.0])[:, :3]
+    assert blue[2] > blue[0] + 0.2
+    assert red[0] > red[2] + 0.2
+    assert zero.min() > 0.95
+    assert np.min([blue, red]) > 0.3  # pale enough for dark ink
+    ends = [mesh.get_datalim(ax.transData) for mesh in meshes]
+    assert ends[0].x1 + 0.3 < ends[1].x0
+    x, y = ax.texts[1].get_position()  # row 0, column 1, as it is read
+    assert ends[0].x0 + 1 < x < ends[0].x1
+    assert ends[0].y0 < y < ends[0].y0 + 1
+    assert ax.yaxis_inverted()
+    assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("2 matrices", "name under each matrix", "")
+    assert (len(ax.get_xticks()), len(ax.get_yticks())) == (0, 0)
+    assert "window, 2 x 2, from -4 to 1; * kernel, 1 x 3, from 0.25 to 10." in plots.describe(ax)
+
+
+def test_numbers_fit_into_their_cells():
+    axes = plots.panels(2, 2, width=4, height=2)
+    for ax, value in zip(axes, (0.0, -0.25, 123.456, -1e9), strict=True):
+        assert plots.numbers({"a": np.full((3, 4), value), "b": [[value]]}, ax=ax) is ax
+    alone = plots.numbers({"a": np.full((8, 8), -12.0)})
+    assert alone.get_title() == "1 matrix"
+    for ax in [*axes, alone]:
+        for _ in range(3):
+            ax.figure.draw_without_rendering()
+        cell = abs(np.subtract(*ax.transData.transform([(0, 0), (1, 0)])[:, 0]))
+        for text in ax.texts:
+            assert text.get_text() in "ab" or text.get_window_extent().width < cell
+    alone.set_title("Ours")
+    assert plots.describe(alone).startswith("Ours. x axis: name under each matrix.")
 
 
 def test_filters_are_symmetric_around_zero():
@@ -340,6 +535,46 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         (lambda: plots.filters(np.zeros((2, 3, 3))), r"weight: expected shape \(K, C, KH, KW\), got \(2, 3, 3\)"),
         (lambda: plots.filters(np.full((1, 1, 1, 1), np.inf)), "weight: expected finite"),
         (lambda: plots.feature_maps(np.zeros((2, 3, 4, 4))), r"maps: expected shape .*one picture, got \(2, 3, 4, 4\)"),
+        (lambda: plots.points(np.eye(3), [0, 1, 2]), r"X: expected .*\(N, 2\), got shape \(3, 3\)"),
+        (lambda: plots.points([[np.nan, 0.0]], [0]), "X: expected finite values"),
+        (lambda: plots.points(np.eye(2), [0]), "X and y: expected the same length, got 2 and 1"),
+        (lambda: plots.points(np.eye(2), [0, 1], ["a"]), "a name for each of 2 classes, got 1"),
+        (lambda: plots.compare_losses({"cnn": LOSSES}), "losses: expected two named curves, got 1: cnn"),
+        (lambda: plots.compare_losses({}), "losses: expected two named curves, got none"),
+        (lambda: plots.compare_losses(dict.fromkeys("abc", LOSSES)), "expected two named curves, got 3: a, b, c"),
+        (
+            lambda: plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES[:2]}),
+            "losses of cnn and losses of PyTorch: expected the same length, got 3 and 2",
+        ),
+        (
+            lambda: plots.compare_losses({"cnn": [], "PyTorch": []}),
+            r"losses of cnn: expected shape \(steps,\), at least one step, got \(0,\)",
+        ),
+        (lambda: plots.compare_losses({"a": LOSSES, "b": [LOSSES]}), r"losses of b: expected .* got \(1, 3\)"),
+        (lambda: plots.compare_losses({"a": LOSSES, "b": [1.0, np.nan, 2.0]}), "losses of b: expected finite values"),
+        (
+            lambda: plots.compare_losses({"a": LOSSES, "b": ["1", "2", "3"]}),
+            "losses of b: expected real numbers, got <U1",
+        ),
+        (
+            lambda: plots.compare_losses({"a": LOSSES, "b": LOSSES}, ax=plots.panels(3)),
+            r"ax: expected two axes \(losses, difference\), got 3",
+        ),
+        (lambda: plots.compare_losses({"a": LOSSES, "b": LOSSES}, ax=plots.panels()[0]), "expected two axes .*, got 1"),
+        (lambda: plots.compare_seeds({}), "accuracies: expected at least one name with its accuracies, got none"),
+        (lambda: plots.compare_seeds({"cnn": []}), r"accuracies of cnn: expected .* at least one seed, got \(0,\)"),
+        (lambda: plots.compare_seeds({"cnn": 0.92}), r"accuracies of cnn: expected shape \(seeds,\).*got \(\)"),
+        (
+            lambda: plots.compare_seeds({"cnn": [0.9, 92.5]}),
+            "accuracies of cnn: expected fractions from 0 to 1, got 92.5",
+        ),
+        (lambda: plots.compare_seeds({"cnn": [0.9, -0.5]}), "expected fractions from 0 to 1, got -0.5"),
+        (lambda: plots.compare_seeds({"cnn": [np.inf]}), "accuracies of cnn: expected finite values"),
+        (lambda: plots.numbers({}), "matrices: expected at least one named matrix, got none"),
+        (lambda: plots.numbers({"kernel": [1.0, 2.0]}), r"kernel: expected shape \(rows, columns\), got \(2,\)"),
+        (lambda: plots.numbers({"kernel": np.zeros((0, 2))}), r"kernel: expected shape .*, got \(0, 2\)"),
+        (lambda: plots.numbers({"kernel": np.zeros((9, 2))}), "kernel: expected at most 8 x 8 numbers, got 9 x 2"),
+        (lambda: plots.numbers({"kernel": [[np.nan]]}), "kernel: expected finite values"),
         (lambda: plots.save(plots.panels(), "a.jpg"), r"ends in .png, got 'a.jpg'"),
         (lambda: plots.save([], "a.png"), "nothing to save"),
     ],

@@ -1,0 +1,175 @@
+"""Pictures of two libraries beside each other: their losses step by step, and their accuracies over seeds."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import ArrayLike
+
+from cnn.report.canvas import (
+    BLACK,
+    BLUE,
+    CHARACTER,
+    MARKERS,
+    PALETTE,
+    SKY,
+    VERMILION,
+    finite,
+    label,
+    panels,
+    same_length,
+    size_in_points,
+    whole_numbers,
+)
+
+
+def compare_losses(losses: Mapping[str, ArrayLike], ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw two curves of losses over each other, and how far they are apart at each step.
+
+    Parameters
+    ----------
+    losses : mapping of str to array, (steps,)
+        Exactly two curves by name, of equal length; a finite value a step.
+    ax : pair of Axes, optional
+        Where to draw (losses, difference); None makes a figure.
+
+    Returns
+    -------
+    list of Axes
+        [losses, difference].
+
+    Raises
+    ------
+    ValueError
+        If there are not two curves or two axes, the lengths differ, or a value is not finite.
+
+    Examples
+    --------
+    >>> losses, difference = compare_losses({"cnn": [2.3, 1.5, 0.75], "PyTorch": [2.3, 1.5, 0.5]})
+    >>> difference.get_title()
+    'Largest difference 0.25'
+    """
+    if len(losses) != 2:
+        got = f"{len(losses)}: {', '.join(losses)}" if losses else "none"
+        raise ValueError(f"losses: expected two named curves, got {got}")
+    curves = {name: finite(f"losses of {name}", values, "(steps,), at least one step", 1).astype(np.float64)
+              for name, values in losses.items()}  # fmt: skip
+    (first, a), (second, b) = curves.items()
+    same_length(f"losses of {first}", a, f"losses of {second}", b)
+    axes: list[Axes] = [ax] if isinstance(ax, Axes) else list(panels(2, width=5.0, height=3.8) if ax is None else ax)
+    if len(axes) != 2:
+        raise ValueError(f"ax: expected two axes (losses, difference), got {len(axes)}")
+
+    steps = np.arange(1, len(a) + 1)
+    marker = "o" if len(a) == 1 else ""  # a line of one point is not seen
+    axes[0].plot(steps, a, color=SKY, linewidth=5, marker=marker, markersize=11, label=first)
+    axes[0].plot(steps, b, color=BLACK, linewidth=1.3, linestyle="--", marker=marker, markersize=4, label=second)
+    axes[0].legend()
+    whole_numbers(axes[0], len(a))
+    said = "; ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in curves.items())
+    label(
+        axes[0], "Loss per step", "step", "loss (mean per sample)", description=f"Lines over {_steps(len(a))}: {said}"
+    )
+    _difference(axes[1], steps, np.abs(a - b))
+    return axes
+
+
+def _difference(ax: Axes, steps: np.ndarray, apart: np.ndarray) -> None:
+    equal = apart == 0
+    largest, zeros = float(apart.max()), _steps(int(equal.sum()))
+    # Where the losses agree at every step, the axis shows the orders of magnitude of float64's rounding.
+    low, high = np.log10([apart[~equal].min(), largest] if largest else [1e-17, 1e-15])
+    high += 0.2
+    low = min(low - 0.2, high - 2)  # at least two decades, for ticks to read
+    ax.set_yscale("log")
+    ax.plot(steps[~equal], apart[~equal], color=BLUE, linestyle="", marker="o", markersize=3.5)
+    if equal.any():  # no place on a logarithmic axis: below all others, at its bottom
+        ax.plot(steps[equal], np.full(equal.sum(), 0.03), color=VERMILION, linestyle="", marker="v", markersize=5,
+                transform=ax.get_xaxis_transform(), label=f"exactly 0 ({zeros})")  # fmt: skip
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 0.05), fontsize=9)
+        low -= 0.3 * (high - low)
+    ax.set_ylim(10.0 ** max(low, -300), 10.0**high)
+    whole_numbers(ax, len(steps))
+    where = f", the largest at step {steps[apart.argmax()]}" if largest else ""
+    description = f"Differences over {_steps(len(steps))}{where}; exactly 0 at {zeros}"
+    label(ax, f"Largest difference {largest:.2g}", "step", "|difference of the losses|", description=description)
+
+
+def _steps(count: int) -> str:
+    return f"{count:,} step{'s' * (count != 1)}"
+
+
+def compare_seeds(accuracies: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
+    r"""Draw the accuracies of several libraries: a dot for each seed, the mean as a bar, the spread as an error bar.
+
+    Parameters
+    ----------
+    accuracies : mapping of str to array, (seeds,)
+        For each name an accuracy a seed, as fractions 0 to 1. The dots stand side by side in the order given.
+    ax : Axes, optional
+        Where to draw; None makes a figure.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    ValueError
+        If there is no name, no seed, or a value that is no fraction.
+
+    Examples
+    --------
+    >>> ax = compare_seeds({"cnn": [0.92, 0.94], "PyTorch": [0.93, 0.92]})
+    >>> ax.get_title()
+    'Accuracy over 2 seeds'
+    >>> ax.get_xticklabels()[0].get_text()
+    'cnn\n93.0 ± 1.4 %'
+    """
+    if not accuracies:
+        raise ValueError("accuracies: expected at least one name with its accuracies, got none")
+    groups = {}
+    for name, values in accuracies.items():
+        array = finite(f"accuracies of {name}", values, "(seeds,), at least one seed", 1).astype(np.float64)
+        if array.min() < 0 or array.max() > 1:
+            wrong = float(array.max() if array.max() > 1 else array.min())
+            raise ValueError(f"accuracies of {name}: expected fractions from 0 to 1, got {wrong:.4g}")
+        groups[name] = 100 * array
+
+    if ax is None:
+        [ax] = panels(width=max(5.0, 1.0 + 1.7 * len(groups)), height=4.2)
+    width = 0.9 * size_in_points(ax)[0] / len(groups)
+    column = max(12, int(width / (CHARACTER * 10)))  # characters; longer names get more lines
+    captions, said, ends = [], [], []
+    for i, (name, values) in enumerate(groups.items()):
+        mean, spread = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+        # Side by side, so that equal accuracies are both seen.
+        places = np.linspace(i - 0.24, i + 0.16, len(values)) if len(values) > 1 else i
+        ax.scatter(places, values, s=30, color=PALETTE[i % len(PALETTE)], marker=MARKERS[i % len(MARKERS)],
+                   edgecolor="black", linewidth=0.5, zorder=3, label=name)  # fmt: skip
+        ax.hlines(mean, i - 0.3, i + 0.3, color="0.15", linewidth=1.6, zorder=2)
+        if len(values) > 1:
+            ax.errorbar(i + 0.26, mean, yerr=spread, color="0.15", linewidth=1.2, capsize=4, zorder=2)
+        captions.append(f"{textwrap.fill(name, column)}\n{mean:.1f}" + f" ± {spread:.1f}" * (len(values) > 1) + " %")
+        plus = f", standard deviation {spread:.2f}" if len(values) > 1 else ""
+        said.append(f"{name} mean {mean:.2f} %{plus}, {_seeds(len(values))}")
+        ends += [values.min(), values.max(), mean - spread, mean + spread]
+
+    longest = max(len(line) for caption in captions for line in caption.split("\n"))
+    size = float(np.clip(width / (CHARACTER * longest), 5, 10))
+    ax.set_xticks(range(len(groups)), captions, fontsize=size)
+    room = max(0.1, 0.12 * (max(ends) - min(ends)))
+    ax.set(xlim=(-0.6, len(groups) - 0.4), ylim=(min(ends) - room, max(ends) + room))
+    ax.ticklabel_format(axis="y", useOffset=False)
+    ax.grid(axis="y", alpha=0.3)
+    ax.set_axisbelow(True)
+    counts = {len(values) for values in groups.values()}
+    over = _seeds(*counts) if len(counts) == 1 else "seeds"
+    below = "library: accuracy" if counts == {1} else "library: mean ± standard deviation"
+    description = f"A dot for each seed, a bar at the mean: {'; '.join(said)}"
+    return label(ax, f"Accuracy over {over}", below, "accuracy (%)", description=description)
+
+
+def _seeds(count: int) -> str:
+    return f"{count:,} seed{'s' * (count != 1)}"

@@ -29,6 +29,14 @@ install_packages() {
     apt_get install -qq -y "$@" > /dev/null
 }
 
+# Installs the Fashion-MNIST pictures, where there is a package of them.
+install_pictures() {
+    if [ ! -d /usr/share/datasets/fashion-mnist ] && has apt-get; then
+        echo "Installing the pictures (package dataset-fashion-mnist) ..." >&2
+        install_packages dataset-fashion-mnist || echo "That did not work; they will be downloaded instead." >&2
+    fi
+}
+
 # Prints the name of the newest interpreter that is new enough.
 find_python() {
     for name in python3.14 python3.13 python3.12 python3.11 python3 python; do

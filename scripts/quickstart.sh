@@ -12,9 +12,6 @@ source "$(dirname "$0")/environment.sh"
 echo "Installing the library ..." >&2
 "$python" -m pip install --quiet --disable-pip-version-check -e .
 
-if [ ! -d /usr/share/datasets/fashion-mnist ] && has apt-get; then
-    echo "Installing the pictures (package dataset-fashion-mnist) ..." >&2
-    install_packages dataset-fashion-mnist || echo "That did not work; they will be downloaded instead." >&2
-fi
+install_pictures
 
 .venv/bin/cnn train fashion-mnist

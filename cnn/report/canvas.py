@@ -21,6 +21,7 @@ Drawn = Axes | Sequence[Axes] | Figure
 BLUE, VERMILION, SKY, BLACK = "#0072B2", "#D55E00", "#56B4E9", "#000000"
 PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", SKY, VERMILION, "#F0E442", BLACK)  # Okabe-Ito
 MARKERS = "os^DvPX<>"  # one more than the colours, so that the pair of both repeats only after 72 classes
+MOST_CLASSES = 10_000  # what is drawn for each class would take all memory
 CHARACTER = 0.56  # mean width of a character, in font sizes
 PNG_METADATA = {"Software": None}  # matplotlib would write its version, and equal pictures would differ as files
 
@@ -191,6 +192,8 @@ def class_ids(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def class_labels(class_names: Sequence[str] | None, needed: int) -> list[str]:
+    if class_names is None and needed > MOST_CLASSES:
+        raise ValueError(f"class ids: expected at most {MOST_CLASSES - 1:,}, got {needed - 1:,}")
     names = [str(k) for k in range(needed)] if class_names is None else [str(name) for name in class_names]
     if len(names) < needed:
         raise ValueError(f"class_names: expected a name for each of {needed} classes, got {len(names)}")

@@ -125,7 +125,7 @@ def compare_seeds(accuracies: Mapping[str, ArrayLike], ax: Axes | None = None) -
     >>> ax.get_title()
     'Accuracy over 2 seeds'
     >>> ax.get_xticklabels()[0].get_text()
-    'cnn\n93.0 ± 1.4 %'
+    'cnn\n93.00 ± 1.41 %'
     """
     if not accuracies:
         raise ValueError("accuracies: expected at least one name with its accuracies, got none")
@@ -151,7 +151,7 @@ def compare_seeds(accuracies: Mapping[str, ArrayLike], ax: Axes | None = None) -
         ax.hlines(mean, i - 0.3, i + 0.3, color="0.15", linewidth=1.6, zorder=2)
         if len(values) > 1:
             ax.errorbar(i + 0.26, mean, yerr=spread, color="0.15", linewidth=1.2, capsize=4, zorder=2)
-        captions.append(f"{textwrap.fill(name, column)}\n{mean:.1f}" + f" ± {spread:.1f}" * (len(values) > 1) + " %")
+        captions.append(f"{textwrap.fill(name, column)}\n{mean:.2f}" + f" ± {spread:.2f}" * (len(values) > 1) + " %")
         plus = f", standard deviation {spread:.2f}" if len(values) > 1 else ""
         said.append(f"{name} mean {mean:.2f} %{plus}, {_seeds(len(values))}")
         ends += [values.min(), values.max(), mean - spread, mean + spread]

@@ -61,7 +61,7 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
     else:
         room = size_in_points(ax)
         unit = min(0.95 * room[0] / width, 0.8 * room[1] / (height + below))  # title and label take their part
-    written = {name: [[f"{value:z.2f}" for value in row] for row in table.tolist()] for name, table in tables.items()}
+    written = {name: _written(table) for name, table in tables.items()}
     longest = max(len(text) for rows in written.values() for row in rows for text in row)
     size = unit * min(0.3, 0.85 / (CHARACTER * longest))
 
@@ -85,6 +85,13 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
     )
     title = f"{len(tables)} matri{'x' if len(tables) == 1 else 'ces'}"
     return label(ax, title, "name under each matrix", description=f"Numbers in cells: {said}")
+
+
+def _written(table: np.ndarray) -> list[list[str]]:
+    """Each number with two decimals, or in powers of ten where that would hide it or take too much room."""
+    largest = np.abs(table).max()
+    form = "z.2f" if 0.1 <= largest < 1000 or largest == 0 else ".1e"
+    return [[format(value, form) for value in row] for row in table.tolist()]
 
 
 def _size(table: np.ndarray) -> str:

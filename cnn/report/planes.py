@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike
 
+from cnn.checks import integer
 from cnn.report.canvas import (
     MARKERS,
     PALETTE,
-    at_least,
     class_ids,
     class_labels,
     label,
@@ -105,11 +105,11 @@ def decision_boundary(
     'Predicted class (100.0 % right)'
     """
     plane, true = _plane(X, y)
-    at_least(2, "resolution", resolution)
+    resolution = integer(resolution, "resolution", 2)
     left, right, bottom, top = _frame(plane)
     across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2).astype(np.float32)
-    said = np.asarray(predict(np.concatenate([grid, plane])))
+    said = np.asarray(predict(np.concatenate([grid, plane.astype(np.float32)])))
     if said.shape != (len(grid) + len(plane),) or said.dtype.kind not in "iu":
         raise ValueError(
             f"predict: expected integer class ids of shape ({len(grid) + len(plane)},), got {said.dtype} {said.shape}"
@@ -133,7 +133,7 @@ def decision_boundary(
 
 def _plane(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Check samples of two features and their class ids."""
-    plane, true = np.asarray(X, dtype=np.float32), class_ids("y", y)
+    plane, true = np.asarray(X, dtype=np.float64), class_ids("y", y)
     if plane.ndim != 2 or plane.shape[1] != 2 or not np.isfinite(plane).all():
         raise ValueError(f"X: expected finite values of shape (N, 2), got shape {plane.shape}")
     same_length("X", plane, "y", true)

@@ -42,6 +42,7 @@ def gradcheck(module: Module, x: Any, rng: Any = 987, tolerance: float = 1e-6, s
     True
     """
     module, x = copy.deepcopy(module).to(np.float64), np.array(x, np.float64)
+    module.needs_input_grad = True  # a Sequential with an optimizer saves itself that gradient
 
     def output() -> Array:
         with no_grad():

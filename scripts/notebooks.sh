@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sets up .venv with all that the notebooks need, PyTorch included, and runs the three from top to bottom:
 #   bash scripts/notebooks.sh         the fast setting: do all claims hold? minutes; the files stay as they are
-#   bash scripts/notebooks.sh full    the full setting, most of an hour; what they show is written into models/
+#   bash scripts/notebooks.sh full    the full setting, about a quarter of an hour; what they show is written into models/
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 

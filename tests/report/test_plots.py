@@ -362,7 +362,7 @@ def test_compare_seeds_draws_dots_means_and_spreads():
     mean = 278 / 3
     heights = [bar.get_segments()[0][:, 1] for bar in bars]  # mean, error, mean, error
     np.testing.assert_allclose(heights, [[mean, mean], [mean - spread, mean + spread], [93, 93], [93, 93]])
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["cnn\n92.7 ± 1.2 %", "PyTorch\n93.0 ± 0.0 %"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["cnn\n92.67 ± 1.15 %", "PyTorch\n93.00 ± 0.00 %"]
     assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == (
         "Accuracy over 3 seeds",
         "library: mean ± standard deviation",
@@ -376,7 +376,7 @@ def test_compare_seeds_of_one_seed_of_different_counts_and_on_given_axes():
     ax = plots.compare_seeds({"cnn": [0.92], "PyTorch": [0.92]}, ax=given)
     assert ax is given
     assert (ax.get_title(), ax.get_xlabel()) == ("Accuracy over 1 seed", "library: accuracy")
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["cnn\n92.0 %", "PyTorch\n92.0 %"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["cnn\n92.00 %", "PyTorch\n92.00 %"]
     low, high = ax.get_ylim()
     assert low < 92 < high
     assert "cnn mean 92.00 %, 1 seed;" in plots.describe(ax)
@@ -404,6 +404,23 @@ def test_numbers_are_written_in_cells_shaded_by_sign():
     assert (ax.get_title(), ax.get_xlabel(), ax.get_ylabel()) == ("2 matrices", "name under each matrix", "")
     assert (len(ax.get_xticks()), len(ax.get_yticks())) == (0, 0)
     assert "window, 2 x 2, from -4 to 1; * kernel, 1 x 3, from 0.25 to 10." in plots.describe(ax)
+
+
+def test_numbers_that_two_decimals_would_hide_are_powers_of_ten():
+    assert texts(plots.numbers({"a": [[1e-9, 0.0]]})) == ["1.0e-09", "0.0e+00", "a"]
+    assert texts(plots.numbers({"a": [[-1e300, 5.0]]})) == ["-1.0e+300", "5.0e+00", "a"]
+    assert texts(plots.numbers({"a": [[0.0, -0.0]]})) == ["0.00", "0.00", "a"]
+
+
+def test_class_ids_that_no_picture_could_show_are_refused():
+    with pytest.raises(ValueError, match=r"class ids: expected at most 9,999, got 1,000,000,000"):
+        plots.points([[0.0, 1.0], [1.0, 0.0]], [0, 10**9])
+
+
+def test_far_points_are_drawn_where_they_are():
+    far = 1e8 + np.array([[0.0, 0.0], [1.0, 2.0]])  # in float32 both would be the same
+    ax = plots.points(far, [0, 1])
+    np.testing.assert_array_equal(np.concatenate([group.get_offsets() for group in ax.collections]), far)
 
 
 def test_numbers_fit_into_their_cells():

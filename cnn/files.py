@@ -57,7 +57,7 @@ def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: di
     if metadata is not None:
         text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=_plain)}
     # safetensors writes wrong values from an array that is not contiguous
-    write_bytes(path, save({name: np.ascontiguousarray(array) for name, array in tensors.items()}, text))
+    write_bytes(path, save({name: np.array(array, order="C") for name, array in tensors.items()}, text))
 
 
 def _plain(value: Any) -> Any:

@@ -53,11 +53,16 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * receptive_field, shape[0] * receptive_field
 
 
-def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, rng: Rng = None) -> Array:
-    """Uniform between low and high."""
+def _take(shape: tuple[int, ...]) -> None:
+    """Count the numbers against what `at_most` allows."""
     if math.prod(shape) > _left.get():
         raise ValueError(f"weights of shape {tuple(shape)} are more than the {_left.get():,} numbers that are left")
     _left.set(_left.get() - math.prod(shape))
+
+
+def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, rng: Rng = None) -> Array:
+    """Uniform between low and high."""
+    _take(shape)
     return generator(rng).uniform(low, high, shape).astype(np.float32)
 
 
@@ -74,9 +79,15 @@ def weight_and_bias(shape: tuple[int, ...], bias: bool, rng: Rng = None) -> tupl
     return weight, Parameter(uniform(shape[:1], -bound, bound, rng)) if bias else None
 
 
+def constant(shape: tuple[int, ...], value: float) -> Array:
+    """All the same number, as in the layers that normalise: 1 to multiply with, 0 to add."""
+    _take(shape)
+    return np.full(shape, value, np.float32)
+
+
 def zeros(shape: tuple[int, ...]) -> Array:
     """All zero, as for biases."""
-    return np.zeros(shape, np.float32)
+    return constant(shape, 0.0)
 
 
 def kaiming_uniform(shape: tuple[int, ...], a: float = 0.0, rng: Rng = None) -> Array:

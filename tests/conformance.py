@@ -8,7 +8,47 @@ import numpy as np
 import cnn
 import cnn.layers
 from cnn import InputError, Residual, Sequential, Sum, no_grad
-from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.layers import (
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    AdaptiveAvgPool2d,
+    AdaptiveMaxPool2d,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    ConstantPad2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Dropout2d,
+    Flatten,
+    GroupNorm,
+    Hardsigmoid,
+    Hardswish,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    MaxPool2d,
+    Mish,
+    PixelShuffle,
+    PReLU,
+    ReflectionPad2d,
+    ReLU,
+    ReplicationPad2d,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+    Unflatten,
+    Upsample,
+    ZeroPad2d,
+)
 from cnn.module import Module
 from cnn.utils.gradcheck import difference, gradcheck
 
@@ -17,18 +57,68 @@ CASES = [  # a new layer each time, and the shape of an input
     (lambda: Conv2d(1, 2, (2, 3), stride=2, padding=1, rng=0), (3, 1, 6, 5)),
     (lambda: Conv2d(4, 6, 2, padding="same", groups=2, bias=False, rng=0), (2, 4, 3, 4)),
     (lambda: Conv2d(3, 3, 3, dilation=(1, 2), padding=(0, 2), groups=3, rng=0), (2, 3, 4, 5)),
+    (lambda: ConvTranspose2d(3, 2, 3, rng=0), (2, 3, 3, 4)),
+    (lambda: ConvTranspose2d(4, 6, (2, 3), 2, 1, (1, 0), groups=2, bias=False, rng=0), (3, 4, 3, 2)),
+    (lambda: ConvTranspose2d(2, 2, 2, dilation=(3, 1), output_padding=(2, 0), groups=2, rng=0), (2, 2, 2, 3)),
     (lambda: MaxPool2d(2), (2, 3, 4, 6)),
     (lambda: MaxPool2d(3, stride=2, padding=1), (2, 2, 7, 6)),
     (lambda: MaxPool2d((2, 3), stride=(2, 1), dilation=(2, 1), ceil_mode=True), (2, 2, 6, 5)),
+    (lambda: AvgPool2d(2), (2, 3, 4, 6)),
+    (lambda: AvgPool2d((3, 2), stride=2, padding=1, ceil_mode=True), (2, 2, 6, 5)),
+    (lambda: AvgPool2d(3, stride=2, padding=1, count_include_pad=False), (2, 2, 5, 6)),
+    (lambda: AdaptiveAvgPool2d(1), (2, 3, 4, 5)),
+    (lambda: AdaptiveAvgPool2d((3, None)), (2, 2, 5, 4)),
+    (lambda: AdaptiveMaxPool2d((2, 3)), (2, 3, 5, 4)),
+    (lambda: AdaptiveMaxPool2d((None, 5)), (2, 2, 3, 3)),
+    (lambda: ZeroPad2d((1, 0, 2, -1)), (2, 3, 4, 3)),
+    (lambda: ConstantPad2d(1, 0.5), (2, 2, 3, 4)),
+    (lambda: ReflectionPad2d((1, 2, 2, 0)), (2, 2, 3, 4)),
+    (lambda: ReplicationPad2d((3, 1, 0, -1)), (2, 2, 3, 2)),
+    (lambda: Upsample(scale_factor=2), (2, 3, 3, 4)),
+    (lambda: Upsample(size=(5, 2)), (2, 2, 3, 4)),
+    (lambda: Upsample(scale_factor=(1.5, 2.5), mode="bilinear"), (2, 2, 3, 4)),
+    (lambda: Upsample(size=(4, 7), mode="bilinear", align_corners=True), (2, 2, 3, 3)),
+    (lambda: PixelShuffle(2), (2, 8, 2, 3)),
+    (lambda: Unflatten(1, (2, -1, 3)), (3, 12)),
     (lambda: Linear(5, 4, rng=0), (3, 5)),
     (lambda: Linear(4, 4, bias=False, rng=0), (2, 3, 4)),
     (lambda: ReLU(), (3, 4)),
     (lambda: ReLU(), (2, 3, 4, 5)),
+    (lambda: LeakyReLU(0.2), (2, 3, 4)),
+    (lambda: PReLU(), (3, 4)),
+    (lambda: PReLU(3, init=-0.5), (2, 3, 4, 5)),
+    (lambda: ELU(alpha=1.5), (3, 4)),
+    (lambda: SELU(), (3, 4)),
+    (lambda: CELU(alpha=0.5), (3, 4)),
+    (lambda: GELU(), (2, 3, 4)),
+    (lambda: GELU(approximate="tanh"), (2, 3, 4)),
+    (lambda: SiLU(), (3, 4)),
+    (lambda: Mish(), (3, 4)),
+    (lambda: Hardswish(), (3, 4)),
+    (lambda: Hardsigmoid(), (3, 4)),
+    (lambda: Sigmoid(), (3, 4)),
+    (lambda: Tanh(), (3, 4)),
+    (lambda: Softplus(beta=2.0, threshold=3.0), (3, 4)),
+    (lambda: Softsign(), (3, 4)),
+    (lambda: LogSoftmax(), (3, 5)),
+    (lambda: LogSoftmax(dim=1), (2, 3, 2, 4)),
     (lambda: Softmax(), (3, 5)),
     (lambda: Softmax(dim=1), (2, 3, 2, 4)),
     (lambda: Flatten(), (2, 3, 2, 4)),
     (lambda: Dropout(0.25, rng=0), (2, 3, 4, 3)),
     (lambda: Dropout(0, rng=0), (3, 4)),
+    (lambda: Dropout2d(0.4, rng=0), (3, 4, 2, 3)),
+    (lambda: BatchNorm1d(3), (4, 3)),
+    (lambda: BatchNorm1d(3).eval(), (4, 3)),
+    (lambda: BatchNorm1d(2, momentum=None), (3, 2, 4)),
+    (lambda: BatchNorm2d(3), (2, 3, 3, 4)),
+    (lambda: BatchNorm2d(3, momentum=0.3, affine=False).eval(), (2, 3, 4, 2)),
+    (lambda: BatchNorm2d(2, track_running_stats=False), (3, 2, 2, 3)),
+    (lambda: LayerNorm(5), (3, 5)),
+    (lambda: LayerNorm((3, 4), bias=False), (2, 2, 3, 4)),
+    (lambda: LayerNorm((2, 3), elementwise_affine=False), (3, 2, 3)),
+    (lambda: GroupNorm(2, 4), (2, 4, 3, 2)),
+    (lambda: GroupNorm(3, 3, affine=False), (2, 3, 5)),
     (lambda: Identity(), (2, 3, 2, 2)),
     (lambda: Sum([Identity(), Conv2d(2, 2, 1, rng=0)]), (2, 2, 3, 4)),
     (lambda: Residual(Sequential([Conv2d(2, 2, 3, padding=1, rng=0), ReLU()])), (2, 2, 4, 3)),
@@ -319,6 +409,22 @@ CHECKS = [
     wrong_dtype_raises,
     wrong_gradient_raises,
 ]
+
+
+WITHOUT_MEANING = {  # checks that ask nothing of some layers: those in which the samples of a batch see each other
+    "batch_of_one": lambda layer: of_batch(layer.eval()),  # a sample alone has another mean than in its batch
+    "batch_of_none": lambda layer: of_batch(layer),  # there is no mean of nothing
+}
+
+
+def of_batch(layer):
+    """Whether a layer takes mean and variance of its batch."""
+    return isinstance(layer, (BatchNorm1d, BatchNorm2d)) and (layer.training or not layer.track_running_stats)
+
+
+def has_meaning(check, make):
+    """Whether a check asks anything of a layer."""
+    return check.__name__ not in WITHOUT_MEANING or not WITHOUT_MEANING[check.__name__](make())
 
 
 def failures(make, shape):

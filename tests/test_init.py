@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cnn import init
+from cnn.layers import BatchNorm2d, GroupNorm, LayerNorm, PReLU
 
 SHAPE = (64, 32, 3, 3)  # fan_in 288, fan_out 576
 
@@ -65,3 +66,11 @@ def test_dirac_passes_the_first_channels_through(shape):
 def test_zeros():
     assert not init.zeros((3, 4)).any()
     assert init.zeros((3,)).dtype == np.float32
+
+
+def test_layers_that_begin_with_constants_count_against_the_limit_of_a_model_file():
+    for make in (lambda: PReLU(11), lambda: BatchNorm2d(6), lambda: LayerNorm((3, 3)), lambda: GroupNorm(1, 9)):
+        with init.at_most(10), pytest.raises(ValueError, match="more than the"):
+            make()
+    with init.at_most(24):
+        BatchNorm2d(6)

@@ -1,12 +1,75 @@
 """Layers, one a file. Each file holds its mathematics as plain functions, then the layer with forward and backward."""
 
+from cnn.layers.adaptiveavgpool2d import AdaptiveAvgPool2d
+from cnn.layers.adaptivemaxpool2d import AdaptiveMaxPool2d
+from cnn.layers.avgpool2d import AvgPool2d
+from cnn.layers.batchnorm import BatchNorm1d, BatchNorm2d
+from cnn.layers.constantpad2d import ConstantPad2d, ZeroPad2d
 from cnn.layers.conv2d import Conv2d
+from cnn.layers.conv_transpose2d import ConvTranspose2d
+from cnn.layers.copypad2d import ReflectionPad2d, ReplicationPad2d
 from cnn.layers.dropout import Dropout
+from cnn.layers.dropout2d import Dropout2d
+from cnn.layers.elu import CELU, ELU, SELU
 from cnn.layers.flatten import Flatten
+from cnn.layers.gelu import GELU
+from cnn.layers.groupnorm import GroupNorm
+from cnn.layers.hardswish import Hardsigmoid, Hardswish
 from cnn.layers.identity import Identity
+from cnn.layers.layernorm import LayerNorm
+from cnn.layers.leakyrelu import LeakyReLU
 from cnn.layers.linear import Linear
+from cnn.layers.logsoftmax import LogSoftmax
 from cnn.layers.maxpool2d import MaxPool2d
+from cnn.layers.pixelshuffle import PixelShuffle
+from cnn.layers.prelu import PReLU
 from cnn.layers.relu import ReLU
+from cnn.layers.sigmoid import Sigmoid, Tanh
+from cnn.layers.silu import Mish, SiLU
 from cnn.layers.softmax import Softmax
+from cnn.layers.softplus import Softplus
+from cnn.layers.softsign import Softsign
+from cnn.layers.unflatten import Unflatten
+from cnn.layers.upsample import Upsample
 
-__all__ = ["Conv2d", "Dropout", "Flatten", "Identity", "Linear", "MaxPool2d", "ReLU", "Softmax"]
+__all__ = [
+    "CELU",
+    "ELU",
+    "GELU",
+    "SELU",
+    "AdaptiveAvgPool2d",
+    "AdaptiveMaxPool2d",
+    "AvgPool2d",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "ConstantPad2d",
+    "Conv2d",
+    "ConvTranspose2d",
+    "Dropout",
+    "Dropout2d",
+    "Flatten",
+    "GroupNorm",
+    "Hardsigmoid",
+    "Hardswish",
+    "Identity",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MaxPool2d",
+    "Mish",
+    "PReLU",
+    "PixelShuffle",
+    "ReLU",
+    "ReflectionPad2d",
+    "ReplicationPad2d",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Softsign",
+    "Tanh",
+    "Unflatten",
+    "Upsample",
+    "ZeroPad2d",
+]

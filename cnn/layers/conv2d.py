@@ -8,20 +8,7 @@ from cnn import init
 from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
 from cnn.kernels import batched, summed
 from cnn.module import Array, Module
-from cnn.windows import Slide, fold, unfold
-
-
-def as_matrix(weight: Array, groups: int) -> Array:
-    """Write each channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
-    k, c, kh, kw = weight.shape
-    weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
-    return weight.reshape(groups, kh * kw * c, k // groups)
-
-
-def as_rows(y: Array, groups: int) -> Array:
-    """Write each output pixel as one row: (N, K, OH, OW) -> (groups, N*OH*OW, K/groups)."""
-    n, k, oh, ow = y.shape
-    return y.transpose(0, 2, 3, 1).reshape(n * oh * ow, groups, k // groups).transpose(1, 0, 2)
+from cnn.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 
 
 @batched(1)
@@ -30,8 +17,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None, slide: Slide, groups: in
     y = unfold(x, slide, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
     if bias is not None:
         y += bias.reshape(groups, 1, -1)
-    oh, ow = slide.places(x.shape[2], x.shape[3])
-    return y.transpose(1, 0, 2).reshape(len(x), oh, ow, len(weight)).transpose(0, 3, 1, 2)
+    return from_rows(y, len(x), slide.places(x.shape[2], x.shape[3]))
 
 
 @batched(1)
@@ -43,9 +29,7 @@ def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide:
 @summed(2)
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
     """What each weight saw times the gradient of what it made: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
-    k, c, kh, kw = shape
-    g = unfold(x, slide, groups).transpose(0, 2, 1) @ as_rows(grad, groups)  # (groups, KH*KW*C/groups, K/groups)
-    return g.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
+    return from_matrix(unfold(x, slide, groups).transpose(0, 2, 1) @ as_rows(grad, groups), shape)
 
 
 class Conv2d(Module):

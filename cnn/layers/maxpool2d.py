@@ -5,23 +5,13 @@ import numpy as np
 from cnn.checks import Pair, check_grad, check_images, check_input, pair
 from cnn.kernels import batched
 from cnn.module import Array, Module
-from cnn.windows import Pads, Slide, surround
-
-
-def reach(slide: Slide, counts: Pair, height: int, width: int) -> Pads:
-    """Return the rim that the windows need: with ceil_mode the last ones reach further than the padding."""
-    rim = []
-    for axis, pixels in enumerate((height, width)):
-        before = slide.pads[axis][0]
-        end = slide.stride[axis] * (counts[axis] - 1) + slide.dilation[axis] * (slide.size[axis] - 1) + 1
-        rim.append((before, max(0, end - before - pixels)))
-    return rim[0], rim[1]
+from cnn.windows import Slide, surround
 
 
 @batched(1)
 def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
     """Largest value of each window, and which of its pixels that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
-    rim = reach(slide, counts, x.shape[2], x.shape[3])
+    rim = slide.reach(counts, x.shape[2], x.shape[3])
     x = surround(x.transpose(0, 2, 3, 1), rim, -np.inf)  # zeros would beat negative values
     shifts = slide.shifts(counts)
     _, _, down, across = next(shifts)
@@ -40,7 +30,7 @@ def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
 def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Slide) -> Array:
     """Each gradient goes to the pixel chosen; overlapping windows add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     _, c, h, w = shape
-    (top, bottom), (left, right) = reach(slide, (grad.shape[2], grad.shape[3]), h, w)
+    (top, bottom), (left, right) = slide.reach((grad.shape[2], grad.shape[3]), h, w)
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
     for u, v, down, across in slide.shifts((grad.shape[1], grad.shape[2])):

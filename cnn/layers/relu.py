@@ -3,6 +3,7 @@
 import numpy as np
 
 from cnn.checks import check_grad, check_input
+from cnn.elementwise import gate
 from cnn.module import Array, Module
 
 
@@ -37,11 +38,11 @@ class ReLU(Module):
         """(...) -> (...)"""
         check_input(x)
         y = relu(x)
-        self.save_for_backward(y > 0, x.dtype)
+        self.save_for_backward(y <= 0, x.dtype)
         return y
 
     def backward(self, grad: Array) -> Array | None:
         """(...) -> (...)"""
-        passes, dtype = self.saved()
-        check_grad(self, grad, passes.shape, dtype)
-        return np.multiply(grad, passes, out=np.empty_like(grad))
+        blocked, dtype = self.saved()
+        check_grad(self, grad, blocked.shape, dtype)
+        return gate(grad, blocked)

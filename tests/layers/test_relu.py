@@ -11,7 +11,18 @@ def test_by_hand():
 
 
 def test_nan_is_not_hidden():
-    assert np.isnan(ReLU()(np.array([[np.nan]]))).all()
+    """Nor is the gradient where it was: PyTorch passes it, too."""
+    layer = ReLU()
+    assert np.isnan(layer(np.array([[np.nan]]))).all()
+    np.testing.assert_array_equal(layer.backward(np.array([[3.0]])), [[3.0]])
+
+
+def test_blocks_infinite_gradients():
+    """Infinity times a mask of zeros would be NaN."""
+    layer = ReLU()
+    layer(np.array([[-1.0, -1, -1, 0, 1]]))
+    grad = np.array([[np.inf, -np.inf, np.nan, np.inf, np.inf]])
+    np.testing.assert_array_equal(layer.backward(grad), [[0, 0, 0, 0, np.inf]])
 
 
 def test_channels_last_memory_stays_so():

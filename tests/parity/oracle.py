@@ -13,7 +13,7 @@ DTYPES = (np.float64, np.float32)
 
 def tensor(array, needs_grad=False):
     """Copy an array to PyTorch."""
-    return torch.tensor(np.ascontiguousarray(array), requires_grad=needs_grad)
+    return torch.tensor(np.array(array, order="C"), requires_grad=needs_grad)
 
 
 class Tally:
@@ -57,5 +57,6 @@ def give_weights(ours, theirs):
     """Load our weights into PyTorch's module, which gets our dtype."""
     state = {name: tensor(array) for name, array in ours.state_dict().items()}
     for array in state.values():
-        theirs.to(array.dtype)
+        if array.is_floating_point():  # num_batches_tracked of a BatchNorm is a whole number
+            theirs.to(array.dtype)
     theirs.load_state_dict(state)

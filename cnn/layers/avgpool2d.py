@@ -1,0 +1,123 @@
+"""AvgPool2d: the mean of each window. `Slide`, the way of a window, is explained in cnn/windows.py."""
+
+import numpy as np
+
+from cnn.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.kernels import batched
+from cnn.module import Array, Module
+from cnn.windows import Slide, surround
+
+
+def areas(slide: Slide, counts: Pair, height: int, width: int, include_pad: bool) -> Array:
+    """Count the pixels of each window, with or without those of the padding: (OH, OW, 1).
+
+    What a window of ceil_mode covers beyond the padding never counts.
+    """
+    sides = []
+    for axis, pixels in enumerate((height, width)):
+        start = slide.stride[axis] * np.arange(counts[axis]) - slide.pads[axis][0]
+        rim = slide.pads[axis][0] if include_pad else 0
+        sides.append(np.minimum(start + slide.size[axis], pixels + rim) - np.maximum(start, -rim))
+    return sides[0][:, None, None] * sides[1][:, None]
+
+
+@batched(1)
+def avgpool2d(x: Array, slide: Slide, area: Array) -> Array:
+    """The sum of each window, divided by its area: (N, C, H, W) -> (N, C, OH, OW)."""
+    counts = (area.shape[0], area.shape[1])
+    x = surround(x.transpose(0, 2, 3, 1), slide.reach(counts, x.shape[2], x.shape[3]), 0)
+    y = np.zeros((len(x), *counts, x.shape[3]), x.dtype)
+    for _, _, down, across in slide.shifts(counts):
+        y += x[:, down, across]
+    return (y / area).transpose(0, 3, 1, 2)
+
+
+@batched(1)
+def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], slide: Slide, area: Array) -> Array:
+    """Each pixel gets its share of each window that it is in: (N, C, OH, OW) -> shape = (N, C, H, W)."""
+    counts, (_, c, h, w) = (area.shape[0], area.shape[1]), shape
+    (top, bottom), (left, right) = slide.reach(counts, h, w)
+    x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
+    share = grad.transpose(0, 2, 3, 1) / area
+    for _, _, down, across in slide.shifts(counts):
+        x[:, down, across] += share
+    return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
+
+
+class AvgPool2d(Module):
+    """Keep the mean of each small region: a smaller picture of the same scene.
+
+    y[n, c, i, j] = 1 / m[i, j]  sum over u, v of  x[n, c, s i + u - p, s j + v - p]
+
+    with stride s, padding p, x zero outside the picture, and m the number of pixels that count: KH KW, but for windows
+    at the edges (see count_include_pad). Each pixel of a window gets the same share, so dL/dx adds up g / m over the
+    windows that a pixel is in.
+
+    Parameters
+    ----------
+    kernel_size : int or pair of int
+        Height and width of the window.
+    stride : int, pair of int or None
+        Step between windows; None means kernel_size.
+    padding : int or pair of int
+        Zeros around the picture, at most half of kernel_size.
+    ceil_mode : bool
+        Whether pixels that are left over at the end get a window of their own. What it covers beyond the padding
+        does not count.
+    count_include_pad : bool
+        Whether the zeros of the padding count in the mean.
+
+    Shape
+    -----
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - KH) / stride) + 1, OW alike; with ceil_mode the division
+    rounds up.
+
+    Source
+    ------
+    LeCun et al. 1989, Handwritten digit recognition with a back-propagation network, layers H2 and H4. Numbers at the
+    edges are those of torch.nn.AvgPool2d.
+
+    Examples
+    --------
+    >>> x = np.array([[[[1, 5, 2, 0], [3, 3, 8, 2]]]], np.float32)
+    >>> AvgPool2d(2)(x)
+    array([[[[3., 3.]]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        kernel_size: int | Pair,
+        stride: int | Pair | None = None,
+        padding: int | Pair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
+        self.padding = pair(padding, "padding", 0)
+        self.ceil_mode = bool(ceil_mode)
+        self.count_include_pad = bool(count_include_pad)
+        most = (self.kernel_size[0] // 2, self.kernel_size[1] // 2)
+        if self.padding[0] > most[0] or self.padding[1] > most[1]:
+            raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
+
+    def slide(self) -> Slide:
+        """How the window moves."""
+        return Slide.of(self.kernel_size, self.stride, (1, 1), self.padding)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        check_input(x)
+        check_images(x)
+        h, w = x.shape[2:]
+        counts = self.slide().places(h, w, self.ceil_mode)
+        area = areas(self.slide(), counts, h, w, self.count_include_pad).astype(x.dtype)
+        y = avgpool2d(x, self.slide(), area)
+        self.save_for_backward(x.shape, y.shape, area)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C, OH, OW) -> (N, C, H, W)"""
+        shape, y_shape, area = self.saved()
+        check_grad(self, grad, y_shape, area.dtype)
+        return avgpool2d_input_grad(grad, shape, self.slide(), area)

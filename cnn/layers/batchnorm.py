@@ -1,0 +1,150 @@
+"""Batch normalisation of rows and of pictures. The mathematics of all norms: cnn/norms.py."""
+
+import numpy as np
+
+from cnn import init, norms
+from cnn.checks import check_grad, check_input, integer
+from cnn.errors import ShapeError
+from cnn.module import Array, Buffer, Module, Parameter
+
+
+class BatchNorm(Module):
+    """Shift and stretch each channel to mean 0 and variance 1 over the batch, so that the layers behind it need not
+    follow every change of scale before it. What `BatchNorm1d` and `BatchNorm2d` have in common.
+
+    z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
+
+    In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
+    running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch).
+
+    In training every x moves its channel's mean and variance as well: dL/dx = w (g - mean of g - z mean of (g z)) /
+    sqrt(var + eps). In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Keeps the division finite where a channel does not vary.
+    momentum : float or None
+        Share of the new batch in the running statistics, 0 to 1; None: the plain average over all batches.
+    affine : bool
+        Whether w and b are there.
+    track_running_stats : bool
+        Whether the running statistics are there; without them evaluation, too, takes those of its batch.
+
+    Shape
+    -----
+    (N, C, ...) -> the same. Statistics of a batch need more than one value a channel.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        (C,) each, at first 1 and 0. None without affine.
+    running_mean, running_var, num_batches_tracked : Buffer
+        (C,) each, at first 0 and 1, the variance with n - 1 in the denominator; and how many batches they are made of,
+        int64, shape (). None without track_running_stats.
+
+    Source
+    ------
+    Ioffe and Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2. Numbers as torch.nn.BatchNorm1d and BatchNorm2d.
+    """
+
+    ndims: tuple[int, ...]  # how many axes an input may have
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        self.num_features = integer(num_features, "num_features", 1)
+        self.eps = norms.positive(eps, "eps")
+        if momentum is not None and (isinstance(momentum, bool) or not 0 <= momentum <= 1):
+            raise ValueError(f"momentum must be the share of a new batch, 0 to 1, or None, got {momentum!r}")
+        self.momentum = None if momentum is None else float(momentum)
+        self.affine, self.track_running_stats = affine, track_running_stats
+        c = self.num_features
+        self.weight = Parameter(init.constant((c,), 1.0)) if affine else None
+        self.bias = Parameter(init.constant((c,), 0.0)) if affine else None
+        self.running_mean = Buffer(init.constant((c,), 0.0)) if track_running_stats else None
+        self.running_var = Buffer(init.constant((c,), 1.0)) if track_running_stats else None
+        self.num_batches_tracked = Buffer(np.int64(0)) if track_running_stats else None
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, ...) -> (N, C, ...)"""
+        of_batch = self.training or not self.track_running_stats
+        self.check(x, of_batch)
+        z, scale = norms.standardize(x, *self.statistics(x), self.eps)
+        self.save_for_backward(z, scale, of_batch)
+        return norms.scale_and_shift(z, self.weight, self.bias, norms.per_channel(x))
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C, ...) -> (N, C, ...)"""
+        z, scale, of_batch = self.saved()
+        check_grad(self, grad, z.shape, z.dtype)
+        grad = norms.scale_and_shift_grad(grad, z, self.weight, self.bias, norms.per_channel(z))
+        if not of_batch:
+            return np.multiply(grad, scale, out=np.empty_like(grad))
+        return norms.standardize_grad(grad, z, scale, norms.all_but_channels(z))
+
+    def statistics(self, x: Array) -> tuple[Array, Array]:
+        """Return mean and variance of the channels; in training the running ones follow those of the batch."""
+        if not self.training and self.running_mean is not None and self.running_var is not None:
+            shape = norms.per_channel(x)
+            return self.running_mean.data.reshape(shape), self.running_var.data.reshape(shape)
+        mean, var = norms.moments(x, norms.all_but_channels(x))
+        if self.training and self.num_batches_tracked is not None:
+            n = x.size // self.num_features
+            self.num_batches_tracked.data += 1
+            share = 1 / int(self.num_batches_tracked.data) if self.momentum is None else self.momentum
+            for running, seen in ((self.running_mean, mean), (self.running_var, n / (n - 1) * var)):
+                if running is not None:
+                    running.data = (1 - share) * running.data + share * seen.ravel()
+        return mean, var
+
+    def check(self, x: Array, of_batch: bool) -> None:
+        """Raise an error that names the fix unless dtype and shape are right."""
+        held = self.running_mean if self.weight is None else self.weight
+        check_input(x, None if held is None else held.dtype)
+        if x.ndim not in self.ndims:
+            fix = "BatchNorm1d takes (N, C) or (N, C, L), BatchNorm2d takes (N, C, H, W)"
+            raise ShapeError(f"expected {' or '.join(map(str, self.ndims))} axes, got {x.ndim}, {x.shape}: {fix}")
+        norms.check_channels(x, self.num_features, "num_features")
+        if of_batch and (n := x.size // self.num_features) < 2:
+            fix = "use larger batches, or eval() with running statistics"
+            raise ShapeError(f"expected more than 1 value per channel to take a variance, got {n} in {x.shape}: {fix}")
+
+
+class BatchNorm1d(BatchNorm):
+    """Batch normalisation of rows or sequences; formula, gradient, parameters and source: `BatchNorm`.
+
+    Shape
+    -----
+    (N, C) or (N, C, L) -> the same.
+
+    Examples
+    --------
+    >>> BatchNorm1d(1, eps=3.0)(np.array([[0.0], [2.0]], np.float32)).T
+    array([[-0.5,  0.5]], dtype=float32)
+    """
+
+    ndims = (2, 3)
+
+
+class BatchNorm2d(BatchNorm):
+    """Batch normalisation of pictures; formula, gradient, parameters and source: `BatchNorm`.
+
+    Shape
+    -----
+    (N, C, H, W) -> the same.
+
+    Examples
+    --------
+    >>> BatchNorm2d(1, eps=3.0)(np.array([[[[0, 2]]]], np.float32))
+    array([[[[-0.5,  0.5]]]], dtype=float32)
+    """
+
+    ndims = (4,)

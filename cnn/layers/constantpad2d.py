@@ -1,0 +1,84 @@
+"""ConstantPad2d and ZeroPad2d: a rim of one value around the pictures."""
+
+import numpy as np
+
+from cnn.checks import check_grad, check_images, check_input
+from cnn.module import Array, Module
+from cnn.windows import Sides, check_kept, sides, surround
+
+
+def constant_pad2d(x: Array, padding: Sides, value: float) -> Array:
+    """Cut off the negative sides and surround what is left: (N, C, H, W) -> (N, C, OH, OW)."""
+    left, right, top, bottom = padding
+    down = slice(max(0, -top), x.shape[2] - max(0, -bottom))
+    across = slice(max(0, -left), x.shape[3] - max(0, -right))
+    rim = ((max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
+    return surround(x.transpose(0, 2, 3, 1)[:, down, across], rim, value).transpose(0, 3, 1, 2)
+
+
+class ConstantPad2d(Module):
+    """Put a rim of one value around the picture.
+
+    y[n, c, i, j] = x[n, c, i - top, j - left], and ``value`` outside the picture
+
+    Values only move, so the gradient is what is left of g without the rim.
+
+    Parameters
+    ----------
+    padding : int or four of int
+        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the picture.
+    value : float
+        What the rim holds.
+
+    Shape
+    -----
+    (N, C, H, W) -> (N, C, OH, OW), OH = H + top + bottom, OW = W + left + right.
+
+    Source
+    ------
+    torch.nn.ConstantPad2d, the order of the four sides as well.
+
+    Examples
+    --------
+    >>> ConstantPad2d((1, 2, 0, 0), 9)(np.ones((1, 1, 1, 1), np.float32))
+    array([[[[9., 1., 9., 9.]]]], dtype=float32)
+    """
+
+    def __init__(self, padding: int | Sides, value: float) -> None:
+        self.padding = sides(padding)
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            raise ValueError(f"value must be a number, got {value!r}")
+        self.value = float(value)
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, C, OH, OW)"""
+        check_input(x)
+        check_images(x)
+        check_kept(self.padding, x.shape[2], x.shape[3])
+        y = constant_pad2d(x, self.padding, self.value)
+        self.save_for_backward(y.shape, y.dtype)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C, OH, OW) -> (N, C, H, W)"""
+        check_grad(self, grad, *self.saved())
+        left, right, top, bottom = self.padding
+        return constant_pad2d(grad, (-left, -right, -top, -bottom), 0)
+
+
+class ZeroPad2d(ConstantPad2d):
+    """Put a rim of zeros around the picture: `ConstantPad2d` with the value 0.
+
+    Parameters
+    ----------
+    padding : int or four of int
+        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the picture.
+
+    Examples
+    --------
+    >>> ZeroPad2d(1)(np.ones((2, 3, 28, 28), np.float32)).shape
+    (2, 3, 30, 30)
+    """
+
+    def __init__(self, padding: int | Sides) -> None:
+        super().__init__(padding, 0.0)

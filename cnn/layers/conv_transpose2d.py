@@ -1,0 +1,149 @@
+"""ConvTranspose2d: a convolution run backwards, which makes pictures larger. Its mathematics is that of conv2d.py."""
+
+import math
+
+import numpy as np
+
+from cnn import init
+from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.errors import ShapeError
+from cnn.kernels import batched, summed
+from cnn.module import Array, Module, Parameter
+from cnn.rng import generator
+from cnn.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
+
+
+@batched(1)
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None, shape: tuple[int, ...], slide: Slide, groups: int
+) -> Array:
+    """Every pixel times the weights, laid on its window: (N, C, H, W) -> shape = (N, K, OH, OW)."""
+    y = fold(as_rows(x, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(x), *shape[1:]), slide)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y
+
+
+@batched(1)
+def conv_transpose2d_input_grad(grad: Array, weight: Array, slide: Slide, groups: int) -> Array:
+    """What each pixel's window gets back, times the weights: (N, K, OH, OW) -> (N, C, H, W)."""
+    rows = unfold(grad, slide, groups) @ as_matrix(weight, groups)
+    return from_rows(rows, len(grad), slide.places(grad.shape[2], grad.shape[3]))
+
+
+@summed(2)
+def conv_transpose2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
+    """The gradient where each weight was laid, times the pixel it was laid for: -> shape = (C, K/groups, KH, KW)."""
+    return from_matrix(unfold(grad, slide, groups).transpose(0, 2, 1) @ as_rows(x, groups), shape)
+
+
+class ConvTranspose2d(Module):
+    """Lay a small window of weights over the larger picture for each pixel, as strong as the pixel; what overlaps adds.
+
+    y[n, k, s i + d u - p, s j + d v - p] += w[c, k, u, v] x[n, c, i, j],  and b[k] once for each pixel of y
+
+    with stride s, dilation d, padding p, and c over the channels of k's group. It is the transpose of the matrix of a
+    `Conv2d` from y to x with the same weights, which gave convolution's input gradient; so dL/dx is that convolution
+    of g, and dL/dw the convolution's weight gradient with x and g in each other's places. dL/db is the sum of g.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K. Both must be divisible by groups.
+    kernel_size, stride, dilation : int or pair of int
+        Height and width of the window; step between windows in y; step between the pixels inside a window.
+    padding, output_padding : int or pair of int
+        Pixels cut off around y; how many fewer are cut below and to the right, less than stride or dilation: with
+        stride s, s sizes of a picture shrink to the same in Conv2d, and this says which one to make.
+    groups : int
+        The channels are cut into this many parts that do not see each other.
+    bias : bool
+        Whether b is added.
+    rng : numpy.random.Generator, int or None
+        Draws the initial weights.
+
+    Shape
+    -----
+    (N, C, H, W) -> (N, K, OH, OW), OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1, OW alike.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        (C, K/groups, KH, KW) and (K,), at first uniform in ± 1 / sqrt(K/groups KH KW). bias is None without one.
+
+    Source
+    ------
+    Zeiler, Krishnan, Taylor and Fergus 2010, Deconvolutional networks; Dumoulin and Visin 2016, arXiv 1603.07285,
+    section 4. Numbers, initial ones included, as torch.nn.ConvTranspose2d.
+
+    Examples
+    --------
+    >>> ConvTranspose2d(8, 1, kernel_size=2, stride=2)(np.ones((2, 8, 14, 14), np.float32)).shape
+    (2, 1, 28, 28)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Pair,
+        stride: int | Pair = 1,
+        padding: int | Pair = 0,
+        output_padding: int | Pair = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Pair = 1,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        self.in_channels = integer(in_channels, "in_channels", 1)
+        self.out_channels = integer(out_channels, "out_channels", 1)
+        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.stride, self.dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+        self.padding, self.output_padding = pair(padding, "padding", 0), pair(output_padding, "output_padding", 0)
+        self.groups = integer(groups, "groups", 1)
+        for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
+            if channels % self.groups:
+                raise ValueError(f"{name}={channels} is not divisible by groups={self.groups}: change one of them")
+        for extra, s, d in zip(self.output_padding, self.stride, self.dilation, strict=True):
+            if extra >= max(s, d):
+                raise ValueError(f"output_padding={extra} must be smaller than stride={s} or dilation={d}")
+        shape, rng = (self.in_channels, self.out_channels // self.groups, *self.kernel_size), generator(rng)
+        bound = 1 / math.sqrt(init.fan_in_and_out(shape)[0])
+        self.weight = Parameter(init.uniform(shape, -bound, bound, rng))
+        self.bias = Parameter(init.uniform((self.out_channels,), -bound, bound, rng)) if bias else None
+
+    def slide(self) -> Slide:
+        """How the window moves over y."""
+        (down, across), (below, right) = self.padding, self.output_padding
+        return Slide(self.kernel_size, self.stride, self.dilation, ((down, down - below), (across, across - right)))
+
+    def forward(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, K, OH, OW)"""
+        check_input(x, self.weight.dtype)
+        check_images(x, self.in_channels)
+        slide = self.slide()
+        oh, ow = slide.extent(x.shape[2], x.shape[3])
+        if min(oh, ow, *x.shape[2:]) < 1:
+            fix = "use less padding, a larger kernel_size or larger images"
+            raise ShapeError(f"images of {x.shape[2]} x {x.shape[3]} would become {oh} x {ow}: {fix}")
+        bias = None if self.bias is None else self.bias.data
+        y = conv_transpose2d(x, self.weight.data, bias, (len(x), self.out_channels, oh, ow), slide, self.groups)
+        self.save_for_backward(x, y.shape)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, K, OH, OW) -> (N, C, H, W)"""
+        x, shape = self.saved()
+        check_grad(self, grad, shape, x.dtype)
+        if self.bias is not None:
+            self.bias.accumulate_grad(grad.sum(axis=(2, 3)).sum(axis=0))  # in two steps, which keeps more digits
+        slide = self.slide()
+        self.weight.accumulate_grad(conv_transpose2d_weight_grad(grad, x, self.weight.shape, slide, self.groups))
+        if not self.needs_input_grad:
+            return None
+        return conv_transpose2d_input_grad(grad, self.weight.data, slide, self.groups)
+
+    def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
+        """Each input pixel costs one multiplication and addition for each weight of its channel."""
+        oh, ow = output_shape[-2:]
+        return output_shape[0] * math.prod(self.slide().places(oh, ow)) * self.weight.size

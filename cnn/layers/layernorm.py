@@ -1,0 +1,98 @@
+"""LayerNorm: each sample on its own gets mean 0 and variance 1. The mathematics of all norms: cnn/norms.py."""
+
+from collections.abc import Sequence
+
+from cnn import init, norms
+from cnn.checks import check_grad, check_input, integer
+from cnn.errors import ShapeError
+from cnn.kernels import batched
+from cnn.module import Array, Module, Parameter
+
+
+@batched(1)
+def layer_norm(x: Array, axes: norms.Axes, eps: float) -> tuple[Array, Array]:
+    """Standardise each sample over its last axes; also return 1 / sqrt(var + eps), which the gradient needs."""
+    return norms.standardize(x, *norms.moments(x, axes), eps)
+
+
+@batched(3)
+def layer_norm_grad(grad: Array, z: Array, scale: Array, axes: norms.Axes) -> Array:
+    """Each sample's gradient from its own numbers alone."""
+    return norms.standardize_grad(grad, z, scale, axes)
+
+
+class LayerNorm(Module):
+    """Shift and stretch each sample to mean 0 and variance 1, whatever the others of the batch are.
+
+    z = (x - mean) / sqrt(var + eps),  y = w z + b
+
+    with mean and var over the last axes of each sample, in training and evaluation alike; each place in these axes has
+    a w and b of its own. Every x moves mean and variance, so dL/dx = (h - mean of h - z mean of (h z)) / sqrt(var +
+    eps) with h = g w. dL/dw sums g z over the samples, dL/db sums g.
+
+    Parameters
+    ----------
+    normalized_shape : int or tuple of int
+        Lengths of the last axes, over which mean and variance are taken.
+    eps : float
+        Keeps the division finite where a sample does not vary.
+    elementwise_affine, bias : bool
+        Whether w and b are there; b needs w.
+
+    Shape
+    -----
+    (N, ..., *normalized_shape) -> the same.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        Of shape normalized_shape, at first 1 and 0. None without one.
+
+    Source
+    ------
+    Ba, Kiros and Hinton 2016, arXiv 1607.06450, section 3. Numbers as torch.nn.LayerNorm.
+
+    Examples
+    --------
+    >>> LayerNorm(2, eps=3.0)(np.array([[0, 2], [30, 10]], np.float32)).round(2)
+    array([[-0.5 ,  0.5 ],
+           [ 0.99, -0.99]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        shape = tuple(normalized_shape) if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        if not shape:
+            raise ValueError("normalized_shape needs the length of at least one axis, got none")
+        self.normalized_shape = tuple(integer(length, "normalized_shape", 1) for length in shape)
+        self.eps = norms.positive(eps, "eps")
+        self.elementwise_affine = elementwise_affine
+        shape = self.normalized_shape
+        self.weight = Parameter(init.constant(shape, 1.0)) if elementwise_affine else None
+        self.bias = Parameter(init.constant(shape, 0.0)) if elementwise_affine and bias else None
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, ...)"""
+        check_input(x, None if self.weight is None else self.weight.dtype)
+        axes = tuple(range(-len(self.normalized_shape), 0))
+        if x.ndim <= len(axes) or x.shape[axes[0] :] != self.normalized_shape:
+            wanted = ", ".join(map(str, ("N", "...", *self.normalized_shape)))
+            fix = f"set normalized_shape={x.shape[axes[0] :]}"
+            if x.ndim <= len(axes):
+                fix = "a single sample needs a batch axis: x[None]"
+            raise ShapeError(f"expected ({wanted}), got {x.shape}: {fix}")
+        z, scale = layer_norm(x, axes, self.eps)
+        self.save_for_backward(z, scale, axes)
+        return norms.scale_and_shift(z, self.weight, self.bias, self.normalized_shape)
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ...) -> (N, ...)"""
+        z, scale, axes = self.saved()
+        check_grad(self, grad, z.shape, z.dtype)
+        grad = norms.scale_and_shift_grad(grad, z, self.weight, self.bias, self.normalized_shape)
+        return layer_norm_grad(grad, z, scale, axes)

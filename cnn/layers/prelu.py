@@ -1,0 +1,89 @@
+"""PReLU: negative values become small, by a factor that is learned. See `PReLU`."""
+
+import numpy as np
+
+from cnn.checks import check_grad, check_input, integer
+from cnn.elementwise import real
+from cnn.errors import ShapeError
+from cnn.init import constant
+from cnn.module import Array, Module, Parameter
+
+
+def prelu(x: Array, weight: Array) -> Array:
+    """Any shape -> the same; ``weight`` broadcasts against x."""
+    return np.maximum(x, 0) + weight * np.minimum(x, 0)
+
+
+def prelu_input_grad(grad: Array, x: Array, weight: Array) -> Array:
+    """Where x > 0 the gradient passes, elsewhere times the weight."""
+    positive = x > 0
+    return grad * (positive + weight * ~positive)
+
+
+def prelu_weight_grad(grad: Array, x: Array) -> Array:
+    """Each negative x is a place where the weight has a say: its gradient there, not yet summed."""
+    return grad * np.minimum(x, 0)
+
+
+class PReLU(Module):
+    """Let positive values through, and learn how much of negative ones.
+
+    y = x where x > 0, else w x
+
+    The gradient of the input passes where x > 0 and is multiplied by w elsewhere; that of w is the sum of g x over all
+    x <= 0 that it multiplies.
+
+    Parameters
+    ----------
+    num_parameters : int
+        1, or the number of channels, so that each has a w of its own.
+    init : float
+        What w is at first.
+
+    Shape
+    -----
+    Any shape -> the same; with more than one w (N, C, ...) -> the same, C being num_parameters.
+
+    Attributes
+    ----------
+    weight : Parameter
+        (num_parameters,). Weight decay would pull it to 0, that is to ReLU.
+
+    Source
+    ------
+    He, Zhang, Ren and Sun 2015, Delving deep into rectifiers, arXiv 1502.01852, section 2.1; numbers as torch.nn.PReLU.
+
+    Examples
+    --------
+    >>> PReLU()(np.array([[-1.0, 2.0]], np.float32))
+    array([[-0.25,  2.  ]], dtype=float32)
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
+        self.num_parameters = integer(num_parameters, "num_parameters", 1)
+        self.init = real(init, "init")
+        self.weight = Parameter(constant((self.num_parameters,), self.init))
+
+    def forward(self, x: Array) -> Array:
+        """(...) -> (...)"""
+        check_input(x, self.weight.dtype)
+        if self.num_parameters > 1 and (x.ndim < 2 or x.shape[1] != self.num_parameters):
+            fix = f"set num_parameters={x.shape[1]}, or 1 for all channels" if x.ndim > 1 else "add the channel axis"
+            raise ShapeError(f"expected (N, {self.num_parameters}, ...), got {x.shape}: {fix}")
+        self.save_for_backward(x)
+        return np.asarray(prelu(x, self._spread_weight(x)))
+
+    def backward(self, grad: Array) -> Array | None:
+        """(...) -> (...)"""
+        (x,) = self.saved()
+        check_grad(self, grad, x.shape, x.dtype)
+        others = tuple(axis for axis in range(x.ndim) if self.num_parameters == 1 or axis != 1)
+        self.weight.accumulate_grad(prelu_weight_grad(grad, x).sum(axis=others).reshape(self.weight.shape))
+        if not self.needs_input_grad:
+            return None
+        return np.asarray(prelu_input_grad(grad, x, self._spread_weight(x)))
+
+    def _spread_weight(self, x: Array) -> Array:
+        """Return the weight with axes of length 1, so that it meets axis 1 of x, or everything."""
+        axes = (1, -1) + (1,) * (x.ndim - 2) if self.num_parameters > 1 else (1,) * x.ndim
+        return self.weight.data.reshape(axes)

@@ -1,0 +1,93 @@
+"""What batch, layer and group normalisation share. They differ in the axes over which they take mean and variance."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.errors import ShapeError
+from cnn.module import Array, Parameter
+
+Axes = tuple[int, ...]
+
+
+def moments(x: Array, axes: Axes) -> tuple[Array, Array]:
+    """Mean and variance over ``axes``, which stay with length 1; float64, where long sums keep their digits.
+
+    In two passes: E[x²] - E[x]² loses all digits when the mean is much larger than the spread.
+    """
+    mean = x.mean(axis=axes, keepdims=True, dtype=np.float64)
+    return mean, x.var(axis=axes, keepdims=True, dtype=np.float64, mean=mean)
+
+
+def standardize(x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, Array]:
+    """Return z = (x - mean) / sqrt(var + eps), and 1 / sqrt(var + eps)."""
+    scale = (1 / np.sqrt(var + eps)).astype(x.dtype)
+    z = np.subtract(x, mean, out=np.empty_like(x), casting="same_kind")  # only the difference is rounded to float32
+    z *= scale
+    return z, scale
+
+
+def standardize_grad(grad: Array, z: Array, scale: Array, axes: Axes) -> Array:
+    """Return dL/dx = scale (g - mean of g - z mean of (g z)) for g = dL/dz, if mean and var are those of x itself.
+
+    To add a constant to all x, or to stretch them about their mean, leaves z as it is. So the gradient has no part in
+    these two directions: that along the ones and that along z are taken out.
+    """
+    along_ones, along_z = (a.mean(axis=axes, keepdims=True, dtype=np.float64).astype(z.dtype) for a in (grad, grad * z))
+    grad_x = np.multiply(z, -along_z, out=np.empty_like(z))
+    grad_x += grad
+    grad_x -= along_ones
+    grad_x *= scale
+    return grad_x
+
+
+def scale_and_shift(z: Array, weight: Parameter | None, bias: Parameter | None, shape: tuple[int, ...]) -> Array:
+    """Return w z + b, w and b seen with that shape; z as it is where there are none."""
+    if weight is None:
+        return z
+    y = np.multiply(z, weight.data.reshape(shape), out=np.empty_like(z))
+    if bias is not None:
+        y += bias.data.reshape(shape)
+    return y
+
+
+def scale_and_shift_grad(
+    grad: Array, z: Array, weight: Parameter | None, bias: Parameter | None, shape: tuple[int, ...]
+) -> Array:
+    """Return dL/dz = g w; weight and bias get the sums of g z and of g over the axes along which they are repeated."""
+    if weight is None:
+        return grad
+    axes = tuple(axis for axis in range(-z.ndim, 0) if axis < -len(shape) or shape[axis] == 1)
+    if bias is not None:
+        bias.accumulate_grad(grad.sum(axis=axes, dtype=np.float64).reshape(bias.shape))
+    weight.accumulate_grad((grad * z).sum(axis=axes, dtype=np.float64).reshape(weight.shape))
+    return np.multiply(grad, weight.data.reshape(shape), out=np.empty_like(grad))
+
+
+def per_channel(x: Array) -> tuple[int, ...]:
+    """Return the shape in which one number a channel meets the channels of (N, C, ...)."""
+    return (x.shape[1], *(1,) * (x.ndim - 2))
+
+
+def all_but_channels(x: Array) -> Axes:
+    """Return the axes of (N, C, ...) that are summed up for one number a channel."""
+    return (0, *range(2, x.ndim))
+
+
+def positive(value: Any, name: str) -> float:
+    """Return ``value`` as a float, or raise an error that names the argument."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
+        raise ValueError(f"{name} must be a number above 0, got {value!r}")
+    return float(value)
+
+
+def check_channels(x: Array, channels: int, argument: str) -> None:
+    """Raise an error that names the fix unless ``x`` is (N, C, ...) with C as given."""
+    if x.ndim > 1 and x.shape[1] == channels:
+        return
+    fix = "a single sample needs a batch axis: x[None]"
+    if x.ndim > 1:
+        fix = f"set {argument}={x.shape[1]}"
+        if x.ndim > 2 and x.shape[-1] == channels:
+            fix = "the channels come last here: pass np.moveaxis(x, -1, 1)"
+    raise ShapeError(f"expected (N, {channels}{', ...' if x.ndim != 2 else ''}), got {x.shape}: {fix}")

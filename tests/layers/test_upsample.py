@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+
+from cnn.errors import ShapeError
+from cnn.layers import Upsample
+
+
+def line(*numbers):
+    return np.array([[[numbers]]], np.float32)
+
+
+def test_align_corners_keeps_the_corners():
+    x = line(0, 6)
+    layer = {corners: Upsample(size=(1, 4), mode="bilinear", align_corners=corners) for corners in (False, True)}
+    np.testing.assert_array_equal(layer[False](x), line(0, 1.5, 4.5, 6))
+    np.testing.assert_allclose(layer[True](x), line(0, 2, 4, 6), rtol=1e-6)
+
+
+def test_a_repeated_pixel_gets_the_gradient_of_all_copies():
+    layer = Upsample(size=(1, 5))
+    np.testing.assert_array_equal(layer(line(1, 2)), line(1, 1, 1, 2, 2))
+    np.testing.assert_array_equal(layer.backward(line(1, 2, 3, 4, 5)), line(6, 9))
+
+
+def test_nearest_copies_whatever_there_is():
+    """Not a number and infinite, without a trace in other pixels."""
+    x = line(1, np.nan, np.inf, -np.inf, 2)
+    np.testing.assert_array_equal(Upsample(scale_factor=(1, 2))(x)[..., ::2], x)
+    assert np.isnan(Upsample(scale_factor=2, mode="bilinear")(line(1, np.nan))).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "either size or scale_factor"),
+        ({"size": 2, "scale_factor": 2}, "either size or scale_factor"),
+        ({"size": 0}, "size must be"),
+        ({"size": 2.0}, "size must be"),
+        ({"scale_factor": 0}, "scale_factor must be"),
+        ({"scale_factor": (2, -1)}, "scale_factor must be"),
+        ({"scale_factor": (2,)}, "scale_factor must be"),
+        ({"scale_factor": True}, "scale_factor must be"),
+        ({"scale_factor": np.inf}, "scale_factor must be"),
+        ({"scale_factor": "2"}, "scale_factor must be"),
+        ({"scale_factor": 2, "mode": "bicubic"}, 'mode must be "nearest" or "bilinear"'),
+        ({"scale_factor": 2, "align_corners": False}, "align_corners=False is for"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        Upsample(**arguments)
+
+
+def test_a_picture_without_pixels_is_an_error():
+    with pytest.raises(ShapeError, match=r"Upsample\(scale_factor=\(0.3, 0.3\)\) makes 0 of 3 pixels down"):
+        Upsample(scale_factor=0.3)(np.zeros((1, 1, 3, 4)))
+    with pytest.raises(ShapeError, match="makes 2 of 0 pixels across"):
+        Upsample(size=2)(np.zeros((1, 1, 3, 0)))
+
+
+def test_the_arguments_are_kept():
+    assert repr(Upsample(scale_factor=2)) == "Upsample(scale_factor=(2.0, 2.0))"
+    assert repr(Upsample((3, 4), mode="bilinear", align_corners=True)) == (
+        "Upsample(size=(3, 4), mode='bilinear', align_corners=True)"
+    )

@@ -1,0 +1,176 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cnn import layers
+from tests.parity.oracle import DTYPES, Tally, compare_layers, tensor
+
+pixels = st.integers(1, 9)
+
+
+def one_or_two(number):
+    return number | st.tuples(number, number)
+
+
+REFUSALS = {
+    "AvgPool2d": "window spans|half of kernel_size",
+    "PixelShuffle": "divisible by",
+    "ReflectionPad2d": "mirrors",
+    "Unflatten": "does not fit",
+    "Upsample": "makes 0 of",
+}
+
+
+def compare(tally, name, arguments, shape, ties=False):
+    """Compare our layer with PyTorch's of the same name in both dtypes; what PyTorch refuses, ours must refuse too."""
+    rng = np.random.default_rng(abs(hash(shape)))
+    x = rng.integers(-2, 3, shape).astype(float) if ties else rng.normal(size=shape)
+    key = (name, *arguments.items(), shape)
+    try:
+        theirs = getattr(torch.nn, name)(**arguments)
+        theirs(torch.tensor(x))
+    except (RuntimeError, ValueError):
+        tally.refused.add(key)
+        with pytest.raises(ValueError, match=REFUSALS[name]):
+            getattr(layers, name)(**arguments)(x)
+        return
+    for dtype in DTYPES:
+        ours = getattr(layers, name)(**arguments)
+        compare_layers(tally, ours, theirs, x.astype(dtype))
+    tally.seen.add(key)
+
+
+def test_avgpool2d():
+    tally = Tally()
+    configurations = st.fixed_dictionaries(
+        {
+            "kernel_size": one_or_two(st.integers(1, 4)),
+            "stride": st.none() | one_or_two(st.integers(1, 5)),
+            "padding": st.just(0) | one_or_two(st.integers(0, 2)),
+            "ceil_mode": st.booleans(),
+            "count_include_pad": st.booleans(),
+        }
+    )
+
+    @settings(max_examples=600)
+    @given(configurations, st.integers(0, 2), pixels, pixels)
+    def run(arguments, n, height, width):
+        compare(tally, "AvgPool2d", arguments, (n, 2, height, width))
+
+    run()
+    tally.report(at_least=200)
+    assert tally.refused
+
+
+@pytest.mark.parametrize("name", ["AdaptiveAvgPool2d", "AdaptiveMaxPool2d"])
+def test_adaptive_pools(name):
+    """Also to sizes larger than the input, and with ties, where the first of equals gets the gradient."""
+    tally = Tally()
+
+    @settings(max_examples=200)
+    @given(pixels | st.tuples(st.none() | pixels, st.none() | pixels), st.integers(0, 2), pixels, pixels, st.booleans())
+    def run(output_size, n, height, width, ties):
+        compare(tally, name, {"output_size": output_size}, (n, 2, height, width), ties)
+
+    run()
+    tally.report(at_least=100)
+
+
+def test_nan_wins_in_adaptive_max_pool2d():
+    """In the output and, as each window holds one NaN at most, in who gets the gradient."""
+    x = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
+    x[0, :, 1, 2] = x[1, 0, 6, 6] = np.nan
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_y = torch.nn.AdaptiveMaxPool2d(3)(theirs_x)
+    ours = layers.AdaptiveMaxPool2d(3)
+    np.testing.assert_array_equal(ours(x), theirs_y.detach().numpy())
+    grad = np.random.default_rng(1).normal(size=theirs_y.shape)
+    theirs_y.backward(tensor(grad))
+    np.testing.assert_array_equal(ours.backward(grad), theirs_x.grad.numpy())
+
+
+@pytest.mark.parametrize("name", ["ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d"])
+def test_pads(name):
+    """Padding on some sides and cutting on others; what PyTorch refuses, such as too large a mirror, we refuse too."""
+    tally = Tally()
+    side = st.integers(-2, 3)
+
+    @settings(max_examples=250)
+    @given(side | st.tuples(side, side, side, side), st.integers(0, 2), pixels, pixels)
+    def run(padding, n, height, width):
+        arguments = {"padding": padding} | ({"value": -1.5} if name == "ConstantPad2d" else {})
+        left, right, top, bottom = padding if isinstance(padding, tuple) else (padding,) * 4
+        kept = height + min(0, top) + min(0, bottom), width + min(0, left) + min(0, right)
+        if min(kept) < 1:
+            return  # PyTorch may make a rim around nothing; ours refuse, see tests/layers
+        compare(tally, name, arguments, (n, 2, height, width))
+
+    run()
+    tally.report(at_least=50)
+    assert bool(tally.refused) == (name == "ReflectionPad2d")
+
+
+factors = st.sampled_from([0.3, 0.5, 0.7, 1, 1.1, 1.3, 1.5, 2, 2.1, 2.5, 3, 3.3, 1 / 3, 2 / 3, 4 / 3])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_upsample(mode):
+    """To sizes and by factors, whole and odd ones, up and down."""
+    tally = Tally()
+    aligned = st.sampled_from([None, False, True]) if mode == "bilinear" else st.none()
+    sizes = st.fixed_dictionaries({"size": one_or_two(st.integers(1, 20))})
+    scales = st.fixed_dictionaries({"scale_factor": one_or_two(factors)})
+
+    @settings(max_examples=300)
+    @given(sizes | scales, aligned, st.integers(1, 2), pixels, pixels)
+    def run(arguments, align_corners, n, height, width):
+        arguments = arguments | {"mode": mode, "align_corners": align_corners}
+        compare(tally, "Upsample", arguments, (n, 2, height, width))
+
+    run()
+    tally.report(at_least=200)
+    assert tally.refused
+
+
+def test_upsample_of_a_line_by_every_scale():
+    """Which pixel is the nearest is a matter of the last digit: all lengths to 40, by odd factors."""
+    tally = Tally()
+    for scale in (0.1, 0.3, 0.6, 0.7, 0.9, 1.1, 1.4, 1.7, 2.1, 2.3, 3.3, 7.7, 1 / 3, 2 / 3, 5 / 3, 10 / 7):
+        for length in range(1, 41):
+            compare(tally, "Upsample", {"scale_factor": (1, scale)}, (1, 1, 1, length))
+    for length in range(1, 41):
+        for size in (1, 2, 3, 7, 11, 13, 24, 49, 80):
+            compare(tally, "Upsample", {"size": (1, size)}, (1, 1, 1, length))
+    tally.report(at_least=900)
+
+
+def test_pixel_shuffle():
+    """Not of an empty batch, for which PyTorch gets the shape of its gradient wrong."""
+    tally = Tally()
+    for r in (1, 2, 3):
+        for channels in (1, 4, 9, 18):
+            for n, height, width in ((2, 2, 3), (1, 1, 1), (1, 3, 2)):
+                compare(tally, "PixelShuffle", {"upscale_factor": r}, (n, channels, height, width))
+    tally.report(at_least=15)
+    assert tally.refused
+
+
+@pytest.mark.parametrize(
+    ("dim", "unflattened_size", "shape"),
+    [
+        (1, (2, 3, 4), (5, 24)),
+        (1, (2, -1, 4), (5, 24)),
+        (1, (-1,), (5, 24)),
+        (1, (3, -1), (0, 6)),
+        (-1, (2, 3), (4, 2, 6)),
+        (-2, (2, -1), (4, 6, 3)),
+        (0, (2, 3), (6, 3)),
+        (3, (1, 5, 1), (2, 3, 4, 5)),
+        (1, (2, 3), (4, 7)),
+        (1, (-1, 3), (4, 7)),
+    ],
+)
+def test_unflatten(dim, unflattened_size, shape):
+    compare(Tally(), "Unflatten", {"dim": dim, "unflattened_size": unflattened_size}, shape)

@@ -1,28 +1,56 @@
 """Which last layers go with which loss."""
 
-from cnn.layers import Conv2d, Linear, MaxPool2d, ReLU, Softmax
-from cnn.loss import CrossEntropyLoss, LossFunc
+from cnn.errors import ShapeError
+from cnn.layers import Conv2d, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
+from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.module import Module
 
-NO_PROBABILITIES = (Linear, Conv2d, MaxPool2d, ReLU)  # layers whose outputs do not add up to one
+OWN_LOSS = {Softmax: "CrossEntropyLoss()", LogSoftmax: "NLLLoss()", Sigmoid: "BCELoss()"}
+OTHERS = (Linear, Conv2d, ReLU, Tanh)  # layers whose outputs are neither probabilities nor logarithms of such
+READS = {  # what a loss reads, last layers that do not give it, a layer that does, the loss that needs none
+    "CrossEntropyLoss()": (
+        "probabilities",
+        (*OTHERS, MaxPool2d, Sigmoid, LogSoftmax),
+        "Softmax()",
+        "CrossEntropyLoss(from_logits=True)",
+    ),
+    "NLLLoss()": (
+        "log-probabilities",
+        (*OTHERS, MaxPool2d, Sigmoid, Softmax),
+        "LogSoftmax(dim=1)",
+        "CrossEntropyLoss(from_logits=True)",
+    ),
+    "BCELoss()": ("probabilities", (*OTHERS, LogSoftmax), "Sigmoid()", "BCEWithLogitsLoss()"),
+    "CrossEntropyLoss(from_logits=True)": ("logits", (Softmax, Sigmoid), None, ""),
+    "BCEWithLogitsLoss()": ("logits", (Softmax, Sigmoid), None, ""),
+}
 
 
 def check_pairing(last: Module, name: str, loss_func: LossFunc | None) -> None:
     """Raise an error that names the fix if a net that ends with ``last``, at position ``name``, cannot go with the
     loss.
 
-    Softmax before a loss that reads logits would be applied twice: such a net trains, slowly and to worse figures, and
-    nothing would say so. The other way round the loss would take logarithms of negative numbers.
+    Softmax before a loss that reads logits would be applied twice, and so would Sigmoid: such a net trains, slowly and
+    to worse figures, and nothing would say so. The other way round the loss would take logarithms of negative numbers.
     """
-    if type(loss_func) is not CrossEntropyLoss:
+    if type(loss_func) not in (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss):
         return
-    if loss_func.from_logits and isinstance(last, Softmax):
-        raise ValueError(
-            f"layer {name}, {last!r}, gives probabilities, but CrossEntropyLoss(from_logits=True) reads logits: remove "
-            "the Softmax, or use CrossEntropyLoss()"
-        )
-    if not loss_func.from_logits and isinstance(last, NO_PROBABILITIES):
-        raise ValueError(
-            f"CrossEntropyLoss() reads probabilities, but layer {name}, {last!r}, gives none: add Softmax() at the "
-            "end, or use CrossEntropyLoss(from_logits=True)"
+    loss = f"{type(loss_func).__name__}({'from_logits=True' if getattr(loss_func, 'from_logits', False) else ''})"
+    reads, wrong, right, without = READS[loss]
+    if not isinstance(last, wrong):
+        return
+    own = next((text for kind, text in OWN_LOSS.items() if isinstance(last, kind)), "")
+    if right is None:
+        gives, fix = "probabilities", f"remove the {type(last).__name__}"
+    else:
+        gives, fix = "none", f"put {right} in its place" if own else f"add {right} at the end"
+    raise ValueError(f"{loss} reads {reads}, but layer {name}, {last!r}, gives {gives}: {fix}, or use {own or without}")
+
+
+def check_axis(last: Module, name: str, shape: tuple[int, ...]) -> None:
+    """Raise an error if ``last``, a Softmax before cross-entropy, gets logits of this shape and not along axis 1."""
+    if isinstance(last, Softmax) and last.dim % len(shape) != 1:
+        raise ShapeError(
+            f"layer {name}, {last!r}, works along the last axis of {shape}, but the classes are on axis 1: use "
+            "Softmax(dim=1)"
         )

@@ -6,17 +6,19 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn import model_file, training
+from cnn import mistakes, model_file, training
 from cnn.checks import integer
 from cnn.container import Container
 from cnn.errors import told_plainly
 from cnn.kernels import one_blas_thread
-from cnn.layers import Softmax
+from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
-from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
+from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
+from cnn.loss.loss_func import check_one_number
+from cnn.loss.targets import ClassLoss, ValueLoss
 from cnn.module import Array, Module, evaluating, watching
 from cnn.optim import Optimizer
-from cnn.pairing import check_pairing
+from cnn.pairing import check_axis, check_pairing
 from cnn.summary import Summary
 
 
@@ -55,7 +57,8 @@ class Sequential(Container):
     ------
     ValueError
         If a layer is there twice, or if the end of the net and the loss do not fit: Softmax goes with
-        CrossEntropyLoss(), no Softmax with CrossEntropyLoss(from_logits=True).
+        CrossEntropyLoss(), no Softmax with CrossEntropyLoss(from_logits=True), LogSoftmax with NLLLoss(), Sigmoid with
+        BCELoss(), no Sigmoid with BCEWithLogitsLoss().
 
     Source
     ------
@@ -91,6 +94,7 @@ class Sequential(Container):
         self.class_names: list[str] | None = None
         self.input_shape: tuple[int, ...] | None = None
         self.preprocessing: dict[str, Any] | None = None
+        self._was_built = False
 
     # The module protocol
 
@@ -114,6 +118,8 @@ class Sequential(Container):
 
     def _forward(self, x: Array, without_softmax: bool = False) -> Array:
         """Run the layers, or all but a final Softmax, which may be the last layer of a Sequential that is the last."""
+        if not self._was_built:
+            self._build_at_first_call(x)
         with one_blas_thread():
             for i, layer in enumerate(self.layers):
                 if without_softmax and i == len(self.layers) - 1:
@@ -135,6 +141,59 @@ class Sequential(Container):
     def arguments(self) -> dict[str, Any]:
         """Return the layers and the loss; an optimizer is no part of a model, and its state is not saved."""
         return {"layers": list(self.layers), "loss_func": self.loss_func}
+
+    # Shapes
+
+    @told_plainly
+    def build(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Find the shape of every layer's output for one sample, without computing, and look for mistakes.
+
+        The first call does the same, so this is for those who want to know before.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            Shape of one sample, without the batch axis.
+
+        Returns
+        -------
+        dict of str to tuple of int
+            By the dotted names of the layers.
+
+        Raises
+        ------
+        ShapeError
+            If a layer cannot work with what it is given; it names the layer and the number to change.
+
+        Warns
+        -----
+        ModelWarning
+            For what runs and is almost surely a mistake: Linear after Linear with nothing between, a bias right before
+            BatchNorm, pictures that reach a Linear without Flatten, an activation between the last weights and a loss.
+
+        Examples
+        --------
+        >>> from cnn.layers import Conv2d, Flatten, Linear
+        >>> Sequential([Conv2d(1, 4, 3), Flatten(), Linear(2704, 10)]).build((1, 28, 28))
+        {'0': (4, 26, 26), '1': (2704,), '2': (10,)}
+        """
+        for module in self.modules():
+            if isinstance(module, Sequential):
+                module._was_built = True
+        self.input_shape = tuple(integer(n, "each size in input_shape", 1) for n in input_shape)
+        outputs = mistakes.shapes(self, self.input_shape)
+        mistakes.warn(self, outputs, self.loss_func)
+        return {name: shape for name, shape in outputs.items() if name}
+
+    def _build_at_first_call(self, x: Array) -> None:
+        for module in self.modules():
+            if isinstance(module, Sequential):
+                module._was_built = True
+        try:
+            outputs = mistakes.shapes(self, x.shape[1:])
+        except Exception:  # the call itself is about to say it, with the whole batch in the error
+            return
+        mistakes.warn(self, outputs, self.loss_func)
 
     # Training
 
@@ -180,10 +239,12 @@ class Sequential(Container):
         self._optimizer = optimizer
         self.needs_input_grad = optimizer is None
 
-    def _skips_softmax(self) -> bool:
-        """Whether loss and gradient come from the joint formula of softmax and cross-entropy, which loses no digits."""
+    def _joint_loss(self) -> CrossEntropyLoss | None:
+        """Return a final Softmax and cross-entropy as one loss, whose formula loses no digits; None without them."""
         last, _ = self._last_layer()
-        return type(self.loss_func) is CrossEntropyLoss and type(last) is Softmax and last.dim in (1, -1)
+        if type(self.loss_func) is CrossEntropyLoss and type(last) is Softmax and last.dim in (1, -1):
+            return self.loss_func.of_logits()
+        return None
 
     @told_plainly
     def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
@@ -193,12 +254,14 @@ class Sequential(Container):
     def _loss(self, x: Array, y: Array) -> tuple[float, Array, LossFunc]:
         if self.loss_func is None:
             raise ValueError("this model has no loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
-        if not self._skips_softmax():
+        check_one_number(self.loss_func)
+        joint = self._joint_loss()
+        if joint is None:
             prediction = self._forward(x)
             return self.loss_func(prediction, y), prediction, self.loss_func
         logits = self._forward(x, without_softmax=True)
-        joint = CrossEntropyLoss(from_logits=True)
-        return joint(logits, y), softmax(logits), joint
+        check_axis(*self._last_layer(), logits.shape)
+        return joint(logits, y), softmax(logits, 1), joint
 
     @told_plainly
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
@@ -212,7 +275,7 @@ class Sequential(Container):
             What `loss_func` expects.
         """
         loss, prediction, loss_func = self._loss(x, y)
-        self._backward(loss_func.backward(), without_softmax=self._skips_softmax())
+        self._backward(loss_func.backward(), without_softmax=loss_func is not self.loss_func)
         return loss, prediction
 
     @told_plainly
@@ -279,30 +342,34 @@ class Sequential(Container):
 
     @told_plainly
     def predict(self, x: Any, batch_size: int = 256) -> Array:
-        """Return class ids (N,), or with MSELoss (or a model without classes) the outputs, in evaluation mode."""
+        """Return class ids (N,), one for each place of outputs (N, K, H, W), or the outputs of a model that has no
+        classes (its loss is MSELoss or another of numbers), in evaluation mode.
+        """
         y = training.predict(self, x, batch_size)
         return y.argmax(axis=1) if self._has_classes() else y
 
     @told_plainly
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
-        """Return the probabilities of the classes (N, K), in evaluation mode.
+        """Return the probabilities of the classes (N, K), or (N, K, H, W), in evaluation mode.
 
         Raises
         ------
         ValueError
-            If the model has no classes: its loss is not CrossEntropyLoss and its last layer not Softmax.
+            If the model has no classes: its loss is not CrossEntropyLoss or NLLLoss, and its last layer not Softmax.
         """
         if not self._has_classes():
             raise ValueError(
                 f"a model with loss_func={self.loss_func!r} and no final Softmax has no classes: use predict"
             )
         y = training.predict(self, x, batch_size)
-        return softmax(y) if isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits else y
+        if isinstance(self.loss_func, NLLLoss) or isinstance(self._last_layer()[0], LogSoftmax):
+            return np.exp(y)
+        return softmax(y, 1) if isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits else y
 
     def _has_classes(self) -> bool:
-        if isinstance(self.loss_func, MSELoss):
+        if isinstance(self.loss_func, ValueLoss):
             return False
-        return isinstance(self.loss_func, CrossEntropyLoss) or isinstance(self._last_layer()[0], Softmax)
+        return isinstance(self.loss_func, ClassLoss) or isinstance(self._last_layer()[0], (Softmax, LogSoftmax))
 
     def preprocess(self, pixels: Any) -> Array:
         """Turn pixels of 0 to 255, (N, C, H, W), into inputs as they were in training: (scale pixel - mean) / std."""

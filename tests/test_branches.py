@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cnn import Concat, InputError, Module, Residual, Sequential, ShapeError, Sum
-from cnn.layers import Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.layers import Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax, Tanh
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam
 from cnn.utils.gradcheck import difference, gradcheck
@@ -156,7 +156,7 @@ def test_a_shared_parameter_is_updated_once():
     a, b = Linear(3, 3, bias=False, rng=0), Linear(3, 3, bias=False, rng=1)
     b.weight = a.weight
     before = a.weight.data.copy()
-    model = Sequential([a, b], loss_func=MSELoss(), optimizer=Adam(lr=0.1))
+    model = Sequential([a, Tanh(), b], loss_func=MSELoss(), optimizer=Adam(lr=0.1))
     model.train_step(draw((4, 3)), draw((4, 3)))
     np.testing.assert_allclose(np.abs(a.weight.data - before), 0.1, rtol=1e-3)  # Adam's first step, one time
     assert b.weight is a.weight
@@ -224,7 +224,7 @@ def test_a_model_inside_another_needs_it_again():
     """A model that was trained by itself can be the second part of another."""
     head = Sequential([Linear(3, 2), ReLU()], optimizer=Adam())
     body = Linear(4, 3)
-    model = Sequential([body, head])
+    model = Sequential([body, ReLU(), head])
     model(draw((5, 4)))
     assert model.backward(draw((5, 2))).shape == (5, 4)
     assert body.weight.grad is not None

@@ -258,7 +258,7 @@ def test_summary_needs_a_shape_and_fit_tells_it():
 def test_shared_weights_are_counted_once():
     first, second = Linear(2, 2), Linear(2, 2)
     second.weight = first.weight
-    model = Sequential([first, second], optimizer=Adam())
+    model = Sequential([first, ReLU(), second], optimizer=Adam())
     assert model.summary((2,)).parameters == 8
     assert len(model.optimizer.params) == 3
 

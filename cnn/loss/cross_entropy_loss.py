@@ -1,49 +1,62 @@
 """CrossEntropyLoss: how surprised the model is by the true class. Its mathematics are the functions above the class."""
 
-from typing import Any
+import copy
+import math
+from typing import Any, Self
 
 import numpy as np
 
-from cnn.errors import InputError, ShapeError
-from cnn.loss.loss_func import LossFunc, check_prediction
+from cnn.errors import InputError
+from cnn.loss.targets import ClassLoss
 from cnn.module import Array
 
 
 def log_softmax(x: Array) -> Array:
-    """Logarithms of the softmax of each row, without ever writing a probability as a float: (N, K) -> (N, K)."""
+    """Logarithms of the softmax along axis 1, without ever writing a probability as a float: (N, K, ...) -> the same"""
     x = x - x.max(axis=1, keepdims=True)  # changes nothing and keeps exp from overflowing
     return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
 
 
-def one_hot(ids: Array, classes: int, dtype: np.dtype[Any]) -> Array:
-    """Probability 1 for the given class: (N,) -> (N, K)."""
-    target = np.zeros((len(ids), classes), dtype)
-    target[np.arange(len(ids)), ids] = 1
-    return target
+def cross_entropy(log_p: Array, q: Array) -> Array:
+    """Minus the sum over the classes of q log p: (N, K, ...), (N, K, ...) -> (N, ...)"""
+    terms = np.zeros_like(log_p)
+    np.multiply(q, log_p, out=terms, where=q > 0)  # elsewhere log p may be minus infinity, and counts nothing
+    return 0.0 - terms.sum(axis=1, dtype=np.float64)
 
 
-class CrossEntropyLoss(LossFunc):
+class CrossEntropyLoss(ClassLoss):
     """How surprised the model is by the true class: minus the logarithm of the probability that it gave to it.
 
-    L = -1/N sum over n, k of  t[n, k] log p[n, k],  where t is 1 for the true class and 0 elsewhere
+    L = -1/N sum over n, k of  q[n, k] log p[n, k],  where q is 1 for the true class and 0 elsewhere
 
-    From probabilities, dL/dp = -t / (p N). From logits x with p = softmax(x) the two formulas shrink to one,
-    dL/dx = (p - t) / N, which has a gradient even where p is too small to be written as a float. A Sequential that ends
+    From probabilities, dL/dp = -q / (p N). From logits x with p = softmax(x) the two formulas shrink to one,
+    dL/dx = (p - q) / N, which has a gradient even where p is too small to be written as a float. A Sequential that ends
     with Softmax trains by it; a loop by hand over Softmax and this loss gives the same numbers until then.
 
     Parameters
     ----------
     from_logits : bool
         False: predictions are probabilities, as Softmax gives them. True: they are logits, as Linear gives them.
+    weight : K numbers, optional
+        How much each class counts: q[n, k] is multiplied by weight[k], and a mean over class ids divides by the sum of
+        their weights instead of N (over probabilities by N all the same, as PyTorch does).
+    ignore_index : int
+        Class ids of this value do not count. A mean over nothing that counts is 0, with gradient 0: such a batch
+        teaches nothing and stops nothing (PyTorch's loss is NaN there).
+    reduction : {"mean", "sum", "none"}
+        One number for the batch, or a loss for each target.
+    label_smoothing : float
+        This share of each target, 0 to 1, is spread evenly over all classes before they are weighted.
 
     Shape
     -----
-    prediction (N, K); target (N,) class ids of any integer dtype, or (N, K) probabilities whose rows sum to one ->
-    float.
+    prediction (N, K) or (N, K, d1, ...); target (N,) or (N, d1, ...) class ids of any integer dtype, or probabilities
+    of the prediction's shape that sum to one along axis 1 -> float, or (N,) or (N, d1, ...) with reduction="none".
 
     Source
     ------
-    Shannon 1948; with softmax: Bridle 1990. Numbers as torch.nn.CrossEntropyLoss (from_logits=True).
+    Shannon 1948; with softmax: Bridle 1990; smoothing: Szegedy et al. 2016, section 7. Numbers as
+    torch.nn.CrossEntropyLoss (from_logits=True).
 
     Examples
     --------
@@ -57,88 +70,60 @@ class CrossEntropyLoss(LossFunc):
     array([[ 0.5, -0.5]])
     """
 
-    def __init__(self, from_logits: bool = False) -> None:
+    def __init__(
+        self,
+        from_logits: bool = False,
+        weight: Any = None,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        if not isinstance(from_logits, (bool, np.bool_)):
+            raise ValueError(f"from_logits must be True or False, got {from_logits!r}; weights are given as weight=...")
+        super().__init__(weight, ignore_index, reduction)
+        number = isinstance(label_smoothing, (int, float, np.number)) and not isinstance(label_smoothing, bool)
+        if not (number and 0 <= label_smoothing <= 1):
+            raise ValueError(f"label_smoothing must be a number between 0 and 1, got {label_smoothing!r}")
         self.from_logits = bool(from_logits)
+        self.label_smoothing = float(label_smoothing)
 
-    def forward(self, prediction: Array, target: Any) -> float:
-        """(N, K), (N,) or (N, K) -> float"""
-        check_prediction(prediction)
+    def forward(self, prediction: Array, target: Any) -> float | Array:
+        """(N, K, ...), (N, ...) or (N, K, ...) -> float; (N, ...) if not reduced"""
+        self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
-        if target.ndim == 1:
-            target = one_hot(target, prediction.shape[1], prediction.dtype)
-        target = target.astype(prediction.dtype, copy=False)
+        q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
         if self.from_logits:
             log_p = log_softmax(prediction)
         else:
-            self._check_probabilities(prediction)
+            check_probabilities(prediction)
             prediction = np.maximum(prediction, np.finfo(prediction.dtype).tiny)  # the logarithm of 0 is no number
             log_p = np.log(prediction)
-        self.save_for_backward(prediction, log_p, target)
-        told = target > 0  # elsewhere log p may be minus infinity, and counts nothing
-        return float(-np.sum(target[told] * log_p[told], dtype=np.float64) / len(target))
+        self.save_for_backward(prediction, log_p, q, count)
+        losses = cross_entropy(log_p, q)
+        return self.reduce(losses.astype(prediction.dtype) if self.reduction == "none" else losses, count)
 
-    def backward(self) -> Array:
-        """-> (N, K)"""
-        p, log_p, target = self.saved()
-        if self.from_logits:
-            return (np.exp(log_p) * target.sum(axis=1, keepdims=True) - target) / len(target)
-        return -target / p / len(target)
+    def backward(self, grad: Array | None = None) -> Array:
+        """-> (N, K, ...)"""
+        p, log_p, q, count = self.saved()
+        slope = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
+        return self.spread(slope, grad, count, axis=1)
 
-    def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
-        """Return the target as an array if it holds class ids, or probabilities, for predictions of shape (N, K)."""
-        if len(shape) != 2:
-            raise ShapeError(
-                f"CrossEntropyLoss expects predictions (N, K), got {shape}: flatten before the last Linear"
-            )
-        target = np.asarray(target)
-        n, classes = shape
-        if target.dtype.kind not in "iuf":
-            fix = "names, y = np.unique(y, return_inverse=True) turns names into integers"
-            if target.dtype == bool:
-                fix = "pass y.astype(np.int64)"
-            elif target.shape == () and target.item() is None:
-                fix = "the labels are missing"
-            raise InputError(
-                f"labels must be integers from 0 to {classes - 1}, got {target.dtype}: pass "
-                + (
-                    "y.astype(np.int64)"
-                    if target.dtype == bool
-                    else "ids: names, y = np.unique(y, return_inverse=True)"
-                )
-            )
-        if target.ndim == 0 or len(target) != n:
-            raise ShapeError(f"{n} samples need {n} labels, got {len(target) if target.ndim else 'a single number'}")
-        if target.shape == (n, classes) and (classes > 1 or target.dtype.kind == "f"):
-            if not (np.all(target >= 0) and np.allclose(target.sum(axis=1), 1, atol=1e-3)):
-                raise InputError("targets (N, K) are probabilities: each row must hold no negative number and sum to 1")
-            return target
-        if target.ndim != 1:
-            fix = (
-                "pass y.ravel()" if target.size == n else f"for one-hot rows the model needs {target.shape[-1]} outputs"
-            )
-            raise ShapeError(f"expected labels (N,) or probabilities (N, {classes}), got {target.shape}: {fix}")
-        if target.dtype.kind == "f":
-            whole = np.isfinite(target).all() and bool(np.all(target == np.floor(target)))
-            fix = "pass y.astype(np.int64)" if whole else "for real-valued targets use MSELoss"
-            raise InputError(f"labels must be integers, got {'' if whole else 'fractional '}{target.dtype}: {fix}")
-        low, high = int(target.min()), int(target.max())
-        if low < 0 or high >= classes:
-            fix = (
-                "number the classes from 0" if low < 0 or low == 1 else f"give the last Linear {high + 1} out_features"
-            )
-            raise InputError(
-                f"labels must lie between 0 and {classes - 1} for {classes} outputs, got {low} to {high}: {fix}"
-            )
-        return target
+    def of_logits(self) -> Self:
+        """Return the same loss for logits: one step for Softmax and loss together."""
+        joint = copy.copy(self)
+        joint.from_logits = True
+        return joint
 
-    @staticmethod
-    def _check_probabilities(p: Array) -> None:
-        sums = p.sum(axis=1)
-        wrong = ~((p >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3))
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise InputError(
-                f"CrossEntropyLoss() reads probabilities, but row {row} holds values from {p[row].min():.4g} to "
-                f"{p[row].max():.4g} with sum {sums[row]:.4g}: end the model with Softmax(), or use "
-                "CrossEntropyLoss(from_logits=True)"
-            )
+
+def check_probabilities(p: Array) -> None:
+    """Raise an error that names the fix unless all numbers are at least 0 and sum to one along axis 1."""
+    sums = p.sum(axis=1)
+    wrong = ~((p >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3))
+    if wrong.any():
+        n, *place = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
+        row = np.moveaxis(p, 1, -1)[(n, *place)]
+        raise InputError(
+            f"CrossEntropyLoss() reads probabilities, but row {n}{f' at {tuple(place)}' if place else ''} holds values "
+            f"from {row.min():.4g} to {row.max():.4g} with sum {sums[(n, *place)]:.4g}: end the model with "
+            f"Softmax({'dim=1' if place else ''}), or use CrossEntropyLoss(from_logits=True)"
+        )

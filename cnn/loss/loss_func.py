@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import check_input
+from cnn.checks import check_grad, check_input
 from cnn.errors import InputError, ShapeError
 from cnn.module import Array, Differentiable
 
@@ -12,17 +12,24 @@ from cnn.module import Array, Differentiable
 class LossFunc(Differentiable):
     """A number that says how wrong a prediction is, and its gradient.
 
-    A subclass writes ``forward(prediction, target)``, which returns the mean over the batch as a float and saves what
-    ``backward()`` needs to return the gradient of the prediction; and, if its targets have rules, ``check_target``.
+    A subclass writes ``forward(prediction, target)``, which saves what ``backward()`` needs to return the gradient of
+    the prediction; and, if its targets have rules, ``check_target``. With `reduce` in forward and `spread` in backward
+    it has all three reductions; one that is always a mean returns a float and needs neither.
+
+    Parameters
+    ----------
+    reduction : {"mean", "sum", "none"}
+        One number for the batch, or an array with a loss for each target. Training needs one number.
 
     Examples
     --------
     >>> class AbsoluteLoss(LossFunc):
     ...     def forward(self, prediction, target):
-    ...         self.save_for_backward(np.sign(prediction - target) / prediction.size)
-    ...         return float(np.abs(prediction - target).mean())
-    ...     def backward(self):
-    ...         return self.saved()[0]
+    ...         self.save_for_backward(np.sign(prediction - target))
+    ...         return self.reduce(np.abs(prediction - target))
+    ...     def backward(self, grad=None):
+    ...         (slope,) = self.saved()
+    ...         return self.spread(slope, grad)
     >>> loss_func = AbsoluteLoss()
     >>> loss_func(np.array([[1.0, 5.0]]), np.array([[2.0, 3.0]]))
     1.5
@@ -30,16 +37,29 @@ class LossFunc(Differentiable):
     array([[-0.5,  0.5]])
     """
 
-    def forward(self, prediction: Array, target: Any) -> float:
+    reduction: str = "mean"
+
+    def __init__(self, reduction: str = "mean") -> None:
+        if reduction not in ("mean", "sum", "none"):
+            raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+        self.reduction = reduction
+
+    def forward(self, prediction: Array, target: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, prediction, target)")
 
-    def backward(self) -> Array:
+    def backward(self, grad: Array | None = None) -> Array:
         raise NotImplementedError(
             f"{type(self).__name__} needs a method backward(self) that returns grad_of_prediction"
         )
 
-    def __call__(self, prediction: Array, target: Any) -> float:
+    def __call__(self, prediction: Array, target: Any) -> Any:
         return self.forward(prediction, target)
+
+    def check_prediction(self, prediction: Any) -> None:
+        """Raise an error unless ``prediction`` is a floating array, for a mean with at least one sample."""
+        check_input(prediction)
+        if prediction.size == 0 and self.reduction == "mean":
+            raise InputError(f"a mean over no samples has no value: got a prediction of shape {prediction.shape}")
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array that fits predictions of ``shape``, or raise an error that names the fix."""
@@ -48,9 +68,44 @@ class LossFunc(Differentiable):
             raise ShapeError(f"{shape[0]} predictions need as many targets, got {len(target)}")
         return target
 
+    def count(self, prediction: Array, target: Array) -> float:
+        """How much the mean over a batch counts in the mean over several: as much as it has samples."""
+        return len(prediction)
 
-def check_prediction(prediction: Any) -> None:
-    """Raise an error unless ``prediction`` is a floating array with at least one sample."""
-    check_input(prediction)
-    if prediction.size == 0:
-        raise InputError(f"a mean over no samples has no value: got a prediction of shape {prediction.shape}")
+    def reduce(self, losses: Array, count: float | None = None) -> float | Array:
+        """Return the mean (their sum over ``count``, or over how many there are), the sum, or the losses as they are.
+
+        Sums are taken in float64.
+        """
+        if self.reduction == "none":
+            return losses
+        total = float(np.sum(losses, dtype=np.float64))
+        return total if self.reduction == "sum" else total / (losses.size if count is None else count)
+
+    def spread(self, slope: Array, grad: Array | None, count: float | None = None, axis: int | None = None) -> Array:
+        """Turn the slope of each loss into the gradient of what `reduce` made of the losses.
+
+        ``grad`` is the gradient of the losses themselves, for reduction="none" alone; they lack the ``axis`` of
+        ``slope`` if one is given.
+        """
+        if self.reduction == "none":
+            if grad is None:
+                return slope
+            shape = slope.shape if axis is None else slope.shape[:axis] + slope.shape[axis + 1 :]
+            check_grad(self, grad, shape, slope.dtype)
+            return slope * (grad if axis is None else np.expand_dims(grad, axis))
+        if grad is not None:
+            raise InputError(
+                f"a loss that is one number (reduction={self.reduction!r}) is where gradients begin: call backward() "
+                'without one, or use reduction="none"'
+            )
+        return slope if self.reduction == "sum" else slope / (slope.size if count is None else count)
+
+
+def check_one_number(loss_func: LossFunc) -> None:
+    """Raise an error that names the fix if a loss gives an array, which no model can be trained on."""
+    if loss_func.reduction == "none":
+        raise ValueError(
+            f"{loss_func!r} gives a loss for each target, but training and evaluation need one number: use "
+            'reduction="mean" or "sum", or call the loss and its backward(grad) by hand'
+        )

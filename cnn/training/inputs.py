@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn.checks import integer
 from cnn.errors import InputError, ShapeError
+from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
 from cnn.parameter import plain_array
 
@@ -52,6 +53,7 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
 
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array once the model accepts a sample and its loss all targets."""
+    check_one_number(model.loss_func)
     with evaluating():
         prediction = model(x[:1])
     if not isinstance(prediction, np.ndarray):

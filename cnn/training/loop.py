@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn.checks import integer
 from cnn.kernels import one_blas_thread
-from cnn.loss import CrossEntropyLoss
+from cnn.loss.targets import ClassLoss
 from cnn.module import Array, evaluating
 from cnn.rng import generator
 from cnn.training.divergence import LastGood, first_not_finite
@@ -72,13 +72,49 @@ def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     return model.loss_func(prediction, y), prediction
 
 
-def count_correct(model: Any, prediction: Array, target: Array) -> float:
-    """Return how many predicted classes are right; nan if the targets are no classes."""
-    if isinstance(model.loss_func, CrossEntropyLoss) and target.ndim == 2:
+def count_correct(model: Any, prediction: Array, target: Array) -> tuple[float, float]:
+    """Return how many predicted classes are right, and of how many: one a sample, or in each one a place, but for
+    those that the loss ignores; nan of all samples if the targets are no classes.
+    """
+    loss_func = model.loss_func
+    if isinstance(loss_func, ClassLoss) and target.ndim == prediction.ndim:
         target = target.argmax(axis=1)
-    if prediction.ndim == 2 and target.ndim == 1 and target.dtype.kind in "iu":
-        return float(np.count_nonzero(prediction.argmax(axis=1) == target))
-    return math.nan
+    if prediction.ndim < 2 or target.shape != (len(prediction), *prediction.shape[2:]) or target.dtype.kind not in "iu":
+        return math.nan, len(prediction)
+    right = prediction.argmax(axis=1) == target
+    if not isinstance(loss_func, ClassLoss):
+        return int(np.count_nonzero(right)), target.size
+    counted = target != loss_func.ignore_index
+    return int(np.count_nonzero(right & counted)), int(np.count_nonzero(counted))
+
+
+class Means:
+    """Loss and accuracy over several batches, as if they were one."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._losses = self._counts = self._right = self._places = 0.0
+
+    def add(self, loss: float, prediction: Array, target: Array) -> None:
+        """Add a batch; its mean counts as what it is a mean of, a sum as it is."""
+        loss_func = self._model.loss_func
+        is_sum = loss_func.reduction == "sum"
+        count = len(prediction) if is_sum else loss_func.count(prediction, target)
+        self._losses += loss if is_sum else loss * count
+        self._counts += count
+        right, places = count_correct(self._model, prediction, target)
+        self._right += right
+        self._places += places
+
+    @property
+    def loss(self) -> float:
+        """The mean; of a loss that is a sum, its share of each sample."""
+        return self._losses / self._counts if self._counts else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """The share of what is right."""
+        return self._right / self._places if self._places else math.nan
 
 
 def train(
@@ -150,7 +186,7 @@ def _steps(
     model.train()
     model.zero_grad()  # an interrupted step may have left some
     for epoch in range(1, epochs + 1):
-        began, loss_sum, correct, seen = time.perf_counter(), 0.0, 0.0, 0
+        began, means, seen = time.perf_counter(), Means(model), 0
         order = rng.permutation(len(x))
         for step in range(1, steps + 1):
             batch = order[seen : seen + batch_size]
@@ -174,16 +210,15 @@ def _steps(
                 model.optimizer.step()
                 model.zero_grad()
             seen += len(batch)
-            loss_sum += loss * len(batch)
-            correct += count_correct(model, prediction, y_batch)
+            means.add(loss, prediction, y_batch)
             figures = None
             if step == steps:
-                figures = {"train_loss": loss_sum / seen, "train_accuracy": correct / seen}
+                figures = {"train_loss": means.loss, "train_accuracy": means.accuracy}
                 figures["val_loss"], figures["val_accuracy"] = (
                     _evaluate(model, *validation_data, 256) if validation_data else (math.nan, math.nan)
                 )
                 figures["seconds"] = time.perf_counter() - began
-            yield Step(epoch, epochs, step, steps, loss_sum / seen, correct / seen, figures)
+            yield Step(epoch, epochs, step, steps, means.loss, means.accuracy, figures)
 
 
 def fit(model: Any, x: Any, y: Any, verbose_freq: int = 1, **settings: Any) -> History:
@@ -212,14 +247,13 @@ def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, 
 
 
 def _evaluate(model: Any, x: Array, y: Array, batch_size: int) -> tuple[float, float]:
-    loss_sum, correct = 0.0, 0.0
+    means = Means(model)
     with evaluating(), one_blas_thread():
         for start in range(0, len(x), batch_size):
             part = slice(start, start + batch_size)
             loss, prediction = loss_only(model, x[part], y[part])
-            loss_sum += loss * len(prediction)
-            correct += count_correct(model, prediction, y[part])
-    return loss_sum / len(x), correct / len(x)
+            means.add(loss, prediction, y[part])
+    return means.loss, means.accuracy
 
 
 def predict(model: Any, x: Any, batch_size: int = 256) -> Array:

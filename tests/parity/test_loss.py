@@ -4,8 +4,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn.layers import Softmax
-from cnn.loss import CrossEntropyLoss, MSELoss
+from cnn.layers import LogSoftmax, Sigmoid, Softmax
+from cnn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from cnn.utils.gradcheck import difference
 from tests.parity.oracle import DTYPES, TOLERANCE, Tally, tensor
 
@@ -77,10 +86,189 @@ def test_cross_entropy_of_a_certain_mistake_is_finite(dtype):
     compare_losses(Tally(), CrossEntropyLoss(from_logits=True), torch.nn.CrossEntropyLoss(), x, np.array([2, 0]))
 
 
-@settings(max_examples=60)
-@given(st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(0, 99))
-def test_mse(shape, seed):
-    rng = np.random.default_rng(seed)
-    for dtype in DTYPES:
-        x, target = rng.normal(size=(2, *shape)).astype(dtype)
-        compare_losses(Tally(), MSELoss(), torch.nn.MSELoss(), x, target)
+REDUCTIONS = st.sampled_from(["mean", "sum", "none"])
+SEEDS = st.integers(0, 10_000)
+
+
+def compare_reduced(tally, ours, theirs, x, target, before=None):
+    """Loss and gradient for any reduction; losses that are not reduced get a random gradient.
+
+    ``before`` is a layer of ours whose output our loss gets, while PyTorch's gets ``x``.
+    """
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_loss = theirs(theirs_x, tensor(target))
+    loss = ours(before(x) if before else x, target)
+    if ours.reduction == "none":
+        tally.agree("losses", loss, theirs_loss)
+        grad = np.random.default_rng(1).normal(size=loss.shape).astype(x.dtype)
+        theirs_loss.backward(tensor(grad))
+        grad_x = ours.backward(grad)
+    else:
+        assert type(loss) is float
+        assert difference(loss, theirs_loss.item()) <= TOLERANCE[x.dtype]
+        theirs_loss.backward()
+        grad_x = ours.backward()
+    tally.agree("gradient", before.backward(grad_x) if before else grad_x, theirs_x.grad)
+
+
+def theirs_of(kind, options, dtype):
+    """PyTorch's loss with the same options."""
+    weights = {name: tensor(np.array(value, dtype)) for name, value in options.items() if "weight" in name}
+    return kind(**{**options, **weights})
+
+
+@st.composite
+def class_problems(draw):
+    """Options of a loss of classes, logits, and as targets ids, of which some may be ignored, or probabilities."""
+    n, classes = draw(st.integers(1, 5)), draw(st.integers(1, 6))
+    places = draw(st.lists(st.integers(1, 4), max_size=3))
+    rng = np.random.default_rng(draw(SEEDS))
+    options = {"reduction": draw(REDUCTIONS), "ignore_index": draw(st.sampled_from([-100, -1, 0, 255]))}
+    target, x = rng.integers(0, classes, (n, *places)), rng.normal(size=(n, classes, *places))
+    if draw(st.booleans()):
+        target[rng.random(target.shape) < 0.3] = options["ignore_index"]
+    x[0], x[0, 0], target[0] = 0, 1, classes - 1  # a mistake; where all is right, float32 has no digits of p - y
+    if np.all(target == options["ignore_index"]):
+        options["reduction"] = "sum"  # the mean over nothing is 0 here and NaN there
+    if draw(st.booleans()):
+        options["weight"] = rng.uniform(0.1, 3, classes).tolist()
+    if draw(st.booleans()):
+        target = rng.random((n, classes, *places))
+        target /= target.sum(axis=1, keepdims=True)
+        options["ignore_index"] = -100  # PyTorch refuses another for probabilities
+    return options, x, target
+
+
+def as_dtype(target, dtype):
+    return target if target.dtype.kind == "i" else target.astype(dtype)
+
+
+def test_cross_entropy_with_all_options():
+    tally = Tally()
+
+    @settings(max_examples=300)
+    @given(class_problems(), st.sampled_from([0.0, 0.1, 1.0]), st.sampled_from([0.1, 1, 30]))
+    def compare(problem, smoothing, scale):
+        options, x, target = problem
+        options = {**options, "label_smoothing": smoothing}
+        for dtype in DTYPES:
+            theirs = theirs_of(torch.nn.CrossEntropyLoss, options, dtype)
+            ours = CrossEntropyLoss(from_logits=True, **options)
+            compare_reduced(tally, ours, theirs, (scale * x).astype(dtype), as_dtype(target, dtype))
+        tally.seen.add((repr(ours), x.shape, target.ndim))
+
+    compare()
+    tally.report(at_least=150)
+
+
+def test_softmax_and_cross_entropy_of_probabilities_with_all_options():
+    tally = Tally()
+
+    @settings(max_examples=150)
+    @given(class_problems(), st.sampled_from([0.0, 0.2]))
+    def compare(problem, smoothing):
+        options, x, target = problem
+        options = {**options, "label_smoothing": smoothing}
+        for dtype in DTYPES:
+            theirs = theirs_of(torch.nn.CrossEntropyLoss, options, dtype)
+            ours = CrossEntropyLoss(**options)
+            compare_reduced(tally, ours, theirs, x.astype(dtype), as_dtype(target, dtype), before=Softmax(dim=1))
+        tally.seen.add((repr(ours), x.shape, target.ndim))
+
+    compare()
+    tally.report(at_least=70)
+
+
+def test_nll():
+    """PyTorch's takes ids alone; on probabilities it is cross-entropy of logits."""
+    tally = Tally()
+
+    @settings(max_examples=200)
+    @given(class_problems())
+    def compare(problem):
+        options, x, target = problem
+        for dtype in DTYPES:
+            x, target = x.astype(dtype), as_dtype(target, dtype)
+            ours = NLLLoss(**options)
+            if target.dtype.kind == "i":
+                compare_reduced(tally, ours, theirs_of(torch.nn.NLLLoss, options, dtype), LogSoftmax(1)(x), target)
+            theirs = theirs_of(torch.nn.CrossEntropyLoss, options, dtype)
+            compare_reduced(tally, ours, theirs, x, target, before=LogSoftmax(1))
+        tally.seen.add((repr(ours), x.shape, target.ndim))
+
+    compare()
+    tally.report(at_least=90)
+
+
+@st.composite
+def weights_of(draw, shape, rng):
+    """Nothing, or weights of a shape that broadcasts to that of the prediction."""
+    wanted = draw(st.sampled_from([None, (), shape[-1:], shape[1:], (*shape[:1], *[1] * (len(shape) - 1))]))
+    return {} if wanted is None else rng.uniform(0, 3, wanted).tolist()
+
+
+@pytest.mark.parametrize("kind", ["BCELoss", "BCEWithLogitsLoss"])
+def test_binary_cross_entropy(kind):
+    tally = Tally()
+
+    @settings(max_examples=150)
+    @given(st.data(), st.lists(st.integers(1, 4), min_size=1, max_size=4), SEEDS, REDUCTIONS)
+    def compare(data, shape, seed, reduction):
+        rng, shape = np.random.default_rng(seed), tuple(shape)
+        scale = data.draw(st.sampled_from([1, 5, 300]))
+        x, target = scale * rng.normal(size=shape), rng.random(shape)
+        if data.draw(st.booleans()):
+            target = target.round()
+        x.flat[0], target.flat[0] = scale, 0  # a mistake; where all is right, PyTorch's logits lose digits and ours not
+        options = {"reduction": reduction}
+        for name in ("weight", "pos_weight")[: 1 + (kind == "BCEWithLogitsLoss")]:
+            weight = data.draw(weights_of(shape, rng))
+            options |= {name: weight} if weight != {} else {}
+        for dtype in DTYPES:
+            prediction = x.astype(dtype)
+            if kind == "BCELoss":
+                prediction = Sigmoid()(prediction)
+            ours = (BCELoss if kind == "BCELoss" else BCEWithLogitsLoss)(**options)
+            theirs = theirs_of(getattr(torch.nn, kind), options, dtype)
+            compare_reduced(tally, ours, theirs, prediction, target.astype(dtype))
+        tally.seen.add((repr(ours), shape))
+
+    compare()
+    tally.report(at_least=70)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_binary_cross_entropy_at_0_and_1(dtype, reduction):
+    """Logarithms stop at -100, and the denominator of the gradient at 1e-12."""
+    p, y = np.array([[0, 0, 0, 1, 1, 1]], dtype), np.array([[0, 0.5, 1, 0, 0.5, 1]], dtype)
+    compare_reduced(Tally(), BCELoss(reduction=reduction), torch.nn.BCELoss(reduction=reduction), p, y)
+
+
+VALUE_LOSSES = {MSELoss: None, L1Loss: None, HuberLoss: "delta", SmoothL1Loss: "beta"}
+
+
+@pytest.mark.parametrize("kind", VALUE_LOSSES)
+def test_losses_of_numbers(kind):
+    tally = Tally()
+
+    @settings(max_examples=100)
+    @given(st.lists(st.integers(1, 5), min_size=1, max_size=4), SEEDS, REDUCTIONS, st.sampled_from([0.1, 1.0, 2.5]))
+    def compare(shape, seed, reduction, corner):
+        options = {"reduction": reduction}
+        if VALUE_LOSSES[kind]:
+            options[VALUE_LOSSES[kind]] = corner
+        x, target = 2 * np.random.default_rng(seed).normal(size=(2, *shape))
+        x.flat[0] = target.flat[0]  # no difference at all
+        for dtype in DTYPES:
+            ours, theirs = kind(**options), getattr(torch.nn, kind.__name__)(**options)
+            compare_reduced(tally, ours, theirs, x.astype(dtype), target.astype(dtype))
+        tally.seen.add((repr(ours), tuple(shape)))
+
+    compare()
+    tally.report(at_least=30)
+
+
+def test_smooth_l1_without_a_corner_is_l1():
+    x, target = np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 1.0])
+    compare_reduced(Tally(), SmoothL1Loss(beta=0), torch.nn.SmoothL1Loss(beta=0), x, target)

@@ -1,0 +1,210 @@
+"""Where the rest of the library calls a loss: the joint path of Softmax, accuracies, predictions, pairings."""
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import Sequential, ShapeError, training
+from cnn.layers import Conv2d, Flatten, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
+from cnn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from cnn.optim import Adam
+from cnn.utils.gradcheck import difference
+
+RNG = np.random.default_rng(0)
+PICTURES = RNG.normal(size=(6, 1, 4, 5))
+PLACES = RNG.integers(0, 3, (6, 4, 5))
+PLACES[0] = PLACES[3, 1:] = 9
+LABELS = np.array([0, 1, 9, 2, 1, 9])
+OPTIONS = [
+    {},
+    {"weight": (1.0, 2.0, 0.5)},
+    {"label_smoothing": 0.2},
+    {"reduction": "sum"},
+    {"weight": (3, 2, 1), "label_smoothing": 0.1, "reduction": "sum"},
+]
+
+
+def classifier(loss_func, *last):
+    layers = [Conv2d(1, 2, 3, rng=0), Flatten(), Linear(12, 3, rng=1), *last]
+    return Sequential(layers, loss_func=loss_func, optimizer=Adam(lr=0.01)).to(np.float64)
+
+
+def segmenter(loss_func, *last):
+    return Sequential([Conv2d(1, 3, 3, padding=1, rng=0), *last], loss_func=loss_func, optimizer=Adam(lr=0.1)).to(
+        np.float64
+    )
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (segmenter, PLACES)])
+def test_four_ways_to_the_same_gradients(make, y, options):
+    """Softmax in one step with the loss, by hand, left out, and as LogSoftmax."""
+    options = {**options, "ignore_index": 9}
+    fused = make(CrossEntropyLoss(**options), Softmax(dim=1))
+    loss, prediction = fused.loss_and_grad(PICTURES, y)
+    others = [make(CrossEntropyLoss(**options), Softmax(dim=1)), make(CrossEntropyLoss(True, **options))]
+    if "label_smoothing" not in options:
+        others.append(make(NLLLoss(**options), LogSoftmax(dim=1)))
+    for other in others:
+        assert other.loss_func(other(PICTURES), y) == pytest.approx(loss, rel=1e-12)
+        other.backward(other.loss_func.backward())
+        for p, q in zip(fused.parameters(), other.parameters(), strict=True):
+            assert difference(p.grad, q.grad) <= 1e-12
+        assert difference(other.predict_proba(PICTURES), prediction) <= 1e-14
+        np.testing.assert_array_equal(other.predict(PICTURES), prediction.argmax(axis=1))
+    assert fused.evaluate(PICTURES, y)[0] == pytest.approx(loss / (6 if "reduction" in options else 1), rel=1e-12)
+
+
+def test_softmax_along_the_last_axis_of_pictures_is_refused():
+    """The joint formula takes axis 1, and so would the loss."""
+    model = segmenter(CrossEntropyLoss(), Softmax())
+    for call in (model.fit, model.evaluate, model.loss_and_grad):
+        with pytest.raises(ShapeError, match=r"layer 1, Softmax\(\), works along the last axis.*use Softmax\(dim=1\)"):
+            call(PICTURES, np.zeros((6, 4, 5), int))
+
+
+def test_a_net_that_labels_every_place_learns():
+    """The class of a place is the sign of its pixel; a third of the places has no label."""
+    x = RNG.normal(size=(20, 1, 6, 6))
+    y = (x[:, 0] > 0).astype(np.uint8)
+    truth = y.copy()
+    y[RNG.random(y.shape) < 0.3] = 255
+    layers = [Conv2d(1, 2, 1, rng=0), Softmax(dim=1)]
+    model = Sequential(layers, loss_func=CrossEntropyLoss(ignore_index=255), optimizer=Adam(lr=0.1))
+    history = model.fit(x, y, validation_data=(x, truth), epochs=30, batch_size=4, verbose_freq=0, rng=0)
+    assert history.train_accuracy[-1] > 0.97
+    assert (model.predict(x) == truth).mean() == pytest.approx(history.val_accuracy[-1])
+    assert model.predict_proba(x).shape == (20, 2, 6, 6)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (segmenter, PLACES)])
+def test_figures_do_not_depend_on_the_batches(make, y, options):
+    """Batches of which less counts count less; one of which nothing counts, nothing."""
+    model = make(CrossEntropyLoss(**options, ignore_index=9), Softmax(dim=1))
+    loss, accuracy = model.evaluate(PICTURES, y)
+    counted = y != 9
+    assert accuracy == pytest.approx((model.predict(PICTURES) == y)[counted].mean())
+    for batch_size in (1, 2, 4):
+        assert model.evaluate(PICTURES, y, batch_size) == pytest.approx((loss, accuracy), rel=1e-12)
+    model.optimizer.lr = 0.0
+    step = list(training.train(model, PICTURES, y, epochs=1, batch_size=2, rng=0))[-1]
+    assert (step.loss, step.accuracy) == pytest.approx((loss, accuracy), rel=1e-12)
+
+
+def test_where_nothing_counts_there_are_no_figures_and_no_steps_go_wrong():
+    model = classifier(CrossEntropyLoss(ignore_index=9), Softmax())
+    assert np.isnan(model.evaluate(PICTURES, np.full(6, 9))).all()
+    before = model.state_dict()
+    assert model.train_step(PICTURES, np.full(6, 9)) == 0
+    assert all((before[name] == value).all() for name, value in model.state_dict().items())
+
+
+def test_probabilities_as_targets_of_places_have_an_accuracy():
+    y = np.where(PLACES == 9, 0, PLACES)
+    model = segmenter(CrossEntropyLoss(), Softmax(dim=1))
+    one_hot = np.moveaxis(np.eye(3)[y], -1, 1)
+    assert model.evaluate(PICTURES, one_hot) == pytest.approx(model.evaluate(PICTURES, y), rel=1e-12)
+
+
+@pytest.mark.parametrize("call", ["fit", "evaluate", "loss_and_grad", "train_step", "loss_and_prediction"])
+@pytest.mark.parametrize("kind", [CrossEntropyLoss, MSELoss])
+def test_training_needs_one_number(kind, call):
+    last = [Softmax()] if kind is CrossEntropyLoss else []
+    model = Sequential([Linear(2, 2), *last], loss_func=kind(reduction="none"), optimizer=Adam())
+    x, y = np.zeros((4, 2), np.float32), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
+    with pytest.raises(ValueError, match=r"\(reduction='none'\) gives a loss for each.*use reduction=\"mean\" or"):
+        getattr(model, call)(x, y)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize(
+    ("loss_func", "last"),
+    [(L1Loss, []), (SmoothL1Loss, []), (HuberLoss, []), (BCEWithLogitsLoss, []), (BCELoss, [Sigmoid()])],
+)
+def test_losses_of_numbers_train_and_predict_outputs(loss_func, last, reduction):
+    cnn.manual_seed(0)
+    x = RNG.normal(size=(64, 2))
+    y = (x[:, :1] > 0) if loss_func in (BCELoss, BCEWithLogitsLoss) else x[:, :1] - 2 * x[:, 1:]
+    model = Sequential([Linear(2, 1), *last], loss_func=loss_func(reduction=reduction), optimizer=Adam(lr=0.05))
+    history = model.fit(x, y, validation_data=(x, y), epochs=30, verbose_freq=0, rng=0)
+    assert history.val_loss[-1] < history.train_loss[0] / 2
+    assert model.evaluate(x, y, 7)[0] == pytest.approx(history.val_loss[-1], rel=1e-5)
+    assert np.isnan(history.val_accuracy).all()
+    assert model.predict(x).shape == (64, 1)
+    with pytest.raises(ValueError, match="has no classes: use predict"):
+        model.predict_proba(x)
+
+
+def test_log_probabilities_are_told_as_probabilities():
+    model = Sequential([Linear(2, 3, rng=0), LogSoftmax()])
+    x = RNG.normal(size=(5, 2))
+    assert np.abs(model.predict_proba(x).sum(axis=1) - 1).max() < 1e-6
+    np.testing.assert_array_equal(model.predict(x), model.predict_proba(x).argmax(axis=1))
+
+
+LOGITS = CrossEntropyLoss(from_logits=True, weight=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("last", "loss_func", "reads", "fix"),
+    [
+        (
+            Linear(2, 2),
+            NLLLoss(),
+            "log-prob",
+            "add LogSoftmax(dim=1) at the end, or use CrossEntropyLoss(from_logits=True)",
+        ),
+        (Softmax(), NLLLoss(), "log-prob", "put LogSoftmax(dim=1) in its place, or use CrossEntropyLoss()"),
+        (LogSoftmax(), CrossEntropyLoss(), "probabilities", "put Softmax() in its place, or use NLLLoss()"),
+        (Sigmoid(), CrossEntropyLoss(), "probabilities", "put Softmax() in its place, or use BCELoss()"),
+        (
+            Tanh(),
+            CrossEntropyLoss(weight=[1, 2]),
+            "probabilities",
+            "add Softmax() at the end, or use CrossEntropyLoss(from",
+        ),
+        (MaxPool2d(2), CrossEntropyLoss(), "probabilities", "add Softmax() at the end"),
+        (Linear(2, 2), BCELoss(), "probabilities", "add Sigmoid() at the end, or use BCEWithLogitsLoss()"),
+        (ReLU(), BCELoss(), "probabilities", "add Sigmoid() at the end"),
+        (LogSoftmax(), BCELoss(), "probabilities", "put Sigmoid() in its place, or use NLLLoss()"),
+        (Sigmoid(), BCEWithLogitsLoss(), "logits", "remove the Sigmoid, or use BCELoss()"),
+        (Softmax(), BCEWithLogitsLoss(), "logits", "remove the Softmax, or use CrossEntropyLoss()"),
+        (Sigmoid(), LOGITS, "logits", "remove the Sigmoid, or use BCELoss()"),
+        (Softmax(), LOGITS, "logits", "remove the Softmax, or use CrossEntropyLoss()"),
+    ],
+)
+def test_pairings_that_are_refused_name_the_fix(last, loss_func, reads, fix):
+    for layers, name in (([last], "0"), ([Sequential([last])], "0.0")):
+        with pytest.raises(ValueError, match="reads") as caught:
+            Sequential(layers, loss_func=loss_func)
+        text = str(caught.value)
+        assert f"reads {reads}" in text
+        assert f"layer {name}, {last!r}, gives" in text
+        assert fix in text
+
+
+@pytest.mark.parametrize(
+    ("last", "loss_func"),
+    [
+        (LogSoftmax(), NLLLoss()),
+        (Sigmoid(), BCELoss()),
+        (Softmax(), BCELoss()),
+        (MaxPool2d(2), BCELoss()),
+        (Linear(2, 2), BCEWithLogitsLoss()),
+        (Tanh(), LOGITS),
+        (Sigmoid(), MSELoss()),
+        (LogSoftmax(), LOGITS),
+    ],
+)
+def test_pairings_that_have_a_meaning(last, loss_func):
+    assert Sequential([last], loss_func=loss_func).loss_func is loss_func

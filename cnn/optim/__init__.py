@@ -1,6 +1,45 @@
-"""Optimizers, one a file."""
+"""Optimizers, one a file; schedules of their learning rate; clipping of gradients; averages of weights."""
 
+from cnn.optim.adagrad import Adagrad
 from cnn.optim.adam import Adam
+from cnn.optim.adamw import AdamW
+from cnn.optim.clip import clip_grad_norm_, clip_grad_value_
+from cnn.optim.combined import ChainedScheduler, SequentialLR
+from cnn.optim.cosine import CosineAnnealingLR, CosineAnnealingWarmRestarts
+from cnn.optim.decay_groups import decay_groups
+from cnn.optim.decays import ExponentialLR, LinearLR, MultiStepLR, StepLR
+from cnn.optim.muon import Muon
+from cnn.optim.nadam import NAdam
+from cnn.optim.one_cycle import OneCycleLR
 from cnn.optim.optimizer import Optimizer
+from cnn.optim.plateau import ReduceLROnPlateau
+from cnn.optim.rmsprop import RMSprop
+from cnn.optim.schedule import Schedule
+from cnn.optim.sgd import SGD
+from cnn.optim.weight_average import WeightAverage
 
-__all__ = ["Adam", "Optimizer"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "ChainedScheduler",
+    "CosineAnnealingLR",
+    "CosineAnnealingWarmRestarts",
+    "ExponentialLR",
+    "LinearLR",
+    "MultiStepLR",
+    "Muon",
+    "NAdam",
+    "OneCycleLR",
+    "Optimizer",
+    "RMSprop",
+    "ReduceLROnPlateau",
+    "Schedule",
+    "SequentialLR",
+    "StepLR",
+    "WeightAverage",
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "decay_groups",
+]

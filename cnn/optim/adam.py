@@ -7,7 +7,22 @@ from typing import Any
 import numpy as np
 
 from cnn.module import Array, Parameter
-from cnn.optim.optimizer import Optimizer, at_least_zero
+from cnn.optim.optimizer import Optimizer
+from cnn.optim.shared import at_least_zero, check_betas, remembered
+
+
+def adam(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float) -> None:
+    """One step of the weights ``w``, in place."""
+    b1, b2 = betas
+    t = state["t"] = state.get("t", 0) + 1
+    m, v = remembered(state, "m", w), remembered(state, "v", w)
+    m += (1 - b1) * (grad - m)
+    v *= b2
+    v += (1 - b2) * grad * grad
+    root = np.sqrt(v)
+    root /= math.sqrt(1 - b2**t)
+    root += eps
+    w -= (lr / (1 - b1**t)) * m / root
 
 
 class Adam(Optimizer):
@@ -53,33 +68,20 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
+        self.betas = betas
+        self.eps = eps
+        self.weight_decay = weight_decay
         super().__init__(params, lr)
-        if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-            raise ValueError(f"betas must be a pair of numbers, such as (0.9, 0.999), got {betas!r}")
-        self.betas = (at_least_zero(betas[0], "betas[0]"), at_least_zero(betas[1], "betas[1]"))
-        if max(self.betas) >= 1:
-            raise ValueError(f"betas must be below 1, got {betas!r}")
-        self.eps = at_least_zero(eps, "eps")
-        self.weight_decay = at_least_zero(weight_decay, "weight_decay")
+
+    def check(self) -> None:
+        super().check()
+        self.betas = check_betas(self.betas)
+        self.eps = at_least_zero(self.eps, "eps")
+        self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         """Change the parameter in place."""
         w = parameter.data
         if self.weight_decay:
             grad = grad + self.weight_decay * w
-        if not state or state["m"].dtype != w.dtype:  # the first step, or the model was converted by `to`
-            state.update(
-                t=state.get("t", 0),
-                m=np.array(state.get("m", 0 * w), w.dtype),
-                v=np.array(state.get("v", 0 * w), w.dtype),
-            )
-        b1, b2 = self.betas
-        m, v = state["m"], state["v"]
-        state["t"] += 1
-        m += (1 - b1) * (grad - m)
-        v *= b2
-        v += (1 - b2) * grad * grad
-        root = np.sqrt(v)
-        root /= math.sqrt(1 - b2 ** state["t"])
-        root += self.eps
-        w -= (self.lr / (1 - b1 ** state["t"])) * m / root
+        adam(w, grad, state, self.lr, self.betas, self.eps)

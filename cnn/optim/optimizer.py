@@ -1,12 +1,13 @@
 """Optimizer: what every optimizer is."""
 
-import math
+import copy
+import inspect
 from collections.abc import Iterable
-
-import numpy as np
+from typing import Any
 
 from cnn.errors import ShapeError
 from cnn.module import Array, Parameter
+from cnn.optim.shared import at_least_zero
 
 
 class Optimizer:
@@ -17,45 +18,108 @@ class Optimizer:
 
     Parameters
     ----------
-    params : iterable of Parameter, optional
-        What to train. Left out, the `Sequential` that is given the optimizer hands over its parameters.
+    params : iterable of Parameter, or list of dict, optional
+        What to train. Left out, the `Sequential` that is given the optimizer hands over its parameters. Dicts are
+        groups with settings of their own, such as ``{"params": layer.parameters(), "lr": 1e-4}``.
     lr : float
         Learning rate, at least 0.
 
+    Attributes
+    ----------
+    param_groups : list of Optimizer
+        One for each group: a copy of this optimizer with the settings and ``params`` of the group; without groups, this
+        optimizer itself. ``group["lr"]`` and ``group.lr`` are the same. A setting changed here, as in
+        ``optimizer.lr = 0.01``, changes in all groups that were given none of their own.
+
     Examples
     --------
+    >>> import numpy as np
     >>> class GradientDescent(Optimizer):
     ...     def update(self, parameter, grad, state):
     ...         parameter.data -= self.lr * grad
-    >>> weight = Parameter([1.0])
+    >>> weight, bias = Parameter([1.0]), Parameter([1.0])
+    >>> optimizer = GradientDescent([{"params": [weight]}, {"params": [bias], "lr": 0.5}], lr=0.1)
     >>> weight.accumulate_grad(np.array([2.0]))
-    >>> GradientDescent([weight], lr=0.1).step()
-    >>> weight
-    Parameter([0.8])
+    >>> bias.accumulate_grad(np.array([2.0]))
+    >>> optimizer.step()
+    >>> weight, bias
+    (Parameter([0.8]), Parameter([0.]))
     """
 
-    def __init__(self, params: Iterable[Parameter] | None = None, lr: float = 1e-3) -> None:
-        self.lr = at_least_zero(lr, "lr")
+    _groups: tuple["Optimizer", ...] = ()
+    _own: tuple[str, ...] = ()  # in a group: what it was given itself
+    initial_lr: float | None = None  # that of the group before its first schedule
+
+    def __init__(self, params: Iterable[Any] | None = None, lr: float = 1e-3) -> None:
+        self.lr = lr
         self.takes_all = params is None  # of the model that it is given to
         self.params: list[Parameter] = []
-        self._state: list[dict[str, Array | int]] = []
+        self._state: list[dict[str, Any]] = []
+        self.check()
         if params is not None:
             self.take(params)
 
-    def take(self, params: Iterable[Parameter]) -> None:
-        """Take over the parameters to train, each once."""
+    def check(self) -> None:
+        """Raise an error unless settings and parameters are right; a subclass checks its own here, for every group."""
+        self.lr = at_least_zero(self.lr, "lr")
+
+    @property
+    def param_groups(self) -> list["Optimizer"]:
+        return list(self._groups) or [self]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        for group in self._groups:
+            if name != "params" and not name.startswith("_") and name not in group._own:
+                setattr(group, name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self, name, value)
+
+    def take(self, params: Iterable[Any]) -> None:
+        """Take over the parameters to train, each once, or groups of them."""
         if not isinstance(params, Iterable):
             kind = type(params).__name__
             raise TypeError(f"params must be model.parameters(), got {kind}; a learning rate is given as lr=...")
+        params = list(params)
+        self._groups = ()
+        if any(isinstance(item, dict) for item in params):
+            self._groups = tuple(self._group(item) for item in params)
+            params = [parameter for group in self._groups for parameter in group.params]
         unique = {id(parameter): parameter for parameter in params}
         if not all(isinstance(parameter, Parameter) for parameter in unique.values()):
             raise TypeError("params must be Parameters: pass model.parameters()")
+        if self._groups and len(unique) < len(params):
+            twice = next(p for p in params if sum(p is q for q in params) > 1)
+            raise ValueError(f"a parameter of shape {twice.shape} is in two groups: leave it in one of them")
         self.params = list(unique.values())
         self.reset()
+        self.check()
+
+    def _group(self, group: Any) -> "Optimizer":
+        """Return a copy of this optimizer with the parameters and settings of a group."""
+        if not isinstance(group, dict) or "params" not in group:
+            raise TypeError('each group must be a dict, such as {"params": layer.parameters(), "lr": 1e-4}')
+        settings = {name: value for name, value in group.items() if name != "params"}
+        known = [name for name in inspect.signature(type(self)).parameters if name != "params"]
+        if unknown := [name for name in settings if name not in known]:
+            kind = type(self).__name__
+            raise ValueError(f"{kind} has no setting {unknown[0]!r}: a group may have {', '.join(['params', *known])}")
+        copied = copy.copy(self)
+        vars(copied).update(settings, _own=tuple(settings))
+        copied.take(group["params"])
+        if copied._groups:
+            raise TypeError("params of a group must be Parameters, such as layer.parameters(), not groups again")
+        return copied
 
     def reset(self) -> None:
         """Forget what was remembered of past gradients."""
         self._state = [{} for _ in self.params]
+        for group in self._groups:
+            group.reset()
 
     def step(self) -> None:
         """Update every parameter that has a gradient.
@@ -68,24 +132,19 @@ class Optimizer:
         if all(parameter.grad is None for parameter in self.params):
             fix = "call backward before step" if self.params else "it has no parameters: give it model.parameters()"
             raise RuntimeError(f"{type(self).__name__}.step found no gradient: {fix}")
-        for parameter, state in zip(self.params, self._state, strict=True):
-            if parameter.grad is None:
-                continue
-            if parameter.grad.shape != parameter.shape:
-                raise ShapeError(f"a parameter of shape {parameter.shape} has a grad of shape {parameter.grad.shape}")
-            self.update(parameter, parameter.grad, state)
+        for group in self.param_groups:
+            for parameter, state in zip(group.params, group._state, strict=True):
+                if parameter.grad is None:
+                    continue
+                shape, grad_shape = parameter.shape, parameter.grad.shape
+                if shape != grad_shape:
+                    raise ShapeError(f"a parameter of shape {shape} has a grad of shape {grad_shape}")
+                group.update(parameter, parameter.grad, state)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.params:
             parameter.grad = None
 
-    def update(self, parameter: Parameter, grad: Array, state: dict[str, Array | int]) -> None:
+    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} needs a method update(self, parameter, grad, state)")
-
-
-def at_least_zero(value: float, name: str) -> float:
-    """Return ``value`` as a plain float (a NumPy one would turn float32 weights into float64) or raise an error."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
-    return float(value)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cnn import Parameter, Sequential
-from cnn.layers import Linear
+from cnn.layers import Linear, Tanh
 from cnn.loss import MSELoss
 from cnn.optim import Adam, Optimizer
 
@@ -41,15 +41,15 @@ def test_zero_grad():
 
 def test_a_sequential_hands_over_its_parameters():
     optimizer = Adam()
-    model = Sequential([Linear(2, 3), Linear(3, 1)], loss_func=MSELoss(), optimizer=optimizer)
+    model = Sequential([Linear(2, 3), Tanh(), Linear(3, 1)], loss_func=MSELoss(), optimizer=optimizer)
     assert [id(p) for p in optimizer.params] == [id(p) for p in model.parameters()]
 
 
 def test_a_sequential_leaves_an_optimizer_with_parameters_as_it_is():
     """So a part of a model can be trained alone."""
-    layers = [Linear(2, 3), Linear(3, 1)]
+    layers = [Linear(2, 3), Tanh(), Linear(3, 1)]
     before = layers[0].weight.data.copy()
-    model = Sequential(layers, loss_func=MSELoss(), optimizer=Adam(layers[1].parameters()))
+    model = Sequential(layers, loss_func=MSELoss(), optimizer=Adam(layers[2].parameters()))
     model.train_step(np.ones((2, 2), np.float32), np.ones((2, 1)))
     np.testing.assert_array_equal(layers[0].weight.data, before)
 

@@ -1,0 +1,59 @@
+"""AdamW: Adam, with a decay of the weights that the gradients have no part in."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from cnn.module import Array, Parameter
+from cnn.optim.adam import Adam, adam
+
+
+class AdamW(Adam):
+    """Shrink all weights by the same share, then take a step of `Adam`.
+
+    w = (1 - lr weight_decay) w, then w = w - lr mhat / (sqrt(vhat) + eps) as in `Adam`
+
+    Adam's own ``weight_decay`` passes through the division by sqrt(vhat), so weights with large gradients hardly decay.
+
+    Parameters
+    ----------
+    params : iterable of Parameter, or list of dict, optional
+        What to train; see `Optimizer`. `decay_groups` spares biases and norms the decay.
+    lr : float
+        Learning rate, at least 0.
+    betas : pair of float
+        b1 and b2, at least 0 and below 1: how much of the past m and v keep.
+    eps : float
+        Keeps the division from blowing up, at least 0.
+    weight_decay : float
+        At least 0; a step takes away lr times weight_decay of each weight.
+
+    Source
+    ------
+    Loshchilov and Hutter 2019, Decoupled weight decay regularization, arXiv 1711.05101, algorithm 2; numbers as
+    torch.optim.AdamW.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> weight = Parameter([1.0])
+    >>> weight.accumulate_grad(np.array([0.0]))
+    >>> AdamW([weight], lr=0.1, weight_decay=0.5).step()
+    >>> weight
+    Parameter([0.95])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any] | None = None,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
+        """Change the parameter in place."""
+        w = parameter.data
+        w *= 1 - self.lr * self.weight_decay
+        adam(w, grad, state, self.lr, self.betas, self.eps)

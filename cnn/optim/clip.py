@@ -1,0 +1,96 @@
+"""Clipping: gradients that are too large are cut, before the step of the optimizer."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from cnn.module import Parameter
+from cnn.optim.shared import at_least_zero
+
+
+def clip_grad_norm_(
+    parameters: Iterable[Parameter], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
+) -> float:
+    """Scale all gradients together, in place, so that their common norm is at most ``max_norm``: the direction stays.
+
+    grad = grad min(1, max_norm / (norm + 1e-6)),  norm = (sum |grad|^norm_type)^(1 / norm_type) over all parameters
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those without a gradient are passed over.
+    max_norm : float
+        At least 0.
+    norm_type : float
+        Above 0, or math.inf for the largest absolute value.
+    error_if_nonfinite : bool
+        Whether to raise an error if the norm is NaN or infinite. If not, a NaN spreads to all gradients.
+
+    Returns
+    -------
+    float
+        The norm before.
+
+    Source
+    ------
+    Pascanu, Mikolov and Bengio 2013, On the difficulty of training recurrent neural networks, arXiv 1211.5063,
+    algorithm 1; numbers as torch.nn.utils.clip_grad_norm_.
+
+    Examples
+    --------
+    >>> weight, bias = Parameter([0.0]), Parameter([0.0])
+    >>> weight.grad, bias.grad = np.array([30.0]), np.array([40.0])
+    >>> clip_grad_norm_([weight, bias], max_norm=5.0)
+    50.0
+    >>> weight.grad.round(4), bias.grad.round(4)
+    (array([3.]), array([4.]))
+    """
+    max_norm = at_least_zero(max_norm, "max_norm")
+    if not isinstance(norm_type, (int, float)) or not norm_type > 0:
+        raise ValueError(f"norm_type must be a number above 0, or math.inf, got {norm_type!r}")
+    grads = _grads(parameters)
+    norm = _norm(grads, float(norm_type))
+    if error_if_nonfinite and not math.isfinite(norm):
+        raise RuntimeError(
+            f"the norm of the gradients is {norm}, so they cannot be clipped: look for a NaN or an infinity in the "
+            "data, or try a smaller learning rate"
+        )
+    scale = max_norm / (norm + 1e-6)
+    if not scale >= 1:  # NaN included
+        with np.errstate(invalid="ignore"):  # infinity times 0
+            for grad in grads:
+                grad *= scale
+    return norm
+
+
+def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:
+    """Cut each number of each gradient, in place, to -clip_value ... clip_value; numbers as torch.nn.utils.
+
+    Examples
+    --------
+    >>> weight = Parameter([0.0, 0.0])
+    >>> weight.grad = np.array([0.5, -7.0])
+    >>> clip_grad_value_([weight], clip_value=1.0)
+    >>> weight.grad
+    array([ 0.5, -1. ])
+    """
+    clip_value = at_least_zero(clip_value, "clip_value")
+    for grad in _grads(parameters):
+        np.clip(grad, -clip_value, clip_value, out=grad)
+
+
+def _grads(parameters: Iterable[Parameter]) -> list[np.ndarray]:
+    parameters = [parameters] if isinstance(parameters, Parameter) else list(parameters)
+    if not all(isinstance(parameter, Parameter) for parameter in parameters):
+        raise TypeError("parameters must be Parameters: pass model.parameters()")
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+
+
+def _norm(grads: list[np.ndarray], norm_type: float) -> float:
+    """Return the norm of all gradients as one vector, divided by the largest on the way so that no power overflows."""
+    largest = float(np.max([np.abs(grad).max(initial=0) for grad in grads], initial=0))
+    if norm_type == math.inf or largest == 0 or not math.isfinite(largest):
+        return largest
+    total = sum(float(np.sum((np.abs(grad) / largest) ** norm_type, dtype=np.float64)) for grad in grads)
+    return float(largest * total ** (1 / norm_type))

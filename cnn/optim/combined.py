@@ -1,0 +1,85 @@
+"""Several schedules: one after the other (SequentialLR), or multiplied (ChainedScheduler)."""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from cnn.checks import integer
+from cnn.optim.optimizer import Optimizer
+from cnn.optim.schedule import Schedule
+
+
+class SequentialLR(Schedule):
+    """One schedule after the other, each from its own beginning; the milestones say at which steps the next takes over.
+
+    Source
+    ------
+    Numbers as torch.optim.lr_scheduler.SequentialLR.
+
+    Examples
+    --------
+    >>> from cnn.optim import SGD, CosineAnnealingLR, LinearLR
+    >>> sgd = SGD(lr=1.0)
+    >>> parts = [LinearLR(sgd, 0.5, total_iters=2), CosineAnnealingLR(sgd, T_max=4)]
+    >>> schedule = SequentialLR(sgd, parts, milestones=[2])
+    >>> [round(schedule.rate(1.0, t), 3) for t in range(7)]
+    [0.5, 0.75, 1.0, 0.854, 0.5, 0.146, 0.0]
+    """
+
+    def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule], milestones: Sequence[int]) -> None:
+        self.schedulers = _checked(schedulers, optimizer)
+        self.milestones = [integer(m, "each of milestones", 1) for m in milestones]
+        if len(self.milestones) != len(self.schedulers) - 1 or sorted(set(self.milestones)) != self.milestones:
+            needed = len(self.schedulers) - 1
+            raise ValueError(f"{needed + 1} schedulers need {needed} rising milestones, got {milestones!r}")
+        super().__init__(optimizer)
+
+    def _at(self, t: int) -> tuple[Schedule, int]:
+        """Return the schedule whose turn it is, and its own number of steps."""
+        i = bisect_right(self.milestones, t)
+        return self.schedulers[i], t - [0, *self.milestones][i]
+
+    def rate(self, initial: float, t: int) -> float:
+        schedule, steps = self._at(t)
+        return schedule.rate(initial, steps)
+
+    def apply(self, t: int) -> None:
+        schedule, steps = self._at(t)
+        schedule.apply(steps)
+
+
+class ChainedScheduler(Schedule):
+    """Several schedules at once: the product of their factors, such as a warm-up on top of a decay.
+
+    Source
+    ------
+    Numbers as torch.optim.lr_scheduler.ChainedScheduler.
+
+    Examples
+    --------
+    >>> from cnn.optim import SGD, LinearLR, StepLR
+    >>> sgd = SGD(lr=1.0)
+    >>> schedule = ChainedScheduler([LinearLR(sgd, 0.5, total_iters=2), StepLR(sgd, step_size=3, gamma=0.5)])
+    >>> [schedule.rate(1.0, t) for t in range(7)]
+    [0.5, 0.75, 1.0, 0.5, 0.5, 0.5, 0.25]
+    """
+
+    def __init__(self, schedulers: Sequence[Schedule], optimizer: Optimizer | None = None) -> None:
+        self.schedulers = _checked(schedulers, optimizer)
+        for schedule in self.schedulers:
+            if type(schedule).factor is Schedule.factor or getattr(schedule, "eta_min", 0) != 0:
+                raise ValueError(f"{type(schedule).__name__} is no factor to multiply: use SequentialLR, or eta_min=0")
+        super().__init__(self.schedulers[0].optimizer)
+
+    def factor(self, t: int) -> float:
+        return math.prod(schedule.factor(t) for schedule in self.schedulers)
+
+
+def _checked(schedulers: Sequence[Schedule], optimizer: Optimizer | None) -> list[Schedule]:
+    """Return the schedules as a list if all are those of one optimizer."""
+    found = list(schedulers)
+    if not found or not all(isinstance(schedule, Schedule) for schedule in found):
+        raise TypeError(f"schedulers must be a list of schedules, such as [LinearLR(optimizer)], got {schedulers!r}")
+    if any(schedule.optimizer is not (optimizer or found[0].optimizer) for schedule in found):
+        raise ValueError("all schedulers must have the same optimizer")
+    return found

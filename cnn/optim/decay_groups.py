@@ -1,0 +1,38 @@
+"""The usual two groups of parameters: those whose size the weight decay holds down, and those that it spares."""
+
+from typing import Any
+
+from cnn.module import Module
+
+
+def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return groups for an optimizer in which biases and norms, all parameters of fewer than 2 axes, do not decay.
+
+    Decay keeps a layer from leaning on a few large weights; a bias or the scale of a norm is one number for a whole
+    channel, and shrinking it only makes the fit worse.
+
+    Parameters
+    ----------
+    model : Module
+        Whose parameters are to be trained.
+    weight_decay : float
+        For the matrices and convolution weights.
+
+    Source
+    ------
+    He et al. 2019, Bag of tricks for image classification with convolutional neural networks, arXiv 1812.01187,
+    section 3.1.
+
+    Examples
+    --------
+    >>> from cnn.layers import Linear
+    >>> from cnn.optim import AdamW
+    >>> optimizer = AdamW(decay_groups(Linear(3, 2), weight_decay=0.05), lr=0.01)
+    >>> [(group.weight_decay, [p.shape for p in group.params]) for group in optimizer.param_groups]
+    [(0.05, [(2, 3)]), (0.0, [(2,)])]
+    """
+    parameters = model.parameters()
+    return [
+        {"params": [p for p in parameters if len(p.shape) >= 2], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if len(p.shape) < 2], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,137 @@
+"""OneCycleLR: up, down, and far down."""
+
+import math
+from collections.abc import Sequence
+
+from cnn.checks import integer
+from cnn.optim.optimizer import Optimizer
+from cnn.optim.schedule import Schedule
+from cnn.optim.shared import at_least_zero, below_one, per_group, switch
+
+
+class OneCycleLR(Schedule):
+    """One rise to a large learning rate and one long fall to almost none, with the momentum the other way round.
+
+    initial lr = max_lr / div_factor -> max_lr -> initial lr / final_div_factor
+    momentum: max_momentum -> base_momentum -> max_momentum
+
+    Each arrow is half a cosine or a straight line. Call `step` after each batch.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Its own learning rate is not used.
+    max_lr : float or list of float
+        The top; one for each group if a list.
+    total_steps : int, optional
+        Length of the cycle; or else ``epochs`` times ``steps_per_epoch``.
+    epochs, steps_per_epoch : int, optional
+    pct_start : float
+        Share of the cycle that is spent rising, 0 to 1.
+    anneal_strategy : {"cos", "linear"}
+    cycle_momentum : bool
+        Whether to move the momentum (``betas[0]`` of Adam and its like) as well.
+    base_momentum, max_momentum : float or list of float
+        At least 0 and below 1.
+    div_factor, final_div_factor : float
+        Above 0.
+    three_phase : bool
+        Whether to fall to the initial lr first, as fast as it rose, and only then far down.
+
+    Source
+    ------
+    Smith and Topin 2018, Super-convergence: very fast training of neural networks using large learning rates, arXiv
+    1708.07120, section 4; numbers as torch.optim.lr_scheduler.OneCycleLR.
+
+    Examples
+    --------
+    >>> from cnn.optim import SGD
+    >>> optimizer = SGD()
+    >>> schedule = OneCycleLR(optimizer, 1.0, total_steps=6, pct_start=0.5, anneal_strategy="linear", div_factor=4)
+    >>> for step in range(6):
+    ...     print(f"{optimizer.lr:.3f} {optimizer.momentum:.2f}")  # and the work of the step
+    ...     schedule.step()
+    0.250 0.95
+    0.625 0.90
+    1.000 0.85
+    0.667 0.88
+    0.333 0.92
+    0.000 0.95
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        max_lr: float | Sequence[float],
+        total_steps: int | None = None,
+        epochs: int | None = None,
+        steps_per_epoch: int | None = None,
+        pct_start: float = 0.3,
+        anneal_strategy: str = "cos",
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.85,
+        max_momentum: float | Sequence[float] = 0.95,
+        div_factor: float = 25.0,
+        final_div_factor: float = 1e4,
+        three_phase: bool = False,
+    ) -> None:
+        if total_steps is None:
+            if epochs is None or steps_per_epoch is None:
+                raise ValueError("OneCycleLR needs total_steps, or epochs and steps_per_epoch")
+            total_steps = integer(epochs, "epochs", 1) * integer(steps_per_epoch, "steps_per_epoch", 1)
+        self.total_steps = integer(total_steps, "total_steps", 1)
+        self.pct_start = at_least_zero(pct_start, "pct_start")
+        if self.pct_start > 1:
+            raise ValueError(f"pct_start must be at most 1, got {pct_start!r}")
+        if anneal_strategy not in ("cos", "linear"):
+            raise ValueError(f'anneal_strategy must be "cos" or "linear", got {anneal_strategy!r}')
+        self.anneal_strategy = anneal_strategy
+        self.div_factor = at_least_zero(div_factor, "div_factor")
+        self.final_div_factor = at_least_zero(final_div_factor, "final_div_factor")
+        if self.div_factor == 0 or self.final_div_factor == 0:
+            raise ValueError("div_factor and final_div_factor must be above 0")
+        self.three_phase = switch(three_phase, "three_phase")
+        self.cycle_momentum = switch(cycle_momentum, "cycle_momentum")
+        if self.cycle_momentum and not (hasattr(optimizer, "momentum") or hasattr(optimizer, "betas")):
+            raise ValueError(f"{type(optimizer).__name__} has no momentum to move: OneCycleLR(cycle_momentum=False)")
+        self.base_momentum = [
+            below_one(m, "base_momentum") for m in per_group(base_momentum, "base_momentum", optimizer)
+        ]
+        self.max_momentum = [below_one(m, "max_momentum") for m in per_group(max_momentum, "max_momentum", optimizer)]
+        for group, top in zip(optimizer.param_groups, per_group(max_lr, "max_lr", optimizer), strict=True):
+            group.initial_lr = top / self.div_factor
+        super().__init__(optimizer)
+
+    def along(self, t: int, rates: tuple[float, float, float, float]) -> float:
+        """Return the value after ``t`` steps: from the first of the four by way of the second to the last; with three
+        phases, by way of the third as well.
+        """
+        rise = self.pct_start * self.total_steps - 1
+        ends = [0.0, rise, *([2 * rise] if self.three_phase else []), self.total_steps - 1]
+        first, top, back, last = rates
+        values = [first, top, *([back] if self.three_phase else []), last]
+        phase = 0
+        while phase < len(ends) - 2 and t > ends[phase + 1]:
+            phase += 1
+        start, end = values[phase : phase + 2]
+        length = ends[phase + 1] - ends[phase]
+        done = (t - ends[phase]) / length if length else 1.0
+        if self.anneal_strategy == "linear":
+            return start + (end - start) * done
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
+
+    def rate(self, initial: float, t: int) -> float:
+        if t > self.total_steps:
+            raise ValueError(f"step {t} of a OneCycleLR of {self.total_steps}: make it with total_steps={t} or more")
+        return self.along(t, (initial, initial * self.div_factor, initial, initial / self.final_div_factor))
+
+    def apply(self, t: int) -> None:
+        super().apply(t)
+        if not self.cycle_momentum:
+            return
+        for group, low, high in zip(self.optimizer.param_groups, self.base_momentum, self.max_momentum, strict=True):
+            momentum = self.along(t, (high, low, high, high))
+            if hasattr(group, "betas"):
+                group["betas"] = (momentum, group["betas"][1])
+            else:
+                group["momentum"] = momentum

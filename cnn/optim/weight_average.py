@@ -1,0 +1,84 @@
+"""WeightAverage: the mean of the weights along the way, which is often better than where the way ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cnn.module import Array, Module
+from cnn.optim.shared import at_least_zero
+
+
+class WeightAverage:
+    """Follow the weights of a model in training with a smooth average, which shakes less than they do.
+
+    average = decay average + (1 - decay) w,  average = w in the first update
+
+    Running statistics of norms are no weights: they stay the model's own.
+
+    Parameters
+    ----------
+    model : Module
+        Its weights are averaged in their own dtype.
+    decay : float
+        How much of the past the average keeps, 0 to 1; it looks back over about 1 / (1 - decay) updates.
+
+    Attributes
+    ----------
+    averages : list of ndarray
+        In the order of ``model.parameters()``.
+    n_averaged : int
+        Number of updates.
+
+    Source
+    ------
+    Polyak and Juditsky 1992, Acceleration of stochastic approximation by averaging; numbers as
+    torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cnn.layers import Linear
+    >>> model = Linear(1, 1, bias=False)
+    >>> average = WeightAverage(model, decay=0.75)
+    >>> for step in (4.0, 8.0):
+    ...     model.weight.data = [[step]]  # the optimizer's work
+    ...     average.update()
+    >>> with average.applied():
+    ...     model.weight
+    Parameter([[5.]], dtype=float32)
+    >>> model.weight
+    Parameter([[8.]], dtype=float32)
+    """
+
+    def __init__(self, model: Module, decay: float = 0.999) -> None:
+        if not isinstance(model, Module):
+            raise TypeError(f"model must be a Module, got {model!r}")
+        self.model = model
+        self.decay = at_least_zero(decay, "decay")
+        if self.decay > 1:
+            raise ValueError(f"decay must be at most 1, got {decay!r}")
+        self.n_averaged = 0
+        self._parameters = model.parameters()
+        self.averages: list[Array] = [parameter.data.copy() for parameter in self._parameters]
+
+    def update(self) -> None:
+        """Take the model's weights into the average; call it after each step of the optimizer."""
+        for i, parameter in enumerate(self._parameters):
+            w = parameter.data
+            if self.n_averaged == 0:
+                self.averages[i] = w.copy()
+                continue
+            average = self.averages[i] = self.averages[i].astype(w.dtype, copy=False)  # `to` may have converted w
+            average += (1 - self.decay) * (w - average)
+        self.n_averaged += 1
+
+    @contextmanager
+    def applied(self) -> Iterator[Module]:
+        """Put the averages into the model, to evaluate or to save it, and give the trained weights back at the end."""
+        trained = [parameter.data.copy() for parameter in self._parameters]
+        for parameter, average in zip(self._parameters, self.averages, strict=True):
+            parameter.data = average
+        try:
+            yield self.model
+        finally:
+            for parameter, weights in zip(self._parameters, trained, strict=True):
+                parameter.data = weights

@@ -1,0 +1,179 @@
+import numpy as np
+import pytest
+
+from cnn import Buffer, Parameter, Sequential
+from cnn.layers import Linear
+from cnn.module import Module
+from cnn.optim import SGD, Adagrad, AdamW, Muon, NAdam, RMSprop, WeightAverage, clip_grad_norm_, clip_grad_value_
+
+SETTINGS = [
+    (SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.1}),
+    (AdamW, {"lr": 0.1, "eps": 1e-8, "weight_decay": 0.1}),
+    (RMSprop, {"lr": 0.1, "alpha": 0.9, "eps": 1e-8, "weight_decay": 0.1, "momentum": 0.9}),
+    (Adagrad, {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.1, "eps": 1e-8}),
+    (NAdam, {"lr": 0.1, "eps": 1e-8, "weight_decay": 0.1, "momentum_decay": 0.1}),
+    (Muon, {"lr": 0.1, "weight_decay": 0.1, "momentum": 0.9, "eps": 1e-7}),
+]
+
+
+@pytest.mark.parametrize(("kind", "chosen"), SETTINGS)
+def test_float32_stays_float32_and_in_place(kind, chosen):
+    """NumPy scalars as settings must not promote; an array that others hold a view of must stay the same one."""
+    parameter = Parameter(np.ones((3, 2), np.float32))
+    array = parameter.data
+    optimizer = kind([parameter], **{name: np.float64(value) for name, value in chosen.items()})
+    for _ in range(3):
+        parameter.accumulate_grad(np.ones((3, 2), np.float32))
+        optimizer.step()
+    assert parameter.data is array
+    assert array.dtype == np.float32
+    kept = [value for value in optimizer._state[0].values() if isinstance(value, (np.ndarray, np.generic))]
+    assert {value.dtype for value in kept} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize(("kind", "chosen"), SETTINGS)
+def test_wrong_settings_are_named(kind, chosen):
+    for name in chosen:
+        for wrong in (-1, float("nan"), True, "0.1"):
+            with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0"):
+                kind(**{name: wrong})
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrong", "message"),
+    [
+        (SGD, {"nesterov": True}, "nesterov needs momentum"),
+        (SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "no dampening"),
+        (SGD, {"nesterov": 1}, "nesterov must be True or False"),
+        (RMSprop, {"alpha": 1.0}, "alpha must be below 1"),
+        (RMSprop, {"centered": None}, "centered must be True or False"),
+        (NAdam, {"betas": (0.9, 1)}, r"betas\[1\] must be below 1"),
+        (AdamW, {"betas": 0.9}, "betas must be a pair"),
+        (Muon, {"momentum": 1}, "momentum must be below 1"),
+        (Muon, {"ns_steps": 100}, "ns_steps must be below 100"),
+        (Muon, {"ns_steps": 2.5}, "ns_steps must be an integer"),
+        (Muon, {"ns_coefficients": (1, 2)}, "ns_coefficients must be three numbers"),
+        (Muon, {"adjust_lr_fn": "half"}, 'adjust_lr_fn must be "original" or "match_rms_adamw"'),
+    ],
+)
+def test_other_wrong_settings(kind, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        kind(**wrong)
+
+
+def test_muon_sends_vectors_to_adamw():
+    with pytest.raises(ValueError, match=r"not a parameter of shape \(3,\).*train the others with AdamW"):
+        Muon(Linear(2, 3).parameters())
+    with pytest.raises(ValueError, match="AdamW"):
+        Sequential([Linear(2, 3)], optimizer=Muon())
+    with pytest.raises(ValueError, match="AdamW"):
+        Muon([{"params": [Parameter([1.0])]}])
+
+
+def test_muon_steps_are_orthogonal():
+    """With the cubic iteration, which converges: all singular values of the step become 1."""
+    rng = np.random.default_rng(0)
+    for shape in [(3, 5), (5, 3), (4, 2, 3, 3)]:
+        parameter = Parameter(np.zeros(shape))
+        parameter.accumulate_grad(rng.normal(size=shape))
+        Muon([parameter], lr=1.0, ns_coefficients=(1.5, -0.5, 0.0), ns_steps=40).step()
+        scale = max(1, shape[0] / np.prod(shape[1:])) ** 0.5
+        values = np.linalg.svd(parameter.data.reshape(shape[0], -1), compute_uv=False)
+        np.testing.assert_allclose(values, scale, rtol=1e-12)
+
+
+def test_muon_without_a_gradient_to_speak_of_stays_where_it_is():
+    parameter = Parameter(np.ones((2, 2)))
+    parameter.accumulate_grad(np.zeros((2, 2)))
+    Muon([parameter], weight_decay=0).step()
+    np.testing.assert_array_equal(parameter.data, 1)
+
+
+def test_a_centred_rmsprop_stands_a_gradient_that_never_changes():
+    """Its variance is 0, and rounding must not make it negative."""
+    parameter = Parameter(np.zeros(50))
+    optimizer = RMSprop([parameter], alpha=0.1, centered=True)
+    for _ in range(100):
+        parameter.grad = np.linspace(0.1, 7, 50)
+        optimizer.step()
+    assert np.isfinite(parameter.data).all()
+    assert (parameter.data < 0).all()
+
+
+def test_clipping_leaves_small_gradients_and_frozen_parameters():
+    small, frozen = Parameter([0.0, 0.0]), Parameter([0.0])
+    small.grad = np.array([3.0, 4.0])
+    assert clip_grad_norm_((p for p in (small, frozen)), max_norm=6) == 5
+    np.testing.assert_array_equal(small.grad, [3, 4])
+    assert frozen.grad is None
+    assert clip_grad_norm_([frozen], 1.0) == 0
+
+
+def test_a_norm_whose_squares_would_overflow():
+    for dtype, size in ((np.float32, 1e30), (np.float64, 1e300), (np.float64, 1e-300)):
+        parameter = Parameter(np.zeros(2, dtype))
+        parameter.grad = np.array([3 * size, 4 * size], dtype)
+        assert clip_grad_norm_([parameter], 1.0) == pytest.approx(5 * size)
+        np.testing.assert_allclose(parameter.grad, np.array([0.6, 0.8]) * min(1, 5 * size), rtol=1e-6)
+
+
+def test_wrong_arguments_of_clipping():
+    with pytest.raises(ValueError, match="max_norm"):
+        clip_grad_norm_([], -1)
+    with pytest.raises(ValueError, match="norm_type"):
+        clip_grad_norm_([], 1, norm_type=0)
+    with pytest.raises(ValueError, match="clip_value"):
+        clip_grad_value_([], float("nan"))
+    with pytest.raises(TypeError, match=r"pass model.parameters\(\)"):
+        clip_grad_norm_([np.ones(2)], 1)
+
+
+class Scale(Module):
+    def __init__(self):
+        self.weight = Parameter([1.0])
+        self.running = Buffer([1.0])
+
+
+def test_the_average_is_put_in_and_taken_out_also_after_an_error():
+    model = Scale()
+    array = model.weight.data
+    average = WeightAverage(model, decay=0.5)
+    for value in (2.0, 4.0):
+        model.weight.data = [value]
+        model.running.data = [value]
+        average.update()
+    with pytest.raises(KeyError), average.applied() as averaged:  # noqa: PT012
+        assert averaged is model
+        assert model.weight.data[0] == 3
+        assert model.running.data[0] == 4  # running statistics are the model's own
+        raise KeyError
+    assert model.weight.data is array
+    assert array[0] == 4
+    assert average.n_averaged == 2
+
+
+def test_an_average_before_any_update_is_that_of_the_beginning():
+    model = Scale()
+    average = WeightAverage(model)
+    model.weight.data = [7.0]
+    with average.applied():
+        assert model.weight.data[0] == 1
+    assert model.weight.data[0] == 7
+
+
+@pytest.mark.parametrize(("before", "after"), [(np.float32, np.float64), (np.float64, np.float32)])
+def test_the_average_follows_a_model_that_is_converted(before, after):
+    model = Scale().to(before)
+    average = WeightAverage(model, decay=0.5)
+    average.update()
+    model.to(after)
+    model.weight.data = [2.0]
+    average.update()
+    assert average.averages[0].dtype == after
+    assert average.averages[0] == 1.5
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
+def test_decay_is_a_share(decay):
+    with pytest.raises(ValueError, match="decay must be"):
+        WeightAverage(Scale(), decay)

@@ -1,0 +1,174 @@
+import math
+
+import numpy as np
+import pytest
+
+from cnn import Parameter, Sequential, optim
+from cnn.layers import Linear
+from cnn.loss import MSELoss
+from cnn.optim import (
+    SGD,
+    Adagrad,
+    Adam,
+    ChainedScheduler,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    ExponentialLR,
+    LinearLR,
+    MultiStepLR,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    Schedule,
+    SequentialLR,
+    StepLR,
+)
+
+
+def test_a_schedule_sets_the_rate_of_an_optimizer_that_a_model_takes_later():
+    optimizer = Adam(lr=0.5)
+    schedule = ExponentialLR(optimizer, gamma=0.5)
+    model = Sequential([Linear(2, 1, rng=0)], loss_func=MSELoss(), optimizer=optimizer)
+    model.train_step(np.ones((2, 2), np.float32), np.ones((2, 1)))
+    schedule.step()
+    assert model.optimizer.lr == 0.25
+    assert schedule.get_last_lr() == [0.25]
+
+
+def test_every_group_goes_from_its_own_rate():
+    optimizer = SGD([{"params": [Parameter([1.0])], "lr": 8.0}, {"params": [Parameter([1.0])]}], lr=4.0)
+    schedule = StepLR(optimizer, step_size=1, gamma=0.5)
+    schedule.step()
+    assert schedule.get_last_lr() == [4.0, 2.0]
+    assert schedule.base_lrs == [8.0, 4.0]
+
+
+def test_a_schedule_of_ones_own():
+    class Root(Schedule):
+        def factor(self, t):
+            return 1 / math.sqrt(t + 1)
+
+    optimizer = SGD(lr=1.0)
+    schedule = ChainedScheduler([Root(optimizer), ExponentialLR(optimizer, 0.5)])
+    for _ in range(3):
+        schedule.step()
+    assert optimizer.lr == 1 / 16
+    with pytest.raises(NotImplementedError, match="factor"):
+        Schedule(optimizer)
+
+
+MAKERS = [
+    lambda o: StepLR(o, 3),
+    lambda o: CosineAnnealingWarmRestarts(o, 3, 2),
+    lambda o: OneCycleLR(o, 0.1, total_steps=20),
+    lambda o: SequentialLR(o, [LinearLR(o), CosineAnnealingLR(o, 8)], [5]),
+    lambda o: ChainedScheduler([LinearLR(o), ExponentialLR(o, 0.9)]),
+    lambda o: ReduceLROnPlateau(o, patience=1, cooldown=1, factor=0.5),
+]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_state_brings_a_new_schedule_to_the_same_place(make):
+    told = (1.0,) if make is MAKERS[-1] else ()
+    first = SGD([{"params": [Parameter([1.0])], "lr": 0.5}, {"params": [Parameter([1.0])]}])
+    second = SGD([{"params": [Parameter([1.0])], "lr": 0.5}, {"params": [Parameter([1.0])]}])
+    schedule = make(first)
+    for _ in range(7):
+        schedule.step(*told)
+    resumed = make(second)
+    resumed.load_state_dict(schedule.state_dict())
+    for _ in range(5):
+        assert [(g.lr, g.momentum) for g in second.param_groups] == [(g.lr, g.momentum) for g in first.param_groups]
+        schedule.step(*told)
+        resumed.step(*told)
+    if not told:
+        assert schedule.state_dict() == {"last_epoch": 12}
+
+
+def test_one_cycle_moves_betas_and_ends():
+    optimizer = Adam(betas=(0.5, 0.75))
+    schedule = OneCycleLR(optimizer, 1.0, total_steps=10)
+    assert optimizer.betas == (0.95, 0.75)
+    for _ in range(10):
+        schedule.step()
+    with pytest.raises(ValueError, match="step 11 of a OneCycleLR of 10: make it with total_steps=11 or more"):
+        schedule.step()
+    assert schedule.last_epoch == 10
+
+
+def test_one_cycle_whose_rise_takes_no_step():
+    """Then the first step is at the top (PyTorch divides by zero)."""
+    optimizer = SGD()
+    OneCycleLR(optimizer, 1.0, total_steps=10, pct_start=0.1)
+    assert optimizer.lr == 1.0
+
+
+def test_rates_stay_python_floats():
+    """A NumPy float64 would turn float32 weights into float64."""
+    optimizer = SGD([Parameter(np.ones(1, np.float32))], lr=np.float64(1))
+    for schedule in (
+        CosineAnnealingLR(optimizer, 5, np.float64(0.1)),
+        OneCycleLR(optimizer, np.float64(0.1), 9),
+        ReduceLROnPlateau(optimizer, min_lr=np.float64(0.1), factor=np.float64(0.5), patience=0),
+    ):
+        for _ in range(4):
+            schedule.step(*((1.0,) if isinstance(schedule, ReduceLROnPlateau) else ()))
+            assert type(optimizer.lr) is float
+            assert type(optimizer.momentum) is float
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("StepLR", {"step_size": 0}, "step_size must be an integer of at least 1"),
+        ("StepLR", {"step_size": 2, "gamma": -1}, "gamma must be"),
+        ("MultiStepLR", {"milestones": [2.5]}, "each of milestones must be an integer"),
+        ("LinearLR", {"start_factor": 0}, "start_factor must be above 0"),
+        ("LinearLR", {"end_factor": 2}, "neither factor above 1"),
+        ("LinearLR", {"total_iters": 0}, "total_iters must be an integer of at least 1"),
+        ("CosineAnnealingLR", {"T_max": 0}, "T_max must be an integer"),
+        ("CosineAnnealingWarmRestarts", {"T_0": 1.5}, "T_0 must be an integer"),
+        ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 0}, "T_mult must be an integer"),
+        ("OneCycleLR", {"max_lr": 1}, "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
+        ("OneCycleLR", {"max_lr": [1, 2], "total_steps": 5}, "max_lr must be one number or 1, one for each group"),
+        ("OneCycleLR", {"max_lr": 1, "total_steps": 5, "pct_start": 1.5}, "pct_start must be at most 1"),
+        ("OneCycleLR", {"max_lr": 1, "total_steps": 5, "anneal_strategy": "sine"}, "anneal_strategy"),
+        ("OneCycleLR", {"max_lr": 1, "total_steps": 5, "div_factor": 0}, "div_factor"),
+        ("OneCycleLR", {"max_lr": 1, "total_steps": 5, "max_momentum": 1}, "max_momentum must be below 1"),
+        ("ReduceLROnPlateau", {"mode": "best"}, 'mode must be "min" or "max"'),
+        ("ReduceLROnPlateau", {"threshold_mode": "any"}, "threshold_mode"),
+        ("ReduceLROnPlateau", {"factor": 1}, "factor must be below 1"),
+        ("ReduceLROnPlateau", {"patience": -1}, "patience must be an integer"),
+    ],
+)
+def test_wrong_arguments_are_named_and_change_nothing(name, arguments, message):
+    optimizer = SGD(lr=0.5, momentum=0.25)
+    with pytest.raises(ValueError, match=message):
+        getattr(optim, name)(optimizer, **arguments)
+    assert (optimizer.lr, optimizer.momentum) == (0.5, 0.25)
+
+
+def test_what_does_not_fit_together():
+    optimizer, other = SGD(lr=0.5), SGD(lr=0.5)
+    step = StepLR(optimizer, 3)
+    with pytest.raises(TypeError, match="StepLR needs an Optimizer first"):
+        StepLR(0.1, 3)
+    with pytest.raises(TypeError, match="ReduceLROnPlateau needs an Optimizer first"):
+        ReduceLROnPlateau("min")
+    with pytest.raises(TypeError, match="milestones must be a list of steps"):
+        MultiStepLR(optimizer, 3)
+    with pytest.raises(ValueError, match="Adagrad has no momentum to move"):
+        OneCycleLR(Adagrad(), 1.0, total_steps=5)
+    with pytest.raises(ValueError, match="2 schedulers need 1 rising milestones"):
+        SequentialLR(optimizer, [step, step], [])
+    with pytest.raises(ValueError, match="3 schedulers need 2 rising milestones"):
+        SequentialLR(optimizer, [step] * 3, [4, 3])
+    with pytest.raises(ValueError, match="must have the same optimizer"):
+        SequentialLR(other, [step, step], [3])
+    with pytest.raises(TypeError, match="schedulers must be a list of schedules"):
+        SequentialLR(optimizer, [step, ReduceLROnPlateau(optimizer)], [3])
+    with pytest.raises(TypeError, match="schedulers must be a list of schedules"):
+        ChainedScheduler([])
+    with pytest.raises(ValueError, match="CosineAnnealingLR is no factor"):
+        ChainedScheduler([CosineAnnealingLR(optimizer, 3, eta_min=0.1)])
+    with pytest.raises(ValueError, match="OneCycleLR is no factor"):
+        ChainedScheduler([step, OneCycleLR(optimizer, 1.0, total_steps=9)])

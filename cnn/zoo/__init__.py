@@ -1,0 +1,9 @@
+"""Named architectures: functions that return a Sequential, without loss and optimizer.
+
+The nets for classes end with Softmax, so they go with CrossEntropyLoss(). Each names its paper and what differs.
+"""
+
+from cnn.zoo.branched import densenet, inception, resnet, squeezenet, unet
+from cnn.zoo.plain import lenet5, mlp, mobilenet, small_cnn, vgg
+
+__all__ = ["densenet", "inception", "lenet5", "mlp", "mobilenet", "resnet", "small_cnn", "squeezenet", "unet", "vgg"]

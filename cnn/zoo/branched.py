@@ -1,0 +1,237 @@
+"""Nets with layers side by side: sums, concatenations and bridges."""
+
+from cnn.branches import Concat, Residual
+from cnn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Softmax,
+)
+from cnn.module import Module
+from cnn.sequential import Sequential
+from cnn.zoo.blocks import conv_norm_relu
+
+
+def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
+    """Blocks of two convolutions that add to what they were given, in three stages of 16, 32 and 64 channels.
+
+    272,474 parameters at depth 20 for 3 x 32 x 32 and 10 classes. He, Zhang, Ren and Sun 2016, Deep residual
+    learning for image recognition, arXiv 1512.03385, section 4.2, with a 1 x 1 convolution as the shortcut where the
+    number of channels changes (option B).
+
+    Parameters
+    ----------
+    depth : int
+        How many layers with weights are in a row, 6 n + 2: 8, 14, 20, 32, 44, 56, 110, ...
+    input_shape : tuple of int
+        (channels, height, width) of one picture.
+    classes : int
+        How many there are.
+
+    Raises
+    ------
+    ValueError
+        If the depth is not 6 n + 2.
+
+    Examples
+    --------
+    >>> sum(p.size for p in resnet(20).parameters())
+    272474
+    """
+    blocks, rest = divmod(depth - 2, 6)
+    if rest or blocks < 1:
+        near = 6 * max(1, round((depth - 2) / 6)) + 2
+        raise ValueError(f"depth must be 6 n + 2, such as 8, 14, 20, 32 or 56, got {depth}: try {near}")
+    layers, before = conv_norm_relu(input_shape[0], 16), 16
+    for channels, stride in ((16, 1), (32, 2), (64, 2)):
+        for i in range(blocks):
+            layers += [_residual_block(before, channels, stride if i == 0 else 1), ReLU()]
+            before = channels
+    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(64, classes), Softmax()])
+
+
+def _residual_block(before: int, channels: int, stride: int) -> Residual:
+    """(N, before, H, W) -> (N, channels, H/stride, W/stride)"""
+    second = [Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm2d(channels)]
+    body = Sequential([*conv_norm_relu(before, channels, stride=stride), *second])
+    if before == channels and stride == 1:
+        return Residual(body)
+    shortcut = Sequential([Conv2d(before, channels, 1, stride=stride, bias=False), BatchNorm2d(channels)])
+    return Residual(body, shortcut)
+
+
+def squeezenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
+    """Few parameters: 1 x 1 convolutions squeeze the channels before 3 x 3 ones may look at them.
+
+    340,170 parameters for 3 input channels and 10 classes. Iandola et al. 2016, SqueezeNet: AlexNet-level
+    accuracy with 50x fewer parameters, arXiv 1602.07360, table 1, with the strides of small pictures. The classes are
+    the channels of the last convolution, averaged over the picture.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture, at least 8 x 8 pixels.
+    classes : int
+        How many there are.
+
+    Examples
+    --------
+    >>> sum(p.size for p in squeezenet().parameters())
+    340170
+    """
+    layers: list[Module] = [Conv2d(input_shape[0], 64, 3, padding=1), ReLU()]
+    before = 64
+    for squeeze, expand in ((16, 64), (32, 128), (48, 192)):
+        layers.append(MaxPool2d(2))
+        for _ in range(2):
+            layers += _fire(before, squeeze, expand)
+            before = 2 * expand
+    last = [Dropout(0.5), Conv2d(before, classes, 1), AdaptiveAvgPool2d(1), Flatten(), Softmax()]
+    return Sequential([*layers, *last])
+
+
+def _fire(before: int, squeeze: int, expand: int) -> list[Module]:
+    """(N, before, H, W) -> (N, 2 expand, H, W)"""
+    wide = Concat([Conv2d(squeeze, expand, 1), Conv2d(squeeze, expand, 3, padding=1)])
+    return [Conv2d(before, squeeze, 1), ReLU(), wide, ReLU()]
+
+
+def densenet(
+    input_shape: tuple[int, int, int] = (3, 32, 32),
+    classes: int = 10,
+    growth: int = 12,
+    blocks: tuple[int, ...] = (8, 8, 8),
+) -> Sequential:
+    """Every layer sees the outputs of all layers before it in its block, and adds a few channels of its own.
+
+    264,586 parameters for 3 x 32 x 32 and 10 classes. Huang, Liu, van der Maaten and Weinberger 2017, Densely
+    connected convolutional networks, arXiv 1608.06993, DenseNet-BC, with shorter blocks.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture.
+    classes : int
+        How many there are.
+    growth : int
+        Channels that each layer adds.
+    blocks : tuple of int
+        Layers in each block; between blocks the channels and the sides of the picture are halved.
+
+    Examples
+    --------
+    >>> sum(p.size for p in densenet().parameters())
+    264586
+    """
+    channels = 2 * growth
+    layers: list[Module] = [Conv2d(input_shape[0], channels, 3, padding=1, bias=False)]
+    for i, count in enumerate(blocks):
+        if i > 0:
+            layers += [BatchNorm2d(channels), ReLU(), Conv2d(channels, channels // 2, 1, bias=False), AvgPool2d(2)]
+            channels //= 2
+        for _ in range(count):
+            narrow = [BatchNorm2d(channels), ReLU(), Conv2d(channels, 4 * growth, 1, bias=False)]
+            wide = [BatchNorm2d(4 * growth), ReLU(), Conv2d(4 * growth, growth, 3, padding=1, bias=False)]
+            layers.append(Concat([Identity(), Sequential([*narrow, *wide])]))
+            channels += growth
+    last = [BatchNorm2d(channels), ReLU(), AdaptiveAvgPool2d(1), Flatten(), Linear(channels, classes), Softmax()]
+    return Sequential([*layers, *last])
+
+
+def inception(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
+    """Windows of 1 x 1, 3 x 3 and 5 x 5 side by side, so that each block chooses how far to look.
+
+    307,242 parameters for 3 input channels and 10 classes. Szegedy et al. 2015, Going deeper with
+    convolutions, arXiv 1409.4842, figure 2b, with BatchNorm and four blocks instead of nine.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture, at least 4 x 4 pixels.
+    classes : int
+        How many there are.
+
+    Examples
+    --------
+    >>> sum(p.size for p in inception().parameters())
+    307242
+    """
+    layers, before = conv_norm_relu(input_shape[0], 64), 64
+    for width in (16, 32):
+        layers.append(MaxPool2d(2))
+        for _ in range(2):
+            layers.append(_inception_block(before, width))
+            before = 8 * width
+    last = [AdaptiveAvgPool2d(1), Flatten(), Dropout(0.4), Linear(before, classes), Softmax()]
+    return Sequential([*layers, *last])
+
+
+def _inception_block(before: int, width: int) -> Concat:
+    """(N, before, H, W) -> (N, 8 width, H, W)"""
+    return Concat(
+        [
+            Sequential(conv_norm_relu(before, 2 * width, kernel_size=1)),
+            Sequential(conv_norm_relu(before, 2 * width, kernel_size=1) + conv_norm_relu(2 * width, 4 * width)),
+            Sequential(
+                conv_norm_relu(before, width // 2, kernel_size=1) + conv_norm_relu(width // 2, width, kernel_size=5)
+            ),
+            Sequential([MaxPool2d(3, stride=1, padding=1), *conv_norm_relu(before, width, kernel_size=1)]),
+        ]
+    )
+
+
+def unet(
+    input_shape: tuple[int, int, int] = (1, 32, 32), classes: int = 2, width: int = 16, depth: int = 3
+) -> Sequential:
+    """A class for every pixel: down to see what is there, up again to see where, with a bridge at every level.
+
+    482,466 parameters for one input channel and 2 classes. (N, channels, H, W) -> (N, classes, H, W), probabilities
+    along axis 1. Ronneberger, Fischer and Brox 2015, U-Net: convolutional networks for biomedical image segmentation,
+    arXiv 1505.04597, figure 1, narrower, with padding and BatchNorm.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture; height and width must be divisible by 2 to the power of depth.
+    classes : int
+        How many there are.
+    width : int
+        Channels at the top; each level down has twice as many.
+    depth : int
+        How often the picture is halved.
+
+    Raises
+    ------
+    ValueError
+        If a side cannot be halved that often.
+
+    Examples
+    --------
+    >>> sum(p.size for p in unet().parameters())
+    482466
+    """
+    channels, height, across = input_shape
+    if height % 2**depth or across % 2**depth:
+        raise ValueError(
+            f"height and width must be divisible by {2**depth} to be halved {depth} times, got {height} x {across}: "
+            "pad the pictures or use a smaller depth"
+        )
+    return Sequential([*_levels(channels, width, depth), Conv2d(width, classes, 1), Softmax(dim=1)])
+
+
+def _levels(before: int, width: int, depth: int) -> list[Module]:
+    """(N, before, H, W) -> (N, width, H, W)"""
+    double = conv_norm_relu(before, width) + conv_norm_relu(width, width)
+    if depth == 0:
+        return double
+    below = [MaxPool2d(2), *_levels(width, 2 * width, depth - 1), ConvTranspose2d(2 * width, width, 2, stride=2)]
+    bridge = Concat([Identity(), Sequential(below)])
+    return [*double, bridge, *conv_norm_relu(2 * width, width), *conv_norm_relu(width, width)]

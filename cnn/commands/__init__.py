@@ -1,1 +1,1 @@
-"""What the commands of `cnn` do: train.py trains, use.py does all else; the other files are what these two need."""
+"""What the commands of `cnn` do: train.py trains, verify.py proves, use.py does all else; the rest helps them."""

@@ -1,6 +1,7 @@
 """Tools for a user's own scripts."""
 
 from cnn.utils.gradcheck import gradcheck
+from cnn.utils.numeric import numeric_backward
 from cnn.utils.utils import train_val
 
-__all__ = ["gradcheck", "train_val"]
+__all__ = ["gradcheck", "numeric_backward", "train_val"]

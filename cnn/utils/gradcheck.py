@@ -1,92 +1,274 @@
 """A numeric check of gradients: does ``backward`` say what ``forward`` does when a number is nudged?"""
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
 
 import numpy as np
 
-from cnn.module import Array, Module, no_grad
+from cnn.loss import LossFunc
+from cnn.module import Array, Module, Parameter, no_grad
+from cnn.utils.diagnosis import Probe
+from cnn.utils.numeric import difference, numeric_gradient, slopes
+
+__all__ = ["Finding", "GradientReport", "difference", "gradcheck", "numeric_gradient"]
 
 
-def gradcheck(module: Module, x: Any, rng: Any = 987, tolerance: float = 1e-6, step: float = 1e-5) -> float:
+@dataclass(frozen=True)
+class Finding:
+    """How the gradient of one array compares with central differences.
+
+    Attributes
+    ----------
+    name : str
+        "the input", "the prediction" of a loss, or the name of a parameter.
+    error : float
+        max|a - b| / max|b|; infinite if there is no gradient, or one of another shape.
+    index : tuple of int or None
+        Where the two are farthest apart.
+    analytic, numeric : float or None
+        What backward and what central differences say there.
+    cause : str
+        What is probably wrong; empty if nothing is, or if no guess fits.
+    """
+
+    name: str
+    error: float
+    index: tuple[int, ...] | None = None
+    analytic: float | None = None
+    numeric: float | None = None
+    cause: str = ""
+
+    def __str__(self) -> str:
+        text = f"the gradient of {self.name} is off by {self.error:.1e}"
+        if self.index is not None:
+            text += f", most at {list(self.index)}: backward gives {self.analytic:.6g}, not {self.numeric:.6g}"
+        return f"{text}\n  likely cause: {self.cause}" if self.cause else text
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """What `gradcheck` found.
+
+    Attributes
+    ----------
+    findings : list of Finding
+        One for each array.
+    problems : list of str
+        What is wrong with forward or backward themselves.
+    tolerance : float
+        The largest error that passes.
+    """
+
+    tolerance: float
+    findings: list[Finding] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Finding]:
+        """The gradients that are wrong."""
+        return [finding for finding in self.findings if not finding.error <= self.tolerance]
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is right."""
+        return not self.problems and not self.failures
+
+    @property
+    def error(self) -> float:
+        """The largest difference."""
+        return max((finding.error for finding in self.findings), default=0.0)
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"all {len(self.findings)} gradients are right; the largest difference is {self.error:.1e}"
+        return "\n".join([*self.problems, *map(str, self.failures)])
+
+
+class _LossLayer(Module):
+    """A loss with its target as a layer."""
+
+    def __init__(self, loss: LossFunc, target: Any) -> None:
+        self.loss, self.target = loss, target
+
+    def forward(self, x: Array) -> Array:
+        return np.asarray(self.loss(x, self.target))
+
+    def backward(self, grad: Array) -> Array:
+        return self.loss.backward()
+
+
+@overload
+def gradcheck(
+    module: Module | LossFunc,
+    x: Any,
+    target: Any = None,
+    rng: Any = 987,
+    tolerance: float = 1e-6,
+    step: float = 1e-5,
+    raise_on_failure: Literal[True] = True,
+) -> float: ...
+@overload
+def gradcheck(
+    module: Module | LossFunc,
+    x: Any,
+    target: Any = None,
+    rng: Any = 987,
+    tolerance: float = 1e-6,
+    step: float = 1e-5,
+    *,
+    raise_on_failure: Literal[False],
+) -> GradientReport: ...
+def gradcheck(
+    module: Module | LossFunc,
+    x: Any,
+    target: Any = None,
+    rng: Any = 987,
+    tolerance: float = 1e-6,
+    step: float = 1e-5,
+    raise_on_failure: bool = True,
+) -> float | GradientReport:
     """Compare backward with central differences, for the input and for every parameter, in float64.
 
     Parameters
     ----------
-    module : Module
+    module : Module or LossFunc
         Left as it is: the check works on copies, so random layers draw the same mask each time.
     x : array_like
-        An input, best away from places where the slope jumps, such as 0 for ReLU.
+        An input (of a loss, a prediction), best away from places where the slope jumps, such as 0 for ReLU. With
+        several samples and sizes that differ, more mistakes can be told apart.
+    target : array_like
+        For a loss.
     rng : numpy.random.Generator or int
-        Draws the gradient of the output.
+        Draws the gradient of the output. That of a loss is 1.
     tolerance : float
         How far the two may be apart, as max|a - b| / max|b| over each array.
     step : float
         How far each number is nudged.
+    raise_on_failure : bool
+        False: return a report, whether or not all is right.
 
     Returns
     -------
-    float
-        The largest difference found.
+    float or GradientReport
+        The largest difference found, or the report; ``print`` shows it.
 
     Raises
     ------
     AssertionError
-        If one is larger than the tolerance, naming the array whose gradient is wrong.
+        If a gradient is wrong, naming the array, the number, what backward and what central differences say, and the
+        likely cause; or if forward changes its input, or gives other numbers the second time.
 
     Examples
     --------
     >>> from cnn.layers import Linear
     >>> gradcheck(Linear(3, 2), [[1.0, 2.0, 3.0]]) < 1e-6
     True
+    >>> class Double(Module):
+    ...     def forward(self, x):
+    ...         return 2 * x
+    ...     def backward(self, grad):
+    ...         return grad
+    >>> print(gradcheck(Double(), [[1.0, 2.0, 3.0]], raise_on_failure=False))
+    the gradient of the input is off by 5.0e-01, most at [0, 0]: backward gives 1.93192, not 3.86384
+      likely cause: it is 1/2 times the right one: a constant factor is wrong
     """
-    module, x = copy.deepcopy(module).to(np.float64), np.array(x, np.float64)
-    module.needs_input_grad = True  # a Sequential with an optimizer saves itself that gradient
+    is_loss = isinstance(module, LossFunc)
+    layer = copy.deepcopy(_LossLayer(module, target) if isinstance(module, LossFunc) else module).to(np.float64)
+    layer.needs_input_grad = True  # a Sequential with an optimizer saves itself that gradient
+    x = np.array(x, np.float64)
+    report = GradientReport(tolerance)
 
     def output() -> Array:
         with no_grad():
-            return copy.deepcopy(module)(x)
+            return np.asarray(copy.deepcopy(layer)(x.copy()))
 
-    grad = np.asarray(np.random.default_rng(rng).normal(size=output().shape))
-    worked = copy.deepcopy(module)
+    y = output()
+    if not np.array_equal(output(), y, equal_nan=True):
+        report.problems.append(
+            "forward gives other numbers the second time, with the same input, state and rng: it draws from global "
+            "state, or changes what its copies share"
+        )
+    grad = np.ones(y.shape) if is_loss else np.asarray(np.random.default_rng(rng).normal(size=y.shape))
+    if not report.problems:
+        what = "the prediction" if is_loss else "the input"
+        found = _run(layer, x, grad, what, report)
+        nudged = {what: x} | {name: parameter.data for name, parameter in layer.named_parameters()}
+        for name, gradient in found.items():
+            right = slopes(lambda: float(np.sum(grad * output())), nudged[name], step)
+            probe = Probe(lambda: grad * output(), nudged[name], right, name == what, len(x) if x.ndim else 1, step)
+            report.findings.append(_compare(name, gradient, probe, tolerance))
+    if report.passed and not _is_random(layer) and _drifts(layer, x):
+        report.problems.append("forward gives other numbers the second time, in evaluation mode: it changes its state")
+    if not raise_on_failure:
+        return report
+    if not report.passed:
+        raise AssertionError(str(report))
+    return report.error
+
+
+def _is_random(layer: Module) -> bool:
+    """Tell whether something in the layer draws numbers of its own."""
+    return any(isinstance(value, np.random.Generator) for module in layer.modules() for value in vars(module).values())
+
+
+def _drifts(layer: Module, x: Array) -> bool:
+    """Tell whether a second forward in evaluation mode gives other numbers than the first."""
+    with no_grad():
+        copied = copy.deepcopy(layer).eval()
+        first = np.array(copied(x.copy()))  # a copy: the second may be written into it
+        return not np.array_equal(np.asarray(copied(x.copy())), first, equal_nan=True)
+
+
+def _run(layer: Module, x: Array, grad: Array, what: str, report: GradientReport) -> dict[str, Array | None]:
+    """Run forward and backward on copies, and return the gradients; report what they change."""
+    worked, given, given_grad = copy.deepcopy(layer), x.copy(), grad.copy()
     worked.zero_grad()
-    worked(x)
-    backward: dict[str, Array | None] = {"the input": worked.backward(grad)}
-    backward.update({name: parameter.grad for name, parameter in worked.named_parameters()})
-    nudged = {"the input": x} | {name: parameter.data for name, parameter in module.named_parameters()}
-    worst = 0.0
-    for name, array in nudged.items():
-        found = backward[name]
-        if found is None:
-            raise AssertionError(f"backward left no gradient for {name}")
-        numeric = numeric_gradient(lambda: float(np.sum(grad * output())), array, step)
-        error = difference(found, numeric)
-        if not error <= tolerance:
-            raise AssertionError(f"the gradient of {name} is off by {error:.1e}:\n{found}\nnot\n{numeric}")
-        worst = max(worst, error)
-    return worst
+    for parameter in worked.parameters():
+        parameter.__class__ = _AnyShape
+    parameters = dict(worked.named_parameters())
+    only_read = {what: (given, x), "the gradient that it is given": (given_grad, grad)}
+    only_read |= {name: (parameter.data, parameter.data.copy()) for name, parameter in parameters.items()}
+
+    def report_changes(method: str) -> bool:
+        changed = [name for name, (after, before) in only_read.items() if not np.array_equal(after, before, True)]
+        for name in changed:
+            report.problems.append(f"{method} changes {name}: arrays that are given are only read; work on a copy")
+        return bool(changed)
+
+    worked(given)
+    if report_changes("forward"):
+        return {}
+    found: dict[str, Array | None] = {}
+    try:
+        found[what] = worked.backward(given_grad)
+    except RuntimeError as error:
+        if "nothing saved" not in str(error):
+            raise
+        report.problems.append(f"forward saves nothing for backward: self.save_for_backward(...). {error}")
+        return {}
+    report_changes("backward")
+    return found | {name: parameter.grad for name, parameter in parameters.items()}
 
 
-def numeric_gradient(function: Callable[[], float], array: Array, step: float = 1e-5) -> Array:
-    """Return how much ``function()`` changes with each number in ``array``, by central differences."""
-    gradient = np.zeros_like(array)
-    for index in np.ndindex(array.shape):
-        before = array[index]
-        array[index] = before + step
-        above = function()
-        array[index] = before - step
-        below = function()
-        array[index] = before
-        gradient[index] = (above - below) / (2 * step)
-    return gradient
+class _AnyShape(Parameter):
+    """A parameter that accepts a gradient of another shape, which is to be told, not refused."""
+
+    def accumulate_grad(self, grad: Array) -> None:
+        grad = np.array(grad, np.float64)
+        self.grad = grad if self.grad is None else self.grad + grad
 
 
-def difference(a: Any, b: Any) -> float:
-    """Return max|a - b| / max|b|: how far two arrays of the same shape are apart."""
-    a, b = np.asarray(a), np.asarray(b)
-    assert a.shape == b.shape, f"shape {a.shape}, not {b.shape}"
-    if b.size == 0:
-        return 0.0
-    largest = np.abs(b).max()
-    return float(np.abs(a - b).max() / (largest if largest > 0 else 1))
+def _compare(name: str, gradient: Array | None, probe: Probe, tolerance: float) -> Finding:
+    right = probe.right.central
+    if gradient is None:
+        fix = "backward returns None" if probe.is_input else f"backward never calls self.{name}.accumulate_grad(...)"
+        return Finding(name, np.inf, cause=fix)
+    gradient = np.asarray(gradient)
+    if gradient.shape != right.shape:
+        return Finding(name, np.inf, cause=probe.cause(gradient, tolerance))
+    error = difference(gradient, right)
+    if error <= tolerance:
+        return Finding(name, error)
+    at = tuple(int(i) for i in np.unravel_index(np.abs(gradient - right).argmax(), right.shape))
+    return Finding(name, error, at, float(gradient[at]), float(right[at]), probe.cause(gradient, tolerance))

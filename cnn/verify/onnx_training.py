@@ -1,0 +1,90 @@
+"""ONNX losses and optimizers as ours. Again names and arguments are mapped, with these exceptions.
+
+Adam's cases are at step T = 0, where ONNX corrects no bias: our Adam is told that it is very late, when nothing is left
+to correct. Our NLLLoss refuses what are no log-probabilities, as no case of ONNX has: here it is told not to look.
+norm_coefficient is weight_decay; beta of Momentum, the share of the gradient, is one minus dampening.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from cnn import loss, optim
+from cnn.layers import LogSoftmax
+from cnn.module import Array, Parameter
+from cnn.optim import Optimizer
+from cnn.verify.onnx_layers import needs
+from cnn.verify.onnx_vectors import Vector
+
+LATE = 10**9  # steps, after which b^t is 0
+
+
+def log_likelihood(vector: Vector) -> dict[str, Array]:
+    """NegativeLogLikelihoodLoss, whose cases hold any numbers for log-probabilities."""
+    with mock.patch("cnn.loss.nll_loss.check_log_probabilities", create=True):
+        return _loss(vector, loss.NLLLoss)
+
+
+def cross_entropy(vector: Vector) -> dict[str, Array]:
+    """SoftmaxCrossEntropyLoss; its second output, where asked for, is LogSoftmax of the scores."""
+    found = _loss(vector, lambda **settings: loss.CrossEntropyLoss(from_logits=True, **settings))
+    for name in vector.outputs[1:]:
+        found[name] = LogSoftmax(dim=1)(vector.arrays[vector.inputs[0]])
+    return found
+
+
+def _loss(vector: Vector, make: Callable[..., loss.LossFunc]) -> dict[str, Array]:
+    (node,) = vector.nodes
+    x, target, *weight = (vector.arrays[name] for name in node.inputs)
+    settings = {name: node.attributes[name] for name in ("ignore_index", "reduction") if name in node.attributes}
+    y = make(weight=weight[0] if weight else None, **settings)(x, target)
+    return {vector.outputs[0]: np.asarray(y, x.dtype)}  # a mean of ours is a Python float
+
+
+def optimizer_step(vector: Vector) -> dict[str, Array]:
+    """One step of Adam, Adagrad or Momentum from the given state: parameters, then what each remembers."""
+    (node,) = vector.nodes
+    a, (rate, step, *arrays) = node.attributes, (vector.arrays[name] for name in node.inputs)
+    count = {"Adam": 4, "Adagrad": 3, "Momentum": 3}[node.op]
+    columns = [arrays[i :: len(arrays) // count] for i in range(len(arrays) // count)]  # X, G, ... of a parameter
+    parameters = [Parameter(column[0]) for column in columns]
+    lr, decay, t = float(rate), a.get("norm_coefficient", 0.0), int(step)
+    made: Optimizer
+    kept: tuple[str, ...]
+    states: list[dict[str, Any]]
+    if node.op == "Adam":
+        needs(t == 0 and a.get("norm_coefficient_post", 0.0) == 0)
+        betas = (a.get("alpha", 0.9), a.get("beta", 0.999))
+        made = optim.Adam(parameters, lr=lr, betas=betas, eps=a.get("epsilon", 1e-6), weight_decay=decay)
+        states = [{"t": LATE, "m": column[2].copy(), "v": column[3].copy()} for column in columns]
+        kept = ("m", "v")
+    elif node.op == "Adagrad":
+        lr_decay = a.get("decay_factor", 0.0)
+        made = optim.Adagrad(parameters, lr=lr, lr_decay=lr_decay, weight_decay=decay, eps=a.get("epsilon", 1e-6))
+        states = [{"t": t, "s": column[2].copy()} for column in columns]
+        kept = ("s",)
+    else:
+        nesterov = a["mode"] == "nesterov"
+        share = 1.0 if t == 0 else a["beta"]  # the first step takes the whole gradient
+        momentum, dampening = a["alpha"], 1 - share
+        made = optim.SGD(parameters, lr, momentum, dampening, weight_decay=decay, nesterov=nesterov)
+        states = [{"b": column[2].copy()} for column in columns]
+        kept = ("b",)
+    made._state = states
+    for parameter, column in zip(parameters, columns, strict=True):
+        parameter.accumulate_grad(column[1])
+    made.step()
+    found = [parameter.data for parameter in parameters]
+    found += [state[name] for name in kept for state in made._state]
+    return dict(zip(vector.outputs, found, strict=True))
+
+
+TRAINING: dict[str, tuple[str, Callable[[Vector], dict[str, Array]]]] = {
+    "Adagrad": ("Adagrad", optimizer_step),
+    "Adam": ("Adam", optimizer_step),
+    "Momentum": ("SGD", optimizer_step),
+    "NegativeLogLikelihoodLoss": ("NLLLoss", log_likelihood),
+    "SoftmaxCrossEntropyLoss": ("CrossEntropyLoss", cross_entropy),
+}

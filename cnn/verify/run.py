@@ -1,0 +1,178 @@
+"""All checks of all public classes."""
+
+import difflib
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import layers, loss, optim
+from cnn.module import Module
+from cnn.verify import cases, numeric
+from cnn.verify.check import FLOAT64, NUMERIC, Check, Omission, guarded
+
+ABSTRACT = (Module, loss.LossFunc, optim.Optimizer, optim.Schedule)
+CONTAINERS = (cnn.Concat, cnn.Residual, cnn.Sequential, cnn.Sum)
+GET_TORCH = "not installed; pip install torch"
+GET_ONNX = "not installed; pip install onnx==1.22.0, which holds the vectors"
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    Attributes
+    ----------
+    groups : dict of str to list of str
+        The classes, by kind.
+    checks : list of Check
+    left_out : list of Omission
+        The ONNX vectors that did not run.
+    vectors : dict of str to (passed, run)
+        The ONNX vectors that ran, by folder.
+    torch, onnx : str
+        Their versions, or how to get them.
+    seconds : float
+    """
+
+    groups: dict[str, list[str]]
+    checks: list[Check] = field(default_factory=list)
+    left_out: list[Omission] = field(default_factory=list)
+    vectors: dict[str, tuple[int, int]] = field(default_factory=dict)
+    torch: str = GET_TORCH
+    onnx: str = GET_ONNX
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[Check]:
+        """The checks that did not pass."""
+        return [check for check in self.checks if not check.passed]
+
+    def of(self, subject: str, source: str) -> list[Check]:
+        """Return the checks of a class against one source."""
+        return [check for check in self.checks if (check.subject, check.source) == (subject, source)]
+
+
+def public_classes() -> dict[str, list[str]]:
+    """Return the names of all layers, containers, losses, optimizers and schedules, by kind."""
+    found: dict[str, list[str]] = {"layers": [], "containers": [], "losses": [], "optimizers": [], "schedules": []}
+    found["containers"] = [container.__name__ for container in CONTAINERS]
+    schedules = {case.name for case in cases.SCHEDULES}
+    for kind, module in (("layers", layers), ("losses", loss), ("optimizers", optim)):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, type) and value not in ABSTRACT and value.__name__ == name:  # no alias
+                is_schedule = name in schedules or issubclass(value, optim.Schedule)
+                found["schedules" if is_schedule else kind].append(name)
+    return {kind: sorted(names, key=str.lower) for kind, names in found.items()}
+
+
+def choose(names: Sequence[str]) -> dict[str, list[str]]:
+    """Return the classes of these names, in any case; all, if there are no names.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown; the choices are listed.
+
+    Examples
+    --------
+    >>> choose(["conv2d", "adam"])
+    {'layers': ['Conv2d'], 'optimizers': ['Adam']}
+    """
+    groups = public_classes()
+    if not names:
+        return groups
+    known = {name.lower(): name for kind in groups.values() for name in kind}
+    aliases = {name.lower(): getattr(loss, name).__name__ for name in loss.__all__}
+    wanted = set()
+    for name in names:
+        found = known.get(name.lower()) or known.get(aliases.get(name.lower(), "").lower())
+        if found is None:
+            near = difflib.get_close_matches(name.lower(), known, n=1)
+            guess = f" did you mean {known[near[0]]}?" if near else ""
+            raise ValueError(f"unknown class {name!r}:{guess} Known: {', '.join(known.values())}")
+        wanted.add(found)
+    chosen = {kind: [name for name in names if name in wanted] for kind, names in groups.items()}
+    return {kind: names for kind, names in chosen.items() if names}
+
+
+def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda what: None) -> Verification:
+    """Check layers, losses, optimizers and schedules against finite differences, PyTorch and ONNX's vectors.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of classes, in any case; none means all.
+    progress : callable
+        Called with what comes next.
+
+    Examples
+    --------
+    >>> result = verify(["ReLU"])
+    >>> result.failures
+    []
+    """
+    start = time.perf_counter()
+    result = Verification(choose(names))
+    wanted = [name for group in result.groups.values() for name in group]
+    every: list[Any] = [*cases.LAYERS, *cases.LOSSES, *cases.OPTIMIZERS, *cases.AVERAGES, *cases.SCHEDULES]
+    chosen = [case for case in every if case.name in wanted]
+    for name in wanted:
+        if not any(case.name == name for case in chosen):
+            result.checks.append(Check(name, NUMERIC, "-", np.inf, "it has no case in cnn/verify/cases.py"))
+    progress("finite differences")
+    result.checks += _numeric(chosen)
+    progress("PyTorch")
+    _ask_torch(result, chosen)
+    progress("ONNX vectors")
+    _ask_onnx(result, wanted, everything=not names)
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def _numeric(chosen: Iterable[Any]) -> list[Check]:
+    found = []
+    for case in chosen:
+        if isinstance(case, (cases.LayerCase, cases.LossCase)):
+            check: Any = numeric.layer_checks if isinstance(case, cases.LayerCase) else numeric.loss_checks
+            found += guarded(case.name, NUMERIC, "gradients", partial(check, case.name, case))
+    return found
+
+
+def _ask_torch(result: Verification, chosen: Iterable[Any]) -> None:
+    from cnn.verify import pytorch  # when it is needed: importing PyTorch takes a second
+
+    if not pytorch.installed():
+        return
+    checks: dict[type, Any] = {
+        cases.LayerCase: pytorch.layer_checks,
+        cases.LossCase: pytorch.loss_checks,
+        cases.OptimizerCase: pytorch.optimizer_checks,
+        cases.AverageCase: pytorch.average_checks,
+        cases.ScheduleCase: pytorch.schedule_checks,
+    }
+    result.torch = pytorch.version()
+    for case in chosen:
+        if getattr(case, "has_twin", True):
+            run = partial(checks[type(case)], case.name, case)
+            result.checks += guarded(case.name, FLOAT64, "parity", run)
+
+
+def _ask_onnx(result: Verification, wanted: Sequence[str], everything: bool) -> None:
+    from cnn.verify import onnx_run, onnx_vectors
+
+    if not onnx_vectors.installed():
+        return
+    found = onnx_run.run(wanted, everything)
+    result.onnx = onnx_vectors.version()
+    for folder, checks in found.checks.items():
+        result.checks += checks
+        result.vectors[folder] = (sum(check.passed for check in checks), len(checks))
+    result.left_out = found.left_out
+    if not found.left_out:  # not even the expanded ones
+        result.onnx += ", without vectors; pip install onnx==1.22.0, the last that holds them"

@@ -1,0 +1,121 @@
+"""`cnn verify`: the table, the score, what was left out, and the exit status."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cnn.commands import verify as command
+from cnn.layers import ReLU
+from cnn.verify.check import FLOAT64, NUMERIC, ONNX, Check, Omission
+from cnn.verify.run import Verification
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """A made-up result in place of the checks; a test may change it."""
+    result = Verification({"layers": ["Conv2d", "ReLU"], "optimizers": ["Adam"]})
+    result.checks = [
+        Check("Conv2d", NUMERIC, "Conv2d(1, 2, 3), gradient of weight", 2e-10),
+        Check("Conv2d", NUMERIC, "Conv2d(1, 2, 3), gradient of bias", 3e-10),
+        Check("Conv2d", ONNX, "node/conv, Conv2d, y", 2e-4, tolerance=1e-3),
+        Check("Adam", FLOAT64, "Adam(lr=0.1)", 0.0),
+    ]
+    result.left_out = [Omission("node", "abs", "Abs", "no such class"), Omission("node", "conv_1d", "Conv", "not 2-d")]
+    result.vectors = {"node": (1, 1), "pytorch-converted": (0, 0)}
+    result.torch, result.onnx, result.seconds = "2.13.0", "1.22.0", 12.3
+    calls = []
+    monkeypatch.setattr(command, "run_checks", lambda names, progress: (calls.append(names), result)[1])
+    result.calls = calls
+    return result
+
+
+def cells(out, name):
+    return next(line.split() for line in out.splitlines() if line.split()[:1] == [name])
+
+
+def test_the_table_and_the_score(run, found):
+    code, out, err = run("verify")
+    assert (code, err) == (0, "")
+    assert found.calls == [[]]
+    assert cells(out, "Conv2d") == ["Conv2d", "2/2", "3.0e-10", "-", "-", "1/1", "2.0e-04"]
+    assert cells(out, "Adam") == ["Adam", "-", "1/1", "0.0e+00", "-", "-"]
+    assert cells(out, "ReLU") == ["ReLU", "-", "-", "-", "-"]
+    assert "\n4 of 4 checks passed, in 12 s\n" in out
+    assert "finite differences 1e-06, PyTorch float64 1e-10, PyTorch float32 3e-05, ONNX vectors 3e-05" in out
+    assert "node/conv, Conv2d, y: its numbers were typed in with few digits, so 1e-03" in out
+    assert "PyTorch 2.13.0\nonnx 1.22.0\nONNX vectors passed: 1 of 1 in node, 0 of 0 in pytorch-converted\n" in out
+    assert "\x1b" not in out
+
+
+def test_what_was_left_out(run, found):
+    out = run("verify")[1]
+    assert (
+        f"left out: 2. {command.RULE}\n     1  no such class\n     1  not 2-d\n--left-out prints their names\n" in out
+    )
+    assert "conv_1d" not in out
+    out = run("verify", "--left-out")[1]
+    assert "     1  no such class\n          node/abs (Abs)\n     1  not 2-d\n          node/conv_1d (Conv)\n" in out
+    assert "left out" not in run("verify", "conv2d")[1]
+    assert "node/abs (Abs)" in run("verify", "conv2d", "--left-out")[1]
+
+
+def test_a_failure(run, found):
+    found.checks.append(Check("ReLU", FLOAT64, "ReLU(), output", np.nan, "something odd"))
+    found.checks.append(Check("ReLU", FLOAT64, "ReLU(), gradient", 0.5))
+    code, out, err = run("verify")
+    assert (code, err) == (1, "")
+    assert cells(out, "ReLU") == ["ReLU", "-", "0/2", "inf", "-", "-"]
+    assert "\nFAILED ReLU, torch float64: ReLU(), output: something odd\n" in out
+    assert "\nFAILED ReLU, torch float64: ReLU(), gradient: off by 5.0e-01, more than 1e-10\n" in out
+    assert "\n4 of 6 checks passed" in out
+
+
+def test_what_is_not_installed(run, found):
+    blank = Verification({})
+    found.torch, found.onnx, found.vectors, found.left_out = blank.torch, blank.onnx, {}, []
+    code, out, _ = run("verify")
+    assert code == 0
+    assert out.count("not installed") == 3 * 3 + 2
+    assert "PyTorch not installed; pip install torch\n" in out
+    assert "onnx not installed; pip install onnx==1.22.0, which holds the vectors\n" in out
+
+
+def test_json(run, found):
+    found.checks.append(Check("ReLU", FLOAT64, "ReLU(), output", np.inf, "something odd"))
+    code, out, _ = run("verify", "--json")
+    assert code == 1
+    facts = json.loads(out)
+    assert (facts["passed"], facts["total"], facts["torch"]) == (4, 5, "2.13.0")
+    assert facts["checks"][2]["tolerance"] == 1e-3
+    assert facts["checks"][-1] == {
+        "class": "ReLU",
+        "source": "torch float64",
+        "what": "ReLU(), output",
+        "error": None,
+        "tolerance": 1e-10,
+        "passed": False,
+        "message": "something odd",
+    }
+    assert facts["left_out"][1] == {"folder": "node", "name": "conv_1d", "operator": "Conv", "reason": "not 2-d"}
+    assert facts["vectors"]["node"] == {"passed": 1, "run": 1}
+
+
+def test_names(run, found):
+    run("verify", "relu", "Adam")
+    assert found.calls == [["relu", "Adam"]]
+    code, out, err = run("verify", "rellu")
+    assert (code, out) == (2, "")
+    assert err.startswith("cnn verify: error: unknown class 'rellu': did you mean ReLU? Known: ")
+    assert err.endswith("\ntry: cnn verify --help\n")
+    assert len(found.calls) == 1
+
+
+def test_the_real_thing(run, monkeypatch):
+    code, out, _ = run("verify", "relu")
+    assert code == 0
+    assert cells(out, "ReLU")[1] == "1/1"
+    monkeypatch.setattr(ReLU, "backward", lambda self, grad: grad)
+    code, out, _ = run("verify", "relu")
+    assert code == 1
+    assert "FAILED ReLU, numeric: ReLU(), training, gradient of the input: " in out

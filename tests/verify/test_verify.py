@@ -1,0 +1,204 @@
+"""`cnn.verify`: it covers everything, passes, and finds what is wrong."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import layers, loss, optim
+from cnn.layers import ReLU
+from cnn.loss import MSELoss
+from cnn.module import Module
+from cnn.optim import SGD, StepLR
+from cnn.verify import cases, verify
+from cnn.verify import run as run_module
+from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, compare
+from cnn.verify.run import choose, public_classes
+
+EVERY_CASE = [*cases.LAYERS, *cases.LOSSES, *cases.OPTIMIZERS, *cases.AVERAGES, *cases.SCHEDULES]
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """The whole of it, once."""
+    return verify()
+
+
+def test_every_public_class_has_a_case():
+    classes = [name for names in public_classes().values() for name in names]
+    assert set(classes) == {case.name for case in EVERY_CASE}
+    for module in (layers, loss, optim):
+        for name in module.__all__:
+            value = getattr(module, name)
+            if isinstance(value, type) and value not in (loss.LossFunc, optim.Optimizer, optim.Schedule):
+                assert value.__name__ in classes
+
+
+def test_every_case_makes_what_it_says():
+    for case in cases.LAYERS + cases.LOSSES:
+        assert type(case.make()).__name__ == case.name
+    for case in cases.OPTIMIZERS:
+        assert type(case.build(optim, [cnn.Parameter(np.ones((2, 2)))])).__name__ == case.name
+    for case in cases.SCHEDULES:
+        assert type(case.build(optim, SGD(lr=0.4, momentum=0.9))).__name__ == case.name
+
+
+@pytest.mark.parity
+def test_all_is_right(everything):
+    assert [str(check) for check in everything.failures] == []
+    assert len(everything.checks) >= 800
+
+
+@pytest.mark.parity
+def test_every_class_is_compared_with_pytorch_in_both_dtypes(everything):
+    for kind, names in everything.groups.items():
+        for name in names:
+            assert bool(everything.of(name, FLOAT64)) == (kind != "containers"), name
+            assert bool(everything.of(name, FLOAT32)) == (kind in ("layers", "losses")), name
+            assert bool(everything.of(name, NUMERIC)) == (kind in ("layers", "containers", "losses")), name
+
+
+@pytest.mark.parity
+def test_the_onnx_vectors_that_ran_and_those_left_out(everything):
+    from cnn.verify import onnx_run, onnx_vectors
+
+    assert everything.vectors == {"node": (211, 211), "pytorch-converted": (48, 48)}
+    ran = sum(count for _, count in everything.vectors.values())
+    assert ran + len(everything.left_out) == len(list(onnx_vectors.vectors()))
+    assert len(everything.of("Conv2d", ONNX)) == 17
+    assert all(
+        check.tolerance == 3e-5
+        for check in everything.checks
+        if check.source == ONNX and "typed" not in check.what and onnx_run.ROUNDED[0] not in check.what
+    )
+    known = {*onnx_run.OPERATORS, *onnx_run.TRAINING}
+    for omission in everything.left_out:
+        if omission.reason in (onnx_run.NO_MODULE, onnx_run.NOT_OURS) and omission.operator in known:
+            assert omission.operator == "Resize"  # of which PyTorch has more modes
+
+
+def test_names_choose():
+    assert choose(["CONV2D", "mse", "steplr", "Sum"]) == {
+        "layers": ["Conv2d"],
+        "containers": ["Sum"],
+        "losses": ["MSELoss"],
+        "schedules": ["StepLR"],
+    }
+    assert choose([]) == public_classes()
+    with pytest.raises(ValueError, match=r"unknown class 'Conv2': did you mean Conv2d\? Known: .*Adam.*StepLR"):
+        choose(["Conv2"])
+    with pytest.raises(ValueError, match="unknown class 'LossFunc'"):
+        choose(["LossFunc"])
+
+
+def test_a_class_without_a_case_is_a_failure(monkeypatch):
+    monkeypatch.setattr(cases, "LAYERS", [case for case in cases.LAYERS if case.name != "ReLU"])
+    failures = verify(["ReLU"]).failures
+    assert [str(check) for check in failures] == ["ReLU, numeric: -: it has no case in cnn/verify/cases.py"]
+
+
+def test_a_wrong_backward_is_found(monkeypatch):
+    right = ReLU.backward
+    monkeypatch.setattr(ReLU, "backward", lambda self, grad: 2 * right(self, grad))
+    (failure,) = [check for check in verify(["ReLU"]).failures if check.source == NUMERIC]
+    assert failure.what == "ReLU(), training, gradient of the input"
+    assert failure.error == pytest.approx(1)
+    assert "gradient of the input: off by 1.0e+00; likely cause: it is N = 2 times the right one" in str(failure)
+
+
+def test_a_layer_that_raises_is_a_failure(monkeypatch):
+    def forward(self, x):
+        raise ValueError("too odd")
+
+    monkeypatch.setattr(ReLU, "forward", forward)
+    failures = verify(["ReLU"]).failures
+    assert any(str(check) == "ReLU, numeric: gradients: ValueError: too odd" for check in failures)
+
+
+@pytest.mark.parity
+def test_a_layer_that_cannot_be_made_from_a_vector_is_a_failure(monkeypatch):
+    def __init__(self, alpha):  # noqa: N807
+        raise ValueError("no alpha")
+
+    from cnn.verify import onnx_run, onnx_vectors
+
+    monkeypatch.setattr(layers.CELU, "__init__", __init__)
+    (vector,) = [vector for vector in onnx_vectors.vectors() if vector.ops == ("Celu",)]
+    assert str(onnx_run.check_vector(vector, ["CELU"])) == "Celu, onnx: node/celu: ValueError: no alpha"
+    monkeypatch.setattr(onnx_vectors, "vectors", lambda: [vector])
+    assert len(onnx_run.run(["ReLU"], everything=True).checks["node"]) == 1
+    assert len(onnx_run.run(["ReLU"], everything=False).checks["node"]) == 0
+
+
+@pytest.mark.parity
+def test_wrong_numbers_are_found_by_pytorch_and_onnx(monkeypatch):
+    monkeypatch.setattr(
+        ReLU, "forward", lambda self, x: (self.save_for_backward(x > 0, x.dtype), np.maximum(x, 1e-3))[1]
+    )
+    sources = {check.source for check in verify(["ReLU"]).failures}
+    assert sources >= {FLOAT64, FLOAT32, ONNX}
+
+
+@pytest.mark.parity
+def test_a_wrong_loss_optimizer_and_schedule_are_found(monkeypatch):
+    monkeypatch.setattr(MSELoss, "backward", lambda self, grad=None: self.saved()[0])
+    assert {check.source for check in verify(["MSELoss"]).failures} == {NUMERIC, FLOAT64, FLOAT32}
+
+    def update(self, parameter, grad, state):
+        state["b"] = np.zeros_like(grad)
+        parameter.data = parameter.data - self.lr * grad
+
+    monkeypatch.setattr(SGD, "update", update)
+    assert {check.source for check in verify(["SGD"]).failures} == {FLOAT64, ONNX}
+    monkeypatch.setattr(StepLR, "factor", lambda self, t: 0.5 ** (t // 14))
+    assert [check.source for check in verify(["StepLR"]).failures] == [FLOAT64]
+
+
+@pytest.mark.parametrize("name", ["torch", "onnx"])
+def test_without_pytorch_or_onnx_the_rest_runs(monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
+    for file in ("pytorch", "onnx_run", "onnx_vectors"):
+        monkeypatch.delitem(sys.modules, f"cnn.verify.{file}", raising=False)
+        monkeypatch.delattr(cnn.verify, file, raising=False)
+    result = verify(["ReLU"])
+    assert getattr(result, name) == getattr(run_module, f"GET_{name.upper()}")
+    assert bool(result.of("ReLU", NUMERIC)) is True
+    assert bool(result.of("ReLU", FLOAT64 if name == "torch" else ONNX)) is False
+    assert not result.failures
+
+
+@pytest.mark.parity
+def test_an_onnx_without_vectors_says_so(monkeypatch, tmp_path):
+    from cnn.verify import onnx_vectors
+
+    monkeypatch.setattr(onnx_vectors, "folder", lambda: tmp_path)
+    result = verify(["ReLU"])
+    assert "without vectors; pip install onnx==1.22.0" in result.onnx
+    assert not result.failures
+
+
+def test_other_shapes_dtypes_and_nan_are_no_agreement():
+    a = np.ones(3, np.float32)
+    assert compare("x", ONNX, "y", a, a).passed
+    assert not compare("x", ONNX, "y", a, a[:2]).passed
+    assert "float32 of shape (3,), not float64 of shape (3,)" in str(compare("x", ONNX, "y", a, a.astype(float)))
+    assert not compare("x", ONNX, "y", a, a * np.nan).passed
+    assert compare("x", ONNX, "y", a * np.nan, a * np.nan).passed
+
+
+def test_nothing_of_it_is_imported_with_cnn():
+    code = "import sys, cnn; print([n for n in sys.modules if n.startswith(('cnn.verify', 'torch', 'onnx'))])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_checks_are_of_modules_that_stand_for_themselves():
+    """A case draws its parameters and its running statistics, so that no zero hides a mistake."""
+    for case in cases.LAYERS:
+        made = case.make()
+        assert isinstance(made, Module)
+        assert all(np.ptp(parameter.data) > 0 or parameter.size == 1 for parameter in made.parameters())
+        running = [tensor.data for name, tensor in made.named_tensors() if name.endswith("running_mean")]
+        assert all(array.any() for array in running)

@@ -9,6 +9,7 @@ from types import ModuleType
 from cnn.branches import Concat, Residual, Sum
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads
+from cnn.mistakes import ModelWarning
 from cnn.module import Buffer, Module, Parameter, no_grad
 from cnn.rng import manual_seed
 from cnn.sequential import Sequential
@@ -17,6 +18,7 @@ __all__ = [
     "Buffer",
     "Concat",
     "InputError",
+    "ModelWarning",
     "Module",
     "Parameter",
     "Residual",

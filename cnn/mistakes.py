@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
@@ -38,7 +39,7 @@ from cnn.layers import (
     Tanh,
 )
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
-from cnn.module import Module, evaluating, no_grad, watching
+from cnn.module import Array, Module, evaluating, watching
 
 ACTIVATIONS = (
     *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, LeakyReLU, Mish),
@@ -47,13 +48,28 @@ ACTIVATIONS = (
 PASSING = (Dropout, Dropout2d, Flatten, Identity)  # two linear layers with one of these between are still one
 
 Row = list[tuple[str, Module]]
+Shapes = dict[str, tuple[int, ...]]
 
 
 class ModelWarning(UserWarning):
     """A net that runs, and is almost surely not what was meant."""
 
 
-def shapes(model: Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+@contextmanager
+def recording(model: Module) -> Iterator[Shapes]:
+    """Collect the shape of every module's output for one sample, by its name, while the model runs inside."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found: Shapes = {}
+
+    def look(module: Module, y: Array) -> None:
+        if id(module) in names and isinstance(y, np.ndarray):  # else an error is on its way
+            found[names[id(module)]] = y.shape[1:]
+
+    with watching(look):
+        yield found
+
+
+def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
     """Return the shape of every module's output for one sample, by its name, without computing: a batch of none runs.
 
     Raises
@@ -61,16 +77,9 @@ def shapes(model: Module, input_shape: tuple[int, ...]) -> dict[str, tuple[int, 
     InputError
         If a layer cannot work with what it is given; it tells the layer and the number to change.
     """
-    names = {id(module): name for name, module in model.named_modules()}
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-    found: dict[str, tuple[int, ...]] = {}
-
-    def look(module: Module, y: np.ndarray) -> None:
-        if id(module) in names:
-            found[names[id(module)]] = y.shape[1:]
-
     try:
-        with evaluating(), no_grad(), watching(look):
+        with recording(model) as found, evaluating():
             model(np.zeros((0, *input_shape), dtype))
     except InputError as error:
         raise type(error)(error.problem.replace("(0, ", "(N, "), error.path, error.layer) from None
@@ -92,11 +101,13 @@ def _in_a_row(module: Module, path: str) -> Row:
     return [pair for name, layer in module.children().items() for pair in _in_a_row(layer, f"{path}.{name}".strip("."))]
 
 
-def warn(model: Module, outputs: dict[str, tuple[int, ...]], loss_func: LossFunc | None) -> None:
+def warn(model: Module, outputs: Shapes, loss_func: LossFunc | None) -> None:
     """Give a `ModelWarning` for each mistake; ``outputs`` are the shapes that `shapes` found."""
     for i, row in enumerate(rows(model)):
         before = [name for name, _ in row[:-1]]
-        axes = {name: len(outputs[last]) + 1 for (name, _), last in zip(row[1:], before, strict=True)}
+        axes = {
+            name: len(outputs[last]) + 1 for (name, _), last in zip(row[1:], before, strict=True) if last in outputs
+        }
         for sentence in mistakes(row, axes, loss_func if i == 0 else None):
             warnings.warn(sentence, ModelWarning, stacklevel=_frames_in_this_package())
 

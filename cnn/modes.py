@@ -40,8 +40,15 @@ def no_grad() -> Iterator[None]:
 
 @contextmanager
 def watching(watcher: Watcher) -> Iterator[None]:
-    """Call ``watcher(module, output)`` after every module that runs inside, in this thread."""
-    before, state.watcher = state.watcher, watcher
+    """Call ``watcher(module, output)`` after every module that runs inside, in this thread; outer watchers go on."""
+    before = state.watcher
+
+    def both(module: Any, y: Any) -> None:
+        watcher(module, y)
+        if before is not None:
+            before(module, y)
+
+    state.watcher = both
     try:
         yield
     finally:

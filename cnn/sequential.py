@@ -119,7 +119,7 @@ class Sequential(Container):
     def _forward(self, x: Array, without_softmax: bool = False) -> Array:
         """Run the layers, or all but a final Softmax, which may be the last layer of a Sequential that is the last."""
         if not self._was_built:
-            self._build_at_first_call(x)
+            return self._forward_and_warn(x, without_softmax)
         with one_blas_thread():
             for i, layer in enumerate(self.layers):
                 if without_softmax and i == len(self.layers) - 1:
@@ -177,23 +177,24 @@ class Sequential(Container):
         >>> Sequential([Conv2d(1, 4, 3), Flatten(), Linear(2704, 10)]).build((1, 28, 28))
         {'0': (4, 26, 26), '1': (2704,), '2': (10,)}
         """
-        for module in self.modules():
-            if isinstance(module, Sequential):
-                module._was_built = True
         self.input_shape = tuple(integer(n, "each size in input_shape", 1) for n in input_shape)
+        self._mark_as_built()
         outputs = mistakes.shapes(self, self.input_shape)
         mistakes.warn(self, outputs, self.loss_func)
         return {name: shape for name, shape in outputs.items() if name}
 
-    def _build_at_first_call(self, x: Array) -> None:
+    def _forward_and_warn(self, x: Array, without_softmax: bool) -> Array:
+        """The first call: once it has gone well, say what is almost surely a mistake."""
+        self._mark_as_built()
+        with mistakes.recording(self) as outputs:
+            y = self._forward(x, without_softmax)
+        mistakes.warn(self, outputs, self.loss_func)
+        return y
+
+    def _mark_as_built(self) -> None:
         for module in self.modules():
             if isinstance(module, Sequential):
                 module._was_built = True
-        try:
-            outputs = mistakes.shapes(self, x.shape[1:])
-        except Exception:  # the call itself is about to say it, with the whole batch in the error
-            return
-        mistakes.warn(self, outputs, self.loss_func)
 
     # Training
 

@@ -98,11 +98,21 @@ def test_build_names_the_layer_and_the_number_to_change():
         model.build((1, 28, 0))
 
 
-def test_a_layer_that_needs_samples_still_works():
-    class Mean(Module):
-        def forward(self, x):
-            if len(x) == 0:
-                raise ZeroDivisionError
-            return x - x.mean(axis=0)
+def test_the_first_call_runs_every_layer_once():
+    class Counting(Module):
+        seen = ()
 
-    assert Sequential([Mean()])(np.ones((2, 3))).shape == (2, 3)
+        def forward(self, x):
+            Counting.seen += (len(x),)
+            return x
+
+    Sequential([Counting()])(np.ones((2, 3)))
+    assert Counting.seen == (2,)
+
+
+def test_a_watcher_around_the_first_call_sees_every_layer():
+    model = Sequential([Linear(2, 3), Linear(3, 1)])
+    with pytest.warns(ModelWarning):
+        assert list(model.activations(np.ones((4, 2)))) == ["0", "1"]
+    with pytest.warns(ModelWarning, match="layers 0 and 1"):
+        model.build((2,))  # who asks is told again

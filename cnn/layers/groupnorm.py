@@ -60,6 +60,7 @@ class GroupNorm(Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> GroupNorm(1, 2, eps=3.0)(np.array([[0, 2]], np.float32))
     array([[-0.5,  0.5]], dtype=float32)
     """

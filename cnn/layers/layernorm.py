@@ -54,6 +54,7 @@ class LayerNorm(Module):
 
     Examples
     --------
+    >>> import numpy as np
     >>> LayerNorm(2, eps=3.0)(np.array([[0, 2], [30, 10]], np.float32)).round(2)
     array([[-0.5 ,  0.5 ],
            [ 0.99, -0.99]], dtype=float32)

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,3 +204,24 @@ def test_checks_are_of_modules_that_stand_for_themselves():
         assert all(np.ptp(parameter.data) > 0 or parameter.size == 1 for parameter in made.parameters())
         running = [tensor.data for name, tensor in made.named_tensors() if name.endswith("running_mean")]
         assert all(array.any() for array in running)
+
+
+@pytest.mark.parity
+def test_the_page_about_correctness_quotes_what_is_found(everything):
+    page = " ".join((Path(__file__).parents[2] / "docs" / "correctness.md").read_text(encoding="utf-8").split())
+    passed, total = len(everything.checks) - len(everything.failures), len(everything.checks)
+    assert f"{passed} of {total} checks pass" in page
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    vectors = sum(count for _, count in everything.vectors.values())
+    assert f"{passed} of {total} checks pass, {vectors} of ONNX's vectors among them" in readme
+    ran = {folder: count for folder, (_, count) in everything.vectors.items()}
+    assert f"{ran['node']} of ONNX's node vectors and {ran['pytorch-converted']} of its pytorch-converted ones" in page
+    assert f"{len(everything.left_out):,} vectors are left out" in page
+    for count in Counter(omission.reason for omission in everything.left_out).values():
+        assert f"({count})" in page
+
+
+def test_the_example_on_that_page_says_what_is_wrong(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "correctness.md").read_text(encoding="utf-8")
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    assert "factor" in capsys.readouterr().out

@@ -49,13 +49,15 @@ class Container(Module):
             raise error.at(name, child) from None
         return y
 
-    def run_back(self, name: str, child: Module, grad: Array, source: str = "") -> Array | None:
-        """Call a child's backward; if it refuses its gradient, the error tells it and ``source``, which made that."""
+    def run_back(self, name: str, child: Module, grad: Array, maker: Module | None = None) -> Array | None:
+        """Call a child's backward; if it refuses its gradient, the error tells it and ``maker``, the next layer, which
+        made that.
+        """
         try:
             input_grad = child.backward(grad)
         except InputError as error:
-            if source and not error.path:
-                error.problem += f"; backward of layer {source} made this gradient"
+            if maker is not None and not error.path:
+                error.problem += f"; backward of layer {int(name) + 1}, {maker!r}, made this gradient"
             raise error.at(name, child) from None
         if input_grad is None and child.needs_input_grad:
             raise InputError("backward must return the gradient of the input, but returned None").at(name, child)

@@ -45,6 +45,7 @@ ACTIVATIONS = (
     *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, LeakyReLU, Mish),
     *(PReLU, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh),
 )
+PROBABILITIES = (LogSoftmax, Softmax)
 PASSING = (Dropout, Dropout2d, Flatten, Identity)  # two linear layers with one of these between are still one
 
 Row = list[tuple[str, Module]]
@@ -79,10 +80,19 @@ def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
     """
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
     try:
-        with recording(model) as found, evaluating():
-            model(np.zeros((0, *input_shape), dtype))
+        return _run(model, np.zeros((0, *input_shape), dtype))
+    except Exception:  # a wrong shape, or a layer that cannot work with none, such as one that takes a maximum
+        pass
+    try:
+        with np.errstate(all="ignore"):
+            return _run(model, np.zeros((2, *input_shape), dtype))
     except InputError as error:
-        raise type(error)(error.problem.replace("(0, ", "(N, "), error.path, error.layer) from None
+        raise type(error)(error.problem.replace("got (2, ", "got (N, "), error.path, error.layer) from None
+
+
+def _run(model: Module, x: Array) -> Shapes:
+    with recording(model) as found, evaluating():
+        model(x)
     return found
 
 
@@ -134,32 +144,47 @@ def mistakes(row: Row, axes: dict[str, int], loss_func: LossFunc | None) -> Iter
     """
     passed = [(name, layer) for name, layer in row if not isinstance(layer, PASSING)]
     for (name, layer), (next_name, following) in pairwise(passed):
-        if isinstance(layer, Linear) and isinstance(following, Linear):
+        # A narrow layer between two wide ones is a restriction (a product of low rank) that may be meant.
+        if isinstance(layer, Linear) and isinstance(following, Linear) and not _narrows(layer, following):
             yield (
                 f"layers {name} and {next_name} are Linear with nothing between them, which can do no more than one "
                 "Linear: put ReLU() between them or remove one"
             )
     for (name, layer), (next_name, following) in pairwise(row):
         biased = isinstance(layer, (Conv2d, ConvTranspose2d, Linear)) and layer.bias is not None
+        if isinstance(layer, Linear) and axes.get(name, 2) > 2:
+            continue  # its bias lies along the last axis, and the norm takes the mean of each channel
         if biased and isinstance(following, (BatchNorm1d, BatchNorm2d)):
             yield (
                 f"layer {name}, {type(layer).__name__}, has a bias that layer {next_name}, "
                 f"{type(following).__name__}, takes away again with the mean: set bias=False"
             )
+    ours = True
     for name, layer in row:
-        if isinstance(layer, Linear) and axes.get(name) == 4:
+        ours = ours and type(layer).__module__.startswith("cnn.")  # a layer of the user's may have put channels last
+        if ours and isinstance(layer, Linear) and axes.get(name) == 4:
             yield (
                 f"layer {name}, {layer!r}, reads pictures (N, C, H, W) and works on the last axis of them alone: put "
                 "Flatten() before it"
             )
+    for (name, layer), (next_name, following) in pairwise(passed):
+        if isinstance(layer, PROBABILITIES) and isinstance(following, PROBABILITIES):
+            yield (
+                f"layers {name} and {next_name} are {type(layer).__name__} and {type(following).__name__}, which makes "
+                "all classes nearly equally probable: remove one"
+            )
     yield from _before_the_loss(passed, loss_func)
+
+
+def _narrows(first: Linear, second: Linear) -> bool:
+    return first.out_features < min(first.in_features, second.out_features)
 
 
 def _before_the_loss(row: Row, loss_func: LossFunc | None) -> Iterator[str]:
     """An activation between the last weights and a loss over classes cuts off or squeezes the scores."""
     if not isinstance(loss_func, (CrossEntropyLoss, NLLLoss)):
         return
-    ends = [(name, layer) for name, layer in row if not isinstance(layer, (Softmax, LogSoftmax))]
+    ends = [(name, layer) for name, layer in row if not isinstance(layer, PROBABILITIES)]
     if ends and isinstance(ends[-1][1], ACTIVATIONS):
         name, layer = ends[-1]
         yield (

@@ -51,6 +51,6 @@ def check_axis(last: Module, name: str, shape: tuple[int, ...]) -> None:
     """Raise an error if ``last``, a Softmax before cross-entropy, gets logits of this shape and not along axis 1."""
     if isinstance(last, Softmax) and last.dim % len(shape) != 1:
         raise ShapeError(
-            f"layer {name}, {last!r}, works along the last axis of {shape}, but the classes are on axis 1: use "
-            "Softmax(dim=1)"
+            f"layer {name}, {last!r}, works along axis {last.dim % len(shape)} of {shape}, but the classes are on axis "
+            "1: use Softmax(dim=1)"
         )

@@ -134,8 +134,8 @@ class Sequential(Container):
                 if without_softmax and i == len(self.layers) - 1:
                     found = layer._backward(grad, True) if isinstance(layer, Sequential) else grad
                 else:
-                    source = f"{i + 1}, {self.layers[i + 1]!r}," if i + 1 < len(self.layers) else ""
-                    found = self.run_back(str(i), layer, found, source)  # type: ignore[arg-type]  # only the first gives None
+                    maker = self.layers[i + 1] if i + 1 < len(self.layers) else None
+                    found = self.run_back(str(i), layer, found, maker)  # type: ignore[arg-type]  # only the first gives None
         return found if self.needs_input_grad else None
 
     def arguments(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Sequential(Container):
         >>> Sequential([Conv2d(1, 4, 3), Flatten(), Linear(2704, 10)]).build((1, 28, 28))
         {'0': (4, 26, 26), '1': (2704,), '2': (10,)}
         """
-        self.input_shape = tuple(integer(n, "each size in input_shape", 1) for n in input_shape)
+        self.input_shape = self._one_sample(input_shape)
         self._mark_as_built()
         outputs = mistakes.shapes(self, self.input_shape)
         mistakes.warn(self, outputs, self.loss_func)
@@ -190,6 +190,12 @@ class Sequential(Container):
             y = self._forward(x, without_softmax)
         mistakes.warn(self, outputs, self.loss_func)
         return y
+
+    @staticmethod
+    def _one_sample(shape: Any) -> tuple[int, ...]:
+        if not isinstance(shape, (tuple, list)):
+            raise TypeError(f"input_shape is the shape of one sample, such as (1, 28, 28), got {shape!r}")
+        return tuple(integer(n, "each size in input_shape", 1) for n in shape)
 
     def _mark_as_built(self) -> None:
         for module in self.modules():
@@ -243,7 +249,7 @@ class Sequential(Container):
     def _joint_loss(self) -> CrossEntropyLoss | None:
         """Return a final Softmax and cross-entropy as one loss, whose formula loses no digits; None without them."""
         last, _ = self._last_layer()
-        if type(self.loss_func) is CrossEntropyLoss and type(last) is Softmax and last.dim in (1, -1):
+        if type(self.loss_func) is CrossEntropyLoss and type(last) is Softmax:
             return self.loss_func.of_logits()
         return None
 
@@ -407,9 +413,7 @@ class Sequential(Container):
         shape = self.input_shape if input_shape is None else input_shape
         if shape is None:
             raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
-        if not isinstance(shape, (tuple, list)):
-            raise TypeError(f"input_shape is the shape of one sample, such as (1, 28, 28), got {shape!r}")
-        return Summary(self, tuple(integer(n, "each size in input_shape", 1) for n in shape))
+        return Summary(self, self._one_sample(shape))
 
     # Files
 

@@ -41,7 +41,7 @@ def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("cnn.data.fashion_mnist", lambda: (*few[0], *few[1]))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     out = capsys.readouterr().out

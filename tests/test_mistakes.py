@@ -31,6 +31,7 @@ def said(model, shape):
         ([Residual(Sequential([Conv2d(1, 1, 1), BatchNorm2d(1)]))], (1, 5, 5), None, ["layer 0.body.0, Conv2d", "bias=False"]),
         ([ReLU(), Linear(5, 2)], (1, 4, 5), None, ["layer 1, Linear", "Flatten()"]),
         ([Linear(2, 3), ReLU(), Softmax()], (2,), CrossEntropyLoss(), ["layer 1, ReLU", "remove it"]),
+        ([Linear(2, 3), Softmax(), Softmax()], (2,), CrossEntropyLoss(), ["layers 1 and 2 are Softmax and Softmax", "remove one"]),
         ([Linear(2, 3), Sigmoid(), Dropout(), Softmax()], (2,), CrossEntropyLoss(), ["layer 1, Sigmoid", "remove it"]),
     ],
 )  # fmt: skip
@@ -116,3 +117,24 @@ def test_a_watcher_around_the_first_call_sees_every_layer():
         assert list(model.activations(np.ones((4, 2)))) == ["0", "1"]
     with pytest.warns(ModelWarning, match="layers 0 and 1"):
         model.build((2,))  # who asks is told again
+
+
+def test_build_works_with_layers_that_need_samples():
+    class Scaled(Module):
+        def forward(self, x):
+            return x / max(x.max(), 1)
+
+    assert Sequential([Scaled(), Linear(3, 2)]).build((3,)) == {"0": (3,), "1": (2,)}
+    assert Sequential([BatchNorm2d(2, track_running_stats=False)]).build((2, 4, 4)) == {"0": (2, 4, 4)}
+    with pytest.raises(ShapeError, match=r"got \(N, 3\): set in_features=3"):
+        Sequential([Scaled(), Linear(4, 2)]).build((3,))
+
+
+def test_what_may_be_meant_is_not_blamed():
+    class ChannelsLast(Module):
+        def forward(self, x):
+            return x.transpose(0, 2, 3, 1)
+
+    assert said(Sequential([Conv2d(1, 4, 3), ChannelsLast(), Linear(4, 2)]), (1, 5, 5)) == []
+    assert said(Sequential([ReLU(), Linear(5, 7), BatchNorm1d(3)]), (3, 5)) == []
+    assert said(Sequential([Linear(50, 2, bias=False), Linear(2, 50)]), (50,)) == []

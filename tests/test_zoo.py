@@ -53,6 +53,21 @@ def test_resnets_of_any_depth_have_as_many_layers_as_they_say():
         zoo.resnet(2)
 
 
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: zoo.resnet(8, (16, 16)), r"input_shape must be \(channels, height, width\).*got \(16, 16\)"),
+        (lambda: zoo.mobilenet(16), r"input_shape must be \(channels, height, width\).*got 16"),
+        (lambda: zoo.vgg((3, 4, 32)), "4 x 32 are too small for this net: at least 8 x 8"),
+        (lambda: zoo.lenet5((1, 8, 8)), "at least 12 x 12"),
+        (lambda: zoo.squeezenet((3, 0, 8)), "each size in input_shape must be an integer of at least 1"),
+    ],
+)
+def test_what_a_net_cannot_read_is_named(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
 def test_unet_says_which_sides_it_needs():
     assert zoo.unet((3, 8, 16), classes=4, width=4, depth=2).predict_proba(np.zeros((2, 3, 8, 16))).shape == (
         2,

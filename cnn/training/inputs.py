@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn.checks import integer
 from cnn.errors import InputError, ShapeError
+from cnn.layers import BatchNorm1d
 from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
 from cnn.parameter import plain_array
@@ -92,3 +93,17 @@ def check_optimizer(model: Any) -> None:
 def check_batch_size(batch_size: Any) -> int:
     """Return the batch size as an int of at least 1."""
     return integer(batch_size, "batch_size", 1)
+
+
+def check_last_batch(model: Any, samples: int, batch_size: int) -> None:
+    """Raise an error if an epoch would end with a batch of one sample, which BatchNorm1d cannot train on."""
+    if samples % batch_size != 1 and batch_size > 1:
+        return
+    for name, module in model.named_modules():
+        if isinstance(module, BatchNorm1d):
+            sizes = (size for size in range(max(batch_size, 2), samples + 1) if samples % size != 1)
+            fix = next((f"use batch_size={size}" for size in sizes), "it needs more samples")
+            raise InputError(
+                f"{samples} samples in batches of {batch_size} leave a batch of one, on which layer {name}, {module!r}, "
+                f"cannot train: {fix}"
+            )

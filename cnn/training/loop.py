@@ -15,7 +15,14 @@ from cnn.module import Array, evaluating
 from cnn.rng import generator
 from cnn.training.divergence import LastGood, first_not_finite
 from cnn.training.history import History, epoch_line
-from cnn.training.inputs import as_samples, check_batch_size, check_labels, check_optimizer, check_pair
+from cnn.training.inputs import (
+    as_samples,
+    check_batch_size,
+    check_labels,
+    check_last_batch,
+    check_optimizer,
+    check_pair,
+)
 
 
 @dataclass(frozen=True)
@@ -168,6 +175,7 @@ def train(
         y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
         validation_data = (x_val, y_val)
     check_optimizer(model)
+    check_last_batch(model, len(x), batch_size)
     model.input_shape = x.shape[1:]
     return _steps(model, x, y, validation_data, epochs, batch_size, generator(rng))
 

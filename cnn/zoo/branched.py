@@ -17,7 +17,7 @@ from cnn.layers import (
 )
 from cnn.module import Module
 from cnn.sequential import Sequential
-from cnn.zoo.blocks import conv_norm_relu
+from cnn.zoo.blocks import conv_norm_relu, picture
 
 
 def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
@@ -49,8 +49,11 @@ def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), cla
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
         near = 6 * max(1, round((depth - 2) / 6)) + 2
-        raise ValueError(f"depth must be 6 n + 2, such as 8, 14, 20, 32 or 56, got {depth}: try {near}")
-    layers, before = conv_norm_relu(input_shape[0], 16), 16
+        raise ValueError(
+            f"depth must be 6 n + 2, such as 8, 14, 20, 32 or 56, got {depth}: try {near} (resnets for "
+            "large pictures have other depths and blocks)"
+        )
+    layers, before = conv_norm_relu(picture(input_shape)[0], 16), 16
     for channels, stride in ((16, 1), (32, 2), (64, 2)):
         for i in range(blocks):
             layers += [_residual_block(before, channels, stride if i == 0 else 1), ReLU()]
@@ -87,7 +90,7 @@ def squeezenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 1
     >>> sum(p.size for p in squeezenet().parameters())
     340170
     """
-    layers: list[Module] = [Conv2d(input_shape[0], 64, 3, padding=1), ReLU()]
+    layers: list[Module] = [Conv2d(picture(input_shape, least=8)[0], 64, 3, padding=1), ReLU()]
     before = 64
     for squeeze, expand in ((16, 64), (32, 128), (48, 192)):
         layers.append(MaxPool2d(2))
@@ -131,8 +134,8 @@ def densenet(
     >>> sum(p.size for p in densenet().parameters())
     264586
     """
-    channels = 2 * growth
-    layers: list[Module] = [Conv2d(input_shape[0], channels, 3, padding=1, bias=False)]
+    before, channels = picture(input_shape, least=2 ** (len(blocks) - 1))[0], 2 * growth
+    layers: list[Module] = [Conv2d(before, channels, 3, padding=1, bias=False)]
     for i, count in enumerate(blocks):
         if i > 0:
             layers += [BatchNorm2d(channels), ReLU(), Conv2d(channels, channels // 2, 1, bias=False), AvgPool2d(2)]
@@ -164,7 +167,7 @@ def inception(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
     >>> sum(p.size for p in inception().parameters())
     307242
     """
-    layers, before = conv_norm_relu(input_shape[0], 64), 64
+    layers, before = conv_norm_relu(picture(input_shape, least=4)[0], 64), 64
     for width in (16, 32):
         layers.append(MaxPool2d(2))
         for _ in range(2):
@@ -217,8 +220,17 @@ def unet(
     --------
     >>> sum(p.size for p in unet().parameters())
     482466
+
+    Two classes, and pixels that nobody labelled:
+
+    >>> import numpy as np
+    >>> from cnn.loss import CrossEntropyLoss
+    >>> model = unet((1, 8, 8), classes=2, width=4, depth=1)
+    >>> model.loss_func = CrossEntropyLoss(ignore_index=255)
+    >>> labels = np.array([[[0, 1, 1, 255, 255, 255, 255, 255]] * 8])
+    >>> loss, accuracy = model.evaluate(np.zeros((1, 1, 8, 8)), labels)
     """
-    channels, height, across = input_shape
+    channels, height, across = picture(input_shape)
     if height % 2**depth or across % 2**depth:
         raise ValueError(
             f"height and width must be divisible by {2**depth} to be halved {depth} times, got {height} x {across}: "

@@ -16,7 +16,7 @@ from cnn.layers import (
 )
 from cnn.module import Module
 from cnn.sequential import Sequential
-from cnn.zoo.blocks import conv_norm_relu
+from cnn.zoo.blocks import conv_norm_relu, picture
 
 
 def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
@@ -37,7 +37,7 @@ def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10
     >>> sum(p.size for p in small_cnn().parameters())
     421642
     """
-    channels, height, width = input_shape
+    channels, height, width = picture(input_shape, least=4)
     return Sequential(
         [
             Conv2d(channels, 32, kernel_size=3, padding=1),
@@ -102,7 +102,7 @@ def lenet5(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -
     >>> sum(p.size for p in lenet5().parameters())
     61706
     """
-    channels, height, width = input_shape
+    channels, height, width = picture(input_shape, least=12)
     return Sequential(
         [
             Conv2d(channels, 6, kernel_size=5, padding=2),
@@ -146,7 +146,7 @@ def vgg(
     >>> sum(p.size for p in vgg().parameters())
     2197706
     """
-    channels, height, width = input_shape
+    channels, height, width = picture(input_shape, least=2 ** len(widths))
     layers: list[Module] = []
     for stage in widths:
         for out in stage:
@@ -177,7 +177,7 @@ def mobilenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
     >>> sum(p.size for p in mobilenet().parameters())
     136778
     """
-    layers, before = conv_norm_relu(input_shape[0], 32), 32
+    layers, before = conv_norm_relu(picture(input_shape)[0], 32), 32
     for channels, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
         layers += conv_norm_relu(before, before, stride=stride, groups=before)
         layers += conv_norm_relu(before, channels, kernel_size=1)

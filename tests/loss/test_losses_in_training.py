@@ -68,7 +68,7 @@ def test_softmax_along_the_last_axis_of_pictures_is_refused():
     """The joint formula takes axis 1, and so would the loss."""
     model = segmenter(CrossEntropyLoss(), Softmax())
     for call in (model.fit, model.evaluate, model.loss_and_grad):
-        with pytest.raises(ShapeError, match=r"layer 1, Softmax\(\), works along the last axis.*use Softmax\(dim=1\)"):
+        with pytest.raises(ShapeError, match=r"layer 1, Softmax\(\), works along axis 3.*use Softmax\(dim=1\)"):
             call(PICTURES, np.zeros((6, 4, 5), int))
 
 

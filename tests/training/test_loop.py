@@ -7,7 +7,7 @@ import pytest
 
 import cnn
 from cnn import training
-from cnn.layers import Linear, ReLU, Softmax
+from cnn.layers import BatchNorm1d, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.module import Module
 from cnn.optim import Adam
@@ -202,3 +202,17 @@ def test_bad_arguments_raise_at_once_and_leave_the_history():
     with pytest.raises(ValueError, match="epochs"):
         training.fit(model, *data(), epochs=0)
     assert len(model.history) == 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "batch_size", "fix"),
+    [(33, 32, "use batch_size=33"), (5, 1, "use batch_size=3"), (1, 4, "more samples")],
+)
+def test_a_batch_of_one_that_batchnorm_cannot_train_on_is_told_before_anything_is_trained(samples, batch_size, fix):
+    model = Sequential(
+        [Linear(2, 3, bias=False), BatchNorm1d(3), ReLU(), Linear(3, 2), Softmax()], CrossEntropyLoss(), Adam()
+    )
+    before = model.state_dict()
+    with pytest.raises(ValueError, match=rf"leave a batch of one, on which layer 1, BatchNorm1d.*{fix}"):
+        model.fit(np.ones((samples, 2)), np.zeros(samples, int), batch_size=batch_size, verbose_freq=0)
+    assert all(np.array_equal(values, before[name]) for name, values in model.state_dict().items())

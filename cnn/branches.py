@@ -65,12 +65,16 @@ class Sum(_Branches):
     array([[-1.,  4.]])
     """
 
+    fix = ""  # what an error about shapes recommends
+
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
         outputs = self.run_branches(x)
         shapes = [y.shape for y in outputs]
         if len(set(shapes)) > 1:
-            raise ShapeError(f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}")
+            raise ShapeError(
+                f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}{self.fix}"
+            )
         return functools.reduce(operator.add, outputs)
 
     def backward(self, grad: Array) -> Array | None:
@@ -106,6 +110,8 @@ class Residual(Sum):
     >>> Residual(ReLU())(np.array([[-1.0, 2.0]]))
     array([[-1.,  4.]])
     """
+
+    fix = ": set padding so that the body keeps the size, or give a shortcut"
 
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
         self.body = body
@@ -148,6 +154,10 @@ class Concat(_Branches):
         outputs = self.run_branches(x)
         shapes = [y.shape for y in outputs]
         if outputs[0].ndim < 2 or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
+            sides = np.array([shape[2:] for shape in shapes if len(shape) == 4])
+            if len(sides) == len(shapes) and np.ptp(sides, axis=0).max() == 1:  # an odd side was halved and doubled
+                sizes = " and ".join(dict.fromkeys(f"{h} x {w}" for h, w in sides))
+                raise ShapeError(f"branches give {sizes}: use pictures whose sides stay even at each halving")
             raise ShapeError(
                 f"outputs laid side by side may differ in axis 1 alone, got {' and '.join(map(str, shapes))}"
             )

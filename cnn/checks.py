@@ -16,6 +16,13 @@ def integer(value: Any, name: str, minimum: int) -> int:
     return int(value)
 
 
+def boolean(value: Any, name: str) -> bool:
+    """Return ``value`` as a bool, or raise an error that names the argument."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
 def pair(value: Any, name: str, minimum: int) -> Pair:
     """Return (height, width) from one int or from two.
 
@@ -39,7 +46,7 @@ def check_images(x: Any, channels: int | None = None) -> None:
             return
         fix = f"set in_channels={x.shape[1]}"
         if x.shape[3] == channels:
-            fix = "the channels come last here: pass x.transpose(0, 3, 1, 2)"
+            fix = f"the channels come last here: pass x.transpose(0, 3, 1, 2), or set in_channels={x.shape[1]}"
         raise ShapeError(f"expected {wanted}, got {x.shape}: {fix}")
     fix = "reshape it to (N, C, H, W)"
     if x.ndim == 3:

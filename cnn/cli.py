@@ -255,7 +255,7 @@ def _data_options(parser: Parser) -> None:
 
 def _verify_options(parser: Parser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="a class, as Conv2d or conv2d (default: all)")
-    parser.add_argument("--json", action="store_true", help="print every check, and what was left out, as JSON")
+    parser.add_argument("--json", action="store_true", help="print every check as JSON")
     parser.add_argument("--left-out", action="store_true", help="name all vectors that were left out")
 
 

@@ -142,10 +142,12 @@ class Module(Differentiable):
 
     def children(self) -> dict[str, "Module"]:
         """Modules directly inside this one, by name: attributes, and the items of lists and dicts. All that a container
-        needs to override.
+        needs to override. What forward saved is no part of the model.
         """
         found = {}
         for name, value in vars(self).items():
+            if name == "_saved":
+                continue
             if isinstance(value, Module):
                 found[name] = value
             elif isinstance(value, (list, tuple)):

@@ -81,6 +81,29 @@ def positive(value: Any, name: str) -> float:
     return float(value)
 
 
+def share(value: Any, name: str) -> float | None:
+    """Return ``value`` as a float from 0 to 1, or None as it is, or raise an error that names the argument."""
+    number = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
+    if value is not None and not (number and 0 <= value <= 1):
+        raise ValueError(f"{name} must be a number from 0 to 1, the share of a new batch, or None, got {value!r}")
+    return None if value is None else float(value)
+
+
+def check_batch(x: Array, channels: int, ndims: Axes, of_batch: bool) -> None:
+    """Raise an error that names the fix unless ``x`` is what batch normalisation of that many axes can work with."""
+    if x.ndim not in ndims:
+        fix = "BatchNorm2d takes (N, C, H, W)" if ndims == (4,) else "BatchNorm1d takes (N, C) or (N, C, L)"
+        if 4 not in ndims and x.ndim == 4:
+            fix += f"; use BatchNorm2d({channels})"
+        elif 4 in ndims and x.ndim in (2, 3):
+            fix += f"; use BatchNorm1d({channels})" + (", or x[None] for a single picture" if x.ndim == 3 else "")
+        raise ShapeError(f"expected {' or '.join(map(str, ndims))} axes, got {x.ndim}, {x.shape}: {fix}")
+    check_channels(x, channels, "num_features")
+    if of_batch and (n := x.size // channels) < 2:
+        fix = "use larger batches, or eval() with running statistics"
+        raise ShapeError(f"expected more than 1 value per channel to take a variance, got {n} in {x.shape}: {fix}")
+
+
 def check_channels(x: Array, channels: int, argument: str) -> None:
     """Raise an error that names the fix unless ``x`` is (N, C, ...) with C as given."""
     if x.ndim > 1 and x.shape[1] == channels:

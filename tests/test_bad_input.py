@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.layers import Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
+from cnn.branches import Concat, Residual
+from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax, Upsample
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam
 from cnn.sequential import Sequential
@@ -378,3 +379,14 @@ def test_a_full_disk_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_saving_into_a_folder_that_is_not_there(tmp_path):
     assert_says(message(small_net().save, tmp_path / "no" / "model.safetensors", error=OSError), "model.safetensors")
+
+
+def test_branches_of_different_sizes():
+    x = np.ones((1, 1, 9, 9), np.float32)
+    halved = Sequential([MaxPool2d(2), Upsample(scale_factor=2)])
+    assert_says(
+        message(Concat([Identity(), halved]), x),
+        "branches give 9 x 9 and 8 x 8: use pictures whose sides stay even at each halving",
+    )
+    assert_says(message(Concat([Identity(), MaxPool2d(2)]), x), "differ in axis 1 alone")
+    assert_says(message(Residual(Conv2d(1, 1, 3)), x), "(1, 1, 7, 7)", "set padding so that", "or give a shortcut")

@@ -63,6 +63,12 @@ def test_names_of_everything_inside():
     assert module.state_dict()["count"].dtype == np.int64
 
 
+def test_a_module_that_forward_saved_is_no_part_of_the_model():
+    module = Counter()
+    module.save_for_backward(Linear(1, 1))
+    assert list(module.children()) == ["inner"]
+
+
 def test_the_state_is_a_copy():
     module = Counter()
     module.state_dict()["weight"][0] = 7

@@ -1,121 +1,140 @@
 """The command that proves the rest: `cnn verify`."""
 
 import argparse
-import io
 import json
 import math
-import os
+import shutil
 import sys
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 from cnn.commands.terminal import note, say
-from cnn.commands.words import counted
 from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, TOLERANCES, Check
+from cnn.verify.onnx_layers import NOT_OURS
 from cnn.verify.run import Verification, choose
 from cnn.verify.run import verify as run_checks
 
-COLUMNS = {
-    NUMERIC: "finite differences",
-    FLOAT64: "PyTorch float64",
-    FLOAT32: "PyTorch float32",
-    ONNX: "ONNX vectors",
-}
+SOURCES = (NUMERIC, FLOAT64, FLOAT32, ONNX)
+WIDTHS = (11, 13, 13, 11)
+MEANING = (
+    "Each cell: checks made (passed/made if some failed), and the largest error, max|ours - theirs| / max|theirs|; "
+    "- : nothing to compare with."
+)
 RULE = (
-    "Left out is what is not float32 or float64, slides over 1 or 3 axes, or is nothing that a module of PyTorch does "
-    "and cnn has."
+    "Left out are vectors of other types than float32 and float64, of one or three axes, of operators that PyTorch has "
+    "no module for, and ({}) of modules or arguments of PyTorch that cnn lacks."
 )
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise an error that lists the choices if a class is unknown."""
+    """Raise an error that says what there is if a class is unknown."""
     choose(names)
 
 
 def verify(args: argparse.Namespace) -> int:
-    """Run the checks and print what they found; 1 if one failed."""
+    """Run the checks and print what they found; 1 if one failed, or if there was nothing to check with."""
+    if args.names and args.left_out:
+        args.parser.error("--left-out is about all vectors: leave the names away")
     shown = not args.json and sys.stderr is not None and sys.stderr.isatty()
     result = run_checks(args.names, lambda what: note(f"{what} ...") if shown else None)
     if args.json:
-        say(json.dumps(_facts(result), indent=2))
+        say(json.dumps(_facts(result, in_full=args.left_out), indent=2))
     else:
-        _print(result, told=not args.names or args.left_out, in_full=args.left_out)
-    return 1 if result.failures else 0
+        _print(result, told=not args.names, in_full=args.left_out)
+    return 1 if result.failures or not result.checks else 0
 
 
 def _print(result: Verification, told: bool, in_full: bool) -> None:
-    """Print table, failures and score, and if ``told`` what was left out."""
+    """Print table, failures, if ``told`` what was left out, and at last the score."""
+    _wrapped(MEANING)
+    say()
     say(_table(result))
+    say()
     for check in result.failures:
         say(f"FAILED {check}")
-    passed = len(result.checks) - len(result.failures)
-    say(f"{passed:,} of {counted(len(result.checks), 'check')} passed, in {result.seconds:.0f} s")
-    limits = ", ".join(f"{name} {TOLERANCES[source]:.0e}" for source, name in COLUMNS.items())
-    say(f"error: max|a - b| / max|b| of each array; at most: {limits}")
     for check in result.checks:
         if check.passed and check.tolerance != TOLERANCES[check.source]:
-            say(f"{check.what}: its numbers were typed in with few digits, so {check.tolerance:.0e}")
-    say(f"PyTorch {result.torch}\nonnx {result.onnx}")
+            _wrapped(f"* {check.what}: typed in by hand with four digits, so at most {check.tolerance:.0e}")
+    _wrapped(f"PyTorch {result.torch}")
+    _wrapped(f"onnx {result.onnx}")
     if result.vectors:
         parts = [f"{good} of {ran} in {folder}" for folder, (good, ran) in result.vectors.items()]
-        say(f"ONNX vectors passed: {', '.join(parts)}")
+        _wrapped(f"ONNX vectors passed: {', '.join(parts)}")
         if told:
             _print_left_out(result, in_full)
+    _wrapped(_score(result))
 
 
 def _print_left_out(result: Verification, in_full: bool) -> None:
-    say(f"left out: {len(result.left_out):,}. {RULE}")
-    reasons = sorted({omission.reason for omission in result.left_out})
-    for reason in reasons:
-        found = [omission for omission in result.left_out if omission.reason == reason]
-        say(f"{len(found):>6,}  {reason}")
+    _wrapped(f"{len(result.left_out):,} left out. {_rule(result)}")
+    for reason, found in _by_reason(result).items():
+        _wrapped(f"{len(found):>6,}  {reason}", indent=8)
         if in_full:
             for omission in found:
-                say(f"          {omission.folder}/{omission.name} ({omission.operator})")
+                say(f"          {omission['folder']}/{omission['name']} ({omission['operator']})")
     if not in_full:
         say("--left-out prints their names")
 
 
+def _score(result: Verification) -> str:
+    passed = len(result.checks) - len(result.failures)
+    score = f"{passed:,} of {len(result.checks):,} checks passed"
+    missing = {"PyTorch": result.torch, "ONNX": result.onnx}
+    missing = {name: told.split("pip install ")[1].split(",")[0] for name, told in missing.items() if "pip" in told}
+    if not missing:
+        return f"{score}, in {result.seconds:.0f} s"
+    alone = "against finite differences alone" if len(missing) == 2 else f"none of them against {' or '.join(missing)}"
+    lacks = f"{' and '.join(missing)} {'are' if len(missing) == 2 else 'is'} not installed"
+    if "without vectors" in result.onnx:
+        lacks = lacks.replace("ONNX", "ONNX with vectors")
+    return f"{score}, {alone}: {lacks} (pip install {' '.join(missing.values())})"
+
+
 def _table(result: Verification) -> str:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+    names = [name for group in result.groups.values() for name in group]
+    width = max(map(len, [*names, "at most"]))
 
-    plain = not (sys.stdout.encoding or "").lower().startswith("utf")
-    table = Table(box=box.ASCII if plain else box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("class")
-    for name in COLUMNS.values():
-        table.add_column(name, justify="right", no_wrap=True)
-    for kind, names in result.groups.items():
-        table.add_section()
-        table.add_row(f"[bold]{kind}[/]")
-        for name in names:
-            table.add_row(name, *(_cell(result, name, source) for source in COLUMNS))
-    text = io.StringIO()
-    colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    Console(file=text, width=110, force_terminal=colours, no_color=not colours).print(table)
-    return "\n".join(line.rstrip() for line in text.getvalue().strip("\n").splitlines())
+    def row(name: str, cells: Sequence[str]) -> str:
+        aligned = [cell.rjust(size + cell.endswith("*")) for cell, size in zip(cells, WIDTHS, strict=True)]
+        return f"{name:<{width}} {' '.join(aligned)}"
+
+    lines = [row("class", SOURCES), row("at most", [f"{TOLERANCES[source]:.0e}" for source in SOURCES])]
+    for kind, group in result.groups.items():
+        lines += ["", kind]
+        lines += [row(name, [_cell(result.of(name, source)) for source in SOURCES]) for name in group]
+    return "\n".join(lines)
 
 
-def _cell(result: Verification, name: str, source: str) -> str:
-    """Return how many checks of a class passed and the worst error, or why there are none."""
-    if source in (FLOAT64, FLOAT32) and result.torch.startswith("not"):
-        return "not installed"
-    if source == ONNX and result.onnx.startswith("not"):
-        return "not installed"
-    checks = result.of(name, source)
+def _cell(checks: Sequence[Check]) -> str:
+    """Return how many checks there are and the worst error; a star if one has a tolerance of its own."""
     if not checks:
         return "-"
-    passed, worst = sum(check.passed for check in checks), max(_errors(checks))
-    text = f"{passed}/{len(checks)}  {worst:.1e}"
-    return text if passed == len(checks) else f"[bold red]{text}[/]"
+    passed = sum(check.passed for check in checks)
+    worst = max(math.inf if math.isnan(check.error) else check.error for check in checks)
+    if passed < len(checks):
+        return f"{passed}/{len(checks)} {worst:.0e}"
+    star = "*" * any(check.tolerance != TOLERANCES[check.source] for check in checks)
+    return f"{passed}  {worst:.1e}{star}"
 
 
-def _errors(checks: Iterable[Check]) -> list[float]:
-    return [math.inf if math.isnan(check.error) else check.error for check in checks]
+def _wrapped(text: str, indent: int = 2) -> None:
+    width = max(40, min(shutil.get_terminal_size().columns, 120))
+    say(textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False))
 
 
-def _facts(result: Verification) -> dict[str, Any]:
+def _rule(result: Verification) -> str:
+    return RULE.format(sum(omission.reason == NOT_OURS for omission in result.left_out))
+
+
+def _by_reason(result: Verification) -> dict[str, list[dict[str, str]]]:
+    groups: dict[str, list[dict[str, str]]] = {reason: [] for reason in sorted({o.reason for o in result.left_out})}
+    for folder, name, operator, reason in result.left_out:
+        groups[reason].append({"folder": folder, "name": name, "operator": operator})
+    return groups
+
+
+def _facts(result: Verification, in_full: bool) -> dict[str, Any]:
     checks = [
         {
             "class": check.subject,
@@ -128,6 +147,7 @@ def _facts(result: Verification) -> dict[str, Any]:
         }
         for check in result.checks
     ]
+    left_out = _by_reason(result)
     return {
         "passed": len(result.checks) - len(result.failures),
         "total": len(result.checks),
@@ -137,6 +157,6 @@ def _facts(result: Verification) -> dict[str, Any]:
         "classes": result.groups,
         "vectors": {folder: {"passed": good, "run": ran} for folder, (good, ran) in result.vectors.items()},
         "checks": checks,
-        "rule": RULE,
-        "left_out": [omission._asdict() for omission in result.left_out],
+        "rule": _rule(result),
+        "left_out": left_out if in_full else {reason: len(found) for reason, found in left_out.items()},
     }

@@ -79,9 +79,9 @@ class AvgPool2d(Module):
 
     Examples
     --------
-    >>> x = np.array([[[[1, 5, 2, 0], [3, 3, 8, 2]]]], np.float32)
+    >>> x = np.array([[[[1, 5, 2, 0], [3, 7, 8, 2]]]], np.float32)
     >>> AvgPool2d(2)(x)
-    array([[[[3., 3.]]]], dtype=float32)
+    array([[[[4., 3.]]]], dtype=float32)
     """
 
     def __init__(

@@ -1,54 +1,22 @@
-"""Batch normalisation of rows and of pictures. The mathematics of all norms: cnn/norms.py."""
+"""Batch normalisation of pictures and of rows. Of its mathematics, what all norms share is in cnn/norms.py:
+
+    mean, var = norms.moments(x, axes)                          over the batch: all axes but the channels'
+    z = (x - mean) / sqrt(var + eps)                            norms.standardize
+    y = w z + b                                                 norms.scale_and_shift
+    dL/dx = (h - mean(h) - z mean(h z)) / sqrt(var + eps)       norms.standardize_grad, with h = w g
+
+The gradient lacks its part along the ones and its part along z: to shift or to stretch all x of a channel changes no z.
+"""
 
 import numpy as np
 
 from cnn import init, norms
-from cnn.checks import check_grad, check_input, integer
-from cnn.errors import ShapeError
+from cnn.checks import boolean, check_grad, check_input, integer
 from cnn.module import Array, Buffer, Module, Parameter
 
 
 class BatchNorm(Module):
-    """Shift and stretch each channel to mean 0 and variance 1 over the batch, so that the layers behind it need not
-    follow every change of scale before it. What `BatchNorm1d` and `BatchNorm2d` have in common.
-
-    z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
-
-    In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
-    running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch).
-
-    In training every x moves its channel's mean and variance as well: dL/dx = w (g - mean of g - z mean of (g z)) /
-    sqrt(var + eps). In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
-
-    Parameters
-    ----------
-    num_features : int
-        C.
-    eps : float
-        Keeps the division finite where a channel does not vary.
-    momentum : float or None
-        Share of the new batch in the running statistics, 0 to 1; None: the plain average over all batches.
-    affine : bool
-        Whether w and b are there.
-    track_running_stats : bool
-        Whether the running statistics are there; without them evaluation, too, takes those of its batch.
-
-    Shape
-    -----
-    (N, C, ...) -> the same. Statistics of a batch need more than one value a channel.
-
-    Attributes
-    ----------
-    weight, bias : Parameter
-        (C,) each, at first 1 and 0. None without affine.
-    running_mean, running_var, num_batches_tracked : Buffer
-        (C,) each, at first 0 and 1, the variance with n - 1 in the denominator; and how many batches they are made of,
-        int64, shape (). None without track_running_stats.
-
-    Source
-    ------
-    Ioffe and Szegedy 2015, arXiv 1502.03167, algorithms 1 and 2. Numbers as torch.nn.BatchNorm1d and BatchNorm2d.
-    """
+    """What `BatchNorm2d`, which explains it, and `BatchNorm1d` have in common: all but the number of axes."""
 
     ndims: tuple[int, ...]  # how many axes an input may have
 
@@ -62,10 +30,9 @@ class BatchNorm(Module):
     ) -> None:
         self.num_features = integer(num_features, "num_features", 1)
         self.eps = norms.positive(eps, "eps")
-        if momentum is not None and (isinstance(momentum, bool) or not 0 <= momentum <= 1):
-            raise ValueError(f"momentum must be the share of a new batch, 0 to 1, or None, got {momentum!r}")
-        self.momentum = None if momentum is None else float(momentum)
-        self.affine, self.track_running_stats = affine, track_running_stats
+        self.momentum = norms.share(momentum, "momentum")
+        self.affine = boolean(affine, "affine")
+        self.track_running_stats = boolean(track_running_stats, "track_running_stats")
         c = self.num_features
         self.weight = Parameter(init.constant((c,), 1.0)) if affine else None
         self.bias = Parameter(init.constant((c,), 0.0)) if affine else None
@@ -76,7 +43,9 @@ class BatchNorm(Module):
     def forward(self, x: Array) -> Array:
         """(N, C, ...) -> (N, C, ...)"""
         of_batch = self.training or not self.track_running_stats
-        self.check(x, of_batch)
+        held = self.running_mean if self.weight is None else self.weight
+        check_input(x, None if held is None else held.dtype)
+        norms.check_batch(x, self.num_features, self.ndims, of_batch)
         z, scale = norms.standardize(x, *self.statistics(x), self.eps)
         self.save_for_backward(z, scale, of_batch)
         return norms.scale_and_shift(z, self.weight, self.bias, norms.per_channel(x))
@@ -105,21 +74,67 @@ class BatchNorm(Module):
                     running.data = (1 - share) * running.data + share * seen.ravel()
         return mean, var
 
-    def check(self, x: Array, of_batch: bool) -> None:
-        """Raise an error that names the fix unless dtype and shape are right."""
-        held = self.running_mean if self.weight is None else self.weight
-        check_input(x, None if held is None else held.dtype)
-        if x.ndim not in self.ndims:
-            fix = "BatchNorm1d takes (N, C) or (N, C, L), BatchNorm2d takes (N, C, H, W)"
-            raise ShapeError(f"expected {' or '.join(map(str, self.ndims))} axes, got {x.ndim}, {x.shape}: {fix}")
-        norms.check_channels(x, self.num_features, "num_features")
-        if of_batch and (n := x.size // self.num_features) < 2:
-            fix = "use larger batches, or eval() with running statistics"
-            raise ShapeError(f"expected more than 1 value per channel to take a variance, got {n} in {x.shape}: {fix}")
+
+class BatchNorm2d(BatchNorm):
+    """Shift and stretch each channel of pictures to mean 0 and variance 1 over the batch, so that the layers behind it
+    need not follow every change of scale before it.
+
+    z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
+
+    In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
+    running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch).
+
+    In training every x moves its channel's mean and variance as well: dL/dx = w (g - mean of g - z mean of (g z)) /
+    sqrt(var + eps). In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
+
+    Parameters
+    ----------
+    num_features : int
+        C.
+    eps : float
+        Keeps the division finite where a channel does not vary.
+    momentum : float or None
+        Share of the new batch in the running statistics, 0 to 1; None: the plain average over all batches.
+    affine, track_running_stats : bool
+        Whether w and b are there; whether the running ones are: without, evaluation, too, takes those of its batch.
+
+    Shape
+    -----
+    (N, C, H, W) -> the same. Statistics of a batch need more than one value a channel.
+
+    Attributes
+    ----------
+    weight, bias : Parameter
+        (C,) each, at first 1 and 0. None without affine.
+    running_mean, running_var, num_batches_tracked : Buffer
+        (C,) each, at first 0 and 1, the variance with n - 1 in the denominator; and how many batches they are made of,
+        int64, shape (). None without track_running_stats.
+
+    Source
+    ------
+    Ioffe and Szegedy 2015, Batch normalization: accelerating deep network training by reducing internal covariate
+    shift, arXiv 1502.03167, algorithms 1 and 2. Numbers as torch.nn.BatchNorm2d.
+
+    Examples
+    --------
+    >>> layer, x = BatchNorm2d(1, eps=3.0), np.array([[[[0, 2]]]], np.float32)
+    >>> layer(x)  # in training: the batch's mean 1 and variance 1
+    array([[[[-0.5,  0.5]]]], dtype=float32)
+    >>> layer.running_mean  # a tenth of the way from 0 to 1
+    Buffer([0.1], dtype=float32)
+    >>> layer.eval()(x).round(2)  # in evaluation: (x - 0.1) / sqrt(1.1 + 3)
+    array([[[[-0.05,  0.94]]]], dtype=float32)
+    """
+
+    ndims = (4,)
 
 
 class BatchNorm1d(BatchNorm):
-    """Batch normalisation of rows or sequences; formula, gradient, parameters and source: `BatchNorm`.
+    """`BatchNorm2d` for rows or sequences, with the same parameters, attributes and source.
+
+    z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
+
+    In training dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps), in evaluation w g / sqrt(var + eps).
 
     Shape
     -----
@@ -132,19 +147,3 @@ class BatchNorm1d(BatchNorm):
     """
 
     ndims = (2, 3)
-
-
-class BatchNorm2d(BatchNorm):
-    """Batch normalisation of pictures; formula, gradient, parameters and source: `BatchNorm`.
-
-    Shape
-    -----
-    (N, C, H, W) -> the same.
-
-    Examples
-    --------
-    >>> BatchNorm2d(1, eps=3.0)(np.array([[[[0, 2]]]], np.float32))
-    array([[[[-0.5,  0.5]]]], dtype=float32)
-    """
-
-    ndims = (4,)

@@ -70,7 +70,8 @@ class Conv2d(Module):
     ------
     LeCun et al. 1989, Backpropagation applied to handwritten zip code recognition; as a matrix product: Chellapilla,
     Puri and Simard 2006, High performance convolutional neural networks for document processing. Dilation: Yu and
-    Koltun 2016, arXiv 1511.07122, section 2. Groups: Krizhevsky et al. 2012, section 3.5.
+    Koltun 2016, Multi-scale context aggregation by dilated convolutions, arXiv 1511.07122, section 2. Groups:
+    Krizhevsky, Sutskever and Hinton 2012, ImageNet classification with deep convolutional neural networks, section 3.5.
 
     Examples
     --------

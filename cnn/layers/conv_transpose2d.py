@@ -53,8 +53,8 @@ class ConvTranspose2d(Module):
     kernel_size, stride, dilation : int or pair of int
         Height and width of the window; step between windows in y; step between the pixels inside a window.
     padding, output_padding : int or pair of int
-        Pixels cut off around y; how many fewer are cut below and to the right, less than stride or dilation: with
-        stride s, s sizes of a picture shrink to the same in Conv2d, and this says which one to make.
+        Pixels cut off around y; how many fewer are cut below and to the right, less than stride or dilation. Conv2d(1,
+        1, 3, stride=2, padding=1) makes 4 x 4 of 7 x 7 and of 8 x 8: 0 goes back to the smaller, 1 to the larger.
     groups : int
         The channels are cut into this many parts that do not see each other.
     bias : bool
@@ -73,13 +73,15 @@ class ConvTranspose2d(Module):
 
     Source
     ------
-    Zeiler, Krishnan, Taylor and Fergus 2010, Deconvolutional networks; Dumoulin and Visin 2016, arXiv 1603.07285,
-    section 4. Numbers, initial ones included, as torch.nn.ConvTranspose2d.
+    Zeiler, Krishnan, Taylor and Fergus 2010, Deconvolutional networks; Dumoulin and Visin 2016, A guide to
+    convolution arithmetic for deep learning, arXiv 1603.07285, section 4. Numbers, initial ones too, as torch.nn's.
 
     Examples
     --------
-    >>> ConvTranspose2d(8, 1, kernel_size=2, stride=2)(np.ones((2, 8, 14, 14), np.float32)).shape
-    (2, 1, 28, 28)
+    >>> layer = ConvTranspose2d(1, 1, kernel_size=(1, 3), stride=2, bias=False)
+    >>> layer.weight.data[...] = 1
+    >>> layer(np.ones((1, 1, 1, 3), np.float32))
+    array([[[[1., 1., 2., 1., 2., 1., 1.]]]], dtype=float32)
     """
 
     def __init__(
@@ -121,8 +123,7 @@ class ConvTranspose2d(Module):
         """(N, C, H, W) -> (N, K, OH, OW)"""
         check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
-        slide = self.slide()
-        oh, ow = slide.extent(x.shape[2], x.shape[3])
+        oh, ow = (slide := self.slide()).extent(x.shape[2], x.shape[3])
         if min(oh, ow, *x.shape[2:]) < 1:
             fix = "use less padding, a larger kernel_size or larger images"
             raise ShapeError(f"images of {x.shape[2]} x {x.shape[3]} would become {oh} x {ow}: {fix}")

@@ -29,8 +29,8 @@ class Dropout2d(Module):
 
     Source
     ------
-    Tompson, Goroshin, Jain, LeCun and Bregler 2015, arXiv 1411.4280, section 3.2 (SpatialDropout). Numbers as
-    torch.nn.Dropout2d.
+    Tompson, Goroshin, Jain, LeCun and Bregler 2015, Efficient object localization using convolutional networks, arXiv
+    1411.4280, section 3.2 (SpatialDropout). Numbers as torch.nn.Dropout2d.
 
     Examples
     --------

@@ -1,7 +1,7 @@
 """GroupNorm: each sample's groups of channels get mean 0 and variance 1. The mathematics of all norms: cnn/norms.py."""
 
 from cnn import init, norms
-from cnn.checks import check_grad, check_input, integer
+from cnn.checks import boolean, check_grad, check_input, integer
 from cnn.kernels import batched
 from cnn.module import Array, Module, Parameter
 
@@ -56,7 +56,7 @@ class GroupNorm(Module):
 
     Source
     ------
-    Wu and He 2018, arXiv 1803.08494, section 3. Numbers as torch.nn.GroupNorm.
+    Wu and He 2018, Group normalization, arXiv 1803.08494, section 3. Numbers as torch.nn.GroupNorm.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class GroupNorm(Module):
                 f"num_channels={self.num_channels} is not divisible by num_groups={self.num_groups}: change one of them"
             )
         self.eps = norms.positive(eps, "eps")
-        self.affine = affine
+        self.affine = boolean(affine, "affine")
         self.weight = Parameter(init.constant((self.num_channels,), 1.0)) if affine else None
         self.bias = Parameter(init.constant((self.num_channels,), 0.0)) if affine else None
 

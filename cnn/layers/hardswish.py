@@ -1,4 +1,8 @@
-"""Hardsigmoid and Hardswish: three straight pieces, or parabola between lines, instead of exponentials."""
+"""Hardsigmoid and Hardswish: three straight pieces, or parabola between lines, instead of exponentials.
+
+forward and backward of these classes are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+`keep`, gradient gets what that returns instead of x.)
+"""
 
 import numpy as np
 
@@ -60,8 +64,8 @@ class Hardswish(Elementwise):
 
     Examples
     --------
-    >>> Hardswish()(np.array([[-4.0, -1.5, 1.5, 4.0]]))
-    array([[-0.   , -0.375,  1.125,  4.   ]])
+    >>> Hardswish()(np.array([[-1.5, 0.0, 1.5, 4.0]]))
+    array([[-0.375,  0.   ,  1.125,  4.   ]])
     """
 
     def value(self, x: Array) -> Array:

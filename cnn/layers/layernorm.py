@@ -50,7 +50,7 @@ class LayerNorm(Module):
 
     Source
     ------
-    Ba, Kiros and Hinton 2016, arXiv 1607.06450, section 3. Numbers as torch.nn.LayerNorm.
+    Ba, Kiros and Hinton 2016, Layer normalization, arXiv 1607.06450, section 3. Numbers as torch.nn.LayerNorm.
 
     Examples
     --------

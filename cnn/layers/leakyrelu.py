@@ -1,4 +1,8 @@
-"""LeakyReLU: negative values become small. See `LeakyReLU`."""
+"""LeakyReLU: negative values become small.
+
+forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+`keep`, gradient gets what that returns instead of x.)
+"""
 
 import numpy as np
 

@@ -45,4 +45,5 @@ class ReLU(Module):
         """(...) -> (...)"""
         blocked, dtype = self.saved()
         check_grad(self, grad, blocked.shape, dtype)
+        # np.where(x > 0, grad, 0), which takes ten times as long; and grad * (x > 0) makes NaN of a blocked infinity
         return gate(grad, blocked)

@@ -1,4 +1,8 @@
-"""Sigmoid and Tanh: any number becomes one between two limits."""
+"""Sigmoid and Tanh: any number becomes one between two limits.
+
+forward and backward of these classes are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+`keep`, gradient gets what that returns instead of x.)
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Softplus: a ReLU with a round corner. See `Softplus`."""
+"""Softplus: a ReLU with a round corner.
+
+forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+"""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Softsign: any number becomes one between -1 and 1, slowly. See `Softsign`."""
+"""Softsign: any number becomes one between -1 and 1, slowly.
+
+forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+"""
 
 import numpy as np
 

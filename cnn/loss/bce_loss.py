@@ -28,10 +28,11 @@ class BinaryLoss(ValueLoss):
         target = np.asarray(target)
         target = super().check_target(target.astype(np.uint8) if target.dtype == bool else target, shape)
         if target.size and not (target.min() >= 0 and target.max() <= 1):
-            fix = "for labels -1 and 1 pass (y + 1) / 2" if target.min() == -1 else "for classes use CrossEntropyLoss"
-            raise InputError(
-                f"{type(self).__name__} expects targets between 0 and 1, got {target.min()} to {target.max()}: {fix}"
-            )
+            low, high = target.min(), target.max()
+            fix = "for labels -1 and 1 pass (y + 1) / 2" if low == -1 else "for classes use CrossEntropyLoss"
+            if low >= 0 and 1 < high <= 255 and (high == 255 or target.ndim > 2):
+                fix = "divide a mask of 0 and 255 by 255" + (f"; {fix}" if high < 255 else "")
+            raise InputError(f"{type(self).__name__} expects targets between 0 and 1, got {low} to {high}: {fix}")
         return target
 
 

@@ -55,8 +55,10 @@ class CrossEntropyLoss(ClassLoss):
 
     Source
     ------
-    Shannon 1948; with softmax: Bridle 1990; smoothing: Szegedy et al. 2016, section 7. Numbers as
-    torch.nn.CrossEntropyLoss (from_logits=True).
+    Shannon 1948, A mathematical theory of communication, section 6; with softmax: Bridle 1990, Probabilistic
+    interpretation of feedforward classification network outputs, with relationships to statistical pattern recognition;
+    smoothing: Szegedy et al. 2016, Rethinking the Inception architecture for computer vision, arXiv 1512.00567,
+    section 7. Numbers as torch.nn.CrossEntropyLoss (from_logits=True).
 
     Examples
     --------

@@ -70,7 +70,10 @@ def check_log_probabilities(log_p: Array) -> None:
         sums = np.exp(log_p).sum(axis=1)
     wrong = np.abs(sums - 1) > 1e-3
     if wrong.any():
+        fix = "end the model with LogSoftmax(dim=1), or use CrossEntropyLoss(from_logits=True)"
+        if np.all(log_p >= 0) and np.all(np.abs(log_p.sum(axis=1) - 1) <= 1e-3):
+            fix = "these are probabilities: take np.log of them, or end the model with LogSoftmax(dim=1)"
         raise InputError(
             f"NLLLoss reads log-probabilities, whose exponentials sum to 1 along axis 1, but got a sum of "
-            f"{sums[wrong][0]:.4g}: end the model with LogSoftmax(dim=1), or use CrossEntropyLoss(from_logits=True)"
+            f"{sums[wrong][0]:.4g}: {fix}"
         )

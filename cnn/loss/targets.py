@@ -63,7 +63,9 @@ class ClassLoss(LossFunc):
         n, classes, *places = shape
         ids_shape = (n, *places)
         if self.weight is not None and len(self.weight) != classes:
-            raise ShapeError(f"weight has {len(self.weight)} numbers, but predictions have {classes} classes")
+            raise ShapeError(
+                f"weight has {len(self.weight)} numbers, but predictions have {classes} classes: give {classes} numbers"
+            )
         if target.dtype.kind not in "iuf":
             fix = "pass ids: names, y = np.unique(y, return_inverse=True)"
             if target.dtype == bool:
@@ -74,9 +76,15 @@ class ClassLoss(LossFunc):
         if target.ndim == 0 or len(target) != n:
             raise ShapeError(f"{n} samples need {n} labels, got {len(target) if target.ndim else 'a single number'}")
         if target.shape == shape and (classes > 1 or target.dtype.kind == "f"):
-            if not (np.all(target >= 0) and np.allclose(target.sum(axis=1), 1, atol=1e-3)):
+            sums = target.sum(axis=1)
+            wrong = (target < 0).any(axis=1) | ~np.isclose(sums, 1, atol=1e-3)
+            if wrong.any():
+                place = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
+                row = f"{place[0]}{f' at {place[1:]}' if places else ''}"
                 raise InputError(
-                    f"targets {in_letters(shape)} are probabilities: each row must hold no negative number and sum to 1"
+                    f"targets {in_letters(shape)} are probabilities: each row must hold no negative number and sum to "
+                    f"1, but row {row} has minimum {np.moveaxis(target, 1, -1)[place].min():.4g} and sum "
+                    f"{sums[place]:.4g}"
                 )
             return target
         if target.shape != ids_shape:
@@ -116,6 +124,8 @@ class ValueLoss(LossFunc):
             fix = "give the last Linear as many out_features as the target has columns"
             if target.size == np.prod(shape):
                 fix = f"pass y.reshape({', '.join(str(n) for n in (-1, *shape[1:]))})"
+            elif target.dtype.kind in "iu" and target.shape == (shape[0], *shape[2:]) and len(shape) > 1:
+                fix = "these look like class ids: use CrossEntropyLoss"
             raise ShapeError(f"{name} expects a target of the prediction's shape {shape}, got {target.shape}: {fix}")
         if not np.isfinite(target).all():
             raise InputError(f"{name} expects finite targets, got NaN or infinity: remove or replace those samples")

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
-from cnn.module import Parameter
-from cnn.optim.shared import at_least_zero
+from cnn.module import Module, Parameter
+from cnn.optim.shared import at_least_zero, brief
 
 
 def clip_grad_norm_(
@@ -19,7 +20,7 @@ def clip_grad_norm_(
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over.
+        Those without a gradient are passed over; at least one must have one.
     max_norm : float
         At least 0.
     norm_type : float
@@ -45,10 +46,27 @@ def clip_grad_norm_(
     50.0
     >>> weight.grad.round(4), bias.grad.round(4)
     (array([3.]), array([4.]))
+
+    A loop written by hand, in which clipping has its place between backward and the optimizer's step:
+
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import MSELoss
+    >>> from cnn.optim import SGD, OneCycleLR, WeightAverage
+    >>> x, y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
+    >>> model = Sequential([Linear(2, 1)], loss_func=MSELoss(), optimizer=SGD())
+    >>> schedule, average = OneCycleLR(model.optimizer, max_lr=0.1, total_steps=10), WeightAverage(model)
+    >>> for step in range(10):
+    ...     loss, _ = model.loss_and_grad(x, y)
+    ...     norm = clip_grad_norm_(model.parameters(), max_norm=1.0)
+    ...     model.optimizer.step()
+    ...     model.zero_grad()
+    ...     schedule.step()
+    ...     average.update()
     """
     max_norm = at_least_zero(max_norm, "max_norm")
     if not isinstance(norm_type, (int, float)) or not norm_type > 0:
-        raise ValueError(f"norm_type must be a number above 0, or math.inf, got {norm_type!r}")
+        raise ValueError(f"norm_type must be a number above 0, or math.inf, got {brief(norm_type)}")
     grads = _grads(parameters)
     norm = _norm(grads, float(norm_type))
     if error_if_nonfinite and not math.isfinite(norm):
@@ -81,10 +99,13 @@ def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None
 
 
 def _grads(parameters: Iterable[Parameter]) -> list[np.ndarray]:
-    parameters = [parameters] if isinstance(parameters, Parameter) else list(parameters)
-    if not all(isinstance(parameter, Parameter) for parameter in parameters):
+    given: list[Any] = [parameters] if isinstance(parameters, (Module, Parameter)) else list(parameters)
+    if not all(isinstance(parameter, Parameter) for parameter in given):
         raise TypeError("parameters must be Parameters: pass model.parameters()")
-    return [parameter.grad for parameter in parameters if parameter.grad is not None]
+    grads = [parameter.grad for parameter in given if parameter.grad is not None]
+    if not grads:
+        raise RuntimeError("no gradient to clip: call it between backward (loss_and_grad) and optimizer.step")
+    return grads
 
 
 def _norm(grads: list[np.ndarray], norm_type: float) -> float:

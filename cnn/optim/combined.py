@@ -1,12 +1,12 @@
-"""Several schedules: one after the other (SequentialLR), or multiplied (ChainedScheduler)."""
+"""Several schedules: one after the other (SequentialLR), or all at once (ChainedScheduler)."""
 
-import math
 from bisect import bisect_right
 from collections.abc import Sequence
 
 from cnn.checks import integer
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.schedule import Schedule
+from cnn.optim.schedule import Schedule, check_optimizer
+from cnn.optim.shared import brief, set_groups
 
 
 class SequentialLR(Schedule):
@@ -27,11 +27,12 @@ class SequentialLR(Schedule):
     """
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule], milestones: Sequence[int]) -> None:
+        check_optimizer(optimizer)
         self.schedulers = _checked(schedulers, optimizer)
         self.milestones = [integer(m, "each of milestones", 1) for m in milestones]
         if len(self.milestones) != len(self.schedulers) - 1 or sorted(set(self.milestones)) != self.milestones:
             needed = len(self.schedulers) - 1
-            raise ValueError(f"{needed + 1} schedulers need {needed} rising milestones, got {milestones!r}")
+            raise ValueError(f"{needed + 1} schedulers need {needed} rising milestones, got {brief(milestones)}")
         super().__init__(optimizer)
 
     def _at(self, t: int) -> tuple[Schedule, int]:
@@ -45,11 +46,15 @@ class SequentialLR(Schedule):
 
     def apply(self, t: int) -> None:
         schedule, steps = self._at(t)
+        if steps == 0:
+            set_groups(schedule, "lr", schedule.base_lrs)
         schedule.apply(steps)
 
 
 class ChainedScheduler(Schedule):
-    """Several schedules at once: the product of their factors, such as a warm-up on top of a decay.
+    """Several schedules at once, such as a warm-up on top of a decay: ``step`` is a step of each, in their order.
+
+    The same as stepping each of them by hand.
 
     Source
     ------
@@ -66,20 +71,29 @@ class ChainedScheduler(Schedule):
 
     def __init__(self, schedulers: Sequence[Schedule], optimizer: Optimizer | None = None) -> None:
         self.schedulers = _checked(schedulers, optimizer)
-        for schedule in self.schedulers:
-            if type(schedule).factor is Schedule.factor or getattr(schedule, "eta_min", 0) != 0:
-                raise ValueError(f"{type(schedule).__name__} is no factor to multiply: use SequentialLR, or eta_min=0")
-        super().__init__(self.schedulers[0].optimizer)
+        self.optimizer = self.schedulers[0].optimizer
+        self.base_lrs = self.schedulers[0].base_lrs
+        self.last_epoch = 0  # the schedulers have already set the rates
 
-    def factor(self, t: int) -> float:
-        return math.prod(schedule.factor(t) for schedule in self.schedulers)
+    def rate(self, initial: float, t: int) -> float:
+        lr = initial
+        for step in range(t + 1):
+            for schedule in self.schedulers:
+                lr = schedule.change(lr, initial, step)
+        return lr
+
+    def apply(self, t: int) -> None:
+        for schedule in self.schedulers:
+            schedule.apply(t)
 
 
 def _checked(schedulers: Sequence[Schedule], optimizer: Optimizer | None) -> list[Schedule]:
     """Return the schedules as a list if all are those of one optimizer."""
     found = list(schedulers)
     if not found or not all(isinstance(schedule, Schedule) for schedule in found):
-        raise TypeError(f"schedulers must be a list of schedules, such as [LinearLR(optimizer)], got {schedulers!r}")
+        raise TypeError(
+            f"schedulers must be a list of schedules, such as [LinearLR(optimizer)], got {brief(schedulers)}"
+        )
     if any(schedule.optimizer is not (optimizer or found[0].optimizer) for schedule in found):
         raise ValueError("all schedulers must have the same optimizer")
     return found

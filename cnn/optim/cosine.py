@@ -36,16 +36,14 @@ class CosineAnnealingLR(Schedule):
     def factor(self, t: int) -> float:
         return (1 + math.cos(math.pi * t / self.T_max)) / 2
 
-    def rate(self, initial: float, t: int) -> float:
-        return self.eta_min + (initial - self.eta_min) * self.factor(t)
-
 
 class CosineAnnealingWarmRestarts(Schedule):
     """Half a cosine down to ``eta_min``, then back to the start, again and again, each time ``T_mult`` times as long.
 
     lr = eta_min + (initial lr - eta_min) (1 + cos(pi s / T)) / 2
 
-    with T the length of the cycle, T_0 T_mult^(number of the cycle, from 0), and s the steps in it.
+    with T the length of the cycle, T_0 T_mult^(number of the cycle, from 0), and s the steps in it. As
+    in PyTorch, a step sets this rate, whatever the rate was.
 
     Source
     ------
@@ -66,14 +64,11 @@ class CosineAnnealingWarmRestarts(Schedule):
         self.eta_min = at_least_zero(eta_min, "eta_min")
         super().__init__(optimizer)
 
-    def factor(self, t: int) -> float:
+    def rate(self, initial: float, t: int) -> float:
         length = self.T_0
         if self.T_mult == 1:
             t %= length
         while t >= length:
             t -= length
             length *= self.T_mult
-        return (1 + math.cos(math.pi * t / length)) / 2
-
-    def rate(self, initial: float, t: int) -> float:
-        return self.eta_min + (initial - self.eta_min) * self.factor(t)
+        return self.eta_min + (initial - self.eta_min) * (1 + math.cos(math.pi * t / length)) / 2

@@ -3,6 +3,7 @@
 from typing import Any
 
 from cnn.module import Module
+from cnn.optim.shared import at_least_zero, check_model
 
 
 def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -16,11 +17,11 @@ def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     model : Module
         Whose parameters are to be trained.
     weight_decay : float
-        For the matrices and convolution weights.
+        For the matrices and convolution weights, at least 0.
 
     Source
     ------
-    He et al. 2019, Bag of tricks for image classification with convolutional neural networks, arXiv 1812.01187,
+    T. He et al. 2019, Bag of tricks for image classification with convolutional neural networks, arXiv 1812.01187,
     section 3.1.
 
     Examples
@@ -31,6 +32,8 @@ def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
     >>> [(group.weight_decay, [p.shape for p in group.params]) for group in optimizer.param_groups]
     [(0.05, [(2, 3)]), (0.0, [(2,)])]
     """
+    check_model(model)
+    weight_decay = at_least_zero(weight_decay, "weight_decay")
     parameters = model.parameters()
     return [
         {"params": [p for p in parameters if len(p.shape) >= 2], "weight_decay": weight_decay},

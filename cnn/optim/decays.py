@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from cnn.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule
-from cnn.optim.shared import at_least_zero
+from cnn.optim.shared import at_least_zero, brief
 
 
 class StepLR(Schedule):
@@ -55,7 +55,7 @@ class MultiStepLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1) -> None:
         if not isinstance(milestones, Iterable):
-            raise TypeError(f"milestones must be a list of steps, such as [30, 60], got {milestones!r}")
+            raise TypeError(f"milestones must be a list of steps, such as [30, 60], got {brief(milestones)}")
         self.milestones = sorted(integer(m, "each of milestones", 1) for m in milestones)
         self.gamma = at_least_zero(gamma, "gamma")
         super().__init__(optimizer)

@@ -11,7 +11,7 @@ from cnn.errors import ShapeError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, below_one, remembered, switch
+from cnn.optim.shared import at_least_zero, below_one, brief, remembered, switch
 
 
 def orthogonalised(g: Array, coefficients: tuple[float, float, float], steps: int, eps: float) -> Array:
@@ -106,11 +106,11 @@ class Muon(Optimizer):
         if self.ns_steps >= 100:
             raise ValueError(f"ns_steps must be below 100 (5 are usual), got {self.ns_steps}")
         if not isinstance(self.ns_coefficients, (tuple, list)) or len(self.ns_coefficients) != 3:
-            raise ValueError(f"ns_coefficients must be three numbers, got {self.ns_coefficients!r}")
+            raise ValueError(f"ns_coefficients must be three numbers, got {brief(self.ns_coefficients)}")
         a, b, c = self.ns_coefficients
         self.ns_coefficients = (float(a), float(b), float(c))
         if self.adjust_lr_fn not in (None, "original", "match_rms_adamw"):
-            raise ValueError(f'adjust_lr_fn must be "original" or "match_rms_adamw", got {self.adjust_lr_fn!r}')
+            raise ValueError(f'adjust_lr_fn must be "original" or "match_rms_adamw", got {brief(self.adjust_lr_fn)}')
         for parameter in self.params:
             if len(parameter.shape) < 2:
                 raise ShapeError(

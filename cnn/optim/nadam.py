@@ -40,7 +40,7 @@ class NAdam(Adam):
 
     Source
     ------
-    Dozat 2016, Incorporating Nesterov momentum into Adam, algorithm 2 and section 3.3; numbers as torch.optim.NAdam.
+    Dozat 2016, Incorporating Nesterov momentum into Adam (ICLR workshop); numbers as torch.optim.NAdam.
 
     Examples
     --------

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from cnn.checks import integer
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.schedule import Schedule
-from cnn.optim.shared import at_least_zero, below_one, per_group, switch
+from cnn.optim.schedule import Schedule, check_optimizer
+from cnn.optim.shared import at_least_zero, below_one, brief, per_group, set_groups, switch
 
 
 class OneCycleLR(Schedule):
@@ -15,7 +15,8 @@ class OneCycleLR(Schedule):
     initial lr = max_lr / div_factor -> max_lr -> initial lr / final_div_factor
     momentum: max_momentum -> base_momentum -> max_momentum
 
-    Each arrow is half a cosine or a straight line. Call `step` after each batch.
+    Each arrow is half a cosine or a straight line. Call `step` after each batch. The call after
+    the last one goes past the end: its rate is for no step.
 
     Parameters
     ----------
@@ -57,6 +58,26 @@ class OneCycleLR(Schedule):
     0.667 0.88
     0.333 0.92
     0.000 0.95
+
+    In a loop written by hand:
+
+    >>> import numpy as np
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import MSELoss
+    >>> from cnn.optim import WeightAverage, clip_grad_norm_
+    >>> x, y = np.ones((4, 2), np.float32), np.ones((4, 1), np.float32)
+    >>> model = Sequential([Linear(2, 1)], loss_func=MSELoss(), optimizer=SGD())
+    >>> schedule, average = OneCycleLR(model.optimizer, max_lr=0.1, total_steps=10), WeightAverage(model)
+    >>> for step in range(10):
+    ...     loss, _ = model.loss_and_grad(x, y)
+    ...     norm = clip_grad_norm_(model.parameters(), max_norm=1.0)
+    ...     model.optimizer.step()
+    ...     model.zero_grad()
+    ...     schedule.step()
+    ...     average.update()
+    >>> schedule
+    OneCycleLR(max_lr=0.1, total_steps=10, last_epoch=10)
     """
 
     def __init__(
@@ -75,6 +96,7 @@ class OneCycleLR(Schedule):
         final_div_factor: float = 1e4,
         three_phase: bool = False,
     ) -> None:
+        check_optimizer(optimizer)
         if total_steps is None:
             if epochs is None or steps_per_epoch is None:
                 raise ValueError("OneCycleLR needs total_steps, or epochs and steps_per_epoch")
@@ -84,7 +106,7 @@ class OneCycleLR(Schedule):
         if self.pct_start > 1:
             raise ValueError(f"pct_start must be at most 1, got {pct_start!r}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f'anneal_strategy must be "cos" or "linear", got {anneal_strategy!r}')
+            raise ValueError(f'anneal_strategy must be "cos" or "linear", got {brief(anneal_strategy)}')
         self.anneal_strategy = anneal_strategy
         self.div_factor = at_least_zero(div_factor, "div_factor")
         self.final_div_factor = at_least_zero(final_div_factor, "final_div_factor")
@@ -98,6 +120,7 @@ class OneCycleLR(Schedule):
             below_one(m, "base_momentum") for m in per_group(base_momentum, "base_momentum", optimizer)
         ]
         self.max_momentum = [below_one(m, "max_momentum") for m in per_group(max_momentum, "max_momentum", optimizer)]
+        self.max_lr = max_lr
         for group, top in zip(optimizer.param_groups, per_group(max_lr, "max_lr", optimizer), strict=True):
             group.initial_lr = top / self.div_factor
         super().__init__(optimizer)
@@ -122,16 +145,20 @@ class OneCycleLR(Schedule):
 
     def rate(self, initial: float, t: int) -> float:
         if t > self.total_steps:
-            raise ValueError(f"step {t} of a OneCycleLR of {self.total_steps}: make it with total_steps={t} or more")
+            raise ValueError(
+                f"step {t} of a OneCycleLR of {self.total_steps}: make it with total_steps={t} or more, or call step "
+                "once a batch, not more"
+            )
         return self.along(t, (initial, initial * self.div_factor, initial, initial / self.final_div_factor))
 
     def apply(self, t: int) -> None:
         super().apply(t)
         if not self.cycle_momentum:
             return
-        for group, low, high in zip(self.optimizer.param_groups, self.base_momentum, self.max_momentum, strict=True):
-            momentum = self.along(t, (high, low, high, high))
-            if hasattr(group, "betas"):
-                group["betas"] = (momentum, group["betas"][1])
-            else:
-                group["momentum"] = momentum
+        ends = zip(self.base_momentum, self.max_momentum, strict=True)
+        momenta = [self.along(t, (high, low, high, high)) for low, high in ends]
+        if hasattr(self.optimizer, "betas"):
+            groups = zip(momenta, self.optimizer.param_groups, strict=True)
+            set_groups(self, "betas", [(momentum, group["betas"][1]) for momentum, group in groups])
+        else:
+            set_groups(self, "momentum", momenta)

@@ -5,9 +5,11 @@ import inspect
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from cnn.errors import ShapeError
 from cnn.module import Array, Parameter
-from cnn.optim.shared import at_least_zero
+from cnn.optim.shared import at_least_zero, chosen
 
 
 class Optimizer:
@@ -29,7 +31,8 @@ class Optimizer:
     param_groups : list of Optimizer
         One for each group: a copy of this optimizer with the settings and ``params`` of the group; without groups, this
         optimizer itself. ``group["lr"]`` and ``group.lr`` are the same. A setting changed here, as in
-        ``optimizer.lr = 0.01``, changes in all groups that were given none of their own.
+        ``optimizer.lr = 0.01``, changes in all groups that were given none of their own. ``optimizer.lr`` is the rate
+        of these groups (of the first of them, if a schedule or a hand made them differ).
 
     Examples
     --------
@@ -48,6 +51,7 @@ class Optimizer:
 
     _groups: tuple["Optimizer", ...] = ()
     _own: tuple[str, ...] = ()  # in a group: what it was given itself
+    _checked = False  # whether check has seen all settings as they are now
     initial_lr: float | None = None  # that of the group before its first schedule
 
     def __init__(self, params: Iterable[Any] | None = None, lr: float = 1e-3) -> None:
@@ -58,19 +62,41 @@ class Optimizer:
         self.check()
         if params is not None:
             self.take(params)
+            if not self.params:
+                raise ValueError("params is an empty list: pass model.parameters(), or leave it out to train all")
 
     def check(self) -> None:
-        """Raise an error unless settings and parameters are right; a subclass checks its own here, for every group."""
-        self.lr = at_least_zero(self.lr, "lr")
+        """Raise an error unless settings and parameters are right; a subclass checks its own here, for every group.
+
+        Called when the optimizer is made, and by the first step after a setting was changed.
+        """
+
+    @property
+    def lr(self) -> float:
+        return next((group.lr for group in self._groups if "lr" not in group._own), self._lr)
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._lr = at_least_zero(value, "lr")
+
+    def __repr__(self) -> str:
+        groups = [f"{len(self._groups)} groups"] if self._groups else []
+        return f"{type(self).__name__}({', '.join(chosen(self) + groups)})"
 
     @property
     def param_groups(self) -> list["Optimizer"]:
         return list(self._groups) or [self]
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, np.generic):  # as a setting it would turn float32 weights into float64
+            value = value.item()
         super().__setattr__(name, value)
+        if name.startswith("_") or name == "params":
+            return
+        if name != "lr":  # which is checked already
+            super().__setattr__("_checked", False)
         for group in self._groups:
-            if name != "params" and not name.startswith("_") and name not in group._own:
+            if name not in group._own:
                 setattr(group, name, value)
 
     def __getitem__(self, name: str) -> Any:
@@ -90,6 +116,8 @@ class Optimizer:
             self._groups = tuple(self._group(item) for item in params)
             params = [parameter for group in self._groups for parameter in group.params]
         unique = {id(parameter): parameter for parameter in params}
+        if any(isinstance(item, (list, tuple)) for item in params):
+            raise TypeError("params must be a list of Parameters, it is a list in a list: remove the outer []")
         if not all(isinstance(parameter, Parameter) for parameter in unique.values()):
             raise TypeError("params must be Parameters: pass model.parameters()")
         if self._groups and len(unique) < len(params):
@@ -109,7 +137,10 @@ class Optimizer:
             kind = type(self).__name__
             raise ValueError(f"{kind} has no setting {unknown[0]!r}: a group may have {', '.join(['params', *known])}")
         copied = copy.copy(self)
-        vars(copied).update(settings, _own=tuple(settings))
+        copied._own = tuple(settings)
+        for name, value in settings.items():
+            setattr(copied, name, value)
+        copied.initial_lr = None if "lr" in settings else self.initial_lr
         copied.take(group["params"])
         if copied._groups:
             raise TypeError("params of a group must be Parameters, such as layer.parameters(), not groups again")
@@ -132,6 +163,10 @@ class Optimizer:
         if all(parameter.grad is None for parameter in self.params):
             fix = "call backward before step" if self.params else "it has no parameters: give it model.parameters()"
             raise RuntimeError(f"{type(self).__name__}.step found no gradient: {fix}")
+        for group in self.param_groups:
+            if not group._checked:
+                group.check()
+                group._checked = True
         for group in self.param_groups:
             for parameter, state in zip(group.params, group._state, strict=True):
                 if parameter.grad is None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from cnn.checks import integer
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, below_one, per_group
+from cnn.optim.schedule import check_optimizer
+from cnn.optim.shared import at_least_zero, below_one, brief, chosen, groups_of, per_group, set_groups
 
 
 class ReduceLROnPlateau:
@@ -68,12 +69,11 @@ class ReduceLROnPlateau:
         min_lr: float | Sequence[float] = 0.0,
         eps: float = 1e-8,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"ReduceLROnPlateau needs an Optimizer first, such as model.optimizer, got {optimizer!r}")
+        check_optimizer(optimizer)
         if mode not in ("min", "max"):
-            raise ValueError(f'mode must be "min" or "max", got {mode!r}')
+            raise ValueError(f'mode must be "min" or "max", got {brief(mode)}')
         if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f'threshold_mode must be "rel" or "abs", got {threshold_mode!r}')
+            raise ValueError(f'threshold_mode must be "rel" or "abs", got {brief(threshold_mode)}')
         self.optimizer = optimizer
         self.mode = mode
         self.factor = below_one(factor, "factor")
@@ -87,10 +87,18 @@ class ReduceLROnPlateau:
         self.num_bad_epochs = 0
         self.cooldown_counter = 0
 
+    def __repr__(self) -> str:
+        return f"ReduceLROnPlateau({', '.join([*chosen(self), f'best={self.best!r}'])})"
+
     def step(self, metrics: float) -> None:
-        """Tell the figure of this step."""
-        if self.is_better(float(metrics)):
-            self.best = float(metrics)
+        """Tell the figure of this step; NaN counts as not better."""
+        groups = groups_of(self, len(self.min_lr))
+        try:
+            metric = float(metrics)
+        except (TypeError, ValueError):
+            raise TypeError(f"metrics must be a number, such as the validation loss, got {brief(metrics)}") from None
+        if self.is_better(metric):
+            self.best = metric
             self.num_bad_epochs = 0
         else:
             self.num_bad_epochs += 1
@@ -98,9 +106,11 @@ class ReduceLROnPlateau:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
-            for group, least in zip(self.optimizer.param_groups, self.min_lr, strict=True):
+            lowered = []
+            for group, least in zip(groups, self.min_lr, strict=True):
                 lr = max(group.lr * self.factor, least)
-                group.lr = lr if group.lr - lr > self.eps else group.lr
+                lowered.append(lr if group.lr - lr > self.eps else group.lr)
+            set_groups(self, "lr", lowered)
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
 
@@ -123,5 +133,4 @@ class ReduceLROnPlateau:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]
         self.cooldown_counter = state["cooldown_counter"]
-        for group, lr in zip(self.optimizer.param_groups, state["lrs"], strict=True):
-            group.lr = lr
+        set_groups(self, "lr", state["lrs"])

@@ -33,7 +33,7 @@ class RMSprop(Optimizer):
     weight_decay : float
         Adds weight_decay times w to g (L2 penalty), at least 0.
     momentum : float
-        How much of its speed a weight keeps from step to step, at least 0.
+        How much of its speed a weight keeps from step to step, at least 0 and below 1.
     centered : bool
         Whether to divide by the standard deviation of the gradient rather than by its size.
 
@@ -73,7 +73,7 @@ class RMSprop(Optimizer):
         self.alpha = below_one(self.alpha, "alpha")
         self.eps = at_least_zero(self.eps, "eps")
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
-        self.momentum = at_least_zero(self.momentum, "momentum")
+        self.momentum = below_one(self.momentum, "momentum")
         self.centered = switch(self.centered, "centered")
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:

@@ -4,19 +4,31 @@ from typing import Any
 
 from cnn.checks import integer
 from cnn.optim.optimizer import Optimizer
+from cnn.optim.shared import chosen, groups_of, set_groups
+
+
+def check_optimizer(optimizer: Any) -> None:
+    """Raise an error unless a schedule was given an optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}: pass model.optimizer")
 
 
 class Schedule:
-    """Set the learning rate of every group of an optimizer, as a function of the number of steps so far.
+    """Change the learning rate of every group of an optimizer, as a function of the number of steps so far.
 
-    lr = initial lr factor(t)
+    lr = eta_min + (initial lr - eta_min) factor(t),  eta_min = 0 in most
 
-    A subclass writes ``factor(t)``, or ``rate(initial, t)`` if the rate is no multiple of the initial one.
+    A step multiplies lr - eta_min by factor(t) / factor(t - 1), whatever the rate is by then. So several schedules of
+    one optimizer work together, each with a ``step`` of its own, and a rate set by hand is gone on from.
+
+    A subclass writes ``factor(t)``. If the rate is no multiple of the initial one, it writes ``rate(initial, t)``
+    instead, and a step sets the rate to that.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Its learning rates are taken as the initial ones; a second schedule starts from the same as the first.
+        Its learning rates before its first schedule are the initial ones. Groups must be there before the schedule;
+        parameters without groups may come later, as from a `Sequential`.
 
     Attributes
     ----------
@@ -42,13 +54,16 @@ class Schedule:
     0.5
     >>> [schedule.rate(1.0, t) for t in range(4)]  # without taking steps
     [1.0, 0.5, 0.25, 0.125]
+    >>> optimizer.lr = 0.3
+    >>> schedule.step()
+    >>> optimizer.lr
+    0.15
     """
 
+    eta_min: float = 0.0
+
     def __init__(self, optimizer: Optimizer) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"{type(self).__name__} needs an Optimizer first, such as model.optimizer, got {optimizer!r}"
-            )
+        check_optimizer(optimizer)
         self.optimizer = optimizer
         self.base_lrs: list[float] = []
         for group in optimizer.param_groups:
@@ -57,17 +72,30 @@ class Schedule:
         self.last_epoch = 0
         self.apply(0)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join([*chosen(self), f'last_epoch={self.last_epoch}'])})"
+
     def factor(self, t: int) -> float:
         raise NotImplementedError(f"{type(self).__name__} needs a method factor(self, t) or rate(self, initial, t)")
 
     def rate(self, initial: float, t: int) -> float:
         """Return the learning rate after ``t`` steps of a group that started with ``initial``."""
-        return initial * self.factor(t)
+        return self.eta_min + (initial - self.eta_min) * self.factor(t)
+
+    def change(self, lr: float, initial: float, t: int) -> float:
+        """Return what step ``t`` makes of the rate ``lr`` of a group that started with ``initial``."""
+        if type(self).rate is not Schedule.rate:
+            return self.rate(initial, t)
+        before, now = self.factor(t - 1) if t else 1.0, self.factor(t)
+        if before == 0:  # lr is at eta_min, unless another schedule or a hand moved it
+            return lr + (initial - self.eta_min) * now
+        return self.eta_min + (lr - self.eta_min) * (now / before)
 
     def apply(self, t: int) -> None:
-        """Set the learning rates to those after ``t`` steps."""
-        for group, initial in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group.lr = float(self.rate(initial, t))
+        """Change the learning rates from those after ``t - 1`` steps to those after ``t``."""
+        groups = groups_of(self, len(self.base_lrs))
+        rates = [self.change(group.lr, initial, t) for group, initial in zip(groups, self.base_lrs, strict=True)]
+        set_groups(self, "lr", [max(float(rate), 0.0) for rate in rates])  # PyTorch's may go below and climb
 
     def step(self) -> None:
         """Go on by one step."""
@@ -75,13 +103,14 @@ class Schedule:
         self.last_epoch += 1
 
     def get_last_lr(self) -> list[float]:
-        """Return the learning rate of each group."""
+        """Return the learning rate of each group; ``optimizer.lr`` is that of the groups given none of their own."""
         return [group.lr for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` of a new schedule, made with the same arguments, needs to go on from here."""
-        return {"last_epoch": self.last_epoch}
+        return {"last_epoch": self.last_epoch, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.last_epoch = integer(state["last_epoch"], "last_epoch", 0)
-        self.apply(self.last_epoch)
+        self.apply(self.last_epoch)  # for the momentum, if the schedule moves it
+        set_groups(self, "lr", state["lrs"])

@@ -5,7 +5,7 @@ from typing import Any
 
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, remembered, switch
+from cnn.optim.shared import at_least_zero, below_one, remembered, switch
 
 
 class SGD(Optimizer):
@@ -24,7 +24,7 @@ class SGD(Optimizer):
     lr : float
         Learning rate, at least 0.
     momentum : float
-        How much of its speed the ball keeps from step to step, at least 0; 0.9 is usual.
+        How much of its speed the ball keeps from step to step, at least 0 and below 1; 0.9 is usual.
     dampening : float
         How much of the new gradient is left out of the speed, at least 0.
     weight_decay : float
@@ -66,7 +66,7 @@ class SGD(Optimizer):
 
     def check(self) -> None:
         super().check()
-        self.momentum = at_least_zero(self.momentum, "momentum")
+        self.momentum = below_one(self.momentum, "momentum")
         self.dampening = at_least_zero(self.dampening, "dampening")
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
         self.nesterov = switch(self.nesterov, "nesterov")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cnn.module import Array, Module
-from cnn.optim.shared import at_least_zero
+from cnn.optim.shared import at_least_zero, check_model
 
 
 class WeightAverage:
@@ -30,7 +30,8 @@ class WeightAverage:
 
     Source
     ------
-    Polyak and Juditsky 1992, Acceleration of stochastic approximation by averaging; numbers as
+    Tarvainen and Valpola 2017, Mean teachers are better role models, arXiv 1703.01780; the idea is that of Polyak and
+    Juditsky 1992, Acceleration of stochastic approximation by averaging. Numbers as
     torch.optim.swa_utils.AveragedModel with get_ema_multi_avg_fn(decay).
 
     Examples
@@ -50,8 +51,7 @@ class WeightAverage:
     """
 
     def __init__(self, model: Module, decay: float = 0.999) -> None:
-        if not isinstance(model, Module):
-            raise TypeError(f"model must be a Module, got {model!r}")
+        check_model(model)
         self.model = model
         self.decay = at_least_zero(decay, "decay")
         if self.decay > 1:
@@ -59,6 +59,9 @@ class WeightAverage:
         self.n_averaged = 0
         self._parameters = model.parameters()
         self.averages: list[Array] = [parameter.data.copy() for parameter in self._parameters]
+
+    def __repr__(self) -> str:
+        return f"WeightAverage(decay={self.decay!r}, n_averaged={self.n_averaged})"
 
     def update(self) -> None:
         """Take the model's weights into the average; call it after each step of the optimizer."""
@@ -73,7 +76,10 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[Module]:
-        """Put the averages into the model, to evaluate or to save it, and give the trained weights back at the end."""
+        """Put the averages into the model, to evaluate or to save it, and give the trained weights back at the end.
+
+        Only for ``with average.applied():``; called without ``with`` it does nothing.
+        """
         trained = [parameter.data.copy() for parameter in self._parameters]
         for parameter, average in zip(self._parameters, self.averages, strict=True):
             parameter.data = average

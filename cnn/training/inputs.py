@@ -63,6 +63,9 @@ def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
         target = model.loss_func.check_target(y, (len(x), *prediction.shape[1:]))
     except InputError as error:
         raise type(error)(f"{name}: {error}") from None
+    ignored = getattr(model.loss_func, "ignore_index", None)
+    if ignored is not None and target.dtype.kind in "iu" and np.all(target == ignored):
+        raise InputError(f"{name}: all labels are ignore_index={ignored}, there is nothing to learn from")
     return target.astype(x.dtype, copy=False) if target.dtype.kind == "f" else target
 
 
@@ -104,6 +107,6 @@ def check_last_batch(model: Any, samples: int, batch_size: int) -> None:
             sizes = (size for size in range(max(batch_size, 2), samples + 1) if samples % size != 1)
             fix = next((f"use batch_size={size}" for size in sizes), "it needs more samples")
             raise InputError(
-                f"{samples} samples in batches of {batch_size} leave a batch of one, on which layer {name}, {module!r}, "
-                f"cannot train: {fix}"
+                f"{samples} samples in batches of {batch_size} leave a batch of one, on which layer {name}, "
+                f"{module!r}, cannot train: {fix}"
             )

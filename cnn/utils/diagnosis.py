@@ -18,6 +18,8 @@ class Probe:
 
     Parameters
     ----------
+    name : str
+        What messages call the array: x, prediction, or the name of a parameter.
     outputs : callable
         () -> the outputs, each times its gradient.
     array : ndarray
@@ -26,94 +28,140 @@ class Probe:
         Of the sum of the outputs.
     is_input : bool
         Whether the first axis of the array counts samples.
+    samples : int
+        How many the batch has.
     step : float
         How far each number is nudged.
+    ignores_grad : bool
+        Whether backward gives the same for another gradient of the output.
     """
 
     def __init__(
-        self, outputs: Callable[[], Array], array: Array, right: Slopes, is_input: bool, samples: int, step: float
+        self,
+        name: str,
+        outputs: Callable[[], Array],
+        array: Array,
+        right: Slopes,
+        is_input: bool,
+        samples: int,
+        step: float,
+        ignores_grad: bool = False,
     ) -> None:
-        self.outputs, self.array, self.right = outputs, array, right
-        self.is_input, self.samples, self.step = is_input, samples, step
+        self.name, self.outputs, self.array, self.right = name, outputs, array, right
+        self.is_input, self.samples, self.step, self.ignores_grad = is_input, samples, step, ignores_grad
 
-    def cause(self, found: Array, tolerance: float) -> str:
+    def cause(self, found: Array) -> str:
         """Name the mistake that explains the gradient that was found, or nothing."""
         if not np.isfinite(found).all():
             return "it holds NaN or infinity"
-        if found.shape != self.right.central.shape:
-            return self._shape(found)
-        guesses = (self._kink(found, tolerance), self._zero(found), self._factor(found), self._moved(found))
-        return next(filter(None, guesses), "") or self._one_sample(found) or self._mean(found)
+        if not found.any():
+            return "it is zero everywhere"
+        if self.ignores_grad:
+            return "it is the same for another grad: grad is not multiplied in"
+        return self._factor(found) or self._moved(found) or self._one_sample(found) or self._mean(found)
 
-    def _shape(self, found: Array) -> str:
+    def where(self, found: Array, tolerance: float) -> str:
+        """Tell which numbers are wrong."""
+        wrong = self._wrong(found, tolerance)
+        count = int(wrong.sum())
+        text = f"at {'all' if count == wrong.size else f'{count} of'} {wrong.size} numbers"
+        for sign, holds in (("<", self.array < 0), (">", self.array > 0)):
+            if 1 < count < wrong.size and not holds.all() and holds[wrong].all():
+                return f"{text}, all where {self.name} {sign} 0"
+        return text
+
+    def _wrong(self, found: Array, tolerance: float) -> Array:
+        right = self.right.central
+        return np.asarray(~(np.abs(found - right) <= tolerance * (np.abs(right).max() or 1)))
+
+    def shape(self, found: Array) -> str:
+        """Explain a gradient of another shape."""
         right = self.right.central
         shapes = f"it has shape {found.shape}, not {right.shape}"
         if found.shape[1:] == right.shape and found.shape[:1] == (self.samples,):
             return f"{shapes}: it is not summed over the batch (axis 0)"
-        if sorted(found.shape) == sorted(right.shape) and self._moved(found):
-            return f"{shapes}: {self._moved(found)}"
+        if found.size == right.size and difference(found.reshape(right.shape), right) <= FIT:
+            more = [n for n in found.shape if n != 1] == [n for n in right.shape if n != 1] and found.ndim > right.ndim
+            return f"{shapes}: {'sum without keepdims' if more else f'reshape it to {right.shape}'}"
+        if sorted(found.shape) == sorted(right.shape) and (moved := self._moved(found)):
+            return f"{shapes}: {moved}"
         return shapes
 
-    def _kink(self, found: Array, tolerance: float) -> str:
-        """Explain errors that are all where the slope jumps."""
-        scale = np.abs(self.right.central).max() or 1
-        kinks = np.abs(self.right.jump) > JUMP * scale
-        if not kinks.any() or np.any(~kinks & (np.abs(found - self.right.central) > tolerance * scale)):
-            return ""
-        left, right = self.right.central - self.right.jump / 2, self.right.central + self.right.jump / 2
-        if together := self._together(kinks):
-            gets, should = float(found[kinks].sum()), together.central.item()
-            if abs(gets - should) > FIT * scale and abs(together.jump.item()) <= JUMP * scale:
-                return (
-                    f"values tie, as in the window of a pool, and get a gradient of {gets:.6g} in all instead of "
-                    f"{should:.6g}: only one of them, the first, gets it"
-                )
-        at = tuple(int(i) for i in np.argwhere(kinks)[0])
-        return (
-            f"x lies on a kink: at {list(at)} the slope is {left[at]:.6g} to the left and {right[at]:.6g} to the right "
-            "(a ReLU at 0, or values that tie in a pool), so central differences tell nothing there: move it"
+    # Kinks
+
+    def kink(self, found: Array, tolerance: float) -> tuple[bool, str]:
+        """Explain errors that are all where the slope jumps; the first is True if nobody can tell what is right."""
+        kinks = np.abs(self.right.jump) > JUMP * (np.abs(self.right.central).max() or 1)
+        if not kinks.any() or np.any(~kinks & self._wrong(found, tolerance)):
+            return False, ""
+        at = [tuple(map(int, index)) for index in np.argwhere(kinks)]
+        for first in at[:8]:
+            if tie := self._tie(found, first, at):
+                return False, tie
+        return True, (
+            f"it cannot be checked here: {self.name} lies on a kink at {list(at[0])}: move it, for example "
+            f"{self.name} + 0.1 * np.random.default_rng(0).normal(size={self.array.shape})"
         )
 
-    def _together(self, kinks: Array) -> Slopes | None:
-        """Nudge all the numbers that lie on a kink at once."""
-        before, shift = self.array.copy(), np.zeros(1)
+    def _tie(self, found: Array, first: tuple[int, ...], kinks: list[tuple[int, ...]]) -> str:
+        """Find the numbers of the window in which ``first`` ties, and see whether they get too much together."""
+        above = self.right.central + self.right.jump / 2
+        scale = np.abs(above).max()
+        window = [first]
+        for other in kinks:
+            if other != first and self.array[other] == self.array[first]:
+                both = self._together([first, other])
+                if abs(both.central + both.jump / 2 - above[first] - above[other]).item() > JUMP * scale:
+                    window.append(other)
+        together = self._together(window)
+        gets, should = [float(found[at]) for at in window], together.central.item()
+        smooth = abs(together.jump.item()) <= JUMP * scale
+        if len(window) == 1 or not smooth or abs(sum(gets) - should) <= FIT * scale:
+            return ""
+        return (
+            f"values tie in a window, at {' and '.join(str(list(at)) for at in window)}, and get "
+            f"{' + '.join(f'{value:.4g}' for value in gets)} instead of {should:.4g} in all: only the first gets it"
+        )
+
+    def _together(self, indices: list[tuple[int, ...]]) -> Slopes:
+        """Nudge several numbers at once."""
+        before, shift, at = self.array.copy(), np.zeros(1), tuple(np.transpose(indices))
 
         def function() -> float:
-            self.array[kinks] = before[kinks] + shift[0]
+            self.array[at] = before[at] + shift[0]
             try:
                 return float(self.outputs().sum())
             finally:
                 self.array[...] = before
 
-        return slopes(function, shift, self.step) if kinks.sum() > 1 else None
+        return slopes(function, shift, self.step)
 
-    def _zero(self, found: Array) -> str:
-        return "it is zero everywhere" if not found.any() else ""
+    # Guesses
 
     def _factor(self, found: Array) -> str:
         right = self.right.central
         factor = float(np.sum(found * right) / max(np.sum(right * right), np.finfo(float).tiny))
         if factor == 0 or difference(found, factor * right) > FIT:
             return ""
-        return f"it is {self._number(factor)} times the right one: {self._reason(factor)}"
-
-    def _number(self, factor: float) -> str:
-        n, size = self.samples, self.array.size
-        known = {-1.0: "-1", 2.0: "2", 0.5: "1/2", float(size): f"{size}", 1 / size: f"1/{size}"}
-        known |= {float(n): f"N = {n}", 1 / n: f"1/N = 1/{n}"} if n > 1 else {}
-        fits = [text for value, text in known.items() if math.isclose(value, factor, rel_tol=FIT)]
-        return fits[-1] if fits else f"{factor:.6g}"
-
-    def _reason(self, factor: float) -> str:
-        n = self.samples
-        if math.isclose(factor, -1, rel_tol=FIT):
-            return "the sign is wrong"
-        reasons = {float(n): "a sum over the batch that should be a mean"}
-        reasons[1 / n] = "a mean over the batch that should be a sum, or that is taken twice"
-        fits = [text for value, text in reasons.items() if n > 1 and math.isclose(value, factor, rel_tol=FIT)]
-        if not fits:
-            return "a constant factor is wrong"
-        return fits[0] + (", or the factor is wrong" if n == 2 else "")
+        n, size, is_loss = self.samples, self.array.size, self.name == "prediction"
+        counts = {"N": n, f"{self.name}.size": size}
+        if self.is_input:
+            counts["values per sample"] = size // n
+        if not is_loss:
+            counts["grad.size"] = self.outputs().size
+        for name, count in counts.items():
+            doubt = ", or the factor is wrong" if count == 2 else ""
+            if count > 1 and math.isclose(factor, count, rel_tol=FIT):
+                reason = "a sum that should be a mean" if is_loss else f"multiplied by {name} too often"
+                return f"it is {name} = {count} times the right one: {reason}{doubt}"
+            if count > 1 and math.isclose(factor, 1 / count, rel_tol=FIT):
+                reason = f"divided by {name}: the loss has already divided, a layer only sums"
+                reason = "a mean that should be a sum" if is_loss else reason
+                bottom = f"({name})" if " " in name else name
+                return f"it is 1/{bottom} = 1/{count} times the right one: {reason}{doubt}"
+        reason = "the sign is wrong" if math.isclose(factor, -1, rel_tol=FIT) else "a constant factor is wrong"
+        number = "1/2" if math.isclose(factor, 0.5, rel_tol=FIT) else f"{factor:.4g}"
+        return f"it is {number} times the right one: {reason}"
 
     def _moved(self, found: Array) -> str:
         """Try other orders of the axes, and a window that is turned around."""
@@ -142,18 +190,27 @@ class Probe:
         return ""
 
     def _mean(self, found: Array) -> str:
-        """Try errors that all values of one mean share, as in a normalisation."""
+        """Try errors a + b z that all values of one mean share, z being standardised as in a normalisation."""
         error = found - self.right.central
         if not self.is_input or error.ndim < 2:
             return ""
         pixels = tuple(range(2, error.ndim))
-        places = {
-            "the batch": (0, *pixels),
-            "each sample": tuple(range(1, error.ndim)),
-            "the last axis": (error.ndim - 1,),
-        }
+        places = {"the batch": (0, *pixels), "each sample": tuple(range(1, error.ndim))}
+        places |= {"the pixels of each channel": pixels} if error.ndim > 3 else {}
+        places["the last axis"] = (error.ndim - 1,)
         for what, axes in places.items():
-            shared = np.broadcast_to(error.mean(axis=axes, keepdims=True), error.shape)
-            if math.prod(error.shape[axis] for axis in axes) > 1 and difference(error, shared) <= FIT:
+            count = math.prod(error.shape[axis] for axis in axes)
+            centred = self.array - self.array.mean(axis=axes, keepdims=True)
+            std = centred.std(axis=axes, keepdims=True)
+            z = centred / np.where(std > 0, std, 1)
+            a = np.broadcast_to(error.mean(axis=axes, keepdims=True), error.shape)
+            bz = (error * z).mean(axis=axes, keepdims=True) * z
+            if count > 1 and difference(error, a) <= FIT:
+                if pixels and what == "the batch":
+                    return "the error is the same for all samples and pixels of a channel: - mean(grad) is missing"
                 return f"the error is constant along {what}: it misses the part that goes through the mean over {what}"
+            if count > 2 and difference(error, bz) <= FIT:
+                return f"the error is proportional to x - mean over {what}: the part through the variance is missing"
+            if count > 2 and difference(error, a + bz) <= FIT:
+                return f"the error is a + b x along {what}: the parts through mean and variance are missing"
         return ""

@@ -1,7 +1,6 @@
 """A numeric check of gradients: does ``backward`` say what ``forward`` does when a number is nudged?"""
 
 import copy
-from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -9,80 +8,10 @@ import numpy as np
 from cnn.loss import LossFunc
 from cnn.module import Array, Module, Parameter, no_grad
 from cnn.utils.diagnosis import Probe
-from cnn.utils.numeric import difference, numeric_gradient, slopes
+from cnn.utils.findings import Finding, GradientReport
+from cnn.utils.numeric import difference, numeric_gradient, slopes, too_coarse
 
 __all__ = ["Finding", "GradientReport", "difference", "gradcheck", "numeric_gradient"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How the gradient of one array compares with central differences.
-
-    Attributes
-    ----------
-    name : str
-        "the input", "the prediction" of a loss, or the name of a parameter.
-    error : float
-        max|a - b| / max|b|; infinite if there is no gradient, or one of another shape.
-    index : tuple of int or None
-        Where the two are farthest apart.
-    analytic, numeric : float or None
-        What backward and what central differences say there.
-    cause : str
-        What is probably wrong; empty if nothing is, or if no guess fits.
-    """
-
-    name: str
-    error: float
-    index: tuple[int, ...] | None = None
-    analytic: float | None = None
-    numeric: float | None = None
-    cause: str = ""
-
-    def __str__(self) -> str:
-        text = f"the gradient of {self.name} is off by {self.error:.1e}"
-        if self.index is not None:
-            text += f", most at {list(self.index)}: backward gives {self.analytic:.6g}, not {self.numeric:.6g}"
-        return f"{text}\n  likely cause: {self.cause}" if self.cause else text
-
-
-@dataclass(frozen=True)
-class GradientReport:
-    """What `gradcheck` found.
-
-    Attributes
-    ----------
-    findings : list of Finding
-        One for each array.
-    problems : list of str
-        What is wrong with forward or backward themselves.
-    tolerance : float
-        The largest error that passes.
-    """
-
-    tolerance: float
-    findings: list[Finding] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def failures(self) -> list[Finding]:
-        """The gradients that are wrong."""
-        return [finding for finding in self.findings if not finding.error <= self.tolerance]
-
-    @property
-    def passed(self) -> bool:
-        """Whether all is right."""
-        return not self.problems and not self.failures
-
-    @property
-    def error(self) -> float:
-        """The largest difference."""
-        return max((finding.error for finding in self.findings), default=0.0)
-
-    def __str__(self) -> str:
-        if self.passed:
-            return f"all {len(self.findings)} gradients are right; the largest difference is {self.error:.1e}"
-        return "\n".join([*self.problems, *map(str, self.failures)])
 
 
 class _LossLayer(Module):
@@ -173,13 +102,18 @@ def gradcheck(
     the gradient of the input is off by 5.0e-01, most at [0, 0]: backward gives 1.93192, not 3.86384
       likely cause: it is 1/2 times the right one: a constant factor is wrong
     """
+    if isinstance(module, type):
+        name = module.__name__
+        raise TypeError(f"gradcheck expected a Module or LossFunc, but this is the class {name}: write {name}(...)")
+    if not isinstance(module, (Module, LossFunc)):
+        raise TypeError(f"gradcheck expected a Module or LossFunc, got {module!r}")
     is_loss = isinstance(module, LossFunc)
     layer = copy.deepcopy(_LossLayer(module, target) if isinstance(module, LossFunc) else module).to(np.float64)
     layer.needs_input_grad = True  # a Sequential with an optimizer saves itself that gradient
     x = np.array(x, np.float64)
     report = GradientReport(tolerance)
 
-    def output() -> Array:
+    def output(x: Array = x) -> Array:
         with no_grad():
             return np.asarray(copy.deepcopy(layer)(x.copy()))
 
@@ -189,14 +123,22 @@ def gradcheck(
             "forward gives other numbers the second time, with the same input, state and rng: it draws from global "
             "state, or changes what its copies share"
         )
+    elif problem := too_coarse(module, output, x):
+        report.problems.append(problem)
     grad = np.ones(y.shape) if is_loss else np.asarray(np.random.default_rng(rng).normal(size=y.shape))
     if not report.problems:
         what = "the prediction" if is_loss else "the input"
         found = _run(layer, x, grad, what, report)
+        doubled = {} if is_loss or report.problems else _run(layer, x, 2 * grad, what, report)
+        if not report.problems:
+            report.problems.extend(_overwritten(layer, x, grad))
         nudged = {what: x} | {name: parameter.data for name, parameter in layer.named_parameters()}
         for name, gradient in found.items():
             right = slopes(lambda: float(np.sum(grad * output())), nudged[name], step)
-            probe = Probe(lambda: grad * output(), nudged[name], right, name == what, len(x) if x.ndim else 1, step)
+            same = name in doubled and np.array_equal(np.asarray(gradient), np.asarray(doubled[name]))
+            called = {"the input": "x", "the prediction": "prediction"}.get(name, name)
+            samples = len(x) if x.ndim else 1
+            probe = Probe(called, lambda: grad * output(), nudged[name], right, name == what, samples, step, same)
             report.findings.append(_compare(name, gradient, probe, tolerance))
     if report.passed and not _is_random(layer) and _drifts(layer, x):
         report.problems.append("forward gives other numbers the second time, in evaluation mode: it changes its state")
@@ -242,9 +184,10 @@ def _run(layer: Module, x: Array, grad: Array, what: str, report: GradientReport
     found: dict[str, Array | None] = {}
     try:
         found[what] = worked.backward(given_grad)
-    except RuntimeError as error:
+    except Exception as error:
         if "nothing saved" not in str(error):
-            raise
+            raised = f"backward raised {type(error).__name__}: {error}"
+            raise RuntimeError(f"{raised}; while grad has shape {grad.shape}") from error
         report.problems.append(f"forward saves nothing for backward: self.save_for_backward(...). {error}")
         return {}
     report_changes("backward")
@@ -256,19 +199,40 @@ class _AnyShape(Parameter):
 
     def accumulate_grad(self, grad: Array) -> None:
         grad = np.array(grad, np.float64)
-        self.grad = grad if self.grad is None else self.grad + grad
+        self.grad = grad if self.grad is None or self.grad.shape != grad.shape else self.grad + grad
+
+
+def _overwritten(layer: Module, x: Array, grad: Array) -> list[str]:
+    """Say which gradients a second backward would lose, by starting them from zeros and from ones."""
+    ends: list[dict[str, Array]] = []
+    for start in (0.0, 1.0):
+        worked = copy.deepcopy(layer)
+        for parameter in worked.parameters():
+            parameter.__class__ = _AnyShape
+            parameter.grad = np.full(parameter.shape, start)
+        worked(x.copy())
+        worked.backward(grad.copy())
+        ends.append({name: np.asarray(parameter.grad) for name, parameter in worked.named_parameters()})
+    names = [name for name, p in layer.named_parameters() if p.size and ends[0][name].shape == p.shape]
+    lost = [name for name in names if np.array_equal(ends[0][name], ends[1][name])]
+    return [f"backward overwrites {name}.grad: call self.{name}.accumulate_grad(...)" for name in lost]
 
 
 def _compare(name: str, gradient: Array | None, probe: Probe, tolerance: float) -> Finding:
     right = probe.right.central
     if gradient is None:
         fix = "backward returns None" if probe.is_input else f"backward never calls self.{name}.accumulate_grad(...)"
-        return Finding(name, np.inf, cause=fix)
+        return Finding(name, np.inf, cause=f"it is missing: {fix}")
     gradient = np.asarray(gradient)
     if gradient.shape != right.shape:
-        return Finding(name, np.inf, cause=probe.cause(gradient, tolerance))
+        return Finding(name, np.inf, cause=probe.shape(gradient))
     error = difference(gradient, right)
     if error <= tolerance:
         return Finding(name, error)
+    unknown, cause = probe.kink(gradient, tolerance)
+    if unknown:
+        return Finding(name, error, cause=cause)
+    cause = cause or probe.cause(gradient)
     at = tuple(int(i) for i in np.unravel_index(np.abs(gradient - right).argmax(), right.shape))
-    return Finding(name, error, at, float(gradient[at]), float(right[at]), probe.cause(gradient, tolerance))
+    where = "" if cause else probe.where(gradient, tolerance)
+    return Finding(name, error, at, float(gradient[at]), float(right[at]), cause, where)

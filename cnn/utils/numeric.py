@@ -56,6 +56,20 @@ def difference(a: Any, b: Any) -> float:
     return float(np.abs(a - b).max() / (largest if largest > 0 else 1))
 
 
+def too_coarse(module: Any, output: Callable[[Array], Any], x: Array) -> str:
+    """Say so if ``output(x)``, for a float64 x, is or goes through float32, which hides what a nudge does."""
+    y = np.asarray(output(x))
+    nudge = np.random.default_rng(0).normal(size=x.shape) * (1 + np.abs(x))
+    tiny, small = (np.count_nonzero(np.asarray(output(x + size * nudge)) != y) for size in (1e-9, 1e-4))
+    if y.dtype != np.float32 and 2 * tiny >= small:
+        return ""
+    gives = "gives" if y.dtype == np.float32 else "goes through"
+    return (
+        f"the forward of {type(module).__name__} {gives} float32 for a float64 input, too coarse for differences: "
+        "remove the astype/np.float32 in it"
+    )
+
+
 def numeric_backward(module: Module, step: float = 1e-5) -> Module:
     """Give a module whose backward is not written yet one by central differences, so that it trains.
 
@@ -65,7 +79,8 @@ def numeric_backward(module: Module, step: float = 1e-5) -> Module:
     Parameters
     ----------
     module : Module
-        Its forward must work in float64, in which the differences are taken; its backward is not called.
+        Its forward must work in float64, in which the differences are taken (backward raises a ValueError if it does
+        not); its own backward is not called.
     step : float
         How far each number is nudged.
 
@@ -117,9 +132,15 @@ class NumericBackward(Module):
         check_grad(self, grad, shape, dtype)
         module, nudged = before.to(np.float64), np.array(x, np.float64)
 
-        def weighted_output() -> float:
+        def output(x: Array) -> Array:
             with no_grad():
-                return float(np.sum(grad * copy.deepcopy(module)(nudged)))
+                return copy.deepcopy(module)(x)
+
+        def weighted_output() -> float:
+            return float(np.sum(grad * output(nudged)))
+
+        if problem := too_coarse(module, output, nudged):
+            raise ValueError(problem)
 
         twins = dict(module.named_parameters())
         for name, parameter in self.module.named_parameters():

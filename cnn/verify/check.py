@@ -9,7 +9,7 @@ import numpy as np
 from cnn.module import Array
 from cnn.utils.numeric import difference
 
-NUMERIC, FLOAT64, FLOAT32, ONNX = "numeric", "torch float64", "torch float32", "onnx"  # what is compared with
+NUMERIC, FLOAT64, FLOAT32, ONNX = "differences", "torch float64", "torch float32", "ONNX"  # what is compared with
 TOLERANCES = {NUMERIC: 1e-6, FLOAT64: 1e-10, FLOAT32: 3e-5, ONNX: 3e-5}
 
 

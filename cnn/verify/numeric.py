@@ -32,9 +32,9 @@ def layer_checks(subject: str, case: LayerCase) -> list[Check]:
     checks = []
     for training in case.modes:
         layer = case.make().train(training)
-        inner = layer(draw(case.shape, np.float32)).shape
+        inner = layer(case.input(np.float32)).shape
         net = Sequential([Mix(case.shape, 1), layer, Mix(inner, 2)]).train(training)
-        report = gradcheck(net, draw(case.shape), raise_on_failure=False)
+        report = gradcheck(net, case.input(), raise_on_failure=False)
         what = f"{layer!r}, {'training' if training else 'evaluation'}, gradient of "
         checks += [
             Check(subject, NUMERIC, what + finding.name.removeprefix("1."), finding.error, _told(finding))

@@ -1,20 +1,32 @@
 """Parity with PyTorch: the same weights, the same input, the same numbers, forward and backward."""
 
 import functools
+import inspect
+import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 import numpy as np
 
-from cnn import optim
+import cnn
+from cnn import layers, loss, optim
 from cnn.layers import Linear
 from cnn.module import Array, Parameter
 from cnn.optim import Optimizer
 from cnn.utils.numeric import difference
-from cnn.verify.cases import AverageCase, LayerCase, LossCase, OptimizerCase, ScheduleCase
+from cnn.verify.cases import (
+    AverageCase,
+    ClippingCase,
+    InitialCase,
+    LayerCase,
+    LossCase,
+    OptimizerCase,
+    ScheduleCase,
+)
 from cnn.verify.check import FLOAT32, FLOAT64, Check, compare, draw
 
 try:
@@ -25,6 +37,9 @@ except ImportError:  # run.py leaves PyTorch out then
 
 SOURCES = ((np.float64, FLOAT64), (np.float32, FLOAT32))
 STEPS = 100
+SPREAD = 0.15  # of theirs: how far spread and bounds of a few hundred drawn numbers may be apart
+OWN_DEFAULTS = {("Softmax", "dim"), ("LogSoftmax", "dim")}  # PyTorch guesses, and warns
+CONTAINERS = {container.__name__ for container in cnn.verify.cases.CONTAINERS}
 
 
 def installed() -> bool:
@@ -47,10 +62,10 @@ def layer_checks(subject: str, case: LayerCase) -> list[Check]:
     checks = []
     for training in case.torch_modes or case.modes:
         for dtype, source in SOURCES:
-            ours, theirs = case.make().to(dtype).train(training), _twin(case)
+            ours, theirs = case.make().to(dtype).train(training), case.build(_modules())
             theirs.to(getattr(torch, np.dtype(dtype).name)).train(training)
             theirs.load_state_dict({name: tensor(array) for name, array in ours.state_dict().items()})
-            x = draw(case.shape, dtype)
+            x = case.input(dtype)
             theirs_x = tensor(x, needs_grad=True)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # PyTorch finds an even kernel with padding="same" slow
@@ -65,6 +80,16 @@ def layer_checks(subject: str, case: LayerCase) -> list[Check]:
             pairs |= {name: (after[name], buffer) for name, buffer in buffers.items()}
             what = f"{ours!r}, {'training' if training else 'evaluation'}, "
             checks += [compare(subject, source, what + name, a, _array(b)) for name, (a, b) in pairs.items()]
+    return checks + (_dropout_checks(subject, case) if case.torch_modes else [])
+
+
+def _dropout_checks(subject: str, case: LayerCase) -> list[Check]:
+    """Compare what two dropouts with masks of their own make of ones in training: the same values, and no others."""
+    checks = []
+    for dtype, source in SOURCES:
+        ones, ours = np.ones((50, 20, 1, 1), dtype), case.make()
+        values = [np.unique(ours(ones)), np.unique(_array(case.build(_modules())(tensor(ones))))]
+        checks.append(compare(subject, source, f"{ours!r}, training, values", *values))
     return checks
 
 
@@ -101,9 +126,51 @@ def optimizer_checks(subject: str, case: OptimizerCase) -> list[Check]:
                 p.grad, q.grad = grad, tensor(grad)
             our_optimizer.step()
             their_optimizer.step()
-    what = f"{case.name}{_settings(our_optimizer)}, after {STEPS} steps, parameter "
+    groups = "".join(f", group of {group._own}" for group in our_optimizer.param_groups if group._own)
+    what = f"{case.name}{_settings(our_optimizer)}{groups}, after {STEPS} steps, parameter "
     arrays = zip(ours, theirs, strict=True)
     return [compare(subject, FLOAT64, what + str(p.shape), p.data, _array(q)) for p, q in arrays]
+
+
+def clipping_checks(subject: str, case: ClippingCase) -> list[Check]:
+    """Clip the same gradients."""
+    ours, theirs = [Parameter(draw((4, 3))), Parameter(draw((5,)))], []
+    for seed, p in enumerate(ours):
+        p.grad = draw(p.shape, seed=seed)
+        theirs.append(torch.nn.Parameter(tensor(p.data)))
+        theirs[-1].grad = tensor(p.grad)
+    norm, their_norm = case.clip(optim, ours), case.clip(torch.nn.utils, theirs)
+    pairs = [(p.grad, q.grad) for p, q in zip(ours, theirs, strict=True)]
+    pairs += [] if their_norm is None else [(norm, their_norm)]
+    return [compare(subject, FLOAT64, case.name, a, _array(b)) for a, b in pairs]
+
+
+def initial_checks(subject: str, case: InitialCase) -> list[Check]:
+    """Compare spread and bounds of the numbers that a new layer has."""
+    ours, theirs = case.build(layers), dict(case.build(torch.nn).named_parameters())
+    checks = []
+    for name, p in ours.named_parameters():
+        found, wanted = ([float(f(a)) for f in (np.std, np.min, np.max)] for a in (p.data, _array(theirs[name])))
+        alike = all(abs(a - b) <= SPREAD * abs(b) for a, b in zip(found, wanted, strict=True))
+        message = "" if alike else "spread {:.3f}, from {:.3f} to {:.3f}, not {:.3f}, {:.3f} to {:.3f}"
+        what = f"{ours!r}, {name} at the start"
+        checks.append(Check(subject, FLOAT32, what, 0.0 if alike else np.inf, message.format(*found, *wanted)))
+    return checks
+
+
+def default_checks(subject: str) -> list[Check]:
+    """Compare the defaults of the arguments that both have; none if PyTorch has no such class."""
+    ours = next(getattr(home, subject) for home in (layers, loss, optim, cnn) if hasattr(home, subject))
+    homes = (torch.nn, torch.optim, torch.optim.lr_scheduler, torch.nn.utils)
+    twin = next((getattr(home, subject) for home in homes if hasattr(home, subject)), None)
+    if twin is None or subject in CONTAINERS:
+        return []
+    theirs, wrong = inspect.signature(twin).parameters, []
+    for name, argument in inspect.signature(ours).parameters.items():
+        known = name in theirs and (subject, name) not in OWN_DEFAULTS and name != "params"
+        if known and argument.default != theirs[name].default:
+            wrong.append(f"{argument}, not {theirs[name]}")
+    return [Check(subject, FLOAT64, "defaults", np.inf if wrong else 0.0, "; ".join(wrong))]
 
 
 def average_checks(subject: str, case: AverageCase) -> list[Check]:
@@ -123,24 +190,21 @@ def average_checks(subject: str, case: AverageCase) -> list[Check]:
 
 
 def schedule_checks(subject: str, case: ScheduleCase) -> list[Check]:
-    """Follow the learning rate for a hundred steps."""
+    """Follow learning rate and momentum for a hundred steps."""
     parameter, twin = Parameter(np.ones(1)), torch.nn.Parameter(torch.ones(1))
     ours, theirs = optim.SGD([parameter], lr=0.4, momentum=0.9), torch.optim.SGD([twin], lr=0.4, momentum=0.9)
-    rates: tuple[list[float], list[float]] = ([], [])
+    rates: tuple[list[list[float]], list[list[float]]] = ([], [])
     measures = np.abs(draw((STEPS,), seed=3)) + 1 / np.arange(1, STEPS + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch wants a step of the optimizer first, and calls its own old forms
         schedules = (case.build(optim, ours), case.build(torch.optim.lr_scheduler, theirs))
         for measure in measures:
-            rates[0].append(_rate(ours))
-            rates[1].append(float(theirs.param_groups[0]["lr"]))
+            rates[0].append([ours.lr, ours.momentum])
+            rates[1].append([float(theirs.param_groups[0][name]) for name in ("lr", "momentum")])
             for schedule in schedules:
                 schedule.step(*([float(measure)] if case.reads_measure else []))
-    return [compare(subject, FLOAT64, f"{case.name}, learning rate over {STEPS} steps", *map(np.array, rates))]
-
-
-def _rate(optimizer: Optimizer) -> float:
-    return float(optimizer.lr)
+    what = f"{case.name}, learning rate and momentum over {STEPS} steps"
+    return [compare(subject, FLOAT64, what, *map(np.array, rates))]
 
 
 def _weights(dtype: Any, values: Any) -> Any:
@@ -169,13 +233,32 @@ def _all_in_float64() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _twin(case: LayerCase) -> Any:
-    """Make PyTorch's layer; the backward of its Hardsigmoid rounds 1/6 to float32 in float64 too, unlike its parts."""
-    if case.name != "Hardsigmoid":
-        return case.build(torch.nn)
+def _modules() -> Any:
+    """Return torch.nn, with our containers, and with a Hardsigmoid whose backward does not round 1/6 to float32."""
+    nn = torch.nn
 
-    class Hardsigmoid(torch.nn.Module):
+    class Hardsigmoid(nn.Module):
         def forward(self, x: Any) -> Any:
-            return torch.nn.functional.relu6(x + 3) / 6
+            return nn.functional.relu6(x + 3) / 6
 
-    return Hardsigmoid()
+    class Concat(nn.ModuleList):
+        def forward(self, x: Any) -> Any:
+            return torch.cat([branch(x) for branch in self], dim=1)
+
+    class Sum(nn.ModuleList):
+        def forward(self, x: Any) -> Any:
+            return functools.reduce(operator.add, [branch(x) for branch in self])
+
+    class Residual(nn.Module):
+        def __init__(self, body: Any, shortcut: Any = None) -> None:
+            super().__init__()
+            self.body, self.shortcut = body, nn.Identity() if shortcut is None else shortcut
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x) + self.shortcut(x)
+
+    def sequential(layers: list[Any]) -> Any:
+        return nn.Sequential(*layers)
+
+    own = {"Concat": Concat, "Hardsigmoid": Hardsigmoid, "Residual": Residual, "Sequential": sequential, "Sum": Sum}
+    return SimpleNamespace(**{**vars(nn), **own})

@@ -1,6 +1,7 @@
 """All checks of all public classes."""
 
 import difflib
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-import cnn
 from cnn import layers, loss, optim
 from cnn.module import Module
 from cnn.verify import cases, numeric
 from cnn.verify.check import FLOAT64, NUMERIC, Check, Omission, guarded
 
 ABSTRACT = (Module, loss.LossFunc, optim.Optimizer, optim.Schedule)
-CONTAINERS = (cnn.Concat, cnn.Residual, cnn.Sequential, cnn.Sum)
+NEAR = 0.7  # of 1: how alike a name must be to be proposed
 GET_TORCH = "not installed; pip install torch"
 GET_ONNX = "not installed; pip install onnx==1.22.0, which holds the vectors"
 
@@ -58,9 +58,9 @@ class Verification:
 
 
 def public_classes() -> dict[str, list[str]]:
-    """Return the names of all layers, containers, losses, optimizers and schedules, by kind."""
+    """Return the names of all layers, containers, losses, optimizers, schedules and functions that clip, by kind."""
     found: dict[str, list[str]] = {"layers": [], "containers": [], "losses": [], "optimizers": [], "schedules": []}
-    found["containers"] = [container.__name__ for container in CONTAINERS]
+    found["containers"] = [container.__name__ for container in cases.CONTAINERS]
     schedules = {case.name for case in cases.SCHEDULES}
     for kind, module in (("layers", layers), ("losses", loss), ("optimizers", optim)):
         for name in module.__all__:
@@ -68,37 +68,46 @@ def public_classes() -> dict[str, list[str]]:
             if isinstance(value, type) and value not in ABSTRACT and value.__name__ == name:  # no alias
                 is_schedule = name in schedules or issubclass(value, optim.Schedule)
                 found["schedules" if is_schedule else kind].append(name)
+    found["functions"] = sorted({case.name for case in cases.CLIPPINGS})
     return {kind: sorted(names, key=str.lower) for kind, names in found.items()}
 
 
 def choose(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the classes of these names, in any case; all, if there are no names.
+    """Return the classes of these names, in any case, as class or as file; all, if there are no names.
 
     Raises
     ------
     ValueError
-        If a name is unknown; the choices are listed.
+        If a name is unknown; it says which is near, or what there is.
 
     Examples
     --------
-    >>> choose(["conv2d", "adam"])
-    {'layers': ['Conv2d'], 'optimizers': ['Adam']}
+    >>> choose(["conv_transpose2d", "adam"])
+    {'layers': ['ConvTranspose2d'], 'optimizers': ['Adam']}
     """
     groups = public_classes()
     if not names:
         return groups
-    known = {name.lower(): name for kind in groups.values() for name in kind}
+    known = {name.lower().replace("_", ""): name for kind in groups.values() for name in kind}
     aliases = {name.lower(): getattr(loss, name).__name__ for name in loss.__all__}
     wanted = set()
     for name in names:
-        found = known.get(name.lower()) or known.get(aliases.get(name.lower(), "").lower())
+        short = name.lower().replace("_", "")
+        found = known.get(short) or known.get(aliases.get(short, "").lower())
         if found is None:
-            near = difflib.get_close_matches(name.lower(), known, n=1)
-            guess = f" did you mean {known[near[0]]}?" if near else ""
-            raise ValueError(f"unknown class {name!r}:{guess} Known: {', '.join(known.values())}")
+            near = difflib.get_close_matches(short, known, n=1, cutoff=NEAR)
+            raise ValueError(
+                f"unknown class {name!r}" + (f": did you mean {known[near[0]]}?" if near else _all(groups))
+            )
         wanted.add(found)
     chosen = {kind: [name for name in names if name in wanted] for kind, names in groups.items()}
     return {kind: names for kind, names in chosen.items() if names}
+
+
+def _all(groups: dict[str, list[str]]) -> str:
+    """List all classes, one kind after the other."""
+    lists = [textwrap.fill(f"{kind}: {', '.join(names)}", 78, subsequent_indent="  ") for kind, names in groups.items()]
+    return "; there are:\n" + "\n".join(lists)
 
 
 def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda what: None) -> Verification:
@@ -120,15 +129,14 @@ def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda w
     start = time.perf_counter()
     result = Verification(choose(names))
     wanted = [name for group in result.groups.values() for name in group]
-    every: list[Any] = [*cases.LAYERS, *cases.LOSSES, *cases.OPTIMIZERS, *cases.AVERAGES, *cases.SCHEDULES]
-    chosen = [case for case in every if case.name in wanted]
+    chosen = [case for case in cases.every() if case.name in wanted]
     for name in wanted:
         if not any(case.name == name for case in chosen):
             result.checks.append(Check(name, NUMERIC, "-", np.inf, "it has no case in cnn/verify/cases.py"))
     progress("finite differences")
     result.checks += _numeric(chosen)
     progress("PyTorch")
-    _ask_torch(result, chosen)
+    _ask_torch(result, chosen, wanted)
     progress("ONNX vectors")
     _ask_onnx(result, wanted, everything=not names)
     result.seconds = time.perf_counter() - start
@@ -138,29 +146,32 @@ def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda w
 def _numeric(chosen: Iterable[Any]) -> list[Check]:
     found = []
     for case in chosen:
-        if isinstance(case, (cases.LayerCase, cases.LossCase)):
+        if isinstance(case, cases.LayerCase) or (isinstance(case, cases.LossCase) and case.smooth):
             check: Any = numeric.layer_checks if isinstance(case, cases.LayerCase) else numeric.loss_checks
             found += guarded(case.name, NUMERIC, "gradients", partial(check, case.name, case))
     return found
 
 
-def _ask_torch(result: Verification, chosen: Iterable[Any]) -> None:
+def _ask_torch(result: Verification, chosen: Iterable[Any], wanted: Iterable[str]) -> None:
     from cnn.verify import pytorch  # when it is needed: importing PyTorch takes a second
 
     if not pytorch.installed():
         return
     checks: dict[type, Any] = {
         cases.LayerCase: pytorch.layer_checks,
+        cases.InitialCase: pytorch.initial_checks,
         cases.LossCase: pytorch.loss_checks,
         cases.OptimizerCase: pytorch.optimizer_checks,
+        cases.ClippingCase: pytorch.clipping_checks,
         cases.AverageCase: pytorch.average_checks,
         cases.ScheduleCase: pytorch.schedule_checks,
     }
     result.torch = pytorch.version()
+    for name in wanted:
+        result.checks += pytorch.default_checks(name)
     for case in chosen:
-        if getattr(case, "has_twin", True):
-            run = partial(checks[type(case)], case.name, case)
-            result.checks += guarded(case.name, FLOAT64, "parity", run)
+        run = partial(checks[type(case)], case.name, case)
+        result.checks += guarded(case.name, FLOAT64, "parity", run)
 
 
 def _ask_onnx(result: Verification, wanted: Sequence[str], everything: bool) -> None:

@@ -1,13 +1,15 @@
 """`cnn verify`: the table, the score, what was left out, and the exit status."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from cnn.commands import verify as command
 from cnn.layers import ReLU
-from cnn.verify.check import FLOAT64, NUMERIC, ONNX, Check, Omission
+from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, Check, Omission
+from cnn.verify.onnx_layers import NOT_OURS
 from cnn.verify.run import Verification
 
 
@@ -21,7 +23,7 @@ def found(monkeypatch):
         Check("Conv2d", ONNX, "node/conv, Conv2d, y", 2e-4, tolerance=1e-3),
         Check("Adam", FLOAT64, "Adam(lr=0.1)", 0.0),
     ]
-    result.left_out = [Omission("node", "abs", "Abs", "no such class"), Omission("node", "conv_1d", "Conv", "not 2-d")]
+    result.left_out = [Omission("node", "abs", "Abs", NOT_OURS), Omission("node", "conv_1d", "Conv", "not 2-d")]
     result.vectors = {"node": (1, 1), "pytorch-converted": (0, 0)}
     result.torch, result.onnx, result.seconds = "2.13.0", "1.22.0", 12.3
     calls = []
@@ -38,26 +40,30 @@ def test_the_table_and_the_score(run, found):
     code, out, err = run("verify")
     assert (code, err) == (0, "")
     assert found.calls == [[]]
-    assert cells(out, "Conv2d") == ["Conv2d", "2/2", "3.0e-10", "-", "-", "1/1", "2.0e-04"]
-    assert cells(out, "Adam") == ["Adam", "-", "1/1", "0.0e+00", "-", "-"]
+    assert cells(out, "Conv2d") == ["Conv2d", "2", "3.0e-10", "-", "-", "1", "2.0e-04*"]
+    assert cells(out, "Adam") == ["Adam", "-", "1", "0.0e+00", "-", "-"]
     assert cells(out, "ReLU") == ["ReLU", "-", "-", "-", "-"]
-    assert "\n4 of 4 checks passed, in 12 s\n" in out
-    assert "finite differences 1e-06, PyTorch float64 1e-10, PyTorch float32 3e-05, ONNX vectors 3e-05" in out
-    assert "node/conv, Conv2d, y: its numbers were typed in with few digits, so 1e-03" in out
+    assert out.startswith("Each cell: checks made (passed/made if some failed), and the largest error,")
+    assert re.search(
+        "^class +differences +torch float64 +torch float32 +ONNX\nat most +1e-06 +1e-10 +3e-05 +3e-05\n", out, re.M
+    )
+    assert out.endswith("\n4 of 4 checks passed, in 12 s\n")
+    assert "* node/conv, Conv2d, y: typed in by hand with four digits, so at most 1e-03" in out
     assert "PyTorch 2.13.0\nonnx 1.22.0\nONNX vectors passed: 1 of 1 in node, 0 of 0 in pytorch-converted\n" in out
     assert "\x1b" not in out
 
 
 def test_what_was_left_out(run, found):
     out = run("verify")[1]
-    assert (
-        f"left out: 2. {command.RULE}\n     1  no such class\n     1  not 2-d\n--left-out prints their names\n" in out
-    )
+    told = f"2 left out. {command.RULE.format(1)} 1 {NOT_OURS} 1 not 2-d --left-out prints their names"
+    assert told in " ".join(out.split())
     assert "conv_1d" not in out
     out = run("verify", "--left-out")[1]
-    assert "     1  no such class\n          node/abs (Abs)\n     1  not 2-d\n          node/conv_1d (Conv)\n" in out
+    assert "\n          node/abs (Abs)\n     1  not 2-d\n          node/conv_1d (Conv)\n" in out
     assert "left out" not in run("verify", "conv2d")[1]
-    assert "node/abs (Abs)" in run("verify", "conv2d", "--left-out")[1]
+    code, out, err = run("verify", "conv2d", "--left-out")
+    assert (code, out) == (2, "")
+    assert "--left-out is about all vectors: leave the names away" in err
 
 
 def test_a_failure(run, found):
@@ -68,7 +74,7 @@ def test_a_failure(run, found):
     assert cells(out, "ReLU") == ["ReLU", "-", "0/2", "inf", "-", "-"]
     assert "\nFAILED ReLU, torch float64: ReLU(), output: something odd\n" in out
     assert "\nFAILED ReLU, torch float64: ReLU(), gradient: off by 5.0e-01, more than 1e-10\n" in out
-    assert "\n4 of 6 checks passed" in out
+    assert out.endswith("\n4 of 6 checks passed, in 12 s\n")
 
 
 def test_what_is_not_installed(run, found):
@@ -76,9 +82,30 @@ def test_what_is_not_installed(run, found):
     found.torch, found.onnx, found.vectors, found.left_out = blank.torch, blank.onnx, {}, []
     code, out, _ = run("verify")
     assert code == 0
-    assert out.count("not installed") == 3 * 3 + 2
+    assert " ".join(out.split()).endswith(
+        "4 of 4 checks passed, against finite differences alone: PyTorch and ONNX are not installed "
+        "(pip install torch onnx==1.22.0)"
+    )
     assert "PyTorch not installed; pip install torch\n" in out
     assert "onnx not installed; pip install onnx==1.22.0, which holds the vectors\n" in out
+    found.torch = "2.13.0"
+    out = " ".join(run("verify")[1].split())
+    assert out.endswith("passed, none of them against ONNX: ONNX is not installed (pip install onnx==1.22.0)")
+    found.onnx = "1.23.0, without vectors; pip install onnx==1.22.0, the last that holds them"
+    assert "ONNX with vectors is not installed" in " ".join(run("verify")[1].split())
+    found.checks = []  # as of a schedule without PyTorch
+    assert run("verify")[0] == 1
+
+
+def test_it_fits_into_eighty_columns(run, found, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    found.groups["schedules"] = ["CosineAnnealingWarmRestarts"]
+    for source in (NUMERIC, FLOAT64, FLOAT32, ONNX):
+        checks = [Check("CosineAnnealingWarmRestarts", source, "-", error) for error in [0.0] * 27 + [1.0]]
+        found.checks += checks
+    out = run("verify")[1]
+    assert cells(out, "CosineAnnealingWarmRestarts") == ["CosineAnnealingWarmRestarts", *["27/28", "1e+00"] * 4]
+    assert max(len(line) for line in out.splitlines() if not line.startswith("FAILED")) <= 80
 
 
 def test_json(run, found):
@@ -97,7 +124,9 @@ def test_json(run, found):
         "passed": False,
         "message": "something odd",
     }
-    assert facts["left_out"][1] == {"folder": "node", "name": "conv_1d", "operator": "Conv", "reason": "not 2-d"}
+    assert facts["left_out"] == {NOT_OURS: 1, "not 2-d": 1}
+    facts = json.loads(run("verify", "--json", "--left-out")[1])
+    assert facts["left_out"]["not 2-d"] == [{"folder": "node", "name": "conv_1d", "operator": "Conv"}]
     assert facts["vectors"]["node"] == {"passed": 1, "run": 1}
 
 
@@ -106,7 +135,7 @@ def test_names(run, found):
     assert found.calls == [["relu", "Adam"]]
     code, out, err = run("verify", "rellu")
     assert (code, out) == (2, "")
-    assert err.startswith("cnn verify: error: unknown class 'rellu': did you mean ReLU? Known: ")
+    assert err.startswith("cnn verify: error: unknown class 'rellu': did you mean ReLU?\n")
     assert err.endswith("\ntry: cnn verify --help\n")
     assert len(found.calls) == 1
 
@@ -114,8 +143,8 @@ def test_names(run, found):
 def test_the_real_thing(run, monkeypatch):
     code, out, _ = run("verify", "relu")
     assert code == 0
-    assert cells(out, "ReLU")[1] == "1/1"
+    assert cells(out, "ReLU")[1] == "1"
     monkeypatch.setattr(ReLU, "backward", lambda self, grad: grad)
     code, out, _ = run("verify", "relu")
     assert code == 1
-    assert "FAILED ReLU, numeric: ReLU(), training, gradient of the input: " in out
+    assert "FAILED ReLU, differences: ReLU(), training, gradient of the input: " in out

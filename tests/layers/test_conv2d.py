@@ -127,7 +127,7 @@ def test_initial_weights():
     ("shape", "message"),
     [
         ((2, 4, 6, 6), r"expected \(N, 3, H, W\), got \(2, 4, 6, 6\): set in_channels=4"),
-        ((2, 6, 6, 3), r"channels come last here: pass x.transpose\(0, 3, 1, 2\)"),
+        ((2, 6, 6, 3), r"channels come last here: pass x.transpose\(0, 3, 1, 2\), or set in_channels=6"),
         ((3, 6, 6), r"a single image needs a batch axis: x\[None\]"),
         ((6, 6), r"reshape rows of pixels, x.reshape\(-1, 3, H, W\)"),
         ((2, 3, 2, 6), "window spans 3 pixels down, but the input of 2 x 6.*use a smaller kernel_size"),

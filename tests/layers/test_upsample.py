@@ -22,11 +22,24 @@ def test_a_repeated_pixel_gets_the_gradient_of_all_copies():
     np.testing.assert_array_equal(layer.backward(line(1, 2, 3, 4, 5)), line(6, 9))
 
 
-def test_nearest_copies_whatever_there_is():
-    """Not a number and infinite, without a trace in other pixels."""
-    x = line(1, np.nan, np.inf, -np.inf, 2)
-    np.testing.assert_array_equal(Upsample(scale_factor=(1, 2))(x)[..., ::2], x)
-    assert np.isnan(Upsample(scale_factor=2, mode="bilinear")(line(1, np.nan))).any()
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_stays_in_its_place(odd):
+    """It comes where it is shown, also where that is all that is shown, and so do its gradients."""
+    x = line(1, 2, odd, 4, 5)
+    np.testing.assert_array_equal(Upsample(scale_factor=(1, 2))(x), line(1, 1, 2, 2, odd, odd, 4, 4, 5, 5))
+    layer = Upsample(size=(1, 9), mode="bilinear", align_corners=True)
+    np.testing.assert_array_equal(layer(x), line(1, 1.5, 2, odd, odd, odd, 4, 4.5, 5))
+    np.testing.assert_array_equal(layer.backward(line(1, 1, 1, 1, odd, 1, 1, 1, 1)), line(1.5, 2, odd, 2, 1.5))
+    layer(x)
+    np.testing.assert_array_equal(layer.backward(line(1, 1, 1, odd, 1, 1, 1, 1, 1)), line(1.5, odd, odd, 2, 1.5))
+    layer = Upsample(size=(1, 2), mode="bilinear", align_corners=True)
+    np.testing.assert_array_equal(layer(x), line(1, 5))
+    np.testing.assert_array_equal(layer.backward(line(1, odd)), line(1, 0, 0, 0, odd))
+
+
+def test_opposite_infinities_mix_to_not_a_number():
+    x = line(np.inf, -np.inf)
+    np.testing.assert_array_equal(Upsample((1, 3), mode="bilinear")(x), line(np.inf, np.nan, -np.inf))
 
 
 @pytest.mark.parametrize(

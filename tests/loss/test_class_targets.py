@@ -78,6 +78,12 @@ def test_a_log_probability_of_minus_infinity_counts_only_where_it_is_asked_for()
     assert loss_func(log_p, [1]) == np.inf
 
 
+def negative_place():
+    p = np.full(LOGITS.shape, 1 / 3)
+    p[1, :, 2, 3] = -1, 1, 1
+    return p
+
+
 def changed(place, value):
     ids = IDS.copy()
     ids[place] = value
@@ -109,6 +115,7 @@ def changed(place, value):
         (changed((0, 0), -1), InputError, "number the classes from 0, or set ignore_index=-1 if that marks"),
         (changed((0, 0), 255), InputError, "256 out_channels, or set ignore_index=255 if that marks"),
         (np.full(LOGITS.shape, 0.5), InputError, r"\(N, 3, 4, 5\) are probabilities.*sum to 1"),
+        (negative_place(), InputError, r"row 1 at \(2, 3\) has minimum -1 and sum 1$"),
     ],
 )
 def test_a_wrong_target_names_the_fix(target, error, message):
@@ -119,7 +126,7 @@ def test_a_wrong_target_names_the_fix(target, error, message):
 
 def test_weights_must_be_as_many_as_classes():
     for loss_func, x in both(weight=[1, 2]):
-        with pytest.raises(ShapeError, match="weight has 2 numbers, but predictions have 3 classes"):
+        with pytest.raises(ShapeError, match="weight has 2 numbers, but predictions have 3 classes: give 3 numbers"):
             loss_func(x, IDS)
     for kind in (CrossEntropyLoss, NLLLoss):
         for wrong in (2.0, [[1, 2]]):
@@ -165,6 +172,8 @@ def test_probabilities_are_told_by_their_place():
 
 
 def test_nll_refuses_what_is_no_log_probability():
-    for wrong in (np.zeros((2, 3)), np.full((2, 3), 1e4), np.full((2, 3), 1 / 3)):
+    for wrong in (np.zeros((2, 3)), np.full((2, 3), 1e4)):
         with pytest.raises(InputError, match=r"LogSoftmax\(dim=1\), or use CrossEntropyLoss\(from_logits=True\)"):
             NLLLoss()(wrong, [0, 1])
+    with pytest.raises(InputError, match=r"probabilities: take np.log of them, or .* LogSoftmax\(dim=1\)$"):
+        NLLLoss()(np.full((2, 3), 1 / 3), [0, 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import Sequential, ShapeError, training
+from cnn import InputError, Sequential, ShapeError, training
 from cnn.layers import Conv2d, Flatten, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
 from cnn.loss import (
     BCELoss,
@@ -72,6 +72,28 @@ def test_softmax_along_the_last_axis_of_pictures_is_refused():
             call(PICTURES, np.zeros((6, 4, 5), int))
 
 
+@pytest.mark.parametrize("dim", [1, -3])
+def test_a_softmax_along_the_classes_joins_the_loss_whatever_the_sign_of_its_dim(dim):
+    """A class 200 behind has the probability 0 in float32: without the joint formula its loss would be wrong."""
+    x = np.full((2, 1, 3, 4), 200, np.float32)
+    net = Conv2d(1, 2, 1, rng=0)
+    net.weight.data = np.array([1, 0], np.float32).reshape(2, 1, 1, 1)
+    net.bias.data = np.zeros(2, np.float32)
+    model = Sequential([net, Softmax(dim=dim)], loss_func=CrossEntropyLoss(), optimizer=Adam())
+    loss, prediction = model.loss_and_grad(x, np.ones((2, 3, 4), int))
+    assert loss == 200
+    np.testing.assert_array_equal(prediction[:, 1], np.zeros((2, 3, 4)))
+    np.testing.assert_allclose(net.bias.grad, [1, -1], rtol=1e-6)
+    assert model.evaluate(x, np.ones((2, 3, 4), int)) == (200, 0)
+
+
+def test_softmax_along_the_batch_is_refused():
+    model = segmenter(CrossEntropyLoss(), Softmax(dim=0))
+    for call in (model.fit, model.evaluate, model.loss_and_grad):
+        with pytest.raises(ShapeError, match=r"layer 1, Softmax\(dim=0\), works along axis 0.*use Softmax\(dim=1\)"):
+            call(PICTURES, np.zeros((6, 4, 5), int))
+
+
 def test_a_net_that_labels_every_place_learns():
     """The class of a place is the sign of its pixel; a third of the places has no label."""
     x = RNG.normal(size=(20, 1, 6, 6))
@@ -101,9 +123,11 @@ def test_figures_do_not_depend_on_the_batches(make, y, options):
     assert (step.loss, step.accuracy) == pytest.approx((loss, accuracy), rel=1e-12)
 
 
-def test_where_nothing_counts_there_are_no_figures_and_no_steps_go_wrong():
+def test_where_nothing_counts_an_error_says_so_and_no_step_goes_wrong():
     model = classifier(CrossEntropyLoss(ignore_index=9), Softmax())
-    assert np.isnan(model.evaluate(PICTURES, np.full(6, 9))).all()
+    for method in (model.fit, model.evaluate):
+        with pytest.raises(InputError, match=r"^y: all labels are ignore_index=9, there is nothing to learn from"):
+            method(PICTURES, np.full(6, 9))
     before = model.state_dict()
     assert model.train_step(PICTURES, np.full(6, 9)) == 0
     assert all((before[name] == value).all() for name, value in model.state_dict().items())

@@ -60,3 +60,10 @@ def test_a_wrong_target_names_the_fix(target, error, message):
 def test_an_empty_batch_has_no_mean():
     with pytest.raises(InputError, match="mean over no samples"):
         MSELoss()(np.ones((0, 1)), np.ones((0, 1)))
+
+
+def test_class_ids_are_told_from_values():
+    with pytest.raises(ShapeError, match=r"got \(4,\): these look like class ids: use CrossEntropyLoss"):
+        MSELoss()(np.ones((4, 3)), np.array([0, 1, 2, 0]))
+    with pytest.raises(ShapeError, match="as many out_features"):
+        MSELoss()(np.ones((4, 3)), np.array([0.5, 1, 2, 0]))

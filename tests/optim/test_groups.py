@@ -63,6 +63,7 @@ def test_a_rate_set_in_a_group_gives_way_to_that_of_the_optimizer():
     for group in optimizer.param_groups:
         group["lr"] *= 0.5
     assert [group.lr for group in optimizer.param_groups] == [0.125, 0.25]
+    assert optimizer.lr == 0.125
     optimizer.lr = 1.0
     assert [group.lr for group in optimizer.param_groups] == [1.0, 0.25]
 
@@ -143,3 +144,36 @@ def test_decay_groups_part_all_parameters():
     assert [p.shape for p in decayed["params"]] == [(3, 2), (1, 3)]
     assert [p.shape for p in spared["params"]] == [(3,), (1,)]
     assert [decayed["weight_decay"], spared["weight_decay"]] == [0.1, 0]
+
+
+def test_wrong_arguments_of_decay_groups():
+    for wrong in ("a", None, -1):
+        with pytest.raises(ValueError, match="weight_decay must be a finite number of at least 0"):
+            decay_groups(Linear(2, 1), wrong)
+    with pytest.raises(TypeError, match=r"^model must be a Module, got list: pass the model itself"):
+        decay_groups(Linear(2, 1).parameters(), 0.1)
+
+
+@pytest.mark.parametrize("empty", [[], iter([]), [{"params": []}]])
+def test_an_empty_list_is_not_taken_for_all(empty):
+    with pytest.raises(ValueError, match=r"params is an empty list: pass model.parameters"):
+        SGD(empty)
+
+
+def test_a_group_may_be_empty_if_others_are_not():
+    """As that of the spared parameters in a model without biases."""
+    assert len(SGD(decay_groups(Linear(2, 1, bias=False), 0.1)).params) == 1
+
+
+@pytest.mark.parametrize("nest", [lambda p: [p], lambda p: [{"params": [p]}], lambda p: [[{"params": p}]]])
+def test_a_list_in_a_list(nest):
+    with pytest.raises(TypeError, match=r"it is a list in a list: remove the outer \[\]"):
+        SGD(nest(Linear(2, 1).parameters()))
+
+
+def test_repr_tells_settings_that_are_not_the_usual_ones():
+    assert repr(SGD(Linear(2, 1).parameters(), lr=0.1, momentum=0.9)) == "SGD(lr=0.1, momentum=0.9)"
+    assert repr(Adam()) == "Adam()"
+    optimizer = AdamW(decay_groups(Linear(2, 1), 0.1), lr=0.5)
+    assert repr(optimizer) == "AdamW(lr=0.5, 2 groups)"
+    assert repr(optimizer.param_groups) == "[AdamW(lr=0.5, weight_decay=0.1), AdamW(lr=0.5, weight_decay=0.0)]"

@@ -3,6 +3,7 @@ import pytest
 
 from cnn import Buffer, Parameter, Sequential
 from cnn.layers import Linear
+from cnn.loss import MSELoss
 from cnn.module import Module
 from cnn.optim import SGD, Adagrad, AdamW, Muon, NAdam, RMSprop, WeightAverage, clip_grad_norm_, clip_grad_value_
 
@@ -39,11 +40,49 @@ def test_wrong_settings_are_named(kind, chosen):
                 kind(**{name: wrong})
 
 
+@pytest.mark.parametrize(("kind", "chosen"), SETTINGS)
+def test_settings_assigned_later_are_checked(kind, chosen):
+    """A rate at once, what may depend on other settings at the next step."""
+    parameter = Parameter(np.ones((3, 2), np.float32))
+    parameter.accumulate_grad(np.ones((3, 2), np.float32))
+    for groups in ([parameter], [{"params": [parameter]}]):
+        optimizer = kind(groups)
+        for wrong in (-1, float("nan"), True, "0.1"):
+            with pytest.raises(ValueError, match="lr must be a finite number of at least 0"):
+                optimizer.lr = wrong
+            for name in set(chosen) - {"lr", "initial_accumulator_value"}:
+                right = optimizer[name]
+                optimizer[name] = wrong
+                for _ in range(2):
+                    with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0"):
+                        optimizer.step()
+                optimizer[name] = right
+    np.testing.assert_array_equal(parameter.data, 1)
+    for name, value in chosen.items():
+        optimizer[name] = np.float64(value)
+        assert type(optimizer.param_groups[0][name]) is float
+
+
+def test_betas_assigned_later_are_checked():
+    parameter = Parameter([1.0])
+    parameter.accumulate_grad(np.ones(1))
+    optimizer = AdamW([parameter])
+    optimizer.betas = (1.5, 0.9)
+    with pytest.raises(ValueError, match=r"betas\[0\] must be below 1"):
+        optimizer.step()
+    optimizer.betas = (np.float64(0.5), np.float64(0.9))
+    optimizer.step()
+    assert [type(beta) for beta in optimizer.betas] == [float, float]
+
+
 @pytest.mark.parametrize(
     ("kind", "wrong", "message"),
     [
         (SGD, {"nesterov": True}, "nesterov needs momentum"),
         (SGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "no dampening"),
+        (SGD, {"momentum": 1.9}, "momentum must be below 1, got 1.9"),
+        (RMSprop, {"momentum": 1}, "momentum must be below 1"),
+        (SGD, {"lr": np.ones(99)}, "lr must be a finite number of at least 0, got ndarray$"),
         (SGD, {"nesterov": 1}, "nesterov must be True or False"),
         (RMSprop, {"alpha": 1.0}, "alpha must be below 1"),
         (RMSprop, {"centered": None}, "centered must be True or False"),
@@ -106,7 +145,14 @@ def test_clipping_leaves_small_gradients_and_frozen_parameters():
     assert clip_grad_norm_((p for p in (small, frozen)), max_norm=6) == 5
     np.testing.assert_array_equal(small.grad, [3, 4])
     assert frozen.grad is None
-    assert clip_grad_norm_([frozen], 1.0) == 0
+
+
+def test_clipping_after_the_gradients_are_gone_is_an_error():
+    model = Sequential([Linear(2, 1)], loss_func=MSELoss(), optimizer=SGD())
+    model.train_step(np.ones((2, 2), np.float32), np.ones((2, 1), np.float32))
+    for clip in (clip_grad_norm_, clip_grad_value_):
+        with pytest.raises(RuntimeError, match=r"no gradient to clip: call it between backward \(loss_and_grad\)"):
+            clip(model.parameters(), 1.0)
 
 
 def test_a_norm_whose_squares_would_overflow():
@@ -126,6 +172,8 @@ def test_wrong_arguments_of_clipping():
         clip_grad_value_([], float("nan"))
     with pytest.raises(TypeError, match=r"pass model.parameters\(\)"):
         clip_grad_norm_([np.ones(2)], 1)
+    with pytest.raises(TypeError, match=r"pass model.parameters\(\)"):
+        clip_grad_norm_(Linear(2, 1), 1)
 
 
 class Scale(Module):
@@ -177,3 +225,14 @@ def test_the_average_follows_a_model_that_is_converted(before, after):
 def test_decay_is_a_share(decay):
     with pytest.raises(ValueError, match="decay must be"):
         WeightAverage(Scale(), decay)
+
+
+def test_an_average_is_of_a_model():
+    with pytest.raises(TypeError, match=r"^model must be a Module, got list: pass the model itself, not model.param"):
+        WeightAverage(Linear(2, 1).parameters())
+
+
+def test_repr_of_an_average():
+    average = WeightAverage(Scale(), decay=0.5)
+    average.update()
+    assert repr(average) == "WeightAverage(decay=0.5, n_averaged=1)"

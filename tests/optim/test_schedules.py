@@ -51,7 +51,7 @@ def test_a_schedule_of_ones_own():
     schedule = ChainedScheduler([Root(optimizer), ExponentialLR(optimizer, 0.5)])
     for _ in range(3):
         schedule.step()
-    assert optimizer.lr == 1 / 16
+    assert optimizer.lr == pytest.approx(1 / 16, rel=1e-15)
     with pytest.raises(NotImplementedError, match="factor"):
         Schedule(optimizer)
 
@@ -81,7 +81,7 @@ def test_the_state_brings_a_new_schedule_to_the_same_place(make):
         schedule.step(*told)
         resumed.step(*told)
     if not told:
-        assert schedule.state_dict() == {"last_epoch": 12}
+        assert schedule.state_dict() == {"last_epoch": 12, "lrs": schedule.get_last_lr()}
 
 
 def test_one_cycle_moves_betas_and_ends():
@@ -90,7 +90,9 @@ def test_one_cycle_moves_betas_and_ends():
     assert optimizer.betas == (0.95, 0.75)
     for _ in range(10):
         schedule.step()
-    with pytest.raises(ValueError, match="step 11 of a OneCycleLR of 10: make it with total_steps=11 or more"):
+    with pytest.raises(
+        ValueError, match="step 11 of a OneCycleLR of 10: make it with total_steps=11 or more, or call step once"
+    ):
         schedule.step()
     assert schedule.last_epoch == 10
 
@@ -150,10 +152,12 @@ def test_wrong_arguments_are_named_and_change_nothing(name, arguments, message):
 def test_what_does_not_fit_together():
     optimizer, other = SGD(lr=0.5), SGD(lr=0.5)
     step = StepLR(optimizer, 3)
-    with pytest.raises(TypeError, match="StepLR needs an Optimizer first"):
-        StepLR(0.1, 3)
-    with pytest.raises(TypeError, match="ReduceLROnPlateau needs an Optimizer first"):
-        ReduceLROnPlateau("min")
+    model = Sequential([Linear(2, 1)])
+    for make in (lambda o: StepLR(o, 3), lambda o: OneCycleLR(o, 0.1), ReduceLROnPlateau):
+        with pytest.raises(TypeError, match=r"^optimizer must be an Optimizer, got Sequential: pass model.optimizer$"):
+            make(model)
+    with pytest.raises(TypeError, match="optimizer must be an Optimizer, got Sequential"):
+        SequentialLR(model, [step, step], [3])
     with pytest.raises(TypeError, match="milestones must be a list of steps"):
         MultiStepLR(optimizer, 3)
     with pytest.raises(ValueError, match="Adagrad has no momentum to move"):
@@ -168,7 +172,123 @@ def test_what_does_not_fit_together():
         SequentialLR(optimizer, [step, ReduceLROnPlateau(optimizer)], [3])
     with pytest.raises(TypeError, match="schedulers must be a list of schedules"):
         ChainedScheduler([])
-    with pytest.raises(ValueError, match="CosineAnnealingLR is no factor"):
-        ChainedScheduler([CosineAnnealingLR(optimizer, 3, eta_min=0.1)])
-    with pytest.raises(ValueError, match="OneCycleLR is no factor"):
-        ChainedScheduler([step, OneCycleLR(optimizer, 1.0, total_steps=9)])
+
+
+def groups(*own):
+    return [{"params": [Parameter([1.0])], **settings} for settings in own]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_groups_that_come_after_the_schedule_are_an_error(make):
+    optimizer = SGD()
+    schedule = make(optimizer)
+    optimizer.take(groups({}, {}))
+    told = "was made when the optimizer had 1 group, it has 2 now: give the optimizer its parameters and groups first"
+    with pytest.raises(ValueError, match=told):
+        schedule.step(*((1.0,) if isinstance(schedule, ReduceLROnPlateau) else ()))
+    assert optimizer.param_groups[0].lr == optimizer.lr
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_one_group_that_comes_after_the_schedule(make):
+    optimizer, twin = SGD(lr=0.5), SGD([Parameter([1.0])], lr=0.5)
+    schedules = make(optimizer), make(twin)
+    optimizer.take(groups({}))
+    for _ in range(9):
+        for schedule in schedules:
+            schedule.step(*((1.0,) if isinstance(schedule, ReduceLROnPlateau) else ()))
+        assert schedules[0].get_last_lr() == schedules[1].get_last_lr() == [optimizer.lr]
+
+
+def test_the_advice_of_the_error_helps():
+    """The rates of groups that come later are the initial ones of a schedule that is made then."""
+    optimizer = SGD(lr=1.0)
+    LinearLR(optimizer, 0.5)
+    optimizer.take(groups({"lr": 0.25}, {}))
+    assert StepLR(optimizer, 3).base_lrs == [0.25, 1.0]
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_the_rate_of_the_optimizer_is_that_of_groups_that_agree(make):
+    optimizer = SGD(groups({}, {"weight_decay": 0.1}), lr=0.5)
+    schedule = make(optimizer)
+    seen = set()
+    for _ in range(7):
+        schedule.step(*((1.0,) if isinstance(schedule, ReduceLROnPlateau) else ()))
+        assert [optimizer.lr] * 2 == schedule.get_last_lr()
+        assert optimizer.momentum == optimizer.param_groups[1].momentum
+        seen.add(optimizer.lr)
+    assert len(seen) > 1
+
+
+def test_a_warm_up_from_zero():
+    class WarmUp(Schedule):
+        def factor(self, t):
+            return min(t, 4) / 4
+
+    optimizer = SGD(lr=2.0)
+    schedule = WarmUp(optimizer)
+    rates = [optimizer.lr]
+    for _ in range(6):
+        schedule.step()
+        rates.append(optimizer.lr)
+    assert rates == pytest.approx([0, 0.5, 1, 1.5, 2, 2, 2], rel=1e-15)
+
+
+def test_no_rate_is_below_zero():
+    """PyTorch's is, after the last step of a line, and where one schedule takes a rate below eta_min of the other."""
+    optimizer = SGD()
+    schedule = OneCycleLR(optimizer, 1.0, total_steps=6, anneal_strategy="linear")
+    for _ in range(6):
+        schedule.step()
+    assert optimizer.lr == 0
+    optimizer = SGD(lr=0.1)
+    schedule = ChainedScheduler([CosineAnnealingLR(optimizer, 1, eta_min=eta_min) for eta_min in (0.5, 0.0)])
+    for _ in range(2):
+        schedule.step()
+    assert optimizer.lr == pytest.approx(0.1)
+
+
+def test_a_chain_starts_anew_in_a_sequence():
+    """PyTorch cannot."""
+    optimizer = SGD(lr=1.0)
+    chain = ChainedScheduler([LinearLR(optimizer, 0.5, total_iters=2), ExponentialLR(optimizer, 0.5)])
+    schedule = SequentialLR(optimizer, [StepLR(optimizer, 1, 0.5), chain], [2])
+    rates = [optimizer.lr]
+    for _ in range(4):
+        schedule.step()
+        rates.append(optimizer.lr)
+    assert rates == pytest.approx([schedule.rate(1.0, t) for t in range(5)], rel=1e-15)
+    assert rates == pytest.approx([1, 0.5, 0.5, 0.375, 0.25], rel=1e-15)
+
+
+def test_groups_of_their_own_rate_keep_it():
+    optimizer = SGD(groups({"lr": 8.0}, {}), lr=4.0)
+    schedule = StepLR(optimizer, 1, gamma=0.5)
+    schedule.step()
+    assert (optimizer.lr, schedule.get_last_lr()) == (2.0, [4.0, 2.0])
+    optimizer.lr = 1.0
+    assert schedule.get_last_lr() == [4.0, 1.0]
+
+
+def test_what_is_no_figure_does_not_count_and_nan_is_bad():
+    schedule = ReduceLROnPlateau(SGD())
+    for wrong in (None, "low", [1.0]):
+        with pytest.raises(TypeError, match="metrics must be a number, such as the validation loss, got"):
+            schedule.step(wrong)
+    assert schedule.num_bad_epochs == 0
+    schedule.step(math.nan)
+    assert (schedule.num_bad_epochs, schedule.best) == (1, math.inf)
+
+
+def test_repr():
+    optimizer = SGD(lr=1.0)
+    step, half = StepLR(optimizer, 3), LinearLR(optimizer, 0.5)
+    step.step()
+    assert repr(step) == "StepLR(step_size=3, last_epoch=1)"
+    assert repr(ChainedScheduler([half])) == (
+        "ChainedScheduler(schedulers=[LinearLR(start_factor=0.5, last_epoch=0)], last_epoch=0)"
+    )
+    cycle = OneCycleLR(optimizer, [0.5], epochs=2, steps_per_epoch=5, base_momentum=0.5)
+    assert repr(cycle) == "OneCycleLR(max_lr=[0.5], total_steps=10, base_momentum=[0.5], last_epoch=0)"
+    assert repr(ReduceLROnPlateau(optimizer, "max")) == "ReduceLROnPlateau(mode='max', best=-inf)"

@@ -134,6 +134,22 @@ def test_upsample(mode):
     assert tally.refused
 
 
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+def test_upsample_spreads_what_is_not_finite_no_further(mode, odd):
+    """PyTorch multiplies infinity by the weight 0, which makes it NaN in some more places; all else agrees."""
+    for size in (3, (7, 8), (12, 14), (2, 20), 1):
+        for aligned in (None,) if mode == "nearest" else (False, True):
+            x = np.random.default_rng(0).normal(size=(2, 2, 6, 7))
+            x[0, 1, 2, 3] = odd
+            y = layers.Upsample(size=size, mode=mode, align_corners=aligned)(x)
+            theirs = torch.nn.Upsample(size=size, mode=mode, align_corners=aligned)(torch.tensor(x)).numpy()
+            finite = np.isfinite(theirs)
+            np.testing.assert_allclose(y[finite], theirs[finite], rtol=1e-10, atol=1e-12)
+            exact = ~np.isnan(theirs)
+            np.testing.assert_array_equal(np.isinf(y[exact]), np.isinf(theirs[exact]))
+
+
 def test_upsample_of_a_line_by_every_scale():
     """Which pixel is the nearest is a matter of the last digit: all lengths to 40, by odd factors."""
     tally = Tally()

@@ -19,7 +19,7 @@ from cnn.verify import run as run_module
 from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, compare
 from cnn.verify.run import choose, public_classes
 
-EVERY_CASE = [*cases.LAYERS, *cases.LOSSES, *cases.OPTIMIZERS, *cases.AVERAGES, *cases.SCHEDULES]
+EVERY_CASE = cases.every()
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +57,8 @@ def test_all_is_right(everything):
 def test_every_class_is_compared_with_pytorch_in_both_dtypes(everything):
     for kind, names in everything.groups.items():
         for name in names:
-            assert bool(everything.of(name, FLOAT64)) == (kind != "containers"), name
-            assert bool(everything.of(name, FLOAT32)) == (kind in ("layers", "losses")), name
+            assert everything.of(name, FLOAT64), name
+            assert bool(everything.of(name, FLOAT32)) == (kind in ("layers", "containers", "losses")), name
             assert bool(everything.of(name, NUMERIC)) == (kind in ("layers", "containers", "losses")), name
 
 
@@ -89,8 +89,13 @@ def test_names_choose():
         "schedules": ["StepLR"],
     }
     assert choose([]) == public_classes()
-    with pytest.raises(ValueError, match=r"unknown class 'Conv2': did you mean Conv2d\? Known: .*Adam.*StepLR"):
+    assert choose(["conv_transpose2d", "cross_entropy_loss"]) == choose(["ConvTranspose2d", "CrossEntropyLoss"])
+    with pytest.raises(ValueError, match=r"^unknown class 'Conv2': did you mean Conv2d\?$"):
         choose(["Conv2"])
+    with pytest.raises(ValueError, match=r"^unknown class 'spiral'; there are:\nlayers: Adaptive") as found:
+        choose(["spiral"])
+    assert max(map(len, str(found.value).splitlines())) <= 78
+    assert all(name in str(found.value) for names in public_classes().values() for name in names)
     with pytest.raises(ValueError, match="unknown class 'LossFunc'"):
         choose(["LossFunc"])
 
@@ -98,7 +103,7 @@ def test_names_choose():
 def test_a_class_without_a_case_is_a_failure(monkeypatch):
     monkeypatch.setattr(cases, "LAYERS", [case for case in cases.LAYERS if case.name != "ReLU"])
     failures = verify(["ReLU"]).failures
-    assert [str(check) for check in failures] == ["ReLU, numeric: -: it has no case in cnn/verify/cases.py"]
+    assert [str(check) for check in failures] == ["ReLU, differences: -: it has no case in cnn/verify/cases.py"]
 
 
 def test_a_wrong_backward_is_found(monkeypatch):
@@ -116,7 +121,7 @@ def test_a_layer_that_raises_is_a_failure(monkeypatch):
 
     monkeypatch.setattr(ReLU, "forward", forward)
     failures = verify(["ReLU"]).failures
-    assert any(str(check) == "ReLU, numeric: gradients: ValueError: too odd" for check in failures)
+    assert any(str(check) == "ReLU, differences: gradients: ValueError: too odd" for check in failures)
 
 
 @pytest.mark.parity
@@ -128,7 +133,7 @@ def test_a_layer_that_cannot_be_made_from_a_vector_is_a_failure(monkeypatch):
 
     monkeypatch.setattr(layers.CELU, "__init__", __init__)
     (vector,) = [vector for vector in onnx_vectors.vectors() if vector.ops == ("Celu",)]
-    assert str(onnx_run.check_vector(vector, ["CELU"])) == "Celu, onnx: node/celu: ValueError: no alpha"
+    assert str(onnx_run.check_vector(vector, ["CELU"])) == "Celu, ONNX: node/celu: ValueError: no alpha"
     monkeypatch.setattr(onnx_vectors, "vectors", lambda: [vector])
     assert len(onnx_run.run(["ReLU"], everything=True).checks["node"]) == 1
     assert len(onnx_run.run(["ReLU"], everything=False).checks["node"]) == 0
@@ -210,10 +215,10 @@ def test_checks_are_of_modules_that_stand_for_themselves():
 def test_the_page_about_correctness_quotes_what_is_found(everything):
     page = " ".join((Path(__file__).parents[2] / "docs" / "correctness.md").read_text(encoding="utf-8").split())
     passed, total = len(everything.checks) - len(everything.failures), len(everything.checks)
-    assert f"{passed} of {total} checks pass" in page
+    assert f"{passed:,} of {total:,} checks pass" in page
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     vectors = sum(count for _, count in everything.vectors.values())
-    assert f"{passed} of {total} checks pass, {vectors} of ONNX's vectors among them" in readme
+    assert f"{passed:,} of {total:,} checks pass, {vectors} of ONNX's vectors among them" in readme
     ran = {folder: count for folder, (_, count) in everything.vectors.items()}
     assert f"{ran['node']} of ONNX's node vectors and {ran['pytorch-converted']} of its pytorch-converted ones" in page
     assert f"{len(everything.left_out):,} vectors are left out" in page

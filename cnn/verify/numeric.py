@@ -53,4 +53,6 @@ def loss_checks(subject: str, case: LossCase) -> list[Check]:
 
 
 def _told(finding: Finding) -> str:
+    if finding.index is None and finding.cause:  # nothing that could be compared
+        return str(finding)
     return f"off by {finding.error:.1e}; likely cause: {finding.cause}" if finding.cause else ""

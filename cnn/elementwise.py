@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import check_grad, check_input
+from cnn.kernels import kernel
 from cnn.module import Array, Module
 
 BLOCK = 32768  # numbers
@@ -67,6 +68,7 @@ def sigmoid(x: Array) -> Array:
         return 1 / (1 + np.exp(-x))
 
 
+@kernel
 def gate(grad: Array, blocked: Array) -> Array:
     """Return 0 where ``blocked`` and ``grad`` elsewhere.
 

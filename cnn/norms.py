@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 
 from cnn.errors import ShapeError
+from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 
 Axes = tuple[int, ...]
 
 
+@kernel
 def moments(x: Array, axes: Axes) -> tuple[Array, Array]:
     """Mean and variance over ``axes``, which stay with length 1; float64, where long sums keep their digits.
 

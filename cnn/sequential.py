@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn import mistakes, model_file, training
-from cnn.checks import integer
+from cnn import fusion, mistakes, model_file, training
+from cnn.checks import boolean, integer
 from cnn.container import Container
 from cnn.errors import told_plainly
 from cnn.kernels import one_blas_thread
@@ -37,6 +37,9 @@ class Sequential(Container):
         Needed to train and to evaluate.
     optimizer : Optimizer, optional
         Needed to train. One that was made without parameters gets those of this model.
+    fuse : bool
+        Whether neighbours such as Conv2d, ReLU and MaxPool2d may run as one, which takes less time and memory and gives
+        the same numbers (see cnn/fusion.py). False: each layer's own backward can be called after a forward.
 
     Shape
     -----
@@ -81,13 +84,21 @@ class Sequential(Container):
     """
 
     def __init__(
-        self, layers: Sequence[Module], loss_func: LossFunc | None = None, optimizer: Optimizer | None = None
+        self,
+        layers: Sequence[Module],
+        loss_func: LossFunc | None = None,
+        optimizer: Optimizer | None = None,
+        fuse: bool = True,
     ) -> None:
         if not isinstance(layers, (list, tuple)):
             kind = type(layers).__name__
             raise TypeError(f"layers must be a list, Sequential([{kind}(...), ...]), got {kind}")
         self._layers = tuple(layers)
         self.adopt()
+        self.fuse = boolean(fuse, "fuse")
+        found = list(fusion.groups(self._layers))
+        self._groups = {group.start: group for group in found}
+        self._groups_by_end = {group.start + len(group.layers) - 1: group for group in found}
         self.loss_func = loss_func
         self.optimizer = optimizer
         self.history = training.History()
@@ -120,22 +131,35 @@ class Sequential(Container):
         """Run the layers, or all but a final Softmax, which may be the last layer of a Sequential that is the last."""
         if not self._was_built:
             return self._forward_and_warn(x, without_softmax)
+        end = len(self.layers) - 1 if without_softmax else len(self.layers)
+        fuse = self.fuse and fusion.runs_here()
         with one_blas_thread():
-            for i, layer in enumerate(self.layers):
-                if without_softmax and i == len(self.layers) - 1:
-                    return layer._forward(x, True) if isinstance(layer, Sequential) else x
-                x = self.run(str(i), layer, x, needs_input_grad=i > 0 or self.needs_input_grad)
-        return x
+            i = 0
+            while i < end:
+                group, needs_input_grad = self._groups.get(i), i > 0 or self.needs_input_grad
+                if group is not None and group.runs(x, fuse):
+                    x = group.run(x, needs_input_grad)
+                    i += len(group.layers)
+                else:
+                    x = self.run(str(i), self.layers[i], x, needs_input_grad)
+                    i += 1
+            last = self.layers[-1]
+            return last._forward(x, True) if without_softmax and isinstance(last, Sequential) else x
 
     def _backward(self, grad: Array, without_softmax: bool = False) -> Array | None:
         found: Array | None = grad
         with one_blas_thread():
-            for i, layer in reversed(list(enumerate(self.layers))):
-                if without_softmax and i == len(self.layers) - 1:
-                    found = layer._backward(grad, True) if isinstance(layer, Sequential) else grad
-                else:
-                    maker = self.layers[i + 1] if i + 1 < len(self.layers) else None
-                    found = self.run_back(str(i), layer, found, maker)  # type: ignore[arg-type]  # only the first gives None
+            i = len(self.layers) - 1
+            if without_softmax:
+                last = self.layers[i]
+                found = last._backward(grad, True) if isinstance(last, Sequential) else grad
+                i -= 1
+            while i >= 0:
+                group = self._groups_by_end.get(i)
+                ran = group is not None and group.has_run
+                maker = self.layers[i + 1] if i + 1 < len(self.layers) else None
+                found = self.run_back(str(i), group if ran else self.layers[i], found, maker)  # type: ignore[arg-type]  # only the first gives None
+                i = group.start - 1 if ran else i - 1  # type: ignore[union-attr]
         return found if self.needs_input_grad else None
 
     def arguments(self) -> dict[str, Any]:

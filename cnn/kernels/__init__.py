@@ -5,7 +5,18 @@ batched : likewise, with the samples of a batch shared among our own threads
 summed : likewise, and the parts' results are added up
 """
 
+from cnn.kernels.choice import active, load, use
 from cnn.kernels.parallel import batched, get_num_threads, set_num_threads, summed
 from cnn.kernels.threads import kernel, one_blas_thread
 
-__all__ = ["batched", "get_num_threads", "kernel", "one_blas_thread", "set_num_threads", "summed"]
+__all__ = [
+    "active",
+    "batched",
+    "get_num_threads",
+    "kernel",
+    "load",
+    "one_blas_thread",
+    "set_num_threads",
+    "summed",
+    "use",
+]

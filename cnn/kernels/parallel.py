@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.kernels.choice import serve
 from cnn.kernels.threads import one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -70,6 +71,9 @@ def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def run(*arguments: Any) -> Any:
+            made = serve(function, arguments)
+            if made is not NotImplemented:
+                return made
             n = len(arguments[0])
             wholes: list[Array] = []
             lock = threading.Lock()
@@ -98,6 +102,9 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
     def decorate(function: Callable[..., Array]) -> Callable[..., Array]:
         @functools.wraps(function)
         def run(*arguments: Any) -> Array:
+            made = serve(function, arguments)
+            if made is not NotImplemented:
+                return made  # type: ignore[no-any-return]
             results = _in_parts(lambda where, *arguments: function(*arguments), count, arguments)
             return functools.reduce(operator.add, results)
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ParamSpec, TypeVar
 
+from cnn.kernels.choice import serve
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -74,6 +76,9 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        made = serve(function, args)
+        if made is not NotImplemented:
+            return made  # type: ignore[no-any-return]
         with one_blas_thread():
             return function(*args, **kwargs)
 

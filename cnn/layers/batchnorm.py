@@ -1,18 +1,34 @@
-"""Batch normalisation of pictures and of rows. Of its mathematics, what all norms share is in cnn/norms.py:
-
-    mean, var = norms.moments(x, axes)                          over the batch: all axes but the channels'
-    z = (x - mean) / sqrt(var + eps)                            norms.standardize
-    y = w z + b                                                 norms.scale_and_shift
-    dL/dx = (h - mean(h) - z mean(h z)) / sqrt(var + eps)       norms.standardize_grad, with h = w g
-
-The gradient lacks its part along the ones and its part along z: to shift or to stretch all x of a channel changes no z.
-"""
+"""Batch normalisation of pictures and of rows. Of its mathematics, what all norms share is in cnn/norms.py."""
 
 import numpy as np
 
 from cnn import init, norms
 from cnn.checks import boolean, check_grad, check_input, integer
+from cnn.kernels import kernel
 from cnn.module import Array, Buffer, Module, Parameter
+
+Weights = tuple[Parameter | None, Parameter | None]  # w and b
+
+
+@kernel
+def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: Weights) -> Array:
+    """W (x - mean) / sqrt(var + eps) + b, a number of each for a channel: (N, C, ...) -> the same"""
+    z, _ = norms.standardize(x, mean, var, eps)
+    return norms.scale_and_shift(z, *weights, norms.per_channel(x))
+
+
+@kernel
+def batchnorm_grad(
+    grad: Array, x: Array, mean: Array, var: Array, eps: float, weights: Weights, of_batch: bool
+) -> Array:
+    """The gradient of x, (h - mean of h - z mean of (h z)) / sqrt(var + eps) with h = w g; w and b get theirs.
+
+    It lacks its part along the ones and its part along z: to shift or to stretch all x of a channel changes no z.
+    Where mean and var are not those of the batch, they are constants, and nothing is taken out.
+    """
+    z, scale = norms.standardize(x, mean, var, eps)
+    grad = norms.scale_and_shift_grad(grad, z, *weights, norms.per_channel(x))
+    return norms.standardize_grad(grad, z, scale, norms.all_but_channels(x)) if of_batch else grad * scale
 
 
 class BatchNorm(Module):
@@ -46,33 +62,35 @@ class BatchNorm(Module):
         held = self.running_mean if self.weight is None else self.weight
         check_input(x, None if held is None else held.dtype)
         norms.check_batch(x, self.num_features, self.ndims, of_batch)
-        z, scale = norms.standardize(x, *self.statistics(x), self.eps)
-        self.save_for_backward(z, scale, of_batch)
-        return norms.scale_and_shift(z, self.weight, self.bias, norms.per_channel(x))
+        mean, var = self.statistics(x)
+        self.save_for_backward(x, mean, var, of_batch)
+        return batchnorm(x, mean, var, self.eps, (self.weight, self.bias))
 
     def backward(self, grad: Array) -> Array | None:
         """(N, C, ...) -> (N, C, ...)"""
-        z, scale, of_batch = self.saved()
-        check_grad(self, grad, z.shape, z.dtype)
-        grad = norms.scale_and_shift_grad(grad, z, self.weight, self.bias, norms.per_channel(z))
-        if not of_batch:
-            return np.multiply(grad, scale, out=np.empty_like(grad))
-        return norms.standardize_grad(grad, z, scale, norms.all_but_channels(z))
+        x, mean, var, of_batch = self.saved()
+        check_grad(self, grad, x.shape, x.dtype)
+        return batchnorm_grad(grad, x, mean, var, self.eps, (self.weight, self.bias), of_batch)
 
     def statistics(self, x: Array) -> tuple[Array, Array]:
         """Return mean and variance of the channels; in training the running ones follow those of the batch."""
         if not self.training and self.running_mean is not None and self.running_var is not None:
             shape = norms.per_channel(x)
-            return self.running_mean.data.reshape(shape), self.running_var.data.reshape(shape)
+            return self.running_mean.data.reshape(shape).copy(), self.running_var.data.reshape(shape).copy()
         mean, var = norms.moments(x, norms.all_but_channels(x))
-        if self.training and self.num_batches_tracked is not None:
-            n = x.size // self.num_features
-            self.num_batches_tracked.data += 1
-            share = 1 / int(self.num_batches_tracked.data) if self.momentum is None else self.momentum
-            for running, seen in ((self.running_mean, mean), (self.running_var, n / (n - 1) * var)):
-                if running is not None:
-                    running.data = (1 - share) * running.data + share * seen.ravel()
+        if self.training:
+            self.follow(mean, var, x.size // self.num_features)
         return mean, var
+
+    def follow(self, mean: Array, var: Array, n: int) -> None:
+        """Let the running statistics follow those of a batch with ``n`` numbers a channel."""
+        if self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.data += 1
+        share = 1 / int(self.num_batches_tracked.data) if self.momentum is None else self.momentum
+        for running, seen in ((self.running_mean, mean), (self.running_var, n / (n - 1) * var)):
+            if running is not None:
+                running.data = (1 - share) * running.data + share * seen.ravel()
 
 
 class BatchNorm2d(BatchNorm):

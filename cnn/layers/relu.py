@@ -4,12 +4,15 @@ import numpy as np
 
 from cnn.checks import check_grad, check_input
 from cnn.elementwise import gate
+from cnn.kernels import kernel
 from cnn.module import Array, Module
 
 
-def relu(x: Array) -> Array:
-    """Any shape -> the same."""
-    return np.maximum(x, 0, out=np.empty_like(x))  # NaN stays NaN
+@kernel
+def relu(x: Array) -> tuple[Array, Array]:
+    """Any shape -> the same, and where nothing passes."""
+    y = np.maximum(x, 0, out=np.empty_like(x))  # NaN stays NaN
+    return y, y <= 0
 
 
 class ReLU(Module):
@@ -37,8 +40,8 @@ class ReLU(Module):
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
         check_input(x)
-        y = relu(x)
-        self.save_for_backward(y <= 0, x.dtype)
+        y, blocked = relu(x)
+        self.save_for_backward(blocked, x.dtype)
         return y
 
     def backward(self, grad: Array) -> Array | None:

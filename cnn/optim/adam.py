@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, check_betas, remembered
 
 
+@kernel
 def adam(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float) -> None:
     """One step of the weights ``w``, in place."""
     b1, b2 = betas

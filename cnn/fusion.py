@@ -1,0 +1,195 @@
+"""Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d], and Linear, ReLU.
+
+While a picture is in the processor's cache, all that follows the convolution is done with it, and what lies between the
+layers never goes to memory. The layers keep their parameters and gradients; the group has the slot for what backward
+needs. A group runs only where nobody can tell the difference: exact classes, float32 arrays that the layers would
+accept, nobody watching. Else its layers run one by one, and so it is they that say what is wrong with an input.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnn import kernels, modes
+from cnn.checks import check_grad
+from cnn.errors import ShapeError
+from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
+from cnn.module import Array, Differentiable, Module
+
+
+class Group(Differentiable):
+    """Some neighbours that run as one.
+
+    Attributes
+    ----------
+    layers : tuple of Module
+    start : int
+        Position of the first of them.
+    """
+
+    def __init__(self, layers: Sequence[Module], start: int) -> None:
+        self.layers, self.start = tuple(layers), start
+
+    def __repr__(self) -> str:
+        return repr(self.layers[-1])  # in an error about the gradient of the output
+
+    @property
+    def needs_input_grad(self) -> bool:
+        return self.layers[0].needs_input_grad
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the last forward was that of the group, not of its layers one by one."""
+        return self._saved is not None
+
+    def runs(self, x: Array, allowed: bool) -> bool:
+        """Tell whether the group runs with this input; what an earlier forward left in it is forgotten."""
+        if modes.state.saving:
+            self._saved = None
+        return allowed and self.serves(x)
+
+    def run(self, x: Array, needs_input_grad: bool) -> Array:
+        """Do what the layers do; what earlier forwards left in them is forgotten."""
+        self.layers[0].needs_input_grad = needs_input_grad
+        if modes.state.saving:
+            for layer in self.layers:
+                layer._saved = None
+        return self.forward(x)
+
+    def serves(self, x: Array) -> bool:
+        """Tell whether the layers would accept this input, and this can do what they would."""
+        raise NotImplementedError
+
+    def forward(self, x: Array) -> Array:
+        """Do what the layers do, one after the other."""
+        raise NotImplementedError
+
+    def backward(self, grad: Array) -> Array | None:
+        """Do what the layers' backward does, one after the other."""
+        raise NotImplementedError
+
+
+def runs_here() -> bool:
+    """Tell whether groups run: with compiled kernels, and while nobody watches the layers."""
+    return modes.state.watcher is None and kernels.active() == "jit"
+
+
+class ConvGroup(Group):
+    """A convolution and what follows it."""
+
+    def __init__(self, layers: Sequence[Module], start: int) -> None:
+        super().__init__(layers, start)
+        kinds: dict[type, Any] = {type(layer): layer for layer in layers}
+        self.conv: Conv2d = kinds[Conv2d]
+        self.norm: BatchNorm2d | None = kinds.get(BatchNorm2d)
+        self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
+        self.relu = ReLU in kinds
+
+    def serves(self, x: Array) -> bool:
+        conv, norm, pool = self.conv, self.norm, self.pool
+        if not _plain(x, conv.weight, 4) or x.shape[1] != conv.in_channels or len(x) == 0:
+            return False
+        slide = conv.slide()
+        try:
+            places = slide.places(*x.shape[2:])
+            pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
+        except ShapeError:
+            return False
+        if not _blocks().conv2d.serves(slide) or (pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254):
+            return False
+        if pool is not None and pool.ceil_mode and pooled != pool.slide().places(*places):
+            return False
+        if norm is None:
+            return True
+        if norm.num_features != conv.out_channels or not norm.track_running_stats:
+            return False
+        if any(p is not None and p.dtype != np.float32 for p in (norm.weight, norm.running_mean)):
+            return False
+        # in evaluation the norm is folded into the weights, for which there is no backward
+        return len(x) * places[0] * places[1] > 1 if norm.training else not modes.state.saving
+
+    def forward(self, x: Array) -> Array:
+        conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
+        if self.norm is None:
+            y, kept = _blocks().conv_forward(x, *conv, self.relu, pool)
+        elif self.norm.training:
+            y, kept = _blocks().conv_norm_forward(x, conv, self.norm, self.relu, pool)
+        else:
+            weight, bias = _blocks().folded(conv, self.norm)
+            y, kept = _blocks().conv_forward(x, weight, bias, *conv[2:], self.relu, pool)
+        self.save_for_backward(kept, y.shape)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        kept, shape = self.saved()
+        check_grad(self.layers[-1], grad, shape, kept.x.dtype)
+        conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
+        x_grad, w_grad, b_grad, of_norm = _blocks().conv_backward(
+            grad, kept, conv[0], *conv[2:], self.relu, pool, self.conv.needs_input_grad
+        )
+        self.conv.weight.accumulate_grad(w_grad)
+        if self.conv.bias is not None:
+            self.conv.bias.accumulate_grad(b_grad)
+        if self.norm is not None and self.norm.weight is not None and self.norm.bias is not None:
+            self.norm.weight.accumulate_grad(of_norm[0])
+            self.norm.bias.accumulate_grad(of_norm[1])
+        return x_grad
+
+    def _conv(self) -> tuple[Any, ...]:
+        conv = self.conv
+        return conv.weight.data, None if conv.bias is None else conv.bias.data, conv.slide(), conv.groups
+
+
+class LinearGroup(Group):
+    """A linear layer and ReLU."""
+
+    def __init__(self, layers: Sequence[Module], start: int) -> None:
+        super().__init__(layers, start)
+        self.linear: Any = layers[0]
+
+    def serves(self, x: Array) -> bool:
+        linear = self.linear
+        return _plain(x, linear.weight, 2) and x.shape[1] == linear.in_features and len(x) > 0
+
+    def forward(self, x: Array) -> Array:
+        bias = None if self.linear.bias is None else self.linear.bias.data
+        y = _blocks().linear_forward(x, self.linear.weight.data, bias)
+        self.save_for_backward(x, y)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        x, y = self.saved()
+        check_grad(self.layers[-1], grad, y.shape, y.dtype)
+        x_grad, w_grad, b_grad = _blocks().linear_backward(
+            grad, x, y, self.linear.weight.data, self.linear.needs_input_grad
+        )
+        if self.linear.bias is not None:
+            self.linear.bias.accumulate_grad(b_grad)
+        self.linear.weight.accumulate_grad(w_grad)
+        return x_grad
+
+
+def _plain(x: Array, weight: Any, ndim: int) -> bool:
+    return type(x) is np.ndarray and x.ndim == ndim and x.dtype == np.float32 == weight.dtype
+
+
+def _blocks() -> Any:
+    return kernels.load("jit", "blocks")
+
+
+def groups(layers: Sequence[Module]) -> Iterator[Group]:
+    """Yield the groups in a row of layers, in order."""
+    i = 0
+    while i < len(layers):
+        end = i + 1
+        if type(layers[i]) is Conv2d:
+            for kind in (BatchNorm2d, ReLU, MaxPool2d):
+                if end < len(layers) and type(layers[end]) is kind:
+                    end += 1
+            if end > i + 1:
+                yield ConvGroup(layers[i:end], i)
+        elif type(layers[i]) is Linear and end < len(layers) and type(layers[end]) is ReLU:
+            end += 1
+            yield LinearGroup(layers[i:end], i)
+        i = end

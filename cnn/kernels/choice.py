@@ -1,0 +1,136 @@
+"""Which kernels serve: the readable functions in the layer files, or faster twins of the same names.
+
+A plain function ``conv2d`` in ``cnn/layers/conv2d.py`` is marked with a decorator of this package. When it is called, a
+function of the same name in ``kernels/jit/conv2d.py`` or ``kernels/array/conv2d.py`` serves instead, if there is one,
+and if it does not decline by returning NotImplemented. So a twin exists only where somebody wrote one, and a layer
+knows nothing of it.
+"""
+
+import importlib
+import importlib.util
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+SETS = ("reference", "array", "jit")
+BEFORE = {"reference": (), "array": ("array",), "jit": ("jit", "array")}  # where twins are looked for, in turn
+PATIENCE = 2.0  # s: compiling that takes longer is told
+
+Name = Literal["reference", "array", "jit"]
+Twin = tuple[Callable[..., Any], bool]  # and whether it takes float32 alone
+
+_active: str | None = None
+_twins: dict[Callable[..., Any], list[Twin]] = {}
+_lock = threading.RLock()
+
+
+def use(name: Name) -> None:
+    """Choose the kernels, for all threads; by default the fastest that are there.
+
+    Parameters
+    ----------
+    name : {"reference", "array", "jit"}
+        The plain functions of the layer files; tuned NumPy; machine code compiled by Numba (``pip install numba``).
+
+    Raises
+    ------
+    ValueError
+        If there is no such set.
+    ImportError
+        If Numba is not installed.
+
+    Examples
+    --------
+    >>> import cnn
+    >>> before = cnn.kernels.active()
+    >>> cnn.kernels.use("reference")
+    >>> cnn.kernels.active()
+    'reference'
+    >>> cnn.kernels.use(before)
+    """
+    global _active
+    if name not in SETS:
+        raise ValueError(f"kernels are one of {', '.join(map(repr, SETS))}, got {name!r}")
+    if name == "jit" and not has_numba():
+        raise ImportError('the kernels "jit" need Numba: pip install numba, or use("array")')
+    with _lock:
+        _active = name
+        _twins.clear()
+
+
+def active() -> str:
+    """Return the name of the kernels that serve: "jit" where Numba is installed, else "array", unless `use` chose."""
+    global _active
+    if _active is None:
+        _active = "jit" if has_numba() else "array"
+    return _active
+
+
+def has_numba() -> bool:
+    """Tell whether Numba is installed."""
+    return importlib.util.find_spec("numba") is not None
+
+
+def twins(function: Callable[..., Any]) -> list[Twin]:
+    """Return what may serve in place of a plain function, the fastest first."""
+    try:
+        return _twins[function]
+    except KeyError:
+        pass
+    with _lock:
+        name = function.__module__.rpartition(".")[2]
+        found = []
+        for kernels in BEFORE[active()]:
+            module = load(kernels, name)
+            if module is not None and hasattr(module, function.__name__):
+                found.append((getattr(module, function.__name__), kernels == "jit"))
+        _twins[function] = found
+    return found
+
+
+def load(kernels: str, name: str) -> Any:
+    """Import ``kernels/{kernels}/{name}.py``; None if there is no such file."""
+    path = f"{__package__}.{kernels}.{name}"
+    if path in sys.modules:
+        return sys.modules[path]
+    if not (Path(__file__).parent / kernels / f"{name}.py").is_file():
+        return None
+    with told_if_long(kernels):
+        return importlib.import_module(path)
+
+
+@contextmanager
+def told_if_long(kernels: str) -> Iterator[None]:
+    """Say that kernels are being compiled if that takes a while."""
+
+    def tell() -> None:
+        print(
+            "cnn: compiling kernels; this is done once, and takes about half a minute ...", file=sys.stderr, flush=True
+        )
+
+    timer = threading.Timer(PATIENCE, tell)
+    timer.daemon = True
+    if kernels == "jit":
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def serve(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """Return what a twin makes of the arguments, or NotImplemented."""
+    first = arguments[0]
+    if type(first) is np.ndarray:  # another kind of array goes to the plain function
+        for twin, only_float32 in twins(function):
+            if only_float32 and first.dtype != np.float32:
+                continue
+            result = twin(*arguments)
+            if result is not NotImplemented:
+                return result
+    return NotImplemented

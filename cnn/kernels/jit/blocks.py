@@ -1,0 +1,96 @@
+"""Layers that run as one, for cnn/fusion.py: a convolution and what follows it, while a picture is in the cache."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn.kernels.jit import conv2d, elementwise
+from cnn.kernels.jit.arrays import Array, channels_first, channels_last
+from cnn.kernels.jit.conv2d import Came, pool_way
+from cnn.kernels.jit.normalize import Norm, batch_moments, scaled
+from cnn.kernels.jit.product import product
+
+
+class Kept(NamedTuple):
+    """What the gradient needs to know."""
+
+    x: Array
+    output: Array | None  # of the convolution, if ReLU or a norm comes next
+    choice: Array | None  # of the pool
+    norm: Norm | None
+
+
+def conv_forward(
+    x: Array, weight: Array, bias: Array | None, slide: Any, groups: int, relu: bool, pool: Any
+) -> tuple[Array, Kept]:
+    """Convolution, ReLU, pool."""
+    y, choice, _ = conv2d.forward(x, weight, bias, slide, groups, relu, pool)
+    output = channels_last(y) if relu and pool is None else None
+    return y, Kept(x, output, choice, None)
+
+
+def conv_norm_forward(x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any) -> tuple[Array, Kept]:
+    """Convolution, batch normalisation in training, ReLU, pool; ``conv`` are weight, bias, slide and groups."""
+    made, _, moments = conv2d.forward(x, *conv, moments=True)
+    assert moments is not None
+    output = channels_last(made)
+    n, h, w, _ = output.shape
+    mean, var = batch_moments(*moments, h * w)
+    norm.follow(mean, var, n * h * w)
+    known = Norm(mean, var, norm.eps, *(None if p is None else p.data for p in (norm.weight, norm.bias)))
+    if pool is None:
+        y, choice = scaled(output, known, relu)
+    else:
+        y, choice = scaled(output, known, relu, pool_way(pool), pool.places(h, w))
+    return channels_first(y), Kept(x, output, choice, known)
+
+
+def folded(conv: tuple[Any, ...], norm: Any) -> tuple[Array, Array]:
+    """Return weights and bias of the convolution that does what convolution and norm do in evaluation."""
+    weight, bias, _, _ = conv
+    known = Norm(
+        norm.running_mean.data,
+        norm.running_var.data,
+        norm.eps,
+        *(None if p is None else p.data for p in (norm.weight, norm.bias)),
+    )
+    scale = known.weight * known.root
+    shift = (0 if norm.bias is None else norm.bias.data) - known.mean * scale
+    if bias is not None:
+        shift = shift + bias * scale
+    return (weight * scale.astype(np.float32)[:, None, None, None]), shift.astype(np.float32)
+
+
+def conv_backward(
+    grad: Array, kept: Kept, weight: Array, slide: Any, groups: int, relu: bool, pool: Any, needs_input_grad: bool
+) -> tuple[Array | None, Array | None, Array | None, tuple[Array, Array] | None]:
+    """Return the gradients of input, weight and bias, and those of a norm's weight and bias."""
+    came, vectors, of_norm = Came(relu), None, None
+    if kept.choice is not None:
+        came = came._replace(way=pool_way(pool), choice=kept.choice)
+    if kept.output is not None:
+        k = len(weight)
+        one, zero = np.ones(k, np.float32), np.zeros(k, np.float32)
+        came = came._replace(output=kept.output, center=zero, scale=one, shift=zero)
+    if kept.norm is not None and kept.output is not None:
+        norm = kept.norm
+        came = came._replace(center=norm.center, scale=norm.scale, shift=norm.shift)
+        sums = conv2d.gradient_sums(grad, kept.x.shape, weight, slide, groups, came)
+        vectors, *found = norm.backward(*sums, kept.output.size // len(weight), of_batch=True)
+        of_norm = found[0], found[1]
+    gradients = conv2d.backward(grad, kept.x, kept.x.shape, weight, slide, groups, came, vectors, needs_input_grad)
+    return *gradients, of_norm
+
+
+def linear_forward(x: Array, weight: Array, bias: Array | None) -> Array:
+    """Linear, then ReLU."""
+    return product(x, weight.T, bias, relu=True)
+
+
+def linear_backward(
+    grad: Array, x: Array, y: Array, weight: Array, needs_input_grad: bool
+) -> tuple[Array | None, Array, Array]:
+    """Return the gradients of input, weight and bias of a linear layer and ReLU."""
+    grad = elementwise.gate(grad, y <= 0)
+    x_grad = product(grad, weight) if needs_input_grad else None
+    return x_grad, product(grad.T, x), grad.sum(axis=0)

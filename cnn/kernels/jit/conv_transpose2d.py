@@ -1,0 +1,26 @@
+"""Twins of the functions in layers/conv_transpose2d.py: those of a convolution, the other way round."""
+
+from typing import Any
+
+from cnn.kernels.jit import conv2d
+from cnn.kernels.jit.arrays import Array
+
+
+def conv_transpose2d(
+    x: Array, weight: Array, bias: Array | None, shape: tuple[int, ...], slide: Any, groups: int
+) -> Array:
+    """(N, C, H, W) -> shape = (N, K, OH, OW)"""
+    y = conv2d.conv2d_input_grad(x, weight, (len(x), *shape[1:]), slide, groups)
+    if bias is not None and y is not NotImplemented:
+        y += bias[:, None, None]
+    return y
+
+
+def conv_transpose2d_input_grad(grad: Array, weight: Array, slide: Any, groups: int) -> Array:
+    """(N, K, OH, OW) -> (N, C, H, W)"""
+    return conv2d.conv2d(grad, weight, None, slide, groups)
+
+
+def conv_transpose2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+    """-> shape = (C, K/groups, KH, KW)"""
+    return conv2d.conv2d_weight_grad(x, grad, shape, slide, groups)

@@ -1,0 +1,275 @@
+"""The gradients of a convolution: the product of tile.py looks into picture and gradient.
+
+The gradient of the input is the same walk over the gradient, with the window turned. With stride s, only every s-th pixel
+of the window meets a given pixel of the picture: s s kinds of pixels (phases), each with a smaller window of its own.
+The gradient of the weights has the places of a picture as its terms, and the numbers of a window as its rows.
+
+"""
+
+from numba import types
+
+from cnn.kernels.jit.compiled import (
+    DOUBLES,
+    FLOATS,
+    INDEX,
+    INDICES,
+    bytes_,
+    bytes_from,
+    compiled,
+    doubles,
+    doubles_from,
+    floats,
+    floats_from,
+    indices,
+    indices_from,
+    kernel,
+)
+from cnn.kernels.jit.convolution import *
+from cnn.kernels.jit.pictures import gate, surround, unpool
+from cnn.kernels.jit.tile import LOAD, ROWS, WIDTH, ZERO, tile
+
+PLACES = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
+
+
+@compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
+def spread(a, i, into, width):  # type: ignore[no-untyped-def]
+    """Bring the gradient of picture i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
+    k, oh, ow = a[K], a[OH], a[OW]
+    if a[POOL] != 0:
+        place = i * a[PH] * a[PW] * k
+        grad, choice = floats_from(floats(a[GRAD]), place), bytes_from(bytes_(a[CHOICE]), place)
+        unpool(grad, choice, into, indices(a[POOL]), oh, ow, width, k, a[PH], a[PW])
+        return
+    place = i * oh * ow * k
+    grad = floats_from(floats(a[GRAD]), place)
+    if a[RELU]:
+        gate(
+            grad,
+            floats_from(floats(a[OUTPUT]), place),
+            floats(a[CENTER]),
+            floats(a[SCALE]),
+            floats(a[SHIFT]),
+            into,
+            width,
+            k,
+            oh,
+            ow,
+        )
+        return
+    for r in range(oh):
+        line, start = floats_from(into, r * width * k), floats_from(grad, r * ow * k)
+        for p in range(ow * k):
+            line[p] = start[p]
+
+
+@kernel
+def grad_sums(a, part):  # type: ignore[no-untyped-def]
+    """For a norm: of each picture and channel, the sums of the gradient and of gradient times output."""
+    n, k, oh, ow = a[N], a[K], a[OH], a[OW]
+    scratch = floats_from(floats(a[SCRATCH]), part * a[SCRATCH_SIZE])
+    for i in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
+        if a[POOL] != 0:
+            for p in range(oh * ow * k):
+                scratch[p] = 0
+        spread(a, i, scratch, ow)
+        output = floats_from(floats(a[OUTPUT]), i * oh * ow * k)
+        plain, product = doubles_from(doubles(a[MEANS]), i * k), doubles_from(doubles(a[SQUARES]), i * k)
+        for p in range(k):
+            plain[p] = 0
+            product[p] = 0
+        for p in range(oh * ow):
+            g, o = floats_from(scratch, p * k), floats_from(output, p * k)
+            for channel in range(k):
+                plain[channel] += g[channel]
+                product[channel] += types.float64(g[channel]) * types.float64(o[channel])
+
+
+@compiled(types.void(INDICES, INDEX, FLOATS))
+def through_norm(a, i, grad):  # type: ignore[no-untyped-def]
+    """Bring a gradient back through a norm, which is linear in the gradient and in the norm's input."""
+    k, center, of_grad, of_output = a[K], floats(a[CENTER]), floats(a[OF_GRAD]), floats(a[OF_OUTPUT])
+    constant = floats(a[CONSTANT])
+    for r in range(a[OH]):
+        for j in range(a[OW]):
+            g = floats_from(grad, (r * a[GW] + j) * k)
+            o = floats_from(floats(a[OUTPUT]), ((i * a[OH] + r) * a[OW] + j) * k)
+            for channel in range(k):
+                g[channel] = of_grad[channel] * g[channel] + (
+                    of_output[channel] * (o[channel] - center[channel]) + constant[channel]
+                )
+
+
+@compiled(types.void(FLOATS, DOUBLES, INDEX, INDEX, INDEX, INDEX))
+def add_bias_grad(grad, sums, width, k, oh, ow):  # type: ignore[no-untyped-def]
+    """Add up the gradient of each channel."""
+    for r in range(oh):
+        for j in range(ow):
+            g = floats_from(grad, (r * width + j) * k)
+            for channel in range(k):
+                sums[channel] += g[channel]
+
+
+@compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
+def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
+    """Add what one picture gives: each number that the windows saw, times the gradients at their places."""
+    c, k, oh, ow, groups, wp, width = a[C], a[K], a[OH], a[OW], a[GROUPS], a[WP], a[GW]
+    cg, kg = c // groups, k // groups
+    joined = a[DW] == 1 and groups == 1
+    runs, length = (a[KH], a[KW] * c) if joined else (a[KH] * a[KW], cg)
+    lines = indices_from(indices(a[RUNS]), runs)  # where the windows of each row start
+    some = max(1, PLACES // ow)
+    blocks = (length + ROWS - 1) // ROWS
+    for first in range(0, oh, some):
+        count = min(some, oh - first)
+        for group in range(groups):
+            for q in range(panels(kg)):
+                b = floats_from(grad, first * width * k + group * kg + q * WIDTH)
+                for run in range(runs):
+                    start = floats_from(image, indices(a[RUNS])[run] + group * cg + first * a[SH] * wp * c)
+                    done = 0
+                    for block in range(blocks):
+                        rows = (length - done + blocks - block - 1) // (blocks - block)
+                        place = ((group * panels(kg) + q) * runs + run) * length + done
+                        into = floats_from(w_grad, place * WIDTH)
+                        tile(
+                            rows,
+                            floats_from(start, done),
+                            1,
+                            a[SW] * c,
+                            lines,
+                            count,
+                            ow,
+                            b,
+                            k,
+                            (width - ow) * k,
+                            into,
+                            WIDTH,
+                            LOAD,
+                            into,
+                            WIDTH,
+                            0,
+                        )
+                        done += rows
+
+
+@compiled(types.void(INDICES, FLOATS, FLOATS))
+def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
+    """The gradient of one picture, phase by phase."""
+    c, h, w, k, groups, width = a[C], a[H], a[W], a[K], a[GROUPS], a[GW]
+    cg, kg = c // groups, k // groups
+    joined = a[DW] == 1 and groups == 1
+    weight, offsets = floats(a[WEIGHT]), indices(a[G_RUNS])
+    step_down, step_across = (a[DH] if a[SH] == 1 else 1), (a[DW] if a[SW] == 1 else 1)
+    for down in range(a[SH]):
+        for across in range(a[SW]):
+            high, wide = (a[KH] - down + a[SH] - 1) // a[SH], (a[KW] - across + a[SW] - 1) // a[SW]
+            high, wide = max(0, high), max(0, wide)
+            runs, length = (high, wide * k) if joined else (high * wide, kg)
+            top, left = (down - a[TOP]) % a[SH], (across - a[LEFT]) % a[SW]
+            count = (w - left + a[SW] - 1) // a[SW]
+            column = (left + a[LEFT]) // a[SW] - (wide - 1) * step_across + a[GLEFT]
+            for group in range(groups):
+                for q in range(panels(cg)):
+                    panel = floats_from(weight, (group * panels(cg) + q) * runs * length * WIDTH)
+                    for r in range(top, h, a[SH]):
+                        line = (r + a[TOP]) // a[SH] - (high - 1) * step_down + a[GTOP]
+                        row_of_places(
+                            floats_from(grad, (line * width + column) * k + group * kg),
+                            k,
+                            count,
+                            offsets,
+                            runs if length else 0,
+                            length,
+                            panel,
+                            floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH),
+                            a[SW] * c,
+                            min(WIDTH, cg - q * WIDTH),
+                            ZERO,
+                            panel,
+                            0,
+                        )
+            weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
+            offsets = indices_from(offsets, a[KH] * a[KW])
+
+
+@kernel
+def backward(a, part):  # type: ignore[no-untyped-def]
+    """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
+    n, c, h, w, k, oh, ow, groups = a[N], a[C], a[H], a[W], a[K], a[OH], a[OW], a[GROUPS]
+    scratch = floats_from(floats(a[SCRATCH]), part * a[SCRATCH_SIZE])
+    grad = floats_from(scratch, a[HP] * a[WP] * c)
+    inner = floats_from(grad, (a[GTOP] * a[GW] + a[GLEFT]) * k)
+    size = groups * panels(k // groups) * a[KH] * a[KW] * (c // groups) * WIDTH
+    w_grad = floats_from(floats(a[W_GRAD]), part * size)
+    sums = doubles_from(doubles(a[SUMS]), part * k)
+    for p in range(a[GH] * a[GW] * k + WIDTH):
+        grad[p] = 0
+    if a[W_GRAD]:
+        for p in range(size):
+            w_grad[p] = 0
+        for channel in range(k):
+            sums[channel] = 0
+    for i in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
+        if a[POOL] != 0:
+            for p in range(a[GH] * a[GW] * k):
+                grad[p] = 0
+        spread(a, i, inner, a[GW])
+        if a[OF_GRAD]:
+            through_norm(a, i, inner)
+        if a[W_GRAD]:
+            add_bias_grad(inner, sums, a[GW], k, oh, ow)
+            image = floats_from(floats(a[X]), i * h * w * c)
+            if a[HP] != h or a[WP] != w:
+                surround(image, scratch, h, w, c, a[TOP], a[LEFT], a[HP], a[WP])
+                image = scratch
+            add_weight_grad(a, image, inner, w_grad)
+        if a[X_GRAD]:
+            input_grad(a, grad, floats_from(floats(a[X_GRAD]), i * h * w * c))
+
+
+@kernel
+def pack_turned(a, part):  # type: ignore[no-untyped-def]
+    """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels."""
+    k, cg, kh, kw, groups = a[K], a[C] // a[GROUPS], a[KH], a[KW], a[GROUPS]
+    kg = k // groups
+    group, q = part // panels(cg), part % panels(cg)
+    columns = min(WIDTH, cg - q * WIDTH)
+    out = floats(a[Y])
+    for down in range(a[SH]):
+        for across in range(a[SW]):
+            high = max(0, (kh - down + a[SH] - 1) // a[SH])
+            wide = max(0, (kw - across + a[SW] - 1) // a[SW])
+            panel = floats_from(out, part * high * wide * kg * WIDTH)
+            for t in range(high * wide):
+                u = down + (high - 1 - t // wide) * a[SH]
+                v = across + (wide - 1 - t % wide) * a[SW]
+                for channel in range(kg):
+                    start = floats_from(
+                        floats(a[WEIGHT]), (((group * kg + channel) * cg + q * WIDTH) * kh + u) * kw + v
+                    )
+                    line = floats_from(panel, (t * kg + channel) * WIDTH)
+                    for column in range(columns):
+                        line[column] = start[column * kh * kw]
+                    for column in range(columns, WIDTH):
+                        line[column] = 0
+            out = floats_from(out, groups * panels(cg) * high * wide * kg * WIDTH)
+
+
+@kernel
+def unpack(a, part):  # type: ignore[no-untyped-def]
+    """Add up the weight gradients of the parts and lay them out as the weights are."""
+    k, cg, area, groups = a[K], a[C] // a[GROUPS], a[KH] * a[KW], a[GROUPS]
+    kg = k // groups
+    group, q = part // panels(kg), part % panels(kg)
+    size = groups * panels(kg) * area * cg * WIDTH
+    given = floats_from(floats(a[W_GRAD]), part * area * cg * WIDTH)
+    out = floats_from(floats(a[Y]), (group * kg + q * WIDTH) * cg * area)
+    columns = min(WIDTH, kg - q * WIDTH)
+    for tap in range(area):
+        for channel in range(cg):
+            line, into = floats_from(given, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
+            for column in range(columns):
+                total = line[column]
+                for other in range(1, a[PARTS]):
+                    total += line[other * size + column]
+                into[column * cg * area] = total

@@ -1,0 +1,188 @@
+"""The threads that share a kernel's work: no lock of the interpreter, no sleep and no waking between two kernels.
+
+A job is a kernel, its arguments and a number of parts. Whoever is free takes the next part, the caller too, until none
+is left: a helper that comes late leaves the caller with more to do, and nothing else. Which thread did which part
+changes no bit, because what a part makes depends on its number alone.
+
+Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
+looks out for the next job for a while before it goes to sleep.
+
+All is in six integers in memory, which are read and written with atomic instructions:
+a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
+waits until nobody is inside. So nobody can read a job that is being replaced.
+"""
+
+import os
+import queue
+import threading
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from cnn.kernels import parallel
+from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
+
+OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS = (8 * i for i in range(6))  # places in the state, a cache line each
+PATIENCE = 200_000  # how often a helper looks for a job before it sleeps: about half a millisecond
+LEAST_WORK = 50_000  # ns: below, one thread does it
+WORTH_WAKING = 200_000  # ns: below, only helpers that are awake are asked
+
+
+INDICES_ARRAY = types.int64[::1]
+
+
+def _atomic(emit_one: Any, *rest: Any) -> Any:
+    @intrinsic
+    def operation(context: Any, where: Any, value: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return emit_one(builder, *values)
+
+        return types.int64(INDICES, types.int64), emit
+
+    return operation
+
+
+def _store(builder: Any, where: Any, value: Any) -> Any:
+    builder.store_atomic(value, where, "seq_cst", 8)
+    return value
+
+
+add = _atomic(lambda builder, where, value: builder.atomic_rmw("add", where, value, "seq_cst"))
+store = _atomic(_store)
+load = _atomic(lambda builder, where, value: builder.load_atomic(where, "seq_cst", 8))
+
+
+@compiled(types.void(INDICES))
+def take_parts(state):  # type: ignore[no-untyped-def]
+    """Do parts of the open job until none is left."""
+    parts = state[PARTS]
+    part = add(indices_from(state, NEXT), 1)
+    while part < parts:
+        call(state[KERNEL], indices(state[ARGUMENTS]), part)
+        part = add(indices_from(state, NEXT), 1)
+
+
+@compiled(types.int64(INDEX, INDEX))
+def help_out(address, patience):  # type: ignore[no-untyped-def]
+    """Look out for jobs and help with them; return once none has come for a while."""
+    state = indices(address)
+    waited = 0
+    while waited < patience:
+        if load(indices_from(state, OPEN), 0):
+            add(indices_from(state, INSIDE), 1)
+            if load(indices_from(state, OPEN), 0):
+                take_parts(state)
+                waited = 0
+            add(indices_from(state, INSIDE), -1)
+        waited += 1
+    return 0
+
+
+@compiled(types.void(INDEX, INDEX, INDICES_ARRAY, INDEX))
+def lead(address, kernel, arguments, parts):  # type: ignore[no-untyped-def]
+    """Open a job, do parts of it, and return when all are done."""
+    state = indices(address)
+    state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
+    store(indices_from(state, NEXT), 0)
+    store(indices_from(state, OPEN), 1)
+    take_parts(state)
+    store(indices_from(state, OPEN), 0)
+    while load(indices_from(state, INSIDE), 0):
+        pass
+
+
+@compiled(types.void(INDEX, INDICES_ARRAY, INDEX))
+def alone(kernel, arguments, parts):  # type: ignore[no-untyped-def]
+    """Do all parts in this thread."""
+    for part in range(parts):
+        call(kernel, indices(arguments.ctypes.data), part)
+
+
+class Crew:
+    """The helpers, all of them asleep or looking out for work."""
+
+    def __init__(self, helpers: int) -> None:
+        self.state = np.zeros(64, np.int64)
+        self.address = self.state.ctypes.data
+        self.dismissed = False
+        self.busy = threading.Lock()  # held by the thread that leads
+        self.asleep: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+        self.threads = [threading.Thread(target=self._serve, name=f"cnn-{i}", daemon=True) for i in range(helpers)]
+        for thread in self.threads:
+            thread.start()
+
+    def _serve(self) -> None:
+        wake = threading.Event()
+        while True:
+            help_out(self.address, PATIENCE)
+            wake.clear()
+            self.asleep.put(wake)
+            wake.wait()
+            if self.dismissed:
+                return
+
+    def wake(self) -> None:
+        """Wake those who sleep."""
+        while not self.asleep.empty():
+            self.asleep.get().set()
+
+    def dismiss(self) -> None:
+        """Let the helpers end."""
+        self.dismissed = True
+        self.wake()
+
+
+_crew: Crew | None = None
+_lock = threading.Lock()
+
+
+def run(kernel: Kernel, row: Any, parts: int, work: float) -> None:
+    """Do all parts of a job.
+
+    Parameters
+    ----------
+    kernel : Kernel
+    row : ndarray of int64
+        What the kernel reads; it is called with its address and the number of a part.
+    parts : int
+    work : float
+        About how many nanoseconds the job takes one thread.
+    """
+    crew = _helpers() if parts > 1 and work >= LEAST_WORK else None
+    if crew is None or not crew.busy.acquire(blocking=False):  # another thread of the user's leads them
+        alone(kernel, row, parts)
+        return
+    try:
+        if work >= WORTH_WAKING:
+            crew.wake()
+        lead(crew.address, kernel, row, parts)
+    finally:
+        crew.busy.release()
+
+
+def _helpers() -> Crew | None:
+    global _crew
+    count = parallel.get_num_threads() - 1
+    if _crew is None or len(_crew.threads) != count:
+        with _lock:
+            if _crew is not None:
+                _crew.dismiss()
+            _crew = Crew(count) if count else None
+    return _crew
+
+
+def _after_fork() -> None:
+    global _crew, _lock
+    _lock = threading.Lock()
+    _crew = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def parts_of_numbers(count: int) -> int:
+    """Into how many parts a long row of numbers is cut."""
+    return max(1, min(4 * parallel.get_num_threads(), count // 16_384))

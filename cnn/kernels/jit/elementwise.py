@@ -1,0 +1,30 @@
+"""Twin of a function in cnn/elementwise.py."""
+
+import numpy as np
+from numba import types
+
+from cnn.kernels.jit import crew
+from cnn.kernels.jit.arrays import Array, address, flat_like, same_order
+from cnn.kernels.jit.compiled import bytes_, floats, kernel
+
+(COUNT, GRAD, BLOCKED, Y, PARTS) = range(5)
+
+
+@kernel
+def backward(a, part):  # type: ignore[no-untyped-def]
+    """A part of the numbers."""
+    grad, blocked, y = floats(a[GRAD]), bytes_(a[BLOCKED]), floats(a[Y])
+    for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
+        y[i] = types.float32(0) if blocked[i] else grad[i]
+
+
+def gate(grad: Array, blocked: Array) -> Array:
+    """Any shape -> the same, 0 where ``blocked``."""
+    made = flat_like(grad, np.float32)
+    if made is None or not same_order(grad, blocked):
+        return NotImplemented
+    grad, y = made
+    parts = crew.parts_of_numbers(grad.size)
+    row = np.array([grad.size, address(grad), address(blocked), address(y), parts], np.int64)
+    crew.run(backward, row, parts, grad.size * 0.4)
+    return y

@@ -1,0 +1,63 @@
+"""Twins of the functions in layers/maxpool2d.py."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels.jit import crew
+from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.compiled import bytes_, bytes_from, floats, floats_from, indices, kernel
+from cnn.kernels.jit.conv2d import parts_of, pool_way
+from cnn.kernels.jit.pictures import pool, unpool
+
+(N, C, H, W, OH, OW, X, Y, CHOICE, WAY, PARTS) = range(11)
+
+
+@kernel
+def forward(a, part):  # type: ignore[no-untyped-def]
+    """Pool a part of the pictures."""
+    for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
+        x, place = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
+        y, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+        pool(x, y, choice, indices(a[WAY]), a[H], a[W], a[C], a[OH], a[OW], 0)
+
+
+@kernel
+def backward(a, part):  # type: ignore[no-untyped-def]
+    """Bring the gradients of a part of the pictures back to the pixels chosen."""
+    size = a[H] * a[W] * a[C]
+    for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
+        x, place = floats_from(floats(a[X]), i * size), i * a[OH] * a[OW] * a[C]
+        y, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+        for p in range(size):
+            x[p] = 0
+        unpool(y, choice, x, indices(a[WAY]), a[H], a[W], a[W], a[C], a[OH], a[OW])
+
+
+def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
+    """(N, C, H, W) -> two of (N, C, OH, OW)"""
+    if slide.size[0] * slide.size[1] > 255:
+        return NotImplemented
+    x = channels_last(x)
+    n, h, w, c = x.shape
+    y = np.empty((n, *counts, c), np.float32)
+    choice, way = np.empty(y.shape, np.uint8), pool_way(slide)
+    parts = parts_of(n)
+    arrays = (address(x), address(y), address(choice), address(way))
+    row = np.array([n, c, h, w, *counts, *arrays, parts], np.int64)
+    crew.run(forward, row, parts, y.size * slide.size[0] * slide.size[1] * 0.3)
+    return channels_first(y), channels_first(choice)
+
+
+def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Any) -> Array:
+    """(N, C, OH, OW) -> shape = (N, C, H, W)"""
+    if choice.dtype != np.uint8:
+        return NotImplemented
+    grad, choice = channels_last(grad), channels_last(choice)
+    n, c, h, w = shape
+    x, way = np.empty((n, h, w, c), np.float32), pool_way(slide)
+    parts = parts_of(n)
+    arrays = (address(x), address(grad), address(choice), address(way))
+    row = np.array([n, c, h, w, *grad.shape[1:3], *arrays, parts], np.int64)
+    crew.run(backward, row, parts, x.size + grad.size * slide.size[0] * slide.size[1] * 0.3)
+    return channels_first(x)

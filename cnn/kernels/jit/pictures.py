@@ -1,0 +1,111 @@
+"""What kernels do with one picture while it is in the cache: a rim around it, pooling, the gradient of what came after."""
+
+import numpy as np
+from numba import types
+
+from cnn.kernels.jit.compiled import BYTES, DOUBLES, FLOATS, INDEX, INDICES, bytes_from, compiled, floats_from
+
+BLOCKED = 255  # in place of the number of the chosen pixel: ReLU lets nothing of the window through
+
+
+@compiled(types.void(FLOATS, FLOATS, *[INDEX] * 7))
+def surround(x, padded, height, width, channels, top, left, padded_height, padded_width):  # type: ignore[no-untyped-def]
+    """Copy a picture into the middle of zeros."""
+    row, whole, before = width * channels, padded_width * channels, left * channels
+    for i in range(top * whole):
+        padded[i] = 0
+    for i in range((top + height) * whole, padded_height * whole):
+        padded[i] = 0
+    for r in range(height):
+        line, start = floats_from(padded, (top + r) * whole), floats_from(x, r * row)
+        for i in range(before):
+            line[i] = 0
+        for i in range(before + row, whole):
+            line[i] = 0
+        inner = floats_from(line, before)
+        for i in range(row):
+            inner[i] = start[i]
+
+
+@compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 6))
+def pool(x, y, choice, way, height, width, channels, places_down, places_across, relu):  # type: ignore[no-untyped-def]
+    """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does.
+
+    ``way`` is how the window moves: size, stride, dilation and padding, each down and across.
+    """
+    for i in range(places_down):
+        for j in range(places_across):
+            place = (i * places_across + j) * channels
+            best, which = floats_from(y, place), bytes_from(choice, place)
+            for c in range(channels):
+                best[c] = -np.inf
+                which[c] = 0
+            for u in range(way[0]):
+                r = i * way[2] + u * way[4] - way[6]
+                for v in range(way[1]):
+                    s = j * way[3] + v * way[5] - way[7]
+                    if r < 0 or r >= height or s < 0 or s >= width:
+                        continue
+                    pixel, number = floats_from(x, (r * width + s) * channels), types.uint8(u * way[1] + v)
+                    for c in range(channels):
+                        value, known = pixel[c], best[c]
+                        # the first of equals stays, NaN wins; sums vectorise where a choice between bytes does not
+                        better, old = types.uint8(value > known) | types.uint8(value != value), which[c]
+                        best[c] = value if (value > known) | (value != value) else known
+                        which[c] = types.uint8(old + better * types.uint8(number - old))
+            if relu:
+                for c in range(channels):
+                    low, old = types.uint8(best[c] <= 0), which[c]
+                    which[c] = types.uint8(old + low * types.uint8(BLOCKED - old))
+                    best[c] = types.float32(0) if best[c] <= 0 else best[c]
+
+
+@compiled(types.void(FLOATS, BYTES, FLOATS, INDICES, *[INDEX] * 6))
+def unpool(grad, choice, into, way, height, width, step, channels, places_down, places_across):  # type: ignore[no-untyped-def]
+    """Add each gradient to the pixel that was chosen; the rows of ``into`` are ``step`` pixels apart."""
+    for i in range(places_down):
+        for j in range(places_across):
+            place = (i * places_across + j) * channels
+            given, which = floats_from(grad, place), bytes_from(choice, place)
+            for u in range(way[0]):
+                r = i * way[2] + u * way[4] - way[6]
+                for v in range(way[1]):
+                    s = j * way[3] + v * way[5] - way[7]
+                    if r < 0 or r >= height or s < 0 or s >= width:
+                        continue
+                    pixel, number = floats_from(into, (r * step + s) * channels), types.uint8(u * way[1] + v)
+                    for c in range(channels):
+                        pixel[c] += given[c] if which[c] == number else types.float32(0)
+
+
+@compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 4))
+def gate(grad, y, center, scale, shift, into, width, channels, height, across):  # type: ignore[no-untyped-def]
+    """Let the gradient through where scale (y - center) + shift is above 0, or NaN; ``width`` is that of the rows of ``into``."""
+    for i in range(height):
+        for j in range(across):
+            given = floats_from(grad, (i * across + j) * channels)
+            value = floats_from(y, (i * across + j) * channels)
+            pixel = floats_from(into, (i * width + j) * channels)
+            for c in range(channels):
+                pixel[c] = types.float32(0) if (value[c] - center[c]) * scale[c] + shift[c] <= 0 else given[c]
+
+
+@compiled(types.void(FLOATS, FLOATS, DOUBLES, DOUBLES, *[INDEX] * 2))
+def moments(x, first, mean, squares, pixels, channels):  # type: ignore[no-untyped-def]
+    """Mean and sum of squared deviations of the channels of one picture.
+
+    Sums of the distances to the picture's first pixel, in float64, lose no digits where the mean is large.
+    """
+    for c in range(channels):
+        first[c] = x[c]
+        mean[c] = 0
+        squares[c] = 0
+    for p in range(pixels):
+        pixel = floats_from(x, p * channels)
+        for c in range(channels):
+            distance = types.float64(pixel[c]) - types.float64(first[c])
+            mean[c] += distance
+            squares[c] += distance * distance
+    for c in range(channels):
+        squares[c] -= mean[c] * mean[c] / pixels
+        mean[c] = first[c] + mean[c] / pixels

@@ -1,0 +1,33 @@
+"""Twin of the function in layers/relu.py."""
+
+import numpy as np
+from numba import types
+
+from cnn.kernels.jit import crew
+from cnn.kernels.jit.arrays import Array, address, flat_like
+from cnn.kernels.jit.compiled import bytes_, floats, kernel
+
+(COUNT, X, Y, BLOCKED, PARTS) = range(5)
+
+
+@kernel
+def forward(a, part):  # type: ignore[no-untyped-def]
+    """A part of the numbers."""
+    x, y, blocked = floats(a[X]), floats(a[Y]), bytes_(a[BLOCKED])
+    for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
+        low = x[i] <= 0
+        y[i] = types.float32(0) if low else x[i]  # NaN stays
+        blocked[i] = low
+
+
+def relu(x: Array) -> tuple[Array, Array]:
+    """Any shape -> the same, and where nothing passes."""
+    made = flat_like(x, np.float32, np.bool_)
+    if made is None:
+        return NotImplemented
+    x, y, blocked = made
+    parts = crew.parts_of_numbers(x.size)
+    crew.run(
+        forward, np.array([x.size, address(x), address(y), address(blocked), parts], np.int64), parts, x.size * 0.4
+    )
+    return y, blocked

@@ -1,0 +1,172 @@
+"""The one product that all heavy arithmetic is made of: a few rows of numbers times a panel of 16 columns.
+
+    c[i, j] (+)= sum over t, p of  a[offsets[t] + i row + p step]  b[(t, p), j]        i < rows, j < 16
+
+The sums stay in registers from the first term to the last, one vector of 16 columns for each row; each turn of the inner loop
+loads 16 numbers of b and one of a for each row. A convolution is that with a looking straight into the picture (the
+offsets are the rows of the window, so no matrix of windows is ever written), its gradients are that with other
+offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no vectors; LLVM
+turns a vector of 16 into what the processor has.
+
+Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication, section 4; Georganas et al. 2018,
+Anatomy of high-performance deep learning convolutions on SIMD architectures, arXiv 1808.05567, section II.
+"""
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from cnn.kernels.jit.compiled import FLOATS, INDEX, INDICES, compiled
+
+WIDTH = 16  # columns of a panel
+# As many rows as registers can hold sums for: 16 of 8 numbers without AVX-512, 32 with it
+ROWS = 6
+
+# What the sums start with
+ZERO, LOAD, BIAS = 0, 1, 2
+
+_FLOAT, _INT, _LANE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+_VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_NONE = ir.Constant(_VECTOR, ir.Undefined)
+_SIGNATURE = types.void(
+    *(FLOATS, INDEX, INDEX),  # a, row, step
+    *(INDICES, INDEX, INDEX),  # offsets, runs, length
+    *(FLOATS, INDEX, INDEX),  # b, step, skip
+    *(FLOATS, INDEX),  # c, row
+    *(INDEX, FLOATS, INDEX, INDEX),  # start, bias, columns, relu
+)
+
+
+def _rows_times_panel(rows: int) -> Any:
+    """Make the product for this number of rows.
+
+    a, row, step : where a starts, from row to row, from term to term
+    offsets, runs, length : ``runs`` runs of ``length`` terms each; where in a each run starts
+    b, step, skip : where b starts, from term to term, and what is left out between runs
+    c, row : where the result goes, from row to row
+    start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias)
+    columns : how many of the 16 are wanted
+    relu : whether negative results become 0 (NaN stays)
+    """
+
+    @intrinsic
+    def product(context: Any, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
+        return _SIGNATURE, lambda context, builder, signature, values: _emit(context, builder, rows, values)
+
+    return product
+
+
+def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
+    a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, c, c_row, start, bias, columns, relu = values
+    fused = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
+    multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
+    zeros = ir.Constant(_VECTOR, [0.0] * WIDTH)
+
+    def load(pointer: Any) -> Any:
+        value = builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()))
+        value.align = 4
+        return value
+
+    def spread(number: Any) -> Any:
+        vector = builder.insert_element(_NONE, number, ir.Constant(_LANE, 0))
+        return builder.shuffle_vector(vector, _NONE, ir.Constant(ir.VectorType(_LANE, WIDTH), [0] * WIDTH))
+
+    def times(stride: Any, i: int) -> Any:
+        return builder.mul(stride, ir.Constant(_INT, i))
+
+    results = [builder.gep(c, [times(c_row, i)]) for i in range(rows)]
+    a_rows = [times(a_row, i) for i in range(rows)]
+    names = ("from_zero", "from_c", "from_bias", "run", "begin", "term", "next", "done")
+    from_zero, from_c, from_bias, run, begin, term, following, done = (builder.append_basic_block(n) for n in names)
+    choice = builder.switch(start, from_zero)
+    choice.add_case(ir.Constant(_INT, LOAD), from_c)
+    choice.add_case(ir.Constant(_INT, BIAS), from_bias)
+    builder.position_at_end(from_zero)
+    builder.branch(run)
+    builder.position_at_end(from_c)
+    loaded = [load(pointer) for pointer in results]
+    builder.branch(run)
+    builder.position_at_end(from_bias)
+    shared = load(bias)
+    builder.branch(run)
+
+    builder.position_at_end(run)  # for t in range(runs)
+    t, b_run = builder.phi(_INT), builder.phi(b.type)
+    sums = [builder.phi(_VECTOR) for _ in range(rows)]
+    for block, first in ((from_zero, [zeros] * rows), (from_c, loaded), (from_bias, [shared] * rows)):
+        t.add_incoming(ir.Constant(_INT, 0), block)
+        b_run.add_incoming(b, block)
+        for total, value in zip(sums, first, strict=True):
+            total.add_incoming(value, block)
+    builder.cbranch(builder.icmp_signed("<", t, runs), begin, done)
+    builder.position_at_end(begin)
+    a_run = builder.gep(a, [builder.load(builder.gep(offsets, [t]))])
+    builder.branch(term)
+
+    builder.position_at_end(term)  # for p in range(length)
+    p, a_now, b_now = builder.phi(_INT), builder.phi(a.type), builder.phi(b.type)
+    inner = [builder.phi(_VECTOR) for _ in range(rows)]
+    panel = load(b_now)
+    more = [
+        builder.call(multiply_add, [spread(builder.load(builder.gep(a_now, [offset]))), panel, total])
+        for offset, total in zip(a_rows, inner, strict=True)
+    ]
+    p_next, a_next = builder.add(p, ir.Constant(_INT, 1)), builder.gep(a_now, [a_step])
+    b_next = builder.gep(b_now, [b_step])
+    loop = [(p, ir.Constant(_INT, 0), p_next), (a_now, a_run, a_next), (b_now, b_run, b_next)]
+    for phi, first_value, next_value in loop + list(zip(inner, sums, more, strict=True)):
+        phi.add_incoming(first_value, begin)
+        phi.add_incoming(next_value, term)
+    builder.cbranch(builder.icmp_signed("<", p_next, length), term, following)
+    builder.position_at_end(following)
+    b_skipped = builder.gep(b_next, [b_skip])
+    for phi, next_value in [(t, builder.add(t, ir.Constant(_INT, 1))), (b_run, b_skipped)]:
+        phi.add_incoming(next_value, following)
+    for total, value in zip(sums, more, strict=True):
+        total.add_incoming(value, following)
+    builder.branch(run)
+
+    builder.position_at_end(done)
+    floor = builder.select(
+        builder.icmp_signed("!=", relu, ir.Constant(_INT, 0)), zeros, ir.Constant(_VECTOR, [-float("inf")] * WIDTH)
+    )
+    ends = [builder.select(builder.fcmp_ordered("<", total, floor), floor, total) for total in sums]
+    with builder.if_else(builder.icmp_signed("==", columns, ir.Constant(_INT, WIDTH))) as (whole, partly):
+        with whole:
+            for value, pointer in zip(ends, results, strict=True):
+                builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
+        with partly:
+            kept = cgutils.alloca_once(builder, ir.ArrayType(_VECTOR, rows))
+            for i, value in enumerate(ends):
+                builder.store(value, builder.gep(kept, [ir.Constant(_LANE, 0), ir.Constant(_LANE, i)]))
+            numbers = builder.bitcast(kept, _FLOAT.as_pointer())
+            for i, pointer in enumerate(results):
+                with cgutils.for_range(builder, columns) as column:
+                    number = builder.load(
+                        builder.gep(numbers, [builder.add(column.index, ir.Constant(_INT, i * WIDTH))])
+                    )
+                    builder.store(number, builder.gep(pointer, [column.index]))
+    return context.get_dummy_value()
+
+
+_1, _2, _3, _4, _5, _6 = (_rows_times_panel(rows) for rows in range(1, 7))
+
+
+@compiled(types.void(INDEX, *_SIGNATURE.args))
+def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
+    """Compute up to `ROWS` rows; see `_rows_times_panel`."""
+    if rows == 6:
+        _6(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+    elif rows == 5:
+        _5(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+    elif rows == 4:
+        _4(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+    elif rows == 3:
+        _3(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+    elif rows == 2:
+        _2(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+    else:
+        _1(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)

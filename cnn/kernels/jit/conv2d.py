@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.kernels import parallel
-from cnn.kernels.jit import convolution as at
-from cnn.kernels.jit import convolution_grads, crew
+from cnn.kernels.jit import convolution, convolution_grads, crew
+from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.tile import WIDTH
 
@@ -88,12 +88,15 @@ def forward(
     known = prepared((n, c, h, w), weight.shape, slide, groups)
     k, (oh, ow) = len(weight), known.places
     a = known.numbers.copy()
-    panels = np.empty(known.window, np.float32)
-    a[at.WEIGHT], a[at.Y] = address(weight), address(panels)
-    crew.run(at.pack, a, known.window // (weight[0].size * WIDTH), weight.size)
     biases = np.zeros((groups, -(-(k // groups) // WIDTH) * WIDTH), np.float32)
+    if groups == c == k:  # depthwise
+        panels, biases = taps_first(weight), biases[:, 0].copy()
+    else:
+        panels = np.empty(known.window, np.float32)
+        a[at.WEIGHT], a[at.Y] = address(weight), address(panels)
+        crew.run(convolution.pack, a, known.window // (weight[0].size * WIDTH), weight.size)
     if bias is not None:
-        biases[:, : k // groups] = bias.reshape(groups, -1)
+        biases.reshape(groups, -1)[:, : k // groups] = bias.reshape(groups, -1)
     parts = parts_of(n)
     size = int(a[at.HP] * a[at.WP] * c) + max(k, oh * ow * k if pool is not None else 0)
     scratch = np.empty((parts, size), np.float32)
@@ -111,7 +114,7 @@ def forward(
     y = np.empty(shape, np.float32)
     a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR], a[at.Y] = address(x), address(panels), address(biases), address(y)
     a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
-    crew.run(at.forward, a, parts, known.work)
+    crew.run(convolution.forward, a, parts, known.work)
     return channels_first(y), choice, found
 
 
@@ -166,13 +169,17 @@ def backward(
     known = prepared(x_shape, weight.shape, slide, groups)
     a = known.numbers.copy()
     (n, c, h, w), k = x_shape, len(weight)
+    is_depthwise = groups == c == k
     if needs_input_grad:
-        panels = np.empty(known.turned, np.float32)
-        a[at.WEIGHT], a[at.Y] = address(weight), address(panels)
-        crew.run(convolution_grads.pack_turned, a, groups * -(-(c // groups) // WIDTH), weight.size)
+        if is_depthwise:
+            panels = taps_first(weight)
+        else:
+            panels = np.empty(known.turned, np.float32)
+            a[at.WEIGHT], a[at.Y] = address(weight), address(panels)
+            crew.run(convolution_grads.pack_turned, a, groups * -(-(c // groups) // WIDTH), weight.size)
         x_grad = np.empty((n, h, w, c), np.float32)
         a[at.WEIGHT], a[at.X_GRAD] = address(panels), address(x_grad)
-    else:
+    if is_depthwise or not needs_input_grad:
         a[at.GH], a[at.GW], a[at.GTOP], a[at.GLEFT] = *known.places, 0, 0
     parts = parts_of(n) if x is None else min(parallel.get_num_threads(), max(n, 1))
     size = int(a[at.HP] * a[at.WP] * c + a[at.GH] * a[at.GW] * k) + 2 * WIDTH
@@ -180,18 +187,27 @@ def backward(
     _set_came(a, grad, came)
     if x is not None:
         x = channels_last(x)
-        partial, sums = np.empty((parts, known.window), np.float32), np.empty((parts, k))
+        window = weight.size if is_depthwise else known.window
+        partial, sums = np.empty((parts, window), np.float32), np.empty((parts, k))
         a[at.X], a[at.W_GRAD], a[at.SUMS] = address(x), address(partial), address(sums)
     if norm is not None:
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
     crew.run(convolution_grads.backward, a, parts, known.work * (1 + needs_input_grad))
     if x is not None:
-        w_grad = np.empty(weight.shape, np.float32)
-        a[at.Y] = address(w_grad)
-        crew.run(convolution_grads.unpack, a, known.window // (weight[0].size * WIDTH), weight.size * parts)
+        if is_depthwise:
+            w_grad = np.ascontiguousarray(partial.sum(axis=0).reshape(-1, c).T).reshape(weight.shape)
+        else:
+            w_grad = np.empty(weight.shape, np.float32)
+            a[at.Y] = address(w_grad)
+            crew.run(convolution_grads.unpack, a, known.window // (weight[0].size * WIDTH), weight.size * parts)
         b_grad = sums.sum(axis=0).astype(np.float32)
     return None if x_grad is None else channels_first(x_grad), w_grad, b_grad
+
+
+def taps_first(weight: Array) -> Array:
+    """Lay out the windows of a depthwise convolution: (C, 1, KH, KW) -> (KH KW, C)"""
+    return np.ascontiguousarray(weight.reshape(len(weight), -1).T)
 
 
 def parts_of(n: int) -> int:

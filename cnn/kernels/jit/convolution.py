@@ -7,6 +7,7 @@ C / groups). Six windows beside each other are six rows of the product, 16 chann
 
 from numba import types
 
+from cnn.kernels.jit import places as at
 from cnn.kernels.jit.compiled import (
     FLOATS,
     INDEX,
@@ -21,26 +22,29 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
+from cnn.kernels.jit.depthwise import depthwise
 from cnn.kernels.jit.pictures import moments, pool, surround
 from cnn.kernels.jit.tile import BIAS, ROWS, WIDTH, tile
-
-# Places in the arguments. What a convolution is made of:
-(N, C, H, W, K, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT, GROUPS) = range(16)
-# the padded picture, the padded gradient, and the rim around that; places of runs in the padded picture, and in the gradient
-(HP, WP, GH, GW, GTOP, GLEFT, RUNS, G_RUNS) = range(16, 24)
-# a pool behind it, and ReLU
-(PH, PW, POOL, RELU) = range(24, 28)  # POOL: where size, stride, dilation and padding are, 0 without one
-# arrays
-(X, WEIGHT, BIAS_VECTOR, Y, CHOICE, MEANS, SQUARES) = range(28, 35)
-(GRAD, OUTPUT, CENTER, SCALE, SHIFT, OF_GRAD, OF_OUTPUT, CONSTANT, X_GRAD, W_GRAD, SUMS) = range(35, 46)
-(SCRATCH, SCRATCH_SIZE, PARTS) = range(46, 49)
-COUNT = 49
 
 
 @compiled(types.int64(INDEX))
 def panels(channels):  # type: ignore[no-untyped-def]
     """How many panels of 16 columns the channels fill."""
     return (channels + WIDTH - 1) // WIDTH
+
+
+PLACES = 48  # at least so many for each panel that is fetched
+SMALL = 2048  # rows of panels, 128 KB: weights that stay in the second cache
+
+
+@compiled(types.int64(INDEX, INDEX, INDEX))
+def rows_at_a_time(rows, columns, panel_rows):  # type: ignore[no-untyped-def]
+    """How many rows of a picture meet one panel after the other.
+
+    Few, so that a place is written with all its channels before the next; all of them, if the weights are too large
+    to be fetched over and over.
+    """
+    return max(1, PLACES // columns) if panel_rows <= SMALL else max(1, rows)
 
 
 @compiled(types.void(FLOATS, INDEX, INDEX, INDICES, INDEX, INDEX, FLOATS, FLOATS, INDEX, INDEX, INDEX, FLOATS, INDEX))
@@ -57,68 +61,76 @@ def row_of_places(x, step, count, offsets, runs, length, panel, y, y_step, colum
 @kernel
 def forward(a, part):  # type: ignore[no-untyped-def]
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
-    n, c, h, w, k, oh, ow, groups = a[N], a[C], a[H], a[W], a[K], a[OH], a[OW], a[GROUPS]
+    n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
     cg, kg = c // groups, k // groups
-    joined = a[DW] == 1 and groups == 1
-    runs, length = (a[KH], a[KW] * c) if joined else (a[KH] * a[KW], cg)
-    pooled = a[POOL] != 0
-    scratch = floats_from(floats(a[SCRATCH]), part * a[SCRATCH_SIZE])
-    made = floats_from(scratch, a[HP] * a[WP] * c)
-    for i in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
-        image = floats_from(floats(a[X]), i * h * w * c)
-        if a[HP] != h or a[WP] != w:
-            surround(image, scratch, h, w, c, a[TOP], a[LEFT], a[HP], a[WP])
+    joined = a[at.DW] == 1 and groups == 1
+    runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
+    some = rows_at_a_time(oh, ow, groups * panels(kg) * runs * length)
+    pooled, is_depthwise = a[at.POOL] != 0, groups == c == k
+    scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    made = floats_from(scratch, a[at.HP] * a[at.WP] * c)
+    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+        image = floats_from(floats(a[at.X]), i * h * w * c)
+        if a[at.HP] != h or a[at.WP] != w:
+            surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
             image = scratch
-        y = made if pooled else floats_from(floats(a[Y]), i * oh * ow * k)
-        for group in range(groups):
-            for q in range(panels(kg)):
-                which, columns = group * panels(kg) + q, min(WIDTH, kg - q * WIDTH)
-                panel = floats_from(floats(a[WEIGHT]), which * runs * length * WIDTH)
-                bias = floats_from(floats(a[BIAS_VECTOR]), which * WIDTH)
-                for r in range(oh):
+        y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
+        if is_depthwise:
+            depthwise(a, image, y, a[at.RELU] if not pooled else 0)
+        for first in range(0, 0 if is_depthwise else oh, some):
+            for which in range(groups * panels(kg)):
+                group, q = which // panels(kg), which % panels(kg)
+                panel = floats_from(floats(a[at.WEIGHT]), which * runs * length * WIDTH)
+                bias = floats_from(floats(a[at.BIAS_VECTOR]), which * WIDTH)
+                for r in range(first, min(first + some, oh)):
                     row_of_places(
-                        floats_from(image, r * a[SH] * a[WP] * c + group * cg),
-                        a[SW] * c,
+                        floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg),
+                        a[at.SW] * c,
                         ow,
-                        indices(a[RUNS]),
+                        indices(a[at.RUNS]),
                         runs,
                         length,
                         panel,
                         floats_from(y, r * ow * k + group * kg + q * WIDTH),
                         k,
-                        columns,
+                        min(WIDTH, kg - q * WIDTH),
                         BIAS,
                         bias,
-                        a[RELU] if not pooled else 0,
+                        a[at.RELU] if not pooled else 0,
                     )
         if pooled:
-            place = i * a[PH] * a[PW] * k
+            place = i * a[at.PH] * a[at.PW] * k
             pool(
                 made,
-                floats_from(floats(a[Y]), place),
-                bytes_from(bytes_(a[CHOICE]), place),
-                indices(a[POOL]),
+                floats_from(floats(a[at.Y]), place),
+                bytes_from(bytes_(a[at.CHOICE]), place),
+                indices(a[at.POOL]),
                 oh,
                 ow,
                 k,
-                a[PH],
-                a[PW],
-                a[RELU],
+                a[at.PH],
+                a[at.PW],
+                a[at.RELU],
             )
-        if a[MEANS]:
+        if a[at.MEANS]:
             moments(
-                y, made, doubles_from(doubles(a[MEANS]), i * k), doubles_from(doubles(a[SQUARES]), i * k), oh * ow, k
+                y,
+                made,
+                doubles_from(doubles(a[at.MEANS]), i * k),
+                doubles_from(doubles(a[at.SQUARES]), i * k),
+                oh * ow,
+                k,
             )
 
 
 @kernel
 def pack(a, part):  # type: ignore[no-untyped-def]
     """Lay out weights for `forward`: a panel for 16 output channels, in it the numbers of a window in order."""
-    k, cg, area, groups = a[K], a[C] // a[GROUPS], a[KH] * a[KW], a[GROUPS]
+    k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups
     group, q = part // panels(kg), part % panels(kg)
-    out, columns = floats_from(floats(a[Y]), part * area * cg * WIDTH), min(WIDTH, kg - q * WIDTH)
-    weight = floats_from(floats(a[WEIGHT]), (group * kg + q * WIDTH) * cg * area)
+    out, columns = floats_from(floats(a[at.Y]), part * area * cg * WIDTH), min(WIDTH, kg - q * WIDTH)
+    weight = floats_from(floats(a[at.WEIGHT]), (group * kg + q * WIDTH) * cg * area)
     for tap in range(area):
         for channel in range(cg):
             line, start = floats_from(out, (tap * cg + channel) * WIDTH), floats_from(weight, channel * area + tap)

@@ -8,6 +8,7 @@ The gradient of the weights has the places of a picture as its terms, and the nu
 
 from numba import types
 
+from cnn.kernels.jit import places as at
 from cnn.kernels.jit.compiled import (
     DOUBLES,
     FLOATS,
@@ -24,7 +25,8 @@ from cnn.kernels.jit.compiled import (
     indices_from,
     kernel,
 )
-from cnn.kernels.jit.convolution import *
+from cnn.kernels.jit.convolution import panels, row_of_places, rows_at_a_time
+from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
 from cnn.kernels.jit.tile import LOAD, ROWS, WIDTH, ZERO, tile
 
@@ -34,21 +36,21 @@ PLACES = 192  # about so many places of a picture are worked on at a time, so th
 @compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
 def spread(a, i, into, width):  # type: ignore[no-untyped-def]
     """Bring the gradient of picture i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
-    k, oh, ow = a[K], a[OH], a[OW]
-    if a[POOL] != 0:
-        place = i * a[PH] * a[PW] * k
-        grad, choice = floats_from(floats(a[GRAD]), place), bytes_from(bytes_(a[CHOICE]), place)
-        unpool(grad, choice, into, indices(a[POOL]), oh, ow, width, k, a[PH], a[PW])
+    k, oh, ow = a[at.K], a[at.OH], a[at.OW]
+    if a[at.POOL] != 0:
+        place = i * a[at.PH] * a[at.PW] * k
+        grad, choice = floats_from(floats(a[at.GRAD]), place), bytes_from(bytes_(a[at.CHOICE]), place)
+        unpool(grad, choice, into, indices(a[at.POOL]), oh, ow, width, k, a[at.PH], a[at.PW])
         return
     place = i * oh * ow * k
-    grad = floats_from(floats(a[GRAD]), place)
-    if a[RELU]:
+    grad = floats_from(floats(a[at.GRAD]), place)
+    if a[at.RELU]:
         gate(
             grad,
-            floats_from(floats(a[OUTPUT]), place),
-            floats(a[CENTER]),
-            floats(a[SCALE]),
-            floats(a[SHIFT]),
+            floats_from(floats(a[at.OUTPUT]), place),
+            floats(a[at.CENTER]),
+            floats(a[at.SCALE]),
+            floats(a[at.SHIFT]),
             into,
             width,
             k,
@@ -65,15 +67,15 @@ def spread(a, i, into, width):  # type: ignore[no-untyped-def]
 @kernel
 def grad_sums(a, part):  # type: ignore[no-untyped-def]
     """For a norm: of each picture and channel, the sums of the gradient and of gradient times output."""
-    n, k, oh, ow = a[N], a[K], a[OH], a[OW]
-    scratch = floats_from(floats(a[SCRATCH]), part * a[SCRATCH_SIZE])
-    for i in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
-        if a[POOL] != 0:
+    n, k, oh, ow = a[at.N], a[at.K], a[at.OH], a[at.OW]
+    scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+        if a[at.POOL] != 0:
             for p in range(oh * ow * k):
                 scratch[p] = 0
         spread(a, i, scratch, ow)
-        output = floats_from(floats(a[OUTPUT]), i * oh * ow * k)
-        plain, product = doubles_from(doubles(a[MEANS]), i * k), doubles_from(doubles(a[SQUARES]), i * k)
+        output = floats_from(floats(a[at.OUTPUT]), i * oh * ow * k)
+        plain, product = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
         for p in range(k):
             plain[p] = 0
             product[p] = 0
@@ -87,12 +89,12 @@ def grad_sums(a, part):  # type: ignore[no-untyped-def]
 @compiled(types.void(INDICES, INDEX, FLOATS))
 def through_norm(a, i, grad):  # type: ignore[no-untyped-def]
     """Bring a gradient back through a norm, which is linear in the gradient and in the norm's input."""
-    k, center, of_grad, of_output = a[K], floats(a[CENTER]), floats(a[OF_GRAD]), floats(a[OF_OUTPUT])
-    constant = floats(a[CONSTANT])
-    for r in range(a[OH]):
-        for j in range(a[OW]):
-            g = floats_from(grad, (r * a[GW] + j) * k)
-            o = floats_from(floats(a[OUTPUT]), ((i * a[OH] + r) * a[OW] + j) * k)
+    k, center, of_grad, of_output = a[at.K], floats(a[at.CENTER]), floats(a[at.OF_GRAD]), floats(a[at.OF_OUTPUT])
+    constant = floats(a[at.CONSTANT])
+    for r in range(a[at.OH]):
+        for j in range(a[at.OW]):
+            g = floats_from(grad, (r * a[at.GW] + j) * k)
+            o = floats_from(floats(a[at.OUTPUT]), ((i * a[at.OH] + r) * a[at.OW] + j) * k)
             for channel in range(k):
                 g[channel] = of_grad[channel] * g[channel] + (
                     of_output[channel] * (o[channel] - center[channel]) + constant[channel]
@@ -112,11 +114,11 @@ def add_bias_grad(grad, sums, width, k, oh, ow):  # type: ignore[no-untyped-def]
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
 def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
     """Add what one picture gives: each number that the windows saw, times the gradients at their places."""
-    c, k, oh, ow, groups, wp, width = a[C], a[K], a[OH], a[OW], a[GROUPS], a[WP], a[GW]
+    c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
-    joined = a[DW] == 1 and groups == 1
-    runs, length = (a[KH], a[KW] * c) if joined else (a[KH] * a[KW], cg)
-    lines = indices_from(indices(a[RUNS]), runs)  # where the windows of each row start
+    joined = a[at.DW] == 1 and groups == 1
+    runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
+    lines = indices_from(indices(a[at.RUNS]), runs)  # where the windows of each row start
     some = max(1, PLACES // ow)
     blocks = (length + ROWS - 1) // ROWS
     for first in range(0, oh, some):
@@ -125,7 +127,7 @@ def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
             for q in range(panels(kg)):
                 b = floats_from(grad, first * width * k + group * kg + q * WIDTH)
                 for run in range(runs):
-                    start = floats_from(image, indices(a[RUNS])[run] + group * cg + first * a[SH] * wp * c)
+                    start = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
                     done = 0
                     for block in range(blocks):
                         rows = (length - done + blocks - block - 1) // (blocks - block)
@@ -135,7 +137,7 @@ def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
                             rows,
                             floats_from(start, done),
                             1,
-                            a[SW] * c,
+                            a[at.SW] * c,
                             lines,
                             count,
                             ow,
@@ -155,24 +157,28 @@ def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
 @compiled(types.void(INDICES, FLOATS, FLOATS))
 def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
     """The gradient of one picture, phase by phase."""
-    c, h, w, k, groups, width = a[C], a[H], a[W], a[K], a[GROUPS], a[GW]
+    c, h, w, k, groups, width = a[at.C], a[at.H], a[at.W], a[at.K], a[at.GROUPS], a[at.GW]
     cg, kg = c // groups, k // groups
-    joined = a[DW] == 1 and groups == 1
-    weight, offsets = floats(a[WEIGHT]), indices(a[G_RUNS])
-    step_down, step_across = (a[DH] if a[SH] == 1 else 1), (a[DW] if a[SW] == 1 else 1)
-    for down in range(a[SH]):
-        for across in range(a[SW]):
-            high, wide = (a[KH] - down + a[SH] - 1) // a[SH], (a[KW] - across + a[SW] - 1) // a[SW]
+    joined = a[at.DW] == 1 and groups == 1
+    weight, offsets = floats(a[at.WEIGHT]), indices(a[at.G_RUNS])
+    step_down, step_across = (a[at.DH] if a[at.SH] == 1 else 1), (a[at.DW] if a[at.SW] == 1 else 1)
+    for down in range(a[at.SH]):
+        for across in range(a[at.SW]):
+            high, wide = (a[at.KH] - down + a[at.SH] - 1) // a[at.SH], (a[at.KW] - across + a[at.SW] - 1) // a[at.SW]
             high, wide = max(0, high), max(0, wide)
             runs, length = (high, wide * k) if joined else (high * wide, kg)
-            top, left = (down - a[TOP]) % a[SH], (across - a[LEFT]) % a[SW]
-            count = (w - left + a[SW] - 1) // a[SW]
-            column = (left + a[LEFT]) // a[SW] - (wide - 1) * step_across + a[GLEFT]
-            for group in range(groups):
-                for q in range(panels(cg)):
-                    panel = floats_from(weight, (group * panels(cg) + q) * runs * length * WIDTH)
-                    for r in range(top, h, a[SH]):
-                        line = (r + a[TOP]) // a[SH] - (high - 1) * step_down + a[GTOP]
+            top, left = (down - a[at.TOP]) % a[at.SH], (across - a[at.LEFT]) % a[at.SW]
+            count = (w - left + a[at.SW] - 1) // a[at.SW]
+            column = (left + a[at.LEFT]) // a[at.SW] - (wide - 1) * step_across + a[at.GLEFT]
+            lines = (h - top + a[at.SH] - 1) // a[at.SH]
+            some = rows_at_a_time(lines, max(count, 1), groups * panels(cg) * runs * length)
+            for first in range(0, lines, some):
+                for which in range(groups * panels(cg)):
+                    group, q = which // panels(cg), which % panels(cg)
+                    panel = floats_from(weight, which * runs * length * WIDTH)
+                    for m in range(first, min(first + some, lines)):
+                        r = top + m * a[at.SH]
+                        line = (r + a[at.TOP]) // a[at.SH] - (high - 1) * step_down + a[at.GTOP]
                         row_of_places(
                             floats_from(grad, (line * width + column) * k + group * kg),
                             k,
@@ -182,70 +188,80 @@ def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
                             length,
                             panel,
                             floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH),
-                            a[SW] * c,
+                            a[at.SW] * c,
                             min(WIDTH, cg - q * WIDTH),
                             ZERO,
                             panel,
                             0,
                         )
             weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
-            offsets = indices_from(offsets, a[KH] * a[KW])
+            offsets = indices_from(offsets, a[at.KH] * a[at.KW])
 
 
 @kernel
 def backward(a, part):  # type: ignore[no-untyped-def]
     """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
-    n, c, h, w, k, oh, ow, groups = a[N], a[C], a[H], a[W], a[K], a[OH], a[OW], a[GROUPS]
-    scratch = floats_from(floats(a[SCRATCH]), part * a[SCRATCH_SIZE])
-    grad = floats_from(scratch, a[HP] * a[WP] * c)
-    inner = floats_from(grad, (a[GTOP] * a[GW] + a[GLEFT]) * k)
-    size = groups * panels(k // groups) * a[KH] * a[KW] * (c // groups) * WIDTH
-    w_grad = floats_from(floats(a[W_GRAD]), part * size)
-    sums = doubles_from(doubles(a[SUMS]), part * k)
-    for p in range(a[GH] * a[GW] * k + WIDTH):
+    n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
+    scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    grad = floats_from(scratch, a[at.HP] * a[at.WP] * c)
+    inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
+    is_depthwise = groups == c == k
+    size = groups * panels(k // groups) * a[at.KH] * a[at.KW] * (c // groups) * WIDTH
+    if is_depthwise:
+        size = a[at.KH] * a[at.KW] * c
+    w_grad = floats_from(floats(a[at.W_GRAD]), part * size)
+    sums = doubles_from(doubles(a[at.SUMS]), part * k)
+    for p in range(a[at.GH] * a[at.GW] * k + WIDTH):
         grad[p] = 0
-    if a[W_GRAD]:
+    if a[at.W_GRAD]:
         for p in range(size):
             w_grad[p] = 0
         for channel in range(k):
             sums[channel] = 0
-    for i in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
-        if a[POOL] != 0:
-            for p in range(a[GH] * a[GW] * k):
+    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+        if a[at.POOL] != 0:
+            for p in range(a[at.GH] * a[at.GW] * k):
                 grad[p] = 0
-        spread(a, i, inner, a[GW])
-        if a[OF_GRAD]:
+        spread(a, i, inner, a[at.GW])
+        if a[at.OF_GRAD]:
             through_norm(a, i, inner)
-        if a[W_GRAD]:
-            add_bias_grad(inner, sums, a[GW], k, oh, ow)
-            image = floats_from(floats(a[X]), i * h * w * c)
-            if a[HP] != h or a[WP] != w:
-                surround(image, scratch, h, w, c, a[TOP], a[LEFT], a[HP], a[WP])
+        if a[at.W_GRAD]:
+            add_bias_grad(inner, sums, a[at.GW], k, oh, ow)
+            image = floats_from(floats(a[at.X]), i * h * w * c)
+            if a[at.HP] != h or a[at.WP] != w:
+                surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
                 image = scratch
-            add_weight_grad(a, image, inner, w_grad)
-        if a[X_GRAD]:
-            input_grad(a, grad, floats_from(floats(a[X_GRAD]), i * h * w * c))
+            if is_depthwise:
+                add_depthwise_weight_grad(a, image, inner, w_grad)
+            else:
+                add_weight_grad(a, image, inner, w_grad)
+        if a[at.X_GRAD]:
+            x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
+            if is_depthwise:
+                depthwise_input_grad(a, inner, scratch, x_grad)
+            else:
+                input_grad(a, grad, x_grad)
 
 
 @kernel
 def pack_turned(a, part):  # type: ignore[no-untyped-def]
     """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels."""
-    k, cg, kh, kw, groups = a[K], a[C] // a[GROUPS], a[KH], a[KW], a[GROUPS]
+    k, cg, kh, kw, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH], a[at.KW], a[at.GROUPS]
     kg = k // groups
     group, q = part // panels(cg), part % panels(cg)
     columns = min(WIDTH, cg - q * WIDTH)
-    out = floats(a[Y])
-    for down in range(a[SH]):
-        for across in range(a[SW]):
-            high = max(0, (kh - down + a[SH] - 1) // a[SH])
-            wide = max(0, (kw - across + a[SW] - 1) // a[SW])
+    out = floats(a[at.Y])
+    for down in range(a[at.SH]):
+        for across in range(a[at.SW]):
+            high = max(0, (kh - down + a[at.SH] - 1) // a[at.SH])
+            wide = max(0, (kw - across + a[at.SW] - 1) // a[at.SW])
             panel = floats_from(out, part * high * wide * kg * WIDTH)
             for t in range(high * wide):
-                u = down + (high - 1 - t // wide) * a[SH]
-                v = across + (wide - 1 - t % wide) * a[SW]
+                u = down + (high - 1 - t // wide) * a[at.SH]
+                v = across + (wide - 1 - t % wide) * a[at.SW]
                 for channel in range(kg):
                     start = floats_from(
-                        floats(a[WEIGHT]), (((group * kg + channel) * cg + q * WIDTH) * kh + u) * kw + v
+                        floats(a[at.WEIGHT]), (((group * kg + channel) * cg + q * WIDTH) * kh + u) * kw + v
                     )
                     line = floats_from(panel, (t * kg + channel) * WIDTH)
                     for column in range(columns):
@@ -258,18 +274,18 @@ def pack_turned(a, part):  # type: ignore[no-untyped-def]
 @kernel
 def unpack(a, part):  # type: ignore[no-untyped-def]
     """Add up the weight gradients of the parts and lay them out as the weights are."""
-    k, cg, area, groups = a[K], a[C] // a[GROUPS], a[KH] * a[KW], a[GROUPS]
+    k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups
     group, q = part // panels(kg), part % panels(kg)
     size = groups * panels(kg) * area * cg * WIDTH
-    given = floats_from(floats(a[W_GRAD]), part * area * cg * WIDTH)
-    out = floats_from(floats(a[Y]), (group * kg + q * WIDTH) * cg * area)
+    given = floats_from(floats(a[at.W_GRAD]), part * area * cg * WIDTH)
+    out = floats_from(floats(a[at.Y]), (group * kg + q * WIDTH) * cg * area)
     columns = min(WIDTH, kg - q * WIDTH)
     for tap in range(area):
         for channel in range(cg):
             line, into = floats_from(given, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
             for column in range(columns):
                 total = line[column]
-                for other in range(1, a[PARTS]):
+                for other in range(1, a[at.PARTS]):
                     total += line[other * size + column]
                 into[column * cg * area] = total

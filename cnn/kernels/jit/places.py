@@ -1,0 +1,13 @@
+"""Where in the arguments of a kernel of convolution each number and address is."""
+
+# What a convolution is made of
+(N, C, H, W, K, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT, GROUPS) = range(16)
+# the padded picture, the padded gradient, and the rim around that; places of runs in the padded picture, and in the gradient
+(HP, WP, GH, GW, GTOP, GLEFT, RUNS, G_RUNS) = range(16, 24)
+# a pool behind it, and ReLU
+(PH, PW, POOL, RELU) = range(24, 28)  # POOL: where size, stride, dilation and padding are, 0 without one
+# arrays
+(X, WEIGHT, BIAS_VECTOR, Y, CHOICE, MEANS, SQUARES) = range(28, 35)
+(GRAD, OUTPUT, CENTER, SCALE, SHIFT, OF_GRAD, OF_OUTPUT, CONSTANT, X_GRAD, W_GRAD, SUMS) = range(35, 46)
+(SCRATCH, SCRATCH_SIZE, PARTS) = range(46, 49)
+COUNT = 49

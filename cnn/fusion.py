@@ -96,7 +96,7 @@ class ConvGroup(Group):
             pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
         except ShapeError:
             return False
-        if not _blocks().conv2d.serves(slide) or (pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254):
+        if not kernels.load("jit", "shapes").serves(slide) or (pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254):
             return False
         if pool is not None and pool.ceil_mode and pooled != pool.slide().places(*places):
             return False

@@ -6,9 +6,10 @@ import numpy as np
 
 from cnn.kernels.jit import conv2d, elementwise
 from cnn.kernels.jit.arrays import Array, channels_first, channels_last
-from cnn.kernels.jit.conv2d import Came, pool_way
+from cnn.kernels.jit.conv2d import Came
 from cnn.kernels.jit.normalize import Norm, batch_moments, scaled
 from cnn.kernels.jit.product import product
+from cnn.kernels.jit.shapes import pool_way
 
 
 class Kept(NamedTuple):

@@ -58,6 +58,19 @@ def row_of_places(x, step, count, offsets, runs, length, panel, y, y_step, colum
         done += rows
 
 
+@compiled(types.void(INDICES, INDEX, FLOATS, FLOATS))
+def finish(a, i, y, room):  # type: ignore[no-untyped-def]
+    """With picture i convolved: the pool that follows, or its moments, for a norm."""
+    k = a[at.K]
+    if a[at.POOL] != 0:
+        place = i * a[at.PH] * a[at.PW] * k
+        into, choice = floats_from(floats(a[at.Y]), place), bytes_from(bytes_(a[at.CHOICE]), place)
+        pool(y, into, choice, indices(a[at.POOL]), a[at.OH], a[at.OW], k, a[at.PH], a[at.PW], a[at.RELU])
+    if a[at.MEANS]:
+        means, squares = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
+        moments(y, room, means, squares, a[at.OH] * a[at.OW], k)
+
+
 @kernel
 def forward(a, part):  # type: ignore[no-untyped-def]
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
@@ -98,29 +111,7 @@ def forward(a, part):  # type: ignore[no-untyped-def]
                         bias,
                         a[at.RELU] if not pooled else 0,
                     )
-        if pooled:
-            place = i * a[at.PH] * a[at.PW] * k
-            pool(
-                made,
-                floats_from(floats(a[at.Y]), place),
-                bytes_from(bytes_(a[at.CHOICE]), place),
-                indices(a[at.POOL]),
-                oh,
-                ow,
-                k,
-                a[at.PH],
-                a[at.PW],
-                a[at.RELU],
-            )
-        if a[at.MEANS]:
-            moments(
-                y,
-                made,
-                doubles_from(doubles(a[at.MEANS]), i * k),
-                doubles_from(doubles(a[at.SQUARES]), i * k),
-                oh * ow,
-                k,
-            )
+        finish(a, i, y, made)
 
 
 @kernel

@@ -15,8 +15,8 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
-from cnn.kernels.jit.conv2d import parts_of
 from cnn.kernels.jit.pictures import moments, pool
+from cnn.kernels.jit.shapes import parts_of
 
 (
     N,

@@ -1,0 +1,134 @@
+"""What a convolution of one shape needs to know: sizes, where things are, and by which algorithm it is done."""
+
+import functools
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn.kernels import parallel
+from cnn.kernels.jit import places as at
+from cnn.kernels.jit.arrays import Array, address
+from cnn.kernels.jit.tile import WIDTH
+from cnn.kernels.jit.winograd import POINTS, RESULTS
+
+NANOSECONDS = 1 / 30  # about what one multiplication and addition takes one thread
+TILES = 64  # of Winograd's, about so many are worked on at a time
+
+
+class Convolution(NamedTuple):
+    """What is worked out once for a shape."""
+
+    algorithm: str
+    numbers: Array  # the arguments, with the places of arrays empty
+    runs: Array  # which these have the addresses of
+    grad_runs: Array
+    places: tuple[int, int]
+    panels: tuple[int, int]  # how many panels of 16 columns the packed weights are, and those of the input gradient
+    window: int  # numbers of a window, in one group
+    work: float  # ns of one thread
+
+    def packed(self) -> int:
+        """How many numbers the packed weights are."""
+        return self.panels[0] * self.window * WIDTH
+
+
+def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, groups: int) -> str:
+    """Return how a convolution is done: a fixed choice by shape.
+
+    "depthwise" : a window for each channel
+    "winograd" : 3 x 3 windows that move by one pixel, where channels fill whole panels and pictures are not tiny
+    "direct" : all others
+    """
+    (_, c, _, _), (k, _, kh, kw) = shape, weight
+    if groups == c == k:
+        return "depthwise"
+    plain = (kh, kw) == (3, 3) and slide.stride == slide.dilation == (1, 1) and groups == 1
+    if plain and c % WIDTH == 0 and k % WIDTH == 0 and min(slide.places(*shape[2:])) >= RESULTS:
+        return "winograd"
+    return "direct"
+
+
+@functools.lru_cache(maxsize=1024)
+def prepared(
+    shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, groups: int, needs_input_grad: bool = True
+) -> Convolution:
+    """Work it out."""
+    (n, c, h, w), (k, cg, kh, kw) = shape, weight
+    (sh, sw), (dh, dw), ((top, _), (left, _)) = slide.stride, slide.dilation, slide.pads
+    oh, ow = slide.places(h, w)
+    (_, bottom), (_, right) = slide.reach((oh, ow), h, w)
+    hp, wp = top + h + bottom, left + w + right
+    chosen = algorithm(shape, weight, slide, groups)
+    g_top = (kh - 1) * dh if sh == 1 else -(-kh // sh) - 1
+    g_left = (kw - 1) * dw if sw == 1 else -(-kw // sw) - 1
+    gh = max(oh + 2 * g_top, (h - 1 + top) // sh + 1 + g_top)
+    gw = max(ow + 2 * g_left, (w - 1 + left) // sw + 1 + g_left)
+    if chosen == "depthwise" or not needs_input_grad:
+        gh, gw, g_top, g_left = oh, ow, 0, 0
+    tiles = [-(-size // RESULTS) for size in (oh, ow, h, w)]
+    if chosen == "winograd":
+        hp, wp = RESULTS * tiles[0] + 2, RESULTS * tiles[1] + 2
+        gh, gw = (max(a, g + RESULTS * t) for a, g, t in ((gh, g_top, tiles[0]), (gw, g_left, tiles[1])))
+        if needs_input_grad:
+            gh, gw = max(gh, top + RESULTS * tiles[2] + 2), max(gw, left + RESULTS * tiles[3] + 2)
+    some = min(n, max(1, TILES // max(tiles[0] * tiles[1], 1)))
+    numbers = np.zeros(at.COUNT, np.int64)
+    numbers[: at.HP] = n, c, h, w, k, oh, ow, kh, kw, sh, sw, dh, dw, top, left, groups
+    numbers[at.HP : at.RUNS] = hp, wp, gh, gw, g_top, g_left
+    numbers[at.DOWN : at.COUNT] = *tiles, some
+    runs, grad_runs = _runs(numbers)
+    numbers[at.RUNS], numbers[at.G_RUNS] = address(runs), address(grad_runs)
+    panels = groups * -(-(k // groups) // WIDTH), groups * -(-cg // WIDTH)
+    work = n * oh * ow * k * cg * kh * kw * NANOSECONDS
+    return Convolution(chosen, numbers, runs, grad_runs, (oh, ow), panels, kh * kw * cg, work)
+
+
+def _runs(numbers: Array) -> tuple[Array, Array]:
+    """Where the runs of a window start, and the windows of each row; and the runs of the window of each phase."""
+    k, c, oh, kh, kw = (int(numbers[place]) for place in (at.K, at.C, at.OH, at.KH, at.KW))
+    sh, sw, dh, dw = (int(numbers[place]) for place in (at.SH, at.SW, at.DH, at.DW))
+    wp, gw = int(numbers[at.WP]), int(numbers[at.GW])
+    joined = dw == 1 and numbers[at.GROUPS] == 1  # a row of the window is one run
+    runs = [(u * dh * wp + v * dw) * c for u in range(kh) for v in range(1 if joined else kw)]
+    runs += [r * sh * wp * c for r in range(oh)]
+    of_phases = np.zeros((sh * sw, kh * kw), np.int64)
+    step_down, step_across = dh if sh == 1 else 1, dw if sw == 1 else 1
+    for phase in range(sh * sw):
+        high, wide = max(0, -(-(kh - phase // sw) // sh)), max(0, -(-(kw - phase % sw) // sw))
+        steps = [(t * step_down * gw + s * step_across) * k for t in range(high) for s in range(1 if joined else wide)]
+        of_phases[phase, : len(steps)] = steps
+    return np.array(runs, np.int64), of_phases
+
+
+def scratch_size(a: Array, known: Convolution, pooled: bool, backward: bool) -> int:
+    """How many numbers one part of a job needs room for."""
+    c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
+    size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
+    if backward:
+        size += int(a[at.GH] * a[at.GW]) * k
+        if known.algorithm == "winograd":
+            most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
+            size += POINTS * most * (c + 2 * k) + RESULTS * RESULTS * c
+        return size
+    if known.algorithm == "winograd":
+        size += POINTS * tiles * (c + k) + RESULTS * RESULTS * k
+    return size + max(k, math.prod(known.places) * k if pooled else 0)
+
+
+def serves(slide: Any) -> bool:
+    """Tell whether this is a walk that the kernels know: dilated windows move one pixel at a time."""
+    (sh, sw), (dh, dw), ((top, bottom), (left, right)) = slide.stride, slide.dilation, slide.pads
+    return (sh == 1 or dh == 1) and (sw == 1 or dw == 1) and min(top, bottom, left, right) >= 0
+
+
+def parts_of(n: int) -> int:
+    """How many parts a batch is cut into: several for each thread, so that none waits long for another."""
+    threads = parallel.get_num_threads()
+    return min(n, 1 if threads == 1 else 4 * threads)
+
+
+def pool_way(pool: Any) -> Array:
+    """How the window of a pool moves, as kernels read it."""
+    (top, _), (left, _) = pool.pads
+    return np.array([*pool.size, *pool.stride, *pool.dilation, top, left], np.int64)

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn.kernels.jit.memory import empty_like
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -29,7 +31,7 @@ def in_one_piece(x: Array) -> bool:
 
 def flat_like(x: Array, *dtypes: Any) -> tuple[Array, ...] | None:
     """Return an array and new ones of the same layout, which kernels read number by number; None if it is in pieces."""
-    return (x, *(np.empty_like(x, dtype) for dtype in dtypes)) if in_one_piece(x) else None
+    return (x, *(empty_like(x, dtype) for dtype in dtypes)) if in_one_piece(x) else None
 
 
 def same_order(x: Array, y: Array) -> bool:

@@ -8,6 +8,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.memory import empty
 from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, scratch_size, serves
 from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS
@@ -46,19 +47,19 @@ def forward(
         biases[:, : k // len(biases)] = bias.reshape(len(biases), -1)
     parts = parts_of(n)
     size = scratch_size(a, known, pool is not None, backward=False)
-    scratch = np.empty((parts, size), np.float32)
+    scratch = empty((parts, size))
     choice = found = None
     shape = (n, oh, ow, k)
     if pool is not None:
         shape = (n, *pool.places(oh, ow), k)
-        choice = np.empty(shape, np.uint8)
+        choice = empty(shape, np.uint8)
         way = pool_way(pool)
         a[at.PH], a[at.PW], a[at.POOL] = *shape[1:3], address(way)
         a[at.CHOICE] = address(choice)
     if moments:
         found = np.empty((n, k)), np.empty((n, k))
         a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
-    y = np.empty(shape, np.float32)
+    y = empty(shape)
     a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR], a[at.Y] = address(x), address(panels), address(biases), address(y)
     a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
     kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
@@ -87,7 +88,7 @@ def gradient_sums(
     a = known.numbers.copy()
     n, k, (oh, ow) = len(grad), len(weight), known.places
     parts = parts_of(n)
-    scratch = np.empty((parts, oh * ow * k), np.float32)
+    scratch = empty((parts, oh * ow * k))
     sums = np.empty((n, k)), np.empty((n, k))
     _set_came(a, grad, came)
     a[at.MEANS], a[at.SQUARES] = address(sums[0]), address(sums[1])
@@ -119,16 +120,16 @@ def backward(
     (n, c, h, w), k = x_shape, len(weight)
     if needs_input_grad:
         panels, zeros = packed(weight, known, a, turned=True), np.zeros(c, np.float32)
-        x_grad = np.empty((n, h, w, c), np.float32)
+        x_grad = empty((n, h, w, c))
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
     parts = parts_of(n) if x is None else min(parallel.get_num_threads(), max(n, 1))
     size = scratch_size(a, known, pooled=False, backward=True)
-    scratch = np.empty((parts, size), np.float32)
+    scratch = empty((parts, size))
     _set_came(a, grad, came)
     if x is not None:
         x = channels_last(x)
         numbers = {"direct": known.packed(), "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
-        partial, sums = np.empty((parts, numbers), np.float32), np.empty((parts, k))
+        partial, sums = empty((parts, numbers)), np.empty((parts, k))
         a[at.X], a[at.W_GRAD], a[at.SUMS] = address(x), address(partial), address(sums)
     if norm is not None:
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
@@ -147,12 +148,12 @@ def packed(weight: Array, known: Convolution, a: Array, turned: bool = False) ->
         return np.ascontiguousarray(weight.reshape(len(weight), -1).T)  # (KH KW, C)
     weight = np.ascontiguousarray(weight)
     count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
-    panels = np.empty((count, size), np.float32)
+    panels = empty((count, size))
     a[at.WEIGHT], a[at.Y] = address(weight), address(panels)
     crew.run(convolution_grads.pack_turned if turned else convolution.pack, a, count, weight.size)
     if known.algorithm != "winograd":
         return panels
-    values, row = np.empty((POINTS, count, size // 9), np.float32), a.copy()
+    values, row = empty((POINTS, count, size // 9)), a.copy()
     row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(values), count
     crew.run(winograd_convolution.weights, row, count, 4 * weight.size)
     return values
@@ -168,7 +169,7 @@ def unpacked(partial: Array, shape: tuple[int, ...], known: Convolution, a: Arra
         crew.run(winograd_convolution.gather, a, known.panels[0], 4 * panels.size * len(partial))
         partial = panels
         a[at.W_GRAD], a[at.PARTS] = address(partial), 1
-    w_grad = np.empty(shape, np.float32)
+    w_grad = empty(shape)
     a[at.Y] = address(w_grad)
     crew.run(convolution_grads.unpack, a, known.panels[0], w_grad.size * len(partial))
     return w_grad

@@ -7,6 +7,7 @@ import numpy as np
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.compiled import bytes_, bytes_from, floats, floats_from, indices, kernel
+from cnn.kernels.jit.memory import empty
 from cnn.kernels.jit.pictures import pool, unpool
 from cnn.kernels.jit.shapes import parts_of, pool_way
 
@@ -40,8 +41,8 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Arr
         return NotImplemented
     x = channels_last(x)
     n, h, w, c = x.shape
-    y = np.empty((n, *counts, c), np.float32)
-    choice, way = np.empty(y.shape, np.uint8), pool_way(slide)
+    y = empty((n, *counts, c))
+    choice, way = empty(y.shape, np.uint8), pool_way(slide)
     parts = parts_of(n)
     arrays = (address(x), address(y), address(choice), address(way))
     row = np.array([n, c, h, w, *counts, *arrays, parts], np.int64)
@@ -55,7 +56,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
         return NotImplemented
     grad, choice = channels_last(grad), channels_last(choice)
     n, c, h, w = shape
-    x, way = np.empty((n, h, w, c), np.float32), pool_way(slide)
+    x, way = empty((n, h, w, c)), pool_way(slide)
     parts = parts_of(n)
     arrays = (address(x), address(grad), address(choice), address(way))
     row = np.array([n, c, h, w, *grad.shape[1:3], *arrays, parts], np.int64)

@@ -15,6 +15,7 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
+from cnn.kernels.jit.memory import empty
 from cnn.kernels.jit.pictures import moments, pool
 from cnn.kernels.jit.shapes import parts_of
 
@@ -127,7 +128,7 @@ def moments_of(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the channels of pictures (N, H, W, C), float64."""
     n, h, w, c = x.shape
     parts = parts_of(n)
-    scratch, means, squares = np.empty((parts, c), np.float32), np.empty((n, c)), np.empty((n, c))
+    scratch, means, squares = empty((parts, c)), np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[SCRATCH], a[MEANS], a[SQUARES] = address(x), address(scratch), address(means), address(squares)
     crew.run(picture_moments, a, parts, x.size * 0.5)
@@ -141,9 +142,9 @@ def scaled(
     n, h, w, c = x.shape
     parts, choice, scratch = parts_of(n), None, None
     a = _row((n, c, h, w), parts)
-    y = np.empty(x.shape if way is None else (n, *places, c), np.float32)
+    y = empty(x.shape if way is None else (n, *places, c))
     if way is not None:
-        choice, scratch = np.empty(y.shape, np.uint8), np.empty((parts, h, w, c), np.float32)
+        choice, scratch = empty(y.shape, np.uint8), empty((parts, h, w, c))
         a[PH], a[PW], a[WAY], a[CHOICE], a[SCRATCH] = *places, address(way), address(choice), address(scratch)
     a[RELU], a[X], a[Y], a[SCALE], a[SHIFT] = relu, address(x), address(y), address(norm.scale), address(norm.shift)
     a[CENTER] = address(norm.center)
@@ -166,7 +167,7 @@ def linear_in_both(grad: Array, x: Array, center: Array, vectors: tuple[Array, A
     """Return of_grad grad + of_x (x - center) + constant, a number of each for a channel: (N, H, W, C)"""
     n, h, w, c = x.shape
     parts = parts_of(n)
-    y = np.empty(x.shape, np.float32)
+    y = empty(x.shape)
     a = _row((n, c, h, w), parts)
     a[X], a[GRAD], a[Y] = address(x), address(grad), address(y)
     a[CENTER] = address(center)

@@ -6,6 +6,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
+from cnn.kernels.jit.memory import empty
 from cnn.kernels.jit.tile import BIAS, ROWS, WIDTH, ZERO, tile
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
@@ -63,12 +64,12 @@ _start = np.zeros(1, np.int64)
 def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """(M, K), (K, N) -> (M, N)"""
     (m, k), n = a.shape, b.shape[1]
-    c = np.empty((m, n), np.float32)
+    c = empty((m, n))
     if k == 0:
         return NotImplemented
     panels = -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
-    scratch = np.empty((parts, k + 1, WIDTH), np.float32)
+    scratch = empty((parts, k + 1, WIDTH))
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]

@@ -1,0 +1,103 @@
+"""Large arrays in memory that was used before.
+
+The system gives fresh memory page by page, at the first touch of each, which takes longer than most kernels need to
+fill it. In training the same sizes come again in each step, so the memory of a large array that nobody holds any more
+serves for the next one of about its size. What is kept, together with what is in use, is never more than what was in
+use at once; `empty_cache` gives it back.
+"""
+
+import ctypes
+import functools
+import math
+import os
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+LARGE = 128 * 1024  # bytes: smaller ones are left to the system
+STEP = 2  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a quarter is lost
+
+_free: dict[int, list[Array]] = {}
+_lock = threading.RLock()  # an array may die while this thread holds it
+_idle = 0  # bytes in _free
+_lent = 0  # bytes in arrays that are alive
+_most = 0  # bytes that were in such arrays at once
+
+
+@functools.cache
+def _kind(size: int) -> Any:
+    return ctypes.c_char * size
+
+
+def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
+    """Return an array as np.empty does."""
+    global _idle, _lent, _most
+    dtype = np.dtype(dtype)
+    count = math.prod(shape)
+    needed = count * dtype.itemsize
+    if needed < LARGE:
+        return np.empty(shape, dtype)
+    unit = 1 << (needed.bit_length() - 1 - STEP)
+    size = -(-needed // unit) * unit
+    with _lock:
+        if size in _free:
+            store = _free[size].pop()
+            _idle -= size
+            if not _free[size]:
+                del _free[size]
+        else:
+            store = np.empty(size, np.uint8)
+        _lent += size
+        _most = max(_most, _lent)
+        _shrink(_most - _lent)
+    # NumPy keeps this object alive as long as any view of the array is; when it dies, the memory is free
+    owner = _kind(size).from_buffer(store)
+    weakref.finalize(owner, _give_back, store, size).atexit = False
+    return np.frombuffer(owner, dtype, count).reshape(shape)
+
+
+def empty_like(x: Array, dtype: Any = np.float32) -> Array:
+    """Return an array of the shape of x that lies in memory as x does: channels first or channels last."""
+    if x.ndim == 4 and not x.flags.c_contiguous:
+        return empty(x.transpose(0, 2, 3, 1).shape, dtype).transpose(0, 3, 1, 2)
+    return empty(x.shape, dtype)
+
+
+def empty_cache() -> None:
+    """Give the memory that is kept for later arrays back to the system."""
+    global _most
+    with _lock:
+        _shrink(0)
+        _most = _lent
+
+
+def _give_back(store: Array, size: int) -> None:
+    global _idle, _lent
+    with _lock:
+        _lent -= size
+        _free.setdefault(size, []).append(store)
+        _idle += size
+
+
+def _shrink(most: int) -> None:
+    """Let memory go until at most so many bytes are kept, the largest pieces first."""
+    global _idle
+    while _idle > most:
+        size = max(_free)
+        _free[size].pop()
+        _idle -= size
+        if not _free[size]:
+            del _free[size]
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork)

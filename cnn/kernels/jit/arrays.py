@@ -4,14 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.jit.memory import empty_like
+from cnn.kernels.jit.memory import address, empty_like
+
+__all__ = ["Array", "address", "channels_first", "channels_last", "flat_like", "in_one_piece", "same_order"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-
-def address(array: Array) -> int:
-    """Return where in memory an array starts."""
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def channels_last(x: Array) -> Array:

@@ -24,7 +24,7 @@ from cnn.kernels.jit.compiled import (
 )
 from cnn.kernels.jit.depthwise import depthwise
 from cnn.kernels.jit.pictures import moments, pool, surround
-from cnn.kernels.jit.tile import BIAS, ROWS, WIDTH, tile
+from cnn.kernels.jit.tile import BIAS, WIDTH, multiply
 
 
 @compiled(types.int64(INDEX))
@@ -45,17 +45,6 @@ def rows_at_a_time(rows, columns, panel_rows):  # type: ignore[no-untyped-def]
     to be fetched over and over.
     """
     return max(1, PLACES // columns) if panel_rows <= SMALL else max(1, rows)
-
-
-@compiled(types.void(FLOATS, INDEX, INDEX, INDICES, INDEX, INDEX, FLOATS, FLOATS, INDEX, INDEX, INDEX, FLOATS, INDEX))
-def row_of_places(x, step, count, offsets, runs, length, panel, y, y_step, columns, start, bias, relu):  # type: ignore[no-untyped-def]
-    """One row of the picture: ``count`` windows, each ``step`` numbers further, times a panel."""
-    blocks, done = (count + ROWS - 1) // ROWS, 0
-    for block in range(blocks):
-        rows = (count - done + blocks - block - 1) // (blocks - block)  # as even as can be
-        a, c = floats_from(x, done * step), floats_from(y, done * y_step)
-        tile(rows, a, step, 1, offsets, runs, length, panel, WIDTH, 0, c, y_step, start, bias, columns, relu)
-        done += rows
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS, FLOATS))
@@ -80,6 +69,7 @@ def forward(a, part):  # type: ignore[no-untyped-def]
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
     some = rows_at_a_time(oh, ow, groups * panels(kg) * runs * length)
     pooled, is_depthwise = a[at.POOL] != 0, groups == c == k
+    relu = a[at.RELU] if not pooled else 0
     scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
     made = floats_from(scratch, a[at.HP] * a[at.WP] * c)
     for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
@@ -89,28 +79,17 @@ def forward(a, part):  # type: ignore[no-untyped-def]
             image = scratch
         y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
         if is_depthwise:
-            depthwise(a, image, y, a[at.RELU] if not pooled else 0)
+            depthwise(a, image, y, relu)
         for first in range(0, 0 if is_depthwise else oh, some):
             for which in range(groups * panels(kg)):
                 group, q = which // panels(kg), which % panels(kg)
                 panel = floats_from(floats(a[at.WEIGHT]), which * runs * length * WIDTH)
                 bias = floats_from(floats(a[at.BIAS_VECTOR]), which * WIDTH)
                 for r in range(first, min(first + some, oh)):
-                    row_of_places(
-                        floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg),
-                        a[at.SW] * c,
-                        ow,
-                        indices(a[at.RUNS]),
-                        runs,
-                        length,
-                        panel,
-                        floats_from(y, r * ow * k + group * kg + q * WIDTH),
-                        k,
-                        min(WIDTH, kg - q * WIDTH),
-                        BIAS,
-                        bias,
-                        a[at.RELU] if not pooled else 0,
-                    )
+                    x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
+                    out, columns = floats_from(y, r * ow * k + group * kg + q * WIDTH), min(WIDTH, kg - q * WIDTH)
+                    step, where = a[at.SW] * c, indices(a[at.RUNS])
+                    multiply(ow, x, step, 1, where, runs, length, panel, WIDTH, 0, out, k, BIAS, bias, columns, relu)
         finish(a, i, y, made)
 
 

@@ -25,10 +25,10 @@ from cnn.kernels.jit.compiled import (
     indices_from,
     kernel,
 )
-from cnn.kernels.jit.convolution import panels, row_of_places, rows_at_a_time
+from cnn.kernels.jit.convolution import panels, rows_at_a_time
 from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
-from cnn.kernels.jit.tile import LOAD, ROWS, WIDTH, ZERO, tile
+from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply
 
 PLACES = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
 
@@ -120,7 +120,6 @@ def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
     lines = indices_from(indices(a[at.RUNS]), runs)  # where the windows of each row start
     some = max(1, PLACES // ow)
-    blocks = (length + ROWS - 1) // ROWS
     for first in range(0, oh, some):
         count = min(some, oh - first)
         for group in range(groups):
@@ -128,30 +127,9 @@ def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
                 b = floats_from(grad, first * width * k + group * kg + q * WIDTH)
                 for run in range(runs):
                     start = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
-                    done = 0
-                    for block in range(blocks):
-                        rows = (length - done + blocks - block - 1) // (blocks - block)
-                        place = ((group * panels(kg) + q) * runs + run) * length + done
-                        into = floats_from(w_grad, place * WIDTH)
-                        tile(
-                            rows,
-                            floats_from(start, done),
-                            1,
-                            a[at.SW] * c,
-                            lines,
-                            count,
-                            ow,
-                            b,
-                            k,
-                            (width - ow) * k,
-                            into,
-                            WIDTH,
-                            LOAD,
-                            into,
-                            WIDTH,
-                            0,
-                        )
-                        done += rows
+                    into = floats_from(w_grad, ((group * panels(kg) + q) * runs + run) * length * WIDTH)
+                    skip, step = (width - ow) * k, a[at.SW] * c
+                    multiply(length, start, 1, step, lines, count, ow, b, k, skip, into, WIDTH, LOAD, into, WIDTH, 0)
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS))
@@ -167,6 +145,7 @@ def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
             high, wide = (a[at.KH] - down + a[at.SH] - 1) // a[at.SH], (a[at.KW] - across + a[at.SW] - 1) // a[at.SW]
             high, wide = max(0, high), max(0, wide)
             runs, length = (high, wide * k) if joined else (high * wide, kg)
+            runs = runs if length else 0
             top, left = (down - a[at.TOP]) % a[at.SH], (across - a[at.LEFT]) % a[at.SW]
             count = (w - left + a[at.SW] - 1) // a[at.SW]
             column = (left + a[at.LEFT]) // a[at.SW] - (wide - 1) * step_across + a[at.GLEFT]
@@ -176,23 +155,14 @@ def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
                 for which in range(groups * panels(cg)):
                     group, q = which // panels(cg), which % panels(cg)
                     panel = floats_from(weight, which * runs * length * WIDTH)
-                    for m in range(first, min(first + some, lines)):
+                    for m in range(first, min(first + some, lines) if count else 0):
                         r = top + m * a[at.SH]
                         line = (r + a[at.TOP]) // a[at.SH] - (high - 1) * step_down + a[at.GTOP]
-                        row_of_places(
-                            floats_from(grad, (line * width + column) * k + group * kg),
-                            k,
-                            count,
-                            offsets,
-                            runs if length else 0,
-                            length,
-                            panel,
-                            floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH),
-                            a[at.SW] * c,
-                            min(WIDTH, cg - q * WIDTH),
-                            ZERO,
-                            panel,
-                            0,
+                        g = floats_from(grad, (line * width + column) * k + group * kg)
+                        out = floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH)
+                        step, columns = a[at.SW] * c, min(WIDTH, cg - q * WIDTH)
+                        multiply(
+                            count, g, k, 1, offsets, runs, length, panel, WIDTH, 0, out, step, ZERO, panel, columns, 0
                         )
             weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
             offsets = indices_from(offsets, a[at.KH] * a[at.KW])

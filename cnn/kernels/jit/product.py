@@ -7,19 +7,18 @@ from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
 from cnn.kernels.jit.memory import empty
-from cnn.kernels.jit.tile import BIAS, ROWS, WIDTH, ZERO, tile
+from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
 
 
 @kernel
-def multiply(a, part):  # type: ignore[no-untyped-def]
+def product_kernel(a, part):  # type: ignore[no-untyped-def]
     """Some panels of 16 columns: each is copied together, then met by all rows."""
     m, n, k = a[M], a[N], a[K]
     panels = (n + WIDTH - 1) // WIDTH
     panel = floats_from(floats(a[SCRATCH]), part * (k + 1) * WIDTH)
     bias = floats_from(panel, k * WIDTH)
-    blocks = (m + ROWS - 1) // ROWS
     for q in range(part * panels // a[PARTS], (part + 1) * panels // a[PARTS]):
         columns = min(WIDTH, n - q * WIDTH)
         b = floats_from(floats(a[B]), q * WIDTH * a[B_STEP])
@@ -32,30 +31,9 @@ def multiply(a, part):  # type: ignore[no-untyped-def]
         if a[BIAS_VECTOR]:
             for column in range(columns):
                 bias[column] = floats(a[BIAS_VECTOR])[q * WIDTH + column]
-        done = 0
-        for block in range(blocks):
-            rows = (m - done + blocks - block - 1) // (blocks - block)
-            x, y = floats_from(floats(a[A]), done * a[A_ROW]), floats_from(floats(a[C]), done * n + q * WIDTH)
-            start_with = BIAS if a[BIAS_VECTOR] else ZERO
-            tile(
-                rows,
-                x,
-                a[A_ROW],
-                a[A_STEP],
-                indices(a[START]),
-                1,
-                k,
-                panel,
-                WIDTH,
-                0,
-                y,
-                n,
-                start_with,
-                bias,
-                columns,
-                a[RELU],
-            )
-            done += rows
+        start_with, y = BIAS if a[BIAS_VECTOR] else ZERO, floats_from(floats(a[C]), q * WIDTH)
+        x, start = floats(a[A]), indices(a[START])
+        multiply(m, x, a[A_ROW], a[A_STEP], start, 1, k, panel, WIDTH, 0, y, n, start_with, bias, columns, a[RELU])
 
 
 _start = np.zeros(1, np.int64)
@@ -73,5 +51,5 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
-    crew.run(multiply, np.array(row, np.int64), parts, m * n * k / 30)
+    crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30)
     return c

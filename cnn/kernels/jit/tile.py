@@ -19,7 +19,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnn.kernels.jit.compiled import FLOATS, INDEX, INDICES, compiled
+from cnn.kernels.jit.compiled import FLOATS, INDEX, INDICES, compiled, floats_from
 
 WIDTH = 16  # columns of a panel
 # As many rows as registers can hold sums for: 16 of 8 numbers without AVX-512, 32 with it
@@ -30,6 +30,7 @@ ZERO, LOAD, BIAS = 0, 1, 2
 
 _FLOAT, _INT, _LANE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
+_BYTE = ir.IntType(8).as_pointer()
 _NONE = ir.Constant(_VECTOR, ir.Undefined)
 _SIGNATURE = types.void(
     *(FLOATS, INDEX, INDEX),  # a, row, step
@@ -37,6 +38,7 @@ _SIGNATURE = types.void(
     *(FLOATS, INDEX, INDEX),  # b, step, skip
     *(FLOATS, INDEX),  # c, row
     *(INDEX, FLOATS, INDEX, INDEX),  # start, bias, columns, relu
+    INDEX,  # blocks
 )
 
 
@@ -50,19 +52,22 @@ def _rows_times_panel(rows: int) -> Any:
     start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias)
     columns : how many of the 16 are wanted
     relu : whether negative results become 0 (NaN stays)
+    blocks : how many blocks of so many rows there are, one below the other, at least 1
     """
 
     @intrinsic
-    def product(context: Any, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
+    def product(context: Any, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):  # type: ignore[no-untyped-def]
         return _SIGNATURE, lambda context, builder, signature, values: _emit(context, builder, rows, values)
 
     return product
 
 
 def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
-    a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, c, c_row, start, bias, columns, relu = values
+    a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, c, c_row, start, bias, columns, relu, blocks = values
     fused = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
     multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
+    kinds = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
+    fetch = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch.p0")
     zeros = ir.Constant(_VECTOR, [0.0] * WIDTH)
 
     def load(pointer: Any) -> Any:
@@ -77,8 +82,15 @@ def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
     def times(stride: Any, i: int) -> Any:
         return builder.mul(stride, ir.Constant(_INT, i))
 
-    results = [builder.gep(c, [times(c_row, i)]) for i in range(rows)]
-    a_rows = [times(a_row, i) for i in range(rows)]
+    a_rows, c_rows = ([times(step, i) for i in range(rows + 1)] for step in (a_row, c_row))
+    entry, again = builder.block, builder.append_basic_block("block")
+    builder.branch(again)
+
+    builder.position_at_end(again)  # for i in range(blocks)
+    i, a_block, c_block = builder.phi(_INT), builder.phi(a.type), builder.phi(c.type)
+    results = [builder.gep(c_block, [offset]) for offset in c_rows[:-1]]
+    for pointer in results:  # by the time the sums are done, the memory they go to is in the cache
+        builder.call(fetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_LANE, n) for n in (1, 3, 1))])
     names = ("from_zero", "from_c", "from_bias", "run", "begin", "term", "next", "done")
     from_zero, from_c, from_bias, run, begin, term, following, done = (builder.append_basic_block(n) for n in names)
     choice = builder.switch(start, from_zero)
@@ -103,7 +115,7 @@ def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
             total.add_incoming(value, block)
     builder.cbranch(builder.icmp_signed("<", t, runs), begin, done)
     builder.position_at_end(begin)
-    a_run = builder.gep(a, [builder.load(builder.gep(offsets, [t]))])
+    a_run = builder.gep(a_block, [builder.load(builder.gep(offsets, [t]))])
     builder.branch(term)
 
     builder.position_at_end(term)  # for p in range(length)
@@ -112,7 +124,7 @@ def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
     panel = load(b_now)
     more = [
         builder.call(multiply_add, [spread(builder.load(builder.gep(a_now, [offset]))), panel, total])
-        for offset, total in zip(a_rows, inner, strict=True)
+        for offset, total in zip(a_rows[:-1], inner, strict=True)
     ]
     p_next, a_next = builder.add(p, ir.Constant(_INT, 1)), builder.gep(a_now, [a_step])
     b_next = builder.gep(b_now, [b_step])
@@ -140,15 +152,23 @@ def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
                 builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
         with partly:
             kept = cgutils.alloca_once(builder, ir.ArrayType(_VECTOR, rows))
-            for i, value in enumerate(ends):
-                builder.store(value, builder.gep(kept, [ir.Constant(_LANE, 0), ir.Constant(_LANE, i)]))
+            for row, value in enumerate(ends):
+                builder.store(value, builder.gep(kept, [ir.Constant(_LANE, 0), ir.Constant(_LANE, row)]))
             numbers = builder.bitcast(kept, _FLOAT.as_pointer())
-            for i, pointer in enumerate(results):
+            for row, pointer in enumerate(results):
                 with cgutils.for_range(builder, columns) as column:
                     number = builder.load(
-                        builder.gep(numbers, [builder.add(column.index, ir.Constant(_INT, i * WIDTH))])
+                        builder.gep(numbers, [builder.add(column.index, ir.Constant(_INT, row * WIDTH))])
                     )
                     builder.store(number, builder.gep(pointer, [column.index]))
+    i_next, end = builder.add(i, ir.Constant(_INT, 1)), builder.append_basic_block("end")
+    steps = [(i, ir.Constant(_INT, 0), i_next)]
+    steps += [(a_block, a, builder.gep(a_block, [a_rows[-1]])), (c_block, c, builder.gep(c_block, [c_rows[-1]]))]
+    for phi, first_value, next_value in steps:
+        phi.add_incoming(first_value, entry)
+        phi.add_incoming(next_value, builder.block)
+    builder.cbranch(builder.icmp_signed("<", i_next, blocks), again, end)
+    builder.position_at_end(end)
     return context.get_dummy_value()
 
 
@@ -156,17 +176,29 @@ _1, _2, _3, _4, _5, _6 = (_rows_times_panel(rows) for rows in range(1, 7))
 
 
 @compiled(types.void(INDEX, *_SIGNATURE.args))
-def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
-    """Compute up to `ROWS` rows; see `_rows_times_panel`."""
+def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks):  # type: ignore[no-untyped-def]
+    """Compute blocks of up to `ROWS` rows; see `_rows_times_panel`."""
     if rows == 6:
-        _6(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+        _6(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
     elif rows == 5:
-        _5(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+        _5(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
     elif rows == 4:
-        _4(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+        _4(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
     elif rows == 3:
-        _3(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+        _3(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
     elif rows == 2:
-        _2(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+        _2(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
     else:
-        _1(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu)
+        _1(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
+
+
+@compiled(types.void(INDEX, *_SIGNATURE.args[:-1]))
+def multiply(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
+    """Compute any number of rows, in blocks as even as can be."""
+    blocks = (rows + ROWS - 1) // ROWS
+    each, larger = rows // blocks, rows % blocks
+    if larger:
+        tile(each + 1, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, larger)
+    done = larger * (each + 1)
+    a, c, blocks = floats_from(a, done * ar), floats_from(c, done * cr), blocks - larger
+    tile(each, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)

@@ -20,7 +20,7 @@ from cnn.kernels.jit.compiled import (
 from cnn.kernels.jit.convolution import finish
 from cnn.kernels.jit.convolution_grads import add_bias_grad, spread, through_norm
 from cnn.kernels.jit.pictures import surround
-from cnn.kernels.jit.tile import LOAD, ROWS, WIDTH, ZERO, tile
+from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply
 from cnn.kernels.jit.winograd import (
     LANES,
     PIXELS,
@@ -63,17 +63,12 @@ def grad_to_points(grad, width, channels, values, first, tiles, down, across):  
 @compiled(types.void(FLOATS, FLOATS, FLOATS, INDICES, INDEX, INDEX, INDEX))
 def products(values, weight, results, start, tiles, channels, made):  # type: ignore[no-untyped-def]
     """For each point, values times weights: (36, tiles, C), (36, K/16, C, 16) -> (36, tiles, K)."""
-    blocks, panels = (tiles + ROWS - 1) // ROWS, made // WIDTH
+    panels = made // WIDTH
     for point in range(POINTS):
         for q in range(panels):
             panel = floats_from(weight, (point * panels + q) * channels * WIDTH)
-            done = 0
-            for block in range(blocks):
-                rows = (tiles - done + blocks - block - 1) // (blocks - block)
-                a = floats_from(values, (point * tiles + done) * channels)
-                c = floats_from(results, (point * tiles + done) * made + q * WIDTH)
-                tile(rows, a, channels, 1, start, 1, channels, panel, WIDTH, 0, c, made, ZERO, panel, WIDTH, 0)
-                done += rows
+            a, c = floats_from(values, point * tiles * channels), floats_from(results, point * tiles * made + q * WIDTH)
+            multiply(tiles, a, channels, 1, start, 1, channels, panel, WIDTH, 0, c, made, ZERO, panel, WIDTH, 0)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
@@ -152,17 +147,12 @@ def forward(a, part):  # type: ignore[no-untyped-def]
 def add_products(a, values, grad_values, sums, tiles):  # type: ignore[no-untyped-def]
     """For each point, add pixels times gradients over all tiles: -> (36, K/16, C, 16)"""
     c, k, start = a[at.C], a[at.K], indices(a[at.RUNS])
-    blocks, panels = (c + ROWS - 1) // ROWS, k // WIDTH
+    panels = k // WIDTH
     for point in range(POINTS):
         for q in range(panels):
             b = floats_from(grad_values, point * tiles * k + q * WIDTH)
-            done = 0
-            for block in range(blocks):
-                rows = (c - done + blocks - block - 1) // (blocks - block)
-                x = floats_from(values, point * tiles * c + done)
-                into = floats_from(sums, ((point * panels + q) * c + done) * WIDTH)
-                tile(rows, x, 1, c, start, 1, tiles, b, k, 0, into, WIDTH, LOAD, into, WIDTH, 0)
-                done += rows
+            x, into = floats_from(values, point * tiles * c), floats_from(sums, (point * panels + q) * c * WIDTH)
+            multiply(c, x, 1, c, start, 1, tiles, b, k, 0, into, WIDTH, LOAD, into, WIDTH, 0)
 
 
 @kernel

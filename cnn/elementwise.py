@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import check_grad, check_input
-from cnn.kernels import kernel
+from cnn.kernels import in_parts, kernel
 from cnn.module import Array, Module
 
 BLOCK = 32768  # numbers
@@ -54,6 +54,29 @@ class Elementwise(Module):
 def in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:
     """Return ``function(*arrays)``, which treats every place by itself, in the dtype and layout of the first array."""
     y = np.empty_like(arrays[0])
+    lines = [in_memory_order(array, y) for array in (*arrays, y)]
+    if any(line is None for line in lines):
+        return _in_any_order(function, arrays, y)
+
+    def part(*parts: Any) -> None:
+        for start in range(0, len(parts[0]), BLOCK):
+            *given, out = (array[start : start + BLOCK] for array in parts)
+            out[...] = function(*given)
+
+    in_parts(part, *lines)
+    return y
+
+
+def in_memory_order(array: Array, like: Array) -> Array | None:
+    """Return the numbers as they lie in memory, or None if they do not lie in one piece in the order of ``like``."""
+    if array.strides != tuple(step // like.itemsize * array.itemsize for step in like.strides):
+        return None
+    order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
+    line = array.transpose(order)
+    return line.reshape(-1) if line.flags.c_contiguous else None
+
+
+def _in_any_order(function: Callable[..., Array], arrays: tuple[Array, ...], y: Array) -> Array:
     roles = [*[["readonly"] for _ in arrays], ["writeonly"]]
     flags = ["external_loop", "buffered", "zerosize_ok"]
     with np.nditer([*arrays, y], flags, roles, buffersize=BLOCK) as blocks:  # type: ignore[arg-type]

@@ -142,11 +142,12 @@ class ConvGroup(Group):
 
 
 class LinearGroup(Group):
-    """A linear layer and ReLU."""
+    """A linear layer, and ReLU if that comes next."""
 
     def __init__(self, layers: Sequence[Module], start: int) -> None:
         super().__init__(layers, start)
         self.linear: Any = layers[0]
+        self.relu = len(layers) > 1
 
     def serves(self, x: Array) -> bool:
         linear = self.linear
@@ -154,7 +155,7 @@ class LinearGroup(Group):
 
     def forward(self, x: Array) -> Array:
         bias = None if self.linear.bias is None else self.linear.bias.data
-        y = _blocks().linear_forward(x, self.linear.weight.data, bias)
+        y = _blocks().linear_forward(x, self.linear.weight.data, bias, self.relu)
         self.save_for_backward(x, y)
         return y
 
@@ -162,7 +163,7 @@ class LinearGroup(Group):
         x, y = self.saved()
         check_grad(self.layers[-1], grad, y.shape, y.dtype)
         x_grad, w_grad, b_grad = _blocks().linear_backward(
-            grad, x, y, self.linear.weight.data, self.linear.needs_input_grad
+            grad, x, y if self.relu else None, self.linear.weight.data, self.linear.needs_input_grad
         )
         if self.linear.bias is not None:
             self.linear.bias.accumulate_grad(b_grad)
@@ -189,7 +190,7 @@ def groups(layers: Sequence[Module]) -> Iterator[Group]:
                     end += 1
             if end > i + 1:
                 yield ConvGroup(layers[i:end], i)
-        elif type(layers[i]) is Linear and end < len(layers) and type(layers[end]) is ReLU:
-            end += 1
+        elif type(layers[i]) is Linear:
+            end += end < len(layers) and type(layers[end]) is ReLU
             yield LinearGroup(layers[i:end], i)
         i = end

@@ -164,8 +164,9 @@ class Module(Differentiable):
 
     def modules(self) -> Iterator["Module"]:
         """Yield this module and all inside it."""
-        for _, module in self.named_modules():
-            yield module
+        yield self
+        for child in self.children().values():
+            yield from child.modules()
 
     def named_tensors(self) -> Iterator[tuple[str, Buffer]]:
         """All parameters and buffers with their dotted names; a shared one comes once for each of its names."""
@@ -249,8 +250,10 @@ class Module(Differentiable):
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for parameter in self.parameters():
-            parameter.grad = None
+        for module in self.modules():
+            for value in vars(module).values():
+                if isinstance(value, Parameter):
+                    value.grad = None
 
     def to(self, dtype: Any) -> Self:
         """Convert all floating parameters and buffers to float32 or float64."""

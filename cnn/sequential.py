@@ -280,9 +280,15 @@ class Sequential(Container):
     @told_plainly
     def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs."""
-        return self._loss(x, y)[:2]
+        loss, outputs, loss_func = self._loss(x, y)
+        return loss, self._prediction(outputs, loss_func)
+
+    def _prediction(self, outputs: Array, loss_func: LossFunc) -> Array:
+        """The model's outputs from what the loss has read: logits, where it is Softmax and cross-entropy in one."""
+        return outputs if loss_func is self.loss_func else softmax(outputs, 1)
 
     def _loss(self, x: Array, y: Array) -> tuple[float, Array, LossFunc]:
+        """Return the loss, what it has read, and what it was."""
         if self.loss_func is None:
             raise ValueError("this model has no loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
         check_one_number(self.loss_func)
@@ -292,7 +298,7 @@ class Sequential(Container):
             return self.loss_func(prediction, y), prediction, self.loss_func
         logits = self._forward(x, without_softmax=True)
         check_axis(*self._last_layer(), logits.shape)
-        return joint(logits, y), softmax(logits, 1), joint
+        return joint(logits, y), logits, joint
 
     @told_plainly
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
@@ -305,17 +311,23 @@ class Sequential(Container):
         y : ndarray
             What `loss_func` expects.
         """
-        loss, prediction, loss_func = self._loss(x, y)
-        self._backward(loss_func.backward(), without_softmax=loss_func is not self.loss_func)
-        return loss, prediction
+        loss, outputs, loss_func = self._forward_and_backward(x, y)
+        return loss, self._prediction(outputs, loss_func)
+
+    def _forward_and_backward(self, x: Array, y: Array) -> tuple[float, Array, LossFunc]:
+        with one_blas_thread():
+            loss, outputs, loss_func = self._loss(x, y)
+            self._backward(loss_func.backward(), without_softmax=loss_func is not self.loss_func)
+        return loss, outputs, loss_func
 
     @told_plainly
     def train_step(self, x: Array, y: Array) -> float:
         """One step of the optimizer on a batch; returns the loss before it."""
         if self.optimizer is None:
             raise ValueError("this model has no optimizer: Sequential(layers=..., loss_func=..., optimizer=Adam())")
-        loss, _ = self.loss_and_grad(x, y)
-        self.optimizer.step()
+        with one_blas_thread():
+            loss, _, _ = self._forward_and_backward(x, y)
+            self.optimizer.step()
         self.zero_grad()
         return loss
 

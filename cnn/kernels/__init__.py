@@ -6,7 +6,7 @@ summed : likewise, and the parts' results are added up
 """
 
 from cnn.kernels.choice import active, load, use
-from cnn.kernels.parallel import batched, get_num_threads, set_num_threads, summed
+from cnn.kernels.parallel import batched, get_num_threads, in_parts, set_num_threads, summed
 from cnn.kernels.threads import kernel, one_blas_thread
 
 __all__ = [

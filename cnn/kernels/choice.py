@@ -126,6 +126,8 @@ def told_if_long(kernels: str) -> Iterator[None]:
 def serve(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Return what a twin makes of the arguments, or NotImplemented."""
     first = arguments[0]
+    if type(first) is list and first:
+        first = first[0]
     if type(first) is np.ndarray:  # another kind of array goes to the plain function
         for twin, only_float32 in twins(function):
             if only_float32 and first.dtype != np.float32:

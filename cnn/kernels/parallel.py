@@ -9,7 +9,7 @@ import functools
 import operator
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
@@ -21,6 +21,7 @@ from cnn.kernels.threads import one_blas_thread
 Array = np.ndarray[Any, np.dtype[Any]]
 
 LEAST_BYTES = 64 * 1024  # of input: below, waking another thread costs more than it saves
+LEAST_NUMBERS = 128 * 1024  # the same for what treats every number by itself
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -113,6 +114,13 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
     return decorate
 
 
+def in_parts(function: Callable[..., None], *lines: Any) -> None:
+    """Call ``function`` with parts of long rows of numbers, on several threads where that pays."""
+    parts = get_num_threads() if len(lines[0]) >= LEAST_NUMBERS else 1
+    size = max(1, -(-len(lines[0]) // parts))
+    _at_once([functools.partial(function, *(line[i * size : (i + 1) * size] for line in lines)) for i in range(parts)])
+
+
 def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ...]) -> list[Any]:
     """Call function(where, ...) for each part of the batch, on as many threads, and return the results in order."""
     batches, others = arguments[:count], arguments[count:]
@@ -122,15 +130,26 @@ def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ..
         parts = 1
     size = max(1, -(-n // parts))
     places = [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
-    calls = [functools.partial(function, where, *(batch[where] for batch in batches), *others) for where in places]
+    return at_once([functools.partial(function, where, *(batch[where] for batch in batches), *others) for where in places])
+
+
+def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call functions at the same time, the first of them on this thread, and return what they return, in order."""
     with one_blas_thread():
-        # a helper works in a copy of this thread's context, which holds NumPy's error settings
-        jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
-        try:
-            first = calls[0]()
-        finally:
-            wait(jobs)  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
-        return [first, *(job.result() for job in jobs)]
+        return _at_once(calls)
+
+
+def _at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+    """Make all calls at once, the first in this thread, and return their results in order."""
+    if len(calls) == 1:
+        return [calls[0]()]
+    # a helper works in a copy of this thread's context, which holds NumPy's error settings
+    jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    try:
+        first = calls[0]()
+    finally:
+        wait(jobs)  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
+    return [first, *(job.result() for job in jobs)]
 
 
 def _as_tuple(result: Any) -> tuple[Array, ...]:

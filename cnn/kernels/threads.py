@@ -9,8 +9,7 @@ leave gives the user's own setting back.
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from cnn.kernels.choice import serve
@@ -25,50 +24,70 @@ _limit: Any = None
 
 
 @functools.cache
-def _controller() -> Any:
+def _libraries() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()  # looking for the libraries costs 0.2 ms, so once
+    # looking for the libraries costs 0.2 ms, so once
+    return [library for library in ThreadpoolController().lib_controllers if library.user_api == "blas"]
 
 
-@contextmanager
-def _any_thread_may_set() -> Iterator[None]:
-    """Set a limit whichever thread this is.
+class _Limit:
+    """One thread for every BLAS library of the process, until it is given back.
 
     The limit of an OpenBLAS with its own threads holds for the whole process. threadpoolctl from 3.8 on lets only the
     thread that set it first set it again and ignores all others silently, until the former is cleared. Our limit is
-    counted over all threads, so the first to enter and the last to leave may be any two.
+    counted over all threads, so the first to enter and the last to leave may be any two; and it is cleared afterwards
+    too, or a limit of the user's own, around ours in another thread, could not be given back.
     """
 
-    def clear() -> None:
-        for library in _controller().lib_controllers:
-            if hasattr(library, "clear_controlling_thread"):
-                library.clear_controlling_thread(force=True)
+    def __init__(self) -> None:
+        self._before = [(library, library.num_threads) for library in _libraries()]
+        for library, threads in self._before:
+            if threads != 1:
+                _set(library, 1)
 
-    clear()
-    yield
-    clear()  # or a limit of the user's own, around ours in another thread, could not be given back
+    def give_back(self) -> None:
+        """Set what there was before."""
+        for library, threads in self._before:
+            if threads != 1:
+                _set(library, threads)
 
 
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS to one thread; nested and concurrent uses share one limit."""
-    global _inside, _limit
-    with _lock:
-        if _inside == 0:
-            with _any_thread_may_set():
-                _limit = _controller().limit(limits=1, user_api="blas")
-        _inside += 1
-    _own.depth = getattr(_own, "depth", 0) + 1
-    try:
-        yield
-    finally:
+def _set(library: Any, threads: int) -> None:
+    clear = getattr(library, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+    library.set_num_threads(threads)
+    if clear is not None:
+        clear(force=True)
+
+
+class _OneBlasThread:
+    """What `one_blas_thread` returns. (A generator would take four times as long, and small nets would feel it.)"""
+
+    def __enter__(self) -> None:
+        global _inside, _limit
+        with _lock:
+            if _inside == 0:
+                _limit = _Limit()
+            _inside += 1
+        _own.depth = getattr(_own, "depth", 0) + 1
+
+    def __exit__(self, *error: object) -> None:
+        global _inside
         _own.depth -= 1
         with _lock:
             _inside -= 1
             if _inside == 0:
-                with _any_thread_may_set():
-                    _limit.restore_original_limits()
+                _limit.give_back()
+
+
+_hold = _OneBlasThread()  # it has no state of its own
+
+
+def one_blas_thread() -> _OneBlasThread:
+    """Hold BLAS to one thread; nested and concurrent uses share one limit."""
+    return _hold
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
@@ -90,8 +109,7 @@ def _after_fork() -> None:
     _lock = threading.Lock()  # another thread of the parent may have held it
     others, _inside = _inside, getattr(_own, "depth", 0)  # of the parent's threads only this one lives on
     if others and not _inside:
-        with _any_thread_may_set():
-            _limit.restore_original_limits()
+        _limit.give_back()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

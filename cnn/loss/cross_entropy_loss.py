@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.errors import InputError
+from cnn.kernels import kernel
 from cnn.loss.targets import ClassLoss
 from cnn.module import Array
 
@@ -22,6 +23,15 @@ def cross_entropy(log_p: Array, q: Array) -> Array:
     terms = np.zeros_like(log_p)
     np.multiply(q, log_p, out=terms, where=q > 0)  # elsewhere log p may be minus infinity, and counts nothing
     return 0.0 - terms.sum(axis=1, dtype=np.float64)
+
+
+@kernel
+def mean_and_gradient(logits: Array, ids: Any) -> Any:
+    """In one walk, where a kernel knows that: the mean loss of logits (N, K) for ids from 0 to K - 1, and its gradient.
+
+    There is nothing here: what `CrossEntropyLoss` does in steps, for every kind of target, is the plain way.
+    """
+    return NotImplemented
 
 
 class CrossEntropyLoss(ClassLoss):
@@ -92,6 +102,11 @@ class CrossEntropyLoss(ClassLoss):
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, K, ...), (N, ...) or (N, K, ...) -> float; (N, ...) if not reduced"""
         self.check_prediction(prediction)
+        if self._is_plain:
+            made = mean_and_gradient(prediction, target)
+            if made is not NotImplemented:
+                self.save_for_backward(made[1])
+                return made[0]
         target = self.check_target(target, prediction.shape)
         q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
         if self.from_logits:
@@ -106,9 +121,22 @@ class CrossEntropyLoss(ClassLoss):
 
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, K, ...)"""
-        p, log_p, q, count = self.saved()
+        kept = self.saved()
+        if len(kept) == 1:
+            return self.spread(kept[0], grad, 1)
+        p, log_p, q, count = kept
         slope = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
         return self.spread(slope, grad, count, axis=1)
+
+    @property
+    def _is_plain(self) -> bool:
+        return (
+            self.from_logits
+            and self.weight is None
+            and self.reduction == "mean"
+            and not self.label_smoothing
+            and self.ignore_index < 0  # no id from 0 on is ignored
+        )
 
     def of_logits(self) -> Self:
         """Return the same loss for logits: one step for Softmax and loss together."""

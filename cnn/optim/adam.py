@@ -13,18 +13,26 @@ from cnn.optim.shared import at_least_zero, check_betas, remembered
 
 
 @kernel
-def adam(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float) -> None:
-    """One step of the weights ``w``, in place."""
+def adam(
+    weights: list[Array],
+    grads: list[Array],
+    states: list[dict[str, Any]],
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """One step of all weights, in place."""
     b1, b2 = betas
-    t = state["t"] = state.get("t", 0) + 1
-    m, v = remembered(state, "m", w), remembered(state, "v", w)
-    m += (1 - b1) * (grad - m)
-    v *= b2
-    v += (1 - b2) * grad * grad
-    root = np.sqrt(v)
-    root /= math.sqrt(1 - b2**t)
-    root += eps
-    w -= (lr / (1 - b1**t)) * m / root
+    for w, grad, state in zip(weights, grads, states, strict=True):
+        t = state["t"] = state.get("t", 0) + 1
+        m, v = remembered(state, "m", w), remembered(state, "v", w)
+        m += (1 - b1) * (grad - m)
+        v *= b2
+        v += (1 - b2) * grad * grad
+        root = np.sqrt(v)
+        root /= math.sqrt(1 - b2**t)
+        root += eps
+        w -= (lr / (1 - b1**t)) * m / root
 
 
 class Adam(Optimizer):
@@ -81,9 +89,9 @@ class Adam(Optimizer):
         self.eps = at_least_zero(self.eps, "eps")
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
 
-    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
-        """Change the parameter in place."""
-        w = parameter.data
+    def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
+        """Change the parameters in place."""
+        weights = [parameter.data for parameter in parameters]
         if self.weight_decay:
-            grad = grad + self.weight_decay * w
-        adam(w, grad, state, self.lr, self.betas, self.eps)
+            grads = [grad + self.weight_decay * w for w, grad in zip(weights, grads, strict=True)]
+        adam(weights, grads, states, self.lr, self.betas, self.eps)

@@ -52,8 +52,9 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
-    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
-        """Change the parameter in place."""
-        w = parameter.data
-        w *= 1 - self.lr * self.weight_decay
-        adam(w, grad, state, self.lr, self.betas, self.eps)
+    def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
+        """Change the parameters in place."""
+        weights = [parameter.data for parameter in parameters]
+        for w in weights:
+            w *= 1 - self.lr * self.weight_decay
+        adam(weights, grads, states, self.lr, self.betas, self.eps)

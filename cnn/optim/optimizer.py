@@ -168,18 +168,22 @@ class Optimizer:
                 group.check()
                 group._checked = True
         for group in self.param_groups:
-            for parameter, state in zip(group.params, group._state, strict=True):
-                if parameter.grad is None:
-                    continue
-                shape, grad_shape = parameter.shape, parameter.grad.shape
-                if shape != grad_shape:
-                    raise ShapeError(f"a parameter of shape {shape} has a grad of shape {grad_shape}")
-                group.update(parameter, parameter.grad, state)
+            ready = [(p, p.grad, state) for p, state in zip(group.params, group._state, strict=True) if p.grad is not None]
+            for parameter, grad, _ in ready:
+                if parameter.shape != grad.shape:
+                    raise ShapeError(f"a parameter of shape {parameter.shape} has a grad of shape {grad.shape}")
+            if ready:
+                group.update_all(*(list(column) for column in zip(*ready, strict=True)))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for parameter in self.params:
             parameter.grad = None
+
+    def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
+        """Change all parameters that have a gradient; a subclass may do them together."""
+        for parameter, grad, state in zip(parameters, grads, states, strict=True):
+            self.update(parameter, grad, state)
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} needs a method update(self, parameter, grad, state)")

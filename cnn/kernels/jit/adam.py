@@ -1,4 +1,4 @@
-"""Twin of the function in optim/adam.py: one walk over weights, gradient and what is remembered."""
+"""Twin of the function in optim/adam.py: one walk over weights, gradients and what is remembered of all parameters."""
 
 import math
 from typing import Any
@@ -8,35 +8,53 @@ from numba import types
 
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
-from cnn.kernels.jit.compiled import doubles, floats, kernel
+from cnn.kernels.jit.compiled import doubles, doubles_from, floats, indices, indices_from, kernel
 
-(COUNT, W, GRAD, M, V, SETTINGS, PARTS) = range(7)
+(PARAMETERS, TABLE, SETTINGS, TOTAL, PARTS) = range(5)
+(COUNT, W, GRAD, M, V) = range(5)  # a row of the table
+COLUMNS = 5
+NUMBERS = 6  # settings of a parameter
 
 
 @kernel
 def update(a, part):  # type: ignore[no-untyped-def]
-    """A part of the weights."""
-    w, g, m, v, settings = floats(a[W]), floats(a[GRAD]), floats(a[M]), floats(a[V]), doubles(a[SETTINGS])
-    new_m, old_v, new_v = types.float32(settings[0]), types.float32(settings[1]), types.float32(settings[2])
-    root, eps, rate = types.float32(settings[3]), types.float32(settings[4]), types.float32(settings[5])
-    for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
-        mean = m[i] + new_m * (g[i] - m[i])
-        square = v[i] * old_v + new_v * g[i] * g[i]
-        m[i] = mean
-        v[i] = square
-        w[i] -= rate * mean / (math.sqrt(square) / root + eps)
+    """A part of all weights, as if they lay one after the other."""
+    first, last = part * a[TOTAL] // a[PARTS], (part + 1) * a[TOTAL] // a[PARTS]
+    before = 0
+    for p in range(a[PARAMETERS]):
+        row, s = indices_from(indices(a[TABLE]), p * COLUMNS), doubles_from(doubles(a[SETTINGS]), p * NUMBERS)
+        new_m, old_v, new_v = types.float32(s[0]), types.float32(s[1]), types.float32(s[2])
+        root, eps, rate = types.float32(s[3]), types.float32(s[4]), types.float32(s[5])
+        w, g, m, v = floats(row[W]), floats(row[GRAD]), floats(row[M]), floats(row[V])
+        for i in range(max(first - before, 0), min(last - before, row[COUNT])):
+            mean = m[i] + new_m * (g[i] - m[i])
+            square = v[i] * old_v + new_v * g[i] * g[i]
+            m[i] = mean
+            v[i] = square
+            w[i] -= rate * mean / (math.sqrt(square) / root + eps)
+        before += row[COUNT]
 
 
 def adam(
-    w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float
-) -> Array | None:
-    """One step of the weights ``w``, in place."""
-    if "m" not in state or state["m"].dtype != np.float32 or not (w.flags.c_contiguous and grad.flags.c_contiguous):
-        return NotImplemented  # the plain function starts what is remembered
-    b1, b2 = betas
-    t = state["t"] = state["t"] + 1
-    settings = np.array([1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)])
-    parts = crew.parts_of_numbers(w.size)
-    arrays = (address(w), address(grad), address(state["m"]), address(state["v"]), address(settings))
-    crew.run(update, np.array([w.size, *arrays, parts], np.int64), parts, w.size * 1.0)
+    weights: list[Array],
+    grads: list[Array],
+    states: list[dict[str, Any]],
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> Any:
+    """One step of the weights, in place."""
+    (b1, b2), table, numbers = betas, [], []
+    for w, grad, state in zip(weights, grads, states, strict=True):
+        m = state.get("m")
+        if m is None or not (m.dtype == w.dtype == grad.dtype == np.float32 and grad.flags.c_contiguous):
+            return NotImplemented  # the plain function starts what is remembered
+        table += [w.size, address(w), address(grad), address(m), address(state["v"])]
+    for state in states:
+        t = state["t"] = state["t"] + 1
+        numbers += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
+    rows, settings, total = np.array(table, np.int64), np.array(numbers), sum(table[::COLUMNS])
+    parts = crew.parts_of_numbers(total)
+    row = np.array([len(weights), address(rows), address(settings), total, parts], np.int64)
+    crew.run(update, row, parts, total * 1.0)
     return None

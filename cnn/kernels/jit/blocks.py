@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit import conv2d, elementwise
+from cnn.kernels.jit import conv2d, elementwise, small_linear
 from cnn.kernels.jit.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.conv2d import Came
 from cnn.kernels.jit.normalize import Norm, batch_moments, scaled
@@ -83,15 +83,18 @@ def conv_backward(
     return *gradients, of_norm
 
 
-def linear_forward(x: Array, weight: Array, bias: Array | None) -> Array:
+def linear_forward(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     """Linear, then ReLU."""
-    return product(x, weight.T, bias, relu=True)
+    return product(x, weight.T, bias, relu)
 
 
 def linear_backward(
-    grad: Array, x: Array, y: Array, weight: Array, needs_input_grad: bool
+    grad: Array, x: Array, y: Array | None, weight: Array, needs_input_grad: bool
 ) -> tuple[Array | None, Array, Array]:
-    """Return the gradients of input, weight and bias of a linear layer and ReLU."""
-    grad = elementwise.gate(grad, y <= 0)
+    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if that comes next."""
+    if len(x) * weight.size <= small_linear.SMALL:
+        return small_linear.gradients(grad, x, y, weight, needs_input_grad)
+    if y is not None:
+        grad = elementwise.gate(np.ascontiguousarray(grad), y <= 0)
     x_grad = product(grad, weight) if needs_input_grad else None
     return x_grad, product(grad.T, x), grad.sum(axis=0)

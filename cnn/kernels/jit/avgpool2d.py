@@ -1,0 +1,67 @@
+"""Twins of the functions in layers/avgpool2d.py."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels.jit import crew
+from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
+from cnn.kernels.jit.memory import empty
+from cnn.kernels.jit.shapes import parts_of, pool_way
+
+(N, C, H, W, OH, OW, X, Y, AREA, WAY, BACK, PARTS) = range(12)
+
+
+@kernel
+def average(a, part):  # type: ignore[no-untyped-def]
+    """A part of the pictures: means of windows, or, backwards, each pixel's shares of them."""
+    c, h, w, way, areas = a[C], a[H], a[W], indices(a[WAY]), floats(a[AREA])
+    for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
+        picture = floats_from(floats(a[X]), i * h * w * c)
+        if a[BACK]:
+            for p in range(h * w * c):
+                picture[p] = 0
+        for r in range(a[OH]):
+            for s in range(a[OW]):
+                y, area = floats_from(floats(a[Y]), ((i * a[OH] + r) * a[OW] + s) * c), areas[r * a[OW] + s]
+                top, left = r * way[2] - way[6], s * way[3] - way[7]
+                if not a[BACK]:
+                    for channel in range(c):
+                        y[channel] = 0
+                for u in range(max(0, top), min(h, top + way[0])):
+                    for v in range(max(0, left), min(w, left + way[1])):
+                        pixel = floats_from(picture, (u * w + v) * c)
+                        if a[BACK]:
+                            for channel in range(c):
+                                pixel[channel] += y[channel] / area
+                        else:
+                            for channel in range(c):
+                                y[channel] += pixel[channel]
+                if not a[BACK]:
+                    for channel in range(c):
+                        y[channel] /= area
+
+
+def _run(x: Array, y: Array, slide: Any, area: Array, back: bool) -> None:
+    n, h, w, c = x.shape
+    parts, way, area = parts_of(n), pool_way(slide), np.ascontiguousarray(area, np.float32)
+    arrays = (address(x), address(y), address(area), address(way))
+    row = np.array([n, c, h, w, *y.shape[1:3], *arrays, back, parts], np.int64)
+    crew.run(average, row, parts, y.size * slide.size[0] * slide.size[1] * 0.3)
+
+
+def avgpool2d(x: Array, slide: Any, area: Array) -> Array:
+    """(N, C, H, W) -> (N, C, OH, OW)"""
+    x = channels_last(x)
+    y = empty((len(x), *area.shape[:2], x.shape[3]))
+    _run(x, y, slide, area, back=False)
+    return channels_first(y)
+
+
+def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], slide: Any, area: Array) -> Array:
+    """(N, C, OH, OW) -> shape = (N, C, H, W)"""
+    n, c, h, w = shape
+    x = empty((n, h, w, c))
+    _run(x, channels_last(grad), slide, area, back=True)
+    return channels_first(x)

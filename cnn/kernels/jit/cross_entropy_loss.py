@@ -1,0 +1,51 @@
+"""Twin of a function in loss/cross_entropy_loss.py."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from cnn.kernels.jit import crew
+from cnn.kernels.jit.arrays import Array, address
+from cnn.kernels.jit.compiled import doubles, floats, floats_from, indices, kernel
+
+(N, K, LOGITS, IDS, GRAD, LOSS) = range(6)
+LARGE = 1 << 20  # numbers: of larger ones the general way, which several threads may share, is as fast
+
+
+@kernel
+def forward(a, part):  # type: ignore[no-untyped-def]
+    """Sum of the losses, and the gradient of their mean; the sum is -1 if an id is none."""
+    n, k, loss, ids = a[N], a[K], doubles(a[LOSS]), indices(a[IDS])
+    loss[0] = 0
+    for row in range(n):
+        if ids[row] < 0 or ids[row] >= k:
+            loss[0] = -1
+            return
+        x, grad = floats_from(floats(a[LOGITS]), row * k), floats_from(floats(a[GRAD]), row * k)
+        most = x[0]
+        for i in range(1, k):
+            most = x[i] if x[i] > most else most
+        total = types.float32(0)
+        for i in range(k):
+            grad[i] = math.exp(x[i] - most)
+            total += grad[i]
+        loss[0] += types.float64(math.log(total) - (x[ids[row]] - most))
+        factor = types.float32(1) / (total * types.float32(n))
+        for i in range(k):
+            grad[i] *= factor
+        grad[ids[row]] -= types.float32(1) / types.float32(n)
+
+
+def mean_and_gradient(logits: Array, ids: Any) -> tuple[float, Array] | None:
+    """(N, K), (N,) -> float, (N, K)"""
+    if not (type(ids) is np.ndarray and ids.dtype == np.int64 and ids.flags.c_contiguous):
+        return NotImplemented
+    if logits.ndim != 2 or ids.shape != logits.shape[:1] or not 0 < logits.size < LARGE:
+        return NotImplemented
+    logits = np.ascontiguousarray(logits)
+    grad, loss = np.empty(logits.shape, np.float32), np.empty(1)
+    addresses = (address(logits), address(ids), address(grad), address(loss))
+    crew.run(forward, np.array([*logits.shape, *addresses], np.int64), 1, 0)
+    return (float(loss[0]) / len(logits), grad) if loss[0] >= 0 else NotImplemented

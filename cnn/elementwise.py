@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnn.checks import check_grad, check_input
-from cnn.kernels import in_parts, kernel
+from cnn.kernels import empty_like, in_parts, kernel
 from cnn.module import Array, Module
 
 BLOCK = 32768  # numbers
@@ -53,7 +53,7 @@ class Elementwise(Module):
 
 def in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:
     """Return ``function(*arrays)``, which treats every place by itself, in the dtype and layout of the first array."""
-    y = np.empty_like(arrays[0])
+    y = empty_like(arrays[0])
     lines = [in_memory_order(array, y) for array in (*arrays, y)]
     if any(line is None for line in lines):
         return _in_any_order(function, arrays, y)

@@ -96,7 +96,9 @@ class ConvGroup(Group):
             pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
         except ShapeError:
             return False
-        if not kernels.load("jit", "shapes").serves(slide) or (pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254):
+        if not kernels.load("jit", "shapes").serves(slide) or (
+            pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254
+        ):
             return False
         if pool is not None and pool.ceil_mode and pooled != pool.slide().places(*places):
             return False
@@ -188,8 +190,7 @@ def groups(layers: Sequence[Module]) -> Iterator[Group]:
             for kind in (BatchNorm2d, ReLU, MaxPool2d):
                 if end < len(layers) and type(layers[end]) is kind:
                     end += 1
-            if end > i + 1:
-                yield ConvGroup(layers[i:end], i)
+            yield ConvGroup(layers[i:end], i)
         elif type(layers[i]) is Linear:
             end += end < len(layers) and type(layers[end]) is ReLU
             yield LinearGroup(layers[i:end], i)

@@ -6,13 +6,17 @@ summed : likewise, and the parts' results are added up
 """
 
 from cnn.kernels.choice import active, load, use
+from cnn.kernels.memory import empty_cache, empty_like
 from cnn.kernels.parallel import batched, get_num_threads, in_parts, set_num_threads, summed
 from cnn.kernels.threads import kernel, one_blas_thread
 
 __all__ = [
     "active",
     "batched",
+    "empty_cache",
+    "empty_like",
     "get_num_threads",
+    "in_parts",
     "kernel",
     "load",
     "one_blas_thread",

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.jit.memory import address, empty_like
+from cnn.kernels.memory import address, empty_like
 
 __all__ = ["Array", "address", "channels_first", "channels_last", "flat_like", "in_one_piece", "same_order"]
 

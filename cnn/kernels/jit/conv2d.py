@@ -8,7 +8,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.memory import empty
+from cnn.kernels.memory import empty
 from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, scratch_size, serves
 from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS

@@ -7,11 +7,12 @@ changes no bit, because what a part makes depends on its number alone.
 Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
 looks out for the next job for a while before it goes to sleep.
 
-All is in six integers in memory, which are read and written with atomic instructions:
+All is in seven integers in memory, which are read and written with atomic instructions:
 a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
 waits until nobody is inside. So nobody can read a job that is being replaced.
 """
 
+import atexit
 import os
 import queue
 import threading
@@ -24,7 +25,7 @@ from numba.extending import intrinsic
 from cnn.kernels import parallel
 from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
-OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS = (8 * i for i in range(6))  # places in the state, a cache line each
+OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP = (8 * i for i in range(7))  # places in the state, a cache line each
 PATIENCE = 200_000  # how often a helper looks for a job before it sleeps: about half a millisecond
 LEAST_WORK = 50_000  # ns: below, one thread does it
 WORTH_WAKING = 200_000  # ns: below, only helpers that are awake are asked
@@ -69,7 +70,7 @@ def help_out(address, patience):  # type: ignore[no-untyped-def]
     """Look out for jobs and help with them; return once none has come for a while."""
     state = indices(address)
     waited = 0
-    while waited < patience:
+    while waited < patience and not load(indices_from(state, STOP), 0):
         if load(indices_from(state, OPEN), 0):
             add(indices_from(state, INSIDE), 1)
             if load(indices_from(state, OPEN), 0):
@@ -106,7 +107,6 @@ class Crew:
     def __init__(self, helpers: int) -> None:
         self.state = np.zeros(64, np.int64)
         self.address = self.state.ctypes.data
-        self.dismissed = False
         self.busy = threading.Lock()  # held by the thread that leads
         self.asleep: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self.threads = [threading.Thread(target=self._serve, name=f"cnn-{i}", daemon=True) for i in range(helpers)]
@@ -115,13 +115,11 @@ class Crew:
 
     def _serve(self) -> None:
         wake = threading.Event()
-        while True:
+        while not self.state[STOP]:
             help_out(self.address, PATIENCE)
             wake.clear()
             self.asleep.put(wake)
             wake.wait()
-            if self.dismissed:
-                return
 
     def wake(self) -> None:
         """Wake those who sleep."""
@@ -129,9 +127,12 @@ class Crew:
             self.asleep.get().set()
 
     def dismiss(self) -> None:
-        """Let the helpers end."""
-        self.dismissed = True
-        self.wake()
+        """Let the helpers end, and wait until they have."""
+        self.state[STOP] = 1
+        for thread in self.threads:
+            while thread.is_alive():
+                self.wake()
+                thread.join(0.01)
 
 
 _crew: Crew | None = None
@@ -171,6 +172,13 @@ def _helpers() -> Crew | None:
                 _crew.dismiss()
             _crew = Crew(count) if count else None
     return _crew
+
+
+@atexit.register
+def _dismiss() -> None:
+    """A helper must not look out for work while the compiled code that it runs is taken away."""
+    if _crew is not None:
+        _crew.dismiss()
 
 
 def _after_fork() -> None:

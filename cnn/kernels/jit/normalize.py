@@ -15,7 +15,7 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
-from cnn.kernels.jit.memory import empty
+from cnn.kernels.memory import empty
 from cnn.kernels.jit.pictures import moments, pool
 from cnn.kernels.jit.shapes import parts_of
 

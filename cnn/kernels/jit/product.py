@@ -6,7 +6,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
-from cnn.kernels.jit.memory import empty
+from cnn.kernels.memory import empty
 from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)

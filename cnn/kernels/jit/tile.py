@@ -195,6 +195,8 @@ def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias
 @compiled(types.void(INDEX, *_SIGNATURE.args[:-1]))
 def multiply(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
     """Compute any number of rows, in blocks as even as can be."""
+    if rows < 1:
+        return
     blocks = (rows + ROWS - 1) // ROWS
     each, larger = rows // blocks, rows % blocks
     if larger:

@@ -86,11 +86,11 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     return np.frombuffer(owner, dtype, count).reshape(shape)
 
 
-def empty_like(x: Array, dtype: Any = np.float32) -> Array:
-    """Return an array of the shape of x that lies in memory as x does: channels first or channels last."""
-    if x.ndim == 4 and not x.flags.c_contiguous:
-        return empty(x.transpose(0, 2, 3, 1).shape, dtype).transpose(0, 3, 1, 2)
-    return empty(x.shape, dtype)
+def empty_like(x: Array, dtype: Any = None) -> Array:
+    """Return an array as np.empty_like does, of the dtype of x by default."""
+    order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
+    made = empty(tuple(x.shape[axis] for axis in order), x.dtype if dtype is None else dtype)
+    return made.transpose(np.argsort(order)) if order != list(range(x.ndim)) else made
 
 
 def empty_cache() -> None:

@@ -118,8 +118,7 @@ class ConvGroup(Group):
         elif self.norm.training:
             y, kept = _blocks().conv_norm_forward(x, conv, self.norm, self.relu, pool)
         else:
-            weight, bias = _blocks().folded(conv, self.norm)
-            y, kept = _blocks().conv_forward(x, weight, bias, *conv[2:], self.relu, pool)
+            return _blocks().conv_folded_norm_forward(x, conv, self.norm, self.relu, pool)
         self.save_for_backward(kept, y.shape)
         return y
 

@@ -1,5 +1,6 @@
 """How a small window moves over a picture: what convolutions, pools and pads share."""
 
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ class Slide(NamedTuple):
     pads: Pads
 
     @classmethod
+    @functools.lru_cache(maxsize=1024)
     def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "Slide":
         """Return the slide of a layer; padding "same" is span - 1 in all, the odd pixel below and to the right."""
         down, across = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
@@ -35,6 +37,7 @@ class Slide(NamedTuple):
             pads = ((padding[0], padding[0]), (padding[1], padding[1]))
         return cls(size, stride, dilation, pads)
 
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a slide is a few numbers
     def places(self, height: int, width: int, ceil_mode: bool = False) -> Pair:
         """Return how many windows fit down and across a picture.
 

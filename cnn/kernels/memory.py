@@ -26,7 +26,10 @@ SMALL = 4096  # bytes: where an array starts does not matter below
 LARGE = 128 * 1024  # bytes: smaller ones are left to the system
 STEP = 2  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a quarter is lost
 
+ROOMS = 6  # for intermediate results: more are never in use at once by one thread
+
 _free: dict[int, list[Array]] = {}
+_rooms: list[Array] = []
 _lock = threading.RLock()  # an array may die while this thread holds it
 _idle = 0  # bytes in _free
 _lent = 0  # bytes in arrays that are alive
@@ -82,8 +85,27 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         _shrink(_most - _lent)
     # NumPy keeps this object alive as long as any view of the array is; when it dies, the memory is free
     owner = _kind(size).from_buffer(store, -address(store) % LINE)
-    weakref.finalize(owner, _give_back, store, size).atexit = False
+    weakref.finalize(owner, _take_back, store, size).atexit = False
     return np.frombuffer(owner, dtype, count).reshape(shape)
+
+
+def borrow(count: int) -> Array:
+    """Return room for at least ``count`` float32 numbers, for intermediate results; hand it to `give_back` afterwards."""
+    with _lock:
+        fitting = [i for i, room in enumerate(_rooms) if room.size >= count]
+        if fitting:
+            return _rooms.pop(min(fitting, key=lambda i: _rooms[i].size))
+        if len(_rooms) == ROOMS:
+            _rooms.pop(0)
+    store = np.empty(4 * count + LINE, np.uint8)
+    start = -address(store) % LINE
+    return store[start : start + 4 * count].view(np.float32)
+
+
+def give_back(room: Array) -> None:
+    """Let the room be used again."""
+    with _lock:
+        _rooms.append(room)
 
 
 def empty_like(x: Array, dtype: Any = None) -> Array:
@@ -97,11 +119,12 @@ def empty_cache() -> None:
     """Give the memory that is kept for later arrays back to the system."""
     global _most
     with _lock:
+        _rooms.clear()
         _shrink(0)
         _most = _lent
 
 
-def _give_back(store: Array, size: int) -> None:
+def _take_back(store: Array, size: int) -> None:
     global _idle, _lent
     with _lock:
         _lent -= size

@@ -46,20 +46,15 @@ def conv_norm_forward(x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, po
     return channels_first(y), Kept(x, output, choice, known)
 
 
-def folded(conv: tuple[Any, ...], norm: Any) -> tuple[Array, Array]:
-    """Return weights and bias of the convolution that does what convolution and norm do in evaluation."""
-    weight, bias, _, _ = conv
-    known = Norm(
-        norm.running_mean.data,
-        norm.running_var.data,
-        norm.eps,
-        *(None if p is None else p.data for p in (norm.weight, norm.bias)),
-    )
-    scale = known.weight * known.root
-    shift = (0 if norm.bias is None else norm.bias.data) - known.mean * scale
-    if bias is not None:
-        shift = shift + bias * scale
-    return (weight * scale.astype(np.float32)[:, None, None, None]), shift.astype(np.float32)
+def conv_folded_norm_forward(x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any) -> Array:
+    """Convolution, batch normalisation in evaluation, ReLU, pool: the norm is a factor for the weights and a bias."""
+    weight, bias, slide, groups = conv
+    scale = 1 / np.sqrt(norm.running_var.data + np.float32(norm.eps))
+    if norm.weight is not None:
+        scale *= norm.weight.data
+    mean = norm.running_mean.data if bias is None else norm.running_mean.data - bias
+    shift = -mean * scale if norm.bias is None else norm.bias.data - mean * scale
+    return conv2d.forward(x, weight, shift, slide, groups, relu, pool, scale=scale)[0]
 
 
 def conv_backward(

@@ -1,8 +1,9 @@
 """How Python functions become machine code: with Numba, cached on disk, without the interpreter lock.
 
-A kernel is written as C would have it: a plain function ``kernel(arguments, part)`` of the address of a row of
-integers, in which are the addresses of arrays and their sizes, and of which part of the work to do. So it compiles
-once, for good, when it is first needed, and any thread can run it.
+A kernel is written as C would have it: a plain function ``kernel(arguments, part, slot)`` of the address of a row of
+integers, in which are the addresses of arrays and their sizes; of which part of the work to do; and of the thread's
+number, which says what room for intermediate results is its own. So it compiles once, for good, when it is first
+needed, and any thread can run it.
 """
 
 import functools
@@ -49,10 +50,10 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def kernel(function: Callable[[Any, int], None]) -> Kernel:
-    """Compile ``function(arguments, part)`` and return its address, which `crew.run` takes."""
+def kernel(function: Callable[[Any, int, int], None]) -> Kernel:
+    """Compile ``function(arguments, part, slot)`` and return its address, which `crew.run` takes."""
     made = _cached(
-        functools.partial(numba.cfunc, types.void(INDICES, INDEX), nopython=True, error_model="numpy"), function
+        functools.partial(numba.cfunc, types.void(INDICES, INDEX, INDEX), nopython=True, error_model="numpy"), function
     )
     _kept.append(made)
     return made.address
@@ -93,12 +94,12 @@ floats_from, doubles_from, indices_from, bytes_from = (_after(p) for p in (FLOAT
 
 
 @intrinsic
-def call(context: Any, address: Any, arguments: Any, part: Any) -> Any:
+def call(context: Any, address: Any, arguments: Any, part: Any, slot: Any) -> Any:
     """Run the kernel at an address."""
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        kind = ir.FunctionType(ir.VoidType(), [values[1].type, values[2].type])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values[1:]])
         builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
         return context.get_dummy_value()
 
-    return types.void(types.int64, INDICES, INDEX), emit
+    return types.void(types.int64, INDICES, INDEX, INDEX), emit

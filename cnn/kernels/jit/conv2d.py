@@ -1,5 +1,6 @@
 """Twins of the functions in layers/conv2d.py; and what groups of layers call: a convolution with what follows it."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,8 +9,8 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.memory import empty
-from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, scratch_size, serves
+from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, scratch_size, serves, threads
 from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS
 
@@ -23,8 +24,10 @@ def forward(
     relu: bool = False,
     pool: Any = None,
     moments: bool = False,
+    scale: Array | None = None,
 ) -> tuple[Array, Array | None, tuple[Array, Array] | None]:
-    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture.
+    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture. ``scale`` is for each channel's
+    weights.
 
     Returns
     -------
@@ -40,14 +43,17 @@ def forward(
     known = prepared((n, c, h, w), weight.shape, slide, groups)
     k, (oh, ow) = len(weight), known.places
     a = known.numbers.copy()
-    panels = packed(weight, known, a)
+    panels = packed(weight, known, a, scale=scale)
     shape = (groups, known.panels[0] // groups * WIDTH)
     biases = np.zeros((1, k) if known.algorithm == "depthwise" else shape, np.float32)
     if bias is not None:
         biases[:, : k // len(biases)] = bias.reshape(len(biases), -1)
     parts = parts_of(n)
+    if n < threads() and known.algorithm != "winograd" and pool is None and not moments:
+        a[at.BANDS] = min(threads(), oh)
+        parts = n * int(a[at.BANDS])
     size = scratch_size(a, known, pool is not None, backward=False)
-    scratch = empty((parts, size))
+    scratch = borrow(threads() * size)
     choice = found = None
     shape = (n, oh, ow, k)
     if pool is not None:
@@ -64,6 +70,8 @@ def forward(
     a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
     kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
     crew.run(kernel, a, parts, known.work)
+    give_back(scratch)
+    give_back(panels)
     return channels_first(y), choice, found
 
 
@@ -88,12 +96,13 @@ def gradient_sums(
     a = known.numbers.copy()
     n, k, (oh, ow) = len(grad), len(weight), known.places
     parts = parts_of(n)
-    scratch = empty((parts, oh * ow * k))
+    scratch = borrow(threads() * oh * ow * k)
     sums = np.empty((n, k)), np.empty((n, k))
     _set_came(a, grad, came)
     a[at.MEANS], a[at.SQUARES] = address(sums[0]), address(sums[1])
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), oh * ow * k, parts
     crew.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5)
+    give_back(scratch)
     return sums
 
 
@@ -124,54 +133,64 @@ def backward(
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
     parts = parts_of(n) if x is None else min(parallel.get_num_threads(), max(n, 1))
     size = scratch_size(a, known, pooled=False, backward=True)
-    scratch = empty((parts, size))
+    scratch = borrow(threads() * size)
     _set_came(a, grad, came)
     if x is not None:
         x = channels_last(x)
         numbers = {"direct": known.packed(), "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
-        partial, sums = empty((parts, numbers)), np.empty((parts, k))
+        partial, sums = borrow(parts * numbers), np.empty((parts, k))
         a[at.X], a[at.W_GRAD], a[at.SUMS] = address(x), address(partial), address(sums)
     if norm is not None:
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
     kernel = winograd_convolution.backward if known.algorithm == "winograd" else convolution_grads.backward
     crew.run(kernel, a, parts, known.work * (1 + needs_input_grad))
+    give_back(scratch)
+    if needs_input_grad:
+        give_back(panels)
     if x is not None:
-        w_grad = unpacked(partial, weight.shape, known, a)
+        w_grad = unpacked(partial, parts, weight.shape, known, a)
+        give_back(partial)
         b_grad = sums.sum(axis=0).astype(np.float32)
     return None if x_grad is None else channels_first(x_grad), w_grad, b_grad
 
 
-def packed(weight: Array, known: Convolution, a: Array, turned: bool = False) -> Array:
+def packed(weight: Array, known: Convolution, a: Array, turned: bool = False, scale: Array | None = None) -> Array:
     """Lay out the weights as the kernels read them; ``turned`` for the gradient of the input."""
     if known.algorithm == "depthwise":
-        return np.ascontiguousarray(weight.reshape(len(weight), -1).T)  # (KH KW, C)
+        panels = borrow(weight.size)
+        taps = weight.reshape(len(weight), -1).T  # (KH KW, C)
+        panels[: weight.size].reshape(taps.shape)[...] = taps if scale is None else taps * scale
+        return panels
     weight = np.ascontiguousarray(weight)
     count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
-    panels = empty((count, size))
-    a[at.WEIGHT], a[at.Y] = address(weight), address(panels)
+    panels = borrow(count * size)
+    a[at.WEIGHT], a[at.Y], a[at.SCALE] = address(weight), address(panels), 0 if scale is None else address(scale)
     crew.run(convolution_grads.pack_turned if turned else convolution.pack, a, count, weight.size)
     if known.algorithm != "winograd":
         return panels
-    values, row = empty((POINTS, count, size // 9)), a.copy()
+    values, row = borrow(POINTS * count * size // 9), a.copy()
     row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(values), count
     crew.run(winograd_convolution.weights, row, count, 4 * weight.size)
+    give_back(panels)
     return values
 
 
-def unpacked(partial: Array, shape: tuple[int, ...], known: Convolution, a: Array) -> Array:
+def unpacked(partial: Array, parts: int, shape: tuple[int, ...], known: Convolution, a: Array) -> Array:
     """Add up what the parts found of the gradient of the weights, and lay it out as the weights are."""
     if known.algorithm == "depthwise":
-        return np.ascontiguousarray(partial.sum(axis=0).reshape(-1, shape[0]).T).reshape(shape)
+        taps = partial[: parts * math.prod(shape)].reshape(parts, -1, shape[0]).sum(axis=0)
+        return np.ascontiguousarray(taps.T).reshape(shape)
     if known.algorithm == "winograd":
-        panels = np.empty((1, known.packed()), np.float32)
+        panels = borrow(known.packed())
         a[at.Y] = address(panels)
-        crew.run(winograd_convolution.gather, a, known.panels[0], 4 * panels.size * len(partial))
-        partial = panels
-        a[at.W_GRAD], a[at.PARTS] = address(partial), 1
+        crew.run(winograd_convolution.gather, a, known.panels[0], 4 * panels.size * parts)
+        parts, a[at.W_GRAD], a[at.PARTS] = 1, address(panels), 1
     w_grad = empty(shape)
     a[at.Y] = address(w_grad)
-    crew.run(convolution_grads.unpack, a, known.panels[0], w_grad.size * len(partial))
+    crew.run(convolution_grads.unpack, a, known.panels[0], w_grad.size * parts)
+    if known.algorithm == "winograd":
+        give_back(panels)
     return w_grad
 
 

@@ -61,7 +61,7 @@ def finish(a, i, y, room):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(a, part):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):  # type: ignore[no-untyped-def]
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
     cg, kg = c // groups, k // groups
@@ -70,22 +70,27 @@ def forward(a, part):  # type: ignore[no-untyped-def]
     some = rows_at_a_time(oh, ow, groups * panels(kg) * runs * length)
     pooled, is_depthwise = a[at.POOL] != 0, groups == c == k
     relu = a[at.RELU] if not pooled else 0
-    scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     made = floats_from(scratch, a[at.HP] * a[at.WP] * c)
-    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+    start, end, top, bottom = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS], 0, oh
+    if a[at.BANDS] > 1:
+        start, end = part // a[at.BANDS], part // a[at.BANDS] + 1
+        band = part % a[at.BANDS]
+        top, bottom = band * oh // a[at.BANDS], (band + 1) * oh // a[at.BANDS]
+    for i in range(start, end):
         image = floats_from(floats(a[at.X]), i * h * w * c)
         if a[at.HP] != h or a[at.WP] != w:
             surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
             image = scratch
         y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
         if is_depthwise:
-            depthwise(a, image, y, relu)
-        for first in range(0, 0 if is_depthwise else oh, some):
+            depthwise(a, image, y, relu, top, bottom)
+        for first in range(top, top if is_depthwise else bottom, some):
             for which in range(groups * panels(kg)):
                 group, q = which // panels(kg), which % panels(kg)
                 panel = floats_from(floats(a[at.WEIGHT]), which * runs * length * WIDTH)
                 bias = floats_from(floats(a[at.BIAS_VECTOR]), which * WIDTH)
-                for r in range(first, min(first + some, oh)):
+                for r in range(first, min(first + some, bottom)):
                     x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
                     out, columns = floats_from(y, r * ow * k + group * kg + q * WIDTH), min(WIDTH, kg - q * WIDTH)
                     step, where = a[at.SW] * c, indices(a[at.RUNS])
@@ -94,7 +99,7 @@ def forward(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pack(a, part):  # type: ignore[no-untyped-def]
+def pack(a, part, slot):  # type: ignore[no-untyped-def]
     """Lay out weights for `forward`: a panel for 16 output channels, in it the numbers of a window in order."""
     k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups
@@ -104,7 +109,12 @@ def pack(a, part):  # type: ignore[no-untyped-def]
     for tap in range(area):
         for channel in range(cg):
             line, start = floats_from(out, (tap * cg + channel) * WIDTH), floats_from(weight, channel * area + tap)
-            for column in range(columns):
-                line[column] = start[column * cg * area]
+            if a[at.SCALE]:
+                scale = floats_from(floats(a[at.SCALE]), group * kg + q * WIDTH)
+                for column in range(columns):
+                    line[column] = start[column * cg * area] * scale[column]
+            else:
+                for column in range(columns):
+                    line[column] = start[column * cg * area]
             for column in range(columns, WIDTH):
                 line[column] = 0

@@ -65,10 +65,10 @@ def spread(a, i, into, width):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def grad_sums(a, part):  # type: ignore[no-untyped-def]
+def grad_sums(a, part, slot):  # type: ignore[no-untyped-def]
     """For a norm: of each picture and channel, the sums of the gradient and of gradient times output."""
     n, k, oh, ow = a[at.N], a[at.K], a[at.OH], a[at.OW]
-    scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
         if a[at.POOL] != 0:
             for p in range(oh * ow * k):
@@ -169,10 +169,10 @@ def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward(a, part):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):  # type: ignore[no-untyped-def]
     """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
-    scratch = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     grad = floats_from(scratch, a[at.HP] * a[at.WP] * c)
     inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
     is_depthwise = groups == c == k
@@ -214,7 +214,7 @@ def backward(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pack_turned(a, part):  # type: ignore[no-untyped-def]
+def pack_turned(a, part, slot):  # type: ignore[no-untyped-def]
     """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels."""
     k, cg, kh, kw, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH], a[at.KW], a[at.GROUPS]
     kg = k // groups
@@ -242,7 +242,7 @@ def pack_turned(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def unpack(a, part):  # type: ignore[no-untyped-def]
+def unpack(a, part, slot):  # type: ignore[no-untyped-def]
     """Add up the weight gradients of the parts and lay them out as the weights are."""
     k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups

@@ -27,7 +27,7 @@ from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, ind
 
 OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP = (8 * i for i in range(7))  # places in the state, a cache line each
 PATIENCE = 200_000  # how often a helper looks for a job before it sleeps: about half a millisecond
-LEAST_WORK = 50_000  # ns: below, one thread does it
+LEAST_WORK = 30_000  # ns: below, one thread does it
 WORTH_WAKING = 200_000  # ns: below, only helpers that are awake are asked
 
 
@@ -55,18 +55,18 @@ store = _atomic(_store)
 load = _atomic(lambda builder, where, value: builder.load_atomic(where, "seq_cst", 8))
 
 
-@compiled(types.void(INDICES))
-def take_parts(state):  # type: ignore[no-untyped-def]
+@compiled(types.void(INDICES, INDEX))
+def take_parts(state, slot):  # type: ignore[no-untyped-def]
     """Do parts of the open job until none is left."""
     parts = state[PARTS]
     part = add(indices_from(state, NEXT), 1)
     while part < parts:
-        call(state[KERNEL], indices(state[ARGUMENTS]), part)
+        call(state[KERNEL], indices(state[ARGUMENTS]), part, slot)
         part = add(indices_from(state, NEXT), 1)
 
 
-@compiled(types.int64(INDEX, INDEX))
-def help_out(address, patience):  # type: ignore[no-untyped-def]
+@compiled(types.int64(INDEX, INDEX, INDEX))
+def help_out(address, patience, slot):  # type: ignore[no-untyped-def]
     """Look out for jobs and help with them; return once none has come for a while."""
     state = indices(address)
     waited = 0
@@ -74,7 +74,7 @@ def help_out(address, patience):  # type: ignore[no-untyped-def]
         if load(indices_from(state, OPEN), 0):
             add(indices_from(state, INSIDE), 1)
             if load(indices_from(state, OPEN), 0):
-                take_parts(state)
+                take_parts(state, slot)
                 waited = 0
             add(indices_from(state, INSIDE), -1)
         waited += 1
@@ -88,7 +88,7 @@ def lead(address, kernel, arguments, parts):  # type: ignore[no-untyped-def]
     state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
     store(indices_from(state, NEXT), 0)
     store(indices_from(state, OPEN), 1)
-    take_parts(state)
+    take_parts(state, 0)
     store(indices_from(state, OPEN), 0)
     while load(indices_from(state, INSIDE), 0):
         pass
@@ -98,7 +98,7 @@ def lead(address, kernel, arguments, parts):  # type: ignore[no-untyped-def]
 def alone(kernel, arguments, parts):  # type: ignore[no-untyped-def]
     """Do all parts in this thread."""
     for part in range(parts):
-        call(kernel, indices(arguments.ctypes.data), part)
+        call(kernel, indices(arguments.ctypes.data), part, 0)
 
 
 class Crew:
@@ -109,14 +109,16 @@ class Crew:
         self.address = self.state.ctypes.data
         self.busy = threading.Lock()  # held by the thread that leads
         self.asleep: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
-        self.threads = [threading.Thread(target=self._serve, name=f"cnn-{i}", daemon=True) for i in range(helpers)]
+        self.threads = [
+            threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, helpers + 1)
+        ]
         for thread in self.threads:
             thread.start()
 
-    def _serve(self) -> None:
+    def _serve(self, slot: int) -> None:
         wake = threading.Event()
         while not self.state[STOP]:
-            help_out(self.address, PATIENCE)
+            help_out(self.address, PATIENCE, slot)
             wake.clear()
             self.asleep.put(wake)
             wake.wait()
@@ -146,7 +148,8 @@ def run(kernel: Kernel, row: Any, parts: int, work: float) -> None:
     ----------
     kernel : Kernel
     row : ndarray of int64
-        What the kernel reads; it is called with its address and the number of a part.
+        What the kernel reads; it is called with its address, the number of a part, and that of the
+        thread.
     parts : int
     work : float
         About how many nanoseconds the job takes one thread.

@@ -8,11 +8,11 @@ from cnn.kernels.jit import places as at
 from cnn.kernels.jit.compiled import FLOATS, INDEX, INDICES, compiled, floats, floats_from
 
 
-@compiled(types.void(INDICES, FLOATS, FLOATS, INDEX))
-def depthwise(a, image, y, relu):  # type: ignore[no-untyped-def]
-    """One picture; weights are (KH KW, C)."""
+@compiled(types.void(INDICES, FLOATS, FLOATS, INDEX, INDEX, INDEX))
+def depthwise(a, image, y, relu, top, bottom):  # type: ignore[no-untyped-def]
+    """Rows ``top`` to ``bottom`` of one picture; weights are (KH KW, C)."""
     c, weight, bias = a[at.C], floats(a[at.WEIGHT]), floats(a[at.BIAS_VECTOR])
-    for i in range(a[at.OH]):
+    for i in range(top, bottom):
         for j in range(a[at.OW]):
             out = floats_from(y, (i * a[at.OW] + j) * c)
             for channel in range(c):

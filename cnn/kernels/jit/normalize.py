@@ -15,9 +15,9 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
-from cnn.kernels.memory import empty
+from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.jit.pictures import moments, pool
-from cnn.kernels.jit.shapes import parts_of
+from cnn.kernels.jit.shapes import parts_of, threads
 
 (
     N,
@@ -45,22 +45,22 @@ from cnn.kernels.jit.shapes import parts_of
 
 
 @kernel
-def picture_moments(a, part):  # type: ignore[no-untyped-def]
+def picture_moments(a, part, slot):  # type: ignore[no-untyped-def]
     """Means and sums of squared deviations of each picture of a part."""
-    scratch, pixels = floats_from(floats(a[SCRATCH]), part * a[C]), a[H] * a[W]
+    scratch, pixels = floats_from(floats(a[SCRATCH]), slot * a[C]), a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         mean, squares = doubles_from(doubles(a[MEANS]), i * a[C]), doubles_from(doubles(a[SQUARES]), i * a[C])
         moments(floats_from(floats(a[X]), i * pixels * a[C]), scratch, mean, squares, pixels, a[C])
 
 
 @kernel
-def normalize(a, part):  # type: ignore[no-untyped-def]
+def normalize(a, part, slot):  # type: ignore[no-untyped-def]
     """Scale and shift a part of the pictures; then ReLU, and a pool."""
     c, pixels, center, scale, shift = a[C], a[H] * a[W], floats(a[CENTER]), floats(a[SCALE]), floats(a[SHIFT])
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, y = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[Y]), i * pixels * c)
         if a[WAY]:
-            y = floats_from(floats(a[SCRATCH]), part * pixels * c)
+            y = floats_from(floats(a[SCRATCH]), slot * pixels * c)
         for p in range(pixels):
             given, made = floats_from(x, p * c), floats_from(y, p * c)
             if a[RELU] and not a[WAY]:
@@ -77,7 +77,7 @@ def normalize(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def grad_sums(a, part):  # type: ignore[no-untyped-def]
+def grad_sums(a, part, slot):  # type: ignore[no-untyped-def]
     """Of each picture and channel, the sums of the gradient and of gradient times x."""
     c, pixels = a[C], a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
@@ -94,7 +94,7 @@ def grad_sums(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def back(a, part):  # type: ignore[no-untyped-def]
+def back(a, part, slot):  # type: ignore[no-untyped-def]
     """The gradient of x: linear in the gradient and in x."""
     c, pixels, of_grad, of_x, constant = a[C], a[H] * a[W], floats(a[OF_GRAD]), floats(a[OF_X]), floats(a[SHIFT])
     center = floats(a[CENTER])
@@ -128,10 +128,11 @@ def moments_of(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the channels of pictures (N, H, W, C), float64."""
     n, h, w, c = x.shape
     parts = parts_of(n)
-    scratch, means, squares = empty((parts, c)), np.empty((n, c)), np.empty((n, c))
+    scratch, means, squares = borrow(threads() * c), np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[SCRATCH], a[MEANS], a[SQUARES] = address(x), address(scratch), address(means), address(squares)
     crew.run(picture_moments, a, parts, x.size * 0.5)
+    give_back(scratch)
     return batch_moments(means, squares, h * w)
 
 
@@ -144,11 +145,13 @@ def scaled(
     a = _row((n, c, h, w), parts)
     y = empty(x.shape if way is None else (n, *places, c))
     if way is not None:
-        choice, scratch = empty(y.shape, np.uint8), empty((parts, h, w, c))
+        choice, scratch = empty(y.shape, np.uint8), borrow(threads() * h * w * c)
         a[PH], a[PW], a[WAY], a[CHOICE], a[SCRATCH] = *places, address(way), address(choice), address(scratch)
     a[RELU], a[X], a[Y], a[SCALE], a[SHIFT] = relu, address(x), address(y), address(norm.scale), address(norm.shift)
     a[CENTER] = address(norm.center)
     crew.run(normalize, a, parts, x.size * 0.4)
+    if scratch is not None:
+        give_back(scratch)
     return y, choice
 
 

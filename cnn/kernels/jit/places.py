@@ -9,7 +9,7 @@
 # arrays
 (X, WEIGHT, BIAS_VECTOR, Y, CHOICE, MEANS, SQUARES) = range(28, 35)
 (GRAD, OUTPUT, CENTER, SCALE, SHIFT, OF_GRAD, OF_OUTPUT, CONSTANT, X_GRAD, W_GRAD, SUMS) = range(35, 46)
-(SCRATCH, SCRATCH_SIZE, PARTS) = range(46, 49)
+(SCRATCH, SCRATCH_SIZE, PARTS, BANDS) = range(46, 50)  # BANDS: into which a picture is cut, if there are few
 # for Winograd's convolution: tiles down and across in a picture of results, and of pixels; pictures at a time
-(DOWN, ACROSS, X_DOWN, X_ACROSS, SOME) = range(49, 54)
-COUNT = 54
+(DOWN, ACROSS, X_DOWN, X_ACROSS, SOME) = range(50, 55)
+COUNT = 55

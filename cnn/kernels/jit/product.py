@@ -6,18 +6,18 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
-from cnn.kernels.memory import empty
+from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
 
 
 @kernel
-def product_kernel(a, part):  # type: ignore[no-untyped-def]
+def product_kernel(a, part, slot):  # type: ignore[no-untyped-def]
     """Some panels of 16 columns: each is copied together, then met by all rows."""
     m, n, k = a[M], a[N], a[K]
     panels = (n + WIDTH - 1) // WIDTH
-    panel = floats_from(floats(a[SCRATCH]), part * (k + 1) * WIDTH)
+    panel = floats_from(floats(a[SCRATCH]), slot * (k + 1) * WIDTH)
     bias = floats_from(panel, k * WIDTH)
     for q in range(part * panels // a[PARTS], (part + 1) * panels // a[PARTS]):
         columns = min(WIDTH, n - q * WIDTH)
@@ -47,9 +47,10 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
         return NotImplemented
     panels = -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
-    scratch = empty((parts, k + 1, WIDTH))
+    scratch = borrow(parallel.get_num_threads() * (k + 1) * WIDTH)
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
     crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30)
+    give_back(scratch)
     return c

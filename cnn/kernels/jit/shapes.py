@@ -37,15 +37,18 @@ def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, group
     """Return how a convolution is done: a fixed choice by shape.
 
     "depthwise" : a window for each channel
-    "winograd" : 3 x 3 windows that move by one pixel, where channels fill whole panels and pictures are not tiny
+    "winograd" : 3 x 3 windows that move by one pixel, where channels fill whole panels, pictures are not tiny, and
+        there are enough of them to share the weights' values at the points
     "direct" : all others
     """
-    (_, c, _, _), (k, _, kh, kw) = shape, weight
+    (n, c, _, _), (k, _, kh, kw) = shape, weight
     if groups == c == k:
         return "depthwise"
     plain = (kh, kw) == (3, 3) and slide.stride == slide.dilation == (1, 1) and groups == 1
-    if plain and c % WIDTH == 0 and k % WIDTH == 0 and min(slide.places(*shape[2:])) >= RESULTS:
-        return "winograd"
+    if plain and c % WIDTH == 0 and k % WIDTH == 0:
+        down, across = slide.places(*shape[2:])
+        if min(down, across) >= RESULTS and n * down * across >= 2 * TILES * RESULTS * RESULTS:
+            return "winograd"
     return "direct"
 
 
@@ -102,7 +105,7 @@ def _runs(numbers: Array) -> tuple[Array, Array]:
 
 
 def scratch_size(a: Array, known: Convolution, pooled: bool, backward: bool) -> int:
-    """How many numbers one part of a job needs room for."""
+    """How many numbers one thread needs room for."""
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
@@ -122,10 +125,14 @@ def serves(slide: Any) -> bool:
     return (sh == 1 or dh == 1) and (sw == 1 or dw == 1) and min(top, bottom, left, right) >= 0
 
 
+def threads() -> int:
+    """How many threads may work on a job, each with room of its own."""
+    return parallel.get_num_threads()
+
+
 def parts_of(n: int) -> int:
     """How many parts a batch is cut into: several for each thread, so that none waits long for another."""
-    threads = parallel.get_num_threads()
-    return min(n, 1 if threads == 1 else 4 * threads)
+    return min(n, 1 if threads() == 1 else 4 * threads())
 
 
 def pool_way(pool: Any) -> Array:

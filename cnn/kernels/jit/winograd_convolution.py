@@ -95,7 +95,7 @@ def from_points(values, bias, room, y, first, tiles, channels, down, across, hei
 
 
 @kernel
-def weights(a, part):  # type: ignore[no-untyped-def]
+def weights(a, part, slot):  # type: ignore[no-untyped-def]
     """Values of packed weights, panel by panel: (9, C, 16) of each panel -> (36, panels, C, 16)"""
     c, packed, out = a[at.C], floats(a[at.WEIGHT]), floats(a[at.Y])
     plane = a[at.PARTS] * c * WIDTH
@@ -107,11 +107,11 @@ def weights(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(a, part):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):  # type: ignore[no-untyped-def]
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
     n, c, h, w, k, oh, ow = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW]
     down, across, some, pooled = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
-    padded = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     values = floats_from(padded, a[at.HP] * a[at.WP] * c)
     results = floats_from(values, POINTS * some * down * across * c)
     room = floats_from(results, POINTS * some * down * across * k)
@@ -156,12 +156,12 @@ def add_products(a, values, grad_values, sums, tiles):  # type: ignore[no-untype
 
 
 @kernel
-def backward(a, part):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):  # type: ignore[no-untyped-def]
     """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, some = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.SOME]
     down, across, x_down, x_across = a[at.DOWN], a[at.ACROSS], a[at.X_DOWN], a[at.X_ACROSS]
     most = some * max(down * across, x_down * x_across)
-    padded = floats_from(floats(a[at.SCRATCH]), part * a[at.SCRATCH_SIZE])
+    padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     grad = floats_from(padded, a[at.HP] * a[at.WP] * c)
     values = floats_from(grad, a[at.GH] * a[at.GW] * k)  # of x, then those of its gradient
     grad_values = floats_from(values, POINTS * most * c)
@@ -211,7 +211,7 @@ def backward(a, part):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gather(a, part):  # type: ignore[no-untyped-def]
+def gather(a, part, slot):  # type: ignore[no-untyped-def]
     """Add up the parts' sums at the points and bring them back to weights, packed: (36, panels, C, 16) -> (9, C, 16)"""
     c, k, parts = a[at.C], a[at.K], a[at.PARTS]
     sums, out = floats(a[at.W_GRAD]), floats_from(floats(a[at.Y]), part * 9 * c * WIDTH)

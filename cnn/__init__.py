@@ -8,7 +8,8 @@ from types import ModuleType
 
 from cnn.branches import Concat, Residual, Sum
 from cnn.errors import InputError, ShapeError
-from cnn.kernels import get_num_threads, set_num_threads
+from cnn import kernels
+from cnn.kernels import get_num_threads, set_num_threads, show_config
 from cnn.mistakes import ModelWarning
 from cnn.module import Buffer, Module, Parameter, no_grad
 from cnn.rng import manual_seed
@@ -26,9 +27,11 @@ __all__ = [
     "ShapeError",
     "Sum",
     "get_num_threads",
+    "kernels",
     "manual_seed",
     "no_grad",
     "set_num_threads",
+    "show_config",
 ]
 __version__ = "0.1.0"
 

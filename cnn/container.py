@@ -3,6 +3,7 @@
 import numpy as np
 
 from cnn.errors import InputError
+from cnn.modes import timed
 from cnn.module import Array, Module
 
 
@@ -42,7 +43,7 @@ class Container(Module):
         """Call a child; if it refuses its input, or makes no output, the error tells its position."""
         child.needs_input_grad = needs_input_grad
         try:
-            y = child(x)
+            y = timed(child, "forward", child, x)
             if not isinstance(y, np.ndarray):
                 raise InputError(f"forward must return an array, but returned {type(y).__name__}")
         except InputError as error:
@@ -54,7 +55,7 @@ class Container(Module):
         made that.
         """
         try:
-            input_grad = child.backward(grad)
+            input_grad = timed(child, "backward", child.backward, grad)
         except InputError as error:
             if maker is not None and not error.path:
                 error.problem += f"; backward of layer {int(name) + 1}, {maker!r}, made this gradient"

@@ -55,10 +55,14 @@ class Group(Differentiable):
         if modes.state.saving:
             for layer in self.layers:
                 layer._saved = None
-        return self.forward(x)
+        return modes.timed(self, "forward", self.forward, x)
 
     def serves(self, x: Array) -> bool:
         """Tell whether the layers would accept this input, and this can do what they would."""
+        raise NotImplementedError
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        """Return how many multiplications, each with an addition, an input of this shape costs."""
         raise NotImplementedError
 
     def forward(self, x: Array) -> Array:
@@ -137,6 +141,10 @@ class ConvGroup(Group):
             self.norm.bias.accumulate_grad(of_norm[1])
         return x_grad
 
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        n, _, h, w = input_shape
+        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.slide().places(h, w)))
+
     def _conv(self) -> tuple[Any, ...]:
         conv = self.conv
         return conv.weight.data, None if conv.bias is None else conv.bias.data, conv.slide(), conv.groups
@@ -170,6 +178,9 @@ class LinearGroup(Group):
             self.linear.bias.accumulate_grad(b_grad)
         self.linear.weight.accumulate_grad(w_grad)
         return x_grad
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        return self.linear.multiply_adds((input_shape[0], self.linear.out_features))
 
 
 def _plain(x: Array, weight: Any, ndim: int) -> bool:

@@ -19,6 +19,7 @@ from cnn.loss.targets import ClassLoss, ValueLoss
 from cnn.module import Array, Module, evaluating, watching
 from cnn.optim import Optimizer
 from cnn.pairing import check_axis, check_pairing
+from cnn.profile import Profile
 from cnn.summary import Summary
 
 
@@ -450,6 +451,26 @@ class Sequential(Container):
         if shape is None:
             raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
         return Summary(self, self._one_sample(shape))
+
+    @told_plainly
+    def profile(self, x: Any) -> Profile:
+        """Return a table of how long each layer takes with a batch, forward and backward; ``print`` it.
+
+        Layers that run as one are one row (see ``fuse``). The model stays as it is.
+
+        Parameters
+        ----------
+        x : array_like
+            A batch of samples, (N, ...), as many as in training.
+
+        Examples
+        --------
+        >>> from cnn import zoo
+        >>> table = zoo.lenet5().profile(np.zeros((4, 1, 28, 28), np.float32))
+        >>> table.rows[0]["layer"], table.rows[0]["forward"] > 0
+        ('Conv2d', True)
+        """
+        return Profile(self, training.as_samples(x, self))
 
     # Files
 

@@ -20,7 +20,50 @@ class Row(NamedTuple):
     memory: int
 
 
-class Summary:
+class Table:
+    """Rows of texts under headings: ``print`` shows them as text, a notebook as HTML.
+
+    A subclass writes ``cells``, row by row with the sum last, and ``notes``, what the figures mean.
+    """
+
+    headings: tuple[str, ...]
+    left = 3  # so many columns are texts, and the rest numbers
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the texts."""
+        raise NotImplementedError
+
+    def notes(self) -> str:
+        """Return what the figures mean."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        table = [self.headings, *self.cells()]
+        widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
+        lines = []
+        for row in table:
+            left = [cell.ljust(width) for cell, width in zip(row[: self.left], widths[: self.left], strict=True)]
+            right = [cell.rjust(width) for cell, width in zip(row[self.left :], widths[self.left :], strict=True)]
+            lines.append("  ".join(left + right).rstrip())
+        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self.notes()])
+
+    def _repr_html_(self) -> str:
+        def line(cells: tuple[str, ...], tag: str) -> str:
+            aligned = [
+                f'<{tag} style="text-align: {"left" if i < self.left else "right"}">{html.escape(cell)}</{tag}>'
+                for i, cell in enumerate(cells)
+            ]
+            return f"<tr>{''.join(aligned)}</tr>"
+
+        body = "".join(line(cells, "td") for cells in self.cells())
+        return (
+            f"<table><thead>{line(self.headings, 'th')}</thead><tbody>{body}</tbody>"
+            f"<caption>{html.escape(self.notes())}</caption></table>"
+        )
+
+
+class Summary(Table):
     """A table of every layer: output shape, parameters, multiply-adds and bytes of output, for one sample.
 
     ``print`` shows it as text; a notebook as HTML.
@@ -79,31 +122,6 @@ class Summary:
         sample = shape_text(self.input_shape) + (" numbers" if len(self.input_shape) == 1 else "")
         size = bytes_text(self.parameter_bytes)
         return f"For one input of {sample}. Memory is that of the outputs; the parameters take {size} more."
-
-    def __repr__(self) -> str:
-        table = [self.headings, *self.cells()]
-        widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
-        lines = []
-        for row in table:
-            left = [cell.ljust(width) for cell, width in zip(row[:3], widths[:3], strict=True)]
-            right = [cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True)]
-            lines.append("  ".join(left + right).rstrip())
-        rule = "-" * (sum(widths) + 2 * len(widths) - 2)
-        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self.notes()])
-
-    def _repr_html_(self) -> str:
-        def line(cells: tuple[str, ...], tag: str) -> str:
-            aligned = [
-                f'<{tag} style="text-align: {"left" if i < 3 else "right"}">{html.escape(cell)}</{tag}>'
-                for i, cell in enumerate(cells)
-            ]
-            return f"<tr>{''.join(aligned)}</tr>"
-
-        body = "".join(line(cells, "td") for cells in self.cells())
-        return (
-            f"<table><thead>{line(self.headings, 'th')}</thead><tbody>{body}</tbody>"
-            f"<caption>{html.escape(self.notes())}</caption></table>"
-        )
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

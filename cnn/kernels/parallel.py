@@ -130,7 +130,9 @@ def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ..
         parts = 1
     size = max(1, -(-n // parts))
     places = [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
-    return at_once([functools.partial(function, where, *(batch[where] for batch in batches), *others) for where in places])
+    return at_once(
+        [functools.partial(function, where, *(batch[where] for batch in batches), *others) for where in places]
+    )
 
 
 def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -24,7 +24,7 @@ _limit: Any = None
 
 
 @functools.cache
-def _libraries() -> list[Any]:
+def libraries() -> list[Any]:
     from threadpoolctl import ThreadpoolController
 
     # looking for the libraries costs 0.2 ms, so once
@@ -41,7 +41,7 @@ class _Limit:
     """
 
     def __init__(self) -> None:
-        self._before = [(library, library.num_threads) for library in _libraries()]
+        self._before = [(library, library.num_threads) for library in libraries()]
         for library, threads in self._before:
             if threads != 1:
                 _set(library, 1)

@@ -1,0 +1,129 @@
+"""Twins of the functions in layers/conv2d.py: the same products, of a tile of a few pictures at a time."""
+
+import functools
+import operator
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels.array import depthwise
+from cnn.kernels.array.shared import Array, shared
+from cnn.kernels.memory import empty
+from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Tile, Windows, by_group, tiles
+
+MULTIPLY_ADDS = 40  # of one thread in a nanosecond
+SUMS_BYTES = 8 * 1024 * 1024  # of partial sums of a weight gradient
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
+    """Every window times the weights; the bias is added while the tile is in the cache."""
+    if not plain(x, weight) or is_small(x, slide):
+        return NotImplemented
+    return convolved(x, weight, bias, slide, groups)
+
+
+def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+    """With stride 1 this is a convolution with the kernel turned by 180 degrees; otherwise the rows are added back."""
+    if not plain(grad, weight):
+        return NotImplemented
+    (_, c, h, w), k = shape, len(weight)
+    oh, ow = grad.shape[2:]
+    if slide.stride != (1, 1):
+        return (depthwise.input_grad if c == k == groups else folded)(grad, weight, shape, slide, groups)
+    pads = tuple(
+        (d * (size - 1) - before, pixels + before - places)
+        for size, d, (before, _), pixels, places in zip(
+            slide.size, slide.dilation, slide.pads, (h, w), (oh, ow), strict=True
+        )
+    )
+    turned = weight.reshape(groups, k // groups, c // groups, *slide.size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
+    return convolved(grad, turned.reshape(c, k // groups, *slide.size), None, slide._replace(pads=pads), groups)
+
+
+def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
+    """(N, C, H, W) -> (N, K, OH, OW)"""
+    if x.shape[1] == len(weight) == groups:
+        return depthwise.forward(x, weight, bias, slide)
+    places = slide.places(*x.shape[2:])
+    y = empty((len(x), *places, len(weight)), x.dtype)
+    matrix = as_matrix(weight, groups)
+    line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
+
+    def work(pieces: Iterator[Tile]) -> None:
+        windows = Windows(x, slide, groups)
+        for tile in pieces:
+            np.matmul(windows.rows(tile), matrix, out=by_group(y[tile], groups))
+            if line is not None:
+                y[tile] += line
+
+    shared(work, tiles(x, slide), y.size * weight[0].size / MULTIPLY_ADDS)
+    return y.transpose(0, 3, 1, 2)
+
+
+def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+    """A product for each pixel of the window, added to the pixels that it was read from."""
+    (n, c, h, w), (k, _, kh, kw) = shape, weight.shape
+    oh, ow = grad.shape[2:]
+    (top, bottom), (left, right) = slide.reach((oh, ow), h, w)
+    matrices = as_matrix(weight, groups).reshape(groups, kh * kw, c // groups, k // groups).transpose(0, 1, 3, 2)
+    x, grad = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
+    step = max(1, TILE_BYTES // max(1, oh * ow * kh * kw * c * grad.itemsize))
+
+    def work(starts: Iterator[int]) -> None:
+        padded = empty((min(n, step), top + h + bottom, left + w + right, groups, c // groups), grad.dtype)
+        for start in starts:
+            g = grad[start : start + step]
+            into = padded[: len(g)]
+            into[...] = 0
+            parts = np.matmul(by_group(g, groups)[:, None], matrices)
+            parts = parts.reshape(groups, kh * kw, len(g), oh, ow, c // groups).transpose(1, 2, 3, 4, 0, 5)
+            for part, (_, _, down, across) in zip(parts, slide.shifts((oh, ow)), strict=True):
+                into[:, down, across] += part
+            x[start : start + step] = into[:, top : top + h, left : left + w].reshape(len(g), h, w, c)
+
+    shared(work, range(0, n, step), grad.size * weight[0].size / MULTIPLY_ADDS)
+    return x.transpose(0, 3, 1, 2)
+
+
+def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+    """What each weight saw times the gradient of what it made, summed tile by tile."""
+    k, c, kh, kw = shape
+    if not plain(grad, x) or is_small(x, slide):
+        return NotImplemented
+    if x.shape[1] == k == groups:
+        return depthwise.weight_grad(grad, x, shape, slide)
+    pictures = grad.transpose(0, 2, 3, 1)
+    size = groups, kh * kw * c, k // groups
+    cut = tiles(x, slide)
+    count = max(1, min(len(cut), 8, SUMS_BYTES // (k * c * kh * kw * x.itemsize)))
+    pieces = [cut[i * len(cut) // count : (i + 1) * len(cut) // count] for i in range(count)]
+    sums = np.zeros((count, *size), x.dtype)
+
+    def work(numbers: Iterator[int]) -> None:
+        windows, product = Windows(x, slide, groups), empty(size, x.dtype)
+        for i in numbers:
+            for tile in pieces[i]:
+                np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)
+                sums[i] += product
+
+    shared(work, range(count), grad.size * kh * kw * c / MULTIPLY_ADDS)
+    total = functools.reduce(operator.add, sums)  # in the same order however many threads there are
+    return total.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
+
+
+def plain(*arrays: Array) -> bool:
+    """Tell whether these are NumPy's own arrays and of one floating dtype."""
+    return all(type(a) is np.ndarray and a.dtype == arrays[0].dtype for a in arrays) and arrays[0].dtype.kind == "f"
+
+
+def is_small(x: Array, slide: Any) -> bool:
+    """Tell whether there is just one tile, of which the plain functions make as good products."""
+    return x.shape[1] > FEW_CHANNELS and len(tiles(x, slide)) < 2
+
+
+def as_matrix(weight: Array, groups: int) -> Array:
+    """Write each channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
+    k, c, kh, kw = weight.shape
+    weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
+    return weight.reshape(groups, kh * kw * c, k // groups)

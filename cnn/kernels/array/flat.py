@@ -1,0 +1,27 @@
+"""Functions that treat every number by itself: large arrays in pieces, shared among threads."""
+
+from collections.abc import Callable, Iterator
+
+from cnn.kernels.array.shared import Array, shared
+
+PIECE = 128 * 1024  # numbers
+
+
+def flat(*arrays: Array) -> list[Array] | None:
+    """See arrays as rows of numbers in the order of the first's memory, without a copy; None where that cannot be."""
+    axes = sorted(range(arrays[0].ndim), key=lambda axis: -arrays[0].strides[axis])
+    in_order = [array.transpose(axes) for array in arrays if array.shape == arrays[0].shape]
+    if len(in_order) < len(arrays) or not all(array.flags.c_contiguous for array in in_order):
+        return None
+    return [array.reshape(-1) for array in in_order]
+
+
+def in_pieces(function: Callable[..., None], arrays: list[Array], nanoseconds: float) -> None:
+    """Call ``function`` with one piece of all arrays after the other; it takes about so long for each number."""
+    n = len(arrays[0])
+
+    def work(starts: Iterator[int]) -> None:
+        for start in starts:
+            function(*(array[start : start + PIECE] for array in arrays))
+
+    shared(work, range(0, n, PIECE), n * nanoseconds)

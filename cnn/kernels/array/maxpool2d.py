@@ -1,0 +1,103 @@
+"""Twins of the functions in layers/maxpool2d.py, in tiles of a few pictures."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels.array.shared import Array, shared
+from cnn.kernels.memory import empty
+
+TILE_BYTES = 1024 * 1024  # of pictures
+
+
+def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
+    """Each pixel of all windows is first copied into one piece, where comparing is fastest."""
+    n, c, h, w = x.shape
+    x = x.transpose(0, 2, 3, 1)
+    y = empty((n, *counts, c), x.dtype)
+    choice = empty(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))
+    (top, bottom), (left, right) = rim = slide.reach(counts, h, w)
+    step = pictures_of(x)
+
+    def work(starts: Iterator[int]) -> None:
+        memory = empty((step, *counts, c), x.dtype), empty((step, *counts, c), bool)
+        padded = (
+            np.full((step, top + h + bottom, left + w + right, c), -np.inf, x.dtype) if any(map(any, rim)) else None
+        )
+        for start in starts:
+            tile = x[start : start + step]
+            if padded is not None:
+                padded[: len(tile), top : top + h, left : left + w] = tile
+                tile = padded[: len(tile)]
+            outputs = y[start : start + step], choice[start : start + step]
+            look(tile, slide, *outputs, *memory)
+            if np.isnan(outputs[0].max(initial=-np.inf)):
+                look(tile, slide, *outputs, *memory, with_nan=True)
+
+    shared(work, range(0, n, step), x.size)
+    return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
+
+
+def look(
+    x: Array, slide: Any, y: Array, choice: Array, candidate: Array, better: Array, with_nan: bool = False
+) -> None:
+    """Keep the largest value of each window of a tile, and its number."""
+    candidate, better = candidate[: len(x)], better[: len(x)]
+    for number, (_, _, down, across) in enumerate(slide.shifts(y.shape[1:3])):
+        if number == 0:
+            y[...] = x[:, down, across]
+            choice[...] = 0
+            continue
+        candidate[...] = x[:, down, across]
+        np.greater(candidate, y, out=better)  # the first of equals stays
+        if with_nan:
+            better |= candidate != candidate  # NaN, unequal to itself, wins
+        np.maximum(y, candidate, out=y)
+        if number == 1:
+            choice[...] = better
+        else:
+            np.maximum(choice, np.multiply(better, number, dtype=choice.dtype), out=choice)
+
+
+def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Any) -> Array:
+    """The gradients of a tile go to all their pixels while they are in the cache."""
+    n, c, h, w = shape
+    counts = grad.shape[2:]
+    (top, bottom), (left, right) = rim = slide.reach(counts, h, w)
+    x = empty((n, h, w, c), grad.dtype)
+    step = pictures_of(x)
+    grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
+    apart = all(stride >= d * (size - 1) + 1 for size, stride, d, _ in zip(*slide, strict=True))
+    outer = top + h + bottom, left + w + right
+    every = apart and slide.dilation == (1, 1) and slide.size == slide.stride
+    every = every and outer == (counts[0] * slide.size[0], counts[1] * slide.size[1])
+
+    def work(starts: Iterator[int]) -> None:
+        memory = empty((step, *counts, c), x.dtype), empty((step, *counts, c), bool)
+        padded = empty((step, *outer, c), x.dtype) if any(map(any, rim)) else None
+        for start in starts:
+            tile, g, which = (array[start : start + step] for array in (x, np.ascontiguousarray(grad), choice))
+            given, chosen = (array[: len(g)] for array in memory)
+            into = tile if padded is None else padded[: len(g)]
+            if not every:
+                into[...] = 0
+            for number, (_, _, down, across) in enumerate(slide.shifts(counts)):
+                np.equal(which, number, out=chosen)
+                given[...] = chosen
+                given *= g
+                if apart:
+                    into[:, down, across] = given
+                else:
+                    into[:, down, across] += given
+            if padded is not None:
+                tile[...] = into[:, top : top + h, left : left + w]
+
+    shared(work, range(0, n, step), x.size)
+    return x.transpose(0, 3, 1, 2)
+
+
+def pictures_of(x: Array) -> int:
+    """Return how many pictures make a tile."""
+    most = max(1, TILE_BYTES // max(1, x[:1].nbytes))
+    return max(1, -(-len(x) // max(1, -(-len(x) // most))))

@@ -1,0 +1,44 @@
+"""Sharing pieces of work among threads: each takes the next piece that is left.
+
+So a thread that starts late, or shares its core with another program, does less, and nobody waits for it. Each change
+between threads costs some microseconds of the interpreter lock, so pieces are few and large: what NumPy does with one
+takes hundreds of microseconds.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cnn.kernels.parallel import at_once, get_num_threads
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Piece = TypeVar("Piece")
+
+WORTH = 700_000  # ns: with less work, waking another thread costs more than it saves
+
+
+def shared(work: Callable[[Iterator[Piece]], None], pieces: Iterable[Piece], nanoseconds: float) -> None:
+    """Call ``work`` on each thread with an iterator over the pieces, which all of them share.
+
+    Parameters
+    ----------
+    work : callable
+        Does what is to be done with each piece.
+    pieces : iterable
+        In whatever order they are taken, the result must be the same.
+    nanoseconds : float
+        About how long one thread takes for all.
+    """
+    left = deque(pieces)
+
+    def taken() -> Iterator[Piece]:
+        while True:
+            try:
+                yield left.popleft()
+            except IndexError:
+                return
+
+    threads = min(get_num_threads(), len(left)) if nanoseconds >= WORTH else 1
+    at_once([lambda: work(taken())] * max(1, threads))

@@ -1,0 +1,118 @@
+"""What windows see, a tile of a few pictures at a time, so that it is still in the cache when it is multiplied."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels.array.shared import Array
+from cnn.kernels.memory import empty
+
+TILE_BYTES = 1200 * 1024  # of windows
+LEAST_PLACES = 256  # windows in a tile: with fewer, a product is busy with reading the weights
+FEW_CHANNELS = 4
+
+Tile = tuple[slice, slice]  # pictures, and lines of places
+
+
+def tile_size(x: Array, slide: Any) -> tuple[int, int]:
+    """Return the pictures and the lines of a tile: several pictures, or a part of one."""
+    n, c, h, w = x.shape
+    down, across = slide.places(h, w)
+    window = math.prod(slide.size) * c * x.itemsize
+    lines = -(-max(TILE_BYTES // max(1, window), LEAST_PLACES) // across)
+    if lines < down:
+        return 1, lines
+    count = -(-n // (lines // down))
+    return -(-n // max(1, count)), down  # evenly
+
+
+def tiles(x: Array, slide: Any) -> list[Tile]:
+    """Cut a batch into tiles."""
+    n, down = len(x), slide.places(*x.shape[2:])[0]
+    pictures, lines = tile_size(x, slide)
+    return [
+        (slice(i, min(i + pictures, n)), slice(j, min(j + lines, down)))
+        for i in range(0, n, max(1, pictures))
+        for j in range(0, down, lines)
+    ]
+
+
+class Windows:
+    """The windows of a tile as rows of a matrix, in memory that serves for one tile after the other.
+
+    Parameters
+    ----------
+    x : ndarray
+        Pictures (N, C, H, W).
+    slide : Slide
+        How the window moves; a negative rim cuts.
+    groups : int
+    """
+
+    memory: Array | None = None
+
+    def __init__(self, x: Array, slide: Any, groups: int = 1) -> None:
+        self.x, self.slide, self.groups = x.transpose(0, 2, 3, 1), slide, groups
+        _, c, h, w = x.shape
+        (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = slide
+        self.places = slide.places(h, w)
+        # Of few channels only a few numbers of a window lie together in a picture, but each of them in many places
+        self.as_columns = c <= FEW_CHANNELS
+        bare = top == left == 0 and slide.reach(self.places, h, w) == ((0, 0), (0, 0))
+        self.is_ready = bare and (self.as_columns or self.x.flags.c_contiguous)
+        just_pixels = bare and slide.size == slide.stride == (1, 1) and self.places == (h, w)
+        self.are_pixels = just_pixels and self.x.flags.c_contiguous
+        self.pictures, self.lines = tile_size(x, slide)
+        if not self.is_ready:
+            height, width = sh * (self.lines - 1) + dh * (kh - 1) + 1, sw * (self.places[1] - 1) + dw * (kw - 1) + 1
+            if self.as_columns:
+                self.padded = empty((self.pictures, c, height, width), x.dtype).transpose(0, 2, 3, 1)
+            else:
+                self.padded = empty((self.pictures, height, width, c), x.dtype)
+            self.inner = slice(max(0, left), max(0, left, min(w + left, width)))
+            self.padded[:, :, : self.inner.start] = 0
+            self.padded[:, :, self.inner.stop :] = 0
+
+    def surrounded(self, tile: Tile) -> Array:
+        """Return what a tile needs of its pictures, in the middle of zeros; the next tile overwrites it."""
+        pictures, lines = tile
+        (kh, _), (sh, _), (dh, _), ((top, _), (left, _)) = self.slide
+        height = sh * (lines.stop - lines.start - 1) + dh * (kh - 1) + 1
+        first = sh * lines.start - top  # the line of the picture that is the first here
+        if self.is_ready:
+            return self.x[pictures, first : first + height]
+        padded = self.padded[: pictures.stop - pictures.start, :height]
+        start, stop = max(0, first), max(0, first, min(self.x.shape[1], first + height))
+        padded[:, : start - first] = 0
+        padded[:, stop - first :] = 0
+        columns = slice(self.inner.start - left, self.inner.stop - left)
+        padded[:, start - first : stop - first, self.inner] = self.x[pictures, start:stop, columns]
+        return padded
+
+    def rows(self, tile: Tile) -> Array:
+        """Return what the windows of a tile see, (groups, places, KH*KW*C/groups); the next tile overwrites it."""
+        if self.are_pixels:
+            return by_group(self.x[tile], self.groups)
+        padded = self.surrounded(tile)
+        n, lines, across = len(padded), tile[1].stop - tile[1].start, self.places[1]
+        size, (sh, sw), (dh, dw), _ = self.slide
+        c = padded.shape[3] // self.groups
+        along_n, along_h, along_w, along_c = padded.strides
+        shape = (self.groups, n, lines, across, *size, c)
+        strides = (c * along_c, along_n, sh * along_h, sw * along_w, dh * along_h, dw * along_w, along_c)
+        seen = np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
+        if self.memory is None:
+            self.memory = empty((seen.size // (n * lines) * self.pictures * self.lines,), padded.dtype)
+        memory, length = self.memory[: seen.size], math.prod(size) * c
+        if self.as_columns:
+            np.copyto(memory.reshape(self.groups, *size, c, n, lines, across), seen.transpose(0, 4, 5, 6, 1, 2, 3))
+            return memory.reshape(self.groups, length, n * lines * across).transpose(0, 2, 1)
+        np.copyto(memory.reshape(shape), seen)
+        return memory.reshape(self.groups, n * lines * across, length)
+
+
+def by_group(x: Array, groups: int) -> Array:
+    """See each pixel of pictures (N, H, W, C) as a row: (groups, N*H*W, C/groups), no copy if they are in one piece."""
+    n, h, w, c = x.shape
+    return x.reshape(n * h * w, groups, c // groups).transpose(1, 0, 2)

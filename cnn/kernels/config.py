@@ -1,0 +1,71 @@
+"""What the computations of this process run on; and getting ready for them."""
+
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+from cnn.kernels import choice
+from cnn.kernels.parallel import get_num_threads
+from cnn.kernels.threads import libraries
+
+
+def config() -> dict[str, str]:
+    """Return what `show_config` prints, by its headings."""
+    numba = "not installed: pip install numba gives faster kernels"
+    if choice.has_numba():
+        from importlib.metadata import version
+
+        numba = version("numba")
+    products = [f"{lib.internal_api} {lib.version or ''}, {lib.num_threads} threads" for lib in libraries()]
+    return {
+        "kernels": f"{choice.active()}, of {', '.join(choice.SETS)}",
+        "numba": numba,
+        "threads": f"{get_num_threads()} of {os.cpu_count()} processors",
+        "blas": "; ".join(products) or "unknown: it keeps its own number of threads",
+        "numpy": np.__version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+    }
+
+
+def show_config() -> None:
+    """Print which kernels, threads and libraries this process uses.
+
+    Examples
+    --------
+    >>> import cnn
+    >>> cnn.show_config()  # doctest: +ELLIPSIS
+    kernels  ...
+    """
+    for heading, text in config().items():
+        print(f"{heading:<8} {text}")
+
+
+def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
+    """Compile the kernels that a model needs, or read them from the disk, so that its first step is as fast as the next.
+
+    Compiling is done once for all models; it takes about half a minute, and what it gives is kept on the disk (where
+    Numba keeps such files: ``__pycache__`` beside the sources, or a folder of the user's, or ``NUMBA_CACHE_DIR``).
+
+    Parameters
+    ----------
+    model : Module
+    input_shape : tuple of int
+        Shape of one sample, without the batch axis.
+
+    Examples
+    --------
+    >>> import cnn
+    >>> from cnn.layers import Linear
+    >>> cnn.kernels.warm_up(cnn.Sequential([Linear(4, 3)]), (4,))
+    """
+    if choice.active() == "jit":
+        names = {type(module).__module__.rpartition(".")[2] for module in model.modules()}
+        for name in sorted(names | {"adam", "blocks", "cross_entropy_loss", "elementwise", "norms"}):
+            choice.load("jit", name)
+    dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
+    from cnn.modes import evaluating
+
+    with evaluating():
+        model(np.zeros((1, *input_shape), dtype))

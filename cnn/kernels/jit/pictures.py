@@ -27,16 +27,52 @@ def surround(x, padded, height, width, channels, top, left, padded_height, padde
             inner[i] = start[i]
 
 
+@compiled(types.boolean(INDICES))
+def halves(way):  # type: ignore[no-untyped-def]
+    """Tell whether a pool takes four pixels at a time, side by side, as most pools do."""
+    return way[0] == way[1] == way[2] == way[3] == 2 and way[4] == way[5] == 1 and way[6] == way[7] == 0
+
+
+@compiled(types.void(FLOATS, FLOATS, FLOATS, BYTES, INDEX, INDEX))
+def pool_four(upper, lower, best, which, channels, relu):  # type: ignore[no-untyped-def]
+    """`pool` for one window of 2 x 2, of which the upper two pixels lie side by side, and the lower two.
+
+    The first of equals stays, NaN wins; and sums vectorise where a choice between bytes does not.
+    """
+    lowest = types.float32(0) if relu else types.float32(-np.inf)
+    for c in range(channels):
+        value, number = upper[c], types.uint8(0)
+        other = upper[channels + c]
+        number = types.uint8(number + (types.uint8(other > value) | types.uint8(other != other)))
+        value = other if (other > value) | (other != other) else value
+        other = lower[c]
+        better = types.uint8(other > value) | types.uint8(other != other)
+        number = types.uint8(number + better * types.uint8(2 - number))
+        value = other if (other > value) | (other != other) else value
+        other = lower[channels + c]
+        better = types.uint8(other > value) | types.uint8(other != other)
+        number = types.uint8(number + better * types.uint8(3 - number))
+        value = other if (other > value) | (other != other) else value
+        low = types.uint8(value <= lowest) & types.uint8(relu)
+        which[c] = types.uint8(number + low * types.uint8(BLOCKED - number))
+        best[c] = lowest if value <= lowest else value
+
+
 @compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 6))
 def pool(x, y, choice, way, height, width, channels, places_down, places_across, relu):  # type: ignore[no-untyped-def]
     """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does.
 
     ``way`` is how the window moves: size, stride, dilation and padding, each down and across.
     """
+    four = halves(way)
     for i in range(places_down):
         for j in range(places_across):
             place = (i * places_across + j) * channels
             best, which = floats_from(y, place), bytes_from(choice, place)
+            if four and 2 * i + 1 < height and 2 * j + 1 < width:
+                upper = floats_from(x, 2 * (i * width + j) * channels)
+                pool_four(upper, floats_from(upper, width * channels), best, which, channels, relu)
+                continue
             for c in range(channels):
                 best[c] = -np.inf
                 which[c] = 0

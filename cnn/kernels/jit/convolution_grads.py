@@ -101,14 +101,18 @@ def through_norm(a, i, grad):  # type: ignore[no-untyped-def]
                 )
 
 
-@compiled(types.void(FLOATS, DOUBLES, INDEX, INDEX, INDEX, INDEX))
-def add_bias_grad(grad, sums, width, k, oh, ow):  # type: ignore[no-untyped-def]
-    """Add up the gradient of each channel."""
+@compiled(types.void(FLOATS, DOUBLES, FLOATS, INDEX, INDEX, INDEX, INDEX))
+def add_bias_grad(grad, sums, room, width, k, oh, ow):  # type: ignore[no-untyped-def]
+    """Add up the gradient of each channel: each row in float32, and the rows in float64."""
     for r in range(oh):
+        for channel in range(k):
+            room[channel] = 0
         for j in range(ow):
             g = floats_from(grad, (r * width + j) * k)
             for channel in range(k):
-                sums[channel] += g[channel]
+                room[channel] += g[channel]
+        for channel in range(k):
+            sums[channel] += room[channel]
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
@@ -181,7 +185,11 @@ def backward(a, part, slot):  # type: ignore[no-untyped-def]
         size = a[at.KH] * a[at.KW] * c
     w_grad = floats_from(floats(a[at.W_GRAD]), part * size)
     sums = doubles_from(doubles(a[at.SUMS]), part * k)
-    for p in range(a[at.GH] * a[at.GW] * k + WIDTH):
+    room = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
+    # the gradient is read where it is if nothing comes between, and no rim is needed, nor room behind the last pixel
+    between = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.OF_GRAD] != 0
+    copied = between or a[at.GH] != oh or a[at.GW] != ow or k % WIDTH != 0
+    for p in range(a[at.GH] * a[at.GW] * k + WIDTH if copied else 0):
         grad[p] = 0
     if a[at.W_GRAD]:
         for p in range(size):
@@ -192,11 +200,15 @@ def backward(a, part, slot):  # type: ignore[no-untyped-def]
         if a[at.POOL] != 0:
             for p in range(a[at.GH] * a[at.GW] * k):
                 grad[p] = 0
-        spread(a, i, inner, a[at.GW])
+        if copied:
+            spread(a, i, inner, a[at.GW])
+        else:
+            grad = floats_from(floats(a[at.GRAD]), i * oh * ow * k)
+            inner = grad
         if a[at.OF_GRAD]:
             through_norm(a, i, inner)
         if a[at.W_GRAD]:
-            add_bias_grad(inner, sums, a[at.GW], k, oh, ow)
+            add_bias_grad(inner, sums, room, a[at.GW], k, oh, ow)
             image = floats_from(floats(a[at.X]), i * h * w * c)
             if a[at.HP] != h or a[at.WP] != w:
                 surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])

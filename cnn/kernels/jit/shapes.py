@@ -109,10 +109,10 @@ def scratch_size(a: Array, known: Convolution, pooled: bool, backward: bool) -> 
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
-        size += int(a[at.GH] * a[at.GW]) * k
+        size += int(a[at.GH] * a[at.GW]) * k + k
         if known.algorithm == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
-            size += POINTS * most * (c + 2 * k) + RESULTS * RESULTS * c
+            size += POINTS * most * (c + 2 * k) + RESULTS * RESULTS * c + k
         return size
     if known.algorithm == "winograd":
         size += POINTS * tiles * (c + k) + RESULTS * RESULTS * k

@@ -192,7 +192,7 @@ def backward(a, part, slot):  # type: ignore[no-untyped-def]
             if a[at.OF_GRAD]:
                 through_norm(a, i, inner)
             if a[at.W_GRAD]:
-                add_bias_grad(inner, bias_sums, a[at.GW], k, oh, ow)
+                add_bias_grad(inner, bias_sums, room, a[at.GW], k, oh, ow)
                 x = floats_from(floats(a[at.X]), i * h * w * c)
                 surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
                 to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)

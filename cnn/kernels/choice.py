@@ -6,6 +6,7 @@ and if it does not decline by returning NotImplemented. So a twin exists only wh
 knows nothing of it.
 """
 
+import functools
 import importlib
 import importlib.util
 import sys
@@ -71,9 +72,16 @@ def active() -> str:
     return _active
 
 
+@functools.cache
 def has_numba() -> bool:
-    """Tell whether Numba is installed."""
-    return importlib.util.find_spec("numba") is not None
+    """Tell whether Numba is installed, and works with this NumPy."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module("numba")
+    except ImportError:  # this release of it does not know this release of NumPy
+        return False
+    return True
 
 
 def twins(function: Callable[..., Any]) -> list[Twin]:

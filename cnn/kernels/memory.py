@@ -41,7 +41,7 @@ _read = ctypes.c_ssize_t.from_address
 
 
 def _interface_address(array: Array) -> int:
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    return array.__array_interface__["data"][0]
 
 
 def _object_address(array: Array) -> int:

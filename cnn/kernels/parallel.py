@@ -105,7 +105,7 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
         def run(*arguments: Any) -> Array:
             made = serve(function, arguments)
             if made is not NotImplemented:
-                return made  # type: ignore[no-any-return]
+                return made
             results = _in_parts(lambda where, *arguments: function(*arguments), count, arguments)
             return functools.reduce(operator.add, results)
 
@@ -141,7 +141,7 @@ def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
         return _at_once(calls)
 
 
-def _at_once(calls: list[Callable[[], Any]]) -> list[Any]:
+def _at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make all calls at once, the first in this thread, and return their results in order."""
     if len(calls) == 1:
         return [calls[0]()]

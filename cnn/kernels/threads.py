@@ -97,7 +97,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         made = serve(function, args)
         if made is not NotImplemented:
-            return made  # type: ignore[no-any-return]
+            return made
         with one_blas_thread():
             return function(*args, **kwargs)
 

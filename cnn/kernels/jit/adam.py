@@ -17,7 +17,7 @@ NUMBERS = 6  # settings of a parameter
 
 
 @kernel
-def update(a, part, slot):  # type: ignore[no-untyped-def]
+def update(a, part, slot):
     """A part of all weights, as if they lay one after the other."""
     first, last = part * a[TOTAL] // a[PARTS], (part + 1) * a[TOTAL] // a[PARTS]
     before = 0

@@ -14,7 +14,7 @@ from cnn.kernels.jit.shapes import parts_of, pool_way
 
 
 @kernel
-def average(a, part, slot):  # type: ignore[no-untyped-def]
+def average(a, part, slot):
     """A part of the pictures: means of windows, or, backwards, each pixel's shares of them."""
     c, h, w, way, areas = a[C], a[H], a[W], indices(a[WAY]), floats(a[AREA])
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):

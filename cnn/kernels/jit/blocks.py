@@ -32,7 +32,8 @@ def conv_forward(
 
 def conv_norm_forward(x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any) -> tuple[Array, Kept]:
     """Convolution, batch normalisation in training, ReLU, pool; ``conv`` are weight, bias, slide and groups."""
-    made, _, moments = conv2d.forward(x, *conv, moments=True)
+    weight, bias, slide, groups = conv
+    made, _, moments = conv2d.forward(x, weight, bias, slide, groups, moments=True)
     assert moments is not None
     output = channels_last(made)
     n, h, w, _ = output.shape

@@ -52,9 +52,7 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def kernel(function: Callable[[Any, int, int], None]) -> Kernel:
     """Compile ``function(arguments, part, slot)`` and return its address, which `crew.run` takes."""
-    made = _cached(
-        functools.partial(numba.cfunc, types.void(INDICES, INDEX, INDEX), nopython=True, error_model="numpy"), function
-    )
+    made = _cached(functools.partial(numba.cfunc, types.void(INDICES, INDEX, INDEX), error_model="numpy"), function)
     _kept.append(made)
     return made.address
 

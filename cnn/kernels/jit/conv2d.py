@@ -44,8 +44,8 @@ def forward(
     k, (oh, ow) = len(weight), known.places
     a = known.numbers.copy()
     panels = packed(weight, known, a, scale=scale)
-    shape = (groups, known.panels[0] // groups * WIDTH)
-    biases = np.zeros((1, k) if known.algorithm == "depthwise" else shape, np.float32)
+    rows, columns = (1, k) if known.algorithm == "depthwise" else (groups, known.panels[0] // groups * WIDTH)
+    biases = np.zeros((rows, columns), np.float32)
     if bias is not None:
         biases[:, : k // len(biases)] = bias.reshape(len(biases), -1)
     parts = parts_of(n)
@@ -55,17 +55,16 @@ def forward(
     size = scratch_size(a, known, pool is not None, backward=False)
     scratch = borrow(threads() * size)
     choice = found = None
-    shape = (n, oh, ow, k)
+    ph, pw = (oh, ow) if pool is None else pool.places(oh, ow)
     if pool is not None:
-        shape = (n, *pool.places(oh, ow), k)
-        choice = empty(shape, np.uint8)
+        choice = empty((n, ph, pw, k), np.uint8)
         way = pool_way(pool)
-        a[at.PH], a[at.PW], a[at.POOL] = *shape[1:3], address(way)
+        a[at.PH], a[at.PW], a[at.POOL] = ph, pw, address(way)
         a[at.CHOICE] = address(choice)
     if moments:
         found = np.empty((n, k)), np.empty((n, k))
         a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
-    y = empty(shape)
+    y = empty((n, ph, pw, k))
     a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR], a[at.Y] = address(x), address(panels), address(biases), address(y)
     a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
     kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
@@ -197,7 +196,8 @@ def unpacked(partial: Array, parts: int, shape: tuple[int, ...], known: Convolut
 def _set_came(a: Array, grad: Array, came: Came) -> None:
     a[at.GRAD], a[at.RELU] = address(grad), came.relu
     if came.way is not None and came.choice is not None:
-        a[at.PH], a[at.PW], a[at.POOL] = *came.choice.shape[1:3], address(came.way)
+        _, a[at.PH], a[at.PW], _ = came.choice.shape
+        a[at.POOL] = address(came.way)
         a[at.CHOICE] = address(came.choice)
     if came.output is not None:
         a[at.OUTPUT] = address(came.output)

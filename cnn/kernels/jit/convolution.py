@@ -28,7 +28,7 @@ from cnn.kernels.jit.tile import BIAS, WIDTH, multiply
 
 
 @compiled(types.int64(INDEX))
-def panels(channels):  # type: ignore[no-untyped-def]
+def panels(channels):
     """How many panels of 16 columns the channels fill."""
     return (channels + WIDTH - 1) // WIDTH
 
@@ -38,7 +38,7 @@ SMALL = 2048  # rows of panels, 128 KB: weights that stay in the second cache
 
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
-def rows_at_a_time(rows, columns, panel_rows):  # type: ignore[no-untyped-def]
+def rows_at_a_time(rows, columns, panel_rows):
     """How many rows of a picture meet one panel after the other.
 
     Few, so that a place is written with all its channels before the next; all of them, if the weights are too large
@@ -48,7 +48,7 @@ def rows_at_a_time(rows, columns, panel_rows):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS, FLOATS))
-def finish(a, i, y, room):  # type: ignore[no-untyped-def]
+def finish(a, i, y, room):
     """With picture i convolved: the pool that follows, or its moments, for a norm."""
     k = a[at.K]
     if a[at.POOL] != 0:
@@ -61,7 +61,7 @@ def finish(a, i, y, room):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(a, part, slot):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
     cg, kg = c // groups, k // groups
@@ -99,7 +99,7 @@ def forward(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pack(a, part, slot):  # type: ignore[no-untyped-def]
+def pack(a, part, slot):
     """Lay out weights for `forward`: a panel for 16 output channels, in it the numbers of a window in order."""
     k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups

@@ -34,7 +34,7 @@ PLACES = 192  # about so many places of a picture are worked on at a time, so th
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
-def spread(a, i, into, width):  # type: ignore[no-untyped-def]
+def spread(a, i, into, width):
     """Bring the gradient of picture i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
     k, oh, ow = a[at.K], a[at.OH], a[at.OW]
     if a[at.POOL] != 0:
@@ -65,7 +65,7 @@ def spread(a, i, into, width):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def grad_sums(a, part, slot):  # type: ignore[no-untyped-def]
+def grad_sums(a, part, slot):
     """For a norm: of each picture and channel, the sums of the gradient and of gradient times output."""
     n, k, oh, ow = a[at.N], a[at.K], a[at.OH], a[at.OW]
     scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
@@ -87,7 +87,7 @@ def grad_sums(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS))
-def through_norm(a, i, grad):  # type: ignore[no-untyped-def]
+def through_norm(a, i, grad):
     """Bring a gradient back through a norm, which is linear in the gradient and in the norm's input."""
     k, center, of_grad, of_output = a[at.K], floats(a[at.CENTER]), floats(a[at.OF_GRAD]), floats(a[at.OF_OUTPUT])
     constant = floats(a[at.CONSTANT])
@@ -102,7 +102,7 @@ def through_norm(a, i, grad):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(FLOATS, DOUBLES, FLOATS, INDEX, INDEX, INDEX, INDEX))
-def add_bias_grad(grad, sums, room, width, k, oh, ow):  # type: ignore[no-untyped-def]
+def add_bias_grad(grad, sums, room, width, k, oh, ow):
     """Add up the gradient of each channel: each row in float32, and the rows in float64."""
     for r in range(oh):
         for channel in range(k):
@@ -116,7 +116,7 @@ def add_bias_grad(grad, sums, room, width, k, oh, ow):  # type: ignore[no-untype
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
-def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
+def add_weight_grad(a, image, grad, w_grad):
     """Add what one picture gives: each number that the windows saw, times the gradients at their places."""
     c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
@@ -137,7 +137,7 @@ def add_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS))
-def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
+def input_grad(a, grad, x_grad):
     """The gradient of one picture, phase by phase."""
     c, h, w, k, groups, width = a[at.C], a[at.H], a[at.W], a[at.K], a[at.GROUPS], a[at.GW]
     cg, kg = c // groups, k // groups
@@ -173,7 +173,7 @@ def input_grad(a, grad, x_grad):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward(a, part, slot):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):
     """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
     scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
@@ -226,7 +226,7 @@ def backward(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def pack_turned(a, part, slot):  # type: ignore[no-untyped-def]
+def pack_turned(a, part, slot):
     """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels."""
     k, cg, kh, kw, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH], a[at.KW], a[at.GROUPS]
     kg = k // groups
@@ -254,7 +254,7 @@ def pack_turned(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def unpack(a, part, slot):  # type: ignore[no-untyped-def]
+def unpack(a, part, slot):
     """Add up the weight gradients of the parts and lay them out as the weights are."""
     k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups

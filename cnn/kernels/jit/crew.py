@@ -56,7 +56,7 @@ load = _atomic(lambda builder, where, value: builder.load_atomic(where, "seq_cst
 
 
 @compiled(types.void(INDICES, INDEX))
-def take_parts(state, slot):  # type: ignore[no-untyped-def]
+def take_parts(state, slot):
     """Do parts of the open job until none is left."""
     parts = state[PARTS]
     part = add(indices_from(state, NEXT), 1)
@@ -66,7 +66,7 @@ def take_parts(state, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
-def help_out(address, patience, slot):  # type: ignore[no-untyped-def]
+def help_out(address, patience, slot):
     """Look out for jobs and help with them; return once none has come for a while."""
     state = indices(address)
     waited = 0
@@ -82,7 +82,7 @@ def help_out(address, patience, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDEX, INDEX, INDICES_ARRAY, INDEX))
-def lead(address, kernel, arguments, parts):  # type: ignore[no-untyped-def]
+def lead(address, kernel, arguments, parts):
     """Open a job, do parts of it, and return when all are done."""
     state = indices(address)
     state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
@@ -95,7 +95,7 @@ def lead(address, kernel, arguments, parts):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDEX, INDICES_ARRAY, INDEX))
-def alone(kernel, arguments, parts):  # type: ignore[no-untyped-def]
+def alone(kernel, arguments, parts):
     """Do all parts in this thread."""
     for part in range(parts):
         call(kernel, indices(arguments.ctypes.data), part, 0)

@@ -15,7 +15,7 @@ LARGE = 1 << 20  # numbers: of larger ones the general way, which several thread
 
 
 @kernel
-def forward(a, part, slot):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):
     """Sum of the losses, and the gradient of their mean; the sum is -1 if an id is none."""
     n, k, loss, ids = a[N], a[K], doubles(a[LOSS]), indices(a[IDS])
     loss[0] = 0

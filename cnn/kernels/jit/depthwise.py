@@ -9,7 +9,7 @@ from cnn.kernels.jit.compiled import FLOATS, INDEX, INDICES, compiled, floats, f
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, INDEX, INDEX, INDEX))
-def depthwise(a, image, y, relu, top, bottom):  # type: ignore[no-untyped-def]
+def depthwise(a, image, y, relu, top, bottom):
     """Rows ``top`` to ``bottom`` of one picture; weights are (KH KW, C)."""
     c, weight, bias = a[at.C], floats(a[at.WEIGHT]), floats(a[at.BIAS_VECTOR])
     for i in range(top, bottom):
@@ -29,7 +29,7 @@ def depthwise(a, image, y, relu, top, bottom):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
-def add_depthwise_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untyped-def]
+def add_depthwise_weight_grad(a, image, grad, w_grad):
     """Add what one picture gives, (KH KW, C)."""
     c = a[at.C]
     for i in range(a[at.OH]):
@@ -44,7 +44,7 @@ def add_depthwise_weight_grad(a, image, grad, w_grad):  # type: ignore[no-untype
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
-def depthwise_input_grad(a, grad, padded, x_grad):  # type: ignore[no-untyped-def]
+def depthwise_input_grad(a, grad, padded, x_grad):
     """The gradient of one picture: each gradient times the window, laid where the window was."""
     c, weight, wp = a[at.C], floats(a[at.WEIGHT]), a[at.WP]
     for p in range(a[at.HP] * wp * c):

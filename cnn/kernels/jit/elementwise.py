@@ -11,7 +11,7 @@ from cnn.kernels.jit.compiled import bytes_, floats, kernel
 
 
 @kernel
-def backward(a, part, slot):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):
     """A part of the numbers."""
     grad, blocked, y = floats(a[GRAD]), bytes_(a[BLOCKED]), floats(a[Y])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):

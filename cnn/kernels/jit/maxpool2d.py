@@ -15,7 +15,7 @@ from cnn.kernels.jit.shapes import parts_of, pool_way
 
 
 @kernel
-def forward(a, part, slot):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):
     """Pool a part of the pictures."""
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, place = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
@@ -24,7 +24,7 @@ def forward(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def backward(a, part, slot):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):
     """Bring the gradients of a part of the pictures back to the pixels chosen."""
     size = a[H] * a[W] * a[C]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):

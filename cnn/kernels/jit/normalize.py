@@ -45,7 +45,7 @@ from cnn.kernels.jit.shapes import parts_of, threads
 
 
 @kernel
-def picture_moments(a, part, slot):  # type: ignore[no-untyped-def]
+def picture_moments(a, part, slot):
     """Means and sums of squared deviations of each picture of a part."""
     scratch, pixels = floats_from(floats(a[SCRATCH]), slot * a[C]), a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
@@ -54,7 +54,7 @@ def picture_moments(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def normalize(a, part, slot):  # type: ignore[no-untyped-def]
+def normalize(a, part, slot):
     """Scale and shift a part of the pictures; then ReLU, and a pool."""
     c, pixels, center, scale, shift = a[C], a[H] * a[W], floats(a[CENTER]), floats(a[SCALE]), floats(a[SHIFT])
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
@@ -77,7 +77,7 @@ def normalize(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def grad_sums(a, part, slot):  # type: ignore[no-untyped-def]
+def grad_sums(a, part, slot):
     """Of each picture and channel, the sums of the gradient and of gradient times x."""
     c, pixels = a[C], a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
@@ -94,7 +94,7 @@ def grad_sums(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def back(a, part, slot):  # type: ignore[no-untyped-def]
+def back(a, part, slot):
     """The gradient of x: linear in the gradient and in x."""
     c, pixels, of_grad, of_x, constant = a[C], a[H] * a[W], floats(a[OF_GRAD]), floats(a[OF_X]), floats(a[SHIFT])
     center = floats(a[CENTER])

@@ -9,7 +9,7 @@ BLOCKED = 255  # in place of the number of the chosen pixel: ReLU lets nothing o
 
 
 @compiled(types.void(FLOATS, FLOATS, *[INDEX] * 7))
-def surround(x, padded, height, width, channels, top, left, padded_height, padded_width):  # type: ignore[no-untyped-def]
+def surround(x, padded, height, width, channels, top, left, padded_height, padded_width):
     """Copy a picture into the middle of zeros."""
     row, whole, before = width * channels, padded_width * channels, left * channels
     for i in range(top * whole):
@@ -28,13 +28,13 @@ def surround(x, padded, height, width, channels, top, left, padded_height, padde
 
 
 @compiled(types.boolean(INDICES))
-def halves(way):  # type: ignore[no-untyped-def]
+def halves(way):
     """Tell whether a pool takes four pixels at a time, side by side, as most pools do."""
     return way[0] == way[1] == way[2] == way[3] == 2 and way[4] == way[5] == 1 and way[6] == way[7] == 0
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, BYTES, INDEX, INDEX))
-def pool_four(upper, lower, best, which, channels, relu):  # type: ignore[no-untyped-def]
+def pool_four(upper, lower, best, which, channels, relu):
     """`pool` for one window of 2 x 2, of which the upper two pixels lie side by side, and the lower two.
 
     The first of equals stays, NaN wins; and sums vectorise where a choice between bytes does not.
@@ -59,7 +59,7 @@ def pool_four(upper, lower, best, which, channels, relu):  # type: ignore[no-unt
 
 
 @compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 6))
-def pool(x, y, choice, way, height, width, channels, places_down, places_across, relu):  # type: ignore[no-untyped-def]
+def pool(x, y, choice, way, height, width, channels, places_down, places_across, relu):
     """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does.
 
     ``way`` is how the window moves: size, stride, dilation and padding, each down and across.
@@ -97,7 +97,7 @@ def pool(x, y, choice, way, height, width, channels, places_down, places_across,
 
 
 @compiled(types.void(FLOATS, BYTES, FLOATS, INDICES, *[INDEX] * 6))
-def unpool(grad, choice, into, way, height, width, step, channels, places_down, places_across):  # type: ignore[no-untyped-def]
+def unpool(grad, choice, into, way, height, width, step, channels, places_down, places_across):
     """Add each gradient to the pixel that was chosen; the rows of ``into`` are ``step`` pixels apart."""
     for i in range(places_down):
         for j in range(places_across):
@@ -115,7 +115,7 @@ def unpool(grad, choice, into, way, height, width, step, channels, places_down, 
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 4))
-def gate(grad, y, center, scale, shift, into, width, channels, height, across):  # type: ignore[no-untyped-def]
+def gate(grad, y, center, scale, shift, into, width, channels, height, across):
     """Let the gradient through where scale (y - center) + shift is above 0, or NaN; ``width`` is that of the rows of ``into``."""
     for i in range(height):
         for j in range(across):
@@ -127,7 +127,7 @@ def gate(grad, y, center, scale, shift, into, width, channels, height, across): 
 
 
 @compiled(types.void(FLOATS, FLOATS, DOUBLES, DOUBLES, *[INDEX] * 2))
-def moments(x, first, mean, squares, pixels, channels):  # type: ignore[no-untyped-def]
+def moments(x, first, mean, squares, pixels, channels):
     """Mean and sum of squared deviations of the channels of one picture.
 
     Sums of the distances to the picture's first pixel, in float64, lose no digits where the mean is large.

@@ -13,7 +13,7 @@ from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
 
 
 @kernel
-def product_kernel(a, part, slot):  # type: ignore[no-untyped-def]
+def product_kernel(a, part, slot):
     """Some panels of 16 columns: each is copied together, then met by all rows."""
     m, n, k = a[M], a[N], a[K]
     panels = (n + WIDTH - 1) // WIDTH

@@ -11,7 +11,7 @@ from cnn.kernels.jit.compiled import bytes_, floats, kernel
 
 
 @kernel
-def forward(a, part, slot):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):
     """A part of the numbers."""
     x, y, blocked = floats(a[X]), floats(a[Y]), bytes_(a[BLOCKED])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):

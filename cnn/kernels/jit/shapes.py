@@ -47,7 +47,7 @@ def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, group
     plain = (kh, kw) == (3, 3) and slide.stride == slide.dilation == (1, 1) and groups == 1
     if plain and c % WIDTH == 0 and k % WIDTH == 0:
         down, across = slide.places(*shape[2:])
-        if min(down, across) >= RESULTS and n * down * across >= 2 * TILES * RESULTS * RESULTS:
+        if min(down, across) >= RESULTS and n * down * across > TILES * RESULTS * RESULTS:
             return "winograd"
     return "direct"
 

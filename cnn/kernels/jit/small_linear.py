@@ -12,7 +12,7 @@ SMALL = 50_000  # multiplications: below, this takes less time than two products
 
 
 @kernel
-def backward(a, part, slot):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):
     """All rows of a batch."""
     n, inputs, outputs, w_grad, b_grad = a[N], a[IN], a[OUT], floats(a[W_GRAD]), floats(a[B_GRAD])
     g = floats(a[SCRATCH])

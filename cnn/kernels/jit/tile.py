@@ -56,7 +56,7 @@ def _rows_times_panel(rows: int) -> Any:
     """
 
     @intrinsic
-    def product(context: Any, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):  # type: ignore[no-untyped-def]
+    def product(context, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
         return _SIGNATURE, lambda context, builder, signature, values: _emit(context, builder, rows, values)
 
     return product
@@ -176,7 +176,7 @@ _1, _2, _3, _4, _5, _6 = (_rows_times_panel(rows) for rows in range(1, 7))
 
 
 @compiled(types.void(INDEX, *_SIGNATURE.args))
-def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks):  # type: ignore[no-untyped-def]
+def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks):
     """Compute blocks of up to `ROWS` rows; see `_rows_times_panel`."""
     if rows == 6:
         _6(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
@@ -193,7 +193,7 @@ def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias
 
 
 @compiled(types.void(INDEX, *_SIGNATURE.args[:-1]))
-def multiply(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):  # type: ignore[no-untyped-def]
+def multiply(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):
     """Compute any number of rows, in blocks as even as can be."""
     if rows < 1:
         return

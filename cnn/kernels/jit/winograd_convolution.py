@@ -35,7 +35,7 @@ from cnn.kernels.jit.winograd import (
 
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
-def to_points(image, width, channels, values, first, tiles, down, across):  # type: ignore[no-untyped-def]
+def to_points(image, width, channels, values, first, tiles, down, across):
     """Values of a picture's tiles, from the ``first`` on: (36, tiles, C)."""
     plane = tiles * channels
     for i in range(down):
@@ -48,7 +48,7 @@ def to_points(image, width, channels, values, first, tiles, down, across):  # ty
 
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
-def grad_to_points(grad, width, channels, values, first, tiles, down, across):  # type: ignore[no-untyped-def]
+def grad_to_points(grad, width, channels, values, first, tiles, down, across):
     """Values of the gradient's tiles, from the ``first`` on: (36, tiles, K)."""
     plane = tiles * channels
     for i in range(down):
@@ -61,7 +61,7 @@ def grad_to_points(grad, width, channels, values, first, tiles, down, across):  
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, INDICES, INDEX, INDEX, INDEX))
-def products(values, weight, results, start, tiles, channels, made):  # type: ignore[no-untyped-def]
+def products(values, weight, results, start, tiles, channels, made):
     """For each point, values times weights: (36, tiles, C), (36, K/16, C, 16) -> (36, tiles, K)."""
     panels = made // WIDTH
     for point in range(POINTS):
@@ -72,7 +72,7 @@ def products(values, weight, results, start, tiles, channels, made):  # type: ig
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
-def from_points(values, bias, room, y, first, tiles, channels, down, across, height, width, relu):  # type: ignore[no-untyped-def]
+def from_points(values, bias, room, y, first, tiles, channels, down, across, height, width, relu):
     """A picture's results from the values of its tiles; in ``room`` there is room for a tile."""
     plane = tiles * channels
     for i in range(down):
@@ -95,7 +95,7 @@ def from_points(values, bias, room, y, first, tiles, channels, down, across, hei
 
 
 @kernel
-def weights(a, part, slot):  # type: ignore[no-untyped-def]
+def weights(a, part, slot):
     """Values of packed weights, panel by panel: (9, C, 16) of each panel -> (36, panels, C, 16)"""
     c, packed, out = a[at.C], floats(a[at.WEIGHT]), floats(a[at.Y])
     plane = a[at.PARTS] * c * WIDTH
@@ -107,7 +107,7 @@ def weights(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def forward(a, part, slot):  # type: ignore[no-untyped-def]
+def forward(a, part, slot):
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
     n, c, h, w, k, oh, ow = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW]
     down, across, some, pooled = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
@@ -144,7 +144,7 @@ def forward(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS, INDEX))
-def add_products(a, values, grad_values, sums, tiles):  # type: ignore[no-untyped-def]
+def add_products(a, values, grad_values, sums, tiles):
     """For each point, add pixels times gradients over all tiles: -> (36, K/16, C, 16)"""
     c, k, start = a[at.C], a[at.K], indices(a[at.RUNS])
     panels = k // WIDTH
@@ -156,7 +156,7 @@ def add_products(a, values, grad_values, sums, tiles):  # type: ignore[no-untype
 
 
 @kernel
-def backward(a, part, slot):  # type: ignore[no-untyped-def]
+def backward(a, part, slot):
     """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, some = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.SOME]
     down, across, x_down, x_across = a[at.DOWN], a[at.ACROSS], a[at.X_DOWN], a[at.X_ACROSS]
@@ -211,7 +211,7 @@ def backward(a, part, slot):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def gather(a, part, slot):  # type: ignore[no-untyped-def]
+def gather(a, part, slot):
     """Add up the parts' sums at the points and bring them back to weights, packed: (36, panels, C, 16) -> (9, C, 16)"""
     c, k, parts = a[at.C], a[at.K], a[at.PARTS]
     sums, out = floats(a[at.W_GRAD]), floats_from(floats(a[at.Y]), part * 9 * c * WIDTH)

@@ -1,13 +1,27 @@
 """Sigmoid and Tanh: any number becomes one between two limits.
 
-forward and backward of these classes are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+forward and backward of Sigmoid are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
 `keep`, gradient gets what that returns instead of x.)
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise, sigmoid
-from cnn.module import Array
+from cnn.checks import check_grad, check_input
+from cnn.elementwise import Elementwise, in_blocks, sigmoid
+from cnn.kernels import kernel
+from cnn.module import Array, Module
+
+
+@kernel
+def tanh(x: Array) -> Array:
+    """Any shape -> the same."""
+    return in_blocks(np.tanh, x)
+
+
+@kernel
+def tanh_grad(grad: Array, y: Array) -> Array:
+    """g (1 - y²): any shape -> the same."""
+    return in_blocks(lambda grad, y: grad * (1 - y * y), grad, y)
 
 
 class Sigmoid(Elementwise):
@@ -42,7 +56,7 @@ class Sigmoid(Elementwise):
         return y
 
 
-class Tanh(Elementwise):
+class Tanh(Module):
     """Squeeze any number between -1 and 1: a sigmoid that keeps zero where it is.
 
     y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))
@@ -64,11 +78,15 @@ class Tanh(Elementwise):
     array([[-1. ,  0. ,  0.6]])
     """
 
-    def value(self, x: Array) -> Array:
-        return np.tanh(x)
-
-    def gradient(self, grad: Array, y: Array) -> Array:
-        return grad * (1 - y * y)
-
-    def keep(self, x: Array, y: Array) -> Array:
+    def forward(self, x: Array) -> Array:
+        """(...) -> (...)"""
+        check_input(x)
+        y = tanh(x)
+        self.save_for_backward(y)
         return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(...) -> (...)"""
+        (y,) = self.saved()
+        check_grad(self, grad, y.shape, y.dtype)
+        return tanh_grad(grad, y)

@@ -168,7 +168,9 @@ class Optimizer:
                 group.check()
                 group._checked = True
         for group in self.param_groups:
-            ready = [(p, p.grad, state) for p, state in zip(group.params, group._state, strict=True) if p.grad is not None]
+            ready = [
+                (p, p.grad, state) for p, state in zip(group.params, group._state, strict=True) if p.grad is not None
+            ]
             for parameter, grad, _ in ready:
                 if parameter.shape != grad.shape:
                     raise ShapeError(f"a parameter of shape {parameter.shape} has a grad of shape {grad.shape}")

@@ -3,20 +3,37 @@
 from typing import Any
 
 import numpy as np
+from numba import types
 
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
+from cnn.kernels.jit.compiled import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
+from cnn.kernels.jit.pictures import halves
 from cnn.kernels.memory import empty
 from cnn.kernels.jit.shapes import parts_of, pool_way
 
 (N, C, H, W, OH, OW, X, Y, AREA, WAY, BACK, PARTS) = range(12)
 
 
+@compiled(types.void(FLOATS, FLOATS, FLOATS, types.float32, INDEX, INDEX))
+def average_four(upper, lower, y, area, c, back):
+    """One window of 2 x 2, of which the upper two pixels lie side by side, and the lower two."""
+    for channel in range(c):
+        if back:
+            share = y[channel] / area
+            upper[channel] = share
+            upper[c + channel] = share
+            lower[channel] = share
+            lower[c + channel] = share
+        else:
+            y[channel] = (upper[channel] + upper[c + channel] + lower[channel] + lower[c + channel]) / area
+
+
 @kernel
 def average(a, part, slot):
     """A part of the pictures: means of windows, or, backwards, each pixel's shares of them."""
     c, h, w, way, areas = a[C], a[H], a[W], indices(a[WAY]), floats(a[AREA])
+    four = halves(way)
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         picture = floats_from(floats(a[X]), i * h * w * c)
         if a[BACK]:
@@ -25,6 +42,10 @@ def average(a, part, slot):
         for r in range(a[OH]):
             for s in range(a[OW]):
                 y, area = floats_from(floats(a[Y]), ((i * a[OH] + r) * a[OW] + s) * c), areas[r * a[OW] + s]
+                if four and 2 * r + 1 < h and 2 * s + 1 < w:
+                    upper = floats_from(picture, 2 * (r * w + s) * c)
+                    average_four(upper, floats_from(upper, w * c), y, area, c, a[BACK])
+                    continue
                 top, left = r * way[2] - way[6], s * way[3] - way[7]
                 if not a[BACK]:
                     for channel in range(c):

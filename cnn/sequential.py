@@ -1,5 +1,6 @@
 """Sequential: layers in a row; given a loss and an optimizer, it trains."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,7 +10,7 @@ import numpy as np
 from cnn import fusion, mistakes, model_file, training
 from cnn.checks import boolean, integer
 from cnn.container import Container
-from cnn.errors import told_plainly
+from cnn.errors import InputError, told_plainly
 from cnn.kernels import one_blas_thread
 from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
@@ -211,6 +212,12 @@ class Sequential(Container):
     def _forward_and_warn(self, x: Array, without_softmax: bool) -> Array:
         """The first call: once it has gone well, say what is almost surely a mistake."""
         self._mark_as_built()
+        ours = all(type(module).__module__.startswith("cnn.") for module in self.modules())
+        if ours and fusion.runs_here():  # layers that run as one from now on do so here, too: so it gives the same bits
+            y = self._forward(x, without_softmax)
+            with contextlib.suppress(InputError):
+                mistakes.warn(self, mistakes.shapes(self, x.shape[1:]), self.loss_func)
+            return y
         with mistakes.recording(self) as outputs:
             y = self._forward(x, without_softmax)
         mistakes.warn(self, outputs, self.loss_func)

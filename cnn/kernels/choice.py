@@ -133,7 +133,7 @@ def told_if_long(kernels: str) -> Iterator[None]:
 
 def serve(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Return what a twin makes of the arguments, or NotImplemented."""
-    first = arguments[0]
+    first = arguments[0] if arguments else None
     if type(first) is list and first:
         first = first[0]
     if type(first) is np.ndarray:  # another kind of array goes to the plain function

@@ -89,9 +89,14 @@ class Adam(Optimizer):
         self.eps = at_least_zero(self.eps, "eps")
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
 
+    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
+        """Change the parameter in place."""
+        w = parameter.data
+        adam([w], [grad + self.weight_decay * w if self.weight_decay else grad], [state], self.lr, self.betas, self.eps)
+
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
-        """Change the parameters in place."""
-        weights = [parameter.data for parameter in parameters]
-        if self.weight_decay:
-            grads = [grad + self.weight_decay * w for w, grad in zip(weights, grads, strict=True)]
-        adam(weights, grads, states, self.lr, self.betas, self.eps)
+        """Change all parameters in place, together, unless a subclass has an update of its own."""
+        if type(self).update is not Adam.update or self.weight_decay:
+            super().update_all(parameters, grads, states)
+        else:
+            adam([parameter.data for parameter in parameters], grads, states, self.lr, self.betas, self.eps)

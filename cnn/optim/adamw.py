@@ -5,6 +5,7 @@ from typing import Any
 
 from cnn.module import Array, Parameter
 from cnn.optim.adam import Adam, adam
+from cnn.optim.optimizer import Optimizer
 
 
 class AdamW(Adam):
@@ -52,8 +53,17 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
 
+    def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
+        """Change the parameter in place."""
+        w = parameter.data
+        w *= 1 - self.lr * self.weight_decay
+        adam([w], [grad], [state], self.lr, self.betas, self.eps)
+
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
-        """Change the parameters in place."""
+        """Change all parameters in place, together, unless a subclass has an update of its own."""
+        if type(self).update is not AdamW.update:
+            Optimizer.update_all(self, parameters, grads, states)
+            return
         weights = [parameter.data for parameter in parameters]
         for w in weights:
             w *= 1 - self.lr * self.weight_decay

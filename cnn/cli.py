@@ -1,4 +1,4 @@
-"""The command line: `cnn train`, `evaluate`, `predict`, `summary`, `data` and `verify`.
+"""The command line: `cnn train`, `evaluate`, `predict`, `summary`, `data`, `verify` and `bench`.
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted
 (128 and the signal's number after another signal than Ctrl-C's).
@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from cnn import __version__
-from cnn.commands import pictures, tasks, use
+from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
+from cnn.commands import examples, pictures, tasks, use
+from cnn.commands.bench import bench
+from cnn.commands.bench import check as check_bench
 from cnn.commands.interrupts import Interrupted
 from cnn.commands.parser import Parser
 from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_text
@@ -21,70 +24,8 @@ from cnn.commands.train import train
 from cnn.commands.verify import check_names, verify
 from cnn.data import unknown_name
 
-COMMANDS = ("data", "evaluate", "predict", "summary", "train", "verify")
+COMMANDS = ("bench", "data", "evaluate", "predict", "summary", "train", "verify")
 DEBUG = "show the traceback of an error"
-
-EXAMPLE = """\
-example, from nothing to the class of a photograph:
-  cnn train fashion-mnist
-  cnn evaluate runs/fashion-mnist-1
-  cnn predict runs/fashion-mnist-1 shoe.jpg
-
-exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted"""
-
-TRAIN_EXAMPLE = """\
-example:
-  cnn train fashion-mnist --epochs 8 --seed 1 --out runs/mine
-trains small-cnn, prints the figures of each epoch and the test accuracy, and leaves in runs/mine:
-  config.json        the settings and the result
-  history.jsonl      the figures of each epoch, a line each
-  model.safetensors  the model; all that predicting needs
-  curves.png, confusion.png, mistakes.png (for the spiral: boundary.png)
-
-Ctrl-C stops after the step at hand and saves the run so far.
-NO_PROGRESS=1 gives plain lines in place of the bar, NO_COLOR=1 a bar without colours."""
-
-EVALUATE_EXAMPLE = """\
-example:
-  cnn evaluate runs/fashion-mnist-1
-prints, with digits in place of the letters,
-  runs/fashion-mnist-1/model.safetensors on Fashion-MNIST, 10,000 test images
-  loss      0.xxxx
-  accuracy  0.yyyy  (y,yyy of 10,000 right)"""
-
-PREDICT_EXAMPLE = """\
-example:
-  cnn predict runs/fashion-mnist-1 shoe.jpg --top 2 --show-input seen.png
-prints, with digits in place of the letters,
-  shoe.jpg  (640 x 480 pixels, inverted: its border is light, nnn of 255)
-     xx.x %  Sneaker
-      y.y %  Ankle boot
-and writes what the net saw, enlarged, to seen.png. MNIST and Fashion-MNIST show light things on black; a photograph
-of a dark thing on white must be inverted first, which --invert auto decides by the brightness of its border.
-Best is a picture that one thing fills, on an even ground."""
-
-SUMMARY_EXAMPLE = """\
-example:
-  cnn summary runs/fashion-mnist-1
-prints how the model was trained, its classes, and a table of its layers with their output shapes, parameters,
-multiply-adds and memory."""
-
-DATA_EXAMPLE = """\
-example:
-  cnn data fashion-mnist
-prints title, source, licence, citation, the folder of the files and the classes. The data set is looked for in the
-folder that the environment variable CNN_DATA names, in the Debian package's, in the user's cache, and is downloaded
-only if it is in none. CNN_OFFLINE=1 forbids that."""
-
-VERIFY_EXAMPLE = """\
-example:
-  cnn verify conv2d adam
-prints a table: how many checks of Conv2d and Adam passed against finite differences, PyTorch and the vectors that ONNX
-publishes, and the worst error of each; then the score. Without names it checks everything, in less than a minute, and
-says how many of ONNX's vectors were left out and why. PyTorch and ONNX are used if they are installed:
-  pip install torch onnx==1.22.0
-
-exit status: 0 all passed, 1 something failed, 2 an unknown class"""
 
 
 def entry_point() -> NoReturn:
@@ -162,6 +103,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             _check_show_input(args)
         elif args.function is verify:
             check_names(args.names)
+        elif args.function is bench:
+            check_bench(args)
     except ValueError as error:
         args.parser.error(str(error))
     return args
@@ -181,7 +124,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     parser = Parser(
         prog="cnn",
         description="Convolutional neural networks, written from the ground up in NumPy: train one, test it, use it.",
-        epilog=EXAMPLE,
+        epilog=examples.ALL,
     )
     parser.add_argument("--version", action="version", version=f"cnn {__version__}")
     parser.add_argument("--debug", action="store_true", help=DEBUG)
@@ -195,15 +138,17 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
         one.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=DEBUG)
         return one
 
-    _train_options(add("train", train, "Train a net and test it. It leaves a run folder.", TRAIN_EXAMPLE))
+    _train_options(add("train", train, "Train a net and test it. It leaves a run folder.", examples.TRAIN))
     what = "Print loss and accuracy of a model on a test set."
-    _evaluate_options(add("evaluate", use.evaluate, what, EVALUATE_EXAMPLE))
-    _predict_options(add("predict", use.predict, "Say what pictures show.", PREDICT_EXAMPLE))
-    _run_argument(add("summary", use.summary, "Print what a model is made of.", SUMMARY_EXAMPLE))
+    _evaluate_options(add("evaluate", use.evaluate, what, examples.EVALUATE))
+    _predict_options(add("predict", use.predict, "Say what pictures show.", examples.PREDICT))
+    _run_argument(add("summary", use.summary, "Print what a model is made of.", examples.SUMMARY))
     what = "Fetch a data set, unless it is here, and print what it is."
-    _data_options(add("data", use.data, what, DATA_EXAMPLE))
+    _data_options(add("data", use.data, what, examples.DATA))
     what = "Check layers, losses, optimizers and schedules against finite differences, PyTorch and ONNX."
-    _verify_options(add("verify", verify, what, VERIFY_EXAMPLE))
+    _verify_options(add("verify", verify, what, examples.VERIFY))
+    what = "Measure speed and memory, beside PyTorch if it is installed."
+    _bench_options(add("bench", bench, what, examples.BENCH))
     return parser, several.choices
 
 
@@ -218,7 +163,7 @@ def _train_options(parser: Parser) -> None:
     parser.add_argument("--epochs", type=_whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
     parser.add_argument("--batch-size", type=_whole(1), metavar="N", help=f"samples per step {default('batch_size')}")
     lr = f"Adam's learning rate at the start; it falls in a straight line to 0 {default('lr')}"
-    parser.add_argument("--lr", type=_learning_rate, metavar="X", help=lr)
+    parser.add_argument("--lr", type=_at_least_0("0.001"), metavar="X", help=lr)
     seed = "of all that is random (default 0); the same seed gives the same model on the same machine with the same "
     seed += "number of threads"
     parser.add_argument("--seed", type=_whole(0), metavar="N", help=seed)
@@ -259,6 +204,21 @@ def _verify_options(parser: Parser) -> None:
     parser.add_argument("--left-out", action="store_true", help="name all vectors that were left out")
 
 
+def _bench_options(parser: Parser) -> None:
+    parser.add_argument("suite", nargs="?", default="all", metavar="SUITE", help="what to measure (default all); below")
+    against = "torch (default if it is installed), or nothing: measure ours alone"
+    parser.add_argument("--against", choices=(TORCH, NOTHING), metavar="LIBRARY", help=against)
+    seconds = f"to spend on a case (default {NET_SECONDS:g}; single layers {LAYER_SECONDS:g})"
+    parser.add_argument("--seconds", type=_at_least_0("2.5"), metavar="X", help=seconds)
+    rounds = f"turns of each program, at least (default {ROUNDS})"
+    parser.add_argument("--rounds", type=_whole(1), default=ROUNDS, metavar="N", help=rounds)
+    parser.add_argument("--threads", type=_whole(1), metavar="N", help="of both (default: the cores there are)")
+    names = "of ours: reference, array or jit (default: the fastest there is)"
+    parser.add_argument("--kernels", choices=("reference", "array", "jit"), metavar="NAME", help=names)
+    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios into this PNG file")
+
+
 def _run_argument(parser: Parser) -> None:
     parser.add_argument("run", metavar="RUN", help="a run folder, as `cnn train` leaves it, or a .safetensors file")
 
@@ -288,11 +248,14 @@ def _whole(least: int) -> Callable[[str], int]:
     return number
 
 
-def _learning_rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value >= 0 and math.isfinite(value)):
-        raise argparse.ArgumentTypeError(f"expected a number of at least 0, such as 0.001, got {text!r}")
-    return value
+def _at_least_0(example: str) -> Callable[[str], float]:
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (value >= 0 and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"expected a number of at least 0, such as {example}, got {text!r}")
+        return value
+
+    return number

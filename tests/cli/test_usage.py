@@ -52,7 +52,10 @@ def test_version_and_help_import_nothing_slow():
     ("arguments", "message"),
     [
         ([], "arguments are required: COMMAND"),
-        (["trian"], "unknown command 'trian': did you mean 'train'? Known: data, evaluate, predict, summary, train"),
+        (
+            ["trian"],
+            "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, predict, summary, train",
+        ),
         (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
         (["train"], "arguments are required: DATA"),
         (["train", "fashion_mnist"], "unknown data set 'fashion_mnist': did you mean 'fashion-mnist'?"),

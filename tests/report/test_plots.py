@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -57,6 +58,9 @@ def every_picture(images):
         "points": [plots.points(points, labels)],
         "compare_losses": plots.compare_losses({"cnn": LOSSES, "PyTorch": frozen(np.add(LOSSES, [0, 1e-15, 3e-14]))}),
         "compare_seeds": [plots.compare_seeds({"cnn": frozen([0.92, 0.925, 0.92]), "PyTorch": frozen([0.921, 0.93])})],
+        "ratios": [
+            plots.ratios({"training": {"vgg": frozen([0.7, 0.6, 0.75])}, "layers": {"ReLU()": (1.2, 1.1, 1.3)}})
+        ],
         "numbers": [
             plots.numbers({"window": weight[0, 0], "* kernel": weight[0, 1], "= a long name": weight[0, 2, :1]})
         ],
@@ -437,6 +441,60 @@ def test_numbers_fit_into_their_cells():
             assert text.get_text() in "ab" or text.get_window_extent().width < cell
     alone.set_title("Ours")
     assert plots.describe(alone).startswith("Ours. x axis: name under each matrix.")
+
+
+def test_ratios_are_bars_that_start_at_one():
+    bars = {"training": {"vgg": (0.5, 0.4, 0.6), "mlp": (2.0, 1.5, 3.0)}, "layers": {"ReLU()": (1.0, 0.9, 1.1)}}
+    ax = plots.ratios(bars)
+    ends = [sorted((bar.get_x(), bar.get_x() + bar.get_width())) for bar in ax.patches]
+    assert ends == [[0.5, 1.0], [1.0, 2.0], [1.0, 1.0]]
+    faster, slower, even = (bar.get_facecolor() for bar in ax.patches)
+    assert faster == even != slower
+    np.testing.assert_allclose([line.get_xdata() for line in ax.lines[:3]], [[0.4, 0.6], [1.5, 3.0], [0.9, 1.1]])
+    assert list(ax.lines[3].get_xdata()) == [1, 1]
+    ticks = ax.get_yticklabels()
+    assert [tick.get_text() for tick in ticks] == ["training", "vgg", "mlp", "layers", "ReLU()"]
+    assert [tick.get_fontweight() for tick in ticks] == ["bold", "normal", "normal", "bold", "normal"]
+    places = [bar.get_y() + bar.get_height() / 2 for bar in ax.patches]
+    np.testing.assert_allclose(places, [ax.get_yticks()[i] for i in (1, 2, 4)])
+    assert ax.yaxis_inverted()
+    assert texts(ax) == ["0.50", "2.00", "1.00"]
+    assert ax.get_xscale() == "log"
+    assert ax.get_title() == "Faster than PyTorch (left of 1) in 2 of 3 cases"
+    assert "vgg 0.50; mlp 2.00; ReLU() 1.00" in plots.describe(ax)
+
+
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+def test_what_is_written_beside_the_bars_of_ratios_has_room(scale):
+    many = {
+        f"Conv2d(64, 64, 3, padding=1, bias=False) {i}": (scale * i / 20, scale * i / 22, scale * i / 18)
+        for i in range(1, 41)
+    }
+    ax = plots.ratios({"single layers": many})
+    for _ in range(3):
+        ax.figure.draw_without_rendering()
+    frame = ax.get_window_extent().padded(1)
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
+    for above, below in pairwise(boxes):
+        assert above.y0 >= below.y1 - 1
+    labels = [
+        tick.label1.get_window_extent()
+        for tick in ax.xaxis.get_major_ticks()
+        if ax.viewLim.x0 <= tick.get_loc() <= ax.viewLim.x1
+    ]
+    for left, right in pairwise(labels):
+        assert left.x1 < right.x0
+
+
+def test_ratios_that_are_none():
+    for wrong in ({}, {"training": {}}):
+        with pytest.raises(ValueError, match="expected at least one case"):
+            plots.ratios(wrong)
+    with pytest.raises(ValueError, match="ratios: expected numbers above 0, got -1"):
+        plots.ratios({"a": {"b": (1.0, -1.0, 1.0)}})
+    with pytest.raises(ValueError, match="ratios: expected finite values"):
+        plots.ratios({"a": {"b": (1.0, np.nan, 1.0)}})
 
 
 def test_filters_are_symmetric_around_zero():

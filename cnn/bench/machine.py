@@ -1,0 +1,120 @@
+"""What machine this is, and how fast it multiplies matrices."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import kernels
+from cnn.kernels import one_blas_thread
+
+SIDE, ROUNDS = 1024, 8
+
+
+def facts(threads: int) -> dict[str, Any]:
+    """Return the processor, threads, versions, what computes, and what `cnn.show_config` tells."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "processor": _processor(),
+        "cores": here,
+        "threads": threads,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cnn": cnn.__version__,
+        "numpy": np.__version__,
+        "numba": _version("numba"),
+        "blas": _blas(),
+        "kernels": kernels.active(),
+        "config": kernels.config(),
+    }
+
+
+def gemm_rate(threads: int) -> float:
+    """Return how many GFLOP/s products of two float32 matrices of 1024 x 1024 reach: the best of several rounds.
+
+    In each of so many threads at once runs a product with BLAS held to one thread, as the library works.
+    """
+    rng = np.random.default_rng(0)
+    pairs = [[rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(3)] for _ in range(threads)]
+
+    def multiply(arrays: Any) -> None:
+        a, b, out = arrays
+        np.matmul(a, b, out=out)
+
+    best = 0.0
+    with one_blas_thread(), ThreadPoolExecutor(threads) as pool:
+        for _ in range(ROUNDS):
+            began = time.perf_counter()
+            list(pool.map(multiply, pairs))
+            best = max(best, threads * 2 * SIDE**3 / (time.perf_counter() - began) / 1e9)
+    return best
+
+
+@dataclass
+class Others:
+    """How much of the processors other programs, or other machines on the same hardware, took during a with block.
+
+    Attributes
+    ----------
+    share : float or None
+        Of all processors' time, afterwards; None where the system does not tell (it is told on Linux).
+    """
+
+    share: float | None = None
+
+    def __enter__(self) -> "Others":
+        self._before = _times()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._before is not None and (now := _times()) is not None:
+            wall, busy, own = (b - a for a, b in zip(self._before, now, strict=True))
+            self.share = min(1.0, max(0.0, busy - own) / (wall * (os.cpu_count() or 1)))
+
+
+def _times() -> tuple[float, float, float] | None:
+    """Return seconds that went by, that all processors worked or were taken away, and that this process worked."""
+    try:
+        words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
+    except OSError:
+        return None
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = map(int, words[1:9])
+    ticks = user + nice + system + interrupts + soft + stolen
+    return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), time.process_time()
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _blas() -> str:
+    """Return the BLAS that NumPy uses, and what it takes this processor for."""
+    from threadpoolctl import threadpool_info
+
+    found = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    numpy_own = [library for library in found if "numpy" in library["filepath"]]
+    told = [
+        " ".join(str(library[key]) for key in ("internal_api", "version", "architecture") if library.get(key))
+        for library in numpy_own or found
+    ]
+    return ", ".join(told) or "unknown"

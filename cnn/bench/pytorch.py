@@ -1,0 +1,164 @@
+"""What PyTorch does in each case: the same architecture with the same weights, in each memory format."""
+
+import functools
+import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from cnn.bench.cases import INFERENCE, TRAIN, Case
+from cnn.bench.ours import Program, output_grad, without_dropout
+from cnn.branches import Concat, Residual, Sum
+from cnn.layers import Softmax
+from cnn.module import Array, Module
+from cnn.sequential import Sequential
+
+try:
+    import torch
+except ImportError:  # run.py leaves PyTorch out then
+    torch = None  # type: ignore[assignment]
+
+CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
+FORMATS = (CONTIGUOUS, CHANNELS_LAST)
+
+
+def installed() -> bool:
+    """Tell whether PyTorch is here."""
+    return torch is not None
+
+
+def version() -> str:
+    """Return the version of PyTorch."""
+    return str(torch.__version__)
+
+
+def formats(case: Case) -> tuple[str, ...]:
+    """Return the memory formats there are for a case: pictures have two."""
+    return FORMATS if len(case.shape) == 3 else (CONTIGUOUS,)
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let PyTorch use so many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def tensor(array: Array, memory_format: str = CONTIGUOUS) -> Any:
+    """Return an array as a tensor; pictures in a memory format."""
+    found = torch.from_numpy(np.ascontiguousarray(array))
+    return found.contiguous(memory_format=_format(memory_format)) if array.ndim == 4 else found
+
+
+def program(case: Case, ours: Module, x: Any, y: Any, memory_format: str = CONTIGUOUS) -> Program:
+    """Return the work of a case on a twin of our model, and on tensors of that memory format."""
+    model = twin(ours, without_softmax=case.kind == TRAIN)
+    model.load_state_dict({name: tensor(array) for name, array in ours.state_dict().items()})
+    model.to(memory_format=_format(memory_format))
+    if case.kind == TRAIN:
+        return _training(model, x, y, memory_format)
+    if case.kind == INFERENCE:
+        return _inference(model, x, memory_format)
+    return _layer(model, x, tensor(output_grad(ours, case.data()[0]), memory_format), memory_format)
+
+
+def _training(model: Any, x: Any, y: Any, memory_format: str) -> Program:
+    loss_func, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters())
+
+    def step() -> Any:
+        loss = loss_func(model(x), y)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            step()
+
+    def probe() -> dict[str, Any]:
+        with without_dropout(model, torch.nn.Dropout):
+            return {f"loss of step {i}": step().item() for i in (1, 2)}
+
+    return Program(memory_format, run, probe)
+
+
+def _inference(model: Any, x: Any, memory_format: str) -> Program:
+    model.eval()
+
+    def run(count: int) -> None:
+        with torch.inference_mode():
+            for _ in range(count):
+                model(x)
+
+    def probe() -> dict[str, Any]:
+        with torch.inference_mode():
+            return {"output": model(x).numpy()}
+
+    return Program(memory_format, run, probe)
+
+
+def _layer(layer: Any, x: Any, grad: Any, memory_format: str) -> Program:
+    x = x.clone().requires_grad_()
+    names, parameters = zip(("the input", x), *layer.named_parameters(), strict=True)
+
+    def gradients() -> Any:
+        y = layer(x)
+        return y, torch.autograd.grad(y, parameters, grad)
+
+    def run(count: int) -> None:
+        for _ in range(count):
+            gradients()
+
+    def probe() -> dict[str, Any]:
+        y, found = gradients()
+        pairs = zip(names, found, strict=True)
+        return {"output": y.detach().numpy()} | {f"gradient of {name}": array.numpy() for name, array in pairs}
+
+    return Program(memory_format, run, probe)
+
+
+def twin(module: Module, without_softmax: bool = False) -> Any:
+    """Build the same architecture in PyTorch from constructor arguments alone; its state_dict has the same names.
+
+    Parameters
+    ----------
+    module : Module
+        Ours.
+    without_softmax : bool
+        Whether to leave a last Softmax out: PyTorch's loss reads what comes before it, and so does ours when it trains.
+    """
+    children = {name: twin(child) for name, child in module.children().items()}
+    if isinstance(module, Sequential):
+        if without_softmax and isinstance(module.layers[-1], Softmax):
+            children.popitem()
+        return torch.nn.Sequential(*children.values())
+    if isinstance(module, Concat):
+        return _branches()(children, lambda outputs: torch.cat(outputs, dim=1))
+    if isinstance(module, (Residual, Sum)):
+        return _branches()(children, lambda outputs: functools.reduce(operator.add, outputs))
+    return getattr(torch.nn, type(module).__name__)(**module.arguments())
+
+
+def _branches() -> Any:
+    """Return the class of what is side by side in PyTorch (which is not here when this file is read without it)."""
+
+    class Branches(torch.nn.ModuleDict):
+        def __init__(self, branches: dict[str, Any], combine: Any) -> None:
+            super().__init__(branches)
+            self.combine = combine
+
+        def forward(self, x: Any) -> Any:
+            return self.combine([branch(x) for branch in self.values()])
+
+    return Branches
+
+
+def _format(name: str) -> Any:
+    return torch.channels_last if name == CHANNELS_LAST else torch.contiguous_format

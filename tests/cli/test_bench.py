@@ -1,0 +1,230 @@
+"""`cnn bench`: the tables, what is judged, JSON, the chart, and wrong usage."""
+
+import json
+
+import pytest
+
+import cnn
+from cnn.bench import machine
+from cnn.bench import run as bench_run
+from cnn.bench.cases import INFERRED, TRAINED, inference, layers, training
+from cnn.bench.results import Report, Result
+from cnn.bench.run import GET_TORCH, LEFT_OUT
+from cnn.commands import bench as command
+
+MIB = 2**20
+FACTS = {"processor": "Fast 1000", "cores": 8, "threads": 2, "system": "Linux", "python": "3.11", "cnn": "0.1",
+         "numpy": "2.4", "numba": "0.68", "blas": "openblas 0.3", "kernels": "jit"}  # fmt: skip
+
+
+def timed(case, ours, theirs=2.0, **more):
+    seconds = {"cnn": [ours * f / 1000 for f in (0.9, 1.0, 1.2)], "contiguous": [theirs / 500] * 3}
+    if len(case.shape) == 3:
+        seconds["channels_last"] = [theirs / 1000] * 3
+    return Result(case, seconds, multiply_adds=case.multiply_adds(), **more)
+
+
+def weight(ours, *theirs):
+    return dict(zip(("cnn", "contiguous", "channels_last"), (ours, *theirs), strict=False))
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """A made-up report in place of the measurements; a test may change it."""
+    report = Report("all", dict(FACTS), "2.13.0", 150.0, seconds=12.3)
+    report.results = [
+        timed(training("small-cnn", 64), 1.2, memory=weight(30 * MIB, 45 * MIB, 40 * MIB)),
+        timed(training("mlp", 32), 3.0, memory=weight(100_000, 200_000)),
+        timed(inference("resnet20", 1), 1.0),
+    ]
+    report.calls = []
+
+    def measure(*arguments):
+        report.calls.append((*arguments[:-1], cnn.get_num_threads(), cnn.kernels.active()))
+        arguments[-1]("1/3  train: small-cnn, batch 64  1.2 ms")
+        return report
+
+    monkeypatch.setattr(command, "measure", measure)
+    return report
+
+
+def line(out, start):
+    return next(line for line in out.splitlines() if line.startswith(start))
+
+
+def test_tables_and_judgement(run, found):
+    code, out, err = run("bench", "train")
+    assert code == 0
+    assert err == "1/3  train: small-cnn, batch 64  1.2 ms\n"
+    assert line(out, "small-cnn").split()[3:] == [
+        "1.200",
+        "2.000",
+        "channels_last",
+        "0.60",
+        "0.57-0.66",
+        "889%",
+        "30.0",
+        "40.0",
+        "0.75",
+    ]
+    assert line(out, "mlp").split()[3:] == [
+        "3.000",
+        "4.000",
+        "contiguous",
+        "0.75",
+        "0.71-0.82",
+        "0.0%",
+        "0.10",
+        "0.19",
+        "0.50",
+    ]
+    assert line(out, "resnet20").split()[3:] == ["1.000", "2.000", "channels_last", "0.50", "0.47-0.55", "54%"]
+    assert (
+        line(out, "training: a step").split()[-9:]
+        == ["ms", "torch", "ms", "format", "ratio", "quartiles", "gemm", "MiB", "torch", "MiB", "ratio"][-9:]
+    )
+    assert "MiB" not in line(out, "inference: forward")
+    assert "single layers" not in out
+    assert out.startswith("Fast 1000, 8 cores, 2 threads, Linux\n")
+    assert "PyTorch 2.13.0\n" in out
+    assert "Numba 0.68" in " ".join(out.split())
+    assert "150 GFLOP/s" in " ".join(out.split())
+    told = " ".join(out.split())
+    assert "training, the reference net (small-cnn) at batch 64: 0.60, at most 0.65: reached" in told
+    assert told.endswith("training, the MLP of the spiral: 0.75, at most 0.50: not reached")
+    assert "Other programs" not in out
+
+
+def test_a_machine_that_was_not_quiet_is_told(run, found):
+    found.results[0].others, found.results[1].others = 0.3, 0.01
+    told = " ".join(run("bench")[1].split())
+    assert "Other programs took more than 5% of the processors during 1 of 3 cases, 30% at most: measure again" in told
+
+
+def test_ours_alone(run, found):
+    for result in found.results:
+        for programs in (result.seconds, result.memory):
+            for name in set(programs) - {"cnn"}:
+                del programs[name]
+    found.torch, found.machine["numba"] = GET_TORCH, None
+    code, out, _ = run("bench")
+    assert code == 0
+    assert line(out, "small-cnn").split()[3:] == ["1.200", "889%", "30.0"]
+    assert "PyTorch not installed; pip install torch\n" in out
+    assert "no Numba" in " ".join(out.split())
+    assert "at most" not in out.partition("MiB: ")[2].partition("takes less.")[2]  # nothing is judged
+
+
+def test_memory_alone_and_where_it_is_not_told(run, found):
+    found.results = [Result(training("mlp", 32), memory=weight(100_000, 200_000))]
+    out = run("bench", "memory")[1]
+    assert line(out, "mlp").split()[3:] == ["0.10", "0.19", "0.50"]
+    assert "gemm" not in out
+    found.results = [Result(training("mlp", 32), memory=weight(None, None))]
+    out = run("bench", "memory")[1]
+    assert line(out, "mlp").split()[3:] == ["-", "-", "-"]
+    assert "MiB: not measured, because this system tells no process" in out
+
+
+def test_the_widest_table_fits(run, found, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    found.results = [timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAINED]
+    found.results += [timed(inference(*pair), 900.0, 3000.0) for pair in INFERRED]
+    found.results += [timed(case, 2000.0, 900.0) for case in layers()]
+    out = run("bench")[1]
+    assert max(map(len, out.splitlines())) <= 120
+    told = " ".join(out.split())
+    assert (
+        "single layers, how many of 40 are at 1.0 or below: 0, at least 32: not reached (above 1.3: BatchNorm2d" in told
+    )
+    assert all(case.name in told for case in layers())
+
+
+def test_json(run, found):
+    code, out, _ = run("bench", "--json")
+    assert code == 0
+    facts = json.loads(out)
+    assert (facts["torch"], facts["seconds"], facts["machine"]["gemm_gflops"]) == ("2.13.0", 12.3, 150.0)
+    net = facts["cases"][0]
+    assert (net["kind"], net["name"], net["batch"], net["input_shape"]) == ("train", "small-cnn", 64, [1, 28, 28])
+    assert net["programs"]["cnn"] == {"median_s": 0.0012, "quartiles_s": pytest.approx([0.00114, 0.00132]), "rounds": 3}
+    assert (net["faster_format"], net["ratio"]) == ("channels_last", pytest.approx(0.6))
+    assert net["ratio_quartiles"] == pytest.approx([0.57, 0.66])
+    assert net["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
+    assert facts["judged"][0] == {
+        "what": "training, the reference net (small-cnn) at batch 64",
+        "figure": pytest.approx(0.6),
+        "bound": 0.65,
+        "at_most": True,
+        "reached": True,
+        "note": "",
+    }
+
+
+def test_the_chart(run, found, elsewhere):
+    code, _, err = run("bench", "--plot", "speed.png")
+    assert code == 0
+    assert (elsewhere / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert err.endswith("drawn in speed.png\n")
+    for result in found.results:
+        result.seconds = {"cnn": [1.0]}
+    code, out, err = run("bench", "--plot", "none.png")
+    assert code == 1
+    assert "ms" in out  # the figures are there all the same
+    assert "error: nothing was compared, so nothing is drawn" in err
+    assert not (elsewhere / "none.png").exists()
+
+
+def test_arguments_reach_the_measurement_and_are_given_back(run, found):
+    before = cnn.get_num_threads(), cnn.kernels.active()
+    run("bench")
+    options = ("--against", "nothing", "--rounds", "7", "--seconds", "0.5", "--threads", "3", "--kernels", "reference")
+    run("bench", "vgg", *options)
+    assert found.calls == [("all", None, 5, None, *before), ("vgg", "nothing", 7, 0.5, 3, "reference")]
+    assert (cnn.get_num_threads(), cnn.kernels.active()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown suite 'trian': did you mean 'train'?"),
+        (["--rounds", "0"], "argument --rounds: expected a whole number of at least 1, got '0'"),
+        (["--seconds", "-1"], "argument --seconds: expected a number of at least 0, such as 2.5, got '-1'"),
+        (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
+        (["--plot", "a.jpg"], "argument --plot: expected a name that ends in .png, got 'a.jpg'"),
+        (["--plot", "no/a.png"], "argument --plot: the folder no does not exist"),
+        (["memory", "--plot", "a.png"], "argument --plot: it draws our time by PyTorch's"),
+        (["--against", "nothing", "--plot", "a.png"], "argument --plot: it draws our time by PyTorch's"),
+    ],
+)
+def test_wrong_usage(run, found, arguments, message):
+    code, out, err = run("bench", *arguments)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert found.calls == []
+
+
+def test_pytorch_or_numba_that_is_missing(run, monkeypatch):
+    monkeypatch.setattr(bench_run, "_pytorch", lambda: None)
+    code, out, err = run("bench", "mlp", "--against", "torch")
+    assert (code, out) == (1, "")
+    assert "error: PyTorch is not installed: pip install torch, or measure alone with --against nothing" in err
+
+    def use(name):
+        raise ImportError("the kernels need Numba: pip install numba")
+
+    monkeypatch.setattr(command.kernels, "use", use)
+    monkeypatch.setattr(command.kernels, "active", lambda: "array")
+    code, _, err = run("bench", "mlp", "--kernels", "jit")
+    assert code == 1
+    assert "error: the kernels need Numba: pip install numba" in err
+
+
+def test_the_real_thing(run, monkeypatch):
+    monkeypatch.setattr(machine, "SIDE", 32)
+    monkeypatch.setattr(bench_run, "step_memory", lambda case, program: 1000)
+    code, out, err = run("bench", "mlp", "--against", "nothing", "--rounds", "1", "--seconds", "0")
+    assert code == 0
+    assert LEFT_OUT in out
+    assert float(line(out, "mlp, batch 32").split()[3]) > 0
+    assert err.startswith("1/1  train: mlp, batch 32  ")

@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 LINE = 64  # bytes of a line of the cache
 SMALL = 4096  # bytes: where an array starts does not matter below
 LARGE = 128 * 1024  # bytes: smaller ones are left to the system
-STEP = 2  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a quarter is lost
+STEP = 4  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a sixteenth is lost
 
 ROOMS = 6  # for intermediate results: more are never in use at once by one thread
 
@@ -92,9 +92,12 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 def borrow(count: int) -> Array:
     """Return room for at least ``count`` float32 numbers, for intermediate results; hand it to `give_back` afterwards."""
     with _lock:
-        fitting = [i for i, room in enumerate(_rooms) if room.size >= count]
-        if fitting:
-            return _rooms.pop(min(fitting, key=lambda i: _rooms[i].size))
+        best = -1
+        for i, room in enumerate(_rooms):
+            if room.size >= count and (best < 0 or room.size < _rooms[best].size):
+                best = i
+        if best >= 0:
+            return _rooms.pop(best)
         if len(_rooms) == ROOMS:
             _rooms.pop(0)
     store = np.empty(4 * count + LINE, np.uint8)

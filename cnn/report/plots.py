@@ -31,6 +31,7 @@ from cnn.report.canvas import (
     whole_numbers,
 )
 from cnn.report.comparisons import compare_losses, compare_seeds
+from cnn.report.growth import growth
 from cnn.report.mosaics import feature_maps, filters, mistakes, samples
 from cnn.report.numbers import numbers
 from cnn.report.planes import decision_boundary, points
@@ -38,7 +39,7 @@ from cnn.report.ratios import ratios
 
 __all__ = [
     "compare_losses", "compare_seeds", "confusion", "decision_boundary", "describe", "feature_maps", "filters",
-    "history", "mistakes", "numbers", "panels", "points", "ratios", "samples", "save",
+    "growth", "history", "mistakes", "numbers", "panels", "points", "ratios", "samples", "save",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from cnn.kernels.array import depthwise
 from cnn.kernels.array.shared import Array, shared
 from cnn.kernels.memory import empty
-from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Tile, Windows, by_group, tiles
+from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, by_group
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 SUMS_BYTES = 8 * 1024 * 1024  # of partial sums of a weight gradient
@@ -18,7 +18,7 @@ SUMS_BYTES = 8 * 1024 * 1024  # of partial sums of a weight gradient
 
 def conv2d(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
     """Every window times the weights; the bias is added while the tile is in the cache."""
-    if not plain(x, weight) or is_small(x, slide):
+    if not plain(x, weight) or is_small(x, slide, len(weight)):
         return NotImplemented
     return convolved(x, weight, bias, slide, groups)
 
@@ -48,16 +48,17 @@ def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: i
     places = slide.places(*x.shape[2:])
     y = empty((len(x), *places, len(weight)), x.dtype)
     matrix = as_matrix(weight, groups)
+    size = Size.of(x, slide, len(weight))
     line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
 
     def work(pieces: Iterator[Tile]) -> None:
-        windows = Windows(x, slide, groups)
+        windows = Windows(x, slide, size, groups)
         for tile in pieces:
             np.matmul(windows.rows(tile), matrix, out=by_group(y[tile], groups))
             if line is not None:
                 y[tile] += line
 
-    shared(work, tiles(x, slide), y.size * weight[0].size / MULTIPLY_ADDS)
+    shared(work, size.tiles(len(x), places[0]), y.size * weight[0].size / MULTIPLY_ADDS)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -89,19 +90,19 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, group
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
     """What each weight saw times the gradient of what it made, summed tile by tile."""
     k, c, kh, kw = shape
-    if not plain(grad, x) or is_small(x, slide):
+    if not plain(grad, x) or is_small(x, slide, k):
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, slide)
-    pictures = grad.transpose(0, 2, 3, 1)
-    size = groups, kh * kw * c, k // groups
-    cut = tiles(x, slide)
-    count = max(1, min(len(cut), 8, SUMS_BYTES // (k * c * kh * kw * x.itemsize)))
-    pieces = [cut[i * len(cut) // count : (i + 1) * len(cut) // count] for i in range(count)]
-    sums = np.zeros((count, *size), x.dtype)
+    pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
+    size = Size.of(x, slide, k)
+    tiles = size.tiles(len(x), grad.shape[2])
+    count = max(1, min(len(tiles), 8, SUMS_BYTES // (k * c * kh * kw * x.itemsize)))
+    pieces = [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]
+    sums = np.zeros((count, *matrix), x.dtype)
 
     def work(numbers: Iterator[int]) -> None:
-        windows, product = Windows(x, slide, groups), empty(size, x.dtype)
+        windows, product = Windows(x, slide, size, groups), empty(matrix, x.dtype)
         for i in numbers:
             for tile in pieces[i]:
                 np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)
@@ -117,9 +118,10 @@ def plain(*arrays: Array) -> bool:
     return all(type(a) is np.ndarray and a.dtype == arrays[0].dtype for a in arrays) and arrays[0].dtype.kind == "f"
 
 
-def is_small(x: Array, slide: Any) -> bool:
+def is_small(x: Array, slide: Any, outputs: int) -> bool:
     """Tell whether there is just one tile, of which the plain functions make as good products."""
-    return x.shape[1] > FEW_CHANNELS and len(tiles(x, slide)) < 2
+    pictures, lines = Size.of(x, slide, outputs)
+    return x.shape[1] > FEW_CHANNELS and pictures >= len(x) and lines == slide.places(*x.shape[2:])[0]
 
 
 def as_matrix(weight: Array, groups: int) -> Array:

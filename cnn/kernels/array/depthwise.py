@@ -1,12 +1,13 @@
 """Convolutions of each channel for itself: no matrix products, but a product of numbers for each pixel of the window."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from cnn.kernels.array.shared import Array, shared
-from cnn.kernels.array.windows import Tile, Windows, tiles
+from cnn.kernels.array.windows import Size, Tile, Windows
 from cnn.kernels.memory import empty
 
 MULTIPLY_ADDS = 3  # of one thread in a nanosecond
@@ -16,11 +17,12 @@ def forward(x: Array, weight: Array, bias: Array | None, slide: Any) -> Array:
     """Add up the shifted pictures, each times its weights: (N, C, H, W) -> (N, C, OH, OW)."""
     down, across = slide.places(*x.shape[2:])
     y = empty((len(x), down, across, len(weight)), x.dtype)
+    size = Size.of(x, slide, len(weight))
     lines = as_lines(weight, across)
 
     def work(pieces: Iterator[Tile]) -> None:
-        windows = Windows(x, slide)
-        memory = empty((windows.pictures, windows.lines, across, len(weight)), x.dtype)
+        windows = Windows(x, slide, size)
+        memory = empty((*size, across, len(weight)), x.dtype)
         for tile in pieces:
             out, seen = y[tile], windows.surrounded(tile)
             product = memory[: out.shape[0], : out.shape[1]]
@@ -31,7 +33,7 @@ def forward(x: Array, weight: Array, bias: Array | None, slide: Any) -> Array:
             if bias is not None:
                 out += bias
 
-    shared(work, tiles(x, slide), y.size * weight[0].size / MULTIPLY_ADDS)
+    shared(work, size.tiles(len(x), down), y.size * weight[0].size / MULTIPLY_ADDS)
     return y.transpose(0, 3, 1, 2)
 
 
@@ -59,21 +61,22 @@ def input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, g
 def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any) -> Array:
     """Sum the gradient times what each weight saw: (N, C, OH, OW) -> shape = (C, 1, KH, KW)."""
     pictures, taps = grad.transpose(0, 2, 3, 1), shape[2] * shape[3]
-    cut = tiles(x, slide)
-    sums = np.empty((len(cut), taps, shape[0]), x.dtype)
+    size = Size.of(x, slide, shape[0])
+    tiles = size.tiles(len(x), grad.shape[2])
+    sums = np.empty((len(tiles), taps, shape[0]), x.dtype)
 
     def work(numbers: Iterator[int]) -> None:
-        windows = Windows(x, slide)
-        memory = empty((windows.pictures * windows.lines * grad.shape[3], shape[0]), x.dtype)
+        windows = Windows(x, slide, size)
+        memory = empty((math.prod(size) * grad.shape[3], shape[0]), x.dtype)
         ones = np.ones(len(memory), x.dtype)
         for number in numbers:
-            g, seen = pictures[cut[number]], windows.surrounded(cut[number])
+            g, seen = pictures[tiles[number]], windows.surrounded(tiles[number])
             product = memory[: g.size // shape[0]]
             for i, (_, _, down, across) in enumerate(slide.shifts(g.shape[1:3])):
                 np.multiply(seen[:, down, across], g, out=product.reshape(g.shape))
                 np.matmul(ones[: len(product)], product, out=sums[number, i])
 
-    shared(work, range(len(cut)), grad.size * taps / MULTIPLY_ADDS)
+    shared(work, range(len(tiles)), grad.size * taps / MULTIPLY_ADDS)
     return sums.sum(axis=0).T.reshape(shape)
 
 

@@ -1,41 +1,45 @@
 """What windows see, a tile of a few pictures at a time, so that it is still in the cache when it is multiplied."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cnn.kernels.array.shared import Array
 from cnn.kernels.memory import empty
 
-TILE_BYTES = 1200 * 1024  # of windows
+TILE_BYTES = 2400 * 1024  # of windows and of what is made of them
 LEAST_PLACES = 256  # windows in a tile: with fewer, a product is busy with reading the weights
 FEW_CHANNELS = 4
 
 Tile = tuple[slice, slice]  # pictures, and lines of places
 
 
-def tile_size(x: Array, slide: Any) -> tuple[int, int]:
-    """Return the pictures and the lines of a tile: several pictures, or a part of one."""
-    n, c, h, w = x.shape
-    down, across = slide.places(h, w)
-    window = math.prod(slide.size) * c * x.itemsize
-    lines = -(-max(TILE_BYTES // max(1, window), LEAST_PLACES) // across)
-    if lines < down:
-        return 1, lines
-    count = -(-n // (lines // down))
-    return -(-n // max(1, count)), down  # evenly
+class Size(NamedTuple):
+    """How large a tile is: several pictures, or some lines of places of one."""
 
+    pictures: int
+    lines: int
 
-def tiles(x: Array, slide: Any) -> list[Tile]:
-    """Cut a batch into tiles."""
-    n, down = len(x), slide.places(*x.shape[2:])[0]
-    pictures, lines = tile_size(x, slide)
-    return [
-        (slice(i, min(i + pictures, n)), slice(j, min(j + lines, down)))
-        for i in range(0, n, max(1, pictures))
-        for j in range(0, down, lines)
-    ]
+    @classmethod
+    def of(cls, x: Array, slide: Any, outputs: int) -> "Size":
+        """Choose a size for pictures (N, C, H, W) and so many output channels."""
+        n, c, h, w = x.shape
+        down, across = slide.places(h, w)
+        place = (math.prod(slide.size) * c + outputs) * x.itemsize
+        lines = -(-max(TILE_BYTES // place, LEAST_PLACES) // across)
+        if lines < down:
+            return cls(1, lines)
+        count = max(1, -(-n // (lines // down)))
+        return cls(max(1, -(-n // count)), down)  # tiles of about the same size
+
+    def tiles(self, n: int, down: int) -> list[Tile]:
+        """Cut n pictures with so many lines of places into tiles."""
+        return [
+            (slice(i, min(i + self.pictures, n)), slice(j, min(j + self.lines, down)))
+            for i in range(0, n, self.pictures)
+            for j in range(0, down, self.lines)
+        ]
 
 
 class Windows:
@@ -47,12 +51,14 @@ class Windows:
         Pictures (N, C, H, W).
     slide : Slide
         How the window moves; a negative rim cuts.
+    size : Size
+        That of the largest tile.
     groups : int
     """
 
     memory: Array | None = None
 
-    def __init__(self, x: Array, slide: Any, groups: int = 1) -> None:
+    def __init__(self, x: Array, slide: Any, size: Size, groups: int = 1) -> None:
         self.x, self.slide, self.groups = x.transpose(0, 2, 3, 1), slide, groups
         _, c, h, w = x.shape
         (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = slide
@@ -63,7 +69,7 @@ class Windows:
         self.is_ready = bare and (self.as_columns or self.x.flags.c_contiguous)
         just_pixels = bare and slide.size == slide.stride == (1, 1) and self.places == (h, w)
         self.are_pixels = just_pixels and self.x.flags.c_contiguous
-        self.pictures, self.lines = tile_size(x, slide)
+        self.pictures, self.lines = size
         if not self.is_ready:
             height, width = sh * (self.lines - 1) + dh * (kh - 1) + 1, sw * (self.places[1] - 1) + dw * (kw - 1) + 1
             if self.as_columns:

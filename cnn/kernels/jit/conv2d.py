@@ -49,8 +49,8 @@ def forward(
     if bias is not None:
         biases[:, : k // len(biases)] = bias.reshape(len(biases), -1)
     parts = parts_of(n)
-    if n < threads() and known.algorithm != "winograd" and pool is None and not moments:
-        a[at.BANDS] = min(threads(), oh)
+    if n < threads() and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
+        a[at.BANDS] = min(threads(), oh if pool is None else pool.places(oh, ow)[0])
         parts = n * int(a[at.BANDS])
     size = scratch_size(a, known, pool is not None, backward=False)
     scratch = borrow(threads() * size)

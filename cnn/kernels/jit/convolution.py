@@ -47,14 +47,15 @@ def rows_at_a_time(rows, columns, panel_rows):
     return max(1, PLACES // columns) if panel_rows <= SMALL else max(1, rows)
 
 
-@compiled(types.void(INDICES, INDEX, FLOATS, FLOATS))
-def finish(a, i, y, room):
-    """With picture i convolved: the pool that follows, or its moments, for a norm."""
+@compiled(types.void(INDICES, INDEX, FLOATS, FLOATS, *[INDEX] * 4))
+def finish(a, i, y, room, top, bottom, first_place, last_place):
+    """With rows ``top`` to ``bottom`` of picture i convolved: the pool's places in them, or its moments, for a norm."""
     k = a[at.K]
     if a[at.POOL] != 0:
-        place = i * a[at.PH] * a[at.PW] * k
+        place = (i * a[at.PH] + first_place) * a[at.PW] * k
         into, choice = floats_from(floats(a[at.Y]), place), bytes_from(bytes_(a[at.CHOICE]), place)
-        pool(y, into, choice, indices(a[at.POOL]), a[at.OH], a[at.OW], k, a[at.PH], a[at.PW], a[at.RELU])
+        rows, places = floats_from(y, top * a[at.OW] * k), last_place - first_place
+        pool(rows, into, choice, indices(a[at.POOL]), bottom - top, a[at.OW], k, places, a[at.PW], a[at.RELU])
     if a[at.MEANS]:
         means, squares = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
         moments(y, room, means, squares, a[at.OH] * a[at.OW], k)
@@ -73,10 +74,14 @@ def forward(a, part, slot):
     scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     made = floats_from(scratch, a[at.HP] * a[at.WP] * c)
     start, end, top, bottom = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS], 0, oh
+    first_place, last_place = 0, a[at.PH]  # of the pool
     if a[at.BANDS] > 1:
-        start, end = part // a[at.BANDS], part // a[at.BANDS] + 1
-        band = part % a[at.BANDS]
+        start, end, band = part // a[at.BANDS], part // a[at.BANDS] + 1, part % a[at.BANDS]
         top, bottom = band * oh // a[at.BANDS], (band + 1) * oh // a[at.BANDS]
+        if pooled:
+            way = indices(a[at.POOL])
+            first_place, last_place = band * a[at.PH] // a[at.BANDS], (band + 1) * a[at.PH] // a[at.BANDS]
+            top, bottom = first_place * way[2], min(oh, (last_place - 1) * way[2] + (way[0] - 1) * way[4] + 1)
     for i in range(start, end):
         image = floats_from(floats(a[at.X]), i * h * w * c)
         if a[at.HP] != h or a[at.WP] != w:
@@ -95,7 +100,7 @@ def forward(a, part, slot):
                     out, columns = floats_from(y, r * ow * k + group * kg + q * WIDTH), min(WIDTH, kg - q * WIDTH)
                     step, where = a[at.SW] * c, indices(a[at.RUNS])
                     multiply(ow, x, step, 1, where, runs, length, panel, WIDTH, 0, out, k, BIAS, bias, columns, relu)
-        finish(a, i, y, made)
+        finish(a, i, y, made, top, bottom, first_place, last_place)
 
 
 @kernel

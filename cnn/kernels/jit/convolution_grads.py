@@ -188,7 +188,7 @@ def backward(a, part, slot):
     room = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
     # the gradient is read where it is if nothing comes between, and no rim is needed, nor room behind the last pixel
     between = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.OF_GRAD] != 0
-    copied = between or a[at.GH] != oh or a[at.GW] != ow or k % WIDTH != 0
+    copied = between or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
     for p in range(a[at.GH] * a[at.GW] * k + WIDTH if copied else 0):
         grad[p] = 0
     if a[at.W_GRAD]:

@@ -28,7 +28,7 @@ from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, ind
 OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP = (8 * i for i in range(7))  # places in the state, a cache line each
 PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
-WORTH_WAKING = 200_000  # ns: below, only helpers that are awake are asked
+WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked
 
 
 INDICES_ARRAY = types.int64[::1]

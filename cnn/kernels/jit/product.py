@@ -6,6 +6,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
+from cnn.kernels import one_blas_thread
 from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
 
@@ -37,14 +38,21 @@ def product_kernel(a, part, slot):
 
 
 _start = np.zeros(1, np.int64)
+FEW = 4  # rows: for so few, to copy the other matrix together takes longer than to read it once
 
 
 def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
     """(M, K), (K, N) -> (M, N)"""
     (m, k), n = a.shape, b.shape[1]
-    c = empty((m, n))
     if k == 0:
         return NotImplemented
+    if m <= FEW:
+        with one_blas_thread():
+            c = a @ b
+        if bias is not None:
+            c += bias
+        return np.maximum(c, 0, out=c) if relu else c
+    c = empty((m, n))
     panels = -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
     scratch = borrow(parallel.get_num_threads() * (k + 1) * WIDTH)

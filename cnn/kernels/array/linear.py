@@ -1,0 +1,45 @@
+"""Twins of the functions in layers/linear.py: each thread makes some rows of the result."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cnn.kernels.array.shared import WORTH, Array, shared
+from cnn.kernels.memory import empty
+from cnn.kernels.parallel import get_num_threads
+
+MULTIPLY_ADDS = 40  # of one thread in a nanosecond
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    """(..., in) -> (..., out)"""
+    return product(x, weight.T, bias)
+
+
+def linear_input_grad(grad: Array, weight: Array) -> Array:
+    """(..., out) -> (..., in)"""
+    return product(grad, weight)
+
+
+def linear_weight_grad(grad: Array, x: Array) -> Array:
+    """-> (out, in)"""
+    return product(grad.T, x) if grad.ndim == 2 else NotImplemented
+
+
+def product(a: Array, b: Array, bias: Array | None = None) -> Array:
+    """Return a b + bias; a product that is not worth sharing is left to the plain function."""
+    nanoseconds = a.size * b.shape[1] / MULTIPLY_ADDS
+    if nanoseconds < WORTH or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
+        return NotImplemented
+    y = empty((len(a), b.shape[1]), a.dtype)
+    step = -(-len(a) // get_num_threads())
+
+    def work(starts: Iterator[int]) -> None:
+        for start in starts:
+            rows = y[start : start + step]
+            np.matmul(a[start : start + step], b, out=rows)
+            if bias is not None:
+                rows += bias
+
+    shared(work, range(0, len(a), step), nanoseconds)
+    return y

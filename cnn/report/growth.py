@@ -1,0 +1,48 @@
+"""A picture of how fast something is as one of its sizes grows."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+
+from cnn.report.canvas import BLUE, label, panels
+
+
+def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence[Axes] | None = None) -> list[Axes]:
+    """Draw a line for each size that grows: the rate by its value. A level line costs in proportion to the work.
+
+    Parameters
+    ----------
+    table : mapping of str to sequence of (value, milliseconds, GFLOP/s)
+        By the name of the size.
+    ax : sequence of Axes, optional
+        Where to draw, one for each size; None makes a figure.
+
+    Returns
+    -------
+    list of Axes
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to draw.
+
+    Examples
+    --------
+    >>> axes = growth({"batch": [(1, 2.0, 50.0), (2, 3.0, 66.7)]})
+    >>> axes[0].get_xlabel()
+    'batch'
+    """
+    if not table or not all(table.values()):
+        raise ValueError("table: expected at least one size with its values, got none")
+    axes = panels(len(table), width=3.6, height=3.2) if ax is None else list(ax)
+    most = max(rate for rows in table.values() for _, _, rate in rows)
+    for at, (name, rows) in zip(axes, table.items(), strict=True):
+        values = [value for value, _, _ in rows]
+        at.plot(values, [rate for _, _, rate in rows], color=BLUE, marker="o", markersize=4)
+        at.set_xscale("log", base=2)
+        at.set_xticks(values, [str(value) for value in values])
+        at.minorticks_off()
+        at.set_ylim(0, 1.08 * most)
+        rates = ", ".join(f"{rate:.0f} at {value}" for value, _, rate in rows)
+        label(at, f"as {name} grows", name, "GFLOP/s", description=f"GFLOP/s by {name}: {rates}")
+    return axes

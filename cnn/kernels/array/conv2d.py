@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from cnn.kernels.array import depthwise
-from cnn.kernels.array.shared import Array, shared
-from cnn.kernels.memory import empty
+from cnn.kernels.array.shared import Array, Room, shared
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, by_group
+from cnn.kernels.memory import empty
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 SUMS_BYTES = 8 * 1024 * 1024  # of partial sums of a weight gradient
@@ -51,8 +51,8 @@ def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: i
     size = Size.of(x, slide, len(weight))
     line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
 
-    def work(pieces: Iterator[Tile]) -> None:
-        windows = Windows(x, slide, size, groups)
+    def work(pieces: Iterator[Tile], room: Room) -> None:
+        windows = Windows(x, slide, size, room, groups)
         for tile in pieces:
             np.matmul(windows.rows(tile), matrix, out=by_group(y[tile], groups))
             if line is not None:
@@ -71,13 +71,15 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, group
     x, grad = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
     step = max(1, TILE_BYTES // max(1, oh * ow * kh * kw * c * grad.itemsize))
 
-    def work(starts: Iterator[int]) -> None:
-        padded = empty((min(n, step), top + h + bottom, left + w + right, groups, c // groups), grad.dtype)
+    def work(starts: Iterator[int], room: Room) -> None:
+        padded = room((min(n, step), top + h + bottom, left + w + right, groups, c // groups), grad.dtype)
+        memory = room((groups, kh * kw, min(n, step) * oh * ow, c // groups), grad.dtype)
         for start in starts:
             g = grad[start : start + step]
             into = padded[: len(g)]
             into[...] = 0
-            parts = np.matmul(by_group(g, groups)[:, None], matrices)
+            parts = memory.reshape(-1)[: g.size // k * kh * kw * c].reshape(groups, kh * kw, -1, c // groups)
+            np.matmul(by_group(g, groups)[:, None], matrices, out=parts)
             parts = parts.reshape(groups, kh * kw, len(g), oh, ow, c // groups).transpose(1, 2, 3, 4, 0, 5)
             for part, (_, _, down, across) in zip(parts, slide.shifts((oh, ow)), strict=True):
                 into[:, down, across] += part
@@ -101,8 +103,8 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
     pieces = [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]
     sums = np.zeros((count, *matrix), x.dtype)
 
-    def work(numbers: Iterator[int]) -> None:
-        windows, product = Windows(x, slide, size, groups), empty(matrix, x.dtype)
+    def work(numbers: Iterator[int], room: Room) -> None:
+        windows, product = Windows(x, slide, size, room, groups), room(matrix, x.dtype)
         for i in numbers:
             for tile in pieces[i]:
                 np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)

@@ -1,4 +1,4 @@
-"""Convolutions of each channel for itself: no matrix products, but a product of numbers for each pixel of the window."""
+"""Convolutions of each channel for itself: no matrix products, but numbers for each pixel of the window."""
 
 import math
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, shared
+from cnn.kernels.array.shared import Array, Room, shared
 from cnn.kernels.array.windows import Size, Tile, Windows
 from cnn.kernels.memory import empty
 
@@ -20,9 +20,9 @@ def forward(x: Array, weight: Array, bias: Array | None, slide: Any) -> Array:
     size = Size.of(x, slide, len(weight))
     lines = as_lines(weight, across)
 
-    def work(pieces: Iterator[Tile]) -> None:
-        windows = Windows(x, slide, size)
-        memory = empty((*size, across, len(weight)), x.dtype)
+    def work(pieces: Iterator[Tile], room: Room) -> None:
+        windows = Windows(x, slide, size, room)
+        memory = room((*size, across, len(weight)), x.dtype)
         for tile in pieces:
             out, seen = y[tile], windows.surrounded(tile)
             product = memory[: out.shape[0], : out.shape[1]]
@@ -38,15 +38,15 @@ def forward(x: Array, weight: Array, bias: Array | None, slide: Any) -> Array:
 
 
 def input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
-    """Add the gradient, times each weight, to the pixels that the weight saw: (N, C, OH, OW) -> shape = (N, C, H, W)."""
+    """Add the gradient, times each weight, to what the weight saw: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     counts = grad.shape[2:]
     (top, bottom), (left, right) = slide.reach(counts, h, w)
     x, pictures = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
     lines = as_lines(weight, counts[1])
 
-    def work(starts: Iterator[int]) -> None:
-        padded, product = np.empty((top + h + bottom, left + w + right, c), x.dtype), np.empty((*counts, c), x.dtype)
+    def work(starts: Iterator[int], room: Room) -> None:
+        padded, product = room((top + h + bottom, left + w + right, c), x.dtype), room((*counts, c), x.dtype)
         for i in starts:
             padded[...] = 0
             for line, (_, _, down, across) in zip(lines, slide.shifts(counts), strict=True):
@@ -65,9 +65,9 @@ def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any) -> Ar
     tiles = size.tiles(len(x), grad.shape[2])
     sums = np.empty((len(tiles), taps, shape[0]), x.dtype)
 
-    def work(numbers: Iterator[int]) -> None:
-        windows = Windows(x, slide, size)
-        memory = empty((math.prod(size) * grad.shape[3], shape[0]), x.dtype)
+    def work(numbers: Iterator[int], room: Room) -> None:
+        windows = Windows(x, slide, size, room)
+        memory = room((math.prod(size) * grad.shape[3], shape[0]), x.dtype)
         ones = np.ones(len(memory), x.dtype)
         for number in numbers:
             g, seen = pictures[tiles[number]], windows.surrounded(tiles[number])

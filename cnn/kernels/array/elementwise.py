@@ -15,8 +15,9 @@ def gate(grad: Array, blocked: Array) -> Array:
         return NotImplemented
     bits = np.dtype(f"i{grad.itemsize}")
 
-    def piece(grad: Array, blocked: Array, y: Array) -> None:
-        np.bitwise_and(grad.view(bits), np.subtract(blocked, 1, dtype=np.int8), out=y.view(bits))
+    def piece(grad: Array, blocked: Array, y: Array, stays: Array) -> None:
+        np.subtract(blocked, 1, out=stays, dtype=np.int8)
+        np.bitwise_and(grad.view(bits), stays, out=y.view(bits))
 
-    in_pieces(piece, arrays, nanoseconds=0.7)
+    in_pieces(piece, arrays, [np.int8], nanoseconds=0.7)
     return y

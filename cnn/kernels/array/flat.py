@@ -1,10 +1,11 @@
 """Functions that treat every number by itself: large arrays in pieces, shared among threads."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
-from cnn.kernels.array.shared import Array, shared
+from cnn.kernels.array.shared import Array, Room, shared
 
-PIECE = 128 * 1024  # numbers
+PIECE = 512 * 1024  # numbers
 
 
 def flat(*arrays: Array) -> list[Array] | None:
@@ -16,12 +17,17 @@ def flat(*arrays: Array) -> list[Array] | None:
     return [array.reshape(-1) for array in in_order]
 
 
-def in_pieces(function: Callable[..., None], arrays: list[Array], nanoseconds: float) -> None:
-    """Call ``function`` with one piece of all arrays after the other; it takes about so long for each number."""
+def in_pieces(function: Callable[..., None], arrays: list[Array], dtypes: list[Any], nanoseconds: float) -> None:
+    """Call ``function`` with one piece of all arrays after the other, and with room of these dtypes for what it needs.
+
+    It takes about so many nanoseconds for each number.
+    """
     n = len(arrays[0])
 
-    def work(starts: Iterator[int]) -> None:
+    def work(starts: Iterator[int], room: Room) -> None:
+        rooms = [room((min(n, PIECE),), dtype) for dtype in dtypes]
         for start in starts:
-            function(*(array[start : start + PIECE] for array in arrays))
+            parts = [array[start : start + PIECE] for array in arrays]
+            function(*parts, *(empty[: len(parts[0])] for empty in rooms))
 
     shared(work, range(0, n, PIECE), n * nanoseconds)

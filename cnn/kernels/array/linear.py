@@ -4,11 +4,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnn.kernels.array.shared import WORTH, Array, shared
+from cnn.kernels.array.shared import Array, Room, shared
 from cnn.kernels.memory import empty
 from cnn.kernels.parallel import get_num_threads
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
+LEAST = 100_000  # ns
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -27,14 +28,14 @@ def linear_weight_grad(grad: Array, x: Array) -> Array:
 
 
 def product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """Return a b + bias; a product that is not worth sharing is left to the plain function."""
+    """Return a b + bias; a small product is left to the plain function."""
     nanoseconds = a.size * b.shape[1] / MULTIPLY_ADDS
-    if nanoseconds < WORTH or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
+    if nanoseconds < LEAST or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
         return NotImplemented
     y = empty((len(a), b.shape[1]), a.dtype)
     step = -(-len(a) // get_num_threads())
 
-    def work(starts: Iterator[int]) -> None:
+    def work(starts: Iterator[int], _: Room) -> None:
         for start in starts:
             rows = y[start : start + step]
             np.matmul(a[start : start + step], b, out=rows)

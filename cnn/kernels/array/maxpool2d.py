@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, shared
+from cnn.kernels.array.shared import Array, Room, shared
 from cnn.kernels.memory import empty
 
-TILE_BYTES = 1024 * 1024  # of pictures
+TILE_BYTES = 4800 * 1024  # of pictures: few and large pieces; see shared.py
 
 
 def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
@@ -18,13 +18,14 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Arr
     y = empty((n, *counts, c), x.dtype)
     choice = empty(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))
     (top, bottom), (left, right) = rim = slide.reach(counts, h, w)
+    bare = not any(map(any, rim))
     step = pictures_of(x)
 
-    def work(starts: Iterator[int]) -> None:
-        memory = empty((step, *counts, c), x.dtype), empty((step, *counts, c), bool)
-        padded = (
-            np.full((step, top + h + bottom, left + w + right, c), -np.inf, x.dtype) if any(map(any, rim)) else None
-        )
+    def work(starts: Iterator[int], room: Room) -> None:
+        memory = room((step, *counts, c), x.dtype), room((step, *counts, c), bool)
+        padded = None if bare else room((step, top + h + bottom, left + w + right, c), x.dtype)
+        if padded is not None:
+            padded[...] = -np.inf  # zeros would beat negative values
         for start in starts:
             tile = x[start : start + step]
             if padded is not None:
@@ -65,6 +66,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
     n, c, h, w = shape
     counts = grad.shape[2:]
     (top, bottom), (left, right) = rim = slide.reach(counts, h, w)
+    bare = not any(map(any, rim))
     x = empty((n, h, w, c), grad.dtype)
     step = pictures_of(x)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
@@ -73,9 +75,9 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
     every = apart and slide.dilation == (1, 1) and slide.size == slide.stride
     every = every and outer == (counts[0] * slide.size[0], counts[1] * slide.size[1])
 
-    def work(starts: Iterator[int]) -> None:
-        memory = empty((step, *counts, c), x.dtype), empty((step, *counts, c), bool)
-        padded = empty((step, *outer, c), x.dtype) if any(map(any, rim)) else None
+    def work(starts: Iterator[int], room: Room) -> None:
+        memory = room((step, *counts, c), x.dtype), room((step, *counts, c), bool)
+        padded = None if bare else room((step, *outer, c), x.dtype)
         for start in starts:
             tile, g, which = (array[start : start + step] for array in (x, np.ascontiguousarray(grad), choice))
             given, chosen = (array[: len(g)] for array in memory)

@@ -5,27 +5,31 @@ between threads costs some microseconds of the interpreter lock, so pieces are f
 takes hundreds of microseconds.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 
+from cnn.kernels.memory import borrow, give_back
 from cnn.kernels.parallel import at_once, get_num_threads
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Piece = TypeVar("Piece")
+Room = Callable[[tuple[int, ...], Any], Array]  # makes an array of a shape and dtype, whose memory is lent
 
 WORTH = 700_000  # ns: with less work, waking another thread costs more than it saves
 
 
-def shared(work: Callable[[Iterator[Piece]], None], pieces: Iterable[Piece], nanoseconds: float) -> None:
+def shared(work: Callable[[Iterator[Piece], Room], None], pieces: Iterable[Piece], nanoseconds: float) -> None:
     """Call ``work`` on each thread with an iterator over the pieces, which all of them share.
 
     Parameters
     ----------
     work : callable
-        Does what is to be done with each piece.
+        ``work(pieces, room)`` does what is to be done with each piece; ``room(shape, dtype)`` makes arrays for
+        intermediate results, which are gone when it returns.
     pieces : iterable
         In whatever order they are taken, the result must be the same.
     nanoseconds : float
@@ -40,5 +44,19 @@ def shared(work: Callable[[Iterator[Piece]], None], pieces: Iterable[Piece], nan
             except IndexError:
                 return
 
+    def call() -> None:
+        rooms: list[Array] = []
+
+        def room(shape: tuple[int, ...], dtype: Any) -> Array:
+            size = math.prod(shape) * np.dtype(dtype).itemsize
+            rooms.append(borrow(-(-size // 4)))
+            return rooms[-1].view(np.uint8)[:size].view(dtype).reshape(shape)
+
+        try:
+            work(taken(), room)
+        finally:
+            for lent in rooms:
+                give_back(lent)
+
     threads = min(get_num_threads(), len(left)) if nanoseconds >= WORTH else 1
-    at_once([lambda: work(taken())] * max(1, threads))
+    at_once([call] * max(1, threads))

@@ -5,8 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array
-from cnn.kernels.memory import empty
+from cnn.kernels.array.shared import Array, Room
 
 TILE_BYTES = 2400 * 1024  # of windows and of what is made of them
 LEAST_PLACES = 256  # windows in a tile: with fewer, a product is busy with reading the weights
@@ -53,12 +52,12 @@ class Windows:
         How the window moves; a negative rim cuts.
     size : Size
         That of the largest tile.
+    room : callable
+        Makes arrays for intermediate results.
     groups : int
     """
 
-    memory: Array | None = None
-
-    def __init__(self, x: Array, slide: Any, size: Size, groups: int = 1) -> None:
+    def __init__(self, x: Array, slide: Any, size: Size, room: Room, groups: int = 1) -> None:
         self.x, self.slide, self.groups = x.transpose(0, 2, 3, 1), slide, groups
         _, c, h, w = x.shape
         (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = slide
@@ -69,13 +68,14 @@ class Windows:
         self.is_ready = bare and (self.as_columns or self.x.flags.c_contiguous)
         just_pixels = bare and slide.size == slide.stride == (1, 1) and self.places == (h, w)
         self.are_pixels = just_pixels and self.x.flags.c_contiguous
-        self.pictures, self.lines = size
+        pictures, lines = size
+        self.memory = None if self.are_pixels else room((pictures * lines * self.places[1] * kh * kw * c,), x.dtype)
         if not self.is_ready:
-            height, width = sh * (self.lines - 1) + dh * (kh - 1) + 1, sw * (self.places[1] - 1) + dw * (kw - 1) + 1
+            height, width = sh * (lines - 1) + dh * (kh - 1) + 1, sw * (self.places[1] - 1) + dw * (kw - 1) + 1
             if self.as_columns:
-                self.padded = empty((self.pictures, c, height, width), x.dtype).transpose(0, 2, 3, 1)
+                self.padded = room((pictures, c, height, width), x.dtype).transpose(0, 2, 3, 1)
             else:
-                self.padded = empty((self.pictures, height, width, c), x.dtype)
+                self.padded = room((pictures, height, width, c), x.dtype)
             self.inner = slice(max(0, left), max(0, left, min(w + left, width)))
             self.padded[:, :, : self.inner.start] = 0
             self.padded[:, :, self.inner.stop :] = 0
@@ -98,7 +98,7 @@ class Windows:
 
     def rows(self, tile: Tile) -> Array:
         """Return what the windows of a tile see, (groups, places, KH*KW*C/groups); the next tile overwrites it."""
-        if self.are_pixels:
+        if self.memory is None:
             return by_group(self.x[tile], self.groups)
         padded = self.surrounded(tile)
         n, lines, across = len(padded), tile[1].stop - tile[1].start, self.places[1]
@@ -108,8 +108,6 @@ class Windows:
         shape = (self.groups, n, lines, across, *size, c)
         strides = (c * along_c, along_n, sh * along_h, sw * along_w, dh * along_h, dw * along_w, along_c)
         seen = np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
-        if self.memory is None:
-            self.memory = empty((seen.size // (n * lines) * self.pictures * self.lines,), padded.dtype)
         memory, length = self.memory[: seen.size], math.prod(size) * c
         if self.as_columns:
             np.copyto(memory.reshape(self.groups, *size, c, n, lines, across), seen.transpose(0, 4, 5, 6, 1, 2, 3))

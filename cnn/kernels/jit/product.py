@@ -56,6 +56,7 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     panels = -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
     scratch = borrow(parallel.get_num_threads() * (k + 1) * WIDTH)
+    a, b = (x if x.flags.aligned else x.copy() for x in (a, b))  # a field of packed records has steps of bytes
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]

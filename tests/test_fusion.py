@@ -1,0 +1,226 @@
+"""Neighbours that run as one do what they do one by one, and nobody can tell the difference but by the clock."""
+
+import copy
+import threading
+from itertools import product
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import Sequential, fusion, kernels
+from cnn.kernels import choice
+from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss
+from cnn.module import evaluating, no_grad
+from cnn.optim import SGD, Adam
+from cnn.utils.gradcheck import difference
+
+pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
+
+
+@pytest.fixture(autouse=True)
+def compiled():
+    before = kernels.active()
+    kernels.use("jit")
+    yield
+    kernels.use(before)
+
+
+def draw(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def kinds(layers):
+    return [tuple(type(layer).__name__ for layer in group.layers) for group in fusion.groups(layers)]
+
+
+class MyReLU(ReLU):
+    pass
+
+
+def test_which_neighbours_are_groups():
+    conv, norm = Conv2d(2, 2, 3), BatchNorm2d(2)
+    assert kinds([conv, norm, ReLU(), MaxPool2d(2), Flatten(), Linear(2, 2), ReLU(), Linear(2, 2), Softmax()]) == [
+        ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"),
+        ("Linear", "ReLU"),
+        ("Linear",),
+    ]
+    assert kinds([conv, ReLU(), norm, MaxPool2d(2)]) == [("Conv2d", "ReLU")]
+    assert kinds([conv, MaxPool2d(2), ReLU()]) == [("Conv2d", "MaxPool2d")]
+    assert kinds([conv, MyReLU(), norm]) == [("Conv2d",)]
+    assert kinds([ReLU(), norm, Identity(), Dropout()]) == []
+
+
+CONFIGURATIONS = [
+    (channels, norm, relu, pool)
+    for channels, norm, relu, pool in product((6, 32), (False, True), (False, True), (None, (2, 2), (3, 2), (2, 1)))
+]
+
+
+def row(channels, norm, relu, pool, fuse):
+    layers = [Conv2d(16, channels, 3, padding=1, bias=not norm, rng=0)]
+    layers += [BatchNorm2d(channels)] if norm else []
+    layers += [ReLU()] if relu else []
+    layers += [MaxPool2d(*pool)] if pool else []
+    model = Sequential(layers, fuse=fuse)
+    if norm:
+        layers[1].weight.data, layers[1].bias.data = draw(channels, 5), draw(channels, 6)
+    return model
+
+
+def everything(model, x, rounds=2):
+    """Outputs, gradients and state of a few forward and backward passes, the last in evaluation."""
+    found = []
+    for i in range(rounds):
+        model.zero_grad()
+        y = model(x + np.float32(i))
+        found += [y, model.backward(draw(y.shape, 7))]
+        found += [p.grad for p in model.parameters()]
+    with evaluating():
+        found.append(model(x))
+    return found + list(model.state_dict().values())
+
+
+@pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("shape", [(3, 16, 9, 8), (24, 16, 9, 8)], ids=["direct", "winograd"])
+def test_fused_is_what_one_by_one_is(configuration, shape):
+    x = draw(shape)
+    fused, single = (everything(row(*configuration, fuse), x) for fuse in (True, False))
+    for a, b in zip(fused, single, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype
+        assert difference(a, b) <= 5e-6
+
+
+def small():
+    layers = [Conv2d(1, 16, 3, padding=1, bias=False, rng=0), BatchNorm2d(16), ReLU(), MaxPool2d(2), Flatten()]
+    return [*layers, Linear(16 * 16, 9, rng=1), ReLU(), Linear(9, 3, rng=2), Softmax()]
+
+
+def runs(model, x):
+    """Which groups ran in a forward."""
+    model(x)
+    return [group.has_run for group in model._groups.values()]
+
+
+def test_where_groups_run():
+    x = draw((4, 1, 8, 8))
+    model = Sequential(small())
+    assert runs(model, x) == [True, True, True]
+    kernels.use("array")
+    assert runs(model, x) == [False, False, False]
+    kernels.use("jit")
+    assert runs(Sequential(small(), fuse=False), x) == [False, False, False]
+    assert runs(Sequential(small()).to(np.float64), x.astype(np.float64)) == [False, False, False]
+    assert runs(model.eval(), x) == [False, True, True]  # there is no backward through a norm that was folded away
+
+
+def test_watchers_see_every_layer():
+    model = Sequential(small())
+    assert list(model.activations(draw((2, 1, 8, 8)))) == [str(i) for i in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("x", "text"),
+    [
+        (draw((2, 2, 8, 8)), r"layer 0, Conv2d\(.*expected \(N, 1, H, W\)"),
+        (draw((2, 1, 8, 8)).astype(np.float64), r"layer 0, Conv2d\(.*expected float32"),
+        (draw((2, 1, 10, 8)), r"layer 5, Linear\(in_features=256"),
+        (draw((2, 1, 1, 8)), r"layer 3, MaxPool2d\("),
+    ],
+)
+def test_errors_are_those_of_the_layers(x, text):
+    messages = []
+    for fuse in (True, False):
+        with pytest.raises(ValueError, match=text) as caught:
+            Sequential(small(), fuse=fuse)(x)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+
+
+def test_a_wrong_gradient_names_the_layer_and_a_second_backward_raises():
+    model = Sequential(small()[:4])
+    y = model(draw((4, 1, 8, 8)))
+    with pytest.raises(ValueError, match=r"layer 3, MaxPool2d\(.*expects the gradient of its output"):
+        model.backward(y[:, :1])
+    y = model(draw((4, 1, 8, 8)))
+    model.backward(y)
+    with pytest.raises(RuntimeError, match="nothing saved"):
+        model.backward(y)
+
+
+def test_backward_follows_the_latest_forward():
+    x = draw((4, 1, 8, 8))
+    fused, single = Sequential(small()[:4]), Sequential(small()[:4], fuse=False)
+    fused(x)
+    with no_grad():
+        fused(x + 5)  # keeps nothing, and forgets nothing
+    single(x)
+    single(x + 5)
+    grad = draw((4, 16, 4, 4), 3)
+    assert difference(fused.backward(grad), input_grad_one_by_one(x, grad)) <= 5e-6
+    fused(x)
+    kernels.use("array")
+    fused(x + 5)  # one by one
+    kernels.use("jit")
+    assert difference(fused.backward(grad), single.backward(grad)) <= 5e-6
+    assert all(module._saved is None for module in fused.modules())
+
+
+def input_grad_one_by_one(x, grad):
+    single = Sequential(small()[:4], fuse=False)
+    single(x)
+    return single.backward(grad)
+
+
+def test_the_first_layer_computes_no_gradient_that_nobody_needs():
+    model = Sequential(small(), loss_func=CrossEntropyLoss(), optimizer=SGD(lr=0.0))
+    model(draw((4, 1, 8, 8)))
+    assert model.backward(draw((4, 3))) is None
+    assert model[0].needs_input_grad is False
+
+
+def test_evaluation_in_another_thread_leaves_a_step_alone():
+    model, x, grad = Sequential(small()[:4]), draw((4, 1, 8, 8)), draw((4, 16, 4, 4), 3)
+    model(x)
+    expected = model.backward(grad)
+    model(x)
+
+    def evaluate():
+        with evaluating():
+            model(x + 1)
+
+    other = threading.Thread(target=evaluate)
+    other.start()
+    other.join(60)
+    np.testing.assert_array_equal(model.backward(grad), expected)
+
+
+def test_copies_and_files(tmp_path):
+    model, x = Sequential(small(), loss_func=CrossEntropyLoss()), draw((4, 1, 8, 8))
+    expected = model(x)
+    twin = copy.deepcopy(model)
+    twin[0].weight.data = 0 * twin[0].weight.data
+    np.testing.assert_array_equal(model(x), expected)
+    assert difference(twin(x), expected) > 1e-3
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(Sequential.load(tmp_path / "model.safetensors")(x), expected)
+
+
+def test_what_is_no_number_is_traced_to_its_layer():
+    model = Sequential(small(), loss_func=CrossEntropyLoss(), optimizer=SGD(lr=1e30))
+    with pytest.raises(
+        FloatingPointError, match=r"loss became .* at step [23] of epoch 1: the (output|weight) of layer"
+    ):
+        model.fit(draw((24, 1, 8, 8)), np.arange(24) % 3, epochs=1, batch_size=8, verbose_freq=0)
+
+
+def test_training_is_the_same():
+    def losses(fuse):
+        cnn.manual_seed(0)
+        layers = [*small()[:7], Dropout(0.3, rng=4), *small()[7:]]
+        model = Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam(), fuse=fuse)
+        return [model.train_step(draw((16, 1, 8, 8), step), np.arange(16) % 3) for step in range(20)]
+
+    np.testing.assert_allclose(losses(True), losses(False), rtol=1e-4)

@@ -2,9 +2,8 @@
 
 python benchmarks/growth.py [FILE.png]
 
-Forward and both gradients of a 3x3 convolution with padding 1, from 64 channels to 64 on 16x16 pixels and a batch of 32, of
-which one is changed at a time; microseconds for each picture, for each pixel, for each pair of channels. What is flat
-costs in proportion.
+Forward and both gradients of a 3x3 convolution with padding 1, 64 channels to 64 on 16x16 pixels and a batch of 32, of
+which one is changed at a time. Where GFLOP/s stay the same, the cost grows in proportion to the work.
 """
 
 import statistics

@@ -6,9 +6,9 @@ Layers are in `cnn.layers`, losses in `cnn.loss`, optimizers in `cnn.optim`, dat
 import importlib
 from types import ModuleType
 
+from cnn import kernels
 from cnn.branches import Concat, Residual, Sum
 from cnn.errors import InputError, ShapeError
-from cnn import kernels
 from cnn.kernels import get_num_threads, set_num_threads, show_config
 from cnn.mistakes import ModelWarning
 from cnn.module import Buffer, Module, Parameter, no_grad

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn import kernels, modes
+from cnn import kernels, modes, norms
 from cnn.checks import check_grad
 from cnn.errors import ShapeError
 from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
@@ -120,7 +120,7 @@ class ConvGroup(Group):
         if self.norm is None:
             y, kept = _blocks().conv_forward(x, *conv, self.relu, pool)
         elif self.norm.training:
-            y, kept = _blocks().conv_norm_forward(x, conv, self.norm, self.relu, pool)
+            y, kept = _blocks().conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
         else:
             return _blocks().conv_folded_norm_forward(x, conv, self.norm, self.relu, pool)
         self.save_for_backward(kept, y.shape)

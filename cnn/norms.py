@@ -9,6 +9,7 @@ from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 
 Axes = tuple[int, ...]
+Weights = tuple[Parameter | None, Parameter | None]  # w and b
 
 
 @kernel
@@ -64,6 +65,16 @@ def scale_and_shift_grad(
         bias.accumulate_grad(grad.sum(axis=axes, dtype=np.float64).reshape(bias.shape))
     weight.accumulate_grad((grad * z).sum(axis=axes, dtype=np.float64).reshape(weight.shape))
     return np.multiply(grad, weight.data.reshape(shape), out=np.empty_like(grad))
+
+
+def follow(norm: Any, mean: Array, var: Array, n: int) -> None:
+    """Let the running statistics of a batch normalisation follow those of a batch with ``n`` numbers a channel."""
+    if norm.num_batches_tracked is None:
+        return
+    norm.num_batches_tracked.data += 1
+    share = 1 / int(norm.num_batches_tracked.data) if norm.momentum is None else norm.momentum
+    for running, seen in ((norm.running_mean, mean), (norm.running_var, n / (n - 1) * var)):
+        running.data = (1 - share) * running.data + share * seen.ravel()
 
 
 def per_channel(x: Array) -> tuple[int, ...]:

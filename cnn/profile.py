@@ -10,8 +10,8 @@ import numpy as np
 
 from cnn.fusion import Group
 from cnn.kernels import get_num_threads, one_blas_thread
-from cnn.module import Array, Module
 from cnn.modes import timing
+from cnn.module import Array
 from cnn.summary import Table, bytes_text
 
 ROUNDS = 10
@@ -104,8 +104,8 @@ class Profile(Table):
     def notes(self) -> str:
         """Return what the figures mean."""
         return (
-            f"A batch of {self.batch}, {self.threads} threads, medians of {ROUNDS} rounds. Large matrix products reach "
-            f"{self.rate:.0f} GFLOP/s here; a convolution may reach more by Winograd's way, which multiplies less often "
+            f"A batch of {self.batch}, {self.threads} threads, medians of {ROUNDS} rounds. Large matrix products "
+            f"reach {self.rate:.0f} GFLOP/s here; a convolution may reach more by Winograd's way, which multiplies less often "
             "than is counted. Memory: input, output and parameters."
         )
 

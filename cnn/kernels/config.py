@@ -43,7 +43,7 @@ def show_config() -> None:
 
 
 def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
-    """Compile the kernels that a model needs, or read them from the disk, so that its first step is as fast as the next.
+    """Compile the kernels that a model needs, or read them from the disk: then its first step is as fast as the next.
 
     Compiling is done once for all models; it takes about half a minute, and what it gives is kept on the disk (where
     Numba keeps such files: ``__pycache__`` beside the sources, or a folder of the user's, or ``NUMBA_CACHE_DIR``).
@@ -51,6 +51,7 @@ def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
     Parameters
     ----------
     model : Module
+        It stays as it is.
     input_shape : tuple of int
         Shape of one sample, without the batch axis.
 

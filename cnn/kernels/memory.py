@@ -90,7 +90,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 
 def borrow(count: int) -> Array:
-    """Return room for at least ``count`` float32 numbers, for intermediate results; hand it to `give_back` afterwards."""
+    """Return room for at least ``count`` float32 numbers, for what lies between; hand it to `give_back` afterwards."""
     with _lock:
         best = -1
         for i, room in enumerate(_rooms):

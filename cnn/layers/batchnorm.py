@@ -7,25 +7,19 @@ from cnn.checks import boolean, check_grad, check_input, integer
 from cnn.kernels import kernel
 from cnn.module import Array, Buffer, Module, Parameter
 
-Weights = tuple[Parameter | None, Parameter | None]  # w and b
-
 
 @kernel
-def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: Weights) -> Array:
-    """W (x - mean) / sqrt(var + eps) + b, a number of each for a channel: (N, C, ...) -> the same"""
+def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: norms.Weights) -> Array:
+    """Each channel as w (x - mean) / sqrt(var + eps) + b: (N, C, ...) -> the same"""
     z, _ = norms.standardize(x, mean, var, eps)
     return norms.scale_and_shift(z, *weights, norms.per_channel(x))
 
 
 @kernel
 def batchnorm_grad(
-    grad: Array, x: Array, mean: Array, var: Array, eps: float, weights: Weights, of_batch: bool
+    grad: Array, x: Array, mean: Array, var: Array, eps: float, weights: norms.Weights, of_batch: bool
 ) -> Array:
-    """The gradient of x, (h - mean of h - z mean of (h z)) / sqrt(var + eps) with h = w g; w and b get theirs.
-
-    It lacks its part along the ones and its part along z: to shift or to stretch all x of a channel changes no z.
-    Where mean and var are not those of the batch, they are constants, and nothing is taken out.
-    """
+    """The gradient of x as below, or w g / sqrt(var + eps) where mean and var are constants; w and b get theirs."""
     z, scale = norms.standardize(x, mean, var, eps)
     grad = norms.scale_and_shift_grad(grad, z, *weights, norms.per_channel(x))
     return norms.standardize_grad(grad, z, scale, norms.all_but_channels(x)) if of_batch else grad * scale
@@ -79,18 +73,8 @@ class BatchNorm(Module):
             return self.running_mean.data.reshape(shape).copy(), self.running_var.data.reshape(shape).copy()
         mean, var = norms.moments(x, norms.all_but_channels(x))
         if self.training:
-            self.follow(mean, var, x.size // self.num_features)
+            norms.follow(self, mean, var, x.size // self.num_features)
         return mean, var
-
-    def follow(self, mean: Array, var: Array, n: int) -> None:
-        """Let the running statistics follow those of a batch with ``n`` numbers a channel."""
-        if self.num_batches_tracked is None:
-            return
-        self.num_batches_tracked.data += 1
-        share = 1 / int(self.num_batches_tracked.data) if self.momentum is None else self.momentum
-        for running, seen in ((self.running_mean, mean), (self.running_var, n / (n - 1) * var)):
-            if running is not None:
-                running.data = (1 - share) * running.data + share * seen.ravel()
 
 
 class BatchNorm2d(BatchNorm):
@@ -102,7 +86,8 @@ class BatchNorm2d(BatchNorm):
     In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
     running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch).
 
-    In training every x moves its channel's mean and variance as well: dL/dx = w (g - mean of g - z mean of (g z)) /
+    In training every x moves its channel's mean and variance as well; to shift or to stretch all of them changes no z,
+    so the gradient has no part along the ones nor along z: dL/dx = w (g - mean of g - z mean of (g z)) /
     sqrt(var + eps). In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
 
     Parameters

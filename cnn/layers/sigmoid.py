@@ -20,7 +20,7 @@ def tanh(x: Array) -> Array:
 
 @kernel
 def tanh_grad(grad: Array, y: Array) -> Array:
-    """g (1 - y²): any shape -> the same."""
+    """The gradient times 1 - y²: any shape -> the same."""
     return in_blocks(lambda grad, y: grad * (1 - y * y), grad, y)
 
 

@@ -9,8 +9,8 @@ from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.compiled import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
 from cnn.kernels.jit.pictures import halves
-from cnn.kernels.memory import empty
 from cnn.kernels.jit.shapes import parts_of, pool_way
+from cnn.kernels.memory import empty
 
 (N, C, H, W, OH, OW, X, Y, AREA, WAY, BACK, PARTS) = range(12)
 

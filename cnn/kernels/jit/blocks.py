@@ -30,15 +30,19 @@ def conv_forward(
     return y, Kept(x, output, choice, None)
 
 
-def conv_norm_forward(x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any) -> tuple[Array, Kept]:
-    """Convolution, batch normalisation in training, ReLU, pool; ``conv`` are weight, bias, slide and groups."""
+def conv_norm_forward(
+    x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any, follow: Any
+) -> tuple[Array, Kept]:
+    """Convolution, batch normalisation in training, ReLU, pool; ``conv`` are weight, bias, slide and groups;
+    ``follow`` lets the running statistics follow.
+    """
     weight, bias, slide, groups = conv
     made, _, moments = conv2d.forward(x, weight, bias, slide, groups, moments=True)
     assert moments is not None
     output = channels_last(made)
     n, h, w, _ = output.shape
     mean, var = batch_moments(*moments, h * w)
-    norm.follow(mean, var, n * h * w)
+    follow(norm, mean, var, n * h * w)
     known = Norm(mean, var, norm.eps, *(None if p is None else p.data for p in (norm.weight, norm.bias)))
     if pool is None:
         y, choice = scaled(output, known, relu)

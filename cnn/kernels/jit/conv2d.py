@@ -9,10 +9,10 @@ from cnn.kernels import parallel
 from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, scratch_size, serves, threads
 from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS
+from cnn.kernels.memory import borrow, empty, give_back
 
 
 def forward(

@@ -1,7 +1,7 @@
 """The gradients of a convolution: the product of tile.py looks into picture and gradient.
 
-The gradient of the input is the same walk over the gradient, with the window turned. With stride s, only every s-th pixel
-of the window meets a given pixel of the picture: s s kinds of pixels (phases), each with a smaller window of its own.
+The gradient of the input is the same walk over the gradient, with the window turned. With stride s, only every s-th
+pixel of the window meets a given pixel of the picture: s s kinds of pixels (phases), each with a smaller window.
 The gradient of the weights has the places of a picture as its terms, and the numbers of a window as its rows.
 
 """

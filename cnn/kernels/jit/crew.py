@@ -147,10 +147,12 @@ def run(kernel: Kernel, row: Any, parts: int, work: float) -> None:
     Parameters
     ----------
     kernel : Kernel
+        What is done.
     row : ndarray of int64
         What the kernel reads; it is called with its address, the number of a part, and that of the
         thread.
     parts : int
+        Into how many parts the job is cut.
     work : float
         About how many nanoseconds the job takes one thread.
     """

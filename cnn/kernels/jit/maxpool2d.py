@@ -7,9 +7,9 @@ import numpy as np
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.compiled import bytes_, bytes_from, floats, floats_from, indices, kernel
-from cnn.kernels.memory import empty
 from cnn.kernels.jit.pictures import pool, unpool
 from cnn.kernels.jit.shapes import parts_of, pool_way
+from cnn.kernels.memory import empty
 
 (N, C, H, W, OH, OW, X, Y, CHOICE, WAY, PARTS) = range(11)
 

@@ -1,4 +1,4 @@
-"""Kernels of batch normalisation: y = scale (x - center) + shift for each channel, the sums for it, and what comes back."""
+"""Batch normalisation: y = scale (x - center) + shift for each channel, the sums for it, and what comes back."""
 
 import numpy as np
 from numba import types
@@ -15,9 +15,9 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
-from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.jit.pictures import moments, pool
 from cnn.kernels.jit.shapes import parts_of, threads
+from cnn.kernels.memory import borrow, empty, give_back
 
 (
     N,
@@ -139,7 +139,7 @@ def moments_of(x: Array) -> tuple[Array, Array]:
 def scaled(
     x: Array, norm: "Norm", relu: bool = False, way: Array | None = None, places: tuple[int, int] = (0, 0)
 ) -> tuple[Array, Array | None]:
-    """Return scale (x - center) + shift of pictures (N, H, W, C), after ReLU and a pool; and which pixels the pool chose."""
+    """Return scale (x - center) + shift of pictures (N, H, W, C), after ReLU and a pool; and what that chose."""
     n, h, w, c = x.shape
     parts, choice, scratch = parts_of(n), None, None
     a = _row((n, c, h, w), parts)

@@ -1,4 +1,4 @@
-"""What kernels do with one picture while it is in the cache: a rim around it, pooling, the gradient of what came after."""
+"""What kernels do with one picture while it is in the cache: a rim around it, pools, the gradient of what follows."""
 
 import numpy as np
 from numba import types
@@ -116,7 +116,10 @@ def unpool(grad, choice, into, way, height, width, step, channels, places_down, 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 4))
 def gate(grad, y, center, scale, shift, into, width, channels, height, across):
-    """Let the gradient through where scale (y - center) + shift is above 0, or NaN; ``width`` is that of the rows of ``into``."""
+    """Let the gradient through where scale (y - center) + shift is above 0, or NaN.
+
+    ``width`` is that of the rows of ``into``.
+    """
     for i in range(height):
         for j in range(across):
             given = floats_from(grad, (i * across + j) * channels)

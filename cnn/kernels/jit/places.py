@@ -2,7 +2,7 @@
 
 # What a convolution is made of
 (N, C, H, W, K, OH, OW, KH, KW, SH, SW, DH, DW, TOP, LEFT, GROUPS) = range(16)
-# the padded picture, the padded gradient, and the rim around that; places of runs in the padded picture, and in the gradient
+# the padded picture, the padded gradient, and the rim around that; places of runs in the one and in the other
 (HP, WP, GH, GW, GTOP, GLEFT, RUNS, G_RUNS) = range(16, 24)
 # a pool behind it, and ReLU
 (PH, PW, POOL, RELU) = range(24, 28)  # POOL: where size, stride, dilation and padding are, 0 without one

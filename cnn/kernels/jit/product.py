@@ -1,14 +1,13 @@
-"""A matrix product with what a Linear layer adds: c = a b + bias, and ReLU. Twins of layers/linear.py are in linear.py."""
+"""A matrix product with what a Linear layer adds: c = a b + bias, and ReLU."""
 
 import numpy as np
 
-from cnn.kernels import parallel
+from cnn.kernels import one_blas_thread, parallel
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
-from cnn.kernels import one_blas_thread
-from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
+from cnn.kernels.memory import borrow, empty, give_back
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
 

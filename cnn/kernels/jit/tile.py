@@ -2,11 +2,11 @@
 
     c[i, j] (+)= sum over t, p of  a[offsets[t] + i row + p step]  b[(t, p), j]        i < rows, j < 16
 
-The sums stay in registers from the first term to the last, one vector of 16 columns for each row; each turn of the inner loop
-loads 16 numbers of b and one of a for each row. A convolution is that with a looking straight into the picture (the
-offsets are the rows of the window, so no matrix of windows is ever written), its gradients are that with other
-offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no vectors; LLVM
-turns a vector of 16 into what the processor has.
+The sums stay in registers from the first term to the last, one vector of 16 columns for each row; each turn of the
+inner loop loads 16 numbers of b and one of a for each row. A convolution is that with a looking straight into the
+picture (the offsets are the rows of the window, so no matrix of windows is ever written), its gradients are that with
+other offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no vectors;
+LLVM turns a vector of 16 into what the processor has.
 
 Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication, section 4; Georganas et al. 2018,
 Anatomy of high-performance deep learning convolutions on SIMD architectures, arXiv 1808.05567, section II.

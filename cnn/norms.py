@@ -68,8 +68,8 @@ def scale_and_shift_grad(
 
 
 def follow(norm: Any, mean: Array, var: Array, n: int) -> None:
-    """Let the running statistics of a batch normalisation follow those of a batch with ``n`` numbers a channel."""
-    if norm.num_batches_tracked is None:
+    """In training, let running statistics follow those of a batch with ``n`` numbers a channel."""
+    if norm.num_batches_tracked is None or not norm.training:
         return
     norm.num_batches_tracked.data += 1
     share = 1 / int(norm.num_batches_tracked.data) if norm.momentum is None else norm.momentum

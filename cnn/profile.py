@@ -105,8 +105,8 @@ class Profile(Table):
         """Return what the figures mean."""
         return (
             f"A batch of {self.batch}, {self.threads} threads, medians of {ROUNDS} rounds. Large matrix products "
-            f"reach {self.rate:.0f} GFLOP/s here; a convolution may reach more by Winograd's way, which multiplies less often "
-            "than is counted. Memory: input, output and parameters."
+            f"reach {self.rate:.0f} GFLOP/s here; a convolution may reach more by Winograd's way, which multiplies "
+            "less often than is counted. Memory: input, output and parameters."
         )
 
 

@@ -72,8 +72,7 @@ class BatchNorm(Module):
             shape = norms.per_channel(x)
             return self.running_mean.data.reshape(shape).copy(), self.running_var.data.reshape(shape).copy()
         mean, var = norms.moments(x, norms.all_but_channels(x))
-        if self.training:
-            norms.follow(self, mean, var, x.size // self.num_features)
+        norms.follow(self, mean, var, x.size // self.num_features)
         return mean, var
 
 
@@ -86,9 +85,9 @@ class BatchNorm2d(BatchNorm):
     In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
     running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch).
 
-    In training every x moves its channel's mean and variance as well; to shift or to stretch all of them changes no z,
-    so the gradient has no part along the ones nor along z: dL/dx = w (g - mean of g - z mean of (g z)) /
-    sqrt(var + eps). In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
+    In training every x moves its channel's mean and variance as well: dL/dx = w (g - mean of g - z mean of (g z)) /
+    sqrt(var + eps), without a part along the ones or z, for to shift or to stretch all x changes no z. In evaluation
+    they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
 
     Parameters
     ----------
@@ -136,8 +135,7 @@ class BatchNorm1d(BatchNorm):
     """`BatchNorm2d` for rows or sequences, with the same parameters, attributes and source.
 
     z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
-
-    In training dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps), in evaluation w g / sqrt(var + eps).
+    dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps), in evaluation w g / sqrt(var + eps)
 
     Shape
     -----

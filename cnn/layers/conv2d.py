@@ -6,7 +6,7 @@ import numpy as np
 
 from cnn import init
 from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
-from cnn.kernels import batched, summed
+from cnn.kernels import batched, kernel, summed
 from cnn.module import Array, Module
 from cnn.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 
@@ -30,6 +30,12 @@ def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide:
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
     """What each weight saw times the gradient of what it made: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
     return from_matrix(unfold(x, slide, groups).transpose(0, 2, 1) @ as_rows(grad, groups), shape)
+
+
+@kernel
+def conv2d_bias_grad(grad: Array) -> Array:
+    """The sum over all places: (N, K, OH, OW) -> (K,)"""
+    return grad.sum(axis=(2, 3)).sum(axis=0)  # in two steps, which keeps more digits
 
 
 class Conv2d(Module):
@@ -124,7 +130,7 @@ class Conv2d(Module):
         x, shape = self.saved()
         check_grad(self, grad, shape, x.dtype)
         if self.bias is not None:
-            self.bias.accumulate_grad(grad.sum(axis=(2, 3)).sum(axis=0))  # in two steps, which keeps more digits
+            self.bias.accumulate_grad(conv2d_bias_grad(grad))
         self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, self.slide(), self.groups))
         if not self.needs_input_grad:
             return None

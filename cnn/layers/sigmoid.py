@@ -9,7 +9,7 @@ import numpy as np
 from cnn.checks import check_grad, check_input
 from cnn.elementwise import Elementwise, in_blocks, sigmoid
 from cnn.kernels import kernel
-from cnn.module import Array, Module
+from cnn.module import Array
 
 
 @kernel
@@ -56,7 +56,7 @@ class Sigmoid(Elementwise):
         return y
 
 
-class Tanh(Module):
+class Tanh(Elementwise):
     """Squeeze any number between -1 and 1: a sigmoid that keeps zero where it is.
 
     y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))
@@ -82,11 +82,11 @@ class Tanh(Module):
         """(...) -> (...)"""
         check_input(x)
         y = tanh(x)
-        self.save_for_backward(y)
+        self.save_for_backward(y, y.dtype)
         return y
 
     def backward(self, grad: Array) -> Array | None:
         """(...) -> (...)"""
-        (y,) = self.saved()
-        check_grad(self, grad, y.shape, y.dtype)
+        y, dtype = self.saved()
+        check_grad(self, grad, y.shape, dtype)
         return tanh_grad(grad, y)

@@ -23,11 +23,12 @@ def in_pieces(function: Callable[..., None], arrays: list[Array], dtypes: list[A
     It takes about so many nanoseconds for each number.
     """
     n = len(arrays[0])
+    step = max(1, -(-n // max(1, -(-n // PIECE))))  # pieces of the same length
 
     def work(starts: Iterator[int], room: Room) -> None:
-        rooms = [room((min(n, PIECE),), dtype) for dtype in dtypes]
+        rooms = [room((step,), dtype) for dtype in dtypes]
         for start in starts:
-            parts = [array[start : start + PIECE] for array in arrays]
+            parts = [array[start : start + step] for array in arrays]
             function(*parts, *(empty[: len(parts[0])] for empty in rooms))
 
-    shared(work, range(0, n, PIECE), n * nanoseconds)
+    shared(work, range(0, n, step), n * nanoseconds)

@@ -53,7 +53,8 @@ def forward(
         a[at.BANDS] = min(threads(), oh if pool is None else pool.places(oh, ow)[0])
         parts = n * int(a[at.BANDS])
     size = scratch_size(a, known, pool is not None, backward=False)
-    scratch = borrow(threads() * size)
+    rooms = threads()
+    scratch = borrow(rooms * size)
     choice = found = None
     ph, pw = (oh, ow) if pool is None else pool.places(oh, ow)
     if pool is not None:
@@ -68,7 +69,7 @@ def forward(
     a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR], a[at.Y] = address(x), address(panels), address(biases), address(y)
     a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
     kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
-    crew.run(kernel, a, parts, known.work)
+    crew.run(kernel, a, parts, known.work, rooms)
     give_back(scratch)
     give_back(panels)
     return channels_first(y), choice, found
@@ -95,12 +96,13 @@ def gradient_sums(
     a = known.numbers.copy()
     n, k, (oh, ow) = len(grad), len(weight), known.places
     parts = parts_of(n)
-    scratch = borrow(threads() * oh * ow * k)
+    rooms = threads()
+    scratch = borrow(rooms * oh * ow * k)
     sums = np.empty((n, k)), np.empty((n, k))
     _set_came(a, grad, came)
     a[at.MEANS], a[at.SQUARES] = address(sums[0]), address(sums[1])
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), oh * ow * k, parts
-    crew.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5)
+    crew.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5, rooms)
     give_back(scratch)
     return sums
 
@@ -132,7 +134,8 @@ def backward(
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
     parts = parts_of(n) if x is None else min(parallel.get_num_threads(), max(n, 1))
     size = scratch_size(a, known, pooled=False, backward=True)
-    scratch = borrow(threads() * size)
+    rooms = threads()
+    scratch = borrow(rooms * size)
     _set_came(a, grad, came)
     if x is not None:
         x = channels_last(x)
@@ -143,7 +146,7 @@ def backward(
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
     kernel = winograd_convolution.backward if known.algorithm == "winograd" else convolution_grads.backward
-    crew.run(kernel, a, parts, known.work * (1 + needs_input_grad))
+    crew.run(kernel, a, parts, known.work * (1 + needs_input_grad), rooms)
     give_back(scratch)
     if needs_input_grad:
         give_back(panels)

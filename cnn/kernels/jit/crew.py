@@ -7,7 +7,7 @@ changes no bit, because what a part makes depends on its number alone.
 Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
 looks out for the next job for a while before it goes to sleep.
 
-All is in seven integers in memory, which are read and written with atomic instructions:
+All is in eight integers in memory, which are read and written with atomic instructions:
 a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
 waits until nobody is inside. So nobody can read a job that is being replaced.
 """
@@ -25,10 +25,11 @@ from numba.extending import intrinsic
 from cnn.kernels import parallel
 from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
-OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP = (8 * i for i in range(7))  # places in the state, a cache line each
+OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS = (8 * i for i in range(8))  # places in the state, a cache line each
 PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
 WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked
+ANY = 1 << 30  # threads may help with a job that needs no room
 
 
 INDICES_ARRAY = types.int64[::1]
@@ -73,7 +74,7 @@ def help_out(address, patience, slot):
     while waited < patience and not load(indices_from(state, STOP), 0):
         if load(indices_from(state, OPEN), 0):
             add(indices_from(state, INSIDE), 1)
-            if load(indices_from(state, OPEN), 0):
+            if load(indices_from(state, OPEN), 0) and slot < state[ROOMS]:
                 take_parts(state, slot)
                 waited = 0
             add(indices_from(state, INSIDE), -1)
@@ -81,11 +82,11 @@ def help_out(address, patience, slot):
     return 0
 
 
-@compiled(types.void(INDEX, INDEX, INDICES_ARRAY, INDEX))
-def lead(address, kernel, arguments, parts):
+@compiled(types.void(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
+def lead(address, kernel, arguments, parts, rooms):
     """Open a job, do parts of it, and return when all are done."""
     state = indices(address)
-    state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
+    state[KERNEL], state[ARGUMENTS], state[PARTS], state[ROOMS] = kernel, arguments.ctypes.data, parts, rooms
     store(indices_from(state, NEXT), 0)
     store(indices_from(state, OPEN), 1)
     take_parts(state, 0)
@@ -141,7 +142,7 @@ _crew: Crew | None = None
 _lock = threading.Lock()
 
 
-def run(kernel: Kernel, row: Any, parts: int, work: float) -> None:
+def run(kernel: Kernel, row: Any, parts: int, work: float, rooms: int = ANY) -> None:
     """Do all parts of a job.
 
     Parameters
@@ -155,6 +156,9 @@ def run(kernel: Kernel, row: Any, parts: int, work: float) -> None:
         Into how many parts the job is cut.
     work : float
         About how many nanoseconds the job takes one thread.
+    rooms : int
+        For how many threads there is room for intermediate results; more do not help. There may be more than when the
+        room was made: another thread of the user's may have set their number meanwhile.
     """
     crew = _helpers() if parts > 1 and work >= LEAST_WORK else None
     if crew is None or not crew.busy.acquire(blocking=False):  # another thread of the user's leads them
@@ -163,7 +167,7 @@ def run(kernel: Kernel, row: Any, parts: int, work: float) -> None:
     try:
         if work >= WORTH_WAKING:
             crew.wake()
-        lead(crew.address, kernel, row, parts)
+        lead(crew.address, kernel, row, parts, rooms)
     finally:
         crew.busy.release()
 

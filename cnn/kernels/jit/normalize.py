@@ -128,10 +128,11 @@ def moments_of(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the channels of pictures (N, H, W, C), float64."""
     n, h, w, c = x.shape
     parts = parts_of(n)
-    scratch, means, squares = borrow(threads() * c), np.empty((n, c)), np.empty((n, c))
+    rooms = threads()
+    scratch, means, squares = borrow(rooms * c), np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[SCRATCH], a[MEANS], a[SQUARES] = address(x), address(scratch), address(means), address(squares)
-    crew.run(picture_moments, a, parts, x.size * 0.5)
+    crew.run(picture_moments, a, parts, x.size * 0.5, rooms)
     give_back(scratch)
     return batch_moments(means, squares, h * w)
 
@@ -141,15 +142,15 @@ def scaled(
 ) -> tuple[Array, Array | None]:
     """Return scale (x - center) + shift of pictures (N, H, W, C), after ReLU and a pool; and what that chose."""
     n, h, w, c = x.shape
-    parts, choice, scratch = parts_of(n), None, None
+    parts, rooms, choice, scratch = parts_of(n), threads(), None, None
     a = _row((n, c, h, w), parts)
     y = empty(x.shape if way is None else (n, *places, c))
     if way is not None:
-        choice, scratch = empty(y.shape, np.uint8), borrow(threads() * h * w * c)
+        choice, scratch = empty(y.shape, np.uint8), borrow(rooms * h * w * c)
         a[PH], a[PW], a[WAY], a[CHOICE], a[SCRATCH] = *places, address(way), address(choice), address(scratch)
     a[RELU], a[X], a[Y], a[SCALE], a[SHIFT] = relu, address(x), address(y), address(norm.scale), address(norm.shift)
     a[CENTER] = address(norm.center)
-    crew.run(normalize, a, parts, x.size * 0.4)
+    crew.run(normalize, a, parts, x.size * 0.4, rooms)
     if scratch is not None:
         give_back(scratch)
     return y, choice

@@ -54,11 +54,12 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     c = empty((m, n))
     panels = -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
-    scratch = borrow(parallel.get_num_threads() * (k + 1) * WIDTH)
+    rooms = parallel.get_num_threads()
+    scratch = borrow(rooms * (k + 1) * WIDTH)
     a, b = (x if x.flags.aligned else x.copy() for x in (a, b))  # a field of packed records has steps of bytes
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
-    crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30)
+    crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30, rooms)
     give_back(scratch)
     return c

@@ -38,10 +38,8 @@ def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence
     most = max(rate for rows in table.values() for _, _, rate in rows)
     for at, (name, rows) in zip(axes, table.items(), strict=True):
         values = [value for value, _, _ in rows]
-        at.plot(values, [rate for _, _, rate in rows], color=BLUE, marker="o", markersize=4)
-        at.set_xscale("log", base=2)
-        at.set_xticks(values, [str(value) for value in values])
-        at.minorticks_off()
+        at.plot([rate for _, _, rate in rows], color=BLUE, marker="o", markersize=4)
+        at.set_xticks(range(len(values)), [str(value) for value in values])
         at.set_ylim(0, 1.08 * most)
         rates = ", ".join(f"{rate:.0f} at {value}" for value, _, rate in rows)
         label(at, f"as {name} grows", name, "GFLOP/s", description=f"GFLOP/s by {name}: {rates}")

@@ -58,7 +58,9 @@ def every_picture(images):
         "points": [plots.points(points, labels)],
         "compare_losses": plots.compare_losses({"cnn": LOSSES, "PyTorch": frozen(np.add(LOSSES, [0, 1e-15, 3e-14]))}),
         "compare_seeds": [plots.compare_seeds({"cnn": frozen([0.92, 0.925, 0.92]), "PyTorch": frozen([0.921, 0.93])})],
-        "growth": plots.growth({"batch": ((1, 2.0, 50.0), (2, 3.0, 67.0)), "channels": ((4, 1.0, 9.0), (8, 1.5, 24.0))}),
+        "growth": plots.growth(
+            {"batch": ((1, 2.0, 50.0), (2, 3.0, 67.0)), "channels": ((4, 1.0, 9.0), (8, 1.5, 24.0))}
+        ),
         "ratios": [
             plots.ratios({"training": {"vgg": frozen([0.7, 0.6, 0.75])}, "layers": {"ReLU()": (1.2, 1.1, 1.3)}})
         ],

@@ -33,7 +33,7 @@ def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     if nanoseconds < LEAST or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
         return NotImplemented
     y = empty((len(a), b.shape[1]), a.dtype)
-    step = -(-len(a) // get_num_threads())
+    step = max(1, -(-len(a) // get_num_threads()))
 
     def work(starts: Iterator[int], _: Room) -> None:
         for start in starts:

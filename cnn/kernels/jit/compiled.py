@@ -24,6 +24,7 @@ DOUBLES = types.CPointer(types.float64)
 BYTES = types.CPointer(types.uint8)
 
 Kernel = int  # the address of compiled code
+FUSED = {"contract"}  # a product and a sum may be one instruction, as in tile.py; no other liberty is taken
 
 
 @functools.cache
@@ -45,14 +46,18 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function that kernels call."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return _cached(functools.partial(numba.njit, signature, nogil=True, error_model="numpy"), function)
+        return _cached(
+            functools.partial(numba.njit, signature, nogil=True, error_model="numpy", fastmath=FUSED), function
+        )
 
     return decorate
 
 
 def kernel(function: Callable[[Any, int, int], None]) -> Kernel:
     """Compile ``function(arguments, part, slot)`` and return its address, which `crew.run` takes."""
-    made = _cached(functools.partial(numba.cfunc, types.void(INDICES, INDEX, INDEX), error_model="numpy"), function)
+    made = _cached(
+        functools.partial(numba.cfunc, types.void(INDICES, INDEX, INDEX), error_model="numpy", fastmath=FUSED), function
+    )
     _kept.append(made)
     return made.address
 

@@ -25,7 +25,8 @@ from numba.extending import intrinsic
 from cnn.kernels import parallel
 from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
-OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS = (8 * i for i in range(8))  # places in the state, a cache line each
+# places in the state, a cache line each
+OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS = (8 * i for i in range(8))
 PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
 WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked

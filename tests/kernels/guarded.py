@@ -1,0 +1,230 @@
+"""A program that runs kernels on arrays between pages that cannot be touched, filled with NaN: it dies where a kernel
+reads or writes outside an array, and its numbers are wrong where a kernel reads what nobody has written. See
+test_bounds.py.
+"""
+
+import copy
+import ctypes
+import faulthandler
+import math
+import mmap
+import sys
+import types
+import warnings
+
+import numpy as np
+
+from cnn import ModelWarning, Sequential, kernels
+from cnn.kernels import memory, parallel
+from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
+from cnn.loss import CrossEntropyLoss
+from cnn.optim import Adam
+from tests.kernels.sets import using
+
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+at_end = True  # whether arrays end, or else start, where the memory does
+
+
+def guarded(shape, dtype=np.float32):
+    """Make an array with a page that cannot be touched right before or right behind it."""
+    shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    pages = max(1, -(-size // PAGE))
+    area = mmap.mmap(-1, (pages + 2) * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(area))
+    for page in (address, address + (pages + 1) * PAGE):
+        if libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0):
+            raise OSError(ctypes.get_errno(), "mprotect")
+    start = PAGE + (pages * PAGE - size if at_end else 0)
+    array = np.frombuffer(area, np.uint8, size, start)
+    array[...] = 255  # as floats: NaN
+    return array.view(dtype).reshape(shape)
+
+
+def guarded_copy(x, pictures=False):
+    """Copy an array to guarded memory, pictures channels last, as kernels read them; nobody may write into it."""
+    made = guarded(x.transpose(0, 2, 3, 1).shape).transpose(0, 3, 1, 2) if pictures else guarded(x.shape)
+    made[...] = x
+    made.flags.writeable = False
+    return made
+
+
+class GuardedNumpy:
+    """NumPy, but that new arrays are guarded."""
+
+    def __getattr__(self, name):
+        return getattr(np, name)
+
+    @staticmethod
+    def empty(shape, dtype=np.float64):
+        return guarded(shape, dtype)
+
+    @staticmethod
+    def empty_like(x, dtype=None):
+        return guarded(x.shape, x.dtype if dtype is None else dtype)
+
+    @staticmethod
+    def zeros(shape, dtype=np.float64):
+        made = guarded(shape, dtype)
+        made[...] = 0
+        return made
+
+
+def guard_kernels():
+    """Let all compiled kernels have guarded memory, for results and for what lies between."""
+    for name in (
+        "conv2d",
+        "maxpool2d",
+        "avgpool2d",
+        "linear",
+        "relu",
+        "elementwise",
+        "batchnorm",
+        "norms",
+        "adam",
+        "sigmoid",
+    ):
+        assert kernels.load("jit", name) is not None
+    for name in ("conv_transpose2d", "cross_entropy_loss", "blocks"):
+        assert kernels.load("jit", name) is not None
+    changed = 0
+    for name, module in list(sys.modules.items()):
+        if name.startswith("cnn.kernels.jit.") or module is memory:
+            for what, instead in (("empty", guarded), ("borrow", guarded), ("give_back", lambda room: None)):
+                if hasattr(module, what):
+                    setattr(module, what, instead)
+                    changed += 1
+            if name.rpartition(".")[2] in ("conv2d", "normalize", "small_linear", "cross_entropy_loss", "blocks"):
+                module.np = GuardedNumpy()
+                changed += 1
+    assert changed > 15
+
+
+def check(layer, x, rng):
+    """Fail where the numbers on guarded arrays are not those of the plain functions."""
+    plain = copy.deepcopy(layer).to(np.float64)
+    for tensor in layer.parameters():
+        tensor._data = guarded_copy(tensor.data)
+    y = layer(guarded_copy(x, x.ndim == 4))
+    grad = rng.normal(size=y.shape).astype(np.float32)
+    found = [y, layer.backward(guarded_copy(grad, grad.ndim == 4)), *(p.grad for p in layer.parameters())]
+    with using("reference", 1):
+        expected = [plain(x.astype(np.float64)), plain.backward(grad.astype(np.float64))]
+        expected += [p.grad for p in plain.parameters()]
+    for a, b in zip(found, expected, strict=True):
+        # ReLU may let a number through here and not there; and the gradient of a bias before a norm is 0, but for rounding
+        apart = np.linalg.norm(a - b) / max(np.linalg.norm(b), 0.01 * np.linalg.norm(grad))
+        assert apart <= 0.03, (layer, x.shape, parallel.get_num_threads(), apart)
+
+
+def convolutions(rng, count):
+    """Random convolutions, and what may follow them."""
+    while count:
+        groups = int(rng.choice([1, 1, 1, 2, 3, 8]))
+        c, k = (groups * int(rng.choice([1, 1, 2, 3, 5, 8, 16, 17])) for _ in range(2))
+        if rng.random() < 0.2:
+            groups, k = c, c
+        kernel = tuple(int(n) for n in rng.integers(1, 5, 2))
+        stride = tuple(int(n) for n in rng.integers(1, 4, 2))
+        dilation = tuple(int(n) for n in rng.integers(1, 4, 2))
+        padding = tuple(int(n) for n in rng.integers(0, 4, 2))
+        h, w = (int(n) for n in rng.integers(1, 14, 2))
+        n = int(rng.choice([1, 2, 3, 9]))
+        if rng.random() < 0.25:  # Winograd's way
+            groups, (c, k), kernel, stride, dilation = 1, (int(v) for v in rng.choice([16, 32, 48], 2)), (3, 3), 1, 1
+            n, h, w = 6, int(rng.integers(14, 19)), int(rng.integers(14, 19))
+        conv = Conv2d(c, k, kernel, stride, padding, dilation, groups, bool(rng.random() < 0.7), rng=rng)
+        try:
+            oh, ow = conv.slide().places(h, w)
+        except ValueError:
+            continue
+        count -= 1
+        x = rng.normal(size=(n, c, h, w)).astype(np.float32)
+        kind = rng.random()
+        if kind < 0.4:
+            yield conv, x
+            continue
+        layers = [conv]
+        if rng.random() < 0.5 and n * oh * ow > 8:
+            layers.append(BatchNorm2d(k))
+        if rng.random() < 0.5:
+            layers.append(ReLU())
+        if rng.random() < 0.6 and min(oh, ow) > 3:
+            layers.append(MaxPool2d(*[(2,), (3, 2, 1), (2, 1), (3,)][rng.integers(4)]))
+        model = Sequential(layers)
+        model.build(x.shape[1:])
+        yield model, x
+
+
+def rest(rng):
+    """Convolutions that read an array where it is, without a rim; and layers with kernels of their own."""
+    for conv in (
+        Conv2d(16, 16, 1, groups=2, rng=rng),
+        Conv2d(3, 24, 1, rng=rng),
+        Conv2d(16, 16, 1, groups=16, rng=rng),
+    ):
+        yield conv, rng.normal(size=(2, conv.in_channels, 8, 8)).astype(np.float32)
+    for _ in range(8):
+        n, c, h, w = (int(rng.integers(1, high)) for high in (6, 40, 12, 12))
+        x = rng.normal(size=(n, c, h + 3, w + 3)).astype(np.float32)
+        yield MaxPool2d(2), x
+        yield MaxPool2d(3, 2, 1, ceil_mode=True), x
+        yield MaxPool2d((2, 3), (2, 1), 1, (2, 1)), x
+        yield AvgPool2d(2), x
+        yield AvgPool2d(3, 2, 1, ceil_mode=True), x
+        yield AvgPool2d(3, 2, 1, count_include_pad=False), x
+        yield BatchNorm2d(c), x
+        yield ReLU(), x
+        yield Tanh(), x
+        k, stride = int(rng.integers(1, 20)), int(rng.integers(1, 3))
+        yield ConvTranspose2d(c, k, (3, 2), stride, 1, stride - 1, rng=rng), x
+        rows, inputs, outputs = (int(rng.integers(1, high)) for high in (70, 300, 300))
+        rows_of = rng.normal(size=(rows, inputs)).astype(np.float32)
+        yield Linear(inputs, outputs, rng=rng), rows_of
+        model = Sequential([Linear(inputs, outputs, rng=rng), ReLU()])
+        model.build((inputs,))
+        yield model, rows_of
+
+
+def train_steps(rng):
+    """Loss and optimizer."""
+    layers = [Linear(33, 47, rng=rng), ReLU(), Linear(47, 5, rng=rng)]
+    model = Sequential(layers, CrossEntropyLoss(from_logits=True), Adam())
+    model.build((33,))
+    for tensor in model.parameters():
+        writable = guarded(tensor.shape)
+        writable[...] = tensor.data
+        tensor._data = writable
+    x, y = guarded_copy(rng.normal(size=(19, 33)).astype(np.float32)), rng.integers(0, 5, 19)
+    losses = [model.train_step(x, y) for _ in range(20)]
+    assert losses[-1] < losses[0], losses
+
+
+def raise_threads():
+    """Let there be more helpers than a kernel has made room for, as when another thread of the user's sets the number of
+    threads in that moment.
+    """
+    crew = kernels.load("jit", "crew")
+    crew.parallel = types.SimpleNamespace(get_num_threads=lambda: parallel.get_num_threads() + 2)
+
+
+if __name__ == "__main__":
+    faulthandler.enable()
+    warnings.simplefilter("ignore", ModelWarning)  # a bias before a norm
+    seed, count = int(sys.argv[1]), int(sys.argv[2])
+    with using("jit", 2):
+        guard_kernels()
+        done = 0
+        for at_end, threads in ((True, 1), (True, 3), (False, 2), (True, 2)):
+            if done and at_end and threads == 2:
+                raise_threads()
+            rng = np.random.default_rng([seed, at_end, threads])
+            for layer, x in [*convolutions(rng, count), *rest(rng)]:
+                print(repr(layer).replace("\n", " "), x.shape, threads, at_end, file=sys.stderr)
+                with using("jit", threads):
+                    check(layer, x, rng)
+                done += 1
+            train_steps(rng)
+    print(f"{done} layers")

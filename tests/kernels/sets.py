@@ -1,0 +1,47 @@
+"""Choosing kernels and threads for a while, and comparing with the plain functions in float64."""
+
+import contextlib
+import copy
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import kernels
+from cnn.kernels import choice, parallel
+from tests.conformance import draw
+
+needs_numba = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
+
+
+@contextlib.contextmanager
+def using(name, threads=2):
+    """Choose kernels and a number of threads; afterwards all is as before."""
+    before, threads_before = kernels.active(), parallel._num_threads
+    kernels.use(name)
+    cnn.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        kernels.use(before)
+        parallel._num_threads = threads_before
+        parallel._forget_pool()
+
+
+def forward_and_backward(layer, x, grad=None):
+    """Return output and all gradients of a layer; without ``grad`` one is drawn."""
+    layer.zero_grad()
+    y = layer(x)
+    x_grad = layer.backward(draw(y.shape, np.float64, 1).astype(y.dtype) if grad is None else grad)
+    return [y, x_grad, *(p.grad for p in layer.parameters())]
+
+
+def in_float64(layer, x):
+    """What the plain functions make of it, in float64."""
+    with using("reference", 1):
+        return forward_and_backward(copy.deepcopy(layer).to(np.float64), x.astype(np.float64))
+
+
+def as_bytes(arrays):
+    """Arrays as they are compared bit for bit."""
+    return [None if a is None else a.tobytes() for a in arrays]

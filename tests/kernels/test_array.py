@@ -1,0 +1,300 @@
+"""The twins in kernels/array compute what the plain functions do, whatever the tiles, the threads and the shapes."""
+
+import importlib
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from cnn.elementwise import gate
+from cnn.errors import ShapeError
+from cnn.kernels.array import conv2d as conv2d_twins
+from cnn.kernels.array import flat, linear, maxpool2d, shared, windows
+from cnn.windows import Slide
+from tests.kernels.sets import using
+
+pytestmark = pytest.mark.kernels
+
+conv2d, maxpool, relu, linears, adam = (
+    importlib.import_module(name)  # the classes of the same names hide these modules
+    for name in (
+        "cnn.layers.conv2d",
+        "cnn.layers.maxpool2d",
+        "cnn.layers.relu",
+        "cnn.layers.linear",
+        "cnn.optim.adam",
+    )
+)
+drawn = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Tiles of one picture or of a part of one, and threads for the least work, so that small arrays are enough."""
+    for module in (windows, conv2d_twins, maxpool2d):
+        monkeypatch.setattr(module, "TILE_BYTES", 600)
+    monkeypatch.setattr(windows, "LEAST_PLACES", 5)
+    monkeypatch.setattr(flat, "PIECE", 7)
+    monkeypatch.setattr(shared, "WORTH", 0)
+    monkeypatch.setattr(linear, "LEAST", 0)
+
+
+def both(function, *arguments):
+    """What the plain function makes, and the twin with two threads, of read-only arrays."""
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            argument.flags.writeable = False
+    with using("reference", 1):
+        plain = function(*arguments)
+    with using("array", 2):
+        return plain, function(*arguments)
+
+
+def laid_out(rng, shape, layout, dtype=np.float64):
+    """Small integers, channels first or last in memory, or with gaps."""
+    n, c, h, w = shape
+    if layout == "channels last":
+        return rng.integers(-3, 4, (n, h, w, c)).astype(dtype).transpose(0, 3, 1, 2)
+    if layout == "gaps":
+        return rng.integers(-3, 4, (n, c, h, 2 * w)).astype(dtype)[..., ::2]
+    return rng.integers(-3, 4, shape).astype(dtype)
+
+
+@st.composite
+def convolutions(draw):
+    """Arrays of small integers, a slide and groups."""
+    groups = draw(st.integers(1, 3))
+    c, k = groups * draw(st.sampled_from([1, 1, 2, 5])), groups * draw(st.sampled_from([1, 1, 2, 3]))
+    rims = [(draw(st.integers(0, 4)), draw(st.integers(-1, 4))) for _ in range(2)]
+    slide = Slide(draw(pair), draw(st.just((1, 1)) | pair), draw(pair), tuple(rims))
+    shape = draw(st.integers(0, 4)), c, draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    try:
+        places = slide.places(*shape[2:])
+    except ShapeError:
+        assume(False)
+    rng, layout = np.random.default_rng(draw(st.integers(0, 99))), st.sampled_from(["first", "channels last", "gaps"])
+    x, grad = laid_out(rng, shape, draw(layout)), laid_out(rng, (shape[0], k, *places), draw(layout))
+    weight = rng.integers(-3, 4, (k, c // groups, *slide.size)).astype(float)
+    bias = rng.integers(-3, 4, k).astype(float) if draw(st.booleans()) else None
+    return x, grad, weight, bias, slide, groups
+
+
+@drawn
+@given(convolutions())
+def test_convolutions_of_small_integers_are_exact(case):
+    x, grad, weight, bias, slide, groups = case
+    plain, y = both(conv2d.conv2d, x, weight, bias, slide, groups)
+    assert (y == plain).all()
+    plain, x_grad = both(conv2d.conv2d_input_grad, grad, weight, x.shape, slide, groups)
+    assert (x_grad == plain).all()
+    plain, weight_grad = both(conv2d.conv2d_weight_grad, grad, x, weight.shape, slide, groups)
+    assert (weight_grad == plain).all()
+    assert (y.shape, x_grad.shape, weight_grad.shape) == (grad.shape, x.shape, weight.shape)
+    plain, bias_grad = both(conv2d.conv2d_bias_grad, grad)
+    assert (bias_grad == plain).all()
+    # <conv(x, w), g> = <x, input_grad(g)> = <w, weight_grad(x, g)>
+    if bias is not None:
+        y = y - bias[:, None, None]
+    assert (y * grad).sum() == (x * x_grad).sum() == (weight * weight_grad).sum()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@drawn
+@given(convolutions(), st.integers(0, 99))
+def test_convolutions_of_real_numbers(dtype, case, seed):
+    *arrays, slide, groups = case
+    rng = np.random.default_rng(seed)
+    x, grad, weight, bias = (None if a is None else rng.normal(size=a.shape) for a in arrays)
+    rounded = [None if a is None else a.astype(dtype) for a in (x, grad, weight, bias)]
+    wide = [None if a is None else a.astype(np.float64) for a in rounded]
+
+    def all_of(x, grad, weight, bias):
+        yield conv2d.conv2d(x, weight, bias, slide, groups)
+        yield conv2d.conv2d_input_grad(grad, weight, x.shape, slide, groups)
+        yield conv2d.conv2d_weight_grad(grad, x, weight.shape, slide, groups)
+
+    with using("reference", 1):
+        expected = list(all_of(*wide))
+        sizes = list(all_of(*(None if a is None else np.abs(a) for a in wide)))  # of what is added up
+    with using("array", 2):
+        found = list(all_of(*rounded))
+    for a, b, size in zip(found, expected, sizes, strict=True):
+        assert a.dtype == dtype
+        assert np.abs(a - b).max(initial=0) <= (3e-5 if dtype == np.float32 else 1e-10) * size.max(initial=0)
+
+
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_pictures_stay_channels_last_and_tiles_change_no_bit(monkeypatch, stride, groups):
+    """Each number is the same sum however many threads there are."""
+    rng = np.random.default_rng(0)
+    slide = Slide((3, 3), (stride, stride), (1, 1), ((1, 1), (1, 1)))
+    x = rng.normal(size=(6, 10, 10, 8)).astype(np.float32).transpose(0, 3, 1, 2)
+    weight = rng.normal(size=(8, 8 // groups, 3, 3)).astype(np.float32)
+    results = []
+    for threads in (1, 2, 5):
+        with using("array", threads):
+            y = conv2d.conv2d(x, weight, None, slide, groups)
+            x_grad = conv2d.conv2d_input_grad(y, weight, x.shape, slide, groups)
+            weight_grad = conv2d.conv2d_weight_grad(y, x, weight.shape, slide, groups)
+        assert all(a.transpose(0, 2, 3, 1).flags.c_contiguous for a in (y, x_grad))
+        results.append([a.tobytes() for a in (y, x_grad, weight_grad)])
+    assert results[0] == results[1] == results[2]
+
+
+def test_infinity_and_nan_touch_only_the_windows_that_see_them():
+    x = np.ones((1, 5, 6, 6))
+    x[0, 0, 0, 0], x[0, 1, 5, 5] = np.inf, np.nan
+    slide = Slide((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    plain, y = both(conv2d.conv2d, x, np.ones((2, 5, 3, 3)), None, slide, 1)
+    assert np.array_equal(plain, y, equal_nan=True)
+    assert np.isfinite(y).sum() == 2 * (36 - 8)
+
+
+@st.composite
+def pools(draw):
+    """Pictures with equal values, some with NaN, a slide and the counts of windows."""
+    size, stride, dilation = draw(pair), draw(pair), draw(pair)
+    rims = tuple((draw(st.integers(0, s // 2)),) * 2 for s in size)
+    slide = Slide(size, draw(st.just(size)) if draw(st.booleans()) else stride, dilation, rims)
+    shape = draw(st.integers(0, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
+    try:
+        counts = slide.places(*shape[2:], draw(st.booleans()))
+    except ShapeError:
+        assume(False)
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    x = laid_out(rng, shape, draw(st.sampled_from(["first", "channels last", "gaps"])), draw(st.sampled_from("fd")))
+    if draw(st.integers(0, 3)) == 0:
+        x[rng.random(shape) < 0.2] = np.nan
+    return x, slide, counts, rng
+
+
+@drawn
+@given(pools())
+def test_pools_are_exact(case):
+    x, slide, counts, rng = case
+    plain, found = both(maxpool.maxpool2d, x, slide, counts)
+    for a, b in zip(found, plain, strict=True):
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b, equal_nan=True)
+        assert a.transpose(0, 2, 3, 1).flags.c_contiguous
+    grad = laid_out(rng, found[0].shape, "first", x.dtype)
+    plain, x_grad = both(maxpool.maxpool2d_input_grad, grad, found[1], x.shape, slide)
+    assert x_grad.dtype == x.dtype
+    assert np.array_equal(x_grad, plain)
+
+
+def test_a_pool_of_more_than_255_pixels():
+    x = np.random.default_rng(0).normal(size=(2, 3, 20, 20))
+    slide = Slide((17, 17), (2, 2), (1, 1), ((0, 0), (0, 0)))
+    plain, found = both(maxpool.maxpool2d, x, slide, (2, 2))
+    assert all((a == b).all() for a, b in zip(found, plain, strict=True))
+    assert found[1].dtype == np.uint16
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("layout", ["first", "channels last", "gaps"])
+def test_relu_and_gate(layout, dtype):
+    x = laid_out(np.random.default_rng(0), (3, 4, 5, 6), layout, dtype)
+    x[0, 0, 0, :3] = np.nan, np.inf, -np.inf
+    plain, found = both(relu.relu, x)
+    for a, b in zip(found, plain, strict=True):
+        assert a.dtype == b.dtype
+        assert np.array_equal(a, b, equal_nan=True)
+    for mask in (found[1], np.ascontiguousarray(found[1])):  # in the order of x, and in another
+        plain, grad = both(gate, x, mask)
+        assert grad.dtype == dtype
+        assert np.array_equal(grad, plain, equal_nan=True)
+
+
+def test_arrays_of_no_numbers_and_of_one():
+    for shape in ((0, 3), (), (1,)):
+        plain, found = both(relu.relu, np.ones(shape))
+        assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("n", [0, 1, 5])
+def test_linear(n, dtype):
+    rng = np.random.default_rng(0)
+    x, grad, weight = (rng.integers(-3, 4, shape).astype(dtype) for shape in ((n, 7), (n, 4), (4, 7)))
+    bias = np.arange(4).astype(dtype)
+    for plain, found in (
+        both(linears.linear, x, weight, bias),
+        both(linears.linear, x, weight, None),
+        both(linears.linear_input_grad, grad, weight),
+        both(linears.linear_weight_grad, grad, x),
+        both(linears.linear, x[:, None], weight, bias),
+        both(linears.linear_weight_grad, grad[:, None], x[:, None]),
+    ):
+        assert found.dtype == dtype
+        assert np.array_equal(found, plain)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adam(dtype):
+    rng = np.random.default_rng(0)
+    weights = [rng.normal(size=shape).astype(dtype) for shape in ((3, 5), (4,), (2, 3, 3, 3))]
+    results = []
+    for name in ("reference", "array"):
+        ours, states = [w.copy() for w in weights], [{} for _ in weights]
+        rng = np.random.default_rng(1)
+        with using(name, 2):
+            for _ in range(3):
+                grads = [rng.normal(size=w.shape).astype(dtype) for w in weights]
+                adam.adam(ours, grads, states, 1e-2, (0.9, 0.999), 1e-8)
+        results.append([*ours, *(state[key] for state in states for key in ("m", "v", "t"))])
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+    assert all(a.dtype == dtype for a in results[1][:3])
+
+
+def test_adam_goes_on_in_another_dtype_and_with_gradients_in_another_order():
+    state = [{"t": 1, "m": np.ones((3, 4)), "v": np.ones((3, 4))}]
+    results = []
+    for name in ("reference", "array"):
+        w, states = [np.ones((3, 4), np.float32)], [dict(s) for s in state]
+        with using(name, 2):
+            adam.adam(w, [np.arange(12, dtype=np.float32).reshape(4, 3).T], states, 1e-2, (0.9, 0.999), 1e-8)
+        assert states[0]["m"].dtype == np.float32
+        results.append([w[0], states[0]["m"], states[0]["v"]])
+    assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
+    assert (state[0]["m"] == 1).all()
+
+
+def test_all_pieces_are_done_once_by_several_threads():
+    meet, seen = threading.Barrier(2, timeout=20), []
+
+    def work(pieces, room):
+        meet.wait()  # passed only if two threads are inside at once
+        memory = room((2, 3), np.float64)
+        for piece in pieces:
+            memory[...] = piece
+            seen.append(memory.sum())
+
+    with using("array", 2):
+        shared.shared(work, range(20), nanoseconds=1)
+    assert sorted(seen) == [6 * piece for piece in range(20)]
+
+
+def test_an_error_in_a_piece_reaches_the_caller():
+    def work(pieces, room):
+        for piece in pieces:
+            if piece == 5:
+                raise KeyError(piece)
+
+    with using("array", 2), pytest.raises(KeyError):
+        shared.shared(work, range(9), nanoseconds=1)
+
+
+def test_other_kinds_of_arrays_are_declined():
+    class Own(np.ndarray):
+        pass
+
+    x, weight = np.ones((2, 5, 4, 4)), np.ones((3, 5, 1, 1))
+    slide = Slide((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    for other in (weight.view(Own), weight.astype(np.float32), weight.astype(int)):
+        assert conv2d_twins.conv2d(x, other, None, slide, 1) is NotImplemented
+        assert conv2d_twins.conv2d_input_grad(x[:, :3], other, x.shape, slide, 1) is NotImplemented

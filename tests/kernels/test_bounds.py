@@ -1,0 +1,34 @@
+"""Compiled kernels read and write inside their arrays alone, and read nothing that nobody has written."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.kernels.sets import needs_numba
+
+pytestmark = [needs_numba, pytest.mark.skipif(sys.platform != "linux", reason="pages are guarded as Linux does")]
+
+
+def test_no_kernel_leaves_its_arrays():
+    """In a process of its own (guarded.py), which a single number too far kills: arrays lie between pages that cannot
+    be touched, once at the end of theirs and once at the start, and are full of NaN.
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "tests.kernels.guarded", "0", "30"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[0]) > 400
+
+
+def test_the_guard_works():
+    """One number behind the end, or before the start, ends the process."""
+    for end, place in (("True", 1024), ("False", -1)):
+        program = (
+            "import ctypes; from tests.kernels import guarded; "
+            f"guarded.at_end = {end}; x = guarded.guarded((1024,)); "
+            f"print(x[-1]); ctypes.c_float.from_address(x.ctypes.data + 4 * {place}).value"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+        assert done.returncode == -11, done.stderr
+        assert done.stdout == "nan\n"

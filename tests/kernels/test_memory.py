@@ -1,0 +1,271 @@
+"""Memory that is used again: never while anybody can see it. (More, such as a training run, is in test_jit.py.)"""
+
+import gc
+import pickle
+import sys
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+from cnn.kernels import empty_cache, memory
+from tests.kernels.test_threads import can_fork, in_child
+
+SIZES = [(memory.LARGE // 4,), (300, 200), (7, 33, 41, 14), (2, 3, 100_000)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """No test sees memory that another used."""
+    gc.collect()
+    empty_cache()
+    yield
+    empty_cache()
+
+
+def place(array):
+    """The address of an array's first number."""
+    return array.__array_interface__["data"][0]
+
+
+def in_use_and_kept():
+    """Bytes, counted anew."""
+    kept = sum(size * len(stores) for size, stores in memory._free.items())
+    assert kept == memory._idle
+    assert all(memory._free.values())  # no empty lists
+    return memory._lent, kept
+
+
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (3, 0, 5), (1,), (1023,), (1025,), (7, 31, 47, 3), (64, 30, 30, 40)], ids=str
+)
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.float64, np.bool_, "<i8"])
+def test_an_array_like_that_of_numpy(shape, dtype):
+    """Shape, dtype and layout; it can be written into, and starts at a line of the cache if it is not tiny."""
+    made, plain = memory.empty(shape, dtype), np.empty(shape, dtype)
+    for name in ("shape", "dtype", "strides", "nbytes"):
+        assert getattr(made, name) == getattr(plain, name)
+    assert type(made) is np.ndarray
+    assert made.flags.c_contiguous and made.flags.writeable and made.flags.aligned  # noqa: PT018
+    assert made.nbytes < memory.SMALL or place(made) % memory.LINE == 0
+    made[...] = 1
+    assert (made == 1).all()
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (3, 2, 1, 0)], ids=str)
+@pytest.mark.parametrize("dtype", [None, np.bool_])
+def test_an_array_like_another(axes, dtype):
+    """As np.empty_like: in the order of memory of the other."""
+    x = np.zeros((4, 60, 30, 50), np.float32).transpose(axes)
+    made, plain = memory.empty_like(x, dtype), np.empty_like(x, dtype)
+    assert (made.shape, made.strides, made.dtype) == (plain.shape, plain.strides, plain.dtype)
+    assert memory.address(made) == place(made)
+
+
+def test_addresses():
+    """They are read out of NumPy's objects; of views and of arrays that cannot be written into as well."""
+    x = np.zeros((5, 6, 7), np.float32)
+    x.flags.writeable = False
+    for array in (x, x[1:], x[::-1, 2], x.T, x[2:2], np.broadcast_to(x[0, 0, 3:4], (4, 4)), memory.empty((300, 400))):
+        assert memory.address(array) == place(array)
+        assert memory._object_address(array) == place(array)
+
+
+VIEWS = {
+    "itself": lambda x: x,
+    "a slice": lambda x: x[1:],
+    "one number": lambda x: x.reshape(-1)[-1:],
+    "another shape": lambda x: x.reshape(-1, 2),
+    "transposed, of a slice, of another dtype": lambda x: x.reshape(-1)[4:].view(np.uint8).T[::3],
+    "a field": lambda x: x.reshape(-1).view([("a", np.float32), ("b", np.float32)])["b"],
+    "windows": lambda x: np.lib.stride_tricks.sliding_window_view(x.reshape(-1), 3),
+    "repeated": lambda x: np.broadcast_to(x, (2, *x.shape)),
+    "of a subclass": lambda x: x.view(type("Own", (np.ndarray,), {}))[..., ::2],
+    "the buffer": lambda x: memoryview(x),
+    "an array of the buffer": lambda x: np.frombuffer(memoryview(x.reshape(-1)), np.uint8),
+    "an iterator": lambda x: x.flat,
+    "an array around it": lambda x: np.asarray(x).real.squeeze(),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@pytest.mark.parametrize("shape", SIZES, ids=str)
+def test_no_memory_is_used_again_while_there_is_a_view(view, shape):
+    """Only the view lives; others ask for as much, and write."""
+    x = memory.empty(shape)
+    first = place(x)
+    x[...] = 7
+    seen = view(x)
+    expected = np.array(seen).copy()
+    del x
+    gc.collect()
+    others = [memory.empty(shape) for _ in range(3)]
+    for other in others:
+        assert place(other) != first
+        other[...] = -1
+    np.testing.assert_array_equal(np.array(seen), expected)
+    del seen, other, others
+    gc.collect()
+    again = [memory.empty(shape) for _ in range(4)]
+    assert first in [place(array) for array in again]
+
+
+def test_memory_in_a_cycle_or_a_closure_is_held():
+    """Until the garbage collector finds that nobody can reach it; weak references hold nothing."""
+    x = memory.empty((300, 400))
+    x[...] = 5
+    first, cycle, weak = place(x), [], weakref.ref(x)
+    cycle.append((cycle, x[3:]))
+    del x
+    other = memory.empty((300, 400))
+    other[...] = -1
+    assert place(other) != first
+    assert (cycle[0][1] == 5).all()
+    assert weak() is None or weak().base is not None
+    del cycle
+    gc.collect()
+    assert place(memory.empty((300, 400))) == first
+
+
+def test_copies_are_on_their_own():
+    """A pickle or a copy of an array lives in other memory."""
+    x = memory.empty((300, 400))
+    x[...] = 5
+    copies = [x.copy(), pickle.loads(pickle.dumps(x)), x + 0]
+    del x
+    memory.empty((300, 400))[...] = -1
+    assert all((copy == 5).all() for copy in copies)
+
+
+def test_random_lives():
+    """Many arrays come and go: each keeps its own numbers, and what is kept plus what is in use is never more than what
+    was in use at once.
+    """
+    rng, alive, most = np.random.default_rng(0), [], 0
+    for step in range(3000):
+        if alive and rng.random() < 0.5:
+            number, array = alive.pop(rng.integers(len(alive)))
+            assert (array == number).all()
+            del array
+        else:
+            shape = (int(rng.integers(1, 20)), int(rng.choice([1000, 5000, 20_000, 33_333])))
+            array = memory.empty(shape)
+            array[...] = step
+            alive.append((step, array[1:, ::3] if shape[0] > 1 and step % 2 else array))
+            del array
+        used, kept = in_use_and_kept()
+        most = max(most, used)
+        assert used + kept <= most == memory._most
+    assert len({place(array) for _, array in alive}) == len(alive)
+    assert in_use_and_kept()[0] > 0
+    alive.clear()
+    assert in_use_and_kept()[0] == 0
+    empty_cache()
+    assert in_use_and_kept() == (0, 0)
+
+
+def test_what_is_given_back_is_given_back():
+    """After empty_cache, no array of ours holds memory; arrays in use stay as they are."""
+    x = memory.empty((300, 400))
+    x[...] = 3
+    room = memory.borrow(100_000)
+    weak = weakref.ref(room.base)
+    memory.give_back(room)
+    del room
+    memory.empty((500, 600))
+    assert in_use_and_kept()[1] > 0
+    assert weak() is not None
+    empty_cache()
+    assert in_use_and_kept()[1] == 0
+    assert weak() is None
+    assert (x == 3).all()
+
+
+def test_rooms():
+    """The smallest that is large enough is lent; none is lent twice; and no more than a few are kept."""
+    rooms = [memory.borrow(count) for count in (5000, 1000, 3000)]
+    places = [place(room) for room in rooms]
+    assert len(set(places)) == 3
+    assert all(start % memory.LINE == 0 for start in places)
+    for room in rooms:
+        memory.give_back(room)
+    again = memory.borrow(2000)
+    assert again.size >= 2000
+    assert place(again) == places[2]
+    other = memory.borrow(2000)
+    assert place(other) == places[0]
+    assert place(memory.borrow(5001)) not in places
+    for _ in range(3 * memory.ROOMS):
+        for room in [memory.borrow(1000) for _ in range(memory.ROOMS)]:
+            memory.give_back(room)
+        memory.give_back(memory.borrow(10**6))
+    assert len(memory._rooms) <= memory.ROOMS + 1
+
+
+def test_many_threads():
+    """Each finds its own numbers in its arrays and its rooms, while others take and give, and the cache is emptied."""
+    errors = []
+
+    def hammer(number):
+        rng = np.random.default_rng(number)
+        try:
+            for _ in range(300):
+                array = memory.empty((int(rng.integers(33_000, 45_000)),))
+                room = memory.borrow(int(rng.integers(100, 5000)))
+                array[...] = number
+                room[...] = number
+                view = array[::7]
+                del array
+                assert (view == number).all()
+                assert (room == number).all()
+                memory.give_back(room)
+                if rng.random() < 0.02:
+                    empty_cache()
+        except BaseException as error:
+            errors.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=hammer, args=(number,)) for number in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+    finally:
+        sys.setswitchinterval(before)
+    assert not errors
+    assert not any(thread.is_alive() for thread in threads)
+    gc.collect()
+    assert in_use_and_kept()[0] == 0
+
+
+def test_a_forked_child_has_memory_of_its_own():
+    """Also if another thread of the parent asks for memory at that moment, whose lock would be held for ever."""
+    if not can_fork():
+        return
+
+    def child():
+        x = memory.empty((300, 400))
+        x[...] = 2
+        del x
+        y = memory.empty((300, 400))
+        y[...] = 1
+        return b"%d" % int(y.sum())
+
+    holding, done = threading.Event(), threading.Event()
+
+    def hold():
+        with memory._lock:
+            holding.set()
+            done.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    holding.wait(60)
+    try:
+        assert in_child(child) == b"120000"
+    finally:
+        done.set()
+        holder.join()

@@ -18,7 +18,6 @@ SIZES = [(memory.LARGE // 4,), (300, 200), (7, 33, 41, 14), (2, 3, 100_000)]
 @pytest.fixture(autouse=True)
 def nothing_kept():
     """No test sees memory that another used."""
-    gc.collect()
     empty_cache()
     yield
     empty_cache()
@@ -99,14 +98,12 @@ def test_no_memory_is_used_again_while_there_is_a_view(view, shape):
     seen = view(x)
     expected = np.array(seen).copy()
     del x
-    gc.collect()
     others = [memory.empty(shape) for _ in range(3)]
     for other in others:
         assert place(other) != first
         other[...] = -1
     np.testing.assert_array_equal(np.array(seen), expected)
     del seen, other, others
-    gc.collect()
     again = [memory.empty(shape) for _ in range(4)]
     assert first in [place(array) for array in again]
 
@@ -237,7 +234,6 @@ def test_many_threads():
         sys.setswitchinterval(before)
     assert not errors
     assert not any(thread.is_alive() for thread in threads)
-    gc.collect()
     assert in_use_and_kept()[0] == 0
 
 

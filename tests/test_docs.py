@@ -49,7 +49,9 @@ def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "clothes.safetensors").exists()
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/your_own_layer.md", "docs/correctness.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "docs/your_own_layer.md", "docs/correctness.md", "docs/performance.md", "CONTRIBUTING.md"]
+)
 def test_links_to_files_lead_somewhere(path):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / path).read_text(encoding="utf-8"))
     missing = [target for target in targets if not ((ROOT / path).parent / target).exists()]

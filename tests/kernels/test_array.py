@@ -101,6 +101,22 @@ def test_convolutions_of_small_integers_are_exact(case):
     assert (y * grad).sum() == (x * x_grad).sum() == (weight * weight_grad).sum()
 
 
+@pytest.mark.parametrize(
+    "rim", [((0, 0), (0, 0)), ((2, -2), (0, 0)), ((0, 0), (1, -1)), ((0, 2), (0, 0)), ((1, 1), (1, 1))]
+)
+@pytest.mark.parametrize("groups", [1, 2])
+def test_windows_of_one_pixel(rim, groups):
+    """Their rows are the picture itself, unless they look past it."""
+    rng, slide = np.random.default_rng(0), Slide((1, 1), (1, 1), (1, 1), rim)
+    x, weight = laid_out(rng, (3, 6, 5, 4), "channels last"), rng.integers(-3, 4, (8, 6 // groups, 1, 1)).astype(float)
+    plain, y = both(conv2d.conv2d, x, weight, None, slide, groups)
+    assert (y == plain).all()
+    plain, x_grad = both(conv2d.conv2d_input_grad, y, weight, x.shape, slide, groups)
+    assert (x_grad == plain).all()
+    plain, weight_grad = both(conv2d.conv2d_weight_grad, y, x, weight.shape, slide, groups)
+    assert (weight_grad == plain).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @drawn
 @given(convolutions(), st.integers(0, 99))

@@ -42,5 +42,5 @@ def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence
         at.set_xticks(range(len(values)), [str(value) for value in values])
         at.set_ylim(0, 1.08 * most)
         rates = ", ".join(f"{rate:.0f} at {value}" for value, _, rate in rows)
-        label(at, f"as {name} grows", name, "GFLOP/s", description=f"GFLOP/s by {name}: {rates}")
+        label(at, f"growing {name}", name, "GFLOP/s", description=f"GFLOP/s by {name}: {rates}")
     return axes

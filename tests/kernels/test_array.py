@@ -102,7 +102,7 @@ def test_convolutions_of_small_integers_are_exact(case):
 
 
 @pytest.mark.parametrize(
-    "rim", [((0, 0), (0, 0)), ((2, -2), (0, 0)), ((0, 0), (1, -1)), ((0, 2), (0, 0)), ((1, 1), (1, 1))]
+    "rim", [((0, 0), (0, 0)), ((2, -2), (0, 0)), ((0, 0), (1, -1)), ((0, 2), (0, 3)), ((1, 1), (1, 1))]
 )
 @pytest.mark.parametrize("groups", [1, 2])
 def test_windows_of_one_pixel(rim, groups):

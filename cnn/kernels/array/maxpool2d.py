@@ -79,7 +79,8 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
         memory = room((step, *counts, c), x.dtype), room((step, *counts, c), bool)
         padded = None if bare else room((step, *outer, c), x.dtype)
         for start in starts:
-            tile, g, which = (array[start : start + step] for array in (x, np.ascontiguousarray(grad), choice))
+            tile, g, which = (array[start : start + step] for array in (x, grad, choice))
+            g, which = np.ascontiguousarray(g), np.ascontiguousarray(which)
             given, chosen = (array[: len(g)] for array in memory)
             into = tile if padded is None else padded[: len(g)]
             if not every:

@@ -99,7 +99,7 @@ def forward(a, part, slot):
                     x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
                     out, columns = floats_from(y, r * ow * k + group * kg + q * WIDTH), min(WIDTH, kg - q * WIDTH)
                     step, where = a[at.SW] * c, indices(a[at.RUNS])
-                    multiply(ow, x, step, 1, where, runs, length, panel, WIDTH, 0, out, k, BIAS, bias, columns, relu)
+                    multiply(ow, x, step, where, runs, length, panel, out, k, BIAS, bias, columns, relu)
         finish(a, i, y, made, top, bottom, first_place, last_place)
 
 

@@ -28,7 +28,7 @@ from cnn.kernels.jit.compiled import (
 from cnn.kernels.jit.convolution import panels, rows_at_a_time
 from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
-from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply
+from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply, multiply_across
 
 PLACES = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
 
@@ -133,7 +133,7 @@ def add_weight_grad(a, image, grad, w_grad):
                     start = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
                     into = floats_from(w_grad, ((group * panels(kg) + q) * runs + run) * length * WIDTH)
                     skip, step = (width - ow) * k, a[at.SW] * c
-                    multiply(length, start, 1, step, lines, count, ow, b, k, skip, into, WIDTH, LOAD, into, WIDTH, 0)
+                    multiply_across(length, start, step, lines, count, ow, b, k, skip, into, WIDTH, LOAD, into, WIDTH, 0)
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS))
@@ -166,7 +166,7 @@ def input_grad(a, grad, x_grad):
                         out = floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH)
                         step, columns = a[at.SW] * c, min(WIDTH, cg - q * WIDTH)
                         multiply(
-                            count, g, k, 1, offsets, runs, length, panel, WIDTH, 0, out, step, ZERO, panel, columns, 0
+                            count, g, k, offsets, runs, length, panel, out, step, ZERO, panel, columns, 0
                         )
             weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
             offsets = indices_from(offsets, a[at.KH] * a[at.KW])

@@ -6,7 +6,7 @@ from cnn.kernels import one_blas_thread, parallel
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.compiled import floats, floats_from, indices, kernel
-from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply
+from cnn.kernels.jit.tile import BIAS, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.memory import borrow, empty, give_back
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
@@ -33,7 +33,11 @@ def product_kernel(a, part, slot):
                 bias[column] = floats(a[BIAS_VECTOR])[q * WIDTH + column]
         start_with, y = BIAS if a[BIAS_VECTOR] else ZERO, floats_from(floats(a[C]), q * WIDTH)
         x, start = floats(a[A]), indices(a[START])
-        multiply(m, x, a[A_ROW], a[A_STEP], start, 1, k, panel, WIDTH, 0, y, n, start_with, bias, columns, a[RELU])
+        if a[A_STEP] == 1:
+            multiply(m, x, a[A_ROW], start, 1, k, panel, y, n, start_with, bias, columns, a[RELU])
+        else:
+            step = a[A_STEP]
+            multiply_across(m, x, step, start, 1, k, panel, WIDTH, 0, y, n, start_with, bias, columns, a[RELU])
 
 
 _start = np.zeros(1, np.int64)
@@ -57,6 +61,7 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     rooms = parallel.get_num_threads()
     scratch = borrow(rooms * (k + 1) * WIDTH)
     a, b = (x if x.flags.aligned else x.copy() for x in (a, b))  # a field of packed records has steps of bytes
+    a = a if 4 in a.strides else np.ascontiguousarray(a)
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]

@@ -33,7 +33,7 @@ _VECTOR = ir.VectorType(_FLOAT, WIDTH)
 _BYTE = ir.IntType(8).as_pointer()
 _NONE = ir.Constant(_VECTOR, ir.Undefined)
 _SIGNATURE = types.void(
-    *(FLOATS, INDEX, INDEX),  # a, row, step
+    *(INDEX, FLOATS, INDEX, INDEX),  # rows, a, row, step
     *(INDICES, INDEX, INDEX),  # offsets, runs, length
     *(FLOATS, INDEX, INDEX),  # b, step, skip
     *(FLOATS, INDEX),  # c, row
@@ -42,12 +42,13 @@ _SIGNATURE = types.void(
 )
 
 
-def _rows_times_panel(rows: int) -> Any:
-    """Make the product for this number of rows.
+def _rows_times_panel(across: bool) -> Any:
+    """Make the product. One step is known when it is compiled, without which it would take half as long again.
 
-    a, row, step : where a starts, from row to row, from term to term
+    rows : 1 to `ROWS`
+    a, row, step : where a starts, from row to row (1 if ``across``), from term to term (else 1)
     offsets, runs, length : ``runs`` runs of ``length`` terms each; where in a each run starts
-    b, step, skip : where b starts, from term to term, and what is left out between runs
+    b, step, skip : where b starts, from term to term, and what is left out between runs (if not ``across``, 16 and 0)
     c, row : where the result goes, from row to row
     start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias)
     columns : how many of the 16 are wanted
@@ -56,14 +57,51 @@ def _rows_times_panel(rows: int) -> Any:
     """
 
     @intrinsic
-    def product(context, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
-        return _SIGNATURE, lambda context, builder, signature, values: _emit(context, builder, rows, values)
+    def product(context, rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
+        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            count, a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, *rest = values
+            one, width, none = (ir.Constant(_INT, number) for number in (1, WIDTH, 0))
+            if across:
+                a_row = one
+            else:
+                a_step, b_step, b_skip = one, width, none
+            end = builder.append_basic_block("end")
+            choice = builder.switch(count, end)
+            for rows in range(1, ROWS + 1):
+                block = builder.append_basic_block(f"rows_{rows}")
+                choice.add_case(ir.Constant(_INT, rows), block)
+                builder.position_at_end(block)
+                _emit(builder, rows, a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, *rest)
+                builder.branch(end)
+            builder.position_at_end(end)
+            return context.get_dummy_value()
+
+        return _SIGNATURE, emit
 
     return product
 
 
-def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
-    a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, c, c_row, start, bias, columns, relu, blocks = values
+def _emit(
+    builder: Any,
+    rows: int,
+    a: Any,
+    a_row: Any,
+    a_step: Any,
+    offsets: Any,
+    runs: Any,
+    length: Any,
+    b: Any,
+    b_step: Any,
+    b_skip: Any,
+    c: Any,
+    c_row: Any,
+    start: Any,
+    bias: Any,
+    columns: Any,
+    relu: Any,
+    blocks: Any,
+) -> None:
+    """Write the product for one number of rows."""
     fused = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
     multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
     kinds = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
@@ -169,38 +207,46 @@ def _emit(context: Any, builder: Any, rows: int, values: Any) -> Any:
         phi.add_incoming(next_value, builder.block)
     builder.cbranch(builder.icmp_signed("<", i_next, blocks), again, end)
     builder.position_at_end(end)
-    return context.get_dummy_value()
 
 
-_1, _2, _3, _4, _5, _6 = (_rows_times_panel(rows) for rows in range(1, 7))
+_along, _across = _rows_times_panel(False), _rows_times_panel(True)
 
 
-@compiled(types.void(INDEX, *_SIGNATURE.args))
-def tile(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks):
-    """Compute blocks of up to `ROWS` rows; see `_rows_times_panel`."""
-    if rows == 6:
-        _6(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
-    elif rows == 5:
-        _5(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
-    elif rows == 4:
-        _4(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
-    elif rows == 3:
-        _3(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
-    elif rows == 2:
-        _2(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
-    else:
-        _1(a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
+@compiled(_SIGNATURE)
+def tile(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
+    """Compute blocks of up to `ROWS` rows of an a whose terms lie side by side; see `_rows_times_panel`."""
+    _along(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks)
 
 
-@compiled(types.void(INDEX, *_SIGNATURE.args[:-1]))
-def multiply(rows, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):
-    """Compute any number of rows, in blocks as even as can be."""
+@compiled(_SIGNATURE)
+def tile_across(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
+    """Compute blocks of up to `ROWS` rows of an a whose rows lie side by side."""
+    _across(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks)
+
+
+@compiled(types.void(INDEX, FLOATS, INDEX, INDICES, INDEX, INDEX, FLOATS, *_SIGNATURE.args[10:-1]))
+def multiply(rows, a, ar, offsets, runs, length, b, c, cr, start, bias, columns, relu):
+    """Compute any number of rows, in blocks as even as can be, where the terms of a lie side by side."""
     if rows < 1:
         return
     blocks = (rows + ROWS - 1) // ROWS
     each, larger = rows // blocks, rows % blocks
     if larger:
-        tile(each + 1, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, larger)
+        tile(each + 1, a, ar, 1, offsets, runs, length, b, WIDTH, 0, c, cr, start, bias, columns, relu, larger)
     done = larger * (each + 1)
     a, c, blocks = floats_from(a, done * ar), floats_from(c, done * cr), blocks - larger
-    tile(each, a, ar, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
+    tile(each, a, ar, 1, offsets, runs, length, b, WIDTH, 0, c, cr, start, bias, columns, relu, blocks)
+
+
+@compiled(types.void(INDEX, FLOATS, *_SIGNATURE.args[3:-1]))
+def multiply_across(rows, a, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):
+    """Compute any number of rows, in blocks as even as can be, where the rows of a lie side by side."""
+    if rows < 1:
+        return
+    blocks = (rows + ROWS - 1) // ROWS
+    each, larger = rows // blocks, rows % blocks
+    if larger:
+        tile_across(each + 1, a, 1, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, larger)
+    done = larger * (each + 1)
+    a, c, blocks = floats_from(a, done), floats_from(c, done * cr), blocks - larger
+    tile_across(each, a, 1, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)

@@ -20,7 +20,7 @@ from cnn.kernels.jit.compiled import (
 from cnn.kernels.jit.convolution import finish
 from cnn.kernels.jit.convolution_grads import add_bias_grad, spread, through_norm
 from cnn.kernels.jit.pictures import surround
-from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply
+from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.jit.winograd import (
     LANES,
     PIXELS,
@@ -68,7 +68,7 @@ def products(values, weight, results, start, tiles, channels, made):
         for q in range(panels):
             panel = floats_from(weight, (point * panels + q) * channels * WIDTH)
             a, c = floats_from(values, point * tiles * channels), floats_from(results, point * tiles * made + q * WIDTH)
-            multiply(tiles, a, channels, 1, start, 1, channels, panel, WIDTH, 0, c, made, ZERO, panel, WIDTH, 0)
+            multiply(tiles, a, channels, start, 1, channels, panel, c, made, ZERO, panel, WIDTH, 0)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
@@ -152,7 +152,7 @@ def add_products(a, values, grad_values, sums, tiles):
         for q in range(panels):
             b = floats_from(grad_values, point * tiles * k + q * WIDTH)
             x, into = floats_from(values, point * tiles * c), floats_from(sums, (point * panels + q) * c * WIDTH)
-            multiply(c, x, 1, c, start, 1, tiles, b, k, 0, into, WIDTH, LOAD, into, WIDTH, 0)
+            multiply_across(c, x, c, start, 1, tiles, b, k, 0, into, WIDTH, LOAD, into, WIDTH, 0)
 
 
 @kernel

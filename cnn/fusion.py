@@ -6,6 +6,7 @@ needs. A group runs only where nobody can tell the difference: exact classes, fl
 accept, nobody watching. Else its layers run one by one, and so it is they that say what is wrong with an input.
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -100,7 +101,7 @@ class ConvGroup(Group):
             pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
         except ShapeError:
             return False
-        if not kernels.load("jit", "shapes").serves(slide) or (
+        if not _compiled("shapes").serves(slide) or (
             pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254
         ):
             return False
@@ -118,11 +119,11 @@ class ConvGroup(Group):
     def forward(self, x: Array) -> Array:
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
         if self.norm is None:
-            y, kept = _blocks().conv_forward(x, *conv, self.relu, pool)
+            y, kept = _compiled("blocks").conv_forward(x, *conv, self.relu, pool)
         elif self.norm.training:
-            y, kept = _blocks().conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
+            y, kept = _compiled("blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
         else:
-            return _blocks().conv_folded_norm_forward(x, conv, self.norm, self.relu, pool)
+            return _compiled("blocks").conv_folded_norm_forward(x, conv, self.norm, self.relu, pool)
         self.save_for_backward(kept, y.shape)
         return y
 
@@ -130,7 +131,7 @@ class ConvGroup(Group):
         kept, shape = self.saved()
         check_grad(self.layers[-1], grad, shape, kept.x.dtype)
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
-        x_grad, w_grad, b_grad, of_norm = _blocks().conv_backward(
+        x_grad, w_grad, b_grad, of_norm = _compiled("blocks").conv_backward(
             grad, kept, conv[0], *conv[2:], self.relu, pool, self.conv.needs_input_grad
         )
         self.conv.weight.accumulate_grad(w_grad)
@@ -164,14 +165,14 @@ class LinearGroup(Group):
 
     def forward(self, x: Array) -> Array:
         bias = None if self.linear.bias is None else self.linear.bias.data
-        y = _blocks().linear_forward(x, self.linear.weight.data, bias, self.relu)
+        y = _compiled("blocks").linear_forward(x, self.linear.weight.data, bias, self.relu)
         self.save_for_backward(x, y)
         return y
 
     def backward(self, grad: Array) -> Array | None:
         x, y = self.saved()
         check_grad(self.layers[-1], grad, y.shape, y.dtype)
-        x_grad, w_grad, b_grad = _blocks().linear_backward(
+        x_grad, w_grad, b_grad = _compiled("blocks").linear_backward(
             grad, x, y if self.relu else None, self.linear.weight.data, self.linear.needs_input_grad
         )
         if self.linear.bias is not None:
@@ -187,8 +188,9 @@ def _plain(x: Array, weight: Any, ndim: int) -> bool:
     return type(x) is np.ndarray and x.ndim == ndim and x.dtype == np.float32 == weight.dtype
 
 
-def _blocks() -> Any:
-    return kernels.load("jit", "blocks")
+@functools.cache
+def _compiled(name: str) -> Any:
+    return kernels.load("jit", name)
 
 
 def groups(layers: Sequence[Module]) -> Iterator[Group]:

@@ -113,9 +113,15 @@ def give_back(room: Array) -> None:
 
 def empty_like(x: Array, dtype: Any = None) -> Array:
     """Return an array as np.empty_like does, of the dtype of x by default."""
+    dtype = x.dtype if dtype is None else dtype
+    if x.flags.c_contiguous:
+        return empty(x.shape, dtype)
+    if x.ndim == 4 and x.transpose(0, 2, 3, 1).flags.c_contiguous:  # channels last
+        n, c, h, w = x.shape
+        return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    made = empty(tuple(x.shape[axis] for axis in order), x.dtype if dtype is None else dtype)
-    return made.transpose(np.argsort(order)) if order != list(range(x.ndim)) else made
+    made = empty(tuple(x.shape[axis] for axis in order), dtype)
+    return made.transpose(np.argsort(order))
 
 
 def empty_cache() -> None:

@@ -30,8 +30,12 @@ _num_threads: int | None = None
 
 def get_num_threads() -> int:
     """Return how many threads share the work: as many as were set, or as there are cores for this process."""
-    if _num_threads is not None:
-        return _num_threads
+    return _cores() if _num_threads is None else _num_threads
+
+
+@functools.cache
+def _cores() -> int:
+    """How many this process may use when it first asks: to ask takes as long as some layers need."""
     if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

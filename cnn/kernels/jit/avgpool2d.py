@@ -11,6 +11,7 @@ from cnn.kernels.jit.compiled import FLOATS, INDEX, compiled, floats, floats_fro
 from cnn.kernels.jit.pictures import halves
 from cnn.kernels.jit.shapes import parts_of, pool_way
 from cnn.kernels.memory import empty
+from cnn.kernels.parallel import get_num_threads
 
 (N, C, H, W, OH, OW, X, Y, AREA, WAY, BACK, PARTS) = range(12)
 
@@ -66,7 +67,7 @@ def average(a, part, slot):
 
 def _run(x: Array, y: Array, slide: Any, area: Array, back: bool) -> None:
     n, h, w, c = x.shape
-    parts, way, area = parts_of(n), pool_way(slide), np.ascontiguousarray(area, np.float32)
+    parts, way, area = parts_of(n, get_num_threads()), pool_way(slide), np.ascontiguousarray(area, np.float32)
     arrays = (address(x), address(y), address(area), address(way))
     row = np.array([n, c, h, w, *y.shape[1:3], *arrays, back, parts], np.int64)
     crew.run(average, row, parts, y.size * slide.size[0] * slide.size[1] * 0.3)

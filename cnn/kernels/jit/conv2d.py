@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels import parallel
 from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, scratch_size, serves, threads
+from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, serves
 from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS
 from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.parallel import get_num_threads
 
 
 def forward(
@@ -44,17 +44,14 @@ def forward(
     k, (oh, ow) = len(weight), known.places
     a = known.numbers.copy()
     panels = packed(weight, known, a, scale=scale)
-    rows, columns = (1, k) if known.algorithm == "depthwise" else (groups, known.panels[0] // groups * WIDTH)
-    biases = np.zeros((rows, columns), np.float32)
-    if bias is not None:
-        biases[:, : k // len(biases)] = bias.reshape(len(biases), -1)
-    parts = parts_of(n)
-    if n < threads() and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
-        a[at.BANDS] = min(threads(), oh if pool is None else pool.places(oh, ow)[0])
+    biases = _padded(bias, known, k, groups)
+    threads = get_num_threads()
+    parts = parts_of(n, threads)
+    if n < threads and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
+        a[at.BANDS] = min(threads, oh if pool is None else pool.places(oh, ow)[0])
         parts = n * int(a[at.BANDS])
-    size = scratch_size(a, known, pool is not None, backward=False)
-    rooms = threads()
-    scratch = borrow(rooms * size)
+    size = known.room if pool is None else known.pooled_room
+    scratch = borrow(threads * size)
     choice = found = None
     ph, pw = (oh, ow) if pool is None else pool.places(oh, ow)
     if pool is not None:
@@ -69,10 +66,20 @@ def forward(
     a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR], a[at.Y] = address(x), address(panels), address(biases), address(y)
     a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
     kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
-    crew.run(kernel, a, parts, known.work, rooms)
+    crew.run(kernel, a, parts, known.work, threads)
     give_back(scratch)
     give_back(panels)
     return channels_first(y), choice, found
+
+
+def _padded(bias: Array | None, known: Convolution, k: int, groups: int) -> Array:
+    """Lay out the bias as the kernels read it: each group's starts a panel."""
+    if known.algorithm == "depthwise" or (groups == 1 and k % WIDTH == 0):
+        return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias)
+    biases = np.zeros((groups, known.panels[0] // groups * WIDTH), np.float32)
+    if bias is not None:
+        biases[:, : k // groups] = bias.reshape(groups, -1)
+    return biases
 
 
 class Came(NamedTuple):
@@ -95,14 +102,14 @@ def gradient_sums(
     known = prepared(x_shape, weight.shape, slide, groups)
     a = known.numbers.copy()
     n, k, (oh, ow) = len(grad), len(weight), known.places
-    parts = parts_of(n)
-    rooms = threads()
-    scratch = borrow(rooms * oh * ow * k)
+    threads = get_num_threads()
+    parts = parts_of(n, threads)
+    scratch = borrow(threads * oh * ow * k)
     sums = np.empty((n, k)), np.empty((n, k))
     _set_came(a, grad, came)
     a[at.MEANS], a[at.SQUARES] = address(sums[0]), address(sums[1])
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), oh * ow * k, parts
-    crew.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5, rooms)
+    crew.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5, threads)
     give_back(scratch)
     return sums
 
@@ -132,10 +139,9 @@ def backward(
         panels, zeros = packed(weight, known, a, turned=True), np.zeros(c, np.float32)
         x_grad = empty((n, h, w, c))
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
-    parts = parts_of(n) if x is None else min(parallel.get_num_threads(), max(n, 1))
-    size = scratch_size(a, known, pooled=False, backward=True)
-    rooms = threads()
-    scratch = borrow(rooms * size)
+    threads, size = get_num_threads(), known.backward_room
+    parts = parts_of(n, threads) if x is None else min(threads, max(n, 1))
+    scratch = borrow(threads * size)
     _set_came(a, grad, came)
     if x is not None:
         x = channels_last(x)
@@ -146,7 +152,7 @@ def backward(
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
     kernel = winograd_convolution.backward if known.algorithm == "winograd" else convolution_grads.backward
-    crew.run(kernel, a, parts, known.work * (1 + needs_input_grad), rooms)
+    crew.run(kernel, a, parts, known.work * (1 + needs_input_grad), threads)
     give_back(scratch)
     if needs_input_grad:
         give_back(panels)

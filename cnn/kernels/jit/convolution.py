@@ -85,7 +85,8 @@ def forward(a, part, slot):
     for i in range(start, end):
         image = floats_from(floats(a[at.X]), i * h * w * c)
         if a[at.HP] != h or a[at.WP] != w:
-            surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
+            first, last = top * a[at.SH], min(a[at.HP], (bottom - 1) * a[at.SH] + (a[at.KH] - 1) * a[at.DH] + 1)
+            surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], first, last)
             image = scratch
         y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
         if is_depthwise:

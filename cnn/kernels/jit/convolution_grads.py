@@ -133,7 +133,9 @@ def add_weight_grad(a, image, grad, w_grad):
                     start = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
                     into = floats_from(w_grad, ((group * panels(kg) + q) * runs + run) * length * WIDTH)
                     skip, step = (width - ow) * k, a[at.SW] * c
-                    multiply_across(length, start, step, lines, count, ow, b, k, skip, into, WIDTH, LOAD, into, WIDTH, 0)
+                    multiply_across(
+                        length, start, step, lines, count, ow, b, k, skip, into, WIDTH, LOAD, into, WIDTH, 0
+                    )
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS))
@@ -165,9 +167,7 @@ def input_grad(a, grad, x_grad):
                         g = floats_from(grad, (line * width + column) * k + group * kg)
                         out = floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH)
                         step, columns = a[at.SW] * c, min(WIDTH, cg - q * WIDTH)
-                        multiply(
-                            count, g, k, offsets, runs, length, panel, out, step, ZERO, panel, columns, 0
-                        )
+                        multiply(count, g, k, offsets, runs, length, panel, out, step, ZERO, panel, columns, 0)
             weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
             offsets = indices_from(offsets, a[at.KH] * a[at.KW])
 
@@ -211,7 +211,7 @@ def backward(a, part, slot):
             add_bias_grad(inner, sums, room, a[at.GW], k, oh, ow)
             image = floats_from(floats(a[at.X]), i * h * w * c)
             if a[at.HP] != h or a[at.WP] != w:
-                surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
+                surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
                 image = scratch
             if is_depthwise:
                 add_depthwise_weight_grad(a, image, inner, w_grad)

@@ -10,6 +10,7 @@ from cnn.kernels.jit.compiled import bytes_, bytes_from, floats, floats_from, in
 from cnn.kernels.jit.pictures import pool, unpool
 from cnn.kernels.jit.shapes import parts_of, pool_way
 from cnn.kernels.memory import empty
+from cnn.kernels.parallel import get_num_threads
 
 (N, C, H, W, OH, OW, X, Y, CHOICE, WAY, PARTS) = range(11)
 
@@ -43,7 +44,7 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Arr
     n, h, w, c = x.shape
     y = empty((n, *counts, c))
     choice, way = empty(y.shape, np.uint8), pool_way(slide)
-    parts = parts_of(n)
+    parts = parts_of(n, get_num_threads())
     arrays = (address(x), address(y), address(choice), address(way))
     row = np.array([n, c, h, w, *counts, *arrays, parts], np.int64)
     crew.run(forward, row, parts, y.size * slide.size[0] * slide.size[1] * 0.3)
@@ -57,7 +58,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
     grad, choice = channels_last(grad), channels_last(choice)
     n, c, h, w = shape
     x, way = empty((n, h, w, c)), pool_way(slide)
-    parts = parts_of(n)
+    parts = parts_of(n, get_num_threads())
     arrays = (address(x), address(grad), address(choice), address(way))
     row = np.array([n, c, h, w, *grad.shape[1:3], *arrays, parts], np.int64)
     crew.run(backward, row, parts, x.size + grad.size * slide.size[0] * slide.size[1] * 0.3)

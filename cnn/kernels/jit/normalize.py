@@ -16,8 +16,9 @@ from cnn.kernels.jit.compiled import (
     kernel,
 )
 from cnn.kernels.jit.pictures import moments, pool
-from cnn.kernels.jit.shapes import parts_of, threads
+from cnn.kernels.jit.shapes import parts_of
 from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.parallel import get_num_threads
 
 (
     N,
@@ -127,8 +128,8 @@ def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Arr
 def moments_of(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the channels of pictures (N, H, W, C), float64."""
     n, h, w, c = x.shape
-    parts = parts_of(n)
-    rooms = threads()
+    rooms = get_num_threads()
+    parts = parts_of(n, rooms)
     scratch, means, squares = borrow(rooms * c), np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[SCRATCH], a[MEANS], a[SQUARES] = address(x), address(scratch), address(means), address(squares)
@@ -142,7 +143,8 @@ def scaled(
 ) -> tuple[Array, Array | None]:
     """Return scale (x - center) + shift of pictures (N, H, W, C), after ReLU and a pool; and what that chose."""
     n, h, w, c = x.shape
-    parts, rooms, choice, scratch = parts_of(n), threads(), None, None
+    rooms, choice, scratch = get_num_threads(), None, None
+    parts = parts_of(n, rooms)
     a = _row((n, c, h, w), parts)
     y = empty(x.shape if way is None else (n, *places, c))
     if way is not None:
@@ -159,7 +161,7 @@ def scaled(
 def sums_with(grad: Array, x: Array) -> tuple[Array, Array]:
     """Sums over each picture of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
     n, h, w, c = x.shape
-    parts = parts_of(n)
+    parts = parts_of(n, get_num_threads())
     plain, product = np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[GRAD], a[MEANS], a[SQUARES] = address(x), address(grad), address(plain), address(product)
@@ -170,7 +172,7 @@ def sums_with(grad: Array, x: Array) -> tuple[Array, Array]:
 def linear_in_both(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array]) -> Array:
     """Return of_grad grad + of_x (x - center) + constant, a number of each for a channel: (N, H, W, C)"""
     n, h, w, c = x.shape
-    parts = parts_of(n)
+    parts = parts_of(n, get_num_threads())
     y = empty(x.shape)
     a = _row((n, c, h, w), parts)
     a[X], a[GRAD], a[Y] = address(x), address(grad), address(y)

@@ -8,15 +8,15 @@ from cnn.kernels.jit.compiled import BYTES, DOUBLES, FLOATS, INDEX, INDICES, byt
 BLOCKED = 255  # in place of the number of the chosen pixel: ReLU lets nothing of the window through
 
 
-@compiled(types.void(FLOATS, FLOATS, *[INDEX] * 7))
-def surround(x, padded, height, width, channels, top, left, padded_height, padded_width):
-    """Copy a picture into the middle of zeros."""
+@compiled(types.void(FLOATS, FLOATS, *[INDEX] * 8))
+def surround(x, padded, height, width, channels, top, left, padded_width, first, last):
+    """Copy a picture into the middle of zeros: the rows ``first`` to ``last`` of the result."""
     row, whole, before = width * channels, padded_width * channels, left * channels
-    for i in range(top * whole):
+    for i in range(first * whole, min(top, last) * whole):
         padded[i] = 0
-    for i in range((top + height) * whole, padded_height * whole):
+    for i in range(max(top + height, first) * whole, last * whole):
         padded[i] = 0
-    for r in range(height):
+    for r in range(max(0, first - top), min(height, last - top)):
         line, start = floats_from(padded, (top + r) * whole), floats_from(x, r * row)
         for i in range(before):
             line[i] = 0

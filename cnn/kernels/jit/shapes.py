@@ -1,12 +1,10 @@
 """What a convolution of one shape needs to know: sizes, where things are, and by which algorithm it is done."""
 
 import functools
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels import parallel
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.tile import WIDTH
@@ -27,6 +25,9 @@ class Convolution(NamedTuple):
     panels: tuple[int, int]  # how many panels of 16 columns the packed weights are, and those of the input gradient
     window: int  # numbers of a window, in one group
     work: float  # ns of one thread
+    room: int  # how many numbers one thread of the forward needs room for
+    pooled_room: int  # the same if a pool comes next
+    backward_room: int
 
     def packed(self) -> int:
         """How many numbers the packed weights are."""
@@ -84,7 +85,8 @@ def prepared(
     numbers[at.RUNS], numbers[at.G_RUNS] = address(runs), address(grad_runs)
     panels = groups * -(-(k // groups) // WIDTH), groups * -(-cg // WIDTH)
     work = n * oh * ow * k * cg * kh * kw * NANOSECONDS
-    return Convolution(chosen, numbers, runs, grad_runs, (oh, ow), panels, kh * kw * cg, work)
+    rooms = (_room(numbers, chosen, pooled, back) for pooled, back in ((False, False), (True, False), (False, True)))
+    return Convolution(chosen, numbers, runs, grad_runs, (oh, ow), panels, kh * kw * cg, work, *rooms)
 
 
 def _runs(numbers: Array) -> tuple[Array, Array]:
@@ -104,19 +106,19 @@ def _runs(numbers: Array) -> tuple[Array, Array]:
     return np.array(runs, np.int64), of_phases
 
 
-def scratch_size(a: Array, known: Convolution, pooled: bool, backward: bool) -> int:
+def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
     """How many numbers one thread needs room for."""
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
         size += int(a[at.GH] * a[at.GW]) * k + k
-        if known.algorithm == "winograd":
+        if chosen == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
             size += POINTS * most * (c + 2 * k) + RESULTS * RESULTS * c + k
         return size
-    if known.algorithm == "winograd":
+    if chosen == "winograd":
         size += POINTS * tiles * (c + k) + RESULTS * RESULTS * k
-    return size + max(k, math.prod(known.places) * k if pooled else 0)
+    return size + max(k, int(a[at.OH] * a[at.OW]) * k if pooled else 0)
 
 
 def serves(slide: Any) -> bool:
@@ -125,16 +127,12 @@ def serves(slide: Any) -> bool:
     return (sh == 1 or dh == 1) and (sw == 1 or dw == 1) and min(top, bottom, left, right) >= 0
 
 
-def threads() -> int:
-    """How many threads may work on a job, each with room of its own."""
-    return parallel.get_num_threads()
-
-
-def parts_of(n: int) -> int:
+def parts_of(n: int, threads: int) -> int:
     """How many parts a batch is cut into: several for each thread, so that none waits long for another."""
-    return min(n, 1 if threads() == 1 else 4 * threads())
+    return min(n, 1 if threads == 1 else 4 * threads)
 
 
+@functools.lru_cache(maxsize=256)
 def pool_way(pool: Any) -> Array:
     """How the window of a pool moves, as kernels read it."""
     (top, _), (left, _) = pool.pads

@@ -121,17 +121,8 @@ def forward(a, part, slot):
         count = min(some, last - base)
         tiles = count * down * across
         for m in range(count):
-            surround(
-                floats_from(floats(a[at.X]), (base + m) * h * w * c),
-                padded,
-                h,
-                w,
-                c,
-                a[at.TOP],
-                a[at.LEFT],
-                a[at.HP],
-                a[at.WP],
-            )
+            x = floats_from(floats(a[at.X]), (base + m) * h * w * c)
+            surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
             to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)
         products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
         for m in range(count):
@@ -194,7 +185,7 @@ def backward(a, part, slot):
             if a[at.W_GRAD]:
                 add_bias_grad(inner, bias_sums, room, a[at.GW], k, oh, ow)
                 x = floats_from(floats(a[at.X]), i * h * w * c)
-                surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.HP], a[at.WP])
+                surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
                 to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)
                 grad_to_points(inner, a[at.GW], k, grad_values, m * down * across, tiles, down, across)
             if a[at.X_GRAD]:

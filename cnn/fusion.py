@@ -90,6 +90,7 @@ class ConvGroup(Group):
         self.norm: BatchNorm2d | None = kinds.get(BatchNorm2d)
         self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
         self.relu = ReLU in kinds
+        self._folded: Any = None  # what the last call in inference worked out
 
     def serves(self, x: Array) -> bool:
         conv, norm, pool = self.conv, self.norm, self.pool
@@ -118,12 +119,13 @@ class ConvGroup(Group):
 
     def forward(self, x: Array) -> Array:
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
+        if not modes.state.saving and (self.norm is None or not self.norm.training):
+            y, self._folded = _compiled("blocks").conv_inference(x, conv, self.norm, self.relu, pool, self._folded)
+            return y
         if self.norm is None:
             y, kept = _compiled("blocks").conv_forward(x, *conv, self.relu, pool)
-        elif self.norm.training:
-            y, kept = _compiled("blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
         else:
-            return _compiled("blocks").conv_folded_norm_forward(x, conv, self.norm, self.relu, pool)
+            y, kept = _compiled("blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
         self.save_for_backward(kept, y.shape)
         return y
 

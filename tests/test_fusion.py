@@ -224,3 +224,66 @@ def test_training_is_the_same():
         return [model.train_step(draw((16, 1, 8, 8), step), np.arange(16) % 3) for step in range(20)]
 
     np.testing.assert_allclose(losses(True), losses(False), rtol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:layer 0, Conv2d, has a bias")
+def test_inference_sees_every_change_of_a_number():
+    """What is worked out for inference is kept only while all that it was made of stays the same."""
+    conv = Conv2d(3, 16, 3, padding=1, rng=0)
+    norm = BatchNorm2d(16)
+    x = draw((2, 3, 9, 9))
+    fused, apart = (Sequential([conv, norm, ReLU()], fuse=fuse) for fuse in (True, False))
+    fused.eval()
+
+    def scale_weight():
+        conv.weight.data[3, 1, 2, 2] += 0.5
+
+    def scale_bias():
+        conv.bias.data[-1] = 4
+
+    def follow():
+        norm.running_mean.data = norm.running_mean.data + 0.25
+
+    def widen():
+        norm.running_var.data *= 2
+
+    def other_weight():
+        norm.weight.data[0] = -1
+
+    def other_bias():
+        norm.bias.data += 1
+
+    def other_eps():
+        norm.eps = 0.3
+
+    def zero_with_a_sign():
+        conv.weight.data[:] = -0.0
+
+    def nan():
+        conv.weight.data[0, 0, 0, 0] = np.nan
+
+    def train():
+        fused.train()
+        fused(x)
+        fused.eval()
+
+    changes = (scale_weight, scale_bias, follow, widen, other_weight, other_bias, other_eps, train, zero_with_a_sign)
+    with no_grad():
+        before = fused(x)
+        assert np.array_equal(fused(x), before)
+        for change in (*changes, nan):
+            change()
+            got, expected = fused(x), apart(x)
+            assert not np.array_equal(got, before), change.__name__
+            assert np.array_equal(np.isnan(got), np.isnan(expected))
+            assert np.allclose(got, expected, rtol=1e-5, atol=1e-5, equal_nan=True), change.__name__
+            before = got
+
+
+def test_inference_by_another_algorithm_packs_the_weights_anew():
+    conv = Conv2d(16, 16, 3, padding=1, rng=0)
+    fused, apart = (Sequential([conv, ReLU()], fuse=fuse) for fuse in (True, False))
+    one, many = draw((1, 16, 8, 8)), draw((64, 16, 8, 8))
+    with no_grad():
+        for x in (one, many, one, many):
+            assert difference(fused(x), apart(x)) < 1e-5

@@ -6,10 +6,11 @@ import numpy as np
 
 from cnn.kernels.jit import conv2d, elementwise, small_linear
 from cnn.kernels.jit.arrays import Array, channels_first, channels_last
+from cnn.kernels.jit.comparison import Seen
 from cnn.kernels.jit.conv2d import Came
 from cnn.kernels.jit.normalize import Norm, batch_moments, scaled
 from cnn.kernels.jit.product import product
-from cnn.kernels.jit.shapes import pool_way
+from cnn.kernels.jit.shapes import pool_way, prepared
 
 
 class Kept(NamedTuple):
@@ -51,15 +52,47 @@ def conv_norm_forward(
     return channels_first(y), Kept(x, output, choice, known)
 
 
-def conv_folded_norm_forward(x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any) -> Array:
-    """Convolution, batch normalisation in evaluation, ReLU, pool: the norm is a factor for the weights and a bias."""
+class Folded(NamedTuple):
+    """What inference needs of a convolution and the norm behind it, and what it was made of."""
+
+    ready: conv2d.Ready
+    shape: tuple[int, ...]  # of the weights
+    eps: float
+    seen: Seen
+
+
+def conv_inference(
+    x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any, before: Folded | None
+) -> tuple[Array, Folded]:
+    """Convolution, batch normalisation in evaluation, ReLU, pool: the norm is a factor for the weights and a bias.
+
+    What the last call worked out serves again if no number has changed since.
+    """
     weight, bias, slide, groups = conv
+    tensors = () if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    numbers = tuple(a for a in (weight, bias, *(None if t is None else t.data for t in tensors)) if a is not None)
+    eps = 0.0 if norm is None else norm.eps
+    folded = before
+    if (
+        folded is None
+        or folded.eps != eps
+        or folded.shape != weight.shape
+        or folded.ready.algorithm != prepared(x.shape, weight.shape, slide, groups).algorithm
+        or not folded.seen.still(numbers)
+    ):
+        scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
+        ready = conv2d.ready(x, weight, shift, slide, groups, scale)
+        folded = Folded(ready, weight.shape, eps, Seen(numbers))
+    return conv2d.forward(x, weight, bias, slide, groups, relu, pool, ready=folded.ready)[0], folded
+
+
+def _as_scale_and_shift(norm: Any, bias: Array | None) -> tuple[Array, Array]:
+    """Return what a norm in evaluation does to the channels of a convolution without and with a bias."""
     scale = 1 / np.sqrt(norm.running_var.data + np.float32(norm.eps))
     if norm.weight is not None:
         scale *= norm.weight.data
     mean = norm.running_mean.data if bias is None else norm.running_mean.data - bias
-    shift = -mean * scale if norm.bias is None else norm.bias.data - mean * scale
-    return conv2d.forward(x, weight, shift, slide, groups, relu, pool, scale=scale)[0]
+    return scale, -mean * scale if norm.bias is None else norm.bias.data - mean * scale
 
 
 def conv_backward(

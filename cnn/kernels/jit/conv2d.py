@@ -1,6 +1,7 @@
 """Twins of the functions in layers/conv2d.py; and what groups of layers call: a convolution with what follows it."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,10 +25,10 @@ def forward(
     relu: bool = False,
     pool: Any = None,
     moments: bool = False,
-    scale: Array | None = None,
+    ready: "Ready | None" = None,
 ) -> tuple[Array, Array | None, tuple[Array, Array] | None]:
-    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture. ``scale`` is for each channel's
-    weights.
+    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture. Weights that are ``ready`` are not
+    packed again.
 
     Returns
     -------
@@ -43,8 +44,8 @@ def forward(
     known = prepared((n, c, h, w), weight.shape, slide, groups)
     k, (oh, ow) = len(weight), known.places
     a = known.numbers.copy()
-    panels = packed(weight, known, a, scale=scale)
-    biases = _padded(bias, known, k, groups)
+    panels = packed(weight, known, a) if ready is None else ready.panels
+    biases = _padded(bias, known, k, groups) if ready is None else ready.biases
     threads = get_num_threads()
     parts = parts_of(n, threads)
     if n < threads and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
@@ -68,8 +69,24 @@ def forward(
     kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
     crew.run(kernel, a, parts, known.work, threads)
     give_back(scratch)
-    give_back(panels)
+    if ready is None:
+        give_back(panels)
     return channels_first(y), choice, found
+
+
+class Ready(NamedTuple):
+    """Weights as the kernels of an algorithm read them, for inference, where they stay the same from call to call."""
+
+    algorithm: str
+    panels: Array
+    biases: Array
+
+
+def ready(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int, scale: Array | None = None) -> Ready:
+    """Pack weights, those of each channel times its ``scale``."""
+    known = prepared(x.shape, weight.shape, slide, groups)
+    panels = packed(weight, known, known.numbers.copy(), scale=scale, room=lambda count: empty((count,)))
+    return Ready(known.algorithm, panels, _padded(bias, known, len(weight), groups).copy())
 
 
 def _padded(bias: Array | None, known: Convolution, k: int, groups: int) -> Array:
@@ -163,21 +180,28 @@ def backward(
     return None if x_grad is None else channels_first(x_grad), w_grad, b_grad
 
 
-def packed(weight: Array, known: Convolution, a: Array, turned: bool = False, scale: Array | None = None) -> Array:
+def packed(
+    weight: Array,
+    known: Convolution,
+    a: Array,
+    turned: bool = False,
+    scale: Array | None = None,
+    room: Callable[[int], Array] = borrow,
+) -> Array:
     """Lay out the weights as the kernels read them; ``turned`` for the gradient of the input."""
     if known.algorithm == "depthwise":
-        panels = borrow(weight.size)
+        panels = room(weight.size)
         taps = weight.reshape(len(weight), -1).T  # (KH KW, C)
         panels[: weight.size].reshape(taps.shape)[...] = taps if scale is None else taps * scale
         return panels
     weight = np.ascontiguousarray(weight)
     count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
-    panels = borrow(count * size)
+    panels = borrow(count * size) if known.algorithm == "winograd" else room(count * size)
     a[at.WEIGHT], a[at.Y], a[at.SCALE] = address(weight), address(panels), 0 if scale is None else address(scale)
-    crew.run(convolution_grads.pack_turned if turned else convolution.pack, a, count, weight.size)
+    crew.run(convolution_grads.pack_turned if turned else convolution.pack, a, count, 0.5 * weight.size)
     if known.algorithm != "winograd":
         return panels
-    values, row = borrow(POINTS * count * size // 9), a.copy()
+    values, row = room(POINTS * count * size // 9), a.copy()
     row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(values), count
     crew.run(winograd_convolution.weights, row, count, 4 * weight.size)
     give_back(panels)

@@ -9,6 +9,7 @@ Arrays start at multiples of 64 bytes: a vector that crosses from one line of th
 kernels take up to half as long again.
 """
 
+import collections
 import ctypes
 import functools
 import math
@@ -23,14 +24,15 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 LINE = 64  # bytes of a line of the cache
 SMALL = 4096  # bytes: where an array starts does not matter below
-LARGE = 128 * 1024  # bytes: smaller ones are left to the system
+LARGE = 1024 * 1024  # bytes: smaller ones the system finds as fast in what it has
 STEP = 4  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a sixteenth is lost
 
 ROOMS = 6  # for intermediate results: more are never in use at once by one thread
 
 _free: dict[int, list[Array]] = {}
 _rooms: list[Array] = []
-_lock = threading.RLock()  # an array may die while this thread holds it
+_returned: collections.deque[tuple[Array, int]] = collections.deque()  # memory of arrays that died since
+_lock = threading.RLock()
 _idle = 0  # bytes in _free
 _lent = 0  # bytes in arrays that are alive
 _most = 0  # bytes that were in such arrays at once
@@ -73,16 +75,17 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     unit = 1 << (needed.bit_length() - 1 - STEP)
     size = -(-needed // unit) * unit
     with _lock:
-        if size in _free:
-            store = _free[size].pop()
+        _sort_in()
+        kept = _free[size].pop() if size in _free else None
+        if kept is not None:
             _idle -= size
             if not _free[size]:
                 del _free[size]
-        else:
-            store = np.empty(size + LINE, np.uint8)
-        _lent += size
-        _most = max(_most, _lent)
-        _shrink(_most - _lent)
+        lent = _lent + size
+        most = max(_most, lent)
+        _shrink(most - lent)
+        store = np.empty(size + LINE, np.uint8) if kept is None else kept
+        _lent, _most = lent, most
     # NumPy keeps this object alive as long as any view of the array is; when it dies, the memory is free
     owner = _kind(size).from_buffer(store, -address(store) % LINE)
     weakref.finalize(owner, _take_back, store, size).atexit = False
@@ -129,13 +132,20 @@ def empty_cache() -> None:
     global _most
     with _lock:
         _rooms.clear()
+        _sort_in()
         _shrink(0)
         _most = _lent
 
 
 def _take_back(store: Array, size: int) -> None:
+    """Take the memory of an array that dies: at any moment, also while this thread or another holds the lock."""
+    _returned.append((store, size))
+
+
+def _sort_in() -> None:
     global _idle, _lent
-    with _lock:
+    while _returned:
+        store, size = _returned.popleft()
         _lent -= size
         _free.setdefault(size, []).append(store)
         _idle += size

@@ -7,7 +7,7 @@ changes no bit, because what a part makes depends on its number alone.
 Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
 looks out for the next job for a while before it goes to sleep.
 
-All is in eight integers in memory, which are read and written with atomic instructions:
+All is in nine integers in memory, which are read and written with atomic instructions:
 a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
 waits until nobody is inside. So nobody can read a job that is being replaced.
 """
@@ -26,7 +26,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
 # places in the state, a cache line each
-OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS = (8 * i for i in range(8))
+OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED = (8 * i for i in range(9))
 PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
 WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked
@@ -83,10 +83,13 @@ def help_out(address, patience, slot):
     return 0
 
 
-@compiled(types.void(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
+@compiled(types.boolean(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
 def lead(address, kernel, arguments, parts, rooms):
-    """Open a job, do parts of it, and return when all are done."""
+    """Open a job, do parts of it, and return when all are done; or tell that another thread leads the helpers."""
     state = indices(address)
+    if add(indices_from(state, LED), 1) != 0:
+        add(indices_from(state, LED), -1)
+        return False
     state[KERNEL], state[ARGUMENTS], state[PARTS], state[ROOMS] = kernel, arguments.ctypes.data, parts, rooms
     store(indices_from(state, NEXT), 0)
     store(indices_from(state, OPEN), 1)
@@ -94,6 +97,8 @@ def lead(address, kernel, arguments, parts, rooms):
     store(indices_from(state, OPEN), 0)
     while load(indices_from(state, INSIDE), 0):
         pass
+    add(indices_from(state, LED), -1)
+    return True
 
 
 @compiled(types.void(INDEX, INDICES_ARRAY, INDEX))
@@ -107,9 +112,8 @@ class Crew:
     """The helpers, all of them asleep or looking out for work."""
 
     def __init__(self, helpers: int) -> None:
-        self.state = np.zeros(64, np.int64)
+        self.state = np.zeros(72, np.int64)
         self.address = self.state.ctypes.data
-        self.busy = threading.Lock()  # held by the thread that leads
         self.asleep: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self.threads = [
             threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, helpers + 1)
@@ -162,15 +166,10 @@ def run(kernel: Kernel, row: Any, parts: int, work: float, rooms: int = ANY) -> 
         room was made: another thread of the user's may have set their number meanwhile.
     """
     crew = _helpers() if parts > 1 and work >= LEAST_WORK else None
-    if crew is None or not crew.busy.acquire(blocking=False):  # another thread of the user's leads them
+    if crew is not None and work >= WORTH_WAKING:
+        crew.wake()
+    if crew is None or not lead(crew.address, kernel, row, parts, rooms):
         alone(kernel, row, parts)
-        return
-    try:
-        if work >= WORTH_WAKING:
-            crew.wake()
-        lead(crew.address, kernel, row, parts, rooms)
-    finally:
-        crew.busy.release()
 
 
 def _helpers() -> Crew | None:

@@ -134,7 +134,7 @@ class ConvGroup(Group):
         check_grad(self.layers[-1], grad, shape, kept.x.dtype)
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
         x_grad, w_grad, b_grad, of_norm = _compiled("blocks").conv_backward(
-            grad, kept, conv[0], *conv[2:], self.relu, pool, self.conv.needs_input_grad
+            grad, kept, conv, self.relu, pool, self.conv.needs_input_grad
         )
         self.conv.weight.accumulate_grad(w_grad)
         if self.conv.bias is not None:

@@ -74,6 +74,7 @@ def _inference(model: Module, x: Array) -> Program:
 
 
 def _layer(layer: Module, x: Array) -> Program:
+    x = _as_between_layers(x)
     parameters = layer.parameters()
     grad = output_grad(layer, x)
 
@@ -91,6 +92,13 @@ def _layer(layer: Module, x: Array) -> Program:
         return {"output": y, "gradient of the input": input_grad, **found}
 
     return Program(OURS, run, probe)
+
+
+def _as_between_layers(x: Array) -> Array:
+    """Lay pictures out in memory as the layer before would: channels last. (PyTorch gets its two formats as well.)"""
+    if x.ndim != 4:
+        return x
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def output_grad(layer: Module, x: Array) -> Array:

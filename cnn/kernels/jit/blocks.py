@@ -96,9 +96,10 @@ def _as_scale_and_shift(norm: Any, bias: Array | None) -> tuple[Array, Array]:
 
 
 def conv_backward(
-    grad: Array, kept: Kept, weight: Array, slide: Any, groups: int, relu: bool, pool: Any, needs_input_grad: bool
+    grad: Array, kept: Kept, conv: tuple[Any, ...], relu: bool, pool: Any, needs_input_grad: bool
 ) -> tuple[Array | None, Array | None, Array | None, tuple[Array, Array] | None]:
     """Return the gradients of input, weight and bias, and those of a norm's weight and bias."""
+    weight, bias, slide, groups = conv
     came, vectors, of_norm = Came(relu), None, None
     if kept.choice is not None:
         came = came._replace(way=pool_way(pool), choice=kept.choice)
@@ -112,7 +113,8 @@ def conv_backward(
         sums = conv2d.gradient_sums(grad, kept.x.shape, weight, slide, groups, came)
         vectors, *found = norm.backward(*sums, kept.output.size // len(weight), of_batch=True)
         of_norm = found[0], found[1]
-    gradients = conv2d.backward(grad, kept.x, kept.x.shape, weight, slide, groups, came, vectors, needs_input_grad)
+    needs = needs_input_grad, bias is not None
+    gradients = conv2d.backward(grad, kept.x, kept.x.shape, weight, slide, groups, came, vectors, *needs)
     return *gradients, of_norm
 
 

@@ -41,7 +41,7 @@ def forward(
     """
     x = channels_last(x)
     n, h, w, c = x.shape
-    known = prepared((n, c, h, w), weight.shape, slide, groups)
+    known = prepared((n, c, h, w), weight.shape, slide, groups, pooled=pool is not None)
     k, (oh, ow) = len(weight), known.places
     a = known.numbers.copy()
     panels = packed(weight, known, a) if ready is None else ready.panels
@@ -49,7 +49,7 @@ def forward(
     threads = get_num_threads()
     parts = parts_of(n, threads)
     if n < threads and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
-        a[at.BANDS] = min(threads, oh if pool is None else pool.places(oh, ow)[0])
+        a[at.BANDS] = min(threads, int(a[at.OH]) if pool is None else pool.places(oh, ow)[0])
         parts = n * int(a[at.BANDS])
     size = known.room if pool is None else known.pooled_room
     scratch = borrow(threads * size)
@@ -116,7 +116,7 @@ def gradient_sums(
 ) -> tuple[Array, Array]:
     """Return the sums of the gradient and of gradient times output over each picture, (N, K) each, float64."""
     grad = channels_last(grad)
-    known = prepared(x_shape, weight.shape, slide, groups)
+    known = prepared(x_shape, weight.shape, slide, groups, pooled=came.way is not None)
     a = known.numbers.copy()
     n, k, (oh, ow) = len(grad), len(weight), known.places
     threads = get_num_threads()
@@ -141,6 +141,7 @@ def backward(
     came: Came = Came(),  # noqa: B008  # it cannot be changed
     norm: tuple[Array, Array, Array] | None = None,
     needs_input_grad: bool = True,
+    has_bias: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients of input, weight and bias; without ``x`` that of the input alone.
 
@@ -149,7 +150,7 @@ def backward(
     """
     grad = channels_last(grad)
     x_grad = w_grad = b_grad = None
-    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad)
+    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad, came.way is not None)
     a = known.numbers.copy()
     (n, c, h, w), k = x_shape, len(weight)
     if needs_input_grad:
@@ -163,8 +164,11 @@ def backward(
     if x is not None:
         x = channels_last(x)
         numbers = {"direct": known.packed(), "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
-        partial, sums = borrow(parts * numbers), np.empty((parts, k))
-        a[at.X], a[at.W_GRAD], a[at.SUMS] = address(x), address(partial), address(sums)
+        partial = borrow(parts * numbers)
+        a[at.X], a[at.W_GRAD] = address(x), address(partial)
+        if has_bias:
+            sums = np.empty((parts, k))
+            a[at.SUMS] = address(sums)
     if norm is not None:
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
@@ -176,7 +180,7 @@ def backward(
     if x is not None:
         w_grad = unpacked(partial, parts, weight.shape, known, a)
         give_back(partial)
-        b_grad = sums.sum(axis=0).astype(np.float32)
+        b_grad = sums.sum(axis=0).astype(np.float32) if has_bias else None
     return None if x_grad is None else channels_first(x_grad), w_grad, b_grad
 
 
@@ -260,4 +264,5 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
     if not serves(slide):
         return NotImplemented
     weight = np.broadcast_to(np.float32(0), shape)
-    return backward(grad, x, x.shape, weight, slide, groups, needs_input_grad=False)[1]  # type: ignore[return-value]
+    found = backward(grad, x, x.shape, weight, slide, groups, needs_input_grad=False, has_bias=False)
+    return found[1]  # type: ignore[return-value]

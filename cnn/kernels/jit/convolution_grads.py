@@ -194,7 +194,7 @@ def backward(a, part, slot):
     if a[at.W_GRAD]:
         for p in range(size):
             w_grad[p] = 0
-        for channel in range(k):
+        for channel in range(k if a[at.SUMS] else 0):
             sums[channel] = 0
     for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
         if a[at.POOL] != 0:
@@ -208,7 +208,8 @@ def backward(a, part, slot):
         if a[at.OF_GRAD]:
             through_norm(a, i, inner)
         if a[at.W_GRAD]:
-            add_bias_grad(inner, sums, room, a[at.GW], k, oh, ow)
+            if a[at.SUMS]:
+                add_bias_grad(inner, sums, room, a[at.GW], k, oh, ow)
             image = floats_from(floats(a[at.X]), i * h * w * c)
             if a[at.HP] != h or a[at.WP] != w:
                 surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])

@@ -11,6 +11,7 @@ from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS, RESULTS
 
 NANOSECONDS = 1 / 30  # about what one multiplication and addition takes one thread
+LINE, FEW_PICTURES = 192, 8
 TILES = 64  # of Winograd's, about so many are worked on at a time
 
 
@@ -48,18 +49,34 @@ def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, group
     plain = (kh, kw) == (3, 3) and slide.stride == slide.dilation == (1, 1) and groups == 1
     if plain and c % WIDTH == 0 and k % WIDTH == 0:
         down, across = slide.places(*shape[2:])
-        if min(down, across) >= RESULTS and n * down * across > TILES * RESULTS * RESULTS:
+        if min(down, across) >= RESULTS and n * down * across >= TILES * RESULTS * RESULTS:
             return "winograd"
     return "direct"
 
 
+def _lines(n: int, height: int, width: int) -> tuple[int, int]:
+    """Cut a picture whose places do not see each other into lines as long as the kernels like best, if that goes."""
+    pixels = height * width
+    most = LINE if n >= FEW_PICTURES else pixels // FEW_PICTURES  # threads share few pictures line by line
+    longest = next((d for d in range(min(most, pixels), width, -1) if pixels % d == 0), width)
+    return pixels // longest, longest
+
+
 @functools.lru_cache(maxsize=1024)
 def prepared(
-    shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, groups: int, needs_input_grad: bool = True
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    slide: Any,
+    groups: int,
+    needs_input_grad: bool = True,
+    pooled: bool = False,
 ) -> Convolution:
-    """Work it out."""
+    """Work it out; ``pooled`` if a pool comes next, which must know where the pixels are."""
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
     (sh, sw), (dh, dw), ((top, _), (left, _)) = slide.stride, slide.dilation, slide.pads
+    places = slide.places(h, w)
+    if (sh, sw, kh, kw, *slide.pads[0], *slide.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
+        h, w = _lines(n, h, w)
     oh, ow = slide.places(h, w)
     (_, bottom), (_, right) = slide.reach((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
@@ -86,7 +103,7 @@ def prepared(
     panels = groups * -(-(k // groups) // WIDTH), groups * -(-cg // WIDTH)
     work = n * oh * ow * k * cg * kh * kw * NANOSECONDS
     rooms = (_room(numbers, chosen, pooled, back) for pooled, back in ((False, False), (True, False), (False, True)))
-    return Convolution(chosen, numbers, runs, grad_runs, (oh, ow), panels, kh * kw * cg, work, *rooms)
+    return Convolution(chosen, numbers, runs, grad_runs, places, panels, kh * kw * cg, work, *rooms)
 
 
 def _runs(numbers: Array) -> tuple[Array, Array]:

@@ -168,7 +168,7 @@ def backward(a, part, slot):
     if a[at.W_GRAD]:
         for p in range(POINTS * c * k):
             sums[p] = 0
-        for channel in range(k):
+        for channel in range(k if a[at.SUMS] else 0):
             bias_sums[channel] = 0
     last = (part + 1) * n // a[at.PARTS]
     for base in range(part * n // a[at.PARTS], last, some):
@@ -183,7 +183,8 @@ def backward(a, part, slot):
             if a[at.OF_GRAD]:
                 through_norm(a, i, inner)
             if a[at.W_GRAD]:
-                add_bias_grad(inner, bias_sums, room, a[at.GW], k, oh, ow)
+                if a[at.SUMS]:
+                    add_bias_grad(inner, bias_sums, room, a[at.GW], k, oh, ow)
                 x = floats_from(floats(a[at.X]), i * h * w * c)
                 surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
                 to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cnn.kernels.jit.arrays import Array, channels_first, channels_last
-from cnn.kernels.jit.normalize import Norm, linear_in_both, scaled, sums_with
+from cnn.kernels.jit.normalize import Norm, gradient_sums, linear_in_both, scaled
 
 
 def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: Any) -> Array:
@@ -20,7 +20,7 @@ def batchnorm_grad(grad: Array, x: Array, mean: Array, var: Array, eps: float, w
         return NotImplemented
     grad, x = channels_last(grad), channels_last(x)
     norm = Norm(mean, var, eps, *(None if w is None else w.data for w in weights))
-    sums = sums_with(grad, x)
+    sums = gradient_sums(grad, x)
     vectors, *of_weights = norm.backward(*sums, x.size // x.shape[3], of_batch)
     for weight, weight_grad in zip(weights, of_weights, strict=True):
         if weight is not None:

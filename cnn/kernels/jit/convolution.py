@@ -8,6 +8,7 @@ C / groups). Six windows beside each other are six rows of the product, 16 chann
 from numba import types
 
 from cnn.kernels.jit import places as at
+from cnn.kernels.jit.columns import moments
 from cnn.kernels.jit.compiled import (
     FLOATS,
     INDEX,
@@ -23,7 +24,7 @@ from cnn.kernels.jit.compiled import (
     kernel,
 )
 from cnn.kernels.jit.depthwise import depthwise
-from cnn.kernels.jit.pictures import moments, pool, surround
+from cnn.kernels.jit.pictures import pool, surround
 from cnn.kernels.jit.tile import BIAS, WIDTH, multiply
 
 
@@ -47,8 +48,8 @@ def rows_at_a_time(rows, columns, panel_rows):
     return max(1, PLACES // columns) if panel_rows <= SMALL else max(1, rows)
 
 
-@compiled(types.void(INDICES, INDEX, FLOATS, FLOATS, *[INDEX] * 4))
-def finish(a, i, y, room, top, bottom, first_place, last_place):
+@compiled(types.void(INDICES, INDEX, FLOATS, *[INDEX] * 4))
+def finish(a, i, y, top, bottom, first_place, last_place):
     """With rows ``top`` to ``bottom`` of picture i convolved: the pool's places in them, or its moments, for a norm."""
     k = a[at.K]
     if a[at.POOL] != 0:
@@ -58,7 +59,7 @@ def finish(a, i, y, room, top, bottom, first_place, last_place):
         pool(rows, into, choice, indices(a[at.POOL]), bottom - top, a[at.OW], k, places, a[at.PW], a[at.RELU])
     if a[at.MEANS]:
         means, squares = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
-        moments(y, room, means, squares, a[at.OH] * a[at.OW], k)
+        moments(y, means, squares, a[at.OH] * a[at.OW], k)
 
 
 @kernel
@@ -101,7 +102,7 @@ def forward(a, part, slot):
                     out, columns = floats_from(y, r * ow * k + group * kg + q * WIDTH), min(WIDTH, kg - q * WIDTH)
                     step, where = a[at.SW] * c, indices(a[at.RUNS])
                     multiply(ow, x, step, where, runs, length, panel, out, k, BIAS, bias, columns, relu)
-        finish(a, i, y, made, top, bottom, first_place, last_place)
+        finish(a, i, y, top, bottom, first_place, last_place)
 
 
 @kernel

@@ -9,6 +9,7 @@ The gradient of the weights has the places of a picture as its terms, and the nu
 from numba import types
 
 from cnn.kernels.jit import places as at
+from cnn.kernels.jit.columns import sums_with
 from cnn.kernels.jit.compiled import (
     DOUBLES,
     FLOATS,
@@ -76,14 +77,7 @@ def grad_sums(a, part, slot):
         spread(a, i, scratch, ow)
         output = floats_from(floats(a[at.OUTPUT]), i * oh * ow * k)
         plain, product = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
-        for p in range(k):
-            plain[p] = 0
-            product[p] = 0
-        for p in range(oh * ow):
-            g, o = floats_from(scratch, p * k), floats_from(output, p * k)
-            for channel in range(k):
-                plain[channel] += g[channel]
-                product[channel] += types.float64(g[channel]) * types.float64(o[channel])
+        sums_with(scratch, output, plain, product, oh * ow, k)
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS))

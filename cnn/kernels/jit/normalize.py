@@ -5,6 +5,7 @@ from numba import types
 
 from cnn.kernels.jit import crew
 from cnn.kernels.jit.arrays import Array, address
+from cnn.kernels.jit.columns import moments, sums_with
 from cnn.kernels.jit.compiled import (
     bytes_,
     bytes_from,
@@ -15,7 +16,7 @@ from cnn.kernels.jit.compiled import (
     indices,
     kernel,
 )
-from cnn.kernels.jit.pictures import moments, pool
+from cnn.kernels.jit.pictures import pool
 from cnn.kernels.jit.shapes import parts_of
 from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.parallel import get_num_threads
@@ -48,10 +49,10 @@ from cnn.kernels.parallel import get_num_threads
 @kernel
 def picture_moments(a, part, slot):
     """Means and sums of squared deviations of each picture of a part."""
-    scratch, pixels = floats_from(floats(a[SCRATCH]), slot * a[C]), a[H] * a[W]
+    pixels = a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         mean, squares = doubles_from(doubles(a[MEANS]), i * a[C]), doubles_from(doubles(a[SQUARES]), i * a[C])
-        moments(floats_from(floats(a[X]), i * pixels * a[C]), scratch, mean, squares, pixels, a[C])
+        moments(floats_from(floats(a[X]), i * pixels * a[C]), mean, squares, pixels, a[C])
 
 
 @kernel
@@ -84,14 +85,7 @@ def grad_sums(a, part, slot):
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, grad = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[GRAD]), i * pixels * c)
         plain, product = doubles_from(doubles(a[MEANS]), i * c), doubles_from(doubles(a[SQUARES]), i * c)
-        for channel in range(c):
-            plain[channel] = 0
-            product[channel] = 0
-        for p in range(pixels):
-            g, o = floats_from(grad, p * c), floats_from(x, p * c)
-            for channel in range(c):
-                plain[channel] += g[channel]
-                product[channel] += types.float64(g[channel]) * types.float64(o[channel])
+        sums_with(grad, x, plain, product, pixels, c)
 
 
 @kernel
@@ -128,13 +122,11 @@ def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Arr
 def moments_of(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the channels of pictures (N, H, W, C), float64."""
     n, h, w, c = x.shape
-    rooms = get_num_threads()
-    parts = parts_of(n, rooms)
-    scratch, means, squares = borrow(rooms * c), np.empty((n, c)), np.empty((n, c))
+    parts = parts_of(n, get_num_threads())
+    means, squares = np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
-    a[X], a[SCRATCH], a[MEANS], a[SQUARES] = address(x), address(scratch), address(means), address(squares)
-    crew.run(picture_moments, a, parts, x.size * 0.5, rooms)
-    give_back(scratch)
+    a[X], a[MEANS], a[SQUARES] = address(x), address(means), address(squares)
+    crew.run(picture_moments, a, parts, x.size * 0.5)
     return batch_moments(means, squares, h * w)
 
 
@@ -158,7 +150,7 @@ def scaled(
     return y, choice
 
 
-def sums_with(grad: Array, x: Array) -> tuple[Array, Array]:
+def gradient_sums(grad: Array, x: Array) -> tuple[Array, Array]:
     """Sums over each picture of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
     n, h, w, c = x.shape
     parts = parts_of(n, get_num_threads())

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.compiled import BYTES, DOUBLES, FLOATS, INDEX, INDICES, bytes_from, compiled, floats_from
+from cnn.kernels.jit.compiled import BYTES, FLOATS, INDEX, INDICES, bytes_from, compiled, floats_from
 
 BLOCKED = 255  # in place of the number of the chosen pixel: ReLU lets nothing of the window through
 
@@ -127,24 +127,3 @@ def gate(grad, y, center, scale, shift, into, width, channels, height, across):
             pixel = floats_from(into, (i * width + j) * channels)
             for c in range(channels):
                 pixel[c] = types.float32(0) if (value[c] - center[c]) * scale[c] + shift[c] <= 0 else given[c]
-
-
-@compiled(types.void(FLOATS, FLOATS, DOUBLES, DOUBLES, *[INDEX] * 2))
-def moments(x, first, mean, squares, pixels, channels):
-    """Mean and sum of squared deviations of the channels of one picture.
-
-    Sums of the distances to the picture's first pixel, in float64, lose no digits where the mean is large.
-    """
-    for c in range(channels):
-        first[c] = x[c]
-        mean[c] = 0
-        squares[c] = 0
-    for p in range(pixels):
-        pixel = floats_from(x, p * channels)
-        for c in range(channels):
-            distance = types.float64(pixel[c]) - types.float64(first[c])
-            mean[c] += distance
-            squares[c] += distance * distance
-    for c in range(channels):
-        squares[c] -= mean[c] * mean[c] / pixels
-        mean[c] = first[c] + mean[c] / pixels

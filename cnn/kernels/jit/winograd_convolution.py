@@ -131,7 +131,7 @@ def forward(a, part, slot):
             relu = a[at.RELU] if not pooled else 0
             bias = floats(a[at.BIAS_VECTOR])
             from_points(results, bias, room, y, m * down * across, tiles, k, down, across, oh, ow, relu)
-            finish(a, i, y, room, 0, oh, 0, a[at.PH])
+            finish(a, i, y, 0, oh, 0, a[at.PH])
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS, INDEX))

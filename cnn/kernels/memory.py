@@ -24,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 LINE = 64  # bytes of a line of the cache
 SMALL = 4096  # bytes: where an array starts does not matter below
-LARGE = 1024 * 1024  # bytes: smaller ones the system finds as fast in what it has
+LARGE = 512 * 1024  # bytes: smaller ones the system finds as fast in what it has
 STEP = 4  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a sixteenth is lost
 
 ROOMS = 6  # for intermediate results: more are never in use at once by one thread
@@ -81,11 +81,10 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
             _idle -= size
             if not _free[size]:
                 del _free[size]
-        lent = _lent + size
-        most = max(_most, lent)
-        _shrink(most - lent)
         store = np.empty(size + LINE, np.uint8) if kept is None else kept
-        _lent, _most = lent, most
+        _lent += size
+        _most = max(_most, _lent)
+        _shrink(_most - _lent)
     # NumPy keeps this object alive as long as any view of the array is; when it dies, the memory is free
     owner = _kind(size).from_buffer(store, -address(store) % LINE)
     weakref.finalize(owner, _take_back, store, size).atexit = False

@@ -1,4 +1,5 @@
-"""Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d], and Linear, ReLU.
+"""Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d], and Linear, ReLU;
+in plain NumPy, ReLU, MaxPool2d.
 
 While a picture is in the processor's cache, all that follows the convolution is done with it, and what lies between the
 layers never goes to memory. The layers keep their parameters and gradients; the group has the slot for what backward
@@ -27,7 +28,12 @@ class Group(Differentiable):
     layers : tuple of Module
     start : int
         Position of the first of them.
+    inside : tuple of Group
+        Groups of some of these layers, for other kernels.
     """
+
+    of = "jit"  # the kernels that know what it does
+    inside: tuple["Group", ...] = ()
 
     def __init__(self, layers: Sequence[Module], start: int) -> None:
         self.layers, self.start = tuple(layers), start
@@ -44,17 +50,19 @@ class Group(Differentiable):
         """Whether the last forward was that of the group, not of its layers one by one."""
         return self._saved is not None
 
-    def runs(self, x: Array, allowed: bool) -> bool:
-        """Tell whether the group runs with this input; what an earlier forward left in it is forgotten."""
+    def runs(self, x: Array, allowed: str | None) -> bool:
+        """Tell whether the group runs with this input and the kernels for which groups may run; what an earlier forward
+        left in it is forgotten.
+        """
         if modes.state.saving:
             self._saved = None
-        return allowed and self.serves(x)
+        return self.of == allowed and self.serves(x)
 
     def run(self, x: Array, needs_input_grad: bool) -> Array:
         """Do what the layers do; what earlier forwards left in them is forgotten."""
         self.layers[0].needs_input_grad = needs_input_grad
         if modes.state.saving:
-            for layer in self.layers:
+            for layer in (*self.layers, *self.inside):
                 layer._saved = None
         return modes.timed(self, "forward", self.forward, x)
 
@@ -75,9 +83,9 @@ class Group(Differentiable):
         raise NotImplementedError
 
 
-def runs_here() -> bool:
-    """Tell whether groups run: with compiled kernels, and while nobody watches the layers."""
-    return modes.state.watcher is None and kernels.active() == "jit"
+def allowed() -> str | None:
+    """Return the kernels whose groups may run: those that serve, while nobody watches the layers."""
+    return kernels.active() if modes.state.watcher is None else None
 
 
 class ConvGroup(Group):
@@ -186,6 +194,43 @@ class LinearGroup(Group):
         return self.linear.multiply_adds((input_shape[0], self.linear.out_features))
 
 
+class PoolGroup(Group):
+    """ReLU, then a pool: it chooses first, and ReLU has fewer numbers to look at."""
+
+    of = "array"
+
+    def __init__(self, layers: Sequence[Module], start: int) -> None:
+        super().__init__(layers, start)
+        self.pool: Any = layers[1]
+
+    def serves(self, x: Array) -> bool:
+        if type(x) is not np.ndarray or x.ndim != 4 or x.dtype.kind != "f" or x.size == 0:
+            return False
+        try:
+            self.pool.slide().places(*x.shape[2:], self.pool.ceil_mode)
+        except ShapeError:
+            return False
+        return self.pool.kernel_size[0] * self.pool.kernel_size[1] < 255
+
+    def forward(self, x: Array) -> Array:
+        slide = self.pool.slide()
+        y, choice = _tuned().maxpool2d(x, slide, slide.places(*x.shape[2:], self.pool.ceil_mode), relu=True)
+        self.save_for_backward(x.shape, choice, y.dtype)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        shape, choice, dtype = self.saved()
+        check_grad(self.pool, grad, choice.shape, dtype)
+        return _tuned().maxpool2d_input_grad(grad, choice, shape, self.pool.slide())
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        return 0
+
+
+def _tuned() -> Any:
+    return kernels.load("array", "maxpool2d")
+
+
 def _plain(x: Array, weight: Any, ndim: int) -> bool:
     return type(x) is np.ndarray and x.ndim == ndim and x.dtype == np.float32 == weight.dtype
 
@@ -204,8 +249,15 @@ def groups(layers: Sequence[Module]) -> Iterator[Group]:
             for kind in (BatchNorm2d, ReLU, MaxPool2d):
                 if end < len(layers) and type(layers[end]) is kind:
                     end += 1
-            yield ConvGroup(layers[i:end], i)
+            group = ConvGroup(layers[i:end], i)
+            if group.relu and group.pool is not None:
+                group.inside = (PoolGroup(layers[end - 2 : end], end - 2),)
+            yield group
+            yield from group.inside
         elif type(layers[i]) is Linear:
             end += end < len(layers) and type(layers[end]) is ReLU
             yield LinearGroup(layers[i:end], i)
+        elif type(layers[i]) is ReLU and end < len(layers) and type(layers[end]) is MaxPool2d:
+            end += 1
+            yield PoolGroup(layers[i:end], i)
         i = end

@@ -100,7 +100,9 @@ class Sequential(Container):
         self.fuse = boolean(fuse, "fuse")
         found = list(fusion.groups(self._layers))
         self._groups = {group.start: group for group in found}
-        self._groups_by_end = {group.start + len(group.layers) - 1: group for group in found}
+        self._groups_by_end: dict[int, list[fusion.Group]] = {}
+        for group in found:
+            self._groups_by_end.setdefault(group.start + len(group.layers) - 1, []).append(group)
         self.loss_func = loss_func
         self.optimizer = optimizer
         self.history = training.History()
@@ -134,12 +136,12 @@ class Sequential(Container):
         if not self._was_built:
             return self._forward_and_warn(x, without_softmax)
         end = len(self.layers) - 1 if without_softmax else len(self.layers)
-        fuse = self.fuse and fusion.runs_here()
+        allowed = fusion.allowed() if self.fuse else None
         with one_blas_thread():
             i = 0
             while i < end:
                 group, needs_input_grad = self._groups.get(i), i > 0 or self.needs_input_grad
-                if group is not None and group.runs(x, fuse):
+                if group is not None and group.runs(x, allowed):
                     x = group.run(x, needs_input_grad)
                     i += len(group.layers)
                 else:
@@ -157,11 +159,10 @@ class Sequential(Container):
                 found = last._backward(grad, True) if isinstance(last, Sequential) else grad
                 i -= 1
             while i >= 0:
-                group = self._groups_by_end.get(i)
-                ran = group is not None and group.has_run
+                group = next((group for group in self._groups_by_end.get(i, ()) if group.has_run), None)
                 maker = self.layers[i + 1] if i + 1 < len(self.layers) else None
-                found = self.run_back(str(i), group if ran else self.layers[i], found, maker)  # type: ignore[arg-type]  # only the first gives None
-                i = group.start - 1 if ran else i - 1  # type: ignore[union-attr]
+                found = self.run_back(str(i), group or self.layers[i], found, maker)  # type: ignore[arg-type]  # only the first gives None
+                i = group.start - 1 if group else i - 1
         return found if self.needs_input_grad else None
 
     def arguments(self) -> dict[str, Any]:
@@ -213,7 +214,7 @@ class Sequential(Container):
         """The first call: once it has gone well, say what is almost surely a mistake."""
         self._mark_as_built()
         ours = all(type(module).__module__.startswith("cnn.") for module in self.modules())
-        if ours and fusion.runs_here():  # layers that run as one from now on do so here, too: so it gives the same bits
+        if ours and fusion.allowed() == "jit":  # what runs as one from now on does so here, for the same bits
             y = self._forward(x, without_softmax)
             with contextlib.suppress(InputError):
                 mistakes.warn(self, mistakes.shapes(self, x.shape[1:]), self.loss_func)

@@ -43,6 +43,7 @@ def test_which_neighbours_are_groups():
     conv, norm = Conv2d(2, 2, 3), BatchNorm2d(2)
     assert kinds([conv, norm, ReLU(), MaxPool2d(2), Flatten(), Linear(2, 2), ReLU(), Linear(2, 2), Softmax()]) == [
         ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"),
+        ("ReLU", "MaxPool2d"),
         ("Linear", "ReLU"),
         ("Linear",),
     ]
@@ -50,6 +51,7 @@ def test_which_neighbours_are_groups():
     assert kinds([conv, MaxPool2d(2), ReLU()]) == [("Conv2d", "MaxPool2d")]
     assert kinds([conv, MyReLU(), norm]) == [("Conv2d",)]
     assert kinds([ReLU(), norm, Identity(), Dropout()]) == []
+    assert kinds([norm, ReLU(), MaxPool2d(2)]) == [("ReLU", "MaxPool2d")]
 
 
 CONFIGURATIONS = [
@@ -107,13 +109,18 @@ def runs(model, x):
 def test_where_groups_run():
     x = draw((4, 1, 8, 8))
     model = Sequential(small())
-    assert runs(model, x) == [True, True, True]
+    assert runs(model, x) == [True, False, True, True]
     kernels.use("array")
-    assert runs(model, x) == [False, False, False]
+    assert runs(model, x) == [False, True, False, False]  # ReLU and pool
     kernels.use("jit")
-    assert runs(Sequential(small(), fuse=False), x) == [False, False, False]
-    assert runs(Sequential(small()).to(np.float64), x.astype(np.float64)) == [False, False, False]
-    assert runs(model.eval(), x) == [False, True, True]  # there is no backward through a norm that was folded away
+    assert runs(Sequential(small(), fuse=False), x) == [False] * 4
+    assert runs(Sequential(small()).to(np.float64), x.astype(np.float64)) == [False] * 4
+    assert runs(model.eval(), x) == [
+        False,
+        False,
+        True,
+        True,
+    ]  # there is no backward through a norm that was folded away
 
 
 def test_watchers_see_every_layer():

@@ -12,8 +12,14 @@ from cnn.kernels.memory import empty
 TILE_BYTES = 4800 * 1024  # of pictures: few and large pieces; see shared.py
 
 
-def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
-    """Each pixel of all windows is first copied into one piece, where comparing is fastest."""
+NONE = 255  # in place of the number of the chosen pixel: ReLU lets nothing of the window through
+
+
+def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False) -> tuple[Array, Array]:
+    """Each pixel of all windows is first copied into one piece, where comparing is fastest.
+
+    With ``relu``, of the values that were chosen, which are those that it would have chosen from.
+    """
     n, c, h, w = x.shape
     x = x.transpose(0, 2, 3, 1)
     y = empty((n, *counts, c), x.dtype)
@@ -36,6 +42,10 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Arr
             look(tile, slide, *outputs, *memory)
             if np.isnan(outputs[0].max(initial=-np.inf)):
                 look(tile, slide, *outputs, *memory, with_nan=True)
+            if relu:
+                best, which = outputs
+                np.copyto(which, NONE, where=np.less_equal(best, 0, out=memory[1][: len(best)]))
+                np.maximum(best, 0, out=best)
 
     shared(work, range(0, n, step), x.size)
     return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)

@@ -1,13 +1,14 @@
 """The threads that share a kernel's work: no lock of the interpreter, no sleep and no waking between two kernels.
 
-A job is a kernel, its arguments and a number of parts. Whoever is free takes the next part, the caller too, until none
-is left: a helper that comes late leaves the caller with more to do, and nothing else. Which thread did which part
-changes no bit, because what a part makes depends on its number alone.
+A job is a kernel, its arguments and a number of parts. Each thread, the caller too, has its share of them, so that from
+kernel to kernel it finds its numbers in its own cache; and who is done takes what is left of the shares of others: a
+helper that comes late leaves the caller with more to do, and nothing else. Which thread did which part changes no bit,
+because what a part makes depends on its number alone.
 
 Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
 looks out for the next job for a while before it goes to sleep.
 
-All is in nine integers in memory, which are read and written with atomic instructions:
+All is in integers in memory, which are read and written with atomic instructions:
 a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
 waits until nobody is inside. So nobody can read a job that is being replaced.
 """
@@ -26,7 +27,7 @@ from cnn.kernels import parallel
 from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
 # places in the state, a cache line each
-OPEN, INSIDE, NEXT, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED = (8 * i for i in range(9))
+OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED, NEXT = (8 * i for i in range(10))
 PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
 WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked
@@ -60,11 +61,14 @@ load = _atomic(lambda builder, where, value: builder.load_atomic(where, "seq_cst
 @compiled(types.void(INDICES, INDEX))
 def take_parts(state, slot):
     """Do parts of the open job until none is left."""
-    parts = state[PARTS]
-    part = add(indices_from(state, NEXT), 1)
-    while part < parts:
-        call(state[KERNEL], indices(state[ARGUMENTS]), part, slot)
-        part = add(indices_from(state, NEXT), 1)
+    parts, shares = state[PARTS], state[SHARES]
+    for i in range(shares):
+        share = (slot + i) % shares
+        taken, first, last = NEXT + 8 * share, share * parts // shares, (share + 1) * parts // shares
+        part = first + add(indices_from(state, taken), 1)
+        while part < last:
+            call(state[KERNEL], indices(state[ARGUMENTS]), part, slot)
+            part = first + add(indices_from(state, taken), 1)
 
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
@@ -91,7 +95,8 @@ def lead(address, kernel, arguments, parts, rooms):
         add(indices_from(state, LED), -1)
         return False
     state[KERNEL], state[ARGUMENTS], state[PARTS], state[ROOMS] = kernel, arguments.ctypes.data, parts, rooms
-    store(indices_from(state, NEXT), 0)
+    for share in range(state[SHARES]):
+        store(indices_from(state, NEXT + 8 * share), 0)
     store(indices_from(state, OPEN), 1)
     take_parts(state, 0)
     store(indices_from(state, OPEN), 0)
@@ -112,7 +117,8 @@ class Crew:
     """The helpers, all of them asleep or looking out for work."""
 
     def __init__(self, helpers: int) -> None:
-        self.state = np.zeros(72, np.int64)
+        self.state = np.zeros(NEXT + 8 * (helpers + 1), np.int64)  # NEXT: of each share, which part is the next
+        self.state[SHARES] = helpers + 1
         self.address = self.state.ctypes.data
         self.asleep: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
         self.threads = [

@@ -46,12 +46,13 @@ def adam(
     """One step of the weights, in place."""
     (b1, b2), table, numbers = betas, [], []
     for w, grad, state in zip(weights, grads, states, strict=True):
-        m = state.get("m")
-        if m is None or not (m.dtype == w.dtype == grad.dtype == np.float32 and grad.flags.c_contiguous):
-            return NotImplemented  # the plain function starts what is remembered
-        table += [w.size, address(w), address(grad), address(m), address(state["v"])]
-    for state in states:
-        t = state["t"] = state["t"] + 1
+        if not (w.dtype == grad.dtype == state.get("m", w).dtype == np.float32 and grad.flags.c_contiguous):
+            return NotImplemented
+    for w, grad, state in zip(weights, grads, states, strict=True):
+        t = state["t"] = state.get("t", 0) + 1
+        if "m" not in state:
+            state["m"], state["v"] = np.zeros_like(w), np.zeros_like(w)
+        table += [w.size, address(w), address(grad), address(state["m"]), address(state["v"])]
         numbers += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
     rows, settings, total = np.array(table, np.int64), np.array(numbers), sum(table[::COLUMNS])
     parts = crew.parts_of_numbers(total)

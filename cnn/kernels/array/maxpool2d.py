@@ -12,7 +12,7 @@ from cnn.kernels.memory import empty
 TILE_BYTES = 4800 * 1024  # of pictures: few and large pieces; see shared.py
 
 
-NONE = 255  # in place of the number of the chosen pixel: ReLU lets nothing of the window through
+NONE = 255  # all bits of a byte, in place of the number of the chosen pixel: ReLU lets nothing of the window through
 
 
 def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False) -> tuple[Array, Array]:
@@ -44,7 +44,10 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False)
                 look(tile, slide, *outputs, *memory, with_nan=True)
             if relu:
                 best, which = outputs
-                np.copyto(which, NONE, where=np.less_equal(best, 0, out=memory[1][: len(best)]))
+                low = memory[1][: len(best)]
+                np.less_equal(best, 0, out=low)
+                np.negative(low.view(np.int8), out=low.view(np.int8))  # all bits of NONE, or none
+                np.bitwise_or(which, low.view(np.uint8), out=which)
                 np.maximum(best, 0, out=best)
 
     shared(work, range(0, n, step), x.size)

@@ -9,10 +9,12 @@ Arrays start at multiples of 64 bytes: a vector that crosses from one line of th
 kernels take up to half as long again.
 """
 
+import bisect
 import collections
 import ctypes
 import functools
 import math
+import operator
 import os
 import threading
 import weakref
@@ -27,10 +29,9 @@ SMALL = 4096  # bytes: where an array starts does not matter below
 LARGE = 512 * 1024  # bytes: smaller ones the system finds as fast in what it has
 STEP = 4  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a sixteenth is lost
 
-ROOMS = 6  # for intermediate results: more are never in use at once by one thread
-
 _free: dict[int, list[Array]] = {}
-_rooms: list[Array] = []
+_rooms: list[Array] = []  # the smallest first
+_rooms_lent = _rooms_most = 0  # numbers in rooms that are lent, and the most that were at once
 _returned: collections.deque[tuple[Array, int]] = collections.deque()  # memory of arrays that died since
 _lock = threading.RLock()
 _idle = 0  # bytes in _free
@@ -93,15 +94,18 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 def borrow(count: int) -> Array:
     """Return room for at least ``count`` float32 numbers, for what lies between; hand it to `give_back` afterwards."""
+    global _rooms_lent, _rooms_most
     with _lock:
-        best = -1
-        for i, room in enumerate(_rooms):
-            if room.size >= count and (best < 0 or room.size < _rooms[best].size):
-                best = i
-        if best >= 0:
-            return _rooms.pop(best)
-        if len(_rooms) == ROOMS:
-            _rooms.pop(0)
+        fits = next((i for i, room in enumerate(_rooms) if room.size >= count), None)
+        room = _new_room(count) if fits is None else _rooms.pop(fits)
+        _rooms_lent += room.size
+        _rooms_most = max(_rooms_most, _rooms_lent)
+        while _rooms and sum(idle.size for idle in _rooms) > _rooms_most - _rooms_lent:
+            _rooms.pop(0)  # the larger ones can serve in its place
+    return room
+
+
+def _new_room(count: int) -> Array:
     store = np.empty(4 * count + LINE, np.uint8)
     start = -address(store) % LINE
     return store[start : start + 4 * count].view(np.float32)
@@ -109,8 +113,13 @@ def borrow(count: int) -> Array:
 
 def give_back(room: Array) -> None:
     """Let the room be used again."""
+    global _rooms_lent
     with _lock:
-        _rooms.append(room)
+        _rooms_lent -= room.size
+        bisect.insort(_rooms, room, key=_size)
+
+
+_size = operator.attrgetter("size")
 
 
 def empty_like(x: Array, dtype: Any = None) -> Array:
@@ -128,9 +137,10 @@ def empty_like(x: Array, dtype: Any = None) -> Array:
 
 def empty_cache() -> None:
     """Give the memory that is kept for later arrays back to the system."""
-    global _most
+    global _most, _rooms_most
     with _lock:
         _rooms.clear()
+        _rooms_most = _rooms_lent
         _sort_in()
         _shrink(0)
         _most = _lent

@@ -181,7 +181,7 @@ def test_what_is_given_back_is_given_back():
 
 
 def test_rooms():
-    """The smallest that is large enough is lent; none is lent twice; and no more than a few are kept."""
+    """The smallest that is large enough is lent; none is lent twice; and no more are kept than were lent at once."""
     rooms = [memory.borrow(count) for count in (5000, 1000, 3000)]
     places = [place(room) for room in rooms]
     assert len(set(places)) == 3
@@ -193,12 +193,20 @@ def test_rooms():
     assert place(again) == places[2]
     other = memory.borrow(2000)
     assert place(other) == places[0]
-    assert place(memory.borrow(5001)) not in places
-    for _ in range(3 * memory.ROOMS):
-        for room in [memory.borrow(1000) for _ in range(memory.ROOMS)]:
+    memory.give_back(again)
+    memory.give_back(other)
+    larger = memory.borrow(5001)
+    assert place(larger) not in places
+    assert memory._rooms == []  # 9,000 were lent at once
+    memory.give_back(larger)
+    places = set()
+    for _ in range(20):
+        held = [memory.borrow(1000) for _ in range(2)]
+        places |= {place(room) for room in held}
+        for room in held:
             memory.give_back(room)
-        memory.give_back(memory.borrow(10**6))
-    assert len(memory._rooms) <= memory.ROOMS + 1
+    assert len(places) == 2
+    assert place(larger) in places
 
 
 def test_an_array_may_die_at_any_moment():

@@ -1,5 +1,6 @@
 """Twins of the functions in layers/conv2d.py; and what groups of layers call: a convolution with what follows it."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,37 +42,64 @@ def forward(
     """
     x = channels_last(x)
     n, h, w, c = x.shape
-    known = prepared((n, c, h, w), weight.shape, slide, groups, pooled=pool is not None)
-    k, (oh, ow) = len(weight), known.places
-    a = known.numbers.copy()
-    panels = packed(weight, known, a) if ready is None else ready.panels
-    biases = _padded(bias, known, k, groups) if ready is None else ready.biases
-    threads = get_num_threads()
-    parts = parts_of(n, threads)
-    if n < threads and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
-        a[at.BANDS] = min(threads, int(a[at.OH]) if pool is None else pool.places(oh, ow)[0])
-        parts = n * int(a[at.BANDS])
-    size = known.room if pool is None else known.pooled_room
-    scratch = borrow(threads * size)
+    plan = planned((n, c, h, w), weight.shape, slide, groups, relu, pool, moments, get_num_threads())
+    a = plan.row.copy()
+    panels = packed(weight, plan.known, a) if ready is None else ready.panels
+    biases = _padded(bias, plan.known, len(weight), groups) if ready is None else ready.biases
+    scratch, y = borrow(plan.room), empty(plan.shape)
     choice = found = None
-    ph, pw = (oh, ow) if pool is None else pool.places(oh, ow)
     if pool is not None:
-        choice = empty((n, ph, pw, k), np.uint8)
-        way = pool_way(pool)
-        a[at.PH], a[at.PW], a[at.POOL] = ph, pw, address(way)
+        choice = empty(plan.shape, np.uint8)
         a[at.CHOICE] = address(choice)
     if moments:
-        found = np.empty((n, k)), np.empty((n, k))
+        found = np.empty((n, len(weight))), np.empty((n, len(weight)))
         a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
-    y = empty((n, ph, pw, k))
-    a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR], a[at.Y] = address(x), address(panels), address(biases), address(y)
-    a[at.RELU], a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, address(scratch), size, parts
-    kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
-    crew.run(kernel, a, parts, known.work, threads)
+    a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR] = address(x), address(panels), address(biases)
+    a[at.Y], a[at.SCRATCH] = address(y), address(scratch)
+    crew.run(plan.kernel, a, plan.parts, plan.known.work, plan.threads)
     give_back(scratch)
     if ready is None:
         give_back(panels)
     return channels_first(y), choice, found
+
+
+class Plan(NamedTuple):
+    """A forward pass of one shape: all but where the arrays are."""
+
+    known: Convolution
+    row: Array  # arguments of the kernel
+    way: Array | None  # of the pool, whose address is in the row
+    shape: tuple[int, ...]  # of the result, channels last
+    parts: int
+    threads: int
+    room: int  # numbers that all threads together need room for
+    kernel: int
+
+
+@functools.lru_cache(maxsize=1024)
+def planned(
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    slide: Any,
+    groups: int,
+    relu: bool,
+    pool: Any,
+    moments: bool,
+    threads: int,
+) -> Plan:
+    """Work it out."""
+    known = prepared(shape, weight, slide, groups, pooled=pool is not None)
+    a, n, places = known.numbers.copy(), shape[0], known.places
+    parts, way, size = parts_of(n, threads), None, known.room
+    if pool is not None:
+        places, way, size = pool.places(*places), pool_way(pool), known.pooled_room
+        a[at.PH : at.PW + 1], a[at.POOL] = places, address(way)
+    if n < threads and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
+        a[at.BANDS] = min(threads, int(a[at.OH]) if pool is None else places[0])
+        parts = n * int(a[at.BANDS])
+    a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
+    kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
+    return Plan(known, a, way, (n, *places, weight[0]), parts, threads, threads * size, kernel)
 
 
 class Ready(NamedTuple):
@@ -200,16 +228,17 @@ def packed(
         return panels
     weight = np.ascontiguousarray(weight)
     count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
-    panels = borrow(count * size) if known.algorithm == "winograd" else room(count * size)
+    is_winograd = known.algorithm == "winograd"
+    made = room(POINTS * count * size // 9 if is_winograd else count * size)
+    panels = borrow(count * size) if is_winograd else made
     a[at.WEIGHT], a[at.Y], a[at.SCALE] = address(weight), address(panels), 0 if scale is None else address(scale)
     crew.run(convolution_grads.pack_turned if turned else convolution.pack, a, count, 0.5 * weight.size)
-    if known.algorithm != "winograd":
-        return panels
-    values, row = room(POINTS * count * size // 9), a.copy()
-    row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(values), count
-    crew.run(winograd_convolution.weights, row, count, 4 * weight.size)
-    give_back(panels)
-    return values
+    if is_winograd:
+        row = a.copy()
+        row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(made), count
+        crew.run(winograd_convolution.weights, row, count, 4 * weight.size)
+        give_back(panels)
+    return made
 
 
 def unpacked(partial: Array, parts: int, shape: tuple[int, ...], known: Convolution, a: Array) -> Array:

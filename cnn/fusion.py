@@ -8,6 +8,7 @@ accept, nobody watching. Else its layers run one by one, and so it is they that 
 """
 
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -100,6 +101,9 @@ class ConvGroup(Group):
         self.relu = ReLU in kinds
         self._folded: Any = None  # what the last call in inference worked out
 
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_folded": None}  # it knows addresses, which are others in a copy
+
     def serves(self, x: Array) -> bool:
         conv, norm, pool = self.conv, self.norm, self.pool
         if not _plain(x, conv.weight, 4) or x.shape[1] != conv.in_channels or len(x) == 0:
@@ -108,13 +112,11 @@ class ConvGroup(Group):
         try:
             places = slide.places(*x.shape[2:])
             pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
+            if pool is not None and pool.ceil_mode and pooled != pool.slide().places(*places):
+                return False
         except ShapeError:
             return False
-        if not _compiled("shapes").serves(slide) or (
-            pool is not None and pool.kernel_size[0] * pool.kernel_size[1] > 254
-        ):
-            return False
-        if pool is not None and pool.ceil_mode and pooled != pool.slide().places(*places):
+        if not _compiled("shapes").serves(slide) or (pool is not None and not _sees_pixels(pool)):
             return False
         if norm is None:
             return True
@@ -210,7 +212,7 @@ class PoolGroup(Group):
             self.pool.slide().places(*x.shape[2:], self.pool.ceil_mode)
         except ShapeError:
             return False
-        return self.pool.kernel_size[0] * self.pool.kernel_size[1] < 255
+        return _sees_pixels(self.pool)
 
     def forward(self, x: Array) -> Array:
         slide = self.pool.slide()
@@ -225,6 +227,13 @@ class PoolGroup(Group):
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         return 0
+
+
+def _sees_pixels(pool: Any) -> bool:
+    """Tell whether a byte can number the pixels of a window, and there are some in each window: one in the rim alone
+    gives -inf, and ReLU behind it would not.
+    """
+    return math.prod(pool.kernel_size) < 255 and (pool.dilation == (1, 1) or pool.padding == (0, 0))
 
 
 def _tuned() -> Any:

@@ -214,7 +214,8 @@ class Sequential(Container):
         """The first call: once it has gone well, say what is almost surely a mistake."""
         self._mark_as_built()
         ours = all(type(module).__module__.startswith("cnn.") for module in self.modules())
-        if ours and fusion.allowed() == "jit":  # what runs as one from now on does so here, for the same bits
+        # layers that will run as one do so here, too: the first call gives the same bits
+        if ours and fusion.allowed() in ("jit", "array"):
             y = self._forward(x, without_softmax)
             with contextlib.suppress(InputError):
                 mistakes.warn(self, mistakes.shapes(self, x.shape[1:]), self.loss_func)

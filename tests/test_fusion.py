@@ -1,6 +1,9 @@
 """Neighbours that run as one do what they do one by one, and nobody can tell the difference but by the clock."""
 
 import copy
+import pickle
+import subprocess
+import sys
 import threading
 from itertools import product
 
@@ -14,6 +17,7 @@ from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, 
 from cnn.loss import CrossEntropyLoss
 from cnn.module import evaluating, no_grad
 from cnn.optim import SGD, Adam
+from cnn.parameter import Buffer, Parameter
 from cnn.utils.gradcheck import difference
 
 pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
@@ -294,3 +298,102 @@ def test_inference_by_another_algorithm_packs_the_weights_anew():
     with no_grad():
         for x in (one, many, one, many):
             assert difference(fused(x), apart(x)) < 1e-5
+
+
+def net_for_inference():
+    model = Sequential([Conv2d(3, 16, 3, padding=1, bias=False, rng=0), BatchNorm2d(16), ReLU()])
+    model.build((3, 9, 9))
+    return model.eval()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_of_a_model_that_predicted_has_numbers_of_its_own(copied):
+    x = draw((2, 3, 9, 9))
+    model = net_for_inference()
+    with no_grad():
+        before = model(x)
+        other = copied(model)
+        assert np.array_equal(other(x), before)
+        other.layers[0].weight.data *= 0
+        assert not np.array_equal(other(x), before)
+        assert np.array_equal(model(x), before)
+        del model
+        assert not other(x).any()
+
+
+def test_a_model_that_predicted_goes_to_another_process(tmp_path):
+    x = draw((2, 3, 9, 9))
+    model = net_for_inference()
+    with no_grad():
+        expected = model(x)
+    (tmp_path / "model").write_bytes(pickle.dumps((model, x, expected)))
+    program = (
+        "import pickle, sys, numpy, cnn; model, x, y = pickle.load(open(sys.argv[1], 'rb'));\n"
+        "with cnn.no_grad(): assert numpy.array_equal(model(x), y) and numpy.array_equal(model(x), y)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "model")], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:layer 0, Conv2d, has a bias")
+@pytest.mark.parametrize("evaluating", [False, True])
+def test_parameters_of_another_dtype(evaluating):
+    """A float64 bias in a float32 net, as NumPy's random numbers are."""
+    rng = np.random.default_rng(0)
+    conv, norm, linear = Conv2d(3, 10, 3, rng=0), BatchNorm2d(10), Linear(10 * 49, 24, rng=0)
+    conv.bias, linear.bias = Parameter(rng.normal(size=10)), Parameter(rng.normal(size=24))
+    norm.bias, norm.running_var = Parameter(rng.normal(size=10)), Buffer(rng.random(10) + 0.5)
+    for layers in ([conv, ReLU()], [conv, Identity()], [conv, norm], [Flatten(), linear, ReLU()], [Flatten(), linear]):
+        x = draw((9, 3, 9, 9) if layers[0] is conv else (9, 10, 7, 7))
+        models = [Sequential(layers, fuse=fuse) for fuse in (True, False)]
+        for model in models:
+            model.build(x.shape[1:])
+            model.train(not evaluating)
+        kernels.use("reference")
+        with no_grad():
+            expected = models[1](x)
+        kernels.use("jit")
+        with no_grad():
+            for model in models:
+                assert difference(model(x), expected) < 1e-5
+
+
+def test_groups_that_change_after_inference():
+    conv = Conv2d(16, 16, 3, padding=1, rng=0)
+    fused, apart = (Sequential([conv, ReLU()], fuse=fuse) for fuse in (True, False))
+    with no_grad():
+        fused(draw((1, 16, 8, 8)))
+        conv.groups, conv.in_channels = 2, 32
+        x = draw((1, 32, 8, 8))
+        assert difference(fused(x), apart(x)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["array", "jit"])
+@pytest.mark.parametrize(
+    ("pool", "size"),
+    [
+        ({"kernel_size": 3, "stride": 2, "ceil_mode": True}, (2, 4)),  # no window fits whole
+        ({"kernel_size": 2, "padding": 1, "dilation": 2}, (4, 1)),  # some windows see the rim alone
+    ],
+)
+def test_pools_at_the_edge(name, pool, size):
+    conv = Conv2d(3, 6, 1, rng=0)
+    x = draw((2, 3, *size))
+    fused, apart = (Sequential([conv, ReLU(), MaxPool2d(**pool)], fuse=fuse) for fuse in (True, False))
+    kernels.use("reference")
+    expected = apart(x)
+    kernels.use(name)
+    for _ in range(2):
+        np.testing.assert_allclose(fused(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_first_use_by_several_threads():
+    """All wait until one has imported the kernels."""
+    program = (
+        "import threading, numpy, cnn; from cnn import kernels, zoo;\n"
+        "model = zoo.resnet(8); kernels.use('reference'); model.build((3, 16, 16));\n"
+        "x = numpy.ones((2, 3, 16, 16), numpy.float32); expected = model.predict(x); kernels.use('jit'); right = [];\n"
+        "def go(): right.append(numpy.allclose(model.predict(x), expected, atol=1e-4))\n"
+        "threads = [threading.Thread(target=go) for _ in range(4)]; [t.start() for t in threads];\n"
+        "[t.join() for t in threads]; assert right == [True] * 4, right"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -105,7 +105,7 @@ def load(kernels: str, name: str) -> Any:
     """Import ``kernels/{kernels}/{name}.py``; None if there is no such file."""
     path = f"{__package__}.{kernels}.{name}"
     if path in sys.modules:
-        return sys.modules[path]
+        return importlib.import_module(path)  # which waits until another thread that imports it is done
     if not (Path(__file__).parent / kernels / f"{name}.py").is_file():
         return None
     with told_if_long(kernels):

@@ -137,8 +137,8 @@ def test_copies_are_on_their_own():
 
 
 def test_random_lives():
-    """Many arrays come and go: each keeps its own numbers, and what is kept plus what is in use is never more than what
-    was in use at once.
+    """Many arrays come and go: each keeps its own numbers, and what is kept plus what is in use is hardly more than
+    what was in use at once.
     """
     rng, alive, most = np.random.default_rng(0), [], 0
     for step in range(3000):
@@ -154,7 +154,8 @@ def test_random_lives():
             del array
         used, kept = in_use_and_kept()
         most = max(most, used)
-        assert used + kept <= most == memory._most
+        assert used + kept <= most + most // memory.SLACK
+        assert most == memory._most
     assert len({place(array) for _, array in alive}) == len(alive)
     assert in_use_and_kept()[0] > 0
     alive.clear()

@@ -56,7 +56,7 @@ class Folded(NamedTuple):
     """What inference needs of a convolution and the norm behind it, and what it was made of."""
 
     ready: conv2d.Ready
-    shape: tuple[int, ...]  # of the weights
+    layout: tuple[Any, ...]  # shape of the weights, groups
     eps: float
     seen: Seen
 
@@ -76,13 +76,13 @@ def conv_inference(
     if (
         folded is None
         or folded.eps != eps
-        or folded.shape != weight.shape
+        or folded.layout != (weight.shape, groups)
         or folded.ready.algorithm != prepared(x.shape, weight.shape, slide, groups).algorithm
         or not folded.seen.still(numbers)
     ):
         scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
         ready = conv2d.ready(x, weight, shift, slide, groups, scale)
-        folded = Folded(ready, weight.shape, eps, Seen(numbers))
+        folded = Folded(ready, (weight.shape, groups), eps, Seen(numbers))
     return conv2d.forward(x, weight, bias, slide, groups, relu, pool, ready=folded.ready)[0], folded
 
 
@@ -92,7 +92,8 @@ def _as_scale_and_shift(norm: Any, bias: Array | None) -> tuple[Array, Array]:
     if norm.weight is not None:
         scale *= norm.weight.data
     mean = norm.running_mean.data if bias is None else norm.running_mean.data - bias
-    return scale, -mean * scale if norm.bias is None else norm.bias.data - mean * scale
+    shift = -mean * scale if norm.bias is None else norm.bias.data - mean * scale
+    return scale.astype(np.float32, copy=False), shift.astype(np.float32, copy=False)
 
 
 def conv_backward(

@@ -53,5 +53,6 @@ class Seen:
         for x, y in zip(arrays, self.arrays, strict=True):
             if x is not y:
                 return False
-        crew.run(compare, self._row, 1, 0)
-        return bool(self._row[SAME])
+        row = self._row.copy()  # other threads may ask at the same time
+        crew.run(compare, row, 1, 0)
+        return bool(row[SAME])

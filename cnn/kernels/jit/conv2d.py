@@ -120,7 +120,7 @@ def ready(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int, 
 def _padded(bias: Array | None, known: Convolution, k: int, groups: int) -> Array:
     """Lay out the bias as the kernels read it: each group's starts a panel."""
     if known.algorithm == "depthwise" or (groups == 1 and k % WIDTH == 0):
-        return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias)
+        return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
     biases = np.zeros((groups, known.panels[0] // groups * WIDTH), np.float32)
     if bias is not None:
         biases[:, : k // groups] = bias.reshape(groups, -1)

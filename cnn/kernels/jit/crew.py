@@ -14,6 +14,7 @@ waits until nobody is inside. So nobody can read a job that is being replaced.
 """
 
 import atexit
+import contextlib
 import os
 import queue
 import threading
@@ -26,7 +27,7 @@ from numba.extending import intrinsic
 from cnn.kernels import parallel
 from cnn.kernels.jit.compiled import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
-# places in the state, a cache line each
+# places in the state, 64 bytes apart, so that no two are in one line of the cache
 OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED, NEXT = (8 * i for i in range(10))
 PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
@@ -137,8 +138,9 @@ class Crew:
 
     def wake(self) -> None:
         """Wake those who sleep."""
-        while not self.asleep.empty():
-            self.asleep.get().set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self.asleep.get_nowait().set()
 
     def dismiss(self) -> None:
         """Let the helpers end, and wait until they have."""
@@ -180,13 +182,17 @@ def run(kernel: Kernel, row: Any, parts: int, work: float, rooms: int = ANY) -> 
 
 def _helpers() -> Crew | None:
     global _crew
-    count = parallel.get_num_threads() - 1
-    if _crew is None or len(_crew.threads) != count:
-        with _lock:
-            if _crew is not None:
-                _crew.dismiss()
+    crew, count = _crew, parallel.get_num_threads() - 1
+    if (0 if crew is None else len(crew.threads)) == count:
+        return crew
+    with _lock:
+        crew = _crew
+        if (0 if crew is None else len(crew.threads)) != count:
+            _crew = None
+            if crew is not None:
+                crew.dismiss()
             _crew = Crew(count) if count else None
-    return _crew
+        return _crew
 
 
 @atexit.register

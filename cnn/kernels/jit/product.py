@@ -63,6 +63,7 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     a, b = (x if x.flags.aligned else x.copy() for x in (a, b))  # a field of packed records has steps of bytes
     a = a if 4 in a.strides else np.ascontiguousarray(a)
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
+    bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
     crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30, rooms)

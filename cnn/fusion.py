@@ -99,6 +99,7 @@ class ConvGroup(Group):
         self.norm: BatchNorm2d | None = kinds.get(BatchNorm2d)
         self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
         self.relu = ReLU in kinds
+        self._slide = self.conv.slide()  # when the group was last asked whether it serves
         self._folded: Any = None  # what the last call in inference worked out
 
     def __getstate__(self) -> dict[str, Any]:
@@ -108,7 +109,7 @@ class ConvGroup(Group):
         conv, norm, pool = self.conv, self.norm, self.pool
         if not _plain(x, conv.weight, 4) or x.shape[1] != conv.in_channels or len(x) == 0:
             return False
-        slide = conv.slide()
+        slide = self._slide = conv.slide()
         try:
             places = slide.places(*x.shape[2:])
             pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
@@ -160,7 +161,7 @@ class ConvGroup(Group):
 
     def _conv(self) -> tuple[Any, ...]:
         conv = self.conv
-        return conv.weight.data, None if conv.bias is None else conv.bias.data, conv.slide(), conv.groups
+        return conv.weight.data, None if conv.bias is None else conv.bias.data, self._slide, conv.groups
 
 
 class LinearGroup(Group):

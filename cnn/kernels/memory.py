@@ -27,7 +27,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 LINE = 64  # bytes of a line of the cache
 SMALL = 4096  # bytes: where an array starts does not matter below
 LARGE = 512 * 1024  # bytes: smaller ones the system finds as fast in what it has
-SLACK = 16  # so much of what was in use at once may be kept besides
 STEP = 4  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a sixteenth is lost
 
 _free: dict[int, list[Array]] = {}
@@ -162,13 +161,10 @@ def _sort_in() -> None:
 
 
 def _shrink(most: int) -> None:
-    """Let memory go until about so many bytes are kept: the smallest piece that will do, or else the largest.
-
-    A little more may stay, or one small array would cost a large one its memory, in turn in each step.
-    """
+    """Let memory go until at most so many bytes are kept, the largest pieces first: so the heap has the fewest holes."""
     global _idle
-    while _idle > most + (_most // SLACK if most else 0):
-        size = min((size for size in _free if size >= _idle - most), default=max(_free))
+    while _idle > most:
+        size = max(_free)
         _free[size].pop()
         _idle -= size
         if not _free[size]:

@@ -161,7 +161,7 @@ def _sort_in() -> None:
 
 
 def _shrink(most: int) -> None:
-    """Let memory go until at most so many bytes are kept, the largest pieces first: so the heap has the fewest holes."""
+    """Let memory go until at most so many bytes are kept, the largest pieces first: that leaves the fewest holes."""
     global _idle
     while _idle > most:
         size = max(_free)

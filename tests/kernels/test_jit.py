@@ -291,3 +291,20 @@ def test_the_main_thread_and_another_share_the_helpers():
     found.append(trained_with_own_seed(3))
     other.join(60)
     assert found == [expected, expected]
+
+
+@pytest.mark.parametrize("rows", [1, 4, 5])
+@pytest.mark.parametrize("relu", [False, True])
+def test_products_of_a_few_rows(rows, relu):
+    """Up to four are read where they lie, if their terms lie side by side."""
+    product = kernels.load("jit", "product").product
+    rng = np.random.default_rng(rows)
+    for k, n in [(3136, 128), (300, 10), (5, 3), (1, 1)]:
+        weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, k), (n,)))
+        whole = rng.standard_normal((2 * rows, 2 * k)).astype(np.float32)
+        for x in (whole[:rows, :k], whole[::2, :k], whole[:rows, ::2], np.asfortranarray(whole[:rows, :k])):
+            expected = x.astype(np.float64) @ weight.T.astype(np.float64) + bias
+            expected = np.maximum(expected, 0) if relu else expected
+            assert np.abs(product(x, weight.T, bias, relu) - expected).max() <= 1e-5 * k**0.5 * 4
+    nan = product(np.full((rows, 4), np.nan, np.float32), np.ones((3, 4), np.float32).T, None, relu)
+    assert np.isnan(nan).all()

@@ -53,11 +53,14 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def kernel(function: Callable[[Any, int, int], None]) -> Kernel:
-    """Compile ``function(arguments, part, slot)`` and return its address, which `crew.run` takes."""
-    made = _cached(
-        functools.partial(numba.cfunc, types.void(INDICES, INDEX, INDEX), error_model="numpy", fastmath=FUSED), function
-    )
+def kernel(function: Callable[[Any, int, int], None], in_order: bool = True) -> Kernel:
+    """Compile ``function(arguments, part, slot)`` and return its address, which `crew.run` takes.
+
+    Where sums need not be made in the order that is written, LLVM makes several at once.
+    """
+    liberties = FUSED if in_order else FUSED | {"reassoc"}
+    signature = types.void(INDICES, INDEX, INDEX)
+    made = _cached(functools.partial(numba.cfunc, signature, error_model="numpy", fastmath=liberties), function)
     _kept.append(made)
     return made.address
 

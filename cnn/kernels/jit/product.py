@@ -1,6 +1,9 @@
 """A matrix product with what a Linear layer adds: c = a b + bias, and ReLU."""
 
+import functools
+
 import numpy as np
+from numba import types
 
 from cnn.kernels import one_blas_thread, parallel
 from cnn.kernels.jit import crew
@@ -40,6 +43,21 @@ def product_kernel(a, part, slot):
             multiply_across(m, x, step, start, 1, k, panel, WIDTH, 0, y, n, start_with, bias, columns, a[RELU])
 
 
+@functools.partial(kernel, in_order=False)
+def few_rows(a, part, slot):
+    """Some columns of a product of a few rows, where the terms of both lie side by side."""
+    m, n, k = a[M], a[N], a[K]
+    for j in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
+        b = floats_from(floats(a[B]), j * a[B_STEP])
+        for i in range(m):
+            x, total = floats_from(floats(a[A]), i * a[A_ROW]), types.float32(0)
+            for p in range(k):
+                total += x[p] * b[p]
+            if a[BIAS_VECTOR]:
+                total += floats(a[BIAS_VECTOR])[j]
+            floats(a[C])[i * n + j] = types.float32(0) if a[RELU] and total <= 0 else total
+
+
 _start = np.zeros(1, np.int64)
 FEW = 4  # rows: for so few, to copy the other matrix together takes longer than to read it once
 
@@ -49,6 +67,8 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     (m, k), n = a.shape, b.shape[1]
     if k == 0:
         return NotImplemented
+    if m <= FEW and a.strides[1] == b.strides[0] == 4 and a.flags.aligned and b.flags.aligned:
+        return _product_of_few(a, b, bias, relu)
     if m <= FEW:
         with one_blas_thread():
             c = a @ b
@@ -68,4 +88,16 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
     crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30, rooms)
     give_back(scratch)
+    return c
+
+
+def _product_of_few(a: Array, b: Array, bias: Array | None, relu: bool) -> Array:
+    (m, k), n = a.shape, b.shape[1]
+    c = empty((m, n))
+    nanoseconds = n * k * 0.1  # memory is read as fast as it can be
+    parts = min(n, 4 * parallel.get_num_threads()) if nanoseconds > crew.LEAST_WORK else 1
+    bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
+    row = [m, n, k, address(a), a.strides[0] // 4, 1, address(b), 1, b.strides[1] // 4, address(c)]
+    row += [0 if bias is None else address(bias), relu, 0, 0, parts]
+    crew.run(few_rows, np.array(row, np.int64), parts, nanoseconds)
     return c

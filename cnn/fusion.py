@@ -117,7 +117,7 @@ class ConvGroup(Group):
                 return False
         except ShapeError:
             return False
-        if not _compiled("shapes").serves(slide) or (pool is not None and not _sees_pixels(pool)):
+        if not _kernels("jit", "shapes").serves(slide) or (pool is not None and not _sees_pixels(pool)):
             return False
         if norm is None:
             return True
@@ -131,12 +131,14 @@ class ConvGroup(Group):
     def forward(self, x: Array) -> Array:
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
         if not modes.state.saving and (self.norm is None or not self.norm.training):
-            y, self._folded = _compiled("blocks").conv_inference(x, conv, self.norm, self.relu, pool, self._folded)
+            y, self._folded = _kernels("jit", "blocks").conv_inference(
+                x, conv, self.norm, self.relu, pool, self._folded
+            )
             return y
         if self.norm is None:
-            y, kept = _compiled("blocks").conv_forward(x, *conv, self.relu, pool)
+            y, kept = _kernels("jit", "blocks").conv_forward(x, *conv, self.relu, pool)
         else:
-            y, kept = _compiled("blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
+            y, kept = _kernels("jit", "blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
         self.save_for_backward(kept, y.shape)
         return y
 
@@ -144,7 +146,7 @@ class ConvGroup(Group):
         kept, shape = self.saved()
         check_grad(self.layers[-1], grad, shape, kept.x.dtype)
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
-        x_grad, w_grad, b_grad, of_norm = _compiled("blocks").conv_backward(
+        x_grad, w_grad, b_grad, of_norm = _kernels("jit", "blocks").conv_backward(
             grad, kept, conv, self.relu, pool, self.conv.needs_input_grad
         )
         self.conv.weight.accumulate_grad(w_grad)
@@ -178,14 +180,14 @@ class LinearGroup(Group):
 
     def forward(self, x: Array) -> Array:
         bias = None if self.linear.bias is None else self.linear.bias.data
-        y = _compiled("blocks").linear_forward(x, self.linear.weight.data, bias, self.relu)
+        y = _kernels("jit", "blocks").linear_forward(x, self.linear.weight.data, bias, self.relu)
         self.save_for_backward(x, y)
         return y
 
     def backward(self, grad: Array) -> Array | None:
         x, y = self.saved()
         check_grad(self.layers[-1], grad, y.shape, y.dtype)
-        x_grad, w_grad, b_grad = _compiled("blocks").linear_backward(
+        x_grad, w_grad, b_grad = _kernels("jit", "blocks").linear_backward(
             grad, x, y if self.relu else None, self.linear.weight.data, self.linear.needs_input_grad
         )
         if self.linear.bias is not None:
@@ -217,14 +219,16 @@ class PoolGroup(Group):
 
     def forward(self, x: Array) -> Array:
         slide = self.pool.slide()
-        y, choice = _tuned().maxpool2d(x, slide, slide.places(*x.shape[2:], self.pool.ceil_mode), relu=True)
+        y, choice = _kernels("array", "maxpool2d").maxpool2d(
+            x, slide, slide.places(*x.shape[2:], self.pool.ceil_mode), relu=True
+        )
         self.save_for_backward(x.shape, choice, y.dtype)
         return y
 
     def backward(self, grad: Array) -> Array | None:
         shape, choice, dtype = self.saved()
         check_grad(self.pool, grad, choice.shape, dtype)
-        return _tuned().maxpool2d_input_grad(grad, choice, shape, self.pool.slide())
+        return _kernels("array", "maxpool2d").maxpool2d_input_grad(grad, choice, shape, self.pool.slide())
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         return 0
@@ -237,17 +241,13 @@ def _sees_pixels(pool: Any) -> bool:
     return math.prod(pool.kernel_size) < 255 and (pool.dilation == (1, 1) or pool.padding == (0, 0))
 
 
-def _tuned() -> Any:
-    return kernels.load("array", "maxpool2d")
-
-
 def _plain(x: Array, weight: Any, ndim: int) -> bool:
     return type(x) is np.ndarray and x.ndim == ndim and x.dtype == np.float32 == weight.dtype
 
 
 @functools.cache
-def _compiled(name: str) -> Any:
-    return kernels.load("jit", name)
+def _kernels(of: str, name: str) -> Any:
+    return kernels.load(of, name)
 
 
 def groups(layers: Sequence[Module]) -> Iterator[Group]:

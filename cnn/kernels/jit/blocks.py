@@ -80,9 +80,10 @@ def conv_inference(
         or folded.ready.algorithm != prepared(x.shape, weight.shape, slide, groups).algorithm
         or not folded.seen.still(numbers)
     ):
+        seen = Seen(numbers)  # before they are read: what another thread changes meanwhile is found by the next call
         scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
         ready = conv2d.ready(x, weight, shift, slide, groups, scale)
-        folded = Folded(ready, (weight.shape, groups), eps, Seen(numbers))
+        folded = Folded(ready, (weight.shape, groups), eps, seen)
     return conv2d.forward(x, weight, bias, slide, groups, relu, pool, ready=folded.ready)[0], folded
 
 

@@ -1,5 +1,5 @@
 """Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d], and Linear, ReLU;
-in plain NumPy, ReLU, MaxPool2d.
+in plain NumPy, [Conv2d,] ReLU, MaxPool2d.
 
 While a picture is in the processor's cache, all that follows the convolution is done with it, and what lies between the
 layers never goes to memory. The layers keep their parameters and gradients; the group has the slot for what backward
@@ -7,86 +7,20 @@ needs. A group runs only where nobody can tell the difference: exact classes, fl
 accept, nobody watching. Else its layers run one by one, and so it is they that say what is wrong with an input.
 """
 
-import functools
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cnn import kernels, modes, norms
+from cnn import modes, norms
 from cnn.checks import check_grad
 from cnn.errors import ShapeError
+from cnn.group import Group, allowed, load, sees_pixels
 from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
-from cnn.module import Array, Differentiable, Module
+from cnn.module import Array, Module
+from cnn.pool_groups import ConvPoolGroup, PoolGroup
 
-
-class Group(Differentiable):
-    """Some neighbours that run as one.
-
-    Attributes
-    ----------
-    layers : tuple of Module
-    start : int
-        Position of the first of them.
-    inside : tuple of Group
-        Groups of some of these layers, for other kernels.
-    """
-
-    of = "jit"  # the kernels that know what it does
-    inside: tuple["Group", ...] = ()
-
-    def __init__(self, layers: Sequence[Module], start: int) -> None:
-        self.layers, self.start = tuple(layers), start
-
-    def __repr__(self) -> str:
-        return repr(self.layers[-1])  # in an error about the gradient of the output
-
-    @property
-    def needs_input_grad(self) -> bool:
-        return self.layers[0].needs_input_grad
-
-    @property
-    def has_run(self) -> bool:
-        """Whether the last forward was that of the group, not of its layers one by one."""
-        return self._saved is not None
-
-    def runs(self, x: Array, allowed: str | None) -> bool:
-        """Tell whether the group runs with this input and the kernels for which groups may run; what an earlier forward
-        left in it is forgotten.
-        """
-        if modes.state.saving:
-            self._saved = None
-        return self.of == allowed and self.serves(x)
-
-    def run(self, x: Array, needs_input_grad: bool) -> Array:
-        """Do what the layers do; what earlier forwards left in them is forgotten."""
-        self.layers[0].needs_input_grad = needs_input_grad
-        if modes.state.saving:
-            for layer in (*self.layers, *self.inside):
-                layer._saved = None
-        return modes.timed(self, "forward", self.forward, x)
-
-    def serves(self, x: Array) -> bool:
-        """Tell whether the layers would accept this input, and this can do what they would."""
-        raise NotImplementedError
-
-    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
-        """Return how many multiplications, each with an addition, an input of this shape costs."""
-        raise NotImplementedError
-
-    def forward(self, x: Array) -> Array:
-        """Do what the layers do, one after the other."""
-        raise NotImplementedError
-
-    def backward(self, grad: Array) -> Array | None:
-        """Do what the layers' backward does, one after the other."""
-        raise NotImplementedError
-
-
-def allowed() -> str | None:
-    """Return the kernels whose groups may run: those that serve, while nobody watches the layers."""
-    return kernels.active() if modes.state.watcher is None else None
+__all__ = ["Group", "allowed", "groups"]
 
 
 class ConvGroup(Group):
@@ -117,7 +51,7 @@ class ConvGroup(Group):
                 return False
         except ShapeError:
             return False
-        if not _kernels("jit", "shapes").serves(slide) or (pool is not None and not _sees_pixels(pool)):
+        if not load("jit", "shapes").serves(slide) or (pool is not None and not sees_pixels(pool)):
             return False
         if norm is None:
             return True
@@ -131,14 +65,12 @@ class ConvGroup(Group):
     def forward(self, x: Array) -> Array:
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
         if not modes.state.saving and (self.norm is None or not self.norm.training):
-            y, self._folded = _kernels("jit", "blocks").conv_inference(
-                x, conv, self.norm, self.relu, pool, self._folded
-            )
+            y, self._folded = load("jit", "blocks").conv_inference(x, conv, self.norm, self.relu, pool, self._folded)
             return y
         if self.norm is None:
-            y, kept = _kernels("jit", "blocks").conv_forward(x, *conv, self.relu, pool)
+            y, kept = load("jit", "blocks").conv_forward(x, *conv, self.relu, pool)
         else:
-            y, kept = _kernels("jit", "blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
+            y, kept = load("jit", "blocks").conv_norm_forward(x, conv, self.norm, self.relu, pool, norms.follow)
         self.save_for_backward(kept, y.shape)
         return y
 
@@ -146,7 +78,7 @@ class ConvGroup(Group):
         kept, shape = self.saved()
         check_grad(self.layers[-1], grad, shape, kept.x.dtype)
         conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
-        x_grad, w_grad, b_grad, of_norm = _kernels("jit", "blocks").conv_backward(
+        x_grad, w_grad, b_grad, of_norm = load("jit", "blocks").conv_backward(
             grad, kept, conv, self.relu, pool, self.conv.needs_input_grad
         )
         self.conv.weight.accumulate_grad(w_grad)
@@ -180,14 +112,14 @@ class LinearGroup(Group):
 
     def forward(self, x: Array) -> Array:
         bias = None if self.linear.bias is None else self.linear.bias.data
-        y = _kernels("jit", "blocks").linear_forward(x, self.linear.weight.data, bias, self.relu)
+        y = load("jit", "blocks").linear_forward(x, self.linear.weight.data, bias, self.relu)
         self.save_for_backward(x, y)
         return y
 
     def backward(self, grad: Array) -> Array | None:
         x, y = self.saved()
         check_grad(self.layers[-1], grad, y.shape, y.dtype)
-        x_grad, w_grad, b_grad = _kernels("jit", "blocks").linear_backward(
+        x_grad, w_grad, b_grad = load("jit", "blocks").linear_backward(
             grad, x, y if self.relu else None, self.linear.weight.data, self.linear.needs_input_grad
         )
         if self.linear.bias is not None:
@@ -199,55 +131,8 @@ class LinearGroup(Group):
         return self.linear.multiply_adds((input_shape[0], self.linear.out_features))
 
 
-class PoolGroup(Group):
-    """ReLU, then a pool: it chooses first, and ReLU has fewer numbers to look at."""
-
-    of = "array"
-
-    def __init__(self, layers: Sequence[Module], start: int) -> None:
-        super().__init__(layers, start)
-        self.pool: Any = layers[1]
-
-    def serves(self, x: Array) -> bool:
-        if type(x) is not np.ndarray or x.ndim != 4 or x.dtype.kind != "f" or x.size == 0:
-            return False
-        try:
-            self.pool.slide().places(*x.shape[2:], self.pool.ceil_mode)
-        except ShapeError:
-            return False
-        return _sees_pixels(self.pool)
-
-    def forward(self, x: Array) -> Array:
-        slide = self.pool.slide()
-        y, choice = _kernels("array", "maxpool2d").maxpool2d(
-            x, slide, slide.places(*x.shape[2:], self.pool.ceil_mode), relu=True
-        )
-        self.save_for_backward(x.shape, choice, y.dtype)
-        return y
-
-    def backward(self, grad: Array) -> Array | None:
-        shape, choice, dtype = self.saved()
-        check_grad(self.pool, grad, choice.shape, dtype)
-        return _kernels("array", "maxpool2d").maxpool2d_input_grad(grad, choice, shape, self.pool.slide())
-
-    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
-        return 0
-
-
-def _sees_pixels(pool: Any) -> bool:
-    """Tell whether a byte can number the pixels of a window, and there are some in each window: one in the rim alone
-    gives -inf, and ReLU behind it would not.
-    """
-    return math.prod(pool.kernel_size) < 255 and (pool.dilation == (1, 1) or pool.padding == (0, 0))
-
-
 def _plain(x: Array, weight: Any, ndim: int) -> bool:
     return type(x) is np.ndarray and x.ndim == ndim and x.dtype == np.float32 == weight.dtype
-
-
-@functools.cache
-def _kernels(of: str, name: str) -> Any:
-    return kernels.load(of, name)
 
 
 def groups(layers: Sequence[Module]) -> Iterator[Group]:
@@ -262,6 +147,9 @@ def groups(layers: Sequence[Module]) -> Iterator[Group]:
             group = ConvGroup(layers[i:end], i)
             if group.relu and group.pool is not None:
                 group.inside = (PoolGroup(layers[end - 2 : end], end - 2),)
+                if group.norm is None:
+                    group.inside = (ConvPoolGroup(layers[i:end], i), *group.inside)
+                    group.inside[0].inside = group.inside[1:]
             yield group
             yield from group.inside
         elif type(layers[i]) is Linear:

@@ -98,10 +98,11 @@ class Sequential(Container):
         self._layers = tuple(layers)
         self.adopt()
         self.fuse = boolean(fuse, "fuse")
-        found = list(fusion.groups(self._layers))
-        self._groups = {group.start: group for group in found}
+        self._groups = tuple(fusion.groups(self._layers))
+        self._groups_by_start: dict[int, list[fusion.Group]] = {}
         self._groups_by_end: dict[int, list[fusion.Group]] = {}
-        for group in found:
+        for group in self._groups:
+            self._groups_by_start.setdefault(group.start, []).append(group)
             self._groups_by_end.setdefault(group.start + len(group.layers) - 1, []).append(group)
         self.loss_func = loss_func
         self.optimizer = optimizer
@@ -140,8 +141,9 @@ class Sequential(Container):
         with one_blas_thread():
             i = 0
             while i < end:
-                group, needs_input_grad = self._groups.get(i), i > 0 or self.needs_input_grad
-                if group is not None and group.runs(x, allowed):
+                group = next((group for group in self._groups_by_start.get(i, ()) if group.runs(x, allowed)), None)
+                needs_input_grad = i > 0 or self.needs_input_grad
+                if group is not None:
                     x = group.run(x, needs_input_grad)
                     i += len(group.layers)
                 else:

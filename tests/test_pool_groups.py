@@ -1,10 +1,14 @@
-"""In plain NumPy, ReLU and the pool behind it run as one: the same bits, a quarter of the numbers to look at."""
+"""In plain NumPy, ReLU and the pool behind it run as one, and so does a convolution before them."""
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+import cnn
 from cnn import Sequential, kernels
 from cnn.kernels import choice
+from cnn.kernels.array import shared, strips, windows
 from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.module import no_grad
 
@@ -86,9 +90,96 @@ def test_backward_follows_the_latest_forward(order):
         y = model(x)
     grad = draw(y.shape, seed=1)
     got = model.backward(grad), model.layers[0].weight.grad
-    assert not any(group.has_run for group in model._groups.values())
+    assert not any(group.has_run for group in model._groups)
     model.zero_grad()
     assert np.abs(plain(x) - y).max() < 1e-5
     expected = plain.backward(grad), model.layers[0].weight.grad
     for ours, theirs in zip(got, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@st.composite
+def halved_convolutions(draw):
+    """A convolution whose places can be halved, of few channels (whole windows) or more (strips), and pictures."""
+    c, k = draw(st.sampled_from([1, 3, 5, 6])), draw(st.integers(1, 4))
+    size, dilation = draw(st.tuples(*[st.integers(1, 3)] * 2)), draw(st.integers(1, 2))
+    padding = draw(st.tuples(*[st.integers(0, 2)] * 2))
+    places = [2 * draw(st.integers(1, 4)) for _ in range(2)]
+    height, width = (
+        most + dilation * (kernel - 1) - 2 * pad for most, kernel, pad in zip(places, size, padding, strict=True)
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    shape = draw(st.integers(1, 5)), c, max(1, height), max(1, width)
+    conv = Conv2d(c, k, size, padding=padding, dilation=dilation, bias=draw(st.booleans()), rng=0)
+    x = rng.integers(-3, 4, shape)
+    return conv, x if draw(st.booleans()) else np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), rng
+
+
+@pytest.mark.kernels
+@given(halved_convolutions(), st.sampled_from([np.float32, np.float64]), st.booleans(), st.integers(1, 3))
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_with_the_convolution_on_small_integers(monkeypatch, case, dtype, nan, threads):
+    """Where nothing is rounded, all gradients are those of the layers one by one, also among equals and with NaN."""
+    conv, x, rng = case
+    x = x.astype(dtype)
+    if nan:
+        x[0, 0, 0, 0] = np.nan
+    conv = conv.to(dtype)
+    for parameter in conv.parameters():
+        parameter.data = rng.integers(-2, 3, parameter.shape).astype(dtype)
+    one = Sequential([conv, ReLU(), MaxPool2d(2)])
+    try:
+        shape = one.build(x.shape[1:])["2"]
+    except ValueError:
+        return  # too small for a pool
+    before = cnn.get_num_threads()
+    with monkeypatch.context() as patch:
+        for module in (windows, strips):
+            patch.setattr(module, "TILE_BYTES", 3000)
+        patch.setattr(strips, "LEAST_ROWS", 1)
+        patch.setattr(strips, "SMALL_PRODUCT", 500)
+        patch.setattr(windows, "LEAST_PLACES", 64)
+        patch.setattr(shared, "WORTH", 0)
+        cnn.set_num_threads(threads)
+        grad = rng.integers(-2, 3, (len(x), *shape)).astype(dtype)
+        got = both_ways(one, x, grad)
+        ran = one._groups[1].has_run
+        with no_grad():
+            np.testing.assert_array_equal(one(x), got[0])
+    cnn.set_num_threads(before)
+    assert not ran
+    kernels.use("reference")
+    expected = both_ways(Sequential([conv, ReLU(), MaxPool2d(2)], fuse=False), x, grad)
+    kernels.use("array")
+    for ours, theirs in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def both_ways(model, x, grad):
+    """The output and all gradients."""
+    y = model(x)
+    model.zero_grad()
+    return [y, model.backward(grad), *(p.grad for p in model.parameters())]
+
+
+def runs(model, x):
+    model(x)
+    return [type(group).__name__ for group in model._groups if group.has_run]
+
+
+def test_where_the_convolution_is_in_the_group():
+    conv = Conv2d(3, 8, 3, padding=1, rng=0)
+    model = Sequential([conv, ReLU(), MaxPool2d(2)])
+    assert runs(model, draw((4, 3, 12, 12))) == ["ConvPoolGroup"]
+    assert runs(model, draw((4, 3, 13, 12))) == ["PoolGroup"]  # a line of places is in no pool
+    assert runs(Sequential([conv, ReLU(), MaxPool2d(3)]), draw((4, 3, 12, 12))) == ["PoolGroup"]
+    assert runs(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == ["PoolGroup"]
+    assert runs(Sequential([Conv2d(3, 8, 3, 2, 1), ReLU(), MaxPool2d(2)]), draw((4, 3, 8, 8))) == ["PoolGroup"]
+    assert runs(Sequential(model.layers, fuse=False), draw((4, 3, 12, 12))) == []
+    with pytest.raises(ValueError, match=r"layer 0, Conv2d\(.*expected float32"):
+        model(draw((4, 3, 12, 12), np.float64))
+    with pytest.raises(ValueError, match=r"layer 0, Conv2d\(.*in_channels=4"):
+        model(draw((4, 4, 12, 12)))
+    y = model(draw((4, 3, 12, 12)))
+    with pytest.raises(ValueError, match=r"layer 2, MaxPool2d.*expects the gradient of its output"):
+        model.backward(y[:1])

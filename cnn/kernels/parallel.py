@@ -10,7 +10,7 @@ import operator
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -154,7 +154,8 @@ def _at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     try:
         first = calls[0]()
     finally:
-        wait(jobs)  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
+        for job in jobs:  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
+            job.exception()
     return [first, *(job.result() for job in jobs)]
 
 

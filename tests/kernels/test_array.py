@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cnn.elementwise import gate
 from cnn.errors import ShapeError
 from cnn.kernels.array import conv2d as conv2d_twins
-from cnn.kernels.array import flat, linear, maxpool2d, shared, windows
+from cnn.kernels.array import flat, linear, maxpool2d, shared, strips, windows
 from cnn.windows import Slide
 from tests.kernels.sets import using
 
@@ -34,10 +34,13 @@ pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
     """Tiles of one picture or of a part of one, and threads for the least work, so that small arrays are enough."""
-    for module in (windows, conv2d_twins, maxpool2d):
+    for module in (windows, conv2d_twins, maxpool2d, strips):
         monkeypatch.setattr(module, "TILE_BYTES", 600)
     monkeypatch.setattr(windows, "LEAST_PLACES", 5)
-    monkeypatch.setattr(flat, "PIECE", 7)
+    monkeypatch.setattr(strips, "LEAST_ROWS", 1)
+    monkeypatch.setattr(strips, "SMALL_PRODUCT", 300)
+    monkeypatch.setattr(flat, "PIECE_BYTES", 100)
+    monkeypatch.setattr(flat, "ALONE", 0)
     monkeypatch.setattr(shared, "WORTH", 0)
     monkeypatch.setattr(linear, "LEAST", 0)
 

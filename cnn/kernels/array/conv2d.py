@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array import depthwise
+from cnn.kernels.array import depthwise, strips
 from cnn.kernels.array.shared import Array, Room, shared
-from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, by_group
+from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
 
@@ -28,24 +28,33 @@ def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide:
     """With stride 1 this is a convolution with the kernel turned by 180 degrees; otherwise the rows are added back."""
     if not plain(grad, weight):
         return NotImplemented
-    (_, c, h, w), k = shape, len(weight)
-    oh, ow = grad.shape[2:]
+    c, k = shape[1], len(weight)
     if slide.stride != (1, 1):
         return (depthwise.input_grad if c == k == groups else folded)(grad, weight, shape, slide, groups)
+    weight, slide = turned(weight, shape, slide, groups)
+    return convolved(grad, weight, None, slide, groups)
+
+
+def turned(weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> tuple[Array, Any]:
+    """Return the kernel turned by 180 degrees, from outputs to inputs, and how it moves over what it made."""
+    (_, c, h, w), k = shape, len(weight)
     pads = tuple(
         (d * (size - 1) - before, pixels + before - places)
         for size, d, (before, _), pixels, places in zip(
-            slide.size, slide.dilation, slide.pads, (h, w), (oh, ow), strict=True
+            slide.size, slide.dilation, slide.pads, (h, w), slide.places(h, w), strict=True
         )
     )
-    turned = weight.reshape(groups, k // groups, c // groups, *slide.size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
-    return convolved(grad, turned.reshape(c, k // groups, *slide.size), None, slide._replace(pads=pads), groups)
+    weight = weight.reshape(groups, k // groups, c // groups, *slide.size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
+    return weight.reshape(c, k // groups, *slide.size), slide._replace(pads=pads)
 
 
 def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if x.shape[1] == len(weight) == groups:
         return depthwise.forward(x, weight, bias, slide)
+    lines = strips.lines_of(x, slide, len(weight), groups)
+    if lines:
+        return strips.forward(x, weight, bias, slide, lines)
     places = slide.places(*x.shape[2:])
     y = empty((len(x), *places, len(weight)), x.dtype)
     matrix = as_matrix(weight, groups)
@@ -97,6 +106,9 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, slide)
+    lines = strips.lines_of(x, slide, k, groups)
+    if lines:
+        return strips.weight_grad(grad, x, shape, slide, lines)
     pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
     size = Size.of(x, slide, k)
     tiles = size.tiles(len(x), grad.shape[2])
@@ -135,10 +147,3 @@ def is_small(x: Array, slide: Any, outputs: int) -> bool:
     """Tell whether there is just one tile, of which the plain functions make as good products."""
     pictures, lines = Size.of(x, slide, outputs)
     return x.shape[1] > FEW_CHANNELS and pictures >= len(x) and lines == slide.places(*x.shape[2:])[0]
-
-
-def as_matrix(weight: Array, groups: int) -> Array:
-    """Write each channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
-    k, c, kh, kw = weight.shape
-    weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
-    return weight.reshape(groups, kh * kw * c, k // groups)

@@ -3,9 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from cnn.kernels.array.shared import Array, Room, shared
 
-PIECE = 512 * 1024  # numbers
+ALONE = 50_000  # ns: with less work, cutting it into pieces takes as long
+PIECE_BYTES = 3 * 1024 * 1024  # of all arrays and rooms
 
 
 def flat(*arrays: Array) -> list[Array] | None:
@@ -23,7 +26,11 @@ def in_pieces(function: Callable[..., None], arrays: list[Array], dtypes: list[A
     It takes about so many nanoseconds for each number.
     """
     n = len(arrays[0])
-    step = max(1, -(-n // max(1, -(-n // PIECE))))  # pieces of the same length
+    if n * nanoseconds < ALONE:
+        function(*arrays, *(np.empty(n, dtype) for dtype in dtypes))
+        return
+    most = PIECE_BYTES // sum(np.dtype(dtype).itemsize for dtype in (*(array.dtype for array in arrays), *dtypes))
+    step = max(1, -(-n // max(1, -(-n // most))))  # pieces of the same length
 
     def work(starts: Iterator[int], room: Room) -> None:
         rooms = [room((step,), dtype) for dtype in dtypes]

@@ -1,4 +1,4 @@
-"""Twins of the functions in layers/linear.py: each thread makes some rows of the result."""
+"""Twins of the functions in layers/linear.py: each thread makes some columns of the result."""
 
 from collections.abc import Iterator
 
@@ -33,14 +33,14 @@ def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     if nanoseconds < LEAST or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
         return NotImplemented
     y = empty((len(a), b.shape[1]), a.dtype)
-    step = max(1, -(-len(a) // get_num_threads()))
+    step = max(1, -(-b.shape[1] // get_num_threads()))
 
     def work(starts: Iterator[int], _: Room) -> None:
         for start in starts:
-            rows = y[start : start + step]
-            np.matmul(a[start : start + step], b, out=rows)
+            columns = slice(start, start + step)  # so each thread reads its own part of the weights
+            np.matmul(a, b[:, columns], out=y[:, columns])
             if bias is not None:
-                rows += bias
+                y[:, columns] += bias[columns]
 
-    shared(work, range(0, len(a), step), nanoseconds)
+    shared(work, range(0, b.shape[1], step), nanoseconds)
     return y

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Piece = TypeVar("Piece")
 Room = Callable[[tuple[int, ...], Any], Array]  # makes an array of a shape and dtype, whose memory is lent
 
-WORTH = 700_000  # ns: with less work, waking another thread costs more than it saves
+WORTH = 300_000  # ns: with less work, waking another thread costs more than it saves
 
 
 def shared(work: Callable[[Iterator[Piece], Room], None], pieces: Iterable[Piece], nanoseconds: float) -> None:

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnn.checks import Pair
 from cnn.kernels.array.shared import Array, Room
 
 TILE_BYTES = 2400 * 1024  # of windows and of what is made of them
@@ -55,10 +56,12 @@ class Windows:
     room : callable
         Makes arrays for intermediate results.
     groups : int
+    corners : bool
+        Whether the four corners of each pool of 2 x 2 places lie apart: first all of the upper left, and so on.
     """
 
-    def __init__(self, x: Array, slide: Any, size: Size, room: Room, groups: int = 1) -> None:
-        self.x, self.slide, self.groups = x.transpose(0, 2, 3, 1), slide, groups
+    def __init__(self, x: Array, slide: Any, size: Size, room: Room, groups: int = 1, corners: bool = False) -> None:
+        self.x, self.slide, self.groups, self.corners = x.transpose(0, 2, 3, 1), slide, groups, corners
         _, c, h, w = x.shape
         (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = slide
         self.places = slide.places(h, w)
@@ -67,7 +70,7 @@ class Windows:
         bare = top == left == 0 and slide.reach(self.places, h, w) == ((0, 0), (0, 0))
         self.is_ready = bare and (self.as_columns or self.x.flags.c_contiguous)
         just_pixels = bare and slide.size == slide.stride == (1, 1) and self.places == (h, w)
-        self.are_pixels = just_pixels and self.x.flags.c_contiguous
+        self.are_pixels = just_pixels and self.x.flags.c_contiguous and not corners
         pictures, lines = size
         self.memory = None if self.are_pixels else room((pictures * lines * self.places[1] * kh * kw * c,), x.dtype)
         if not self.is_ready:
@@ -79,6 +82,9 @@ class Windows:
             self.inner = slice(max(0, left), max(0, left, min(w + left, width)))
             self.padded[:, :, : self.inner.start] = 0
             self.padded[:, :, self.inner.stop :] = 0
+            self.rim = -1, -1  # lines of the tile before: where the picture starts and stops
+        # of tiles of the same size; the fewer steps of Python, the less one thread waits for the other
+        self.views: dict[Pair, tuple[Array, Array, Array]] = {}
 
     def surrounded(self, tile: Tile) -> Array:
         """Return what a tile needs of its pictures, in the middle of zeros; the next tile overwrites it."""
@@ -90,8 +96,10 @@ class Windows:
             return self.x[pictures, first : first + height]
         padded = self.padded[: pictures.stop - pictures.start, :height]
         start, stop = max(0, first), max(0, first, min(self.x.shape[1], first + height))
-        padded[:, : start - first] = 0
-        padded[:, stop - first :] = 0
+        if self.rim != (start - first, stop - first):
+            self.rim = start - first, stop - first
+            self.padded[:, : self.rim[0]] = 0
+            self.padded[:, self.rim[1] :] = 0
         columns = slice(self.inner.start - left, self.inner.stop - left)
         padded[:, start - first : stop - first, self.inner] = self.x[pictures, start:stop, columns]
         return padded
@@ -101,22 +109,42 @@ class Windows:
         if self.memory is None:
             return by_group(self.x[tile], self.groups)
         padded = self.surrounded(tile)
-        n, lines, across = len(padded), tile[1].stop - tile[1].start, self.places[1]
+        size = len(padded), tile[1].stop - tile[1].start
+        if size not in self.views or self.is_ready:
+            self.views[size] = self.look(padded, *size)
+        seen, copy, rows = self.views[size]
+        np.copyto(copy, seen)
+        return rows
+
+    def look(self, padded: Array, n: int, lines: int) -> tuple[Array, Array, Array]:
+        """Return what the windows see, the memory that it is copied to in the same order, and that memory as rows."""
+        assert self.memory is not None
         size, (sh, sw), (dh, dw), _ = self.slide
-        c = padded.shape[3] // self.groups
+        across, c = self.places[1], padded.shape[3] // self.groups
         along_n, along_h, along_w, along_c = padded.strides
         shape = (self.groups, n, lines, across, *size, c)
         strides = (c * along_c, along_n, sh * along_h, sw * along_w, dh * along_h, dw * along_w, along_c)
         seen = np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
+        if self.corners:
+            seen = seen.reshape(self.groups, n, lines // 2, 2, across // 2, 2, *size, c)
+            seen = seen.transpose(0, 3, 5, 1, 2, 4, 6, 7, 8)
         memory, length = self.memory[: seen.size], math.prod(size) * c
         if self.as_columns:
-            np.copyto(memory.reshape(self.groups, *size, c, n, lines, across), seen.transpose(0, 4, 5, 6, 1, 2, 3))
-            return memory.reshape(self.groups, length, n * lines * across).transpose(0, 2, 1)
-        np.copyto(memory.reshape(shape), seen)
-        return memory.reshape(self.groups, n * lines * across, length)
+            seen = np.moveaxis(seen, (-3, -2, -1), (1, 2, 3))
+            rows = memory.reshape(self.groups, length, n * lines * across).transpose(0, 2, 1)
+        else:
+            rows = memory.reshape(self.groups, n * lines * across, length)
+        return seen, memory.reshape(seen.shape), rows
 
 
 def by_group(x: Array, groups: int) -> Array:
     """See each pixel of pictures (N, H, W, C) as a row: (groups, N*H*W, C/groups), no copy if they are in one piece."""
     n, h, w, c = x.shape
     return x.reshape(n * h * w, groups, c // groups).transpose(1, 0, 2)
+
+
+def as_matrix(weight: Array, groups: int) -> Array:
+    """Write each channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
+    k, c, kh, kw = weight.shape
+    weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
+    return weight.reshape(groups, kh * kw * c, k // groups)

@@ -3,8 +3,8 @@ in plain NumPy, [Conv2d,] ReLU, MaxPool2d.
 
 While a picture is in the processor's cache, all that follows the convolution is done with it, and what lies between the
 layers never goes to memory. The layers keep their parameters and gradients; the group has the slot for what backward
-needs. A group runs only where nobody can tell the difference: exact classes, float32 arrays that the layers would
-accept, nobody watching. Else its layers run one by one, and so it is they that say what is wrong with an input.
+needs. A group runs only where its layers would accept the input, are of the exact classes and nobody watches them. Else
+they run one by one, and so it is they that say what is wrong with an input.
 """
 
 from collections.abc import Iterator, Sequence
@@ -145,13 +145,11 @@ def groups(layers: Sequence[Module]) -> Iterator[Group]:
                 if end < len(layers) and type(layers[end]) is kind:
                     end += 1
             group = ConvGroup(layers[i:end], i)
-            if group.relu and group.pool is not None:
-                group.inside = (PoolGroup(layers[end - 2 : end], end - 2),)
-                if group.norm is None:
-                    group.inside = (ConvPoolGroup(layers[i:end], i), *group.inside)
-                    group.inside[0].inside = group.inside[1:]
             yield group
-            yield from group.inside
+            if group.relu and group.pool is not None:
+                if group.norm is None:
+                    yield ConvPoolGroup(layers[i:end], i)
+                yield PoolGroup(layers[end - 2 : end], end - 2)
         elif type(layers[i]) is Linear:
             end += end < len(layers) and type(layers[end]) is ReLU
             yield LinearGroup(layers[i:end], i)

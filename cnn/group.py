@@ -19,12 +19,11 @@ class Group(Differentiable):
     layers : tuple of Module
     start : int
         Position of the first of them.
-    inside : tuple of Group
-        Groups of some of these layers, for other kernels.
+    of : str
+        The kernels that know what it does.
     """
 
-    of = "jit"  # the kernels that know what it does
-    inside: tuple["Group", ...] = ()
+    of = "jit"
 
     def __init__(self, layers: Sequence[Module], start: int) -> None:
         self.layers, self.start = tuple(layers), start
@@ -42,11 +41,7 @@ class Group(Differentiable):
         return self._saved is not None
 
     def runs(self, x: Array, allowed: str | None) -> bool:
-        """Tell whether the group runs with this input and the kernels for which groups may run; what an earlier forward
-        left in it is forgotten.
-        """
-        if modes.state.saving:
-            self._saved = None
+        """Tell whether the group runs with this input and the kernels for which groups may run."""
         if allowed == "jit" and getattr(x, "dtype", None) == np.float64:
             allowed = "array"  # it serves what compiled kernels leave
         return self.of == allowed and self.serves(x)
@@ -55,8 +50,8 @@ class Group(Differentiable):
         """Do what the layers do; what earlier forwards left in them is forgotten."""
         self.layers[0].needs_input_grad = needs_input_grad
         if modes.state.saving:
-            for layer in (*self.layers, *self.inside):
-                layer._saved = None
+            for layer in self.layers:
+                layer.forget()
         return modes.timed(self, "forward", self.forward, x)
 
     def serves(self, x: Array) -> bool:

@@ -46,6 +46,10 @@ class Differentiable:
         values, self._saved = self._saved, None
         return values
 
+    def forget(self) -> None:
+        """Empty the slot."""
+        self._saved = None
+
     def arguments(self) -> dict[str, Any]:
         """Return the constructor arguments, read back from the attributes of the same names.
 
@@ -263,5 +267,5 @@ class Module(Differentiable):
         for _, tensor in self.named_tensors():
             tensor.to(dtype)
         for module in self.modules():
-            module._saved = None  # it belongs to a forward in the other dtype
+            module.forget()  # what belongs to a forward in the other dtype
         return self

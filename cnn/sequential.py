@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn import fusion, mistakes, model_file, training
+from cnn import fusion, mistakes, model_file, modes, training
 from cnn.checks import boolean, integer
 from cnn.container import Container
 from cnn.errors import InputError, told_plainly
@@ -138,6 +138,9 @@ class Sequential(Container):
             return self._forward_and_warn(x, without_softmax)
         end = len(self.layers) - 1 if without_softmax else len(self.layers)
         allowed = fusion.allowed() if self.fuse else None
+        if modes.state.saving:
+            for one in self._groups:
+                one.forget()
         with one_blas_thread():
             i = 0
             while i < end:
@@ -166,6 +169,12 @@ class Sequential(Container):
                 found = self.run_back(str(i), group or self.layers[i], found, maker)  # type: ignore[arg-type]  # only the first gives None
                 i = group.start - 1 if group else i - 1
         return found if self.needs_input_grad else None
+
+    def forget(self) -> None:
+        """Forget what an earlier forward left for backward, also in layers that ran as one."""
+        super().forget()
+        for group in self._groups:
+            group.forget()
 
     def arguments(self) -> dict[str, Any]:
         """Return the layers and the loss; an optimizer is no part of a model, and its state is not saved."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 import cnn
@@ -101,24 +101,43 @@ def test_backward_follows_the_latest_forward(order):
 @st.composite
 def halved_convolutions(draw):
     """A convolution whose places can be halved, of few channels (whole windows) or more (strips), and pictures."""
-    c, k = draw(st.sampled_from([1, 3, 5, 6])), draw(st.integers(1, 4))
-    size, dilation = draw(st.tuples(*[st.integers(1, 3)] * 2)), draw(st.integers(1, 2))
-    padding = draw(st.tuples(*[st.integers(0, 2)] * 2))
+    c, k = draw(st.sampled_from([1, 3, 4, 5, 6])), draw(st.integers(1, 7))
+    size, dilation = draw(st.tuples(*[st.integers(1, 4)] * 2)), draw(st.integers(1, 2))
+    padding = draw(st.tuples(*[st.integers(0, 3)] * 2))
     places = [2 * draw(st.integers(1, 4)) for _ in range(2)]
     height, width = (
         most + dilation * (kernel - 1) - 2 * pad for most, kernel, pad in zip(places, size, padding, strict=True)
     )
+    assume(height > 0 and width > 0)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    shape = draw(st.integers(1, 5)), c, max(1, height), max(1, width)
     conv = Conv2d(c, k, size, padding=padding, dilation=dilation, bias=draw(st.booleans()), rng=0)
-    x = rng.integers(-3, 4, shape)
+    x = rng.integers(-3, 4, (draw(st.integers(1, 5)), c, height, width))
     return conv, x if draw(st.booleans()) else np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2), rng
 
 
+@pytest.fixture
+def small_tiles(monkeypatch):
+    """Tiles of a few pictures, and threads for the least work, so that small arrays are enough."""
+    before = cnn.get_num_threads()
+    for module in (windows, strips):
+        monkeypatch.setattr(module, "TILE_BYTES", 12_000)
+    monkeypatch.setattr(strips, "LEAST_ROWS", 1)
+    monkeypatch.setattr(strips, "SMALL_PRODUCT", 1500)
+    monkeypatch.setattr(windows, "LEAST_PLACES", 64)
+    monkeypatch.setattr(shared, "WORTH", 0)
+    yield
+    cnn.set_num_threads(before)
+
+
+RAN = set()  # (of few channels, the group ran, with the gradient of the input)
+
+
 @pytest.mark.kernels
-@given(halved_convolutions(), st.sampled_from([np.float32, np.float64]), st.booleans(), st.integers(1, 3))
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_with_the_convolution_on_small_integers(monkeypatch, case, dtype, nan, threads):
+@given(
+    halved_convolutions(), st.sampled_from([np.float32, np.float64]), st.booleans(), st.booleans(), st.integers(1, 3)
+)
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_with_the_convolution_on_small_integers(small_tiles, case, dtype, nan, needs_input_grad, threads):
     """Where nothing is rounded, all gradients are those of the layers one by one, also among equals and with NaN."""
     conv, x, rng = case
     x = x.astype(dtype)
@@ -127,51 +146,49 @@ def test_with_the_convolution_on_small_integers(monkeypatch, case, dtype, nan, t
     conv = conv.to(dtype)
     for parameter in conv.parameters():
         parameter.data = rng.integers(-2, 3, parameter.shape).astype(dtype)
-    one = Sequential([conv, ReLU(), MaxPool2d(2)])
-    try:
-        shape = one.build(x.shape[1:])["2"]
-    except ValueError:
-        return  # too small for a pool
-    before = cnn.get_num_threads()
-    with monkeypatch.context() as patch:
-        for module in (windows, strips):
-            patch.setattr(module, "TILE_BYTES", 3000)
-        patch.setattr(strips, "LEAST_ROWS", 1)
-        patch.setattr(strips, "SMALL_PRODUCT", 500)
-        patch.setattr(windows, "LEAST_PLACES", 64)
-        patch.setattr(shared, "WORTH", 0)
-        cnn.set_num_threads(threads)
-        grad = rng.integers(-2, 3, (len(x), *shape)).astype(dtype)
-        got = both_ways(one, x, grad)
-        ran = one._groups[1].has_run
-        with no_grad():
-            np.testing.assert_array_equal(one(x), got[0])
-    cnn.set_num_threads(before)
-    assert not ran
-    kernels.use("reference")
-    expected = both_ways(Sequential([conv, ReLU(), MaxPool2d(2)], fuse=False), x, grad)
+    cnn.set_num_threads(threads)
+    results = []
+    for name, fuse in (("array", True), ("reference", False)):
+        kernels.use(name)
+        model = Sequential([conv, ReLU(), MaxPool2d(2)], fuse=fuse)
+        model.needs_input_grad = needs_input_grad
+        y = model(x)
+        if fuse:
+            RAN.add((conv.in_channels <= windows.FEW_CHANNELS, groups_that_ran(model)[0], needs_input_grad))
+            with no_grad():
+                np.testing.assert_array_equal(model(x), y)
+        grad = np.random.default_rng(1).integers(-2, 3, y.shape).astype(dtype)
+        model.zero_grad()
+        results.append([y, model.backward(grad), *(p.grad for p in model.parameters())])
     kernels.use("array")
-    for ours, theirs in zip(got, expected, strict=True):
+    for ours, theirs in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def both_ways(model, x, grad):
-    """The output and all gradients."""
-    y = model(x)
-    model.zero_grad()
-    return [y, model.backward(grad), *(p.grad for p in model.parameters())]
+@pytest.mark.kernels
+def test_all_ways_were_tried():
+    """Runs after the test above, of which it keeps count."""
+    if RAN:
+        assert {(few, "ConvPoolGroup", needed) for few in (True, False) for needed in (True, False)} <= RAN
+
+
+def groups_that_ran(model):
+    return [type(group).__name__ for group in model._groups if group.has_run]
 
 
 def runs(model, x):
     model(x)
-    return [type(group).__name__ for group in model._groups if group.has_run]
+    return groups_that_ran(model)
 
 
 def test_where_the_convolution_is_in_the_group():
     conv = Conv2d(3, 8, 3, padding=1, rng=0)
     model = Sequential([conv, ReLU(), MaxPool2d(2)])
     assert runs(model, draw((4, 3, 12, 12))) == ["ConvPoolGroup"]
+    assert runs(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((4, 6, 14, 14))) == ["ConvPoolGroup"]
     assert runs(model, draw((4, 3, 13, 12))) == ["PoolGroup"]  # a line of places is in no pool
+    assert runs(model, draw((1, 3, 512, 512))) == ["PoolGroup"]  # a tile does not hold the picture
+    assert runs(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((1, 6, 258, 258))) == ["PoolGroup"]
     assert runs(Sequential([conv, ReLU(), MaxPool2d(3)]), draw((4, 3, 12, 12))) == ["PoolGroup"]
     assert runs(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == ["PoolGroup"]
     assert runs(Sequential([Conv2d(3, 8, 3, 2, 1), ReLU(), MaxPool2d(2)]), draw((4, 3, 8, 8))) == ["PoolGroup"]
@@ -183,3 +200,44 @@ def test_where_the_convolution_is_in_the_group():
     y = model(draw((4, 3, 12, 12)))
     with pytest.raises(ValueError, match=r"layer 2, MaxPool2d.*expects the gradient of its output"):
         model.backward(y[:1])
+
+
+@pytest.mark.parametrize("layers", [[], [Conv2d(1, 3, 3, rng=0)], [Conv2d(6, 3, 3, rng=0)]], ids=len)
+def test_an_infinite_gradient_does_not_reach_what_was_not_chosen(layers):
+    x = draw((5, layers[0].in_channels if layers else 4, 10, 10))
+    results = []
+    for fuse in (True, False):
+        model = Sequential([*layers, ReLU(), MaxPool2d(2)], fuse=fuse)
+        y = model(x)
+        grad = np.ones_like(y)
+        grad[2, 0] = np.inf
+        model.zero_grad()
+        with np.errstate(invalid="ignore"):
+            results.append([model.backward(grad), *(p.grad for p in model.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
+def test_another_dtype_forgets_the_forward():
+    model = Sequential([Conv2d(6, 5, 3, padding=1, rng=0), ReLU(), MaxPool2d(2)])
+    y = model(draw((6, 6, 32, 32)))
+    assert groups_that_ran(model) == ["ConvPoolGroup"]
+    model.to(np.float64)
+    with pytest.raises(RuntimeError, match="forward"):
+        model.backward(np.ones_like(y))
+
+
+@pytest.mark.kernels
+def test_the_same_bits_with_as_many_threads(small_tiles):
+    x = np.random.default_rng(0).standard_normal((9, 6, 12, 12)).astype(np.float32)
+    model = Sequential([Conv2d(6, 5, 3, padding=1, rng=0), ReLU(), MaxPool2d(2)])
+    for threads in (1, 2, 4):
+        cnn.set_num_threads(threads)
+        results = []
+        for _ in range(3):
+            y = model(x)
+            model.zero_grad()
+            results.append([y, model.backward(y), *(p.grad for p in model.parameters())])
+        for again in results[1:]:
+            for a, b in zip(results[0], again, strict=True):
+                assert a.tobytes() == b.tobytes()

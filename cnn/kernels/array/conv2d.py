@@ -52,13 +52,13 @@ def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: i
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if x.shape[1] == len(weight) == groups:
         return depthwise.forward(x, weight, bias, slide)
-    lines = strips.lines_of(x, slide, len(weight), groups)
-    if lines:
-        return strips.forward(x, weight, bias, slide, lines)
+    planned = strips.plan(x.shape, slide, len(weight), groups)
+    if planned:
+        return strips.forward(x, weight, bias, slide, planned)
     places = slide.places(*x.shape[2:])
     y = empty((len(x), *places, len(weight)), x.dtype)
     matrix = as_matrix(weight, groups)
-    size = Size.of(x, slide, len(weight))
+    size = Size.of(x.shape, slide, len(weight), x.itemsize)
     line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
 
     def work(pieces: Iterator[Tile], room: Room) -> None:
@@ -106,11 +106,11 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, slide)
-    lines = strips.lines_of(x, slide, k, groups)
-    if lines:
-        return strips.weight_grad(grad, x, shape, slide, lines)
+    planned = strips.plan(x.shape, slide, k, groups, with_weights=True)
+    if planned:
+        return strips.weight_grad(grad, x, shape, slide, planned)
     pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
-    size = Size.of(x, slide, k)
+    size = Size.of(x.shape, slide, k, x.itemsize)
     tiles = size.tiles(len(x), grad.shape[2])
     count = max(1, min(len(tiles), 8, SUMS_BYTES // (k * c * kh * kw * x.itemsize)))
     pieces = [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]
@@ -145,5 +145,5 @@ def plain(*arrays: Array) -> bool:
 
 def is_small(x: Array, slide: Any, outputs: int) -> bool:
     """Tell whether there is just one tile, of which the plain functions make as good products."""
-    pictures, lines = Size.of(x, slide, outputs)
+    pictures, lines = Size.of(x.shape, slide, outputs, x.itemsize)
     return x.shape[1] > FEW_CHANNELS and pictures >= len(x) and lines == slide.places(*x.shape[2:])[0]

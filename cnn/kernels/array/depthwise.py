@@ -17,7 +17,7 @@ def forward(x: Array, weight: Array, bias: Array | None, slide: Any) -> Array:
     """Add up the shifted pictures, each times its weights: (N, C, H, W) -> (N, C, OH, OW)."""
     down, across = slide.places(*x.shape[2:])
     y = empty((len(x), down, across, len(weight)), x.dtype)
-    size = Size.of(x, slide, len(weight))
+    size = Size.of(x.shape, slide, len(weight), x.itemsize)
     lines = as_lines(weight, across)
 
     def work(pieces: Iterator[Tile], room: Room) -> None:
@@ -61,7 +61,7 @@ def input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, g
 def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any) -> Array:
     """Sum the gradient times what each weight saw: (N, C, OH, OW) -> shape = (C, 1, KH, KW)."""
     pictures, taps = grad.transpose(0, 2, 3, 1), shape[2] * shape[3]
-    size = Size.of(x, slide, shape[0])
+    size = Size.of(x.shape, slide, shape[0], x.itemsize)
     tiles = size.tiles(len(x), grad.shape[2])
     sums = np.empty((len(tiles), taps, shape[0]), x.dtype)
 

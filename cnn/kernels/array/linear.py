@@ -10,6 +10,7 @@ from cnn.kernels.parallel import get_num_threads
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 LEAST = 100_000  # ns
+LEAST_COLUMNS = 16  # of a thread: a line of the cache, which two must not write at once
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -33,7 +34,7 @@ def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     if nanoseconds < LEAST or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
         return NotImplemented
     y = empty((len(a), b.shape[1]), a.dtype)
-    step = max(1, -(-b.shape[1] // get_num_threads()))
+    step = max(LEAST_COLUMNS, -(-b.shape[1] // get_num_threads()))
 
     def work(starts: Iterator[int], _: Room) -> None:
         for start in starts:

@@ -94,14 +94,18 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
         for start in starts:
             tile, g, which = (array[start : start + step] for array in (x, grad, choice))
             g, which = np.ascontiguousarray(g), np.ascontiguousarray(which)
+            finite = np.isfinite(g.sum())
             given, chosen = (array[: len(g)] for array in memory)
             into = tile if padded is None else padded[: len(g)]
             if not every:
                 into[...] = 0
             for number, (_, _, down, across) in enumerate(slide.shifts(counts)):
                 np.equal(which, number, out=chosen)
-                given[...] = chosen
-                given *= g
+                if finite:
+                    given[...] = chosen
+                    given *= g
+                else:  # infinity times 0 would be NaN
+                    given[...] = np.where(chosen, g, 0)
                 if apart:
                     into[:, down, across] = given
                 else:

@@ -1,9 +1,17 @@
 """Windows line by line: each line of a picture is written out once for all rows of the kernel that meet it.
 
-A row of the kernel sees KW*C neighbours in a line. What it sees at all places of the picture is a matrix, and the next
-row of the kernel sees the same matrix some lines further down. So a third of what all windows of 3 x 3 see is written,
-and there is a product for each row of the kernel, whose results are added. These products are small, and OpenBLAS
-multiplies small ones without writing its inputs anew.
+A row of the kernel sees KW*C neighbours in a line. What it sees at all places of a picture is a matrix, and the next
+row of the kernel sees the same matrix some lines further down:
+
+    lines of the picture   row 0 of the kernel   row 1   row 2
+    0  aaaa                a (place 0)
+    1  bbbb                b (place 1)           b (0)
+    2  cccc                c (place 2)           c (1)   c (0)
+    3  dddd                                      d (2)   d (1)
+    4  eeee                                              e (2)
+
+So a third of what all windows of 3 x 3 see is written, and there is a product for each row of the kernel; their results
+are added. These products are small, and OpenBLAS multiplies small ones without writing its inputs anew.
 
 Source: Cho and Brand 2017, MEC: memory-efficient convolution for deep neural network, arXiv 1706.06873.
 """
@@ -11,7 +19,7 @@ Source: Cho and Brand 2017, MEC: memory-efficient convolution for deep neural ne
 import functools
 import operator
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,26 +34,42 @@ MULTIPLY_ADDS = 50  # of one thread in a nanosecond
 SUMS = 8  # of a weight gradient: as many threads may work at it
 
 
-def lines_of(x: Array, slide: Any, outputs: int, groups: int) -> int:
-    """Return how many lines of places make a product; 0 where products of other shapes are faster."""
-    down, across = slide.places(*x.shape[2:])
-    (kh, kw), c = slide.size, x.shape[1]
+class Plan(NamedTuple):
+    """How many lines of places make a product, and how many pictures a tile."""
+
+    lines: int
+    pictures: int
+
+
+def plan(shape: tuple[int, ...], slide: Any, outputs: int, groups: int = 1, with_weights: bool = False) -> Plan | None:
+    """Plan the way for pictures (N, C, H, W); None where another is faster: for kernels of one row, strides, few
+    channels or many, and pictures larger than a tile. ``with_weights``: for the gradient of the weights.
+    """
+    (n, c, h, w), (kh, kw) = shape, slide.size
     if groups > 1 or kh == 1 or slide.stride[0] > 1 or c <= FEW_CHANNELS:
-        return 0
+        return None
+    down, across = slide.places(h, w)
     most = SMALL_PRODUCT // (kw * c * outputs * across)
-    lines = next((i for i in range(min(most, down), 0, -1) if down % i == 0), 0)
-    return lines if lines * across >= LEAST_ROWS else 0
+    lines = next((i for i in range(min(most, down), 0, -1) if down % i == 0), 0)  # every product is as large
+    if lines * across < LEAST_ROWS:
+        return None
+    numbers = (down + slide.dilation[0] * (kh - 1)) * across * kw * c + (kh + 1) * down * across * outputs
+    if with_weights:
+        if kw * c > 2 * lines * across:  # there would be more sums to add than products to make
+            return None
+        numbers += kh * down // lines * kw * c * outputs
+    most = TILE_BYTES // (4 * numbers)
+    return Plan(lines, max(1, -(-n // max(1, -(-n // most))))) if most else None  # tiles of about the same size
 
 
-def forward(x: Array, weight: Array, bias: Array | None, slide: Any, lines: int) -> Array:
+def forward(x: Array, weight: Array, bias: Array | None, slide: Any, planned: Plan) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
-    places, k = slide.places(*x.shape[2:]), len(weight)
+    places, k, step = slide.places(*x.shape[2:]), len(weight), planned.pictures
     y = empty((len(x), *places, k), x.dtype)
-    step = pictures_of(x, slide, k)
     line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
 
     def work(starts: Iterator[int], room: Room) -> None:
-        products = Products(x, weight, slide, lines, step, room)
+        products = Products(x, weight, slide, planned, room)
         for start in starts:
             tile = y[start : start + step]
             add_up(products.of(slice(start, start + len(tile))), tile)
@@ -56,12 +80,6 @@ def forward(x: Array, weight: Array, bias: Array | None, slide: Any, lines: int)
     return y.transpose(0, 3, 1, 2)
 
 
-def product(a: Array, b: Array, out: Array) -> None:
-    """Multiply small matrices."""
-    with np.errstate(invalid="ignore"):  # OpenBLAS fills vectors up with zeros, and multiplies them with infinity
-        np.matmul(a, b, out=out)
-
-
 def add_up(parts: Array, total: Array) -> None:
     """Add two arrays or more."""
     first, second, *others = parts
@@ -70,34 +88,29 @@ def add_up(parts: Array, total: Array) -> None:
         total += other
 
 
-def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, lines: int) -> Array:
+def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, planned: Plan) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, KH, KW)"""
-    (k, c, kh, kw), n = shape, len(x)
-    pictures = grad.transpose(0, 2, 3, 1)
-    step = pictures_of(x, slide, k)
-    starts = range(0, n, step)
-    count = max(1, min(len(starts), SUMS))
-    sums = np.zeros((count, kh, kw * c, k), x.dtype)
+    k, c, kh, kw = shape
+    pictures, pieces = grad.transpose(0, 2, 3, 1), in_pieces(len(x), planned.pictures)
+    sums = np.zeros((len(pieces), kh, kw * c, k), x.dtype)
 
     def work(numbers: Iterator[int], room: Room) -> None:
-        strips, sums_of = Strips(x, slide, lines, step, room), WeightSums(room)
+        strips = Strips(x, slide, planned, room)
+        weights = WeightSums(strips.shape, k, x.dtype, room)
         for i in numbers:
-            for start in starts[i * len(starts) // count : (i + 1) * len(starts) // count]:
-                tile = slice(start, min(start + step, n))
-                sums_of.add(strips.rows(tile), pictures[tile], sums[i])
+            for tile in pieces[i]:
+                weights.add(strips.rows(tile), pictures[tile], sums[i])
 
-    shared(work, range(count), grad.size * kh * kw * c / MULTIPLY_ADDS)
+    shared(work, range(len(pieces)), grad.size * kh * kw * c / MULTIPLY_ADDS)
     total = functools.reduce(operator.add, sums)  # in the same order however many threads there are
     return total.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
 
 
-def pictures_of(x: Array, slide: Any, outputs: int) -> int:
-    """Return how many pictures make a tile."""
-    (n, c, h, w), (kh, kw) = x.shape, slide.size
-    down, across = slide.places(h, w)
-    size = ((h + kh) * across * kw * c + (kh + 1) * down * across * outputs) * x.itemsize
-    most = max(1, TILE_BYTES // size)
-    return max(1, -(-n // max(1, -(-n // most))))  # tiles of about the same size
+def in_pieces(n: int, step: int) -> list[list[slice]]:
+    """Cut n pictures into tiles, and these into pieces, each of which gets sums of its own."""
+    tiles = [slice(start, min(start + step, n)) for start in range(0, n, step)]
+    count = max(1, min(len(tiles), SUMS))
+    return [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]
 
 
 class Strips:
@@ -109,26 +122,30 @@ class Strips:
         Pictures (N, C, H, W).
     slide : Slide
         How the window moves, down by one pixel.
-    lines : int
-        Of places for a product.
-    pictures : int
-        Of the largest tile.
+    planned : Plan
     room : callable
         Makes arrays for intermediate results.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of what each row of the kernel sees in a tile: (KH, N, products, places, KW*C)
     """
 
-    def __init__(self, x: Array, slide: Any, lines: int, pictures: int, room: Room) -> None:
-        self.slide, self.lines = slide, lines
-        self.places = slide.places(*x.shape[2:])
+    def __init__(self, x: Array, slide: Any, planned: Plan, room: Room) -> None:
+        self.slide = slide
+        (kh, kw), (_, right) = slide.size, slide.dilation
         # each line of the picture and of its rim is what a window of one line sees
-        (_, kw), (_, right) = slide.size, slide.dilation
         one = slide._replace(size=(1, kw), dilation=(1, right))
         self.height = one.places(*x.shape[2:])[0]
-        self.windows = Windows(x, one, Size(pictures, self.height), room)
+        self.windows = Windows(x, one, Size(planned.pictures, self.height), room)
+        down, across = slide.places(*x.shape[2:])
+        self.shape = kh, planned.pictures, down // planned.lines, planned.lines * across, kw * x.shape[1]
+        self.across = across
         self.views: dict[int, Array] = {}  # of tiles with so many pictures
 
     def rows(self, tile: slice) -> Array:
-        """Return what each row of the kernel sees: (KH, N, products, places, KW*C); the next tile overwrites it."""
+        """Return what each row of the kernel sees; the next tile overwrites it."""
         seen = self.windows.rows((tile, slice(0, self.height)))
         n = tile.stop - tile.start
         if n not in self.views or self.windows.memory is None:
@@ -136,11 +153,14 @@ class Strips:
         return self.views[n]
 
     def look(self, seen: Array, n: int) -> Array:
-        """See lines (N*H*OW, KW*C) as what each row of the kernel sees."""
-        (down, across), length, size = self.places, seen.shape[1], seen.itemsize
-        shape = self.slide.size[0], n, down // self.lines, self.lines * across, length
-        line = across * length * size
-        strides = self.slide.dilation[0] * line, self.height * line, self.lines * line, length * size, size
+        """See lines (N*height*OW, KW*C) as what each row of the kernel sees: the last starts dilation (KH - 1) lines
+        below the first, and as many lines more than places there are.
+        """
+        kh, _, products, places, length = self.shape
+        number = seen.itemsize
+        line, row = self.across * length * number, length * number
+        strides = self.slide.dilation[0] * line, self.height * line, places * row, row, number
+        shape = kh, n, products, places, length
         return np.lib.stride_tricks.as_strided(seen, shape, strides, writeable=False)
 
 
@@ -153,34 +173,38 @@ class Products:
         (K, C, KH, KW); for the others see `Strips`.
     """
 
-    def __init__(self, x: Array, weight: Array, slide: Any, lines: int, pictures: int, room: Room) -> None:
-        self.strips = Strips(x, slide, lines, pictures, room)
+    def __init__(self, x: Array, weight: Array, slide: Any, planned: Plan, room: Room) -> None:
+        self.strips = Strips(x, slide, planned, room)
         k, c, kh, kw = weight.shape
         self.matrices = as_matrix(weight, 1).reshape(kh, 1, 1, kw * c, k)
-        down, across = self.strips.places
-        self.memory = room((kh * pictures * down * across * k,), x.dtype)
+        self.places = slide.places(*x.shape[2:])
+        self.memory = room((kh, planned.pictures, *self.places, k), x.dtype).reshape(-1)
 
     def of(self, tile: slice) -> Array:
         """Return the products for some pictures: (KH, N, OH, OW, K); the next tile overwrites them."""
         rows = self.strips.rows(tile)
         k = self.matrices.shape[-1]
         made = self.memory[: rows.size // rows.shape[-1] * k].reshape(*rows.shape[:-1], k)
-        product(rows, self.matrices, made)
-        return made.reshape(*rows.shape[:2], *self.strips.places, k)
+        np.matmul(rows, self.matrices, out=made)
+        return made.reshape(*rows.shape[:2], *self.places, k)
 
 
 class WeightSums:
-    """Adds what some pictures give to the sums of a weight gradient, (KH, KW*C, K)."""
+    """Adds what some pictures give to the sums of a weight gradient, (KH, KW*C, K).
 
-    def __init__(self, room: Room) -> None:
-        self.room, self.memory = room, np.empty(0)
+    Parameters
+    ----------
+    shape : tuple of int
+        That of the largest rows.
+    """
+
+    def __init__(self, shape: tuple[int, ...], outputs: int, dtype: Any, room: Room) -> None:
+        kh, n, products, _, length = shape
+        self.memory = room((kh, n, products, length, outputs), dtype)
 
     def add(self, rows: Array, grad: Array, sums: Array) -> None:
-        """Add the products of rows, (KH, N, products, places, KW*C), and gradients (N, OH, OW, K)."""
-        kh, n, count, places, length = rows.shape
-        k = grad.shape[-1]
-        if not self.memory.size:  # the first tile is the largest
-            self.memory = self.room((kh, n, count, length, k), rows.dtype)
-        products = self.memory[:, :n]
-        product(rows.transpose(0, 1, 2, 4, 3), grad.reshape(n, count, places, k), products)
-        sums += np.add.reduce(products, axis=(1, 2))
+        """Add the products of rows (KH, N, products, places, KW*C) and gradients (N, OH, OW, K)."""
+        _, n, products, places, _ = rows.shape
+        made = self.memory[:, :n]
+        np.matmul(rows.transpose(0, 1, 2, 4, 3), grad.reshape(n, products, places, -1), out=made)
+        sums += np.add.reduce(made, axis=(1, 2))

@@ -22,11 +22,11 @@ class Size(NamedTuple):
     lines: int
 
     @classmethod
-    def of(cls, x: Array, slide: Any, outputs: int) -> "Size":
-        """Choose a size for pictures (N, C, H, W) and so many output channels."""
-        n, c, h, w = x.shape
+    def of(cls, shape: tuple[int, ...], slide: Any, outputs: int, itemsize: int) -> "Size":
+        """Choose a size for pictures of shape (N, C, H, W) and so many output channels."""
+        n, c, h, w = shape
         down, across = slide.places(h, w)
-        place = (math.prod(slide.size) * c + outputs) * x.itemsize
+        place = (math.prod(slide.size) * c + outputs) * itemsize
         lines = -(-max(TILE_BYTES // place, LEAST_PLACES) // across)
         if lines < down:
             return cls(1, lines)

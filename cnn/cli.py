@@ -20,7 +20,7 @@ from cnn.commands.bench import check as check_bench
 from cnn.commands.interrupts import Interrupted
 from cnn.commands.parser import Parser
 from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_text
-from cnn.commands.train import train
+from cnn.commands.train import settings, train
 from cnn.commands.verify import check_names, verify
 from cnn.data import unknown_name
 
@@ -96,8 +96,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         args.parser.refuse(unknown[0])
     try:
         if args.function is train:
-            chosen = {name: getattr(args, name) for name in ("model", "epochs", "batch_size", "lr", "seed")}
-            args.settings = tasks.settings(args.data, **chosen)
+            args.data, args.settings = settings(args)
         elif args.function is use.predict:
             args.images = pictures.expanded(args.images)
             _check_show_input(args)
@@ -153,13 +152,16 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _train_options(parser: Parser) -> None:
-    pictures, points = tasks.PICTURES, tasks.POINTS
+    pictures, points, folder = tasks.PICTURES, tasks.POINTS, tasks.FOLDER
 
     def default(name: str) -> str:
-        return f"(default {getattr(pictures, name):g}; spiral {getattr(points, name):g})"
+        values = (f"{getattr(usual, name):g}" for usual in (pictures, points, folder))
+        return "(default {}; spiral {}; folder {})".format(*values)
 
-    parser.add_argument("data", type=_data_set, metavar="DATA", help=", ".join(tasks.DATA_SETS))
-    parser.add_argument("--model", type=_model, metavar="NAME", help="small-cnn (default for pictures) or mlp (spiral)")
+    data = f"{', '.join(tasks.DATA_SETS)}, or a folder that holds a folder of pictures for each class"
+    parser.add_argument("data", nargs="?", metavar="DATA", help=data)
+    models = "small-cnn (default for data sets of pictures), mlp (spiral) or photo-cnn (folders)"
+    parser.add_argument("--model", type=_model, metavar="NAME", help=models)
     parser.add_argument("--epochs", type=_whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
     parser.add_argument("--batch-size", type=_whole(1), metavar="N", help=f"samples per step {default('batch_size')}")
     lr = f"Adam's learning rate at the start; it falls in a straight line to 0 {default('lr')}"
@@ -167,6 +169,12 @@ def _train_options(parser: Parser) -> None:
     seed = "of all that is random (default 0); the same seed gives the same model on the same machine with the same "
     seed += "number of threads"
     parser.add_argument("--seed", type=_whole(0), metavar="N", help=seed)
+    size = f"scale a folder's pictures to N x N pixels (default {folder.image_size})"
+    parser.add_argument("--image-size", type=_whole(16), metavar="N", help=size)
+    val = f"share of a folder's pictures held out for validation (default {folder.validation:g})"
+    parser.add_argument("--val", type=_share, metavar="X", help=val)
+    resume = "go on with a run that was stopped or killed, with the same bits; only --epochs may be given as well"
+    parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
     out = "the run folder, which must not be there yet (default runs/DATA-1, -2, ...)"
     parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
     parser.add_argument("--json", action="store_true", help="print the results as JSON at the end, in place of text")
@@ -175,8 +183,8 @@ def _train_options(parser: Parser) -> None:
 
 def _evaluate_options(parser: Parser) -> None:
     _run_argument(parser)
-    data = f"by default that of the run; {', '.join(tasks.DATA_SETS)}"
-    parser.add_argument("--data", type=_data_set, metavar="NAME", help=data)
+    data = f"by default that of the run; {', '.join(tasks.DATA_SETS)}, or a folder of pictures"
+    parser.add_argument("--data", type=_data_or_folder, metavar="NAME", help=data)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
 
 
@@ -229,6 +237,13 @@ def _data_set(name: str) -> str:
     return name
 
 
+def _data_or_folder(name: str) -> str:
+    try:
+        return tasks.data_set(name)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _model(name: str) -> str:
     if name not in tasks.MODELS:
         raise argparse.ArgumentTypeError(unknown_name("model", name, tasks.MODELS))
@@ -246,6 +261,16 @@ def _whole(least: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, such as 0.2, got {text!r}")
+    return value
 
 
 def _at_least_0(example: str) -> Callable[[str], float]:

@@ -31,6 +31,14 @@ class ShapeError(InputError):
     """An array of the wrong shape."""
 
 
+class CheckpointError(ValueError):
+    """A training that cannot be resumed: another model or other data, or no checkpoint that can be read."""
+
+
+class CheckpointWarning(UserWarning):
+    """A training that is resumed, but not quite as it was: from an older checkpoint, or perhaps with other bits."""
+
+
 def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
     """Let an InputError seem to arise in this function: how it came up through the library helps nobody."""
 

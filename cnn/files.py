@@ -6,15 +6,19 @@ pickled: reading one runs no code.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
+import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+LOCK = ".lock"
 METADATA_KEY = "cnn"  # one key with sorted JSON: several keys would be written in random order
 
 
@@ -39,6 +43,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         if path.exists():
             shutil.copymode(path, temporary)
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
         raise type(error)(
@@ -47,6 +52,52 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):  # gone already if all went well
             temporary.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Put the folder's list of names on the disk, where that can be done: a power cut may lose a new name."""
+    if sys.platform == "win32":
+        return
+    with contextlib.suppress(OSError):  # some file systems refuse
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process alone; the system lets go of it when the process ends, however that happens.
+
+    Raises
+    ------
+    FileExistsError
+        If another process, or another part of this one, holds it.
+    """
+    path = folder / LOCK
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            if sys.platform == "win32":
+                import msvcrt
+
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+                yield  # a file system without locks
+                return
+            raise FileExistsError(
+                f"another training is writing into {folder}: wait for it (one in this program ends when its iterator is "
+                "closed), or choose another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:

@@ -5,6 +5,7 @@ share a stream.
 """
 
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -65,6 +66,30 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
         return _seeded(rng)
     with _lock:  # spawning counts the children, so two threads must not do it at once
         return _default.spawn(1)[0]
+
+
+def state_dict() -> dict[str, Any]:
+    """Return the state of the default generator, and how many children it has, as JSON can hold it."""
+    with _lock:
+        sequence = _default.bit_generator.seed_seq
+        return {
+            "bits": _default.bit_generator.state,
+            "entropy": sequence.entropy,  # type: ignore[attr-defined]
+            "key": list(sequence.spawn_key),  # type: ignore[attr-defined]
+            "children": sequence.n_children_spawned,  # type: ignore[attr-defined]
+        }
+
+
+def load_state_dict(state: dict[str, Any]) -> None:
+    """Put the default generator into a state of `state_dict`."""
+    global _default
+    sequence = np.random.SeedSequence(
+        state["entropy"], spawn_key=tuple(state["key"]), n_children_spawned=state["children"]
+    )
+    generator = np.random.Generator(np.random.PCG64(sequence))
+    generator.bit_generator.state = state["bits"]
+    with _lock:
+        _default = generator
 
 
 def _seeded(seed: int) -> np.random.Generator:

@@ -356,12 +356,15 @@ class Sequential(Container):
     def fit(
         self,
         x: Any,
-        y: Any,
-        validation_data: tuple[Any, Any] | None = None,
+        y: Any = None,
+        validation_data: Any = None,
         epochs: int = 10,
         batch_size: int = 32,
         verbose_freq: int = 1,
         rng: np.random.Generator | int | None = None,
+        callbacks: Sequence[training.Callback] = (),
+        resume: str | Path | None = None,
+        evaluate_train: bool = False,
     ) -> training.History:
         """Train on all samples, ``epochs`` times over.
 
@@ -369,8 +372,9 @@ class Sequential(Container):
         ----------
         x, y : array_like
             N samples (N, ...) of any real floating dtype, and labels (N,) of any integer dtype or what `loss_func`
-            expects.
-        validation_data : pair of array_like, optional
+            expects. Or ``x`` alone, a `cnn.data.DataLoader`, which has a batch size, an order and transforms of its
+            own.
+        validation_data : pair of array_like or DataLoader, optional
             Samples and targets that are evaluated after each epoch and never trained on.
         epochs, batch_size : int
             At least 1. The last batch of an epoch may be smaller.
@@ -378,6 +382,14 @@ class Sequential(Container):
             Print a line every so many epochs; 0: none.
         rng : numpy.random.Generator, int or None
             Draws the order of the samples, anew each epoch.
+        callbacks : sequence of callable
+            Each is called with every `cnn.training.Step`; one that returns True ends the training. Those of
+            `cnn.training` stop early, write checkpoints and logs, move the learning rate and average the weights.
+        resume : str or Path, optional
+            Folder of a `cnn.training.Checkpoint` of this training, which goes on where that stopped, with the same
+            bits. All arguments must be the same but ``epochs``, which may be more.
+        evaluate_train : bool
+            Measure train_loss and train_accuracy as validation is, in evaluation mode after each epoch.
 
         Returns
         -------
@@ -387,12 +399,22 @@ class Sequential(Container):
         ------
         ValueError
             If the data do not fit; the message names the layer or the argument to change. Nothing has been trained
-            then.
+            then. Or if the checkpoints in ``resume`` are of another training.
         FloatingPointError
             If the loss becomes NaN or infinite; the model has the weights of the last step with a finite loss.
         """
         return training.fit(
-            self, x, y, verbose_freq, validation_data=validation_data, epochs=epochs, batch_size=batch_size, rng=rng
+            self,
+            x,
+            y,
+            verbose_freq,
+            validation_data=validation_data,
+            epochs=epochs,
+            batch_size=batch_size,
+            rng=rng,
+            callbacks=callbacks,
+            resume=resume,
+            evaluate_train=evaluate_train,
         )
 
     @told_plainly

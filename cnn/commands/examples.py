@@ -6,6 +6,10 @@ example, from nothing to the class of a photograph:
   cnn evaluate runs/fashion-mnist-1
   cnn predict runs/fashion-mnist-1 shoe.jpg
 
+example, with pictures of your own in flowers/rose, flowers/tulip, ...:
+  cnn train flowers
+  cnn predict runs/flowers-1 unknown.jpg
+
 exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted"""
 
 TRAIN = """\
@@ -17,6 +21,14 @@ trains small-cnn, prints the figures of each epoch and the test accuracy, and le
   model.safetensors  the model; all that predicting needs
   curves.png, confusion.png, mistakes.png (for the spiral: boundary.png)
 
+pictures of your own:
+  cnn train flowers
+where the folder flowers has a folder for each class, as flowers/rose/1.jpg and flowers/tulip/a.png. A fifth of each
+class is held out to test with, or put them into flowers/train, flowers/val and flowers/test yourself, with the folders
+of the classes in each. JPEG, PNG, GIF, BMP, TIFF and WebP of any size are turned upright and scaled to 64 x 64 pixels;
+files that cannot be read are named and passed over. 50 pictures a class are few, 200 are good.
+Names of data sets come first: a folder that is called mnist is ./mnist.
+
 Ctrl-C stops after the step at hand and saves the run so far.
 NO_PROGRESS=1 gives plain lines in place of the bar, NO_COLOR=1 a bar without colours."""
 
@@ -26,7 +38,8 @@ example:
 prints, with digits in place of the letters,
   runs/fashion-mnist-1/model.safetensors on Fashion-MNIST, 10,000 test images
   loss      0.xxxx
-  accuracy  0.yyyy  (y,yyy of 10,000 right)"""
+  accuracy  0.yyyy  (y,yyy of 10,000 right)
+--data FOLDER measures a model of your own pictures on others, in folders with the same names."""
 
 PREDICT = """\
 example:
@@ -36,7 +49,8 @@ prints, with digits in place of the letters,
      xx.x %  Sneaker
       y.y %  Ankle boot
 and writes what the net saw, enlarged, to seen.png. MNIST and Fashion-MNIST show light things on black; a photograph
-of a dark thing on white must be inverted first, which --invert auto decides by the brightness of its border.
+of a dark thing on white must be inverted first, which --invert auto decides by the brightness of its border. A model
+of your own pictures sees each as it saw those in training.
 Best is a picture that one thing fills, on an even ground."""
 
 SUMMARY = """\

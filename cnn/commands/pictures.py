@@ -1,9 +1,8 @@
-"""From a person's picture to what a net sees: upright, opaque, of the right size, channels and polarity."""
+"""From a person's picture to what a net sees: of the right size, channels and polarity."""
 
 import glob
 import io
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from cnn.commands.folders import SQUASHED
 from cnn.commands.words import sample_text
+from cnn.data.images import opaque, open_picture, read_with_size, readable
 from cnn.module import Array
 
 BORDER_SHARE = 0.025  # of the shorter side: how wide the border is that tells the background
 SHOWN_SIZE, SHOWN_COLUMNS, SHOWN_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between
 NEARLY_ONE_COLOUR = 16  # of 255: a picture whose values differ by less shows nothing
-THINNEST = 1 / 20  # a picture thinner than this share of its length is refused: nothing of it would be left
 
 Image = Any  # Pillow's; it is imported only when a picture is read
 
@@ -67,10 +67,13 @@ def _is_pattern(name: str | Path) -> bool:
     return any(sign in str(name) for sign in "*?") and not Path(name).exists()
 
 
-def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -> Seen:
-    """Read a PNG or JPEG of any size and colour as a net with this input shape sees it.
+def look(
+    path: str | Path, input_shape: tuple[int, ...], invert: str = "auto", preprocessing: dict[str, Any] | None = None
+) -> Seen:
+    """Read a picture of any size and colour as a net with this input shape sees it.
 
-    The picture keeps its proportions: what is missing to the net's is filled with the mean colour of its border.
+    A net that learned from a folder of pictures sees this one as it saw those. For any other, the picture keeps its
+    proportions: what is missing to the net's is filled with the mean colour of its border.
 
     Parameters
     ----------
@@ -80,7 +83,10 @@ def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -
         (channels, height, width), with 1 or 3 channels.
     invert : {"auto", "yes", "no"}
         Whether to swap light and dark. MNIST and Fashion-MNIST show light things on black, photographs mostly
-        dark things on white; "auto" inverts if the net sees grey pictures and this one's border is light.
+        dark things on white; "auto" inverts if the net sees grey pictures, this one's border is light, and the net did
+        not learn from photographs.
+    preprocessing : dict, optional
+        The model's.
 
     Raises
     ------
@@ -92,53 +98,22 @@ def look(path: str | Path, input_shape: tuple[int, ...], invert: str = "auto") -
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
         shape = sample_text(input_shape)
         raise ValueError(f"the model reads inputs of {shape}, not pictures of 1 or 3 channels x height x width")
-    image = _open(path)
+    if _is_pattern(path):
+        raise FileNotFoundError(f"no file matches {readable(path)}")
+    channels, height, width = input_shape
+    if (preprocessing or {}).get("fit") == SQUASHED:
+        pixels, size = read_with_size(path, (height, width), channels == 1)
+        border = float(pixels[:, _border(height, width)].mean())
+        inverted = invert == "yes"
+        why = f"{'' if inverted else 'not '}inverted, as asked" if invert != "auto" else "as it is"
+        return Seen(255 - pixels if inverted else pixels, size, border, inverted, why)
+    image, size = open_picture(path)
+    image = opaque(image, _ground(image)) if image.mode == "RGBA" else image
     grey = np.asarray(image.convert("L"), dtype=np.float32)
     border = float(grey[_border(*grey.shape)].mean())
-    inverted, why = _polarity(invert, border, input_shape[0])
-    pixels = _fit(image.convert("L" if input_shape[0] == 1 else "RGB"), input_shape)
-    return Seen(255 - pixels if inverted else pixels, image.size, border, inverted, why)
-
-
-def _open(path: str | Path) -> Image:
-    """Return the picture upright, opaque, with 8 bits a channel."""
-    from PIL import Image as pillow  # noqa: N813
-    from PIL import ImageOps, UnidentifiedImageError
-
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder, expected a PNG or JPEG file")
-    if _is_pattern(path):
-        raise FileNotFoundError(f"no file matches {path}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's about doubtful metadata, and about pictures of 90 megapixels
-            with pillow.open(path, formats=("PNG", "JPEG")) as file:
-                image = ImageOps.exif_transpose(file)
-                image.load()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}") from None
-    except PermissionError:
-        raise PermissionError(f"{path} cannot be read: permission denied") from None
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not a PNG or JPEG picture: save it as one of these first") from None
-    except pillow.DecompressionBombError:
-        allowed = 2 * (pillow.MAX_IMAGE_PIXELS or 0)  # Pillow warns from once as many
-        raise ValueError(f"{path} is too large: {allowed:,} pixels are allowed; make it smaller first") from None
-    except MemoryError:
-        raise ValueError(f"{path} is too large for the memory of this machine: make it smaller first") from None
-    except Exception as error:  # decoders meet a damaged file with errors of nearly every kind
-        raise ValueError(f"{path} is damaged: {error}") from None
-    if min(image.size) < THINNEST * max(image.size):
-        raise ValueError(
-            f"{path} is {image.width} x {image.height} pixels, too narrow to be a picture: cut out a part of it"
-        )
-    if image.mode.startswith("I"):  # 16 bits, of which Pillow would keep the wrong ones
-        return pillow.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        return pillow.alpha_composite(pillow.new("RGBA", image.size, _ground(image)), image).convert("RGB")
-    return image.convert("L" if image.mode in ("1", "L") else "RGB")
+    inverted, why = _polarity(invert, border, channels)
+    pixels = _fit(image.convert("L" if channels == 1 else "RGB"), input_shape)
+    return Seen(255 - pixels if inverted else pixels, size, border, inverted, why)
 
 
 def _ground(image: Image) -> str:

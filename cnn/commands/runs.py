@@ -8,7 +8,8 @@ from typing import Any
 
 from cnn.files import write_bytes
 
-CONFIG, HISTORY, MODEL = "config.json", "history.jsonl", "model.safetensors"
+CONFIG, HISTORY, TIMES, MODEL = "config.json", "history.jsonl", "times.jsonl", "model.safetensors"
+CHECKPOINTS = "checkpoints"
 CURVES, CONFUSION, MISTAKES, BOUNDARY = "curves.png", "confusion.png", "mistakes.png", "boundary.png"
 RUNS = Path("runs")
 
@@ -74,14 +75,51 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     write_bytes(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def append_epoch(folder: Path, figures: dict[str, Any]) -> None:
-    """Append a line to history.jsonl at once, so that it is there whatever happens in the next epoch."""
-    path = folder / HISTORY
-    try:
-        with path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(figures) + "\n")
-    except OSError as error:
-        raise OSError(error.errno, f"could not append: {error.strerror}", str(path)) from error
+def append_epoch(folder: Path, epoch: int, figures: dict[str, Any]) -> None:
+    """Append a line to history.jsonl at once, so that it is there whatever happens in the next epoch; and the time that
+    the epoch took to times.jsonl, so that the same training gives the same history.
+    """
+    for name, values in lines(epoch, figures).items():
+        path = folder / name
+        try:
+            with path.open("a", encoding="utf-8", newline="\n") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, f"could not append: {error.strerror}", str(path)) from error
+
+
+def lines(epoch: int, figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return what goes into each file about an epoch; what is nan is null there."""
+    known = {name: value if value == value else None for name, value in figures.items()}
+    seconds = known.pop("seconds")
+    return {HISTORY: {"epoch": epoch, **known}, TIMES: {"epoch": epoch, "seconds": seconds}}
+
+
+def rewrite_history(folder: Path, history: Any) -> None:
+    """Cut the files about epochs back to those that a resumed training has."""
+    texts = {HISTORY: "", TIMES: ""}
+    for i in range(len(history)):
+        for name, values in lines(i + 1, history.epoch(i)).items():
+            texts[name] += json.dumps(values) + "\n"
+    for name, text in texts.items():
+        if text or (folder / name).exists():
+            write_bytes(folder / name, text.encode())
+
+
+def to_resume(folder: Path) -> dict[str, Any]:
+    """Return the config.json of a run that can go on.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If it is no run folder, or a damaged one.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no run folder {folder} to resume")
+    config = read_config(folder / MODEL)
+    if "data" not in config:
+        raise FileNotFoundError(f"{folder} is not a run folder: it has no {CONFIG} that says what was trained on")
+    return config
 
 
 def find_model(run: str | Path) -> Path:

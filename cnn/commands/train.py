@@ -17,23 +17,74 @@ from cnn.commands.interrupts import Interrupted, Interrupts
 from cnn.commands.tasks import Settings, Task
 from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, program, quoted, sample_text
+from cnn.data import DataLoader
+from cnn.errors import InputError
+from cnn.metrics import accuracy_interval
 from cnn.rng import generator
 from cnn.sequential import Sequential
 from cnn.training.history import epoch_line
 
 LINES = 20  # about so many epochs get a line on stdout; history.jsonl has them all
 SURE_MISTAKES = 25
+WATCHED = 64  # samples
 
 
 def train(args: argparse.Namespace) -> int:
     """Train, test, and leave a run folder; return the exit status."""
-    if args.out is not None:
+    chosen: Settings = args.settings
+    if args.resume is None and args.out is not None:
         runs.refuse_existing(args.out)  # before the data are read, which may take long
-    task = tasks.load(args.data, args.settings.seed, args.quiet)
-    cnn.manual_seed(args.settings.seed)
-    model = tasks.build(task, args.settings)
-    training_run = Run(task, args.settings, model, runs.create(task.name, args.out), args)
-    return training_run.go()
+    if args.resume is not None and _is_finished(args.resume, chosen.epochs):
+        note(f"{args.resume} is finished: --epochs N, of more than {chosen.epochs}, trains it further")
+        return 0
+    folder_only = {"image_size": chosen.image_size, "validation": chosen.validation}
+    try:
+        task = tasks.load(args.data, chosen.seed, args.quiet, **folder_only)  # type: ignore[arg-type]
+    except InputError as error:
+        where = f"; {args.resume} was trained on it" if args.resume is not None else ""
+        raise type(error)(f"{error}{where}") from None
+    cnn.manual_seed(chosen.seed)
+    model = tasks.build(task, chosen)
+    folder = runs.create(task.name, args.out) if args.resume is None else args.resume
+    return Run(task, chosen, model, folder, args).go()
+
+
+def settings(args: argparse.Namespace) -> tuple[str, Settings]:
+    """Return what to train on and how: as it was chosen, or as the run to resume was, but for ``--epochs``.
+
+    Raises
+    ------
+    ValueError
+        If something was chosen that does not go together; the message names the options.
+    """
+    chosen = {
+        "model": args.model,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "lr": args.lr,
+        "seed": args.seed,
+        "image_size": args.image_size,
+        "validation": args.val,
+    }
+    if args.resume is None:
+        if args.data is None:
+            raise ValueError(f"name what to train on: {', '.join(tasks.DATA_SETS)} or a folder of pictures")
+        return tasks.data_set(args.data), tasks.settings(args.data, **chosen)
+    given = [name for name, value in chosen.items() if value is not None and name != "epochs"]
+    given += [name for name in ("data", "out") if getattr(args, name) is not None]
+    if given:
+        raise ValueError(f"--resume goes on with the settings of the run, and only --epochs may change, not {given[0]}")
+    config = runs.to_resume(args.resume)
+    data = str(config["data"])
+    kept = {name: config.get(name) for name in chosen} | {"model": config.get("model")}
+    if args.epochs is not None:
+        kept["epochs"] = args.epochs
+    return tasks.data_set(data), tasks.settings(data, **kept)
+
+
+def _is_finished(folder: Path, epochs: int) -> bool:
+    config = runs.to_resume(folder)
+    return config.get("status") == "finished" and config.get("epochs") == epochs
 
 
 class Run:
@@ -58,10 +109,10 @@ class Run:
         self.at: training.Step | None = None
         self._finished = False  # and config.json says so
         self._interrupts = Interrupts()
-        self._quiet, self._json = args.quiet, args.json
+        self._quiet, self._json, self._resumes = args.quiet, args.json, args.resume is not None
         self._config: dict[str, Any] = {
-            "data": task.name,
-            **vars(settings),
+            "data": task.data,
+            **{name: value for name, value in vars(settings).items() if value is not None},
             "lr_schedule": "linear to 0",
             "validation_samples": len(task.validation[0]),
             "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
@@ -90,22 +141,55 @@ class Run:
                 raise
 
     def _train(self) -> None:
-        x, y = tasks.inputs(self.model, self.task.train[0]), self.task.train[1]
         x_val, y_val = tasks.inputs(self.model, self.task.validation[0]), self.task.validation[1]
-        chosen: dict[str, Any] = {
-            "epochs": self.settings.epochs,
-            "batch_size": self.settings.batch_size,
-            "rng": generator(),
-        }
-        with self._interrupts.waiting(), progress.for_training(self._quiet) as shown:
-            for step in training.train(self.model, x, y, validation_data=(x_val, y_val), **chosen):
+        folder = self.folder / runs.CHECKPOINTS
+        steps = training.train(
+            self.model,
+            self._loader(),
+            validation_data=(x_val, y_val),
+            epochs=self.settings.epochs,
+            callbacks=[training.Health(*self._few()), training.Checkpoint(folder, epochs=1, minutes=1)],
+            resume=folder if self._resumes and folder.is_dir() else None,
+        )
+        with contextlib.closing(steps), self._interrupts.waiting(), progress.for_training(self._quiet) as shown:
+            for step in steps:
+                if self.at is None:
+                    self._begin(step)
                 self.at = step
                 self._lower_the_rate(step)
-                shown.show(step)
+                shown.show(step, step.samples)
                 if step.figures is not None:
                     with shown.hidden():
                         self._epoch(step, step.figures)
                 self._interrupts.check()
+        self.history = self.model.history
+
+    def _few(self) -> tuple[Any, Any]:
+        """Some training samples, by which the health of the net is watched."""
+        x, y = self.task.train
+        some = np.linspace(0, len(x) - 1, min(WATCHED, len(x))).astype(int)
+        return tasks.inputs(self.model, x[some]), y[some]
+
+    def _loader(self) -> DataLoader:
+        x, y = self.task.train
+        if not self.task.transforms:
+            return DataLoader(tasks.inputs(self.model, x), y, self.settings.batch_size, rng=generator())
+        transforms: list[Any] = [*self.task.transforms, tasks.normalize(self.model)]
+        return DataLoader(x, y, self.settings.batch_size, rng=generator(), transforms=transforms)
+
+    def _begin(self, step: training.Step) -> None:
+        """With the first step, what is in the folder is brought to where the training is."""
+        self.history = self.model.history
+        if self._resumes:
+            runs.rewrite_history(self.folder, self._before(step))
+            self._note(f"going on with step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}")
+
+    def _before(self, step: training.Step) -> training.History:
+        """The history without the epoch that this step ends, if it does; `_epoch` adds that."""
+        whole = training.History()
+        for i in range(len(self.history) - (step.figures is not None)):
+            whole.append(**self.history.epoch(i))
+        return whole
 
     def _lower_the_rate(self, step: training.Step) -> None:
         """Let the learning rate fall in a straight line to 0: small last steps find a better place at no cost."""
@@ -114,9 +198,8 @@ class Run:
 
     def _epoch(self, step: training.Step, figures: dict[str, float]) -> None:
         """Record an epoch. The model is saved each time, so that a power cut costs one epoch at most."""
-        self.history.append(**figures)
         self.model.save(self.folder / runs.MODEL)
-        runs.append_epoch(self.folder, {"epoch": step.epoch, **figures})
+        runs.append_epoch(self.folder, step.epoch, figures)
         if step.epoch % self._every() == 0 or step.epoch in (1, step.epochs):
             self._say(f"{epoch_line(step.epoch, step.epochs, figures)}  {figures['seconds']:.1f} s")
 
@@ -129,6 +212,7 @@ class Run:
         self._note(f"testing on {len(x):,} {self.task.things} ...")
         loss, accuracy = self.model.evaluate(x, y)
         self._config |= {"test_loss": loss, "test_accuracy": accuracy}
+        self._config["test_samples"] = len(x)
         self._write_config("finished")
         self._finished = True
         self._say(outcome_line(loss, accuracy, len(x)))
@@ -172,6 +256,8 @@ class Run:
         self._save(status)
         epochs = f"{runs.HISTORY} ({counted(len(self.history), 'epoch')}), " if len(self.history) else ""
         note(f"the run so far is saved in {self.folder}: {runs.CONFIG}, {epochs}{runs.MODEL}")
+        if status == "interrupted":
+            note(f"go on with it: {program()} train --resume {quoted(self.folder)}")
         if self._json:
             say(json.dumps(self._results(status), indent=2))
         return code
@@ -219,14 +305,19 @@ class Run:
             f"falling to 0, seed {chosen.seed}\n"
             f"  folder    {self.folder}; Ctrl-C saves the run so far"
         )
+        for line in task.notes:
+            self._note(f"  {line}")
 
 
 def outcome_line(loss: float, accuracy: float, count: int) -> str:
-    """Return the figures of a test, for people.
+    """Return the figures of a test, for people; with so few samples, another test would give another accuracy.
 
     Examples
     --------
     >>> outcome_line(0.25, 0.915, 10_000)
-    'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 right)'
+    'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 right; 95 % interval 0.909 to 0.920)'
     """
-    return f"test loss {loss:.4f}  test accuracy {accuracy:.4f}  ({round(accuracy * count):,} of {count:,} right)"
+    right = round(accuracy * count)
+    low, high = accuracy_interval(right, count)
+    interval = f"95 % interval {low:.3f} to {high:.3f}"
+    return f"test loss {loss:.4f}  test accuracy {accuracy:.4f}  ({right:,} of {count:,} right; {interval})"

@@ -11,7 +11,9 @@ import cnn.data
 from cnn.commands import pictures, runs, tasks
 from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, preprocessing_text, sample_text
+from cnn.data.images import readable
 from cnn.files import write_bytes
+from cnn.module import Array
 from cnn.sequential import Sequential
 
 
@@ -22,13 +24,16 @@ def evaluate(args: argparse.Namespace) -> int:
     name = args.data or config.get("data")
     if name is None:
         raise ValueError(f"{path} does not say what it was trained on: add --data NAME, as --data fashion-mnist")
-    if name not in tasks.DATA_SETS:
-        raise ValueError(
-            f"{path.with_name(runs.CONFIG)}: {cnn.data.unknown_name('data set', str(name), tasks.DATA_SETS)}"
-        )
-    _check_fit(model, name)  # before the data are fetched
-    task = tasks.load(name, int(config.get("seed", 0)))
-    x, y = task.test
+    try:
+        tasks.data_set(str(name))
+    except ValueError as error:
+        raise ValueError(f"{path.with_name(runs.CONFIG)}: {error}; --data NAME gives another") from None
+    if name in tasks.DATA_SETS:
+        _check_fit(model, *tasks.expected(name), name)  # before the data are fetched
+        task = tasks.load(name, int(config.get("seed", 0)))
+        (x, y), which = task.test, f"test {task.things}"
+    else:
+        task, (x, y), which = _own_pictures(model, str(name), config)
     loss, accuracy = model.evaluate(tasks.inputs(model, x), y)
     if args.json:
         say(
@@ -37,14 +42,41 @@ def evaluate(args: argparse.Namespace) -> int:
             )
         )
         return 0
-    say(f"{path} on {task.title}, {len(x):,} test {task.things}")
+    say(f"{path} on {task.title}, {len(x):,} {which}")
     say(f"loss      {loss:.4f}")
     say(f"accuracy  {accuracy:.4f}  ({round(accuracy * len(x)):,} of {len(x):,} right)")
     return 0
 
 
-def _check_fit(model: Sequential, name: str) -> None:
-    things, shape, class_names = tasks.expected(name)
+def _own_pictures(
+    model: Sequential, folder: str, config: dict[str, Any]
+) -> tuple[tasks.Task, tuple[Array, Array], str]:
+    """Read a folder as the model reads pictures: -> (task, samples and labels, what they are).
+
+    Of the folder that the model was trained on, the part that it did not learn from; of another one all.
+    """
+    shape = model.input_shape or ()
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(f"the model reads inputs of {sample_text(shape)}, no pictures: give another --data")
+    task = tasks.load(
+        folder,
+        int(config.get("seed", 0)),
+        image_size=(shape[1], shape[2]),
+        validation=config.get("validation"),
+        grey=shape[0] == 1,
+    )
+    _check_fit(model, task.things, task.input_shape, task.class_names, folder)
+    for line in task.skipped:
+        note(line)
+    if task.has_test:
+        return task, task.test, "test images"
+    if is_same_file(folder, str(config.get("data", ""))):
+        return task, task.validation, "validation images, as it has no folder of test images"
+    x, y = (np.concatenate(pair) for pair in zip(task.train, task.validation, strict=True))
+    return task, (x, y), "images"
+
+
+def _check_fit(model: Sequential, things: str, shape: tuple[int, ...], class_names: list[str], name: str) -> None:
     if model.input_shape is not None and tuple(model.input_shape) != shape:
         raise ValueError(
             f"the model reads inputs of {sample_text(model.input_shape)}, but {name} has {things} of "
@@ -73,21 +105,21 @@ def predict(args: argparse.Namespace) -> int:
     shown = []
     for image in args.images:
         try:
-            seen = pictures.look(image, model.input_shape, args.invert)
+            seen = pictures.look(image, model.input_shape, args.invert, model.preprocessing)
         except (OSError, ValueError) as error:
             results.append({"image": image, "error": str(error)})
             note(f"error: {error}")
             continue
         if seen.nearly_one_colour:
             where = f"see {args.show_input}" if args.show_input else "--show-input FILE shows what the net saw"
-            note(f"warning: {image}: the picture is nearly one colour; {where}")
+            note(f"warning: {readable(image)}: the picture is nearly one colour; {where}")
         shown.append(seen.pixels)
         classes = _classes(model, seen, args.top)
         results.append(
             {"image": image, "inverted": seen.inverted, "border_brightness": seen.border, "classes": classes}
         )
         if not args.json:
-            say("\n" * (len(shown) > 1) + f"{image}  ({seen.size[0]} x {seen.size[1]} pixels, {seen.why})")
+            say("\n" * (len(shown) > 1) + f"{readable(image)}  ({seen.size[0]} x {seen.size[1]} pixels, {seen.why})")
             for row in classes:
                 say(f"  {100 * row['probability']:5.1f} %  {row['name']}")
     if args.json:

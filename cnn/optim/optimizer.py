@@ -152,6 +152,49 @@ class Optimizer:
         for group in self._groups:
             group.reset()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the settings as they are now and what is remembered of past gradients, all copied."""
+        settings = {name: getattr(self, name) for name in self._settings()}
+        memory = [{key: copy.copy(value) for key, value in state.items()} for state in self._state]
+        groups = [group.state_dict() for group in self._groups]
+        return {"settings": settings, "initial_lr": self.initial_lr, "memory": memory, "groups": groups}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as the optimizer whose `state_dict` it is, which trained as many parameters of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit; nothing has changed then.
+        """
+        self._check_state(state)
+        for name in self._settings():
+            setattr(self, name, state["settings"][name])
+        self.initial_lr = state["initial_lr"]
+        self._state = [{key: copy.copy(value) for key, value in one.items()} for one in state["memory"]]
+        for group, one in zip(self._groups, state["groups"], strict=True):
+            group.load_state_dict(one)
+
+    def _settings(self) -> list[str]:
+        return [name for name in inspect.signature(type(self)).parameters if name != "params"]
+
+    def _check_state(self, state: dict[str, Any]) -> None:
+        kind = type(self).__name__
+        if set(state["settings"]) != set(self._settings()):
+            raise ValueError(f"the state has the settings {sorted(state['settings'])}, {kind} has {self._settings()}")
+        for what, before, now in (
+            ("parameters", len(state["memory"]), len(self.params)),
+            ("groups", len(state["groups"]), len(self._groups)),
+        ):
+            if before != now:
+                raise ValueError(f"the state is of {kind} with {before} {what}, this one has {now}")
+        for parameter, memory in zip(self.params, state["memory"], strict=True):
+            for key, value in memory.items():
+                if isinstance(value, np.ndarray) and value.ndim and value.size != parameter.size:
+                    raise ValueError(f"{key} in the state is {value.shape}, its parameter {parameter.shape}")
+        for group, one in zip(self._groups, state["groups"], strict=True):
+            group._check_state(one)
+
     def step(self) -> None:
         """Update every parameter that has a gradient.
 

@@ -1,7 +1,32 @@
-"""Training, for any Module with a loss and an optimizer: the loop, its history and its checks."""
+"""Training, for any Module with a loss and an optimizer: the loop, callbacks, checkpoints, history and checks."""
 
+from cnn.training.callbacks import Averaged, Scheduled
+from cnn.training.checkpoint import Checkpoint
+from cnn.training.evaluation import evaluate, predict
+from cnn.training.health import Health, TrainingWarning
 from cnn.training.history import History
 from cnn.training.inputs import as_samples
-from cnn.training.loop import Step, evaluate, fit, predict, train
+from cnn.training.logs import CSVLog, JSONLinesLog
+from cnn.training.loop import Callback, Step, fit, train
+from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget
 
-__all__ = ["History", "Step", "as_samples", "evaluate", "fit", "predict", "train"]
+__all__ = [
+    "Averaged",
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "Health",
+    "History",
+    "JSONLinesLog",
+    "Scheduled",
+    "Step",
+    "StopAt",
+    "TimeBudget",
+    "TrainingWarning",
+    "as_samples",
+    "evaluate",
+    "fit",
+    "predict",
+    "train",
+]

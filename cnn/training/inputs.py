@@ -52,6 +52,19 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     return x
 
 
+def as_batch(x: Any, y: Any, model: Module) -> tuple[Array, Array]:
+    """Return a batch of a loader in the model's dtype, or raise an error that names the fix."""
+    dtype = dtype_of(model)
+    if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+        kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
+        fix = "put Normalize(...) last among its transforms" if kind == np.uint8 else "make it floating"
+        raise InputError(f"the loader gives batches of {kind}, expected real floating numbers: {fix}")
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype, copy=False)
+    y = np.asarray(y)
+    return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
+
+
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array once the model accepts a sample and its loss all targets."""
     check_one_number(model.loss_func)

@@ -1,21 +1,28 @@
 """The training loop, for any Module that has a ``loss_func`` and an ``optimizer``."""
 
+import contextlib
+import functools
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.checks import boolean, integer
+from cnn.data.loader import DataLoader
+from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
-from cnn.loss.targets import ClassLoss
-from cnn.module import Array, evaluating
+from cnn.module import Array
 from cnn.rng import generator
+from cnn.training.checkpoint import Checkpoint, Resumed
 from cnn.training.divergence import LastGood, first_not_finite
+from cnn.training.evaluation import batches, in_order, means_of
 from cnn.training.history import History, epoch_line
 from cnn.training.inputs import (
+    as_batch,
     as_samples,
     check_batch_size,
     check_labels,
@@ -23,6 +30,10 @@ from cnn.training.inputs import (
     check_optimizer,
     check_pair,
 )
+from cnn.training.means import Means
+from cnn.training.progress import for_fit
+
+EVALUATED = 256  # samples in a batch of an evaluation
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,10 @@ class Step:
         Means over the epoch's samples so far.
     figures : dict of str to float, or None
         After the last step of an epoch, what `History` records of it.
+    model : Module
+        What is trained.
+    samples : int
+        How many the step's batch had.
     """
 
     epoch: int
@@ -46,6 +61,8 @@ class Step:
     loss: float
     accuracy: float
     figures: dict[str, float] | None
+    model: Any = field(default=None, repr=False, compare=False)
+    samples: int = field(default=0, repr=False, compare=False)
 
     @property
     def done(self) -> float:
@@ -61,6 +78,9 @@ class Step:
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
 
 
+Callback = Callable[[Step], Any]
+
+
 def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     """Run forward, loss and backward; a model that knows a better way, as Sequential does, goes that."""
     if hasattr(model, "loss_and_grad"):
@@ -71,84 +91,43 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     return loss, prediction
 
 
-def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss; a model that knows a better way goes that."""
-    if hasattr(model, "loss_and_prediction"):
-        return model.loss_and_prediction(x, y)
-    prediction = model(x)
-    return model.loss_func(prediction, y), prediction
-
-
-def count_correct(model: Any, prediction: Array, target: Array) -> tuple[float, float]:
-    """Return how many predicted classes are right, and of how many: one a sample, or in each one a place, but for
-    those that the loss ignores; nan of all samples if the targets are no classes.
-    """
-    loss_func = model.loss_func
-    if isinstance(loss_func, ClassLoss) and target.ndim == prediction.ndim:
-        target = target.argmax(axis=1)
-    if prediction.ndim < 2 or target.shape != (len(prediction), *prediction.shape[2:]) or target.dtype.kind not in "iu":
-        return math.nan, len(prediction)
-    right = prediction.argmax(axis=1) == target
-    if not isinstance(loss_func, ClassLoss):
-        return int(np.count_nonzero(right)), target.size
-    counted = target != loss_func.ignore_index
-    return int(np.count_nonzero(right & counted)), int(np.count_nonzero(counted))
-
-
-class Means:
-    """Loss and accuracy over several batches, as if they were one."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._losses = self._counts = self._right = self._places = 0.0
-
-    def add(self, loss: float, prediction: Array, target: Array) -> None:
-        """Add a batch; its mean counts as what it is a mean of, a sum as it is."""
-        loss_func = self._model.loss_func
-        is_sum = loss_func.reduction == "sum"
-        count = len(prediction) if is_sum else loss_func.count(prediction, target)
-        self._losses += loss if is_sum else loss * count
-        self._counts += count
-        right, places = count_correct(self._model, prediction, target)
-        self._right += right
-        self._places += places
-
-    @property
-    def loss(self) -> float:
-        """The mean; of a loss that is a sum, its share of each sample."""
-        return self._losses / self._counts if self._counts else math.nan
-
-    @property
-    def accuracy(self) -> float:
-        """The share of what is right."""
-        return self._right / self._places if self._places else math.nan
-
-
 def train(
     model: Any,
     x: Any,
-    y: Any,
-    validation_data: tuple[Any, Any] | None = None,
+    y: Any = None,
+    validation_data: Any = None,
     epochs: int = 10,
     batch_size: int = 32,
     rng: np.random.Generator | int | None = None,
-) -> Iterator[Step]:
+    callbacks: Sequence[Callback] = (),
+    resume: str | Path | None = None,
+    evaluate_train: bool = False,
+) -> Generator[Step, None, None]:
     """Train, and yield after every step, so that the caller's own loop can watch, log or break off.
 
-    All arguments are checked in the call itself; the first step comes with the first ``next``.
+    All arguments are checked in the call itself; the first step comes with the first ``next``. ``model.history`` grows
+    by an entry an epoch.
 
     Parameters
     ----------
     model : Module
         With attributes ``loss_func`` and ``optimizer``.
     x, y : array_like
-        N samples (N, ...) of any floating dtype, and what `model.loss_func` expects as targets.
-    validation_data : pair of array_like, optional
+        N samples (N, ...) of any floating dtype, and what `model.loss_func` expects as targets. Or ``x`` alone, a
+        `DataLoader`, which has a batch size, an order and transforms of its own.
+    validation_data : pair of array_like or DataLoader, optional
         Samples and targets that are evaluated after each epoch.
     epochs, batch_size : int
         At least 1. The last batch of an epoch may be smaller.
     rng : numpy.random.Generator, int or None
         Draws the order of the samples, anew each epoch.
+    callbacks : sequence of callable
+        Each is called with every step; one that returns True ends the training. See `cnn.training.callbacks`.
+    resume : str or Path, optional
+        Folder of a `Checkpoint` of the same training, which goes on where that stopped. Only ``epochs`` may differ.
+    evaluate_train : bool
+        Measure train_loss and train_accuracy as validation is: after the epoch, in evaluation mode, over all samples.
+        It costs a forward pass. Else they are the running means of the epoch, in training mode.
 
     Returns
     -------
@@ -158,115 +137,199 @@ def train(
     ------
     InputError
         (a ValueError) If the data do not fit the model or the loss; nothing has been trained then.
+    CheckpointError
+        (a ValueError) If the checkpoints are of another training, or none can be read.
     FloatingPointError
         If the loss becomes NaN or infinite. It says at which step and in which layer; the model has the weights of the
         last step with a finite loss.
     """
     epochs = integer(epochs, "epochs", 1)
-    batch_size = check_batch_size(batch_size)
-    validation_data = check_pair(validation_data)
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
         if getattr(model, part, None) is None:
             raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
-    x = as_samples(x, model, "x")
-    y = check_labels(model, x, y, "y")
-    if validation_data is not None:
+    loader = _loader(model, x, y, check_batch_size(batch_size), rng)
+    if not isinstance(validation_data, DataLoader):
+        validation_data = check_pair(validation_data)
+    if isinstance(validation_data, (tuple, list)):
         x_val = as_samples(validation_data[0], model, "x of the validation data")
         y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
         validation_data = (x_val, y_val)
     check_optimizer(model)
-    check_last_batch(model, len(x), batch_size)
+    check_last_batch(model, loader.samples, loader.batch_size)
+    for callback in callbacks:
+        if not callable(callback):
+            raise TypeError(f"a callback is called with each step, but {callback!r} cannot be called")
+    run = Run(model, loader, validation_data, epochs, tuple(callbacks), boolean(evaluate_train, "evaluate_train"))
+    resumed = None if resume is None else Resumed.find(resume, run)
+    return run.steps(resumed)
+
+
+def _loader(model: Any, x: Any, y: Any, batch_size: int, rng: Any) -> DataLoader:
+    """Return the loader that was given, or one over arrays, which are checked at once."""
+    if isinstance(x, DataLoader):
+        if y is not None:
+            raise InputError("a DataLoader has the targets: pass train(model, loader) without y")
+        return x
+    if y is None:
+        raise InputError("y is missing: pass x and y, or a DataLoader")
+    x = as_samples(x, model, "x")
+    y = check_labels(model, x, y, "y")
     model.input_shape = x.shape[1:]
-    return _steps(model, x, y, validation_data, epochs, batch_size, generator(rng))
+    return DataLoader(x, y, batch_size, rng=generator(rng))
 
 
-def _steps(
-    model: Any,
-    x: Array,
-    y: Array,
-    validation_data: tuple[Array, Array] | None,
-    epochs: int,
-    batch_size: int,
-    rng: np.random.Generator,
-) -> Iterator[Step]:
-    steps = math.ceil(len(x) / batch_size)
-    last_good = LastGood(model)
-    model.train()
-    model.zero_grad()  # an interrupted step may have left some
-    for epoch in range(1, epochs + 1):
-        began, means, seen = time.perf_counter(), Means(model), 0
-        order = rng.permutation(len(x))
-        for step in range(1, steps + 1):
-            batch = order[seen : seen + batch_size]
-            x_batch, y_batch = x[batch], y[batch]
+class Run:
+    """One training: what it is made of, and where it is.
+
+    Attributes
+    ----------
+    model, loader, validation_data, epochs, callbacks
+        As they were given.
+    history : History
+    epoch, step : int
+        The last step that was done.
+    means : Means
+        Of the epoch so far.
+    stopped : bool
+        Whether a callback has ended it.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loader: DataLoader,
+        validation_data: Any,
+        epochs: int,
+        callbacks: tuple[Callback, ...],
+        evaluate_train: bool,
+    ) -> None:
+        self.model, self.loader, self.validation_data, self.epochs = model, loader, validation_data, epochs
+        self.checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
+        self.callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        self.evaluate_train = evaluate_train
+        self.history = History()
+        self.epoch = self.step = 0
+        self.means = Means(model)
+        self.stopped = False
+        self.seconds = 0.0  # of the epoch so far
+
+    @functools.cached_property
+    def data(self) -> dict[str, Any]:
+        """What tells whether the data are the same; reading them for it takes a while."""
+        return self.loader.fingerprint()
+
+    def steps(self, resumed: Resumed | None) -> Generator[Step, None, None]:
+        """Train to the end."""
+        model = self.model
+        for checkpoint in self.checkpoints:
+            checkpoint.open(self, resumed)
+        try:
+            model.history = self.history
+            model.train()
+            model.zero_grad()  # an interrupted step may have left some
+            if resumed is not None:
+                resumed.apply(self)
+            else:
+                for checkpoint in self.checkpoints:
+                    checkpoint.begin(self)
+            last_good = LastGood(model)
+            step = self._at() if self.epoch else None
+            while not self.stopped and not self._is_done():
+                for step in self._epoch(last_good):
+                    yield step
+                    for checkpoint in self.checkpoints:
+                        checkpoint.after(step, self)
+                    if self.stopped:
+                        break
+            for callback in self.callbacks:
+                if step is not None and hasattr(callback, "end"):
+                    callback.end(step)
+        finally:
+            for checkpoint in self.checkpoints:
+                checkpoint.close()
+
+    def _is_done(self) -> bool:
+        return self.loader.epoch >= self.epochs and self.loader.taken == len(self.loader)
+
+    def _at(self) -> Step:
+        figures = self.history.epoch(-1) if self.step == len(self.loader) else None
+        means = self.means
+        at = self.epoch, self.epochs, self.step, len(self.loader)
+        return Step(*at, means.loss, means.accuracy, figures, self.model)
+
+    def _epoch(self, last_good: LastGood) -> Iterator[Step]:
+        """Train for the rest of an epoch."""
+        steps = len(self.loader)
+        began = time.monotonic()
+        for x, y in self.loader:
+            x, y = as_batch(x, y, self.model)
+            self.epoch, self.step = self.loader.epoch, self.loader.taken
+            taken = self.step
+            self.model.input_shape = x.shape[1:]
+            if taken == 1:
+                self.means, self.seconds = Means(self.model), 0.0
             with (
                 one_blas_thread(),
                 np.errstate(over="ignore", invalid="ignore", divide="ignore"),  # the loss is checked right below
             ):
-                loss, prediction = loss_and_grad(model, x_batch, y_batch)
+                loss, prediction = loss_and_grad(self.model, x, y)
                 if not math.isfinite(loss):
-                    where = first_not_finite(model, x_batch)
-                    last_good.give_back()
-                    model.zero_grad()
-                    model.optimizer.reset()  # it remembers the gradients that led here
-                    raise FloatingPointError(
-                        f"the loss became {loss} at step {step} of epoch {epoch}: {where}. The weights of the last "
-                        "step with a finite loss were put back. Try a smaller learning rate (lr is "
-                        f"{getattr(model.optimizer, 'lr', 'unknown')})"
-                    )
+                    self._diverged(loss, x, last_good)
                 last_good.keep()
-                model.optimizer.step()
-                model.zero_grad()
-            seen += len(batch)
-            means.add(loss, prediction, y_batch)
-            figures = None
-            if step == steps:
-                figures = {"train_loss": means.loss, "train_accuracy": means.accuracy}
-                figures["val_loss"], figures["val_accuracy"] = (
-                    _evaluate(model, *validation_data, 256) if validation_data else (math.nan, math.nan)
-                )
-                figures["seconds"] = time.perf_counter() - began
-            yield Step(epoch, epochs, step, steps, means.loss, means.accuracy, figures)
+                self.model.optimizer.step()
+                self.model.zero_grad()
+            self.means.add(loss, prediction, y)
+            figures = self._figures() if taken == steps else None
+            now = time.monotonic()
+            self.seconds, began = self.seconds + now - began, now
+            if figures is not None:
+                figures["seconds"] = self.seconds
+                self.history.append(**figures)
+            at = self.epoch, self.epochs, taken, steps
+            step = Step(*at, self.means.loss, self.means.accuracy, figures, self.model, len(x))
+            answers = [callback(step) for callback in self.callbacks]
+            self.stopped = any(answer is True for answer in answers)
+            yield step
+            began += time.monotonic() - now  # what others did meanwhile is not our time
+
+    def _figures(self) -> dict[str, float]:
+        train = self.means.loss, self.means.accuracy
+        if self.evaluate_train:
+            train = means_of(self.model, in_order(self.loader))
+        validation = math.nan, math.nan
+        if isinstance(self.validation_data, DataLoader):
+            validation = means_of(self.model, in_order(self.validation_data))
+        elif self.validation_data is not None:
+            x, y = self.validation_data
+            validation = means_of(self.model, batches(x, y, EVALUATED))
+        names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
+        return dict(zip(names, (*train, *validation), strict=True))
+
+    def _diverged(self, loss: float, x: Array, last_good: LastGood) -> None:
+        where = first_not_finite(self.model, x)
+        last_good.give_back()
+        self.model.zero_grad()
+        self.model.optimizer.reset()  # it remembers the gradients that led here
+        raise FloatingPointError(
+            f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {where}. The weights of the last "
+            "step with a finite loss were put back. Try a smaller learning rate (lr is "
+            f"{getattr(self.model.optimizer, 'lr', 'unknown')})"
+        )
 
 
-def fit(model: Any, x: Any, y: Any, verbose_freq: int = 1, **settings: Any) -> History:
+def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: Any) -> History:
     """Train to the end and return the figures of every epoch; a line is printed every ``verbose_freq`` epochs (0:
-    none).
+    none), and in a terminal or a notebook another tells how far it is.
 
     ``settings`` are those of `train`. While it runs, ``model.history`` is what is returned in the end.
     """
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
     steps = train(model, x, y, **settings)
-    model.history = history = History()
-    for step in steps:
-        if step.figures is not None:
-            history.append(**step.figures)
-            if verbose_freq and step.epoch % verbose_freq == 0:
-                print(epoch_line(step.epoch, step.epochs, step.figures), flush=True)
+    # closed at once after an error as well, so that its folder is free for a new try in the same notebook
+    with contextlib.closing(steps), for_fit(verbose_freq > 0) as shown:
+        for step in steps:
+            shown.show(step, step.samples)
+            if step.figures is not None and verbose_freq and step.epoch % verbose_freq == 0:
+                shown.line(epoch_line(step.epoch, step.epochs, step.figures))
+    history: History = model.history
     return history
-
-
-def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
-    """Return mean loss and accuracy (a fraction; nan if the targets are no classes) in evaluation mode."""
-    batch_size = check_batch_size(batch_size)
-    x = as_samples(x, model, "x")
-    y = check_labels(model, x, y, "y")
-    return _evaluate(model, x, y, batch_size)
-
-
-def _evaluate(model: Any, x: Array, y: Array, batch_size: int) -> tuple[float, float]:
-    means = Means(model)
-    with evaluating(), one_blas_thread():
-        for start in range(0, len(x), batch_size):
-            part = slice(start, start + batch_size)
-            loss, prediction = loss_only(model, x[part], y[part])
-            means.add(loss, prediction, y[part])
-    return means.loss, means.accuracy
-
-
-def predict(model: Any, x: Any, batch_size: int = 256) -> Array:
-    """Return the model's outputs for all samples, in evaluation mode."""
-    batch_size = check_batch_size(batch_size)
-    x = as_samples(x, model, "x")
-    with evaluating(), one_blas_thread():
-        return np.concatenate([model(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])

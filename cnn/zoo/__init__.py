@@ -4,6 +4,18 @@ The nets for classes end with Softmax, so they go with CrossEntropyLoss(). Each 
 """
 
 from cnn.zoo.branched import densenet, inception, resnet, squeezenet, unet
-from cnn.zoo.plain import lenet5, mlp, mobilenet, small_cnn, vgg
+from cnn.zoo.plain import lenet5, mlp, mobilenet, photo_cnn, small_cnn, vgg
 
-__all__ = ["densenet", "inception", "lenet5", "mlp", "mobilenet", "resnet", "small_cnn", "squeezenet", "unet", "vgg"]
+__all__ = [
+    "densenet",
+    "inception",
+    "lenet5",
+    "mlp",
+    "mobilenet",
+    "photo_cnn",
+    "resnet",
+    "small_cnn",
+    "squeezenet",
+    "unet",
+    "vgg",
+]

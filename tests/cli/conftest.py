@@ -73,6 +73,12 @@ def process():
         command = [sys.executable, "-m", "cnn", *map(str, arguments)]
         return subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
 
+    def start(*arguments: object) -> subprocess.Popen:
+        """Start it and do not wait."""
+        env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
+        return subprocess.Popen([sys.executable, "-m", "cnn", *map(str, arguments)], env=env)
+
+    call.start = start
     return call
 
 

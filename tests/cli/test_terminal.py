@@ -1,18 +1,16 @@
 """Terminals, pipes and encodings."""
 
-import io
 import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 import cnn
 from cnn.commands import progress
-from cnn.training import Step
+from tests.training.screen import Screen
 
 pty = pytest.importorskip("pty") if os.name == "posix" else None
 needs_terminal = pytest.mark.skipif(pty is None, reason="Windows has no pseudo-terminals of this kind")
@@ -44,22 +42,18 @@ TRAIN = ("train", "spiral", "--epochs", "3")
 
 
 @needs_terminal
-def test_a_bar_in_a_terminal():
-    code, text = in_terminal(*TRAIN)
+@pytest.mark.parametrize("columns", ["40", "100"])
+def test_one_line_is_rewritten_in_a_terminal_and_none_of_it_stays(columns):
+    code, text = in_terminal(*TRAIN, COLUMNS=columns, CI="")
     assert code == 0
-    assert "\x1b[" in text
-    assert "━" in text
-    assert re.search(r"epoch +[123]/3", text)
-    assert "\x1b[35m" in text or "\x1b[36m" in text
-    last = [line.rsplit("\x1b[2K", 1)[-1] for line in text.replace("\r\n", "\n").split("\n")]
-    assert any(line.startswith("test loss") for line in last)
-
-
-@needs_terminal
-def test_no_color():
-    _, text = in_terminal(*TRAIN, NO_COLOR="1")
-    assert "━" in text
-    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", text)
+    assert "\x1b" not in text
+    screen = Screen(text)
+    shown = [frame for frame in screen.frames if re.match(r"(epoch )?\d/3  (step )? *\d+/\d", frame)]
+    assert shown
+    assert max(map(len, shown)) < int(columns) - 2
+    assert not set(shown) & set(screen.rows)
+    assert [row.split("  ")[0] for row in screen.rows if row.startswith("epoch")] == [f"epoch {i}/3" for i in (1, 2, 3)]
+    assert any(row.startswith("test loss") for row in screen.rows)
 
 
 @needs_terminal
@@ -68,6 +62,7 @@ def test_plain_lines_in_a_terminal(environment):
     code, text = in_terminal(*TRAIN, **environment)
     assert code == 0
     assert "\x1b" not in text
+    assert "\r" not in text.replace("\r\n", "\n")
     assert "epoch 3/3" in text
 
 
@@ -121,41 +116,11 @@ def test_a_reader_that_was_never_there(arguments):
     assert "Exception" not in done.stderr
 
 
-def step(number: int, epoch: int = 2) -> Step:
-    return Step(epoch, 5, number, 100, 0.5, 0.75, None)
-
-
-def test_a_plain_line_every_ten_seconds(monkeypatch, capsys):
-    now = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    with progress.Lines() as shown:
-        for number in range(1, 101):
-            now[0] += 0.5
-            shown.show(step(number))
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 4  # after 10, 20, 30 and 40 s; the line about the epoch says the rest
-    assert lines[0] == "epoch 2/5  step 20/100  loss 0.5000  accuracy 0.7500  0:31 left"
-
-
-class Terminal(io.StringIO):
-    encoding = "utf-8"
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_which_progress(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    monkeypatch.setenv("TERM", "xterm")
-    assert type(progress.for_training()) is progress.Bar
-    assert type(progress.for_training(quiet=True)) is progress.Silent
-    monkeypatch.setenv("NO_PROGRESS", "1")
-    assert type(progress.for_training()) is progress.Lines
-    monkeypatch.delenv("NO_PROGRESS")
-    monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert type(progress.for_training()) is progress.Lines
-    monkeypatch.setattr(sys, "stderr", None)
-    assert type(progress.for_training()) is progress.Lines
+def test_progress_is_told_on_stderr_and_not_if_quiet(capsys):
+    for quiet in (False, True):
+        with progress.for_training(quiet) as shown:
+            shown.line("epoch 1/3")
+    assert capsys.readouterr() == ("", "epoch 1/3\n")
 
 
 def test_nothing_is_written_without_a_console(monkeypatch):

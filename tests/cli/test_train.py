@@ -22,7 +22,8 @@ def test_a_run_folder_and_its_use(run, data, tmp_path):
     code, out, err = run("train", "fashion-mnist", "--epochs", "3", "--lr", "3e-3", "--batch-size", "16")
     assert code == 0
     folder = Path("runs", "fashion-mnist-1")
-    names = ["config.json", "confusion.png", "curves.png", "history.jsonl", "mistakes.png", "model.safetensors"]
+    names = ["checkpoints", "config.json", "confusion.png", "curves.png", "history.jsonl", "mistakes.png"]
+    names += ["model.safetensors", "times.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == names
     assert all((folder / name).read_bytes().startswith(PNG) for name in names if name.endswith(".png"))
     # before the training, on stderr
@@ -40,7 +41,7 @@ def test_a_run_folder_and_its_use(run, data, tmp_path):
     assert lines[4].startswith(f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png")
     # on disk
     assert [row["epoch"] for row in history(folder)] == [1, 2, 3]
-    assert set(history(folder)[0]) == {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "seconds"}
+    assert set(history(folder)[0]) == {"epoch", "train_loss", "train_accuracy", "val_loss", "val_accuracy"}
     settled = config(folder)
     assert settled["status"] == "finished"
     assert settled["test_accuracy"] > 0.9
@@ -134,7 +135,7 @@ def test_an_out_that_exists(run, make):
 
 
 def test_an_out_that_appears_meanwhile(run, monkeypatch):
-    monkeypatch.setattr(train_command.tasks, "load", lambda *_: (Path("mine").mkdir(), load("spiral", 0))[1])
+    monkeypatch.setattr(train_command.tasks, "load", lambda *_, **__: (Path("mine").mkdir(), load("spiral", 0))[1])
     code, _, err = run("train", "spiral", "--out", "mine")
     assert code == 1
     assert "mine exists already" in err

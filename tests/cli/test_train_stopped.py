@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,7 @@ def test_ctrl_c_while_drawing(run, monkeypatch):
 # Losses that are no numbers, and full disks
 
 
+@pytest.mark.filterwarnings("ignore::cnn.training.TrainingWarning")
 def test_a_loss_that_diverges(run, undrawn):
     code, _, err = run("train", "spiral", "--lr", "1e20", "--epochs", "50")
     folder = Path("runs", "spiral-1")
@@ -82,16 +84,23 @@ def test_a_loss_that_diverges(run, undrawn):
     assert all(np.isfinite(parameter.data).all() for parameter in model.parameters())
 
 
-def full_disk(monkeypatch, after):
-    """Let ``after`` files be written, then none."""
-    real, written = os.fsync, []
+def full_disk(monkeypatch, name, times=1):
+    """Let a file of this name be written so many times; with the next one the disk is full, for all files."""
+    real_open, real_fsync = Path.open, os.fsync
+    opened, full = [], []
+
+    def open_(path, mode="r", *arguments, **settings):
+        if mode == "wb" and f".{name}." in path.name:
+            opened.append(path)
+            full.extend([True] * (len(opened) > times))
+        return real_open(path, mode, *arguments, **settings)
 
     def fsync(descriptor):
-        written.append(descriptor)
-        if len(written) > after:
+        if full:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        real(descriptor)
+        real_fsync(descriptor)
 
+    monkeypatch.setattr(Path, "open", open_)
     monkeypatch.setattr(os, "fsync", fsync)
 
 
@@ -101,9 +110,9 @@ def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
     monkeypatch.setattr(
         runs,
         "append_epoch",
-        lambda folder, row: (real(folder, row), seen.append((folder / "model.safetensors").read_bytes())),
+        lambda folder, *row: (real(folder, *row), seen.append((folder / "model.safetensors").read_bytes())),
     )
-    full_disk(monkeypatch, after=2)  # config.json, and the model of the first epoch
+    full_disk(monkeypatch, "model.safetensors")
     code, out, err = run("train", "spiral", "--epochs", "3")
     folder = Path("runs", "spiral-1")
     assert code == 1
@@ -115,11 +124,17 @@ def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
     ]
     assert "Traceback" not in err
     assert (folder / "model.safetensors").read_bytes() == seen[0]
-    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "history.jsonl", "model.safetensors"]
+    names = ["checkpoints", "config.json", "history.jsonl", "model.safetensors", "times.jsonl"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    here = Path.cwd()
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    assert run("train", "--resume", folder)[0] == 0  # there is room again
+    assert config(folder)["status"] == "finished"
 
 
 def test_a_history_that_cannot_be_written(run, monkeypatch):
-    def append(folder, row):
+    def append(folder, *row):
         raise OSError(errno.ENOSPC, "could not append: No space left on device", "history.jsonl")
 
     monkeypatch.setattr(runs, "append_epoch", append)
@@ -131,7 +146,7 @@ def test_a_history_that_cannot_be_written(run, monkeypatch):
 
 
 def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
-    full_disk(monkeypatch, after=4)  # config.json, the model, config.json again, curves.png
+    full_disk(monkeypatch, "confusion.png", times=0)
     code, out, err = run("train", "mnist", "--epochs", "1")
     folder = Path("runs", "mnist-1")
     assert code == 1
@@ -179,3 +194,58 @@ def test_results_that_cannot_be_written_do_not_cost_the_model():
 
 def run_is_whole(folder):
     return len(history(folder)) == 1 and Sequential.load(folder / "model.safetensors") is not None
+
+
+# Going on
+
+
+def kill_at(process, folder, line):
+    """Start a training and kill it once history.jsonl has so many lines."""
+    child = process.start("train", "spiral", "--epochs", 40, "--out", folder, "--quiet")
+    path = Path(folder, "history.jsonl")
+    deadline = time.monotonic() + 60
+    while not (path.exists() and len(path.read_text().splitlines()) >= line):
+        assert time.monotonic() < deadline
+        assert child.poll() is None
+        time.sleep(0.005)
+    child.kill()
+    child.wait(60)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_killed_run_goes_on_to_the_same_end(process):
+    assert process("train", "spiral", "--epochs", 40, "--out", "whole", "--quiet").returncode == 0
+    kill_at(process, "killed", 12)
+    assert json.loads(Path("killed", "config.json").read_text())["status"] == "running"
+    done = process("train", "--resume", "killed")
+    assert done.returncode == 0
+    assert "going on with step" in done.stderr
+    for name in ("model.safetensors", "history.jsonl"):
+        assert Path("killed", name).read_bytes() == Path("whole", name).read_bytes()
+    assert len(Path("killed", "times.jsonl").read_text().splitlines()) == 40
+    settled = json.loads(Path("killed", "config.json").read_text())
+    whole = json.loads(Path("whole", "config.json").read_text())
+    assert settled["status"] == "finished"
+    assert settled["test_accuracy"] == whole["test_accuracy"]
+
+
+def test_resume_refuses_what_would_be_another_training(run, undrawn):
+    run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
+    for more, message in (
+        (("spiral",), "only --epochs may change, not data"),
+        (("--lr", "0.1"), "only --epochs may change, not lr"),
+        (("--out", "b"), "only --epochs may change, not out"),
+    ):
+        code, _, err = run("train", *more, "--resume", "a")
+        assert code == 2
+        assert message in err
+    assert "there is no run folder none to resume" in run("train", "--resume", "none")[2]
+    Path("empty").mkdir()
+    assert "is not a run folder" in run("train", "--resume", "empty")[2]
+    code, _, err = run("train", "--resume", "a")
+    assert (code, err) == (0, "a is finished: --epochs N, of more than 2, trains it further\n")
+    code, _, err = run("train", "--resume", "a", "--epochs", "1")
+    assert code == 1
+    assert "2 epochs are begun already: epochs=1 is too few" in err
+    assert run("train", "--resume", "a", "--epochs", "3", "--quiet")[0] == 0
+    assert [row["epoch"] for row in history(Path("a"))] == [1, 2, 3]

@@ -57,7 +57,7 @@ def test_version_and_help_import_nothing_slow():
             "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, predict, summary, train",
         ),
         (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
-        (["train"], "arguments are required: DATA"),
+        (["train"], "name what to train on: fashion-mnist, mnist, spiral or a folder of pictures"),
         (["train", "fashion_mnist"], "unknown data set 'fashion_mnist': did you mean 'fashion-mnist'?"),
         (["train", "sprial"], "did you mean 'spiral'? Known: fashion-mnist, mnist, spiral"),
         (
@@ -141,7 +141,7 @@ def test_the_examples_of_help_promise_no_figures(run):
 
 def test_quiet_means_no_warnings_either(run, monkeypatch, undrawn):
     monkeypatch.setattr(
-        train_command.tasks, "load", lambda *_: (warnings.warn("w", stacklevel=1), load("spiral", 0))[1]
+        train_command.tasks, "load", lambda *_, **__: (warnings.warn("w", stacklevel=1), load("spiral", 0))[1]
     )
     arguments = ("train", "spiral", "--epochs", "1")
     with warnings.catch_warnings():

@@ -1,0 +1,299 @@
+"""DataLoader: batches of arrays, of files larger than memory, or of whatever gives samples one by one."""
+
+import math
+import weakref
+from collections.abc import Callable, Generator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnn.checks import boolean, integer
+from cnn.data.draws import Draws
+from cnn.data.prefetch import Ahead, digest, opened, sample, take
+from cnn.errors import InputError
+from cnn.module import Array
+from cnn.rng import generator
+
+Batch = tuple[Array, Array]
+Transform = Callable[[Array, Array, Draws], Batch]
+
+
+class DataLoader:
+    """Samples and targets in batches, epoch after epoch.
+
+    Each iteration is a new epoch, in a new order if ``shuffle``, and gives pairs (x, y) of new arrays. Where reading or
+    transforms take time, one thread prepares the next batches meanwhile. The batches are the same with and without it.
+
+    Parameters
+    ----------
+    x : array_like, path, or indexable
+        The N samples: an array (N, ...); the path of a .npy file, which is read piece by piece as it is needed and may
+        be larger than memory; or an object with ``len(x)`` whose ``x[i]`` is sample i as an array, all of one shape and
+        dtype. Batches of x have its dtype.
+    y : array_like, path, or indexable
+        The N targets, such as labels (N,).
+    batch_size : int, default 32
+        At least 1. The last batch of an epoch may be smaller.
+    shuffle : bool, default True
+        False: the samples come in their own order.
+    rng : numpy.random.Generator, int or None
+        Draws the order, once each epoch, when its first batch is asked for.
+    transforms : sequence of callables
+        Each is called as ``transform(x, y, draws)`` with the batch so far and a `Draws`, and returns a new pair (x, y).
+    prefetch : int, default 2
+        How many batches the thread prepares ahead at most. 0: there is no thread; nor is there for arrays in memory
+        without transforms, which are faster than a thread.
+
+    Attributes
+    ----------
+    samples : int
+        N.
+    sample_shape, dtype
+        Of a sample of x, before transforms.
+    epoch : int
+        Number of the current epoch, from 1; 0 before the first.
+    taken : int
+        How many batches of it were handed out.
+
+    Raises
+    ------
+    InputError
+        (a ValueError) If x and y do not fit each other or are nothing that batches can be made of. Later, from the
+        iteration: if samples differ in shape or dtype, or a transform returns no pair of one length.
+    FileNotFoundError
+        If there is no file of that path.
+
+    Notes
+    -----
+    A new iteration ends the one before it; going on with that one is a RuntimeError. ``x[i]`` and transforms are called
+    by one thread at a time.
+
+    Examples
+    --------
+    >>> x, y = np.arange(10.0).reshape(5, 2), np.arange(5)
+    >>> loader = DataLoader(x, y, batch_size=2, rng=0)
+    >>> len(loader), [labels.tolist() for _, labels in loader]
+    (3, [[2, 4], [3, 0], [1]])
+
+    A training that was broken off goes on with the next batch:
+
+    >>> for _, labels in loader:
+    ...     state = loader.state_dict()
+    ...     break
+    >>> loader.load_state_dict(state)
+    >>> state["epoch"], state["taken"], len(list(loader))
+    (2, 1, 2)
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        rng: np.random.Generator | int | None = None,
+        transforms: Sequence[Transform] = (),
+        prefetch: int = 2,
+    ) -> None:
+        self.x = opened(x, "x")
+        self.y = opened(y, "y")
+        self.samples = len(self.x)
+        if len(self.y) != self.samples:
+            raise InputError(f"x has {self.samples:,} samples and y {len(self.y):,} targets: there must be one each")
+        first, self._first_target = sample(self.x, 0, "x"), sample(self.y, 0, "y")
+        self.sample_shape, self.dtype = first.shape, first.dtype
+        self.batch_size = integer(batch_size, "batch_size", 1)
+        self.shuffle = boolean(shuffle, "shuffle")
+        if callable(transforms) or not all(map(callable, transforms)):
+            raise InputError(f"transforms must be a list of callables (x, y, draws) -> (x, y), got {transforms!r}")
+        self.transforms = tuple(transforms)
+        self.prefetch = integer(prefetch, "prefetch", 0)
+        if type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms:
+            self.prefetch = 0
+        self.rng = generator(rng)
+        self._seed = int(self.rng.integers(2**63)) if self.transforms else None
+        self.epoch = 0
+        self.taken = 0
+        self._at_start: dict[str, Any] | None = None  # state of the generator at the start of the epoch
+        self._resumed: Array | None = None  # order of an epoch to go on with
+        self._running: weakref.ref[Ahead[Batch]] | None = None  # weak: an iteration that is left must be able to end
+        self._iterations = 0
+
+    def __len__(self) -> int:
+        return math.ceil(self.samples / self.batch_size)
+
+    def __iter__(self) -> Generator[Batch, None, None]:
+        self._leave()
+        this = self._iterations
+        if self._resumed is None:
+            at_start, order = _plain(self.rng.bit_generator.state), self._order()
+            self.epoch, self.taken, self._at_start = self.epoch + 1, 0, at_start
+        else:
+            order, self._resumed = self._resumed, None
+        epoch = self.epoch
+        rest = range(self.taken, len(self))
+        batches = Ahead(lambda number: self._batch(epoch, order, number), rest, self.prefetch)
+        self._running = weakref.ref(batches)
+        try:
+            for _ in rest:
+                if this != self._iterations:
+                    raise RuntimeError("a newer iteration or a loaded state ended this one: use two loaders for two")
+                batch = batches.take()
+                self.taken += 1
+                yield batch
+        finally:
+            batches.close()
+
+    def _leave(self) -> None:
+        """End the iteration that may be going on, and wait for its thread, so that only one ever reads."""
+        self._iterations += 1
+        running = None if self._running is None else self._running()
+        if running is not None:
+            running.close()
+            running.join()
+
+    def _order(self) -> Array:
+        return self.rng.permutation(self.samples) if self.shuffle else np.arange(self.samples)
+
+    def _batch(self, epoch: int, order: Array, number: int) -> Batch:
+        positions = order[number * self.batch_size : (number + 1) * self.batch_size]
+        x, y = take(self.x, positions, "x"), take(self.y, positions, "y")
+        for place, transform in enumerate(self.transforms):
+            assert self._seed is not None
+            changed = transform(x, y, Draws(self._seed, epoch, positions, transform=place))
+            if not isinstance(changed, tuple) or [np.shape(part)[:1] for part in changed] != [positions.shape] * 2:
+                raise InputError(
+                    f"transforms[{place}], {transform!r}, must return a pair (x, y) of {len(positions)} samples each"
+                )
+            x, y = changed
+        return x, y
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the loader is, in values that JSON can hold.
+
+        Batches that were prepared ahead but not handed out do not count as taken.
+
+        Returns
+        -------
+        dict
+            "epoch" and "taken"; "rng" and "rng_now", the generator's state at the start of the epoch and now; "seed" of
+            the transforms, or None; "samples", "batch_size" and "shuffle".
+        """
+        now = _plain(self.rng.bit_generator.state)
+        return {
+            "epoch": self.epoch,
+            "taken": self.taken,
+            "rng": now if self._at_start is None else self._at_start,
+            "rng_now": now,  # others may draw from the same generator
+            "seed": self._seed,
+            "samples": self.samples,
+            "batch_size": self.batch_size,
+            "shuffle": self.shuffle,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go where another loader was: the next iteration gives the rest of its epoch, or if that is none, the next.
+
+        The generator gets the very state that the other's had.
+
+        Raises
+        ------
+        InputError
+            (a ValueError) If that loader had other settings, another number of samples or another kind of generator.
+        """
+        mine = self.state_dict()
+        missing = sorted(mine.keys() - state.keys())
+        if missing:
+            raise InputError(f"this is no state of a DataLoader: it has no {', '.join(missing)}")
+        for name in ("samples", "batch_size", "shuffle"):
+            if state[name] != mine[name]:
+                raise InputError(f"the state is of a loader with {name}={state[name]}, but here it is {mine[name]}")
+        if (state["seed"] is None) != (self._seed is None):
+            had, has = ("no transforms", "some") if state["seed"] is None else ("transforms", "none")
+            raise InputError(f"the state is of a loader with {had}, but this one has {has}")
+        kind, kind_here = (states["rng"]["bit_generator"] for states in (state, mine))
+        if kind != kind_here:
+            raise InputError(
+                f"the state is of a {kind} generator, but rng is a {kind_here}: pass "
+                f"rng=np.random.Generator(np.random.{kind}())"
+            )
+        epoch, taken = integer(state["epoch"], "epoch", 0), integer(state["taken"], "taken", 0)
+        if taken > len(self):
+            raise InputError(f"the state has {taken} batches taken of {len(self)}: it is damaged")
+        self._leave()
+        self.epoch, self.taken, self._seed = epoch, taken, state["seed"]
+        self._at_start = state["rng"] if epoch else None
+        self._resumed = None
+        template = self.rng.bit_generator.state
+        if epoch and taken < len(self):
+            self.rng.bit_generator.state = _like(template, state["rng"])
+            self._resumed = self._order()
+        self.rng.bit_generator.state = _like(template, state["rng_now"])
+
+    def fingerprint(self) -> dict[str, Any]:
+        """Return what tells whether data are the same, in values that JSON can hold; see `differences`.
+
+        Digests are BLAKE2b of all bytes; of an array of over 256 MiB, of evenly spaced samples that add up to that
+        much; of what gives samples one by one, of up to 200 evenly spaced ones. All of that is read in each call, so
+        call it before an iteration, not during one.
+        """
+        x_digest, x_read = digest(self.x, "x")
+        y_digest, y_read = digest(self.y, "y")
+        return {
+            "samples": self.samples,
+            "sample_shape": list(self.sample_shape),
+            "dtype": str(self.dtype),
+            "target_shape": list(self._first_target.shape),
+            "target_dtype": str(self._first_target.dtype),
+            "samples_read": x_read,
+            "targets_read": y_read,
+            "samples_digest": x_digest,
+            "targets_digest": y_digest,
+        }
+
+
+FACTS = {
+    "samples": "{} samples",
+    "sample_shape": "samples of shape {}",
+    "dtype": "samples of {}",
+    "target_shape": "targets of shape {}",
+    "target_dtype": "targets of {}",
+}
+COMPARED = {"samples_read": "{} samples compared", "targets_read": "{} targets compared"}
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
+    """Say in what the data of two fingerprints differ; nothing if they are the same.
+
+    Examples
+    --------
+    >>> x, y = np.zeros((4, 2)), np.arange(4)
+    >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x[:3], y[:3]).fingerprint())
+    '4 samples before, 3 now'
+    >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x, y + 1).fingerprint())
+    'other values in the targets'
+    """
+    for facts in (FACTS, COMPARED):
+        differing = [(text, _shown(old[k]), _shown(new[k])) for k, text in facts.items() if old[k] != new[k]]
+        if differing:  # then digests say nothing
+            return "; ".join(f"{text.format(before)} before, {now} now" for text, before, now in differing)
+    changed = [part for part in ("samples", "targets") if old[f"{part}_digest"] != new[f"{part}_digest"]]
+    return f"other values in the {' and the '.join(changed)}" if changed else ""
+
+
+def _shown(value: Any) -> str:
+    return f"{value:,}" if isinstance(value, int) else str(tuple(value) if isinstance(value, list) else value)
+
+
+def _plain(value: Any) -> Any:
+    """Return a generator's state as JSON can hold it."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _like(template: Any, value: Any) -> Any:
+    """Return a state as a generator takes it, with arrays where those of ``template`` are."""
+    if isinstance(template, dict):
+        return {key: _like(part, value[key]) for key, part in template.items()}
+    return np.asarray(value, template.dtype) if isinstance(template, np.ndarray) else value

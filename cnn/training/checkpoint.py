@@ -1,0 +1,334 @@
+"""Checkpoints: all that a training is, in one file, so that it can go on with the same bits."""
+
+import contextlib
+import hashlib
+import json
+import math
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from cnn.checks import integer
+from cnn.data.loader import differences
+from cnn.errors import CheckpointError, CheckpointWarning
+from cnn.files import locked, read_tensors, write_bytes, write_tensors
+from cnn.module import Array
+from cnn.training import state as states
+from cnn.training.history import History
+
+FORMAT = 1
+BEST, TIMES = "best.safetensors", "times.json"
+STEPS = "step-{:08}.safetensors"
+
+
+class Checkpoint:
+    """Writes checkpoints into a folder, from which `train`, `fit` and `cnn train` resume.
+
+    Each is one file, written whole or not at all, with a checksum; older ones go only when the new one is on the disk.
+    So after a kill or a power cut at any moment the folder has a checkpoint that can be read.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made if it is not there. One training at a time writes into it.
+    epochs, steps : int, optional
+        Write after every so many epochs or steps. Without any of the three, after every epoch.
+    minutes : float, optional
+        Write after the first step that ends so many minutes after the last checkpoint.
+    keep : int
+        How many of the latest to keep, at least 1.
+    best : str, optional
+        A figure of an epoch, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well.
+
+    Raises
+    ------
+    FileExistsError
+        From `train`, if the folder has checkpoints and the training does not resume them, or another training is
+        writing into it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import MSELoss
+    >>> from cnn.optim import SGD
+    >>> x = np.eye(4, dtype=np.float32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for epochs in (2, 5):
+    ...         model = Sequential([Linear(4, 1, rng=0)], loss_func=MSELoss(), optimizer=SGD(lr=0.1))
+    ...         resume = folder if epochs == 5 else None
+    ...         history = model.fit(x, x[:, :1], epochs=epochs, verbose_freq=0, rng=0,
+    ...                             callbacks=[Checkpoint(folder)], resume=resume)
+    >>> len(history)
+    5
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        epochs: int | None = None,
+        steps: int | None = None,
+        minutes: float | None = None,
+        keep: int = 2,
+        best: str | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        self.epochs = None if epochs is None else integer(epochs, "epochs", 1)
+        self.steps = None if steps is None else integer(steps, "steps", 1)
+        if minutes is not None and not (isinstance(minutes, (int, float)) and 0 < minutes < math.inf):
+            raise ValueError(f"minutes must be a number above 0, got {minutes!r}")
+        self.minutes = minutes
+        if epochs is steps is minutes is None:
+            self.epochs = 1
+        self.keep = integer(keep, "keep", 1)
+        self.best = best
+        self._lock = contextlib.ExitStack()
+        self._last = 0.0  # when the last one was written, by the monotonic clock
+
+    def __call__(self, step: Any) -> None:
+        """Nothing: checkpoints are written after all other callbacks and the caller's own loop."""
+
+    def open(self, run: Any, resumed: "Resumed | None") -> None:
+        """Take the folder for this training."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock.enter_context(locked(self.folder))
+        try:
+            there = found(self.folder)
+            if there and (resumed is None or resumed.folder.resolve() != self.folder.resolve()):
+                raise FileExistsError(
+                    f"{self.folder} has checkpoints of another training, such as {there[0].name}: resume it with "
+                    f"resume={str(self.folder)!r}, or choose another folder"
+                )
+            for leftover in self.folder.glob(".*.part"):  # of a training that was killed while it wrote
+                leftover.unlink(missing_ok=True)
+        except BaseException:
+            self.close()
+            raise
+        self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Give the folder back."""
+        self._lock.close()
+
+    def begin(self, run: Any) -> None:
+        """Write the first checkpoint, before the first step: a training that is killed early has one to go on from."""
+        self._write(run, 0, is_best=False)
+
+    def after(self, step: Any, run: Any) -> None:
+        """Write a checkpoint if it is time for one."""
+        is_end = step.figures is not None
+        total = (step.epoch - 1) * step.steps + step.step
+        due = run.stopped or (is_end and step.epoch == step.epochs)
+        due = due or (self.epochs is not None and is_end and step.epoch % self.epochs == 0)
+        due = due or (self.steps is not None and total % self.steps == 0)
+        due = due or (self.minutes is not None and time.monotonic() - self._last >= 60 * self.minutes)
+        is_best = is_end and self.best is not None and self._is_best(run.history)
+        if not (due or is_best):
+            return
+        try:
+            self._write(run, total if due else None, is_best)
+        except OSError as error:
+            if run.stopped or (is_end and step.epoch == step.epochs):
+                raise
+            # the next may find room again, and what is in memory is worth more than an end
+            warnings.warn(f"no checkpoint at step {total}: {error}; training goes on", CheckpointWarning, stacklevel=2)
+
+    def _write(self, run: Any, total: int | None, is_best: bool) -> None:
+        arrays, description = snapshot(run)
+        if is_best:
+            write(self.folder / BEST, arrays, description)
+        if total is not None:
+            write_bytes(self.folder / TIMES, json.dumps(times(run)).encode())
+            write(self.folder / STEPS.format(total), arrays, description)
+            for old in found(self.folder)[self.keep :]:
+                old.unlink(missing_ok=True)
+            self._last = time.monotonic()
+
+    def _is_best(self, history: History) -> bool:
+        figures = getattr(history, str(self.best), None)
+        if figures is None:
+            raise ValueError(f"best={self.best!r} is no figure of an epoch: choose one of {', '.join(vars(history))}")
+        sign = -1 if str(self.best).endswith("accuracy") else 1
+        last = sign * figures[-1]
+        return last == last and all(not sign * figure <= last for figure in figures[:-1])
+
+
+def found(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the latest first."""
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def times(run: Any) -> dict[str, Any]:
+    """Return what is never the same in two runs."""
+    return {"seconds": run.history.seconds, "epoch so far": run.seconds}
+
+
+def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the arrays and the description of a training as it is now."""
+    arrays: dict[str, Array] = {f"model.{name}": t.data for name, t in run.model.named_tensors()}
+    figures = {name: values for name, values in vars(run.history).items() if name != "seconds"}
+    whole = {
+        "epoch": run.epoch,
+        "epochs": run.epochs,
+        "step": run.step,
+        "input_shape": getattr(run.model, "input_shape", None),
+        "stopped": run.stopped,
+        "means": run.means.sums,
+        "history": figures,
+        "optimizer": run.model.optimizer.state_dict(),
+        "loader": run.loader.state_dict(),
+        "random": states.random_state(run.model),
+        "callbacks": [
+            [type(callback).__name__, callback.state_dict() if hasattr(callback, "state_dict") else None]
+            for callback in run.callbacks
+        ],
+        "architecture": states.architecture(run.model),
+        "loss": repr(run.model.loss_func),
+        "data": run.data,
+        "environment": states.environment(),
+    }
+    return arrays, states.pack(whole, arrays, "state")
+
+
+def write(path: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
+    """Write one checkpoint, whole or not at all."""
+    digest = checksum(arrays, description)
+    write_tensors(path, arrays, {"checkpoint": FORMAT, "sha256": digest, "state": description})
+
+
+def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read one checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, or no checkpoint.
+    """
+    arrays, text = read_tensors(path)
+    if not isinstance(text, dict) or "checkpoint" not in text:
+        raise ValueError(f"{path} is no checkpoint")
+    if text["checkpoint"] != FORMAT:
+        raise ValueError(f"{path} has format {text['checkpoint']!r}, this version reads {FORMAT}: update the library")
+    if checksum(arrays, text["state"]) != text["sha256"]:
+        raise ValueError(f"{path} is damaged: its checksum is another")
+    return arrays, text["state"]
+
+
+def checksum(arrays: dict[str, Array], description: dict[str, Any]) -> str:
+    """Return the SHA-256 of all numbers and texts of a checkpoint."""
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+class Resumed:
+    """A checkpoint that was found and fits."""
+
+    def __init__(self, folder: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
+        self.folder, self.arrays = folder, arrays
+        self.state: dict[str, Any] = states.unpack(description, arrays)
+
+    @classmethod
+    def find(cls, folder: str | Path, run: Any) -> Self | None:
+        """Return the latest checkpoint in a folder that is whole, or None if there is none yet.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such folder.
+        CheckpointError
+            If it is of another training, or all are damaged.
+
+        Warns
+        -----
+        CheckpointWarning
+            If one is damaged, or bits may differ.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"there is no folder {folder} to resume from")
+        paths = found(folder)
+        for i, path in enumerate(paths):
+            try:
+                resumed = cls(folder, *read(path))
+            except ValueError as error:
+                if i + 1 == len(paths):
+                    raise CheckpointError(f"no checkpoint in {folder} can be read: {error}") from None
+                warnings.warn(f"{error}; {paths[i + 1].name} is used", CheckpointWarning, stacklevel=4)
+                continue
+            resumed._check(run)
+            return resumed
+        warnings.warn(
+            f"{folder} has no checkpoint yet: the training starts at the beginning", CheckpointWarning, stacklevel=4
+        )
+        return None
+
+    def _check(self, run: Any) -> None:
+        """Raise an error if this is another training."""
+        state = self.state
+        if state["loss"] != repr(run.model.loss_func):
+            raise CheckpointError(f"the loss was {state['loss']} and is {run.model.loss_func!r} now")
+        wrong = states.other_architecture(state["architecture"], states.architecture(run.model))
+        if wrong is not None:
+            raise CheckpointError(f"the checkpoint in {self.folder} is of another model: {wrong}")
+        wrong = differences(state["data"], run.data)
+        if wrong:
+            raise CheckpointError(f"the data are not those of the checkpoint in {self.folder}: {wrong}")
+        names = [name for name, _ in state["callbacks"]]
+        now = [type(callback).__name__ for callback in run.callbacks]
+        if names != now:
+            raise CheckpointError(
+                f"the callbacks were {', '.join(names) or 'none'} and are {', '.join(now) or 'none'} now: give the same"
+            )
+        if state["epoch"] > run.epochs:
+            raise CheckpointError(f"{state['epoch']} epochs are begun already: epochs={run.epochs} is too few")
+        before, here = state["environment"], states.environment()
+        changed = [
+            f"{key} {before.get(key)} before, {value} now" for key, value in here.items() if before.get(key) != value
+        ]
+        if changed:
+            warnings.warn(
+                f"the numbers may differ in their last bits from those of a run in one piece: {'; '.join(changed)}",
+                CheckpointWarning,
+                stacklevel=5,
+            )
+
+    def apply(self, run: Any) -> None:
+        """Put everything into the state of the checkpoint."""
+        state, model = self.state, run.model
+        tensors = {name.removeprefix("model."): a for name, a in self.arrays.items() if name.startswith("model.")}
+        model.load_state_dict(tensors)
+        try:
+            model.optimizer.load_state_dict(state["optimizer"])
+            run.loader.load_state_dict(state["loader"])
+        except ValueError as error:
+            raise CheckpointError(f"the checkpoint in {self.folder} does not fit: {error}") from None
+        run.epoch, run.step = state["epoch"], state["step"]
+        run.stopped = state["stopped"] and run.epochs <= state["epochs"]  # who asks for more epochs wants it to go on
+        shape = state["input_shape"]
+        model.input_shape = None if shape is None else tuple(shape)
+        run.means.sums = list(state["means"])
+        seconds, run.seconds = self._times(len(state["history"]["train_loss"]))
+        for name, values in {**state["history"], "seconds": seconds}.items():
+            getattr(run.history, name)[:] = values
+        for callback, (_, kept) in zip(run.callbacks, state["callbacks"], strict=True):
+            if kept is not None:
+                callback.load_state_dict(kept)
+        # after the loader, which draws the order of the epoch again, perhaps from a generator that the model uses too
+        states.set_random_state(run.model, state["random"])
+
+    def _times(self, epochs: int) -> tuple[list[float], float]:
+        """Return the seconds of each epoch and of the one at hand, as far as they are known."""
+        try:
+            kept = json.loads((self.folder / TIMES).read_text(encoding="utf-8"))
+            seconds = [float(value) for value in kept["seconds"]][:epochs]
+            return seconds + [math.nan] * (epochs - len(seconds)), float(kept["epoch so far"])
+        except (OSError, ValueError, TypeError, KeyError):
+            return [math.nan] * epochs, 0.0

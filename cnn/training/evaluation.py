@@ -1,0 +1,68 @@
+"""Evaluation and prediction in batches."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from cnn.data.draws import Draws
+from cnn.data.loader import DataLoader
+from cnn.data.prefetch import take
+from cnn.kernels import one_blas_thread
+from cnn.module import Array, evaluating
+from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels
+from cnn.training.means import Means
+
+
+def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+    """Run forward and loss; a model that knows a better way goes that."""
+    if hasattr(model, "loss_and_prediction"):
+        return model.loss_and_prediction(x, y)
+    prediction = model(x)
+    return model.loss_func(prediction, y), prediction
+
+
+def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
+    """Return mean loss and accuracy (a fraction; nan if the targets are no classes) in evaluation mode."""
+    batch_size = check_batch_size(batch_size)
+    x = as_samples(x, model, "x")
+    y = check_labels(model, x, y, "y")
+    return means_of(model, batches(x, y, batch_size))
+
+
+def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]]:
+    """Yield the samples in order."""
+    for start in range(0, len(x), batch_size):
+        yield x[start : start + batch_size], y[start : start + batch_size]
+
+
+def in_order(loader: DataLoader) -> Iterable[tuple[Array, Array]]:
+    """Yield the loader's samples in their own order, without random changes: of its transforms only those that say
+    ``always = True``, as `Normalize` does. The loader stays where it is.
+    """
+    for start in range(0, loader.samples, loader.batch_size):
+        numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
+        x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
+        for transform in loader.transforms:
+            if getattr(transform, "always", False):
+                x, y = transform(x, y, Draws(0, 1, numbers))
+        yield x, y
+
+
+def means_of(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
+    """Return mean loss and accuracy over batches, in evaluation mode."""
+    means = Means(model)
+    with evaluating(), one_blas_thread():
+        for x, y in pairs:
+            x, y = as_batch(x, y, model)
+            loss, prediction = loss_only(model, x, y)
+            means.add(loss, prediction, y)
+    return means.loss, means.accuracy
+
+
+def predict(model: Any, x: Any, batch_size: int = 256) -> Array:
+    """Return the model's outputs for all samples, in evaluation mode."""
+    batch_size = check_batch_size(batch_size)
+    x = as_samples(x, model, "x")
+    with evaluating(), one_blas_thread():
+        return np.concatenate([model(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])

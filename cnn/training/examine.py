@@ -1,0 +1,132 @@
+"""A look at a training from outside: one forward and backward of a copy of the model, and what they show."""
+
+import copy
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn import rng
+from cnn.errors import InputError
+from cnn.kernels import one_blas_thread
+from cnn.layers import ReLU
+from cnn.module import Array, Module, Parameter, watching
+from cnn.training.divergence import first_not_finite
+from cnn.training.inputs import as_samples, check_labels
+from cnn.training.loop import loss_and_grad
+
+LEAST_SAMPLES = 32  # in fewer, many a unit that lives is 0 by chance
+
+Gradients = dict[str, tuple[float, float]]
+
+
+class Findings(NamedTuple):
+    """What one forward and backward of a copy of a model showed.
+
+    Attributes
+    ----------
+    loss : float
+        Of the batch, in training mode.
+    classes : int
+        Size of the outputs' axis 1.
+    dead : dict of str to float
+        For each ReLU the share of its units, or channels, that are 0 for every sample and at every place. Empty for
+        batches below 32.
+    gradients : dict of str to pair of float
+        For each layer with parameters the norm of their gradients and their own norm.
+    not_finite : str
+        Where NaN or infinity arose; empty if the loss is finite.
+    """
+
+    loss: float
+    classes: int
+    dead: dict[str, float]
+    gradients: Gradients
+    not_finite: str
+
+
+def examine(model: Any, x: Any, y: Any) -> Findings:
+    """Run forward, loss and backward on a copy of the model, which stays as it is: statistics, gradients, generators.
+
+    What layers of your own keep outside themselves, such as NumPy's global random state, is not protected.
+
+    Parameters
+    ----------
+    model : Module
+        With an attribute ``loss_func``. Layers behave as the model's mode says.
+    x, y : array_like
+        N samples (N, ...) as the model gets them in training, and their targets.
+
+    Raises
+    ------
+    InputError
+        If the samples do not fit the model or the targets its loss.
+    """
+    if getattr(model, "loss_func", None) is None:
+        raise InputError("gradients need a model with a loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
+    default = rng.state_dict()
+    twin = copy.deepcopy(model, {id(getattr(model, "optimizer", None)): None})  # its moments are large, and not needed
+    twin.zero_grad()
+    x = as_samples(x, twin, "x")
+    y = check_labels(twin, x, y, "y")
+    names = {id(module): name for name, module in twin.named_modules()}
+    dead: dict[str, float] = {}
+
+    def look(module: Module, out: Array) -> None:
+        if isinstance(module, ReLU) and id(module) in names and out.ndim > 1 and out.size and len(out) >= LEAST_SAMPLES:
+            alive = out.any(axis=(0, *range(2, out.ndim)))
+            dead[names[id(module)]] = 1 - int(np.count_nonzero(alive)) / alive.size
+
+    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        with watching(look):
+            loss, prediction = loss_and_grad(twin, x, y)
+        not_finite = "" if math.isfinite(loss) else first_not_finite(twin, x)
+        gradients = _norms(twin)
+    if rng.state_dict() != default:  # a layer has drawn from it
+        rng.load_state_dict(default)
+    return Findings(loss, prediction.shape[1] if prediction.ndim > 1 else 1, dead, gradients, not_finite)
+
+
+def gradient_norms(model: Any, x: Any, y: Any) -> Gradients:
+    """Return for each layer the norm of its gradients and that of its weights; the model stays as it is.
+
+    Their ratio says how many of itself a layer would move by, per unit of learning rate. It differs by a few orders of
+    magnitude between the layers of a net that trains well.
+
+    Parameters
+    ----------
+    model, x, y
+        As in `examine`, which raises what this raises.
+
+    Returns
+    -------
+    dict of str to pair of float
+        By the dotted names of the layers that have parameters, in their order.
+
+    Examples
+    --------
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import MSELoss
+    >>> model = Sequential([Linear(2, 1, bias=False)], loss_func=MSELoss())
+    >>> model.layers[0].weight.data = [[3.0, 4.0]]
+    >>> gradient, weight = gradient_norms(model, np.ones((1, 2)), np.array([[5.0]]))["0"]
+    >>> print(round(gradient**2, 4), weight)  # the gradient of (7 - 5)² is (4, 4)
+    32.0 5.0
+    >>> model.layers[0].weight.grad is None
+    True
+    """
+    return examine(model, x, y).gradients
+
+
+def _norms(model: Module) -> Gradients:
+    found = {}
+    for name, module in model.named_modules():
+        own = [p for p in vars(module).values() if isinstance(p, Parameter) and p.grad is not None]
+        if own:
+            found[name] = _norm([p.grad for p in own if p.grad is not None]), _norm([p.data for p in own])
+    return found
+
+
+def _norm(arrays: list[Array]) -> float:
+    return math.sqrt(sum(float(np.square(array, dtype=np.float64).sum()) for array in arrays))

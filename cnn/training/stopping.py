@@ -1,0 +1,242 @@
+"""Callbacks that end a training: EarlyStopping, StopAt, TimeBudget; and how callbacks find the figures they watch."""
+
+import math
+import time
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cnn.checks import integer
+from cnn.module import Array
+from cnn.optim.shared import at_least_zero, brief, chosen
+from cnn.training.history import History
+
+if TYPE_CHECKING:
+    from cnn.training.loop import Step
+
+FIGURES = [field.name for field in fields(History) if field.name.endswith(("loss", "accuracy"))]
+
+
+def begins(step: "Step") -> bool:
+    """Whether a training begins with this step."""
+    return step.epoch == 1 and step.step == 1
+
+
+def check_figure(name: Any) -> str:
+    """Return the name of a figure to watch, or raise an error that lists them: before an epoch is spent on it."""
+    if name not in FIGURES:
+        raise ValueError(f"figure must be one of {', '.join(FIGURES)}, got {brief(name)}")
+    return str(name)
+
+
+def figure_of(step: "Step", name: str) -> float:
+    """Return a figure of the epoch that ends with this step; nan only if the numbers went wrong.
+
+    Raises
+    ------
+    ValueError
+        If the training does not measure it.
+    """
+    figures = step.figures or {}
+    if name not in figures:
+        raise ValueError(f"{name} is not measured: the figures of this training are {', '.join(figures)}")
+    figure = float(figures[name])
+    if not math.isnan(figure):
+        return figure
+    no_validation = all(math.isnan(value) for other, value in figures.items() if other.startswith("val_"))
+    has_classes = not math.isnan(figures.get("train_accuracy", math.nan))
+    if name.startswith("val_") and no_validation and (has_classes or step.epoch == 1):
+        raise ValueError(
+            f"{name} is nan, as there is no validation data: pass validation_data=(x_val, y_val) to the training, or "
+            f"watch {name.replace('val_', 'train_')}"
+        )
+    if name.endswith("accuracy"):
+        raise ValueError(f"{name} is nan, as the loss is not one of classes: watch {name.replace('accuracy', 'loss')}")
+    return figure
+
+
+class EarlyStopping:
+    """End the training when a figure no longer gets better, and give the model the weights of its best epoch.
+
+    It gives them back whatever ended the training, but for an exception and a loop that is left: then ``weights`` has
+    them, for ``model.load_state_dict(stopping.weights)``. The optimizer keeps the state of the last step.
+
+    Parameters
+    ----------
+    patience : int
+        How many epochs in a row may be no better than the best; at least 1.
+    figure : {"val_loss", "val_accuracy", "train_loss", "train_accuracy"}
+        A loss is better low, an accuracy high; nan and infinity are never better.
+    min_delta : float
+        Only what is better by more than this counts, at least 0.
+
+    Attributes
+    ----------
+    best : float or None
+        The best figure so far.
+    best_epoch : int or None
+        Its epoch, from 1.
+    waited : int
+        How many epochs have been no better since.
+    weights : dict of str to ndarray
+        All weights and buffers after that epoch, by their names in the model.
+
+    Raises
+    ------
+    ValueError
+        If an argument is wrong, or after the first epoch if the figure is not measured.
+
+    Source
+    ------
+    Goodfellow, Bengio and Courville 2016, Deep Learning, section 7.8, algorithm 7.1 with n = 1 epoch.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from cnn.layers import Linear
+    >>> model, stopping = Linear(1, 1, rng=0), EarlyStopping(patience=2)
+    >>> for epoch, loss in enumerate([0.5, 0.4, 0.45, 0.6], start=1):  # as the training does
+    ...     model.weight.data = [[epoch]]
+    ...     step = SimpleNamespace(epoch=epoch, step=1, figures={"val_loss": loss}, model=model)
+    ...     if stopping(step):
+    ...         stopping.end(step)
+    >>> stopping.best_epoch, stopping.best, float(model.weight.data[0, 0])
+    (2, 0.4, 2.0)
+    """
+
+    def __init__(self, patience: int = 5, figure: str = "val_loss", min_delta: float = 0.0) -> None:
+        self.patience = integer(patience, "patience", 1)
+        self.figure = check_figure(figure)
+        self.min_delta = at_least_zero(min_delta, "min_delta")
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.waited = 0
+        self.weights: dict[str, Array] = {}
+
+    def __repr__(self) -> str:
+        return f"EarlyStopping({', '.join([*chosen(self), f'best={self.best!r}', f'best_epoch={self.best_epoch!r}'])})"
+
+    def __call__(self, step: "Step") -> bool:
+        if begins(step):
+            self._forget()
+        if step.figures is None:
+            return False
+        figure = figure_of(step, self.figure)
+        if self._is_better(figure):
+            self.best, self.best_epoch, self.waited = figure, step.epoch, 0
+            self.weights = step.model.state_dict()
+        else:
+            self.waited += 1
+        return self.waited >= self.patience
+
+    def _is_better(self, figure: float) -> bool:
+        if self.best is None or not math.isfinite(figure):
+            return math.isfinite(figure)
+        gain = figure - self.best if self.figure.endswith("accuracy") else self.best - figure
+        return gain > self.min_delta
+
+    def end(self, step: "Step") -> None:
+        """Put the weights of the best epoch into the model, if an epoch was whole."""
+        if self.best_epoch is not None:
+            step.model.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("best", "best_epoch", "waited", "weights")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
+        self.weights = {name: np.array(array) for name, array in state["weights"].items()}
+
+
+class StopAt:
+    """End the training after an epoch that reaches every named figure.
+
+    Parameters
+    ----------
+    **figures : float
+        Each a figure of `History` and its goal: a loss is to fall to it, an accuracy, a fraction, to rise to it.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> enough = StopAt(val_accuracy=0.93)
+    >>> [enough(SimpleNamespace(epoch=1, step=9, figures={"val_accuracy": value})) for value in (0.92, 0.93)]
+    [False, True]
+    >>> enough
+    StopAt(val_accuracy=0.93)
+    """
+
+    def __init__(self, **figures: float) -> None:
+        if not figures:
+            raise ValueError("StopAt needs a figure and its goal, such as StopAt(val_accuracy=0.93)")
+        self.figures = {check_figure(name): at_least_zero(goal, name) for name, goal in figures.items()}
+        for name, goal in self.figures.items():
+            if name.endswith("accuracy") and goal > 1:
+                raise ValueError(f"{name} is a fraction, at most 1, got {goal!r}: for percent divide by 100")
+
+    def __repr__(self) -> str:
+        return f"StopAt({', '.join(f'{name}={goal!r}' for name, goal in self.figures.items())})"
+
+    def __call__(self, step: "Step") -> bool:
+        if step.figures is None:
+            return False
+        found = {name: figure_of(step, name) for name in self.figures}
+        return all(
+            found[name] >= goal if name.endswith("accuracy") else found[name] <= goal
+            for name, goal in self.figures.items()
+        )
+
+
+class TimeBudget:
+    """End the training after so many minutes, counted over resumes.
+
+    It looks after every step. Time is counted from the end of the first step, validation and the caller's own loop
+    included; work that a kill undid is not. When it ends no two runs agree to the bit: the machine decides. Its state
+    has the seconds, so checkpoints with it differ in some bytes as well. A clock that is set back does not matter.
+
+    Parameters
+    ----------
+    minutes : float
+        Above 0.
+
+    Attributes
+    ----------
+    seconds : float
+        How much is used up.
+
+    Examples
+    --------
+    >>> budget = TimeBudget(minutes=30)
+    >>> budget.load_state_dict({"seconds": 1799.0})  # as a resume does
+    >>> budget
+    TimeBudget(minutes=30.0, seconds=1799.0)
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self.minutes = at_least_zero(minutes, "minutes")
+        if self.minutes == 0:
+            raise ValueError("minutes must be above 0, got 0: there would be no time for a step")
+        self.seconds = 0.0
+        self._last: float | None = None
+
+    def __repr__(self) -> str:
+        return f"TimeBudget(minutes={self.minutes!r}, seconds={self.seconds!r})"
+
+    def __call__(self, step: "Step") -> bool:
+        now = time.monotonic()
+        if begins(step):
+            self.seconds = 0.0
+        elif self._last is not None:
+            self.seconds += now - self._last
+        self._last = now
+        return self.seconds >= 60 * self.minutes
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.seconds, self._last = state["seconds"], time.monotonic()

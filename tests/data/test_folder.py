@@ -1,0 +1,290 @@
+"""A folder of classes: what is read, how it is split, what is passed over, and what is said of it."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from cnn.data import folder as module
+from cnn.data.folder import image_folder
+from cnn.data.images import read_picture
+from cnn.errors import InputError
+from tests.data.photos import CLASSES, ORIENTATION, make_photos
+
+
+def fill(folder, counts, colour=True, names="{}.png"):
+    """Write so many pictures of each class; each is of one colour that no other has."""
+    number = 0
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            number += 1
+            shade = (number, number, 255) if colour else (number,) * 3
+            Image.new("RGB", (12, 10), shade).save(folder / name / names.format(i))
+
+
+def numbers(part):
+    """Which pictures they are."""
+    return part[0][:, 0, 0, 0].tolist()
+
+
+def test_photos_of_all_sizes_and_orientations(tmp_path):
+    paths = make_photos(tmp_path, 24, np.random.default_rng(0))
+    found = image_folder(tmp_path, image_size=32, validation=0.25, seed=3)
+    assert found.class_names == list(CLASSES)
+    assert found.counts == dict.fromkeys(CLASSES, 8)
+    assert (found.train[0].shape, found.train[0].dtype) == ((18, 3, 32, 32), np.uint8)
+    assert (found.validation[0].shape, found.validation[1].dtype) == ((6, 3, 32, 32), np.int64)
+    assert np.bincount(found.validation[1]).tolist() == [2, 2, 2]
+    assert found.guessing == pytest.approx(1 / 3)
+    assert found.skipped == []
+    seen = {
+        pixels.tobytes(): int(y) for part in (found.train, found.validation) for pixels, y in zip(*part, strict=True)
+    }
+    assert len(seen) == 24
+    for i, path in enumerate(paths):
+        assert seen[read_picture(path, 32).tobytes()] == i % 3
+
+
+def test_made_photos_are_the_same_each_time(tmp_path):
+    first, second = (make_photos(tmp_path / name, 4, np.random.default_rng(5)) for name in "ab")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+    for i, path in enumerate(first):
+        with Image.open(path) as image:
+            assert image.getexif()[ORIENTATION] == i + 1
+
+
+@given(
+    st.lists(st.integers(2, 12), min_size=2, max_size=4),
+    st.floats(0.01, 0.99),
+    st.integers(0, 10**6),
+)
+def test_every_class_is_in_both_parts(tmp_path_factory, counts, share, seed):
+    path = tmp_path_factory.mktemp("f")
+    fill(path, {f"c{i}": count for i, count in enumerate(counts)})
+    found = image_folder(path, 4, share, seed)
+    held, left = (np.bincount(part[1], minlength=len(counts)) for part in (found.validation, found.train))
+    assert (held + left).tolist() == counts
+    assert held.min() >= 1
+    assert left.min() >= 1
+    for count, n in zip(held, counts, strict=True):
+        assert abs(count - share * n) <= 1
+    assert sorted(numbers(found.train) + numbers(found.validation)) == list(range(1, sum(counts) + 1))
+    again = image_folder(path, 4, share, seed)
+    assert numbers(again.train) == numbers(found.train)
+    assert found.test[0] is found.validation[0]
+    assert not found.has_test
+
+
+def test_the_seed_decides_who_is_held_out(tmp_path):
+    fill(tmp_path, {"a": 20, "b": 20})
+    held = {tuple(numbers(image_folder(tmp_path, 4, seed=seed).validation)) for seed in range(6)}
+    assert len(held) == 6
+
+
+def test_a_new_picture_moves_few_others(tmp_path):
+    fill(tmp_path, {"a": 40, "b": 40})
+    before = numbers(image_folder(tmp_path, 4).validation)
+    Image.new("RGB", (9, 9), (200, 0, 0)).save(tmp_path / "a" / "new.png")
+    after = numbers(image_folder(tmp_path, 4).validation)
+    assert len(set(before) - set(after)) <= 1
+
+
+def test_one_picture_is_for_training(tmp_path):
+    fill(tmp_path, {"a": 1, "b": 4})
+    found = image_folder(tmp_path, 4)
+    assert np.bincount(found.train[1]).tolist() == [1, 3]
+    assert found.validation[1].tolist() == [1]
+    assert found.warnings == ["a has only 1 image, b only 4: 50 of each class or more would be better"]
+
+
+def test_grey_only_if_all_are(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 3}, colour=False)
+    assert image_folder(tmp_path, 8).train[0].shape[1:] == (1, 8, 8)
+    assert image_folder(tmp_path, 8, grey=False).train[0].shape[1:] == (3, 8, 8)
+    Image.new("RGB", (9, 9), (250, 0, 0)).save(tmp_path / "a" / "red.png")
+    found = image_folder(tmp_path, (6, 8))
+    assert found.train[0].shape[1:] == (3, 6, 8)
+    assert image_folder(tmp_path, 8, grey=True).train[0].shape[1:] == (1, 8, 8)
+    greys = np.concatenate([found.train[0], found.validation[0]])
+    greys = greys[greys[:, 1].max(axis=(1, 2)) > 0]
+    assert np.array_equal(greys[:, 0], greys[:, 2])  # grey pictures have all three channels
+
+
+def test_what_cannot_be_read_is_told_and_passed_over(tmp_path):
+    fill(tmp_path, {"a": 3, "b": 3})
+    for name in ("empty.jpg", "cut.png", "IMG.heic", "notes.txt", "bomb.png"):
+        (tmp_path / "a" / name).touch()
+    (tmp_path / "a" / "IMG.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (tmp_path / "a" / "notes.txt").write_text("cats")
+    (tmp_path / "a" / "cut.png").write_bytes((tmp_path / "a" / "0.png").read_bytes()[:50])
+    Image.new("1", (12_001, 10_000)).save(tmp_path / "a" / "bomb.png")
+    (tmp_path / "b" / "more").mkdir()
+    found = image_folder(tmp_path, 4)
+    assert found.counts == {"a": 3, "b": 3}
+    told = {str(path.relative_to(tmp_path)): why for path, why in found.skipped}
+    assert told.pop(str(Path("a", "cut.png"))).startswith("is damaged or cut short")
+    assert told == {
+        str(Path("a", "empty.jpg")): "is empty (0 bytes)",
+        str(Path("a", "IMG.heic")): "is a HEIC, HEIF or AVIF picture, which is not read: convert to JPEG first",
+        str(Path("a", "notes.txt")): "is no picture that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
+        str(Path("a", "bomb.png")): "is too large: at most 120,000,000 pixels can be read; make it smaller first",
+        str(Path("b", "more")): "is a folder in that of a class: move its pictures up",
+    }
+
+
+def test_what_hides_or_was_left_by_programs_is_ignored(tmp_path):
+    fill(tmp_path, {"a": 2, "b": 2, ".git": 1, "__MACOSX": 1})
+    for name in ("Thumbs.db", ".DS_Store", "._0.png", "desktop.ini"):
+        (tmp_path / "a" / name).write_bytes(b"x")
+        (tmp_path / name).write_bytes(b"x")
+    found = image_folder(tmp_path, 4)
+    assert (found.class_names, found.skipped) == (["a", "b"], [])
+    assert len(found.warnings) == 1  # of the few images
+
+
+def test_files_beside_the_classes_are_named(tmp_path):
+    fill(tmp_path, {"a": 2, "b": 2})
+    for i in range(7):
+        (tmp_path / f"{i}.jpg").touch()
+    assert image_folder(tmp_path, 4).warnings[0] == (
+        f"beside the folders of {tmp_path}, not read: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"
+    )
+
+
+def test_names_of_all_kinds(tmp_path):
+    names = ["two words", "犬", "Ünï"]
+    fill(tmp_path, dict.fromkeys(names, 2), names="ein Bild {} 写真.png")
+    assert image_folder(tmp_path, 4).class_names == sorted(names)
+    try:
+        fill(tmp_path, {"line\nend": 2}, names="a\nb{}.png")
+    except OSError:  # Windows has no such names
+        return
+    (tmp_path / "line\nend" / "a\nb.png").touch()
+    found = image_folder(tmp_path, 4)
+    assert r"line\nend" in found.class_names
+    assert found.skipped[0][1] == "is empty (0 bytes)"
+    assert "\n" not in found.warnings[0]
+
+
+def test_names_that_differ_in_capitals(tmp_path):
+    fill(tmp_path, {"Cat": 2, "dog": 2})
+    assert not any("capitals" in text for text in image_folder(tmp_path, 4).warnings)
+    if (tmp_path / "cat").exists():  # the file system sees no difference
+        return
+    fill(tmp_path, {"cat": 2})
+    expected = "the classes Cat and cat differ in capitals alone: if they are one, put them into one folder"
+    assert expected in image_folder(tmp_path, 4).warnings
+
+
+def test_few_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FEW", 4)
+    fill(tmp_path, {"a": 3, "b": 4, "c": 2})
+    assert image_folder(tmp_path, 4).warnings == [
+        "a has only 3 images, c only 2: 4 of each class or more would be better"
+    ]
+    shutil.rmtree(tmp_path / "a")
+    shutil.rmtree(tmp_path / "c")
+    fill(tmp_path, {"d": 4})
+    assert image_folder(tmp_path, 4).warnings == []
+
+
+def test_always_guessing_the_largest_class(tmp_path):
+    fill(tmp_path, {"a": 10, "b": 30})
+    assert image_folder(tmp_path, 4, validation=0.5).guessing == 0.75
+
+
+# Parts that are folders
+
+
+@pytest.mark.parametrize("held", ["val", "valid", "validation", "Val"])
+def test_folders_of_parts(tmp_path, held):
+    fill(tmp_path / "train", {"a": 3, "b": 4})
+    fill(tmp_path / held, {"a": 2, "b": 1}, names="v{}.png")
+    found = image_folder(tmp_path, 4)
+    assert [len(part[1]) for part in (found.train, found.validation, found.test)] == [7, 3, 3]
+    assert numbers(found.train) == list(range(1, 8))
+    assert found.validation[1].tolist() == [0, 0, 1]
+    assert not found.has_test
+    fill(tmp_path / "test", {"a": 1, "b": 3})
+    found = image_folder(tmp_path, 4)
+    assert [len(part[1]) for part in (found.train, found.validation, found.test)] == [7, 3, 4]
+    assert found.has_test
+    assert found.counts == {"a": 6, "b": 8}
+    assert found.guessing == 0.75
+
+
+def test_a_test_folder_without_one_for_validation(tmp_path):
+    fill(tmp_path / "train", {"a": 10, "b": 10})
+    fill(tmp_path / "test", {"a": 1, "b": 1})
+    found = image_folder(tmp_path, 4)
+    assert [len(part[1]) for part in (found.train, found.validation, found.test)] == [16, 4, 2]
+
+
+def test_vehicles(tmp_path):
+    fill(tmp_path, {"train": 2, "car": 2})
+    assert image_folder(tmp_path, 4).class_names == ["car", "train"]
+    fill(tmp_path / "val", {"car": 1})
+    fill(tmp_path / "train", {"car": 2, "bus": 2})
+    with pytest.raises(
+        InputError, match=r"train has the class bus, but .*val has not: all parts need the same classes"
+    ):
+        image_folder(tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "f holds no folder of a class: put the pictures of each class into one of its own, as"),
+        ({"cat": 3}, "f has one class, cat: there must be two at least to tell apart"),
+        ({"data/cat": 3, "data/dog": 3}, r"two at least to tell apart\. Or are the classes in .*data\?"),
+        ({"cat": 3, "dog": 0}, r"dog has no image that can be read: add some, or remove the folder"),
+        (
+            {"train": 3, "val": 3},
+            "train holds no folder of a class: put the pictures of each class into one of its own",
+        ),
+        ({"train/a": 1, "train/b": 1, "val/a": 1}, r"train has the class b, but .*val has not"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "val/c": 1}, r"val has the class c, but .*train has not"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 0}, r"b has no image that can be read"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "valid/a": 1}, "has val and valid: keep one of them"),
+    ],
+)
+def test_folders_that_cannot_be_trained_on(tmp_path, counts, message):
+    (tmp_path / "f").mkdir()
+    fill(tmp_path / "f", counts)
+    with pytest.raises(InputError, match=message):
+        image_folder(tmp_path / "f", 4)
+
+
+def test_why_a_class_has_no_image(tmp_path):
+    fill(tmp_path, {"cat": 1, "dog": 0})
+    (tmp_path / "dog" / "1.HEIC").write_text("x")
+    with pytest.raises(InputError, match=r"dog has no image that can be read \(1\.HEIC is a HEIC, .* convert to JPEG"):
+        image_folder(tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"validation": 0}, "validation must be a share above 0 and below 1, such as 0.2, got 0"),
+        ({"validation": 1.0}, "below 1"),
+        ({"validation": float("nan")}, "got nan"),
+        ({"validation": "0.2"}, "got '0.2'"),
+        ({"image_size": 3}, "image_size must be an integer of at least 4, got 3"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+    ],
+)
+def test_arguments_that_are_wrong(tmp_path, settings, message):
+    fill(tmp_path, {"a": 2, "b": 2})
+    with pytest.raises(ValueError, match=message):
+        image_folder(tmp_path, **settings)
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        image_folder(tmp_path / "none")

@@ -1,0 +1,133 @@
+"""Kill trainings with SIGKILL at random moments, resume them, and compare the end with that of one never killed.
+
+``python -m tests.training.kills --runs 20`` tries so many; the test in test_kills.py tries three.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+EPOCHS = 4
+KEPT = ("history.jsonl", "history.csv", "model.safetensors")  # beside the last checkpoint
+
+
+def train(folder: Path) -> None:
+    """Train with everything on that holds a state, resuming what there is in the folder; write the model at the end."""
+    import cnn
+    from cnn.data import DataLoader, HorizontalFlip, Normalize, RandomCrop, RandomErasing
+    from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
+    from cnn.loss import CrossEntropyLoss
+    from cnn.optim import Adam, CosineAnnealingLR
+    from cnn.training import Averaged, Checkpoint, CSVLog, EarlyStopping, JSONLinesLog, Scheduled
+
+    cnn.manual_seed(5)
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 900)
+    x = rng.integers(0, 90, (900, 1, 16, 16)).astype(np.uint8)
+    for label in range(3):
+        x[y == label, :, 4 * label : 4 * label + 6] += np.uint8(120)
+    validation = x[:100] / np.float32(255), y[:100]
+    augmented = RandomCrop(2), HorizontalFlip(), RandomErasing(), Normalize(mean=0.3, std=0.3)
+    loader = DataLoader(x, y, batch_size=20, rng=1, transforms=augmented)
+    model = cnn.Sequential(
+        [
+            *(Conv2d(1, 8, 3, padding=1, bias=False), BatchNorm2d(8), ReLU(), MaxPool2d(2)),
+            *(Conv2d(8, 16, 3, padding=1), ReLU(), MaxPool2d(2), Dropout(0.2)),
+            *(Flatten(), Linear(256, 32), ReLU(), Dropout(0.5), Linear(32, 3), Softmax()),
+        ],
+        loss_func=CrossEntropyLoss(),
+        optimizer=Adam(lr=0.003),
+    )
+    schedule = CosineAnnealingLR(model.optimizer, EPOCHS * len(loader))
+    model.fit(
+        loader,
+        validation_data=validation,
+        epochs=EPOCHS,
+        verbose_freq=0,
+        resume=folder / "checkpoints" if (folder / "checkpoints").is_dir() else None,
+        callbacks=[
+            Scheduled(schedule, every="step"),
+            Averaged(decay=0.9),
+            EarlyStopping(patience=10),
+            JSONLinesLog(folder / "history.jsonl"),
+            CSVLog(folder / "history.csv"),
+            Checkpoint(folder / "checkpoints", steps=3, keep=2, best="val_loss"),
+        ],
+    )
+    model.save(folder / "model.safetensors")
+
+
+def start(folder: Path) -> "subprocess.Popen[bytes]":
+    folder.mkdir(exist_ok=True)
+    command = [sys.executable, "-W", "ignore", "-m", "tests.training.kills", "--train", str(folder)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE)
+
+
+def finish(process: "subprocess.Popen[bytes]") -> None:
+    _, text = process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"the training failed with {process.returncode}:\n{text.decode()}")
+
+
+def ends(folder: Path) -> dict[str, bytes]:
+    """Return what must be the same to the byte."""
+    last = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    paths = [last, folder / "checkpoints" / "best.safetensors", *(folder / name for name in KEPT)]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def try_kills(runs: int, seed: int, out: Path) -> int:
+    """Kill and resume so many trainings; return the number of kills."""
+    began = time.monotonic()
+    finish(start(out / "whole"))  # compiles, if need be
+    finish(start(out / "again"))
+    expected = ends(out / "whole")
+    assert ends(out / "again") == expected, "two runs in one piece differ"
+    took = time.monotonic() - began
+    began = time.monotonic()
+    finish(start(out / "timed"))
+    took = time.monotonic() - began
+    chance, kills = random.Random(seed), 0
+    for run in range(runs):
+        folder = out / f"run-{run}"
+        for _ in range(chance.choice([1, 1, 2, 2, 3, 4])):  # several times, two in a row at once among them
+            process = start(folder)
+            time.sleep(chance.uniform(0.2, 1.0) * took if chance.random() < 0.8 else chance.uniform(0, 0.3) * took)
+            if process.poll() is not None:
+                break
+            process.kill()
+            process.communicate()
+            kills += 1
+        finish(start(folder))
+        found = ends(folder)
+        different = [name for name in expected if found.get(name) != expected[name]]
+        assert not different, f"run {run} ends with another {different}"
+        assert set(found) == set(expected)
+        print(f"run {run + 1}: the same to the byte, {kills} kills so far", flush=True)
+    return kills
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.train is not None:
+        train(args.train)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        kills = try_kills(args.runs, args.seed, Path(folder))
+    print(f"{args.runs} trainings, {kills} kills: all end with the bytes of the training that was never killed")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONHASHSEED", "0")
+    main()

@@ -1,0 +1,503 @@
+"""A training that is broken off anywhere and resumed ends with the bits of one in one piece."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import Sequential, files, training
+from cnn.data import DataLoader
+from cnn.errors import CheckpointError, CheckpointWarning
+from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
+from cnn.loss import CrossEntropyLoss
+from cnn.optim import SGD, Adam, AdamW, Muon, NAdam, decay_groups
+from cnn.training import Checkpoint, checkpoint
+
+EPOCHS, BATCH, SAMPLES = 3, 8, 30
+STEPS = 4 * EPOCHS
+
+
+def data(seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((SAMPLES, 1, 8, 8)).astype(np.float32), rng.integers(0, 3, SAMPLES)
+
+
+def make(optimizer=None, width=4):
+    cnn.manual_seed(3)
+    model = Sequential(
+        [
+            *(Conv2d(1, width, 3, padding=1, bias=False), BatchNorm2d(width), ReLU(), MaxPool2d(2)),
+            *(Flatten(), Linear(16 * width, 8), ReLU(), Dropout(0.3), Linear(8, 3), Softmax()),
+        ],
+        loss_func=CrossEntropyLoss(),
+    )
+    model.optimizer = Adam(lr=0.01) if optimizer is None else optimizer(model)
+    return model
+
+
+def train(folder, stop=None, resume=False, optimizer=None, epochs=EPOCHS, every=1, **settings):
+    """Train, with a rate that the loop itself sets; break off in step ``stop``, from 1, before its checkpoint."""
+    model = make(optimizer)
+    x, y = data()
+    settings = {"rng": 7, "validation_data": (x[:10], y[:10])} | settings
+    steps = training.train(
+        model,
+        *(x, y),
+        epochs=epochs,
+        batch_size=BATCH,
+        callbacks=[Checkpoint(folder, steps=every)],
+        resume=folder if resume else None,
+        **settings,
+    )
+    for step in steps:
+        done = (step.epoch - 1) * step.steps + step.step
+        model.optimizer.lr = 0.01 * (1 - done / STEPS) + 1e-4
+        if done == stop:
+            break
+    return model
+
+
+def everything(model, folder):
+    """What must be the same: weights, buffers, memory of the optimizer, history, and the file of the last step."""
+    figures = {name: values for name, values in vars(model.history).items() if name != "seconds"}
+    last = checkpoint.found(Path(folder))[0]
+    return model.state_dict(), model.optimizer.state_dict(), figures, last.name, last.read_bytes()
+
+
+def assert_same(a, b):
+    for one, other in zip(a, b, strict=True):
+        np.testing.assert_equal(one, other)
+
+
+OPTIMIZERS = {
+    "Adam": None,
+    "SGD": lambda model: SGD(lr=0.01, momentum=0.9, nesterov=True),
+    "AdamW in groups": lambda model: AdamW(decay_groups(model, 0.1), lr=0.01),
+    "NAdam": lambda model: NAdam(lr=0.01),
+    "Muon": lambda model: Muon([p for p in model.parameters() if p.data.ndim > 1], lr=0.01),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_every_step(tmp_path, optimizer):
+    expected = everything(train(tmp_path / "whole", optimizer=optimizer), tmp_path / "whole")
+    for stop in range(1, STEPS + 1):
+        folder = tmp_path / str(stop)
+        train(folder, stop=stop, optimizer=optimizer)
+        assert_same(everything(train(folder, resume=True, optimizer=optimizer), folder), expected)
+
+
+def test_several_times_and_from_an_older_checkpoint(tmp_path):
+    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
+    folder = tmp_path / "broken"
+    train(folder, stop=4, every=3)
+    train(folder, stop=6, every=3, resume=True)
+    train(folder, stop=5, every=3, resume=True)
+    assert_same(everything(train(folder, resume=True), folder), expected)
+
+
+@pytest.mark.parametrize("stop", [1, 2, 5, 9])
+def test_one_generator_for_all(tmp_path, stop):
+    """The order of the samples and dropout may draw from the same one."""
+
+    def run(folder, **settings):
+        model = make()
+        x, y = data()
+        rng = model[7].rng
+        steps = training.train(
+            model, x, y, epochs=EPOCHS, batch_size=BATCH, rng=rng, callbacks=[Checkpoint(folder, steps=1)], **settings
+        )
+        for i, _ in enumerate(steps, 1):
+            if i == stop and "resume" not in settings and folder.name != "whole":
+                break
+        return everything(model, folder)
+
+    expected = run(tmp_path / "whole")
+    run(tmp_path / "broken")
+    assert_same(run(tmp_path / "broken", resume=tmp_path / "broken"), expected)
+
+
+def test_more_epochs(tmp_path):
+    def fit(folder, epochs, **settings):
+        model = make()
+        model.fit(
+            *data(),
+            epochs=epochs,
+            batch_size=BATCH,
+            rng=0,
+            verbose_freq=0,
+            callbacks=[Checkpoint(folder, steps=1)],
+            **settings,
+        )
+        return everything(model, folder)
+
+    expected = fit(tmp_path / "whole", 3)
+    fit(tmp_path / "more", 1)
+    assert_same(fit(tmp_path / "more", 3, resume=tmp_path / "more"), expected)
+    again = fit(tmp_path / "more", 3, resume=tmp_path / "more")  # which is done already
+    assert_same(again, expected)
+    with pytest.raises(CheckpointError, match="3 epochs are begun already: epochs=2"):
+        fit(tmp_path / "more", 2, resume=tmp_path / "more")
+
+
+def test_a_callback_ends_the_training(tmp_path):
+    ended = []
+
+    class Stop:
+        def __call__(self, step):
+            return step.epoch == 2 and step.step == 3
+
+        def end(self, step):
+            ended.append((step.epoch, step.step, step.model is model))
+
+    for resume in (None, tmp_path):
+        model = make()
+        model.fit(
+            *data(), batch_size=BATCH, verbose_freq=0, callbacks=[Stop(), Checkpoint(tmp_path, epochs=9)], resume=resume
+        )
+    assert ended == [(2, 3, True)] * 2  # resumed, it is at its end still
+
+
+def test_only_true_ends_a_training():
+    model = make()
+    model.fit(*data(), epochs=1, batch_size=BATCH, verbose_freq=0, callbacks=[lambda step: 1, lambda step: "yes"])
+    assert len(model.history) == 1
+    with pytest.raises(TypeError, match="cannot be called"):
+        model.fit(*data(), callbacks=[3])
+
+
+def test_which_are_kept(tmp_path):
+    model = make()
+    x, y = data()
+    settings = {"validation_data": (x, y), "batch_size": BATCH, "epochs": 4, "verbose_freq": 0}
+    model.fit(x, y, callbacks=[Checkpoint(tmp_path, steps=2, keep=3, best="val_loss")], **settings)
+    assert [path.name for path in checkpoint.found(tmp_path)] == [f"step-{n:08}.safetensors" for n in (16, 14, 12)]
+    best = checkpoint.read(tmp_path / "best.safetensors")[1]
+    assert best["epoch"] == 1 + int(np.argmin(model.history.val_loss))
+    assert len(json.loads((tmp_path / "times.json").read_text())["seconds"]) == 4
+    with pytest.raises(ValueError, match=r"best='loss' is no figure of an epoch: choose one of train_loss"):
+        make().fit(x, y, callbacks=[Checkpoint(tmp_path / "other", best="loss")], **settings)
+
+
+def test_minutes(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    written = []
+    monkeypatch.setattr(checkpoint, "write", lambda path, *_: written.append(path.name))
+    model = make()
+    for _ in training.train(model, *data(), epochs=2, batch_size=BATCH, callbacks=[Checkpoint(tmp_path, minutes=1)]):
+        now[0] += 25
+    assert written == [f"step-{n:08}.safetensors" for n in (0, 3, 6, 8)]
+
+
+def test_a_damaged_one_is_told_and_the_one_before_it_used(tmp_path):
+    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
+    folder = tmp_path / "damaged"
+    train(folder, stop=7)
+    latest, before = checkpoint.found(folder)
+    whole = latest.read_bytes()
+    for damage in (whole[:-1000], b"", whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], b"x" * 100):
+        latest.write_bytes(damage)
+        with pytest.warns(CheckpointWarning, match=rf"{latest.name} .*damaged.*; {before.name} is used"):
+            train(folder, resume=True, stop=6)
+    with pytest.warns(CheckpointWarning, match="is used"):
+        assert_same(everything(train(folder, resume=True), folder), expected)
+
+
+def test_all_are_damaged(tmp_path):
+    train(tmp_path, stop=4)
+    for path in checkpoint.found(tmp_path):
+        path.write_bytes(b"")
+    with (
+        pytest.warns(CheckpointWarning, match="is used"),
+        pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read"),
+    ):
+        train(tmp_path, resume=True)
+
+
+def test_nothing_to_resume(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        train(tmp_path / "none", resume=True)
+    with pytest.warns(CheckpointWarning, match="has no checkpoint yet: the training starts at the beginning"):
+        model = train(tmp_path, resume=True)
+    expected = train(tmp_path / "whole")
+    assert_same((model.state_dict(),), (expected.state_dict(),))
+
+
+def other(change):
+    """Resume a training that differs in one thing."""
+    model, (x, y) = make(), data()
+    settings = {"epochs": EPOCHS, "batch_size": BATCH, "rng": 7, "validation_data": (x[:10], y[:10]), "callbacks": []}
+    model, x, y = change(model, x, y, settings) or (model, x, y)
+    folder = settings.pop("folder")
+    return training.train(model, x, y, resume=folder, **settings)
+
+
+def changed_pixel(model, x, y, settings):
+    x = x.copy()
+    x[5, 0, 3, 3] += 1
+    return model, x, y
+
+
+def fewer(model, x, y, settings):
+    return model, x[:-1], y[:-1]
+
+
+def wider(model, x, y, settings):
+    return make(width=6), x, y
+
+
+def other_optimizer(model, x, y, settings):
+    model.optimizer = SGD(lr=0.01)
+
+
+def other_loss(model, x, y, settings):
+    model.loss_func = CrossEntropyLoss(label_smoothing=0.1)
+
+
+def other_dropout(model, x, y, settings):
+    model[7].p = 0.5
+
+
+def other_batch(model, x, y, settings):
+    settings["batch_size"] = 10
+
+
+def more_callbacks(model, x, y, settings):
+    settings["callbacks"] = [print]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (changed_pixel, r"the data are not those of the checkpoint"),
+        (fewer, r"the data are not those of the checkpoint in .*30.*29"),
+        (wider, r"another model: 0.weight is \(4, 1, 3, 3\) of float32 in the checkpoint and is \(6, 1, 3, 3\)"),
+        (other_optimizer, r"the optimizer: Adam in the checkpoint, SGD now"),
+        (other_loss, r"the loss was CrossEntropyLoss\(\) and is CrossEntropyLoss\(label_smoothing=0.1\) now"),
+        (other_dropout, r"another model: Dropout\(p=0.3\) in the checkpoint, Dropout\(\) now"),
+        (other_batch, r"batch"),
+        (more_callbacks, r"the callbacks were none and are .* now"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_another_training_is_refused(tmp_path, change, text):
+    train(tmp_path, stop=5)
+
+    def changed(model, x, y, settings):
+        settings["folder"] = tmp_path
+        return change(model, x, y, settings)
+
+    with pytest.raises(ValueError, match=text):
+        list(other(changed))
+
+
+def test_other_kernels_are_told(tmp_path, monkeypatch):
+    train(tmp_path, stop=5)
+    cnn.set_num_threads(3)
+    try:
+        with pytest.warns(CheckpointWarning, match=r"may differ in their last bits .*threads .* before, 3 of"):
+            train(tmp_path, resume=True, stop=1)
+    finally:
+        cnn.set_num_threads(2)
+        cnn.kernels.parallel._num_threads = None
+
+
+def test_a_folder_of_another_training_is_refused(tmp_path):
+    train(tmp_path, stop=5)
+    with pytest.raises(FileExistsError, match=r"has checkpoints of another training, such as step-.*resume="):
+        train(tmp_path)
+
+
+def test_two_trainings_in_one_folder(tmp_path):
+    first = training.train(make(), *data(), callbacks=[Checkpoint(tmp_path)])
+    next(first)
+    with pytest.raises(FileExistsError, match="another training is writing into"):
+        next(training.train(make(), *data(), callbacks=[Checkpoint(tmp_path)]))
+    code = (
+        "import sys; from pathlib import Path; from cnn import files\n"
+        "try:\n  with files.locked(Path(sys.argv[1])): print('free')\nexcept FileExistsError: print('held')"
+    )
+    ask = [sys.executable, "-c", code, str(tmp_path)]
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "held"
+    first.close()
+    assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "free"
+
+
+def test_leftovers_of_a_killed_one_go(tmp_path):
+    (tmp_path / ".step-00000003.safetensors.1-2.part").write_bytes(b"half")
+    train(tmp_path)
+    assert not list(tmp_path.glob(".*.part"))
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(OSError, match=str(tmp_path)):
+        train(tmp_path / "inner")
+
+
+def test_a_full_disk_ends_only_the_last_checkpoint(tmp_path, monkeypatch):
+    """Training goes on, since the next checkpoint may find room; if the last finds none, that is an error."""
+    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
+    full = OSError(28, "No space left on device")
+    real = os.fsync
+    count = [0]
+
+    def sometimes(descriptor):
+        count[0] += 1
+        if 3 < count[0] < 9:
+            raise full
+        real(descriptor)
+
+    monkeypatch.setattr(files.os, "fsync", sometimes)
+    with pytest.warns(CheckpointWarning, match=r"no checkpoint at step \d+: .*No space left.*training goes on"):
+        assert_same(everything(train(tmp_path / "full"), tmp_path / "full"), expected)
+
+    def never(descriptor):
+        raise full
+
+    monkeypatch.setattr(files.os, "fsync", never)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CheckpointWarning)
+        with pytest.raises(OSError, match="No space left"):
+            train(tmp_path / "never")
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Faults:
+    """Counts the calls by which files change, and fails in one of them."""
+
+    def __init__(self, monkeypatch, at=None, error=None):
+        self.count, self.at, self.error, self.dead = 0, at, error, False
+        for place, name in (
+            *((files.os, name) for name in ("fsync",)),
+            *((Path, name) for name in ("replace", "unlink", "open", "mkdir")),
+            *((files.shutil, name) for name in ("copymode",)),
+        ):
+            monkeypatch.setattr(place, name, self.wrap(getattr(place, name), name))
+
+    def wrap(self, function, name):
+        def call(*arguments, **settings):
+            if name == "open" and (len(arguments) < 2 or "r" in arguments[1]):
+                return function(*arguments, **settings)
+            self.count += 1
+            if self.dead:
+                raise Crash  # nothing happens after a crash, also not in `finally`
+            if self.count == self.at:
+                self.dead = isinstance(self.error, Crash)
+                if name == "open" and self.dead:
+                    function(*arguments, **settings).close()  # an empty file is there
+                raise self.error
+            return function(*arguments, **settings)
+
+        return call
+
+
+@pytest.mark.parametrize("kind", ["crash", "full disk"])
+def test_a_fault_at_every_call_that_changes_files(tmp_path, kind):
+    """There is always a checkpoint to go on from, once the first was written; the end is the same."""
+    expected = everything(train(tmp_path / "whole", every=4), tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        counted = Faults(patch)
+        train(tmp_path / "counted", every=4)
+    assert counted.count > 15
+    resumed = 0
+    for at in range(1, counted.count + 1):
+        folder = tmp_path / f"{at}"
+        error = Crash() if kind == "crash" else OSError(28, "No space left on device")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CheckpointWarning)
+            with pytest.MonkeyPatch.context() as patch:
+                Faults(patch, at, error)
+                with contextlib.suppress(Crash, OSError):
+                    train(folder, every=4)
+            had = len(checkpoint.found(folder)) if folder.is_dir() else 0
+            resumed += had > 0
+            for path in checkpoint.found(folder)[-1:]:
+                checkpoint.read(path)
+            again = train(folder, every=4, resume=folder.is_dir())
+        assert_same(everything(again, folder), expected)
+    assert resumed > counted.count / 2
+
+
+def test_own_checkpoints_of_a_state_that_json_cannot_hold(tmp_path):
+    class Wrong:
+        def __call__(self, step):
+            pass
+
+        def state_dict(self):
+            return {"what": object()}
+
+    with pytest.raises(TypeError, match=r"a checkpoint holds numbers.*state.callbacks.0.1.what is <object"):
+        make().fit(*data(), verbose_freq=0, callbacks=[Wrong(), Checkpoint(tmp_path)])
+
+
+def test_evaluate_train():
+    """Figures of the training set on the same footing as those of validation."""
+    x, y = data()
+    model = make()
+    history = model.fit(x, y, validation_data=(x, y), epochs=2, batch_size=BATCH, verbose_freq=0, evaluate_train=True)
+    np.testing.assert_allclose(history.train_loss, history.val_loss, rtol=1e-6)
+    assert history.train_accuracy == history.val_accuracy
+
+
+def test_a_loader_trains_like_arrays():
+    x, y = data()
+    models = make(), make()
+    models[0].fit(x, y, epochs=2, batch_size=BATCH, verbose_freq=0, rng=5)
+    models[1].fit(DataLoader(x, y, BATCH, rng=5), epochs=2, verbose_freq=0)
+    assert_same((models[0].state_dict(),), (models[1].state_dict(),))
+    assert models[1].input_shape == (1, 8, 8)
+    with pytest.raises(ValueError, match="without y"):
+        models[1].fit(DataLoader(x, y), y)
+    with pytest.raises(ValueError, match="y is missing"):
+        models[1].fit(x)
+    with pytest.raises(ValueError, match=r"batches of uint8.*Normalize"):
+        models[1].fit(DataLoader((x * 20).astype(np.uint8), y), verbose_freq=0)
+
+
+def test_a_model_of_their_own_in_two_threads(tmp_path):
+    """Two trainings at once do not see each other."""
+    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
+    results = {}
+    for name in ("a", "b"):
+        train(tmp_path / name, stop=5)
+
+    def go(name):
+        results[name] = make_and_resume(tmp_path / name)
+
+    threads = [threading.Thread(target=go, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for name in ("a", "b"):
+        np.testing.assert_equal(results[name], expected[0])
+
+
+MAKING = threading.Lock()
+
+
+def make_and_resume(folder):
+    x, y = data()
+    with MAKING:
+        model = make()
+        steps = training.train(
+            model, x, y, validation_data=(x[:10], y[:10]), epochs=EPOCHS, batch_size=BATCH, rng=7, resume=folder
+        )
+    for step in steps:
+        done = (step.epoch - 1) * step.steps + step.step
+        model.optimizer.lr = 0.01 * (1 - done / STEPS) + 1e-4
+    return model.state_dict()

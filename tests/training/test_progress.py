@@ -1,0 +1,174 @@
+"""How far a training is: in files, in streams that fail, and which display is chosen."""
+
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from cnn.training.progress import LiveLine, NotebookLine, PlainLines, Progress, for_fit, for_stream
+from tests.training.screen import PseudoTerminal
+from tests.training.steps import shows, steps_of, ticking
+
+needs_terminal = pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo-terminals of this kind")
+
+
+@pytest.fixture
+def now(monkeypatch):
+    return ticking(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    for name in ("CI", "NO_PROGRESS", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+@pytest.mark.parametrize("name", ["NO_PROGRESS", "CI", "TERM", None])
+def test_a_pipe_gets_plain_lines_alone(name, now, monkeypatch):
+    if name is not None:
+        monkeypatch.setenv(name, "dumb")
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdout", stream)
+        lines = shows(for_fit(verbose=True), epochs=2, steps=1000)
+        monkeypatch.undo()
+    with open(reading, encoding="utf-8") as stream:  # noqa: PTH123
+        text = stream.read()
+    assert text.replace("\n", "").isprintable()
+    assert text.splitlines() == [
+        "epoch 1/2  step  800/1000  loss 0.4312  accuracy 0.8471  5,120 samples/s  0:15 left",
+        lines[0],
+        "epoch 2/2  step  800/1000  loss 0.4312  accuracy 0.8471  5,120 samples/s  0:02 left",
+        lines[1],
+    ]
+
+
+def test_a_plain_line_every_ten_seconds_at_most(now):
+    stream = io.StringIO()
+    shows(PlainLines(stream), epochs=2, steps=4000)  # an epoch takes 50 s
+    starts = [line.split("  loss")[0] for line in stream.getvalue().splitlines()]
+    assert len(starts) == 2 * (4 + 1)
+    assert starts[:5] == [*(f"epoch 1/2  step {800 * i:4}/4000" for i in range(1, 5)), "epoch 1/2  train loss 0.4312"]
+
+
+def test_where_epochs_get_no_line_their_last_steps_are_told(now):
+    stream = io.StringIO()
+    with PlainLines(stream) as shown:
+        for step in steps_of(100, 1):
+            now[0] += 6
+            shown.show(step)
+    lines = stream.getvalue().splitlines()
+    assert 30 <= len(lines) <= 60
+    assert lines[-1].startswith("epoch  99/100  step 1/1  loss 0.4312")
+
+
+def test_silence(capsys, now):
+    shows(for_fit(verbose=False))
+    assert capsys.readouterr() == ("", "")
+
+
+class Pretender(io.StringIO):
+    """IDLE's window: says that it is a terminal."""
+
+    def isatty(self):
+        return True
+
+
+class Tee:
+    """What people write to print into two places."""
+
+    encoding = None
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text.encode("ascii").decode()
+
+    def flush(self):
+        pass
+
+
+@needs_terminal
+def test_which_one(monkeypatch):
+    terminal = PseudoTerminal(80)
+    assert type(for_stream(terminal.stream)) is LiveLine
+    for name, value in (("TERM", "dumb"), ("NO_PROGRESS", "1"), ("CI", "true")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert type(for_stream(terminal.stream)) is PlainLines
+    terminal.close()
+    assert type(for_stream(terminal.stream)) is PlainLines  # closed
+    assert type(for_stream(None)) is Progress
+    for stream in (Pretender(), io.StringIO(), Tee()):
+        assert type(for_stream(stream)) is PlainLines
+
+
+def test_a_notebook_is_known_by_its_kernel_and_its_stream(monkeypatch):
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
+    cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    assert type(for_fit(True)) is PlainLines  # what the cell prints is caught
+    monkeypatch.setattr(sys, "stdout", cell)
+    assert type(for_fit(True)) is NotebookLine
+    assert type(for_fit(False)) is Progress
+    monkeypatch.setenv("NO_PROGRESS", "1")
+    assert type(for_fit(True)) is PlainLines
+    monkeypatch.delenv("NO_PROGRESS")
+    ipython.get_ipython = lambda: SimpleNamespace()  # IPython in a terminal
+    assert type(for_fit(True)) is PlainLines
+    ipython.get_ipython = lambda: None
+    assert type(for_fit(True)) is PlainLines
+    monkeypatch.delitem(sys.modules, "IPython")
+    assert type(for_fit(True)) is PlainLines
+
+
+# Streams that fail
+
+
+@pytest.mark.parametrize("make", [LiveLine, PlainLines, NotebookLine])
+def test_a_closed_stream_is_no_error(make, now):
+    stream = io.StringIO()
+    stream.close()
+    shows(make(stream))
+
+
+@pytest.mark.parametrize("make", [LiveLine, PlainLines])
+def test_a_reader_that_went_away_is_no_error(make, now):
+    reading, writing = os.pipe()
+    os.close(reading)
+    stream = open(writing, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    shows(make(stream), steps=1000)
+    with suppress(OSError):  # what is still in its buffer
+        stream.close()
+
+
+@needs_terminal
+def test_a_terminal_that_was_closed_is_no_error(now):
+    ours, theirs = os.openpty()
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    stream = open(theirs, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    shown = for_stream(stream)
+    assert type(shown) is LiveLine
+    os.close(ours)
+    signal.signal(signal.SIGHUP, before)
+    shows(shown)
+    with suppress(OSError):
+        stream.close()
+
+
+@pytest.mark.parametrize("make", [LiveLine, PlainLines])
+def test_letters_that_the_encoding_lacks(make, now):
+    raw = io.BytesIO()
+    with io.TextIOWrapper(raw, encoding="latin-1", newline="\n") as stream:
+        make(stream).line("größer 靴")
+        assert raw.getvalue() == "größer ?\n".encode("latin-1")
+    tee = Tee()
+    make(tee).line("靴")
+    assert tee.text == "?\n"

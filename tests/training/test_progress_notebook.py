@@ -1,0 +1,76 @@
+"""How far a training is, in a real notebook."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+import cnn
+
+CELL = """
+import time
+from types import SimpleNamespace
+from cnn.training.progress import for_fit
+
+def train(end):
+    with for_fit(verbose=True) as shown:
+        for i in range(1, end + 1):
+            epoch, step = (i - 1) // 150 + 1, (i - 1) % 150 + 1
+            shown.show(SimpleNamespace(epoch=epoch, epochs=4, step=step, steps=150, loss=1 / i, accuracy=0.5), 64)
+            if step == 150 and epoch % 2 == 0:
+                shown.line(f"epoch {epoch}/4")
+            time.sleep(0.002)
+        if end < 600:
+            raise KeyboardInterrupt
+"""
+
+
+class Recorder(NotebookClient):
+    """Notes the messages that change what a cell shows."""
+
+    def process_message(self, msg, cell, cell_index):
+        if msg["msg_type"] in ("stream", "display_data", "update_display_data", "clear_output"):
+            self.seen.append(msg["msg_type"])
+        return super().process_message(msg, cell, cell_index)
+
+
+@pytest.fixture
+def outputs(monkeypatch, tmp_path):
+    """A function of the code of a cell; returns its outputs and the kinds of messages that made them."""
+    for name in ("CI", "NO_PROGRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(Path(cnn.__file__).parents[1]))
+    for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+    def of(code):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+        client = Recorder(notebook, timeout=60, kernel_name="python3", allow_errors=True)
+        client.seen = []
+        client.execute(cwd=str(tmp_path))
+        return notebook.cells[0].outputs, client.seen
+
+    return of
+
+
+def test_one_output_is_updated_and_the_lines_are_below_it(outputs):
+    found, seen = outputs(CELL + "train(600)")
+    assert [output.output_type for output in found] == ["display_data", "stream", "stream"]
+    assert found[0].data == {"text/plain": "epoch 4/4  step 150/150  loss 0.0017  accuracy 0.5000"}
+    assert [output.text for output in found[1:]] == ["epoch 2/4\n", "epoch 4/4\n"]
+    assert seen.count("display_data") == 1
+    assert "clear_output" not in seen
+    assert 4 <= seen.count("update_display_data") <= 60  # 1.2 s and more, four times a second
+
+
+def test_after_an_interruption_it_says_where(outputs):
+    found, _ = outputs(CELL + "train(307)")
+    assert [output.output_type for output in found] == ["display_data", "stream", "error"]
+    assert found[0].data == {"text/plain": "epoch 3/4  step   7/150  loss 0.0033  accuracy 0.5000"}
+    assert found[2].ename == "KeyboardInterrupt"
+
+
+def test_where_the_cell_is_captured_lines_are_plain(outputs):
+    found, seen = outputs("%%capture caught\n" + CELL + "train(600)")
+    assert (found, seen) == ([], [])

@@ -1,0 +1,172 @@
+"""EarlyStopping, StopAt and TimeBudget: when they end a training, and with which weights."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cnn.layers import Linear
+from cnn.optim import ReduceLROnPlateau
+from cnn.training.callbacks import EarlyStopping, Scheduled, StopAt, TimeBudget
+from tests.training.small_training import EPOCHS, STEPS, Clock, X, epochs_of, net, plain, step_at
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr("cnn.training.stopping.time", clock)
+    return clock
+
+
+def test_early_stopping_gives_back_the_weights_and_buffers_of_the_best_epoch():
+    model, stopping, after = net(), EarlyStopping(patience=2), []
+    for number in range(EPOCHS * STEPS):
+        model.train_step(X[number], X[number][:, :1])
+        step = step_at(number, model)
+        if step.figures is not None:
+            after.append(plain(model.state_dict()))
+        if stopping(step):
+            break
+    assert (step.epoch, stopping.best_epoch, stopping.best, stopping.waited) == (4, 2, 0.5, 2)
+    assert len({json.dumps(str(state)) for state in after}) == 4  # they do differ from epoch to epoch
+    assert plain(model.state_dict()) == after[3]
+    stopping.end(step)
+    assert plain(model.state_dict()) == after[1]
+    assert any("running_mean" in name for name in stopping.weights)  # a buffer is among them
+    assert plain(stopping.weights) == after[1]
+
+
+@pytest.mark.parametrize("last", [7, 14])
+def test_the_best_weights_come_back_whatever_ended_the_training(last):
+    """In the middle of an epoch, or because all epochs are done."""
+    model, stopping = net(), EarlyStopping(patience=50)
+    for number in range(last + 1):
+        model.train_step(X[number], X[number][:, :1])
+        step = step_at(number, model)
+        assert stopping(step) is False
+        if number == 5:
+            best = plain(model.state_dict())
+    assert plain(model.state_dict()) != best
+    stopping.end(step)
+    assert plain(model.state_dict()) == best
+
+
+def test_without_a_whole_epoch_the_model_keeps_its_weights():
+    model, stopping = net(), EarlyStopping()
+    stopping(step_at(0, model))
+    before = plain(model.state_dict())
+    stopping.end(step_at(0, model))
+    assert plain(model.state_dict()) == before
+
+
+@pytest.mark.parametrize(
+    ("figure", "min_delta", "values", "best_epoch", "ends"),
+    [
+        ("val_loss", 0.0, [0.5, 0.4, 0.4, 0.3, 0.3, 0.3], 4, 6),
+        ("val_loss", 0.25, [0.5, 0.375, 0.25], 1, 3),
+        ("val_accuracy", 0.0, [0.5, 0.6, 0.6, 0.55], 2, 4),
+        ("train_accuracy", 0.0, [0.5, 0.4, 0.6, 0.6, 0.6], 3, 5),
+        ("train_loss", 0.0, [0.1, 0.5, 0.5], 1, 3),
+        ("val_loss", 0.0, [0.5, math.nan, 0.4, math.nan, math.nan], 3, 5),
+        ("val_loss", 0.0, [math.nan, math.inf], None, 2),
+        ("val_loss", 0.0, [math.inf, 0.5, -math.inf, 0.6], 2, 4),
+    ],
+)
+def test_what_is_better_and_how_long_it_waits(figure, min_delta, values, best_epoch, ends):
+    stopping = EarlyStopping(patience=2, figure=figure, min_delta=min_delta)
+    answers = [stopping(step) for step in epochs_of(values, Linear(1, 1), figure)]
+    assert stopping.best_epoch == best_epoch
+    assert answers == [False] * (ends - 1) + [True]
+    assert stopping.best == (None if best_epoch is None else values[best_epoch - 1])
+
+
+@given(
+    st.lists(st.sampled_from([0.1, 0.2, 0.3, 0.4, math.nan]), min_size=1, max_size=12),
+    st.integers(1, 4),
+    st.sampled_from(["val_loss", "val_accuracy"]),
+)
+def test_early_stopping_is_what_a_look_back_over_all_epochs_says(values, patience, figure):
+    if figure == "val_accuracy":
+        values = [0.1 if math.isnan(value) else value for value in values]
+    model, stopping = Linear(1, 1), EarlyStopping(patience, figure)
+    sign = -1 if figure == "val_accuracy" else 1
+    for i, step in enumerate(epochs_of(values, model, figure)):
+        ended = stopping(step)
+        known = [sign * value for value in values[: i + 1] if not math.isnan(value)]
+        first = next((j for j, value in enumerate(values) if known and sign * value == min(known)), -1)
+        assert stopping.best_epoch == (first + 1 or None)
+        assert stopping.waited == i - first
+        assert ended is (i - first >= patience)
+
+
+NO_VALIDATION = {"train_loss": 0.5, "train_accuracy": 0.5, "val_loss": math.nan, "val_accuracy": math.nan}
+
+
+@pytest.mark.parametrize("figure", ["val_loss", "val_accuracy"])
+@pytest.mark.parametrize("epoch", [1, 3])
+def test_a_figure_that_needs_validation_data_says_so(figure, epoch):
+    model = net()
+    plateau = ReduceLROnPlateau(model.optimizer, mode="max" if figure == "val_accuracy" else "min")
+    for callback in (EarlyStopping(figure=figure), StopAt(**{figure: 0.5}), Scheduled(plateau, figure=figure)):
+        step = SimpleNamespace(epoch=epoch, epochs=3, step=2, steps=2, figures=NO_VALIDATION, model=model)
+        with pytest.raises(ValueError, match=rf"{figure} is nan.*pass validation_data=\(x_val, y_val\)"):
+            callback(step)
+
+
+def test_nan_without_classes():
+    figures = {**NO_VALIDATION, "train_accuracy": math.nan}
+    with pytest.raises(ValueError, match="pass validation_data"):
+        EarlyStopping()(SimpleNamespace(epoch=1, step=2, figures=figures, model=None))
+    stopping = EarlyStopping()
+    assert not stopping(SimpleNamespace(epoch=2, step=2, figures=figures, model=None))  # it had numbers in the first
+    assert stopping.waited == 1
+    for epoch in (1, 2):
+        with pytest.raises(ValueError, match="not one of classes: watch val_loss"):
+            StopAt(val_accuracy=1.0)(
+                SimpleNamespace(epoch=epoch, step=2, figures={**figures, "val_loss": 0.5}, model=None)
+            )
+
+
+def test_a_figure_that_a_loop_does_not_measure_is_named_with_those_it_does():
+    step = SimpleNamespace(epoch=1, step=2, figures={"train_loss": 0.5, "seconds": 1.0}, model=None)
+    with pytest.raises(
+        ValueError, match="val_loss is not measured: the figures of this training are train_loss, seconds"
+    ):
+        EarlyStopping()(step)
+
+
+def test_stop_at_needs_every_goal_in_the_same_epoch():
+    stop = StopAt(val_loss=0.4, train_accuracy=0.6)
+    reached = [(0.4, 0.5), (0.5, 0.7), (0.4, 0.6)]
+    figures = [
+        {**NO_VALIDATION, "val_accuracy": 0.5, "val_loss": loss, "train_accuracy": accuracy}
+        for loss, accuracy in reached
+    ]
+    steps = [SimpleNamespace(epoch=1, step=4, figures=one) for one in figures]
+    assert [stop(step) for step in steps] == [False, False, True]
+    assert stop(SimpleNamespace(epoch=1, step=1, figures=None)) is False
+    steps[2].figures["val_loss"] = math.nan
+    assert stop(steps[2]) is False
+
+
+def test_the_budget_is_of_time_in_training_and_of_a_clock_that_is_never_set(clock):
+    budget = TimeBudget(minutes=1)
+    answers = []
+    for number in range(8):
+        answers.append(budget(step_at(number, None)))
+        clock.now += 10.0
+    assert answers == [False] * 6 + [True] * 2
+    assert budget.seconds == 70.0
+    late = TimeBudget(minutes=1)  # given to a loop of one's own after some steps
+    assert late(step_at(5, None)) is False
+    assert late.seconds == 0.0
+    resumed = TimeBudget(minutes=1)
+    clock.now += 1e6
+    resumed.load_state_dict({"seconds": 55.0})
+    clock.now += 4.0
+    assert resumed(step_at(3, None)) is False
+    clock.now += 1.0
+    assert resumed(step_at(4, None)) is True

@@ -19,7 +19,7 @@ from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, program, quoted, sample_text
 from cnn.data import DataLoader
 from cnn.errors import InputError
-from cnn.metrics import accuracy_interval
+from cnn.metrics import accuracy_interval, class_report
 from cnn.rng import generator
 from cnn.sequential import Sequential
 from cnn.training.history import epoch_line
@@ -209,13 +209,16 @@ class Run:
     def _test(self) -> int:
         """Meet the test set, for the first and only time, and draw the pictures; return the exit status."""
         x, y = tasks.inputs(self.model, self.task.test[0]), self.task.test[1]
-        self._note(f"testing on {len(x):,} {self.task.things} ...")
+        which = self.task.things if self.task.has_test else f"{self.task.things} held out"
+        self._note(f"testing on {len(x):,} {which} ...")
         loss, accuracy = self.model.evaluate(x, y)
         self._config |= {"test_loss": loss, "test_accuracy": accuracy}
         self._config["test_samples"] = len(x)
         self._write_config("finished")
         self._finished = True
-        self._say(outcome_line(loss, accuracy, len(x)))
+        self._say(outcome_line(loss, accuracy, len(x), "test" if self.task.has_test else "validation"))
+        if self.settings.image_size is not None:  # own pictures: which classes are told apart, and which are not
+            self._say(str(class_report(y, self.model.predict(x), self.task.class_names)))
         self._note("drawing ...")
         wrong = None
         try:
@@ -296,10 +299,13 @@ class Run:
         train, validation, test = (f"{len(part[0]):,}" for part in (task.train, task.validation, task.test))
         count = sum(parameter.size for parameter in self.model.parameters())
         shape = sample_text(task.input_shape) if task.has_images else f"{task.input_shape[0]} coordinates"
+        held = f"{validation} more for validation, {test} more for the test at the end"
+        if not task.has_test:
+            held = f"{validation} more held out, for validation and for the test at the end"
         self._note(
             f"Training on {task.title}\n"
             f"  data      {train} {task.things} of {shape}, {len(task.class_names)} classes; {task.source}\n"
-            f"            {validation} more for validation, {test} more for the test at the end\n"
+            f"            {held}\n"
             f"  model     {chosen.model}, {count:,} parameters\n"
             f"  settings  {counted(chosen.epochs, 'epoch')}, batches of {chosen.batch_size}, Adam, lr {chosen.lr:g} "
             f"falling to 0, seed {chosen.seed}\n"
@@ -309,7 +315,7 @@ class Run:
             self._note(f"  {line}")
 
 
-def outcome_line(loss: float, accuracy: float, count: int) -> str:
+def outcome_line(loss: float, accuracy: float, count: int, which: str = "test") -> str:
     """Return the figures of a test, for people; with so few samples, another test would give another accuracy.
 
     Examples
@@ -320,4 +326,4 @@ def outcome_line(loss: float, accuracy: float, count: int) -> str:
     right = round(accuracy * count)
     low, high = accuracy_interval(right, count)
     interval = f"95 % interval {low:.3f} to {high:.3f}"
-    return f"test loss {loss:.4f}  test accuracy {accuracy:.4f}  ({right:,} of {count:,} right; {interval})"
+    return f"{which} loss {loss:.4f}  {which} accuracy {accuracy:.4f}  ({right:,} of {count:,} right; {interval})"

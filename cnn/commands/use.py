@@ -13,6 +13,7 @@ from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, preprocessing_text, sample_text
 from cnn.data.images import readable
 from cnn.files import write_bytes
+from cnn.metrics import accuracy_interval, class_report
 from cnn.module import Array
 from cnn.sequential import Sequential
 
@@ -44,7 +45,10 @@ def evaluate(args: argparse.Namespace) -> int:
         return 0
     say(f"{path} on {task.title}, {len(x):,} {which}")
     say(f"loss      {loss:.4f}")
-    say(f"accuracy  {accuracy:.4f}  ({round(accuracy * len(x)):,} of {len(x):,} right)")
+    right = round(accuracy * len(x))
+    low, high = accuracy_interval(right, len(x))
+    say(f"accuracy  {accuracy:.4f}  ({right:,} of {len(x):,} right; 95 % interval {low:.3f} to {high:.3f})")
+    say(str(class_report(y, model.predict(tasks.inputs(model, x)), task.class_names)))
     return 0
 
 

@@ -76,7 +76,12 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [child for child in _visible(folder) if child.is_dir()]
+    return [child for child in _visible(folder) if child.is_dir() and not _of_trainings(child)]
+
+
+def _of_trainings(folder: Path) -> bool:
+    """Tell whether `cnn train .`, run among the pictures, left this folder: a run, or runs."""
+    return (folder / "config.json").is_file() or any(folder.glob("*/config.json"))
 
 
 def files_of(folder: Path, skipped: list[tuple[Path, str]]) -> list[Path]:

@@ -49,8 +49,24 @@ def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "clothes.safetensors").exists()
 
 
+def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    [block] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.M | re.S)
+    exec(compile(block, "training.md", "exec"), {})
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) >= 5
+    assert list((tmp_path / "checkpoints").glob("step-*"))
+
+
 @pytest.mark.parametrize(
-    "path", ["README.md", "docs/your_own_layer.md", "docs/correctness.md", "docs/performance.md", "CONTRIBUTING.md"]
+    "path",
+    [
+        "README.md",
+        "docs/your_own_layer.md",
+        "docs/correctness.md",
+        "docs/performance.md",
+        "docs/training.md",
+        "CONTRIBUTING.md",
+    ],
 )
 def test_links_to_files_lead_somewhere(path):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / path).read_text(encoding="utf-8"))

@@ -43,6 +43,7 @@ TRAINED = (
 )
 INFERRED = tuple((net, batch) for batch in (1, 256) for net in (REFERENCE, "resnet20", "mobilenet"))
 
+# The zoo's nets but photo_cnn, which came later: layers drawn from it as well could not be compared with older figures
 DRAWN_FROM: dict[str, tuple[Callable[[], Sequential], tuple[int, ...]]] = {
     **{name: (make, shape) for name, (make, shape, _) in NETS.items()},
     "squeezenet": (zoo.squeezenet, (3, 32, 32)),

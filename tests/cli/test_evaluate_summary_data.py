@@ -32,7 +32,9 @@ def test_evaluate(run, data, pixels):
     model = Sequential.load(pixels / "model.safetensors")
     loss, accuracy = model.evaluate(data[2].astype("float32") / 255, data[3])
     assert lines[1] == f"loss      {loss:.4f}"
-    assert lines[2] == f"accuracy  {accuracy:.4f}  ({round(60 * accuracy)} of 60 right)"
+    assert lines[2].startswith(f"accuracy  {accuracy:.4f}  ({round(60 * accuracy)} of 60 right; 95 % interval ")
+    assert lines[3].split() == ["class", "precision", "recall", "F1", "count"]
+    assert lines[5].startswith("T-shirt/top")
     result = json.loads(run("evaluate", pixels, "--json")[1])
     assert result["loss"] == pytest.approx(loss, rel=1e-5)
     assert (result["data"], result["samples"], result["accuracy"]) == ("fashion-mnist", 60, accuracy)

@@ -212,7 +212,7 @@ def test_evaluate_measures_what_was_held_out(run, monkeypatch):
     loss, accuracy = model.evaluate(tasks.inputs(model, task.validation[0]), task.validation[1])
     assert code == 0
     assert "reading the pictures in" in err
-    first, second, _ = out.splitlines()
+    first, second, *_ = out.splitlines()
     assert first.endswith(", 6 validation images, as it has no folder of test images")
     assert float(second.split()[1]) == pytest.approx(loss, abs=1e-4)
     assert f"accuracy  {accuracy:.4f}" in out

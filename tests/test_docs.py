@@ -41,7 +41,7 @@ def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("cnn.data.fashion_mnist", lambda: (*few[0], *few[1]))
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     out = capsys.readouterr().out
@@ -57,15 +57,20 @@ def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "checkpoints").glob("step-*"))
 
 
+def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    [block] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.M | re.S)
+    exec(compile(block, "training.md", "exec"), {})
+    assert len((tmp_path / "history.jsonl").read_text().splitlines()) >= 5
+    assert list((tmp_path / "checkpoints").glob("step-*"))
+
+
 @pytest.mark.parametrize(
     "path",
     [
         "README.md",
-        "docs/your_own_layer.md",
-        "docs/correctness.md",
-        "docs/performance.md",
-        "docs/training.md",
         "CONTRIBUTING.md",
+        *(f"docs/{name}.md" for name in ("correctness", "performance", "training", "your_own_layer")),
     ],
 )
 def test_links_to_files_lead_somewhere(path):

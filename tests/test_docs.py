@@ -57,14 +57,6 @@ def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "checkpoints").glob("step-*"))
 
 
-def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    [block] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.M | re.S)
-    exec(compile(block, "training.md", "exec"), {})
-    assert len((tmp_path / "history.jsonl").read_text().splitlines()) >= 5
-    assert list((tmp_path / "checkpoints").glob("step-*"))
-
-
 @pytest.mark.parametrize(
     "path",
     [

@@ -92,8 +92,7 @@ def locked(folder: Path) -> Iterator[None]:
                 yield  # a file system without locks
                 return
             raise FileExistsError(
-                f"another training is writing into {folder}: wait for it (one in this program ends when its iterator "
-                "is closed), or choose another folder"
+                f"another training is writing into {folder}: wait for it, or choose another folder"
             ) from None
         yield
     finally:

@@ -106,6 +106,11 @@ def rewrite_history(folder: Path, history: Any) -> None:
             write_bytes(folder / name, text.encode())
 
 
+def is_run(folder: Path) -> bool:
+    """Tell whether `cnn train` made this folder."""
+    return (folder / CONFIG).is_file() and ((folder / MODEL).is_file() or (folder / CHECKPOINTS).is_dir())
+
+
 def to_resume(folder: Path) -> dict[str, Any]:
     """Return the config.json of a run that can go on.
 
@@ -117,6 +122,8 @@ def to_resume(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no run folder {folder} to resume")
     config = read_config(folder / MODEL)
+    if is_run(folder) and not any((folder / CHECKPOINTS).glob("step-*")):
+        raise FileNotFoundError(f"{folder} has no checkpoint to go on from: train again")
     if "data" not in config:
         raise FileNotFoundError(f"{folder} is not a run folder: it has no {CONFIG} that says what was trained on")
     return config

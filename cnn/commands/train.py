@@ -69,6 +69,8 @@ def settings(args: argparse.Namespace) -> tuple[str, Settings]:
     if args.resume is None:
         if args.data is None:
             raise ValueError(f"name what to train on: {', '.join(tasks.DATA_SETS)} or a folder of pictures")
+        if runs.is_run(Path(args.data)):
+            raise ValueError(f"{args.data} is a run folder: did you mean --resume {args.data}?")
         return tasks.data_set(args.data), tasks.settings(args.data, **chosen)
     given = [name for name, value in chosen.items() if value is not None and name != "epochs"]
     given += [name for name in ("data", "out") if getattr(args, name) is not None]
@@ -78,6 +80,8 @@ def settings(args: argparse.Namespace) -> tuple[str, Settings]:
     data = str(config["data"])
     kept = {name: config.get(name) for name in chosen} | {"model": config.get("model")}
     if args.epochs is not None:
+        if args.epochs < int(config.get("epochs", 1)):
+            raise ValueError(f"{args.resume} is of {config['epochs']} epochs: --epochs may only be more")
         kept["epochs"] = args.epochs
     return tasks.data_set(data), tasks.settings(data, **kept)
 
@@ -122,7 +126,8 @@ class Run:
         """Train, test and draw; save what there is if something stops it."""
         with self._interrupts:
             try:
-                self._write_config("running")
+                if not self._resumes:  # then nothing is written before it is known that the training can go on
+                    self._write_config("running")
                 self._tell_plan()
                 self._train()
                 return self._test()
@@ -135,10 +140,16 @@ class Run:
                 if self._finished:
                     note(f"the model was trained and tested; it is saved in {self.folder}")
                     raise
+                if self._is_untouched():
+                    raise
                 with contextlib.suppress(OSError, MemoryError):  # a full disk may have room for this, and may not
                     self._save("failed")
                 note(f"what could be saved is in {self.folder}")
                 raise
+
+    def _is_untouched(self) -> bool:
+        """Whether this is a run that was to go on and has not: its folder has better weights than this model."""
+        return self._resumes and self.at is None
 
     def _train(self) -> None:
         x_val, y_val = tasks.inputs(self.model, self.task.validation[0]), self.task.validation[1]
@@ -149,7 +160,7 @@ class Run:
             validation_data=(x_val, y_val),
             epochs=self.settings.epochs,
             callbacks=[training.Health(*self._few()), training.Checkpoint(folder, epochs=1, minutes=1)],
-            resume=folder if self._resumes and folder.is_dir() else None,
+            resume=folder if self._resumes else None,
         )
         with contextlib.closing(steps), self._interrupts.waiting(), progress.for_training(self._quiet) as shown:
             for step in steps:
@@ -181,6 +192,7 @@ class Run:
         """With the first step, what is in the folder is brought to where the training is."""
         self.history = self.model.history
         if self._resumes:
+            self._write_config("running")
             runs.rewrite_history(self.folder, self._before(step))
             self._note(f"going on with step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}")
 
@@ -214,6 +226,7 @@ class Run:
         loss, accuracy = self.model.evaluate(x, y)
         self._config |= {"test_loss": loss, "test_accuracy": accuracy}
         self._config["test_samples"] = len(x)
+        self.model.save(self.folder / runs.MODEL)
         self._write_config("finished")
         self._finished = True
         self._say(outcome_line(loss, accuracy, len(x), "test" if self.task.has_test else "validation"))
@@ -255,6 +268,9 @@ class Run:
         note(what if status == "interrupted" else f"error: {what}")
         if self._finished:  # only the pictures were missing
             note(f"the model was trained and tested; it is saved in {self.folder}")
+            return code
+        if self._is_untouched():
+            note(f"{self.folder} is as it was")
             return code
         self._save(status)
         epochs = f"{runs.HISTORY} ({counted(len(self.history), 'epoch')}), " if len(self.history) else ""

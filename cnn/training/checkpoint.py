@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
+import re
 import time
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ from cnn.training import state as states
 from cnn.training.history import History
 
 FORMAT = 1
+FIGURES = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
 BEST, TIMES = "best.safetensors", "times.json"
 STEPS = "step-{:08}.safetensors"
 
@@ -85,8 +87,11 @@ class Checkpoint:
         if epochs is steps is minutes is None:
             self.epochs = 1
         self.keep = integer(keep, "keep", 1)
+        if best is not None and best not in FIGURES:
+            raise ValueError(f"best={best!r} is no figure of an epoch: choose one of {', '.join(FIGURES)}")
         self.best = best
         self._lock = contextlib.ExitStack()
+        self._total = -1  # steps that were done when the last one was written
         self._last = 0.0  # when the last one was written, by the monotonic clock
 
     def __call__(self, step: Any) -> None:
@@ -94,7 +99,13 @@ class Checkpoint:
 
     def open(self, run: Any, resumed: "Resumed | None") -> None:
         """Take the folder for this training."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.best is not None and self.best.startswith("val_") and run.validation_data is None:
+            raise ValueError(f"best={self.best!r} needs validation_data")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"could not make this folder for checkpoints ({error.strerror}): give another"
+            raise type(error)(error.errno, reason, str(self.folder)) from error
         self._lock.enter_context(locked(self.folder))
         try:
             there = found(self.folder)
@@ -103,6 +114,8 @@ class Checkpoint:
                     f"{self.folder} has checkpoints of another training, such as {there[0].name}: resume it with "
                     f"resume={str(self.folder)!r}, or choose another folder"
                 )
+            for damaged in resumed.passed_over if resumed is not None else ():
+                damaged.rename(damaged.with_name(f"damaged-{damaged.name}"))  # or it would count as the latest
             for leftover in self.folder.glob(".*.part"):  # of a training that was killed while it wrote
                 leftover.unlink(missing_ok=True)
         except BaseException:
@@ -117,6 +130,13 @@ class Checkpoint:
     def begin(self, run: Any) -> None:
         """Write the first checkpoint, before the first step: a training that is killed early has one to go on from."""
         self._write(run, 0, is_best=False)
+
+    def last(self, step: Any, run: Any) -> None:
+        """Write one more, as the caller breaks off."""
+        total = (step.epoch - 1) * step.steps + step.step
+        if total != self._total:
+            with contextlib.suppress(OSError):  # there is an older one
+                self._write(run, total, is_best=False)
 
     def after(self, step: Any, run: Any) -> None:
         """Write a checkpoint if it is time for one."""
@@ -146,12 +166,10 @@ class Checkpoint:
             write(self.folder / STEPS.format(total), arrays, description)
             for old in found(self.folder)[self.keep :]:
                 old.unlink(missing_ok=True)
-            self._last = time.monotonic()
+            self._total, self._last = total, time.monotonic()
 
     def _is_best(self, history: History) -> bool:
-        figures = getattr(history, str(self.best), None)
-        if figures is None:
-            raise ValueError(f"best={self.best!r} is no figure of an epoch: choose one of {', '.join(vars(history))}")
+        figures = getattr(history, str(self.best))
         sign = -1 if str(self.best).endswith("accuracy") else 1
         last = sign * figures[-1]
         return last == last and all(not sign * figure <= last for figure in figures[:-1])
@@ -188,10 +206,19 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         ],
         "architecture": states.architecture(run.model),
         "loss": repr(run.model.loss_func),
+        "first": run.first,
         "data": run.data,
+        "validation": run.validation,
+        "evaluate_train": run.evaluate_train,
+        "transforms": transforms_text(run.loader),
         "environment": states.environment(),
     }
     return arrays, states.pack(whole, arrays, "state")
+
+
+def transforms_text(loader: Any) -> list[str]:
+    """Return the transforms as texts that are the same in the next process."""
+    return [getattr(t, "__qualname__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(t)) for t in loader.transforms]
 
 
 def write(path: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
@@ -233,6 +260,7 @@ class Resumed:
 
     def __init__(self, folder: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
         self.folder, self.arrays = folder, arrays
+        self.passed_over: list[Path] = []  # damaged ones
         self.state: dict[str, Any] = states.unpack(description, arrays)
 
     @classmethod
@@ -264,6 +292,7 @@ class Resumed:
                 warnings.warn(f"{error}; {paths[i + 1].name} is used", CheckpointWarning, stacklevel=4)
                 continue
             resumed._check(run)
+            resumed.passed_over = paths[:i]
             return resumed
         warnings.warn(
             f"{folder} has no checkpoint yet: the training starts at the beginning", CheckpointWarning, stacklevel=4
@@ -281,6 +310,18 @@ class Resumed:
         wrong = differences(state["data"], run.data)
         if wrong:
             raise CheckpointError(f"the data are not those of the checkpoint in {self.folder}: {wrong}")
+        before, here = state["validation"], run.validation
+        if (before is None) != (here is None):
+            had = "no" if before is None else "some"
+            raise CheckpointError(f"the training had {had} validation data: give the same")
+        if before is not None and differences(before, here):
+            raise CheckpointError(f"the validation data are not those of the checkpoint: {differences(before, here)}")
+        for name, old, new in (
+            ("transforms", state["transforms"], transforms_text(run.loader)),
+            ("evaluate_train", state["evaluate_train"], run.evaluate_train),
+        ):
+            if old != new:
+                raise CheckpointError(f"{name} was {old} and is {new} now: give the same")
         names = [name for name, _ in state["callbacks"]]
         now = [type(callback).__name__ for callback in run.callbacks]
         if names != now:
@@ -288,7 +329,7 @@ class Resumed:
                 f"the callbacks were {', '.join(names) or 'none'} and are {', '.join(now) or 'none'} now: give the same"
             )
         if state["epoch"] > run.epochs:
-            raise CheckpointError(f"{state['epoch']} epochs are begun already: epochs={run.epochs} is too few")
+            raise CheckpointError(f"the training is in epoch {state['epoch']} already: {run.epochs} epochs are too few")
         before, here = state["environment"], states.environment()
         changed = [
             f"{key} {before.get(key)} before, {value} now" for key, value in here.items() if before.get(key) != value
@@ -310,7 +351,7 @@ class Resumed:
             run.loader.load_state_dict(state["loader"])
         except ValueError as error:
             raise CheckpointError(f"the checkpoint in {self.folder} does not fit: {error}") from None
-        run.epoch, run.step = state["epoch"], state["step"]
+        run.epoch, run.step, run.first = state["epoch"], state["step"], state["first"]
         run.stopped = state["stopped"] and run.epochs <= state["epochs"]  # who asks for more epochs wants it to go on
         shape = state["input_shape"]
         model.input_shape = None if shape is None else tuple(shape)

@@ -36,16 +36,18 @@ def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]
         yield x[start : start + batch_size], y[start : start + batch_size]
 
 
-def in_order(loader: DataLoader) -> Iterable[tuple[Array, Array]]:
-    """Yield the loader's samples in their own order, without random changes: of its transforms only those that say
-    ``always = True``, as `Normalize` does. The loader stays where it is.
+def in_order(loader: DataLoader, without_chance: bool = False) -> Iterable[tuple[Array, Array]]:
+    """Yield the loader's samples in their own order; the loader stays where it is.
+
+    Its transforms draw the same numbers each time. ``without_chance``: only those are applied that say
+    ``always = True``, as `Normalize` does.
     """
     for start in range(0, loader.samples, loader.batch_size):
         numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
         x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
-        for transform in loader.transforms:
-            if getattr(transform, "always", False):
-                x, y = transform(x, y, Draws(0, 1, numbers))
+        for place, transform in enumerate(loader.transforms):
+            if not without_chance or getattr(transform, "always", False):
+                x, y = transform(x, y, Draws(0, 1, numbers, transform=place))
         yield x, y
 
 

@@ -111,6 +111,28 @@ def check_batch_size(batch_size: Any) -> int:
     return integer(batch_size, "batch_size", 1)
 
 
+def check_callbacks(callbacks: Any) -> None:
+    """Raise an error unless it is a row of what can be called with a step."""
+    if not isinstance(callbacks, (list, tuple)):
+        raise TypeError(f"callbacks must be a list, callbacks=[...], got {callbacks!r}")
+    for callback in callbacks:
+        if isinstance(callback, type):
+            raise TypeError(f"the callback {callback.__name__} is a class: write {callback.__name__}(...)")
+        if not callable(callback):
+            raise TypeError(f"a callback is called with each step, but {callback!r} cannot be called")
+
+
+def check_chance(transforms: Any) -> None:
+    """Raise an error if a transform does not say whether it belongs to evaluation."""
+    for transform in transforms:
+        if not hasattr(transform, "always") and not type(transform).__module__.startswith("cnn."):
+            name = getattr(transform, "__name__", type(transform).__name__)
+            raise InputError(
+                f"evaluate_train needs to know whether the transform {name} is for evaluation as well: set "
+                f"{name}.always = True, or False if it draws random numbers"
+            )
+
+
 def check_last_batch(model: Any, samples: int, batch_size: int) -> None:
     """Raise an error if an epoch would end with a batch of one sample, which BatchNorm1d cannot train on."""
     if samples % batch_size != 1 and batch_size > 1:

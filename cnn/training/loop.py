@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from cnn.training.inputs import (
     as_batch,
     as_samples,
     check_batch_size,
+    check_callbacks,
+    check_chance,
     check_labels,
     check_last_batch,
     check_optimizer,
@@ -33,6 +36,7 @@ from cnn.training.inputs import (
 from cnn.training.means import Means
 from cnn.training.progress import for_fit
 
+BATCH_SIZE = 32  # if none is given
 EVALUATED = 256  # samples in a batch of an evaluation
 
 
@@ -97,7 +101,7 @@ def train(
     y: Any = None,
     validation_data: Any = None,
     epochs: int = 10,
-    batch_size: int = 32,
+    batch_size: int = BATCH_SIZE,
     rng: np.random.Generator | int | None = None,
     callbacks: Sequence[Callback] = (),
     resume: str | Path | None = None,
@@ -156,10 +160,12 @@ def train(
         validation_data = (x_val, y_val)
     check_optimizer(model)
     check_last_batch(model, loader.samples, loader.batch_size)
-    for callback in callbacks:
-        if not callable(callback):
-            raise TypeError(f"a callback is called with each step, but {callback!r} cannot be called")
-    run = Run(model, loader, validation_data, epochs, tuple(callbacks), boolean(evaluate_train, "evaluate_train"))
+    check_callbacks(callbacks)
+    if boolean(evaluate_train, "evaluate_train"):
+        check_chance(loader.transforms)
+    if resume is not None and not isinstance(resume, (str, os.PathLike)):
+        raise TypeError(f"resume is the folder of the checkpoints, such as resume='checkpoints', got {resume!r}")
+    run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train)
     resumed = None if resume is None else Resumed.find(resume, run)
     return run.steps(resumed)
 
@@ -169,6 +175,8 @@ def _loader(model: Any, x: Any, y: Any, batch_size: int, rng: Any) -> DataLoader
     if isinstance(x, DataLoader):
         if y is not None:
             raise InputError("a DataLoader has the targets: pass train(model, loader) without y")
+        if rng is not None or batch_size not in (BATCH_SIZE, x.batch_size):
+            raise InputError("a DataLoader has a batch size and an order of its own: give batch_size and rng to it")
         return x
     if y is None:
         raise InputError("y is missing: pass x and y, or a DataLoader")
@@ -209,6 +217,7 @@ class Run:
         self.evaluate_train = evaluate_train
         self.history = History()
         self.epoch = self.step = 0
+        self.first = loader.epoch  # the loader may have served another training before
         self.means = Means(model)
         self.stopped = False
         self.seconds = 0.0  # of the epoch so far
@@ -217,6 +226,15 @@ class Run:
     def data(self) -> dict[str, Any]:
         """What tells whether the data are the same; reading them for it takes a while."""
         return self.loader.fingerprint()
+
+    @functools.cached_property
+    def validation(self) -> dict[str, Any] | None:
+        """The same of the validation data."""
+        data = self.validation_data
+        if data is None or isinstance(data, DataLoader):
+            return None if data is None else data.fingerprint()
+        x, y = data
+        return DataLoader(x, y, rng=0).fingerprint()  # which draws nothing from a generator that matters
 
     def steps(self, resumed: Resumed | None) -> Generator[Step, None, None]:
         """Train to the end."""
@@ -234,22 +252,33 @@ class Run:
                     checkpoint.begin(self)
             last_good = LastGood(model)
             step = self._at() if self.epoch else None
+            failed: OSError | None = None
             while not self.stopped and not self._is_done():
                 for step in self._epoch(last_good):
-                    yield step
+                    try:
+                        yield step
+                    except GeneratorExit:  # the caller breaks off
+                        for checkpoint in self.checkpoints:
+                            checkpoint.last(step, self)
+                        raise
                     for checkpoint in self.checkpoints:
-                        checkpoint.after(step, self)
+                        try:
+                            checkpoint.after(step, self)
+                        except OSError as error:  # at the end, which the callbacks must hear of all the same
+                            failed = error
                     if self.stopped:
                         break
             for callback in self.callbacks:
                 if step is not None and hasattr(callback, "end"):
                     callback.end(step)
+            if failed is not None:
+                raise failed
         finally:
             for checkpoint in self.checkpoints:
                 checkpoint.close()
 
     def _is_done(self) -> bool:
-        return self.loader.epoch >= self.epochs and self.loader.taken == len(self.loader)
+        return self.epoch >= self.epochs and self.step == len(self.loader)
 
     def _at(self) -> Step:
         figures = self.history.epoch(-1) if self.step == len(self.loader) else None
@@ -263,7 +292,7 @@ class Run:
         began = time.monotonic()
         for x, y in self.loader:
             x, y = as_batch(x, y, self.model)
-            self.epoch, self.step = self.loader.epoch, self.loader.taken
+            self.epoch, self.step = self.loader.epoch - self.first, self.loader.taken
             taken = self.step
             self.model.input_shape = x.shape[1:]
             if taken == 1:
@@ -288,14 +317,14 @@ class Run:
             at = self.epoch, self.epochs, taken, steps
             step = Step(*at, self.means.loss, self.means.accuracy, figures, self.model, len(x))
             answers = [callback(step) for callback in self.callbacks]
-            self.stopped = any(answer is True for answer in answers)
+            self.stopped = any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
             yield step
             began += time.monotonic() - now  # what others did meanwhile is not our time
 
     def _figures(self) -> dict[str, float]:
         train = self.means.loss, self.means.accuracy
         if self.evaluate_train:
-            train = means_of(self.model, in_order(self.loader))
+            train = means_of(self.model, in_order(self.loader, without_chance=True))
         validation = math.nan, math.nan
         if isinstance(self.validation_data, DataLoader):
             validation = means_of(self.model, in_order(self.validation_data))

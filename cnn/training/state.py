@@ -77,7 +77,7 @@ def set_random_state(model: Module, state: dict[str, Any]) -> None:
 def architecture(model: Module) -> dict[str, Any]:
     """Return what a model must have in common with that of a checkpoint."""
     return {
-        "model": repr(model),
+        "model": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model)),  # of a class of their own without a repr
         "tensors": {name: [list(t.shape), str(t.dtype)] for name, t in model.named_tensors()},
         "optimizer": type(getattr(model, "optimizer", None)).__name__,
         "generators": sorted(generators(model)),

@@ -18,6 +18,7 @@ from cnn.commands import runs
 from cnn.commands import train as train_command
 from cnn.sequential import Sequential
 from tests.cli.made import config, history
+from tests.cli.test_folder import shades
 
 # Ctrl-C
 
@@ -245,7 +246,53 @@ def test_resume_refuses_what_would_be_another_training(run, undrawn):
     code, _, err = run("train", "--resume", "a")
     assert (code, err) == (0, "a is finished: --epochs N, of more than 2, trains it further\n")
     code, _, err = run("train", "--resume", "a", "--epochs", "1")
-    assert code == 1
-    assert "2 epochs are begun already: epochs=1 is too few" in err
+    assert code == 2
+    assert "a is of 2 epochs: --epochs may only be more" in err
     assert run("train", "--resume", "a", "--epochs", "3", "--quiet")[0] == 0
     assert [row["epoch"] for row in history(Path("a"))] == [1, 2, 3]
+
+
+def everything_in(folder):
+    return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
+
+
+def test_a_run_that_cannot_go_on_stays_as_it_was(run, undrawn):
+    """Neither weights nor words of a finished run are lost."""
+    shades("pictures")
+    small = ("--epochs", "2", "--image-size", "16", "--quiet")
+    assert run("train", "pictures", *small, "--out", "a")[0] == 0
+    before = everything_in("a")
+    next(Path("pictures", "dark").iterdir()).unlink()
+    code, _, err = run("train", "--resume", "a", "--epochs", "3")
+    assert code == 1
+    assert "the data are not those of the checkpoint" in err
+    assert "saved" not in err
+    assert everything_in("a") == before
+    for checkpoint in Path("a", "checkpoints").glob("step-*"):
+        checkpoint.unlink()
+    assert "a has no checkpoint to go on from: train again" in run("train", "--resume", "a", "--epochs", "3")[2]
+    assert everything_in("a") == before
+    assert "a is a run folder: did you mean --resume a?" in run("train", "a")[2]
+
+
+def test_two_trainings_of_one_run(process):
+    first = process.start("train", "spiral", "--epochs", 4000, "--out", "a", "--quiet")
+    deadline = time.monotonic() + 60
+    while not Path("a", "model.safetensors").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    done = process("train", "--resume", "a")
+    assert done.returncode == 1
+    assert "another training is writing into" in done.stderr
+    assert json.loads(Path("a", "config.json").read_text())["status"] == "running"
+    first.kill()
+    first.wait(60)
+
+
+def test_a_run_that_was_interrupted_loses_no_step(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 30, KeyboardInterrupt())
+        assert run("train", "spiral", "--epochs", "3", "--out", "a")[0] == 130
+    code, _, err = run("train", "--resume", "a")
+    assert code == 0
+    assert "going on with step 9 of 23 in epoch 2 of 3" in err  # one more than the command had seen

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -144,7 +145,7 @@ def test_more_epochs(tmp_path):
     assert_same(fit(tmp_path / "more", 3, resume=tmp_path / "more"), expected)
     again = fit(tmp_path / "more", 3, resume=tmp_path / "more")  # which is done already
     assert_same(again, expected)
-    with pytest.raises(CheckpointError, match="3 epochs are begun already: epochs=2"):
+    with pytest.raises(CheckpointError, match="the training is in epoch 3 already: 2 epochs are too few"):
         fit(tmp_path / "more", 2, resume=tmp_path / "more")
 
 
@@ -168,10 +169,19 @@ def test_a_callback_ends_the_training(tmp_path):
 
 def test_only_true_ends_a_training():
     model = make()
+    model.fit(*data(), epochs=3, verbose_freq=0, callbacks=[lambda step: np.float32(step.loss) < 1e9])
+    assert len(model.history) == 1
     model.fit(*data(), epochs=1, batch_size=BATCH, verbose_freq=0, callbacks=[lambda step: 1, lambda step: "yes"])
     assert len(model.history) == 1
-    with pytest.raises(TypeError, match="cannot be called"):
-        model.fit(*data(), callbacks=[3])
+    for wrong, text in (
+        ([3], "cannot be called"),
+        ([Checkpoint], r"is a class: write Checkpoint\(...\)"),
+        (print, "must be a list"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            model.fit(*data(), callbacks=wrong)
+    with pytest.raises(TypeError, match="resume is the folder"):
+        model.fit(*data(), resume=Checkpoint("x"))
 
 
 def test_which_are_kept(tmp_path):
@@ -184,7 +194,9 @@ def test_which_are_kept(tmp_path):
     assert best["epoch"] == 1 + int(np.argmin(model.history.val_loss))
     assert len(json.loads((tmp_path / "times.json").read_text())["seconds"]) == 4
     with pytest.raises(ValueError, match=r"best='loss' is no figure of an epoch: choose one of train_loss"):
-        make().fit(x, y, callbacks=[Checkpoint(tmp_path / "other", best="loss")], **settings)
+        Checkpoint(tmp_path / "other", best="loss")
+    with pytest.raises(ValueError, match=r"best='val_loss' needs validation_data"):
+        make().fit(x, y, callbacks=[Checkpoint(tmp_path / "other", best="val_loss")])
 
 
 def test_minutes(tmp_path, monkeypatch):
@@ -200,16 +212,50 @@ def test_minutes(tmp_path, monkeypatch):
 
 def test_a_damaged_one_is_told_and_the_one_before_it_used(tmp_path):
     expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
-    folder = tmp_path / "damaged"
-    train(folder, stop=7)
-    latest, before = checkpoint.found(folder)
+    train(tmp_path / "broken", stop=7)
+    latest, before = checkpoint.found(tmp_path / "broken")
     whole = latest.read_bytes()
-    for damage in (whole[:-1000], b"", whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], b"x" * 100):
-        latest.write_bytes(damage)
+    damages = (whole[:-1000], b"", whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], b"x" * 100)
+    for i, damage in enumerate(damages):
+        folder = tmp_path / f"damaged {i}"
+        shutil.copytree(tmp_path / "broken", folder)
+        (folder / latest.name).write_bytes(damage)
         with pytest.warns(CheckpointWarning, match=rf"{latest.name} .*damaged.*; {before.name} is used"):
-            train(folder, resume=True, stop=6)
-    with pytest.warns(CheckpointWarning, match="is used"):
-        assert_same(everything(train(folder, resume=True), folder), expected)
+            assert_same(everything(train(folder, resume=True), folder), expected)
+        assert (folder / f"damaged-{latest.name}").read_bytes() == damage  # out of the way of those that follow
+
+
+def test_breaking_off_loses_nothing(tmp_path):
+    train(tmp_path, stop=5, every=100)
+    assert [path.name for path in checkpoint.found(tmp_path)] == [
+        "step-00000005.safetensors",
+        "step-00000000.safetensors",
+    ]
+
+
+def test_the_same_loader_serves_again(tmp_path):
+    x, y = data()
+    loader = DataLoader(x, y, BATCH, rng=3)
+    next(iter(loader))
+    histories = [make().fit(loader, epochs=2, verbose_freq=0) for _ in range(2)]
+    assert [len(history) for history in histories] == [2, 2]
+    step = next(training.train(make(), loader, epochs=2))
+    assert (step.epoch, step.step) == (1, 1)
+
+    def fit(folder, stop=None, resume=None):
+        loader = DataLoader(x, y, BATCH, rng=3)
+        list(loader)
+        model = make()
+        for i, _ in enumerate(
+            training.train(model, loader, epochs=2, callbacks=[Checkpoint(folder, steps=1)], resume=resume), 1
+        ):
+            if i == stop:
+                break
+        return everything(model, folder)
+
+    expected = fit(tmp_path / "whole")
+    fit(tmp_path / "broken", stop=6)
+    assert_same(fit(tmp_path / "broken", resume=tmp_path / "broken"), expected)
 
 
 def test_all_are_damaged(tmp_path):
@@ -271,6 +317,14 @@ def other_batch(model, x, y, settings):
     settings["batch_size"] = 10
 
 
+def other_validation(model, x, y, settings):
+    settings["validation_data"] = (x[:9], y[:9])
+
+
+def no_validation(model, x, y, settings):
+    settings["validation_data"] = None
+
+
 def more_callbacks(model, x, y, settings):
     settings["callbacks"] = [print]
 
@@ -285,6 +339,8 @@ def more_callbacks(model, x, y, settings):
         (other_loss, r"the loss was CrossEntropyLoss\(\) and is CrossEntropyLoss\(label_smoothing=0.1\) now"),
         (other_dropout, r"another model: Dropout\(p=0.3\) in the checkpoint, Dropout\(\) now"),
         (other_batch, r"batch"),
+        (other_validation, r"the validation data are not those of the checkpoint"),
+        (no_validation, r"the training had some validation data: give the same"),
         (more_callbacks, r"the callbacks were none and are .* now"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),

@@ -36,7 +36,8 @@ def test_the_default_training_reaches_091_and_what_it_leaves_predicts(tmp_path):
     if sys.platform == "linux":  # the unit of ru_maxrss is that of Linux
         assert int(trained.stderr.split()[-1]) < 1.5 * 1024**2
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    assert left == {"config.json", "history.jsonl", "model.safetensors", "curves.png", "confusion.png", "mistakes.png"}
+    pictures = {"curves.png", "confusion.png", "mistakes.png"}
+    assert left == {"checkpoints", "config.json", "history.jsonl", "times.jsonl", "model.safetensors", *pictures}
 
     evaluated = json.loads(cnn("evaluate", "run", "--json", cwd=tmp_path).stdout)
     assert evaluated["accuracy"] == result["test_accuracy"]

@@ -17,10 +17,11 @@ from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
 from cnn.commands import examples, pictures, tasks, use
 from cnn.commands.bench import bench
 from cnn.commands.bench import check as check_bench
+from cnn.commands.choices import settings
 from cnn.commands.interrupts import Interrupted
 from cnn.commands.parser import Parser
 from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_text
-from cnn.commands.train import settings, train
+from cnn.commands.train import train
 from cnn.commands.verify import check_names, verify
 from cnn.data import unknown_name
 

@@ -13,6 +13,7 @@ import numpy as np
 import cnn
 from cnn import training
 from cnn.commands import progress, runs, tasks
+from cnn.commands.choices import is_finished
 from cnn.commands.interrupts import Interrupted, Interrupts
 from cnn.commands.tasks import Settings, Task
 from cnn.commands.terminal import note, say
@@ -34,7 +35,7 @@ def train(args: argparse.Namespace) -> int:
     chosen: Settings = args.settings
     if args.resume is None and args.out is not None:
         runs.refuse_existing(args.out)  # before the data are read, which may take long
-    if args.resume is not None and _is_finished(args.resume, chosen.epochs):
+    if args.resume is not None and is_finished(args.resume, chosen.epochs):
         note(f"{args.resume} is finished: --epochs N, of more than {chosen.epochs}, trains it further")
         return 0
     folder_only = {"image_size": chosen.image_size, "validation": chosen.validation}
@@ -47,48 +48,6 @@ def train(args: argparse.Namespace) -> int:
     model = tasks.build(task, chosen)
     folder = runs.create(task.name, args.out) if args.resume is None else args.resume
     return Run(task, chosen, model, folder, args).go()
-
-
-def settings(args: argparse.Namespace) -> tuple[str, Settings]:
-    """Return what to train on and how: as it was chosen, or as the run to resume was, but for ``--epochs``.
-
-    Raises
-    ------
-    ValueError
-        If something was chosen that does not go together; the message names the options.
-    """
-    chosen = {
-        "model": args.model,
-        "epochs": args.epochs,
-        "batch_size": args.batch_size,
-        "lr": args.lr,
-        "seed": args.seed,
-        "image_size": args.image_size,
-        "validation": args.val,
-    }
-    if args.resume is None:
-        if args.data is None:
-            raise ValueError(f"name what to train on: {', '.join(tasks.DATA_SETS)} or a folder of pictures")
-        if runs.is_run(Path(args.data)):
-            raise ValueError(f"{args.data} is a run folder: did you mean --resume {args.data}?")
-        return tasks.data_set(args.data), tasks.settings(args.data, **chosen)
-    given = [name for name, value in chosen.items() if value is not None and name != "epochs"]
-    given += [name for name in ("data", "out") if getattr(args, name) is not None]
-    if given:
-        raise ValueError(f"--resume goes on with the settings of the run, and only --epochs may change, not {given[0]}")
-    config = runs.to_resume(args.resume)
-    data = str(config["data"])
-    kept = {name: config.get(name) for name in chosen} | {"model": config.get("model")}
-    if args.epochs is not None:
-        if args.epochs < int(config.get("epochs", 1)):
-            raise ValueError(f"{args.resume} is of {config['epochs']} epochs: --epochs may only be more")
-        kept["epochs"] = args.epochs
-    return tasks.data_set(data), tasks.settings(data, **kept)
-
-
-def _is_finished(folder: Path, epochs: int) -> bool:
-    config = runs.to_resume(folder)
-    return config.get("status") == "finished" and config.get("epochs") == epochs
 
 
 class Run:

@@ -3,11 +3,13 @@
 from cnn.training.callbacks import Averaged, Scheduled
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.evaluation import evaluate, predict
+from cnn.training.fit import fit
 from cnn.training.health import Health, TrainingWarning
 from cnn.training.history import History
 from cnn.training.inputs import as_samples
 from cnn.training.logs import CSVLog, JSONLinesLog
-from cnn.training.loop import Callback, Step, fit, train
+from cnn.training.loop import Callback, train
+from cnn.training.step import Step
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget
 
 __all__ = [

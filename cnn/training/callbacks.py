@@ -15,7 +15,7 @@ from cnn.optim.shared import at_least_zero, brief, chosen
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, begins, check_figure, figure_of
 
 if TYPE_CHECKING:
-    from cnn.training.loop import Step
+    from cnn.training.step import Step
 
 __all__ = ["Averaged", "EarlyStopping", "Scheduled", "StopAt", "TimeBudget"]
 

@@ -18,7 +18,7 @@ from cnn.training.examine import Gradients, examine, gradient_norms
 from cnn.training.stopping import begins
 
 if TYPE_CHECKING:
-    from cnn.training.loop import Step
+    from cnn.training.step import Step
 
 __all__ = [
     "Health", "TrainingWarning", "dead_note", "examine", "first_loss_note", "gradient_norms", "gradient_note",

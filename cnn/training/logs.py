@@ -19,7 +19,7 @@ from cnn.files import sync_folder
 from cnn.training.stopping import FIGURES, begins
 
 if TYPE_CHECKING:
-    from cnn.training.loop import Step
+    from cnn.training.step import Step
 
 
 class EpochLog:

@@ -1,12 +1,10 @@
 """The training loop, for any Module that has a ``loss_func`` and an ``optimizer``."""
 
-import contextlib
 import functools
 import math
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +16,10 @@ from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array
 from cnn.rng import generator
-from cnn.training.checkpoint import Checkpoint, Resumed
+from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import LastGood, first_not_finite
 from cnn.training.evaluation import batches, in_order, means_of
-from cnn.training.history import History, epoch_line
+from cnn.training.history import History
 from cnn.training.inputs import (
     as_batch,
     as_samples,
@@ -34,52 +32,11 @@ from cnn.training.inputs import (
     check_pair,
 )
 from cnn.training.means import Means
-from cnn.training.progress import for_fit
+from cnn.training.resume import Resumed
+from cnn.training.step import Step
 
 BATCH_SIZE = 32  # if none is given
 EVALUATED = 256  # samples in a batch of an evaluation
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where training is after a step.
-
-    Attributes
-    ----------
-    epoch, epochs, step, steps : int
-        Number of the epoch and of the step within it, from 1, and how many there will be.
-    loss, accuracy : float
-        Means over the epoch's samples so far.
-    figures : dict of str to float, or None
-        After the last step of an epoch, what `History` records of it.
-    model : Module
-        What is trained.
-    samples : int
-        How many the step's batch had.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float
-    figures: dict[str, float] | None
-    model: Any = field(default=None, repr=False, compare=False)
-    samples: int = field(default=0, repr=False, compare=False)
-
-    @property
-    def done(self) -> float:
-        """Share of the whole training that is done, above 0 and up to 1.
-
-        Examples
-        --------
-        A learning rate that falls in a straight line to 0 is ``model.optimizer.lr = 0.001 * (1 - step.done)``.
-
-        >>> Step(epoch=2, epochs=4, step=5, steps=10, loss=0.0, accuracy=0.0, figures=None).done
-        0.375
-        """
-        return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
 
 
 Callback = Callable[[Step], Any]
@@ -344,21 +301,3 @@ class Run:
             "step with a finite loss were put back. Try a smaller learning rate (lr is "
             f"{getattr(self.model.optimizer, 'lr', 'unknown')})"
         )
-
-
-def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: Any) -> History:
-    """Train to the end and return the figures of every epoch; a line is printed every ``verbose_freq`` epochs (0:
-    none), and in a terminal or a notebook another tells how far it is.
-
-    ``settings`` are those of `train`. While it runs, ``model.history`` is what is returned in the end.
-    """
-    verbose_freq = integer(verbose_freq, "verbose_freq", 0)
-    steps = train(model, x, y, **settings)
-    # closed at once after an error as well, so that its folder is free for a new try in the same notebook
-    with contextlib.closing(steps), for_fit(verbose_freq > 0) as shown:
-        for step in steps:
-            shown.show(step, step.samples)
-            if step.figures is not None and verbose_freq and step.epoch % verbose_freq == 0:
-                shown.line(epoch_line(step.epoch, step.epochs, step.figures))
-    history: History = model.history
-    return history

@@ -4,7 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the loop imports what imports this file
-    from cnn.training.loop import Step
+    from cnn.training.step import Step
 
 MEMORY = 20.0  # seconds over which the speed is smoothed
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from cnn.training.pace import Pace, told
 
 if TYPE_CHECKING:  # the loop imports this file
-    from cnn.training.loop import Step
+    from cnn.training.step import Step
 
 # Seconds between what is shown: a notebook is slow to draw, and a file keeps everything
 IN_A_TERMINAL, IN_A_NOTEBOOK, IN_A_FILE = 1 / 8, 1 / 4, 10.0

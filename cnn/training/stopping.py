@@ -13,7 +13,7 @@ from cnn.optim.shared import at_least_zero, brief, chosen
 from cnn.training.history import History
 
 if TYPE_CHECKING:
-    from cnn.training.loop import Step
+    from cnn.training.step import Step
 
 FIGURES = [field.name for field in fields(History) if field.name.endswith(("loss", "accuracy"))]
 

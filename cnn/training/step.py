@@ -1,0 +1,46 @@
+"""Where training is after a step."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where training is after a step.
+
+    Attributes
+    ----------
+    epoch, epochs, step, steps : int
+        Number of the epoch and of the step within it, from 1, and how many there will be.
+    loss, accuracy : float
+        Means over the epoch's samples so far.
+    figures : dict of str to float, or None
+        After the last step of an epoch, what `History` records of it.
+    model : Module
+        What is trained.
+    samples : int
+        How many the step's batch had.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float
+    figures: dict[str, float] | None
+    model: Any = field(default=None, repr=False, compare=False)
+    samples: int = field(default=0, repr=False, compare=False)
+
+    @property
+    def done(self) -> float:
+        """Share of the whole training that is done, above 0 and up to 1.
+
+        Examples
+        --------
+        A learning rate that falls in a straight line to 0 is ``model.optimizer.lr = 0.001 * (1 - step.done)``.
+
+        >>> Step(epoch=2, epochs=4, step=5, steps=10, loss=0.0, accuracy=0.0, figures=None).done
+        0.375
+        """
+        return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)

@@ -289,6 +289,50 @@ print("ended", np.isfinite(loss))
     assert not errors
 
 
+def test_ctrl_c_while_helpers_are_woken():
+    """Whichever instruction it comes after, the helpers can still be woken and sent away."""
+    crew = kernels.load("jit", "crew")
+
+    def interrupted_at(number):
+        """Wake the helpers, with Ctrl-C at this instruction; tell whether there was one."""
+        count = 0
+
+        def trace(frame, event, _):
+            nonlocal count
+            if frame.f_code is not crew.Crew.wake.__code__:
+                return None
+            frame.f_trace_opcodes = True
+            if event == "opcode":
+                count += 1
+                if count == number:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            helpers.wake()
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    number = 1
+    while True:
+        helpers = crew.Crew(2)
+        time.sleep(0.02)  # they fall asleep
+        interrupted = interrupted_at(number)
+        sender = threading.Thread(target=helpers.dismiss, daemon=True)
+        sender.start()
+        sender.join(30)
+        assert not sender.is_alive(), f"after instruction {number}"
+        if not interrupted:
+            break
+        number += 1
+    assert number > 20
+
+
 def test_ctrl_c_that_nobody_catches():
     """The usual end of a program, and its usual text."""
     running = program("print('started', flush=True)\nwhile True: model.train_step(x, y)")

@@ -14,7 +14,6 @@ waits until nobody is inside. So nobody can read a job that is being replaced.
 """
 
 import atexit
-import contextlib
 import os
 import queue
 import threading
@@ -121,7 +120,8 @@ class Crew:
         self.state = np.zeros(NEXT + 8 * (helpers + 1), np.int64)  # NEXT: of each share, which part is the next
         self.state[SHARES] = helpers + 1
         self.address = self.state.ctypes.data
-        self.asleep: queue.SimpleQueue[threading.Event] = queue.SimpleQueue()
+        # Ctrl-C may come between any two calls: it must not be able to take a helper off a list of those to be woken
+        self.alarms: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(helpers)]
         self.threads = [
             threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, helpers + 1)
         ]
@@ -129,18 +129,18 @@ class Crew:
             thread.start()
 
     def _serve(self, slot: int) -> None:
-        wake = threading.Event()
+        alarm = self.alarms[slot - 1]
         while not self.state[STOP]:
             help_out(self.address, PATIENCE, slot)
-            wake.clear()
-            self.asleep.put(wake)
-            wake.wait()
+            if not alarm.empty():
+                alarm.get()  # it came while this helper was awake
+            alarm.get()
 
     def wake(self) -> None:
         """Wake those who sleep."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self.asleep.get_nowait().set()
+        for alarm in self.alarms:
+            if alarm.empty():
+                alarm.put(None)
 
     def dismiss(self) -> None:
         """Let the helpers end, and wait until they have."""

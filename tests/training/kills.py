@@ -6,6 +6,7 @@
 import argparse
 import os
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -83,28 +84,37 @@ def ends(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths}
 
 
+def kill_some(folder: Path, took: float, chance: random.Random) -> int:
+    """Start a training and kill it, up to four times, unless it is over before; return the number of kills."""
+    for kills in range(chance.choice([1, 1, 2, 2, 3, 4])):
+        process = start(folder)
+        # some at once after the one before
+        time.sleep(chance.uniform(0.2, 1.0) * took if chance.random() < 0.8 else chance.uniform(0, 0.3) * took)
+        if process.poll() is not None:
+            finish(process)
+            return kills
+        process.kill()
+        process.communicate()
+    return kills + 1
+
+
 def try_kills(runs: int, seed: int, out: Path) -> int:
     """Kill and resume so many trainings; return the number of kills."""
-    began = time.monotonic()
     finish(start(out / "whole"))  # compiles, if need be
     finish(start(out / "again"))
     expected = ends(out / "whole")
     assert ends(out / "again") == expected, "two runs in one piece differ"
-    took = time.monotonic() - began
     began = time.monotonic()
     finish(start(out / "timed"))
     took = time.monotonic() - began
     chance, kills = random.Random(seed), 0
     for run in range(runs):
         folder = out / f"run-{run}"
-        for _ in range(chance.choice([1, 1, 2, 2, 3, 4])):  # several times, two in a row at once among them
-            process = start(folder)
-            time.sleep(chance.uniform(0.2, 1.0) * took if chance.random() < 0.8 else chance.uniform(0, 0.3) * took)
-            if process.poll() is not None:
-                break
-            process.kill()
-            process.communicate()
-            kills += 1
+        killed = 0
+        while not killed:
+            shutil.rmtree(folder, ignore_errors=True)  # of a training that was over before it was killed
+            killed = kill_some(folder, took, chance)
+        kills += killed
         finish(start(folder))
         found = ends(folder)
         different = [name for name in expected if found.get(name) != expected[name]]

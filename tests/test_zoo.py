@@ -7,7 +7,7 @@ import pytest
 
 from cnn import zoo
 
-USUAL = {"lenet5": (1, 28, 28), "small_cnn": (1, 28, 28), "mlp": (2,), "unet": (1, 32, 32)}
+USUAL = {"lenet5": (1, 28, 28), "small_cnn": (1, 28, 28), "fashion_cnn": (1, 28, 28), "mlp": (2,), "unet": (1, 32, 32)}
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ USUAL = {"lenet5": (1, 28, 28), "small_cnn": (1, 28, 28), "mlp": (2,), "unet": (
         (zoo.small_cnn, (3, 33, 20), 5, 32 * 28 + 64 * 289 + (64 * 8 * 5 + 1) * 128 + 129 * 5),
         (zoo.mlp, (1, 4, 4), 7, 17 * 32 + 33 * 16 + 17 * 7),
         (zoo.lenet5, (3, 32, 30), 4, 6 * 76 + 16 * 151 + (16 * 6 * 5 + 1) * 120 + 121 * 84 + 85 * 4),
+        (zoo.fashion_cnn, (3, 9, 4), 3, None),
         (zoo.vgg, (1, 17, 16), 3, None),
         (zoo.mobilenet, (1, 9, 12), 3, None),
         (zoo.squeezenet, (1, 28, 28), 3, None),

@@ -23,6 +23,7 @@ def settings(args: argparse.Namespace) -> tuple[str, Settings]:
         "seed": args.seed,
         "image_size": args.image_size,
         "validation": args.val,
+        "recipe": args.recipe,
     }
     if args.resume is None:
         if args.data is None:

@@ -16,13 +16,11 @@ from cnn.data.folder import image_folder
 from cnn.data.images import readable
 from cnn.data.levels import Normalize
 from cnn.errors import InputError
-from cnn.loss import CrossEntropyLoss
 from cnn.module import Array
-from cnn.optim import Adam
 from cnn.sequential import Sequential
 
 DATA_SETS = ("fashion-mnist", "mnist", "spiral")
-MODELS = ("mlp", "photo-cnn", "small-cnn")
+MODELS = ("fashion-cnn", "mlp", "photo-cnn", "small-cnn")
 VALIDATION_IMAGES = 5_000  # of 60,000
 SPIRAL_POINTS, SPIRAL_TEST_POINTS = 300, 100  # a class
 SPIRAL_CLASSES = ["arm 0", "arm 1", "arm 2"]
@@ -50,6 +48,8 @@ class Settings:
         Pixels of each side to which a folder's pictures are scaled; None for the data sets with a name.
     validation : float or None
         Share of a folder's pictures that is held out, unless it has a folder for them.
+    recipe : str or None
+        One of `RECIPES`; None for the usual training.
     """
 
     model: str
@@ -59,11 +59,16 @@ class Settings:
     seed: int = 0
     image_size: int | None = None
     validation: float | None = None
+    recipe: str | None = None
 
 
 PICTURES = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
 POINTS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
 FOLDER = Settings("photo-cnn", epochs=50, batch_size=16, lr=3e-3, image_size=64, validation=0.2)
+RECIPES = {  # for Fashion-MNIST; recipes.py has the rest
+    "fast": Settings("fashion-cnn", epochs=5, batch_size=128, lr=1e-2, recipe="fast"),
+    "best": Settings("fashion-cnn", epochs=20, batch_size=128, lr=1e-2, recipe="best"),
+}
 
 
 def settings(data_set: str, **chosen: Any) -> Settings:
@@ -72,7 +77,7 @@ def settings(data_set: str, **chosen: Any) -> Settings:
     Raises
     ------
     ValueError
-        If the model cannot read the data, or something was chosen that only folders have.
+        If the model cannot read the data, or something was chosen that only others have.
 
     Examples
     --------
@@ -81,6 +86,10 @@ def settings(data_set: str, **chosen: Any) -> Settings:
     """
     chosen = {name: value for name, value in chosen.items() if value is not None}
     usual = POINTS if data_set == "spiral" else PICTURES if data_set in DATA_SETS else FOLDER
+    if "recipe" in chosen:
+        if data_set != "fashion-mnist":
+            raise ValueError(f"--recipe {chosen['recipe']} is for fashion-mnist, whose images chose what it does")
+        usual = RECIPES[chosen["recipe"]]
     for name, option in (("image_size", "--image-size"), ("validation", "--val")):
         if name in chosen and data_set in DATA_SETS:
             raise ValueError(f"{option} is for a folder of pictures: {data_set} is as it is")
@@ -240,18 +249,15 @@ def split(x: Array, y: Array, count: int, rng: np.random.Generator) -> tuple[tup
 
 
 def build(task: Task, chosen: Settings) -> Sequential:
-    """Make the net, ready to train; the default generator draws its weights."""
+    """Make the net, with its classes and how pixels become inputs; the default generator draws its weights."""
     classes = len(task.class_names)
-    if chosen.model == "small-cnn":
-        model = zoo.small_cnn(task.input_shape, classes)  # type: ignore[arg-type]  # pictures have three axes
-    elif chosen.model == "photo-cnn":
-        model = zoo.photo_cnn(task.input_shape, classes)  # type: ignore[arg-type]
+    nets = {"small-cnn": zoo.small_cnn, "photo-cnn": zoo.photo_cnn, "fashion-cnn": zoo.fashion_cnn}
+    if chosen.model in nets:
+        model = nets[chosen.model](task.input_shape, classes)  # type: ignore[arg-type]  # pictures have three axes
     elif task.has_images:
         model = zoo.mlp(task.input_shape, classes, hidden=MLP_UNITS)
     else:
         model = zoo.mlp(task.input_shape, classes)
-    model.loss_func = CrossEntropyLoss()
-    model.optimizer = Adam(lr=chosen.lr)
     model.class_names, model.input_shape = task.class_names, task.input_shape
     if task.has_images:
         model.preprocessing = standardize(task.train[0]) | task.scaling

@@ -12,17 +12,15 @@ import numpy as np
 
 import cnn
 from cnn import training
-from cnn.commands import progress, runs, tasks
+from cnn.commands import progress, recipes, runs, tasks
 from cnn.commands.choices import is_finished
 from cnn.commands.interrupts import Interrupted, Interrupts
+from cnn.commands.recipes import Plan
 from cnn.commands.tasks import Settings, Task
 from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, program, quoted, sample_text
-from cnn.data import DataLoader
 from cnn.errors import InputError
 from cnn.metrics import accuracy_interval, class_report
-from cnn.rng import generator
-from cnn.sequential import Sequential
 from cnn.training.history import epoch_line
 
 LINES = 20  # about so many epochs get a line on stdout; history.jsonl has them all
@@ -45,9 +43,9 @@ def train(args: argparse.Namespace) -> int:
         where = f"; {args.resume} was trained on it" if args.resume is not None else ""
         raise type(error)(f"{error}{where}") from None
     cnn.manual_seed(chosen.seed)
-    model = tasks.build(task, chosen)
+    plan = recipes.plan(task, chosen)
     folder = runs.create(task.name, args.out) if args.resume is None else args.resume
-    return Run(task, chosen, model, folder, args).go()
+    return Run(task, chosen, plan, folder, args).go()
 
 
 class Run:
@@ -57,18 +55,18 @@ class Run:
     ----------
     task : Task
     settings : Settings
+    plan : Plan
     model : Sequential
+        That of the plan.
     folder : Path
     history : History
     at : Step or None
         The last step done.
     """
 
-    def __init__(
-        self, task: Task, settings: Settings, model: Sequential, folder: Path, args: argparse.Namespace
-    ) -> None:
-        self.task, self.settings, self.model, self.folder = task, settings, model, folder
-        self.history = model.history = training.History()
+    def __init__(self, task: Task, settings: Settings, plan: Plan, folder: Path, args: argparse.Namespace) -> None:
+        self.task, self.settings, self.plan, self.model, self.folder = task, settings, plan, plan.model, folder
+        self.history = self.model.history = training.History()
         self.at: training.Step | None = None
         self._finished = False  # and config.json says so
         self._interrupts = Interrupts()
@@ -76,7 +74,7 @@ class Run:
         self._config: dict[str, Any] = {
             "data": task.data,
             **{name: value for name, value in vars(settings).items() if value is not None},
-            "lr_schedule": "linear to 0",
+            "lr_schedule": plan.schedule,
             "validation_samples": len(task.validation[0]),
             "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
         }
@@ -115,10 +113,14 @@ class Run:
         folder = self.folder / runs.CHECKPOINTS
         steps = training.train(
             self.model,
-            self._loader(),
+            self.plan.loader,
             validation_data=(x_val, y_val),
             epochs=self.settings.epochs,
-            callbacks=[training.Health(*self._few()), training.Checkpoint(folder, epochs=1, minutes=1)],
+            callbacks=[
+                *self.plan.callbacks,
+                training.Health(*self._few()),
+                training.Checkpoint(folder, epochs=1, minutes=1),
+            ],
             resume=folder if self._resumes else None,
         )
         with contextlib.closing(steps), self._interrupts.waiting(), progress.for_training(self._quiet) as shown:
@@ -126,7 +128,6 @@ class Run:
                 if self.at is None:
                     self._begin(step)
                 self.at = step
-                self._lower_the_rate(step)
                 shown.show(step, step.samples)
                 if step.figures is not None:
                     with shown.hidden():
@@ -139,13 +140,6 @@ class Run:
         x, y = self.task.train
         some = np.linspace(0, len(x) - 1, min(WATCHED, len(x))).astype(int)
         return tasks.inputs(self.model, x[some]), y[some]
-
-    def _loader(self) -> DataLoader:
-        x, y = self.task.train
-        if not self.task.transforms:
-            return DataLoader(tasks.inputs(self.model, x), y, self.settings.batch_size, rng=generator())
-        transforms: list[Any] = [*self.task.transforms, tasks.normalize(self.model)]
-        return DataLoader(x, y, self.settings.batch_size, rng=generator(), transforms=transforms)
 
     def _begin(self, step: training.Step) -> None:
         """With the first step, what is in the folder is brought to where the training is."""
@@ -161,11 +155,6 @@ class Run:
         for i in range(len(self.history) - (step.figures is not None)):
             whole.append(**self.history.epoch(i))
         return whole
-
-    def _lower_the_rate(self, step: training.Step) -> None:
-        """Let the learning rate fall in a straight line to 0: small last steps find a better place at no cost."""
-        assert self.model.optimizer is not None
-        self.model.optimizer.lr = self.settings.lr * (1 - step.done)
 
     def _epoch(self, step: training.Step, figures: dict[str, float]) -> None:
         """Record an epoch. The model is saved each time, so that a power cut costs one epoch at most."""
@@ -282,8 +271,8 @@ class Run:
             f"  data      {train} {task.things} of {shape}, {len(task.class_names)} classes; {task.source}\n"
             f"            {held}\n"
             f"  model     {chosen.model}, {count:,} parameters\n"
-            f"  settings  {counted(chosen.epochs, 'epoch')}, batches of {chosen.batch_size}, Adam, lr {chosen.lr:g} "
-            f"falling to 0, seed {chosen.seed}\n"
+            f"  settings  {counted(chosen.epochs, 'epoch')}, batches of {chosen.batch_size}, {self.plan.text}, "
+            f"seed {chosen.seed}\n"
             f"  folder    {self.folder}; Ctrl-C saves the run so far"
         )
         for line in task.notes:

@@ -4,10 +4,11 @@ The nets for classes end with Softmax, so they go with CrossEntropyLoss(). Each 
 """
 
 from cnn.zoo.branched import densenet, inception, resnet, squeezenet, unet
-from cnn.zoo.plain import lenet5, mlp, mobilenet, photo_cnn, small_cnn, vgg
+from cnn.zoo.plain import fashion_cnn, lenet5, mlp, mobilenet, photo_cnn, small_cnn, vgg
 
 __all__ = [
     "densenet",
+    "fashion_cnn",
     "inception",
     "lenet5",
     "mlp",

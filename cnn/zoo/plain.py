@@ -57,6 +57,35 @@ def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10
     )
 
 
+def fashion_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
+    """Six convolutions in three pairs for small pictures: the net of the recipes ``fast`` and ``best``.
+
+    288,170 parameters for one channel and 10 classes. Pairs of 3 x 3 convolutions as in Simonyan and Zisserman 2015,
+    arXiv 1409.1556; the mean of each channel at the end as in Lin, Chen and Yan 2014, Network in network, arXiv
+    1312.4400. The second of a pair is pooled before it is normalised, as in Jordan 2024, arXiv 2404.00498: the norm and
+    ReLU then have a quarter of the pixels to do. The last pair is not pooled.
+
+    Parameters
+    ----------
+    input_shape : tuple of int
+        (channels, height, width) of one picture; at least 4 x 4 pixels.
+    classes : int
+        How many there are.
+
+    Examples
+    --------
+    >>> sum(p.size for p in fashion_cnn().parameters())
+    288170
+    """
+    before = picture(input_shape, least=4)[0]
+    layers: list[Module] = []
+    for channels, pool in ((32, [MaxPool2d(2)]), (64, [MaxPool2d(2)]), (128, [])):
+        conv, norm, relu = conv_norm_relu(channels, channels)
+        layers += [*conv_norm_relu(before, channels), conv, *pool, norm, relu]
+        before = channels
+    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(before, classes), Softmax()])
+
+
 def photo_cnn(input_shape: tuple[int, int, int] = (3, 64, 64), classes: int = 3) -> Sequential:
     """Four convolutions for a few hundred photographs: what a class is known by may be anywhere in the picture.
 

@@ -41,6 +41,7 @@ CASES = [
     (zoo.small_cnn, (1, 12, 8)),
     (zoo.mlp, (6,)),
     (zoo.lenet5, (1, 16, 14)),
+    (zoo.fashion_cnn, (1, 9, 8)),
     (zoo.photo_cnn, (3, 16, 16)),
     (zoo.vgg, (3, 16, 8)),
     (lambda shape, classes: zoo.resnet(8, shape, classes), (3, 12, 8)),

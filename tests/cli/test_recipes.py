@@ -1,0 +1,76 @@
+"""`cnn train --recipe`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cnn.commands import recipes, tasks
+from cnn.optim import AdamW
+from cnn.sequential import Sequential
+from tests.cli.made import config, history
+from tests.cli.test_train_stopped import stop_after
+
+FOLDER = Path("runs", "fashion-mnist-1")
+
+
+@pytest.mark.parametrize("recipe", tasks.RECIPES)
+def test_a_recipe_trains_what_it_says(run, data, undrawn, recipe):
+    code, _, err = run("train", "fashion-mnist", "--recipe", recipe, "--epochs", "3", "--batch-size", "16")
+    assert code == 0
+    assert "fashion-cnn, 288,170 parameters" in err
+    assert "3 epochs, batches of 16, AdamW, lr up to 0.01 and down to 0, pictures shifted" in err
+    usual = tasks.RECIPES[recipe]
+    settled = config(FOLDER)
+    assert (settled["recipe"], settled["model"], settled["lr"]) == (recipe, usual.model, usual.lr)
+    assert settled["lr_schedule"] == "one cycle"
+    assert settled["epochs"] == 3
+    assert settled["test_accuracy"] > 0.4  # of ten made-up classes, eight look like another one in the mirror
+    assert len(history(FOLDER)) == 3
+    assert sum(p.size for p in Sequential.load(FOLDER / "model.safetensors").parameters()) < 300_000
+
+
+def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(run, data, undrawn, monkeypatch):
+    command = ("train", "fashion-mnist", "--recipe", "best", "--epochs", "2", "--batch-size", "32", "--quiet")
+    assert run(*command)[0] == 0
+    with monkeypatch.context() as patch:
+        stop_after(patch, 8, KeyboardInterrupt())  # an epoch has 6 steps
+        assert run(*command)[0] == 130
+    second = FOLDER.with_name("fashion-mnist-2")
+    assert run("train", "--resume", second, "--quiet")[0] == 0
+    for name in ("model.safetensors", "history.jsonl"):
+        assert (second / name).read_bytes() == (FOLDER / name).read_bytes()
+
+
+def test_what_the_recipes_do(data):
+    task = tasks.load("fashion-mnist", 0)
+    plans = {name: recipes.plan(task, chosen) for name, chosen in tasks.RECIPES.items()}
+    for name, plan in plans.items():
+        assert isinstance(plan.model.optimizer, AdamW)
+        assert plan.model.loss_func.label_smoothing == 0.1
+        rate = plan.callbacks[0].schedule.rate
+        steps = tasks.RECIPES[name].epochs * len(plan.loader)
+        rates = [rate(0.01 / 25, t) for t in range(steps)]
+        assert max(rates) == pytest.approx(0.01, rel=0.1)
+        assert int(np.argmax(rates)) == pytest.approx(0.2 * steps, abs=1)
+        assert rates[-1] < 1e-6
+        x, _ = next(iter(plan.loader))
+        assert (x.dtype, x.shape[1:]) == (np.float32, (1, 28, 28))
+    names = {name: [type(change).__name__ for change in plan.loader.transforms] for name, plan in plans.items()}
+    assert names["fast"] == ["RandomCrop", "AlternatingFlip", "Normalize"]
+    assert names["best"] == ["RandomCrop", "AlternatingFlip", "RandomErasing", "Normalize"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("mnist", "--recipe", "best"), "--recipe best is for fashion-mnist, whose images chose what it does"),
+        (("spiral", "--recipe", "fast"), "--recipe fast is for fashion-mnist"),
+        (("fashion-mnist", "--recipe", "bets"), "argument --recipe: unknown recipe 'bets': did you mean 'best'?"),
+        (("--resume", "r", "--recipe", "fast"), "only --epochs may change, not recipe"),
+    ],
+)
+def test_what_is_refused(run, arguments, words):
+    code, out, err = run("train", *arguments)
+    assert (code, out) == (2, "")
+    assert words in err

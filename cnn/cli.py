@@ -24,8 +24,10 @@ from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_tex
 from cnn.commands.train import train
 from cnn.commands.verify import check_names, verify
 from cnn.data import unknown_name
+from cnn.zoo import trained
 
 COMMANDS = ("bench", "data", "evaluate", "predict", "summary", "train", "verify")
+WITH_A_MODEL = ("evaluate", "predict", "summary")
 DEBUG = "show the traceback of an error"
 
 
@@ -92,6 +94,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         if argv[at] not in COMMANDS:
             parser.error(unknown_name("command", argv[at], COMMANDS))
         commands[argv[at]].refuse_unknown_options(argv[at + 1 :])
+        if argv[at] in WITH_A_MODEL:
+            argv = [*argv[: at + 1], *_with_folder(argv[at + 1 :])]
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         args.parser.refuse(unknown[0])
@@ -108,6 +112,25 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     except ValueError as error:
         args.parser.error(str(error))
     return args
+
+
+def _with_folder(words: list[str]) -> list[str]:
+    """Put the folder of a trained net first, where RUN is, in the place of ``--model NAME``.
+
+    Examples
+    --------
+    >>> _with_folder(["--top", "2", "--model", "fashion", "shoe.png"])[1:]
+    ['--top', '2', 'shoe.png']
+    """
+    for i, word in enumerate(words):
+        option, _, name = word.partition("=")
+        if option == "--model":
+            rest = words[i + 1 :]
+            if not name and rest:
+                name, rest = rest[0], rest[1:]
+            if name in trained.FOLDERS:
+                return [str(trained.folder(name)), *words[:i], *rest]
+    return words
 
 
 def _check_show_input(args: argparse.Namespace) -> None:
@@ -234,7 +257,10 @@ def _bench_options(parser: Parser) -> None:
 
 
 def _run_argument(parser: Parser) -> None:
-    parser.add_argument("run", metavar="RUN", help="a run folder, as `cnn train` leaves it, or a .safetensors file")
+    what = "a run folder, as `cnn train` leaves it, or a .safetensors file"
+    parser.add_argument("run", metavar="RUN", help=what)
+    known = f"in place of RUN, a net that comes with the library: {', '.join(trained.FOLDERS)}"
+    parser.add_argument("--model", type=_trained, metavar="NAME", help=known)
 
 
 def _data_set(name: str) -> str:
@@ -253,6 +279,12 @@ def _data_or_folder(name: str) -> str:
 def _model(name: str) -> str:
     if name not in tasks.MODELS:
         raise argparse.ArgumentTypeError(unknown_name("model", name, tasks.MODELS))
+    return name
+
+
+def _trained(name: str) -> str:
+    if name not in trained.FOLDERS:
+        raise argparse.ArgumentTypeError(unknown_name("trained net", name, trained.FOLDERS))
     return name
 
 

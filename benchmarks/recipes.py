@@ -1,0 +1,229 @@
+"""How good are the recipes of `cnn train fashion-mnist`, here and in PyTorch? A training leaves a JSON in docs/results.
+
+python benchmarks/recipes.py RECIPE SEED ...                       train: fast, best, or default (no --recipe)
+python benchmarks/recipes.py RECIPE SEED ... --torch [--device D]  the same recipe in PyTorch, on "cpu" or "cuda"
+python benchmarks/recipes.py --table                               print the tables of docs/results.md
+
+The twin has the same net, with initial weights, loss, optimizer and schedule of PyTorch; it is fed with
+the same changed pictures by the library's loader. The test images are met once, after the last epoch.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import cnn
+import cnn.zoo
+from cnn.bench import machine
+from cnn.commands import recipes, tasks
+from cnn.training.loop import EVALUATED
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RECIPES = ("default", *tasks.RECIPES)
+MARKS = (0.90, 0.92, 0.93, 0.94)
+
+
+def options(recipe):
+    return [] if recipe == "default" else ["--recipe", recipe]
+
+
+def train(recipe, seed):
+    """Run the command, and return what it tells and how long it took, from start to end."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "cnn", "train", "fashion-mnist", *options(recipe), "--seed", str(seed)]
+        began = time.perf_counter()
+        done = subprocess.run(
+            [*command, "--json", "--out", f"{folder}/run"], stdout=subprocess.PIPE, text=True, check=True
+        )
+        seconds = time.perf_counter() - began
+    told = json.loads(done.stdout)
+    kept = ("model", "epochs", "batch_size", "lr", "lr_schedule", "test_accuracy", "test_loss", "history", "versions")
+    return {name: told[name] for name in kept} | {"seconds": round(seconds, 1)}
+
+
+def train_torch(recipe, seed, device):
+    """Train the twin, as the loop of the library does, and return the same figures."""
+    import torch
+
+    began = time.perf_counter()
+    chosen = tasks.settings("fashion-mnist", seed=seed, recipe=None if recipe == "default" else recipe)
+    task, plan = prepared(chosen)
+    model = twin(plan.model, seed, device)
+    history = learn(task, plan, chosen.epochs, model, *parts(model, chosen, len(plan.loader)))
+    test_loss, test_accuracy = evaluate(model, plan, task.test)
+    kept = {name: getattr(chosen, name) for name in ("model", "epochs", "batch_size", "lr")}
+    versions = {"torch": torch.__version__, "numpy": np.__version__, "python": sys.version.split()[0]}
+    named = device if device == "cpu" else torch.cuda.get_device_name()
+    kept |= {"test_accuracy": test_accuracy, "test_loss": test_loss, "history": history, "versions": versions}
+    return kept | {"device": named, "seconds": round(time.perf_counter() - began, 1)}
+
+
+def prepared(chosen):
+    """Return the data and the plan that `cnn train` would have."""
+    task = tasks.load("fashion-mnist", chosen.seed, quiet=True)
+    cnn.manual_seed(chosen.seed)
+    return task, recipes.plan(task, chosen)
+
+
+def twin(model, seed, device):
+    """Return the same net in PyTorch, with initial weights of PyTorch's."""
+    import torch
+
+    from cnn.bench import pytorch
+
+    torch.backends.cudnn.allow_tf32 = False  # 10 bits of 23: here float32 is float32
+    torch.manual_seed(seed)
+    return pytorch.twin(model, without_softmax=True).to(device, memory_format=torch.channels_last)
+
+
+def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
+    """Train, and return the figures of each epoch."""
+    history = []
+    for epoch in range(1, epochs + 1):
+        began, total = time.perf_counter(), 0.0
+        model.train()
+        for x, y in plan.loader:
+            x, y = on_the_device(model, x, y)
+            optimizer.zero_grad()
+            loss = loss_func(model(x), y)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(x)
+        loss, accuracy = evaluate(model, plan, task.validation)
+        figures = {"epoch": epoch, "train_loss": total / len(task.train[0]), "val_loss": loss, "val_accuracy": accuracy}
+        history.append(figures | {"seconds": time.perf_counter() - began})
+        print(f"epoch {epoch} of {epochs}: validation accuracy {accuracy:.4f}", file=sys.stderr, flush=True)
+    return history
+
+
+def on_the_device(model, x, y):
+    """Return pictures and labels where the model is."""
+    import torch
+
+    device = next(model.parameters()).device
+    return torch.from_numpy(x).to(device, memory_format=torch.channels_last), torch.from_numpy(y).to(device)
+
+
+def evaluate(model, plan, part):
+    """Return loss and accuracy."""
+    import torch
+
+    x, y = tasks.inputs(plan.model, part[0]), part[1]
+    model.eval()
+    with torch.inference_mode():
+        parts = [on_the_device(model, x[i : i + EVALUATED], y[i : i + EVALUATED]) for i in range(0, len(x), EVALUATED)]
+        logits, labels = torch.cat([model(x) for x, _ in parts]), torch.cat([y for _, y in parts])
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    return loss, (logits.argmax(dim=1) == labels).double().mean().item()
+
+
+def parts(model, chosen, steps_per_epoch):
+    """Return PyTorch's loss, optimizer and schedule of a recipe."""
+    import torch
+
+    steps = chosen.epochs * steps_per_epoch
+    if chosen.recipe is None:
+        optimizer = torch.optim.Adam(model.parameters(), lr=chosen.lr)
+        fall = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+        return torch.nn.CrossEntropyLoss(), optimizer, fall
+    optimizer = torch.optim.AdamW(groups(model, 0.05), lr=chosen.lr, betas=(0.9, 0.99))
+    return torch.nn.CrossEntropyLoss(label_smoothing=0.1), optimizer, one_cycle(optimizer, chosen.lr, steps)
+
+
+def groups(model, weight_decay):
+    """Weights decay, biases and norms do not."""
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def one_cycle(optimizer, lr, steps):
+    """A fifth of the steps up, the others down to 0."""
+    import torch
+
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, lr, steps, pct_start=0.2, anneal_strategy="linear", cycle_momentum=False
+    )
+
+
+def stored(recipe, library):
+    """Return the results of a recipe that are in docs/results, in the order of the seeds."""
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob(f"{recipe}-{library}-*.json")]
+    return sorted(found, key=lambda result: result["seed"])
+
+
+def mean_and_spread(values):
+    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}"
+
+
+def tables():
+    """Return the tables of docs/results.md, as Markdown."""
+    lines = ["| recipe | net, parameters | epochs | test accuracy, % | minutes | in PyTorch, % | minutes | command |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    for recipe in RECIPES:
+        ours, theirs = stored(recipe, "cnn"), stored(recipe, "torch")
+        first = ours[0]
+        on_cpu = [result for result in theirs if result["device"] == "cpu"]
+        minutes = [f"{statistics.mean(r['seconds'] for r in part) / 60:.1f}" if part else "" for part in (ours, on_cpu)]
+        command = " ".join(["cnn train fashion-mnist", *options(recipe)])
+        accuracies = [mean_and_spread([r["test_accuracy"] for r in part]) for part in (ours, theirs)]
+        cells = [recipe, f"{first['model']}, {first['parameters']:,}", str(first["epochs"]), accuracies[0], minutes[0]]
+        lines.append(f"| {' | '.join([*cells, accuracies[1], minutes[1], f'`{command}`'])} |")
+    lines += ["", f"| recipe | {' | '.join(f'{100 * mark:.0f} %' for mark in MARKS)} |"]
+    lines.append(f"| --- |{' --- |' * len(MARKS)}")
+    for recipe in RECIPES:
+        times = [[seconds_to(result, mark) for result in stored(recipe, "cnn")] for mark in MARKS]
+        shown = (f"{statistics.mean(found):.0f}" if None not in found else "not in every run" for found in times)
+        lines.append(f"| {recipe} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def seconds_to(result, mark):
+    """Return the seconds of training until the validation accuracy was this high, or None."""
+    gone = 0.0
+    for epoch in result["history"]:
+        gone += epoch["seconds"]
+        if epoch["val_accuracy"] >= mark:
+            return gone
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", nargs="?", choices=RECIPES)
+    parser.add_argument("seeds", nargs="*", type=int)
+    parser.add_argument("--torch", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    if args.table:
+        print(tables())
+        return
+    if not args.seeds:
+        parser.error("name a recipe and its seeds, or --table")
+    library = "torch" if args.torch else "cnn"
+    args.out.mkdir(parents=True, exist_ok=True)
+    chosen = tasks.settings("fashion-mnist", recipe=None if args.recipe == "default" else args.recipe)
+    net = getattr(cnn.zoo, chosen.model.replace("-", "_"))()
+    facts = machine.facts(cnn.get_num_threads())
+    for seed in args.seeds:
+        result = {"recipe": args.recipe, "library": library, "seed": seed}
+        result["parameters"] = sum(parameter.size for parameter in net.parameters())
+        result |= train_torch(args.recipe, seed, args.device) if args.torch else train(args.recipe, seed)
+        result["machine"] = {name: facts[name] for name in ("processor", "cores", "threads", "system", "numba", "blas")}
+        path = args.out / f"{args.recipe}-{library}-{seed}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        print(f"{path.name}: {result['test_accuracy']:.4f} after {result['seconds']:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

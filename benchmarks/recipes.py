@@ -2,6 +2,7 @@
 
 python benchmarks/recipes.py RECIPE SEED ...                       train: fast, best, or default (no --recipe)
 python benchmarks/recipes.py RECIPE SEED ... --torch [--device D]  the same recipe in PyTorch, on "cpu" or "cuda"
+python benchmarks/recipes.py RECIPE --pace                         time an epoch of both in turn, on the processor
 python benchmarks/recipes.py --table                               print the tables of docs/results.md
 
 The twin has the same net, with initial weights, loss, optimizer and schedule of PyTorch; it is fed with
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +156,34 @@ def one_cycle(optimizer, lr, steps):
     )
 
 
+def pace(recipe, batches=40, rounds=7):
+    """Return the seconds that an epoch takes here and in PyTorch: some batches in turn, warm, as many threads."""
+    from cnn import training
+    from cnn.bench import pytorch
+
+    chosen = tasks.settings("fashion-mnist", recipe=None if recipe == "default" else recipe)
+    task, plan = prepared(chosen)
+    count, (x, y) = batches * chosen.batch_size, task.train
+    some = replace(task, train=(x[:count], y[:count]), validation=(x[:1], y[:1]))
+    plan = recipes.plan(some, chosen)
+    model = twin(plan.model, 0, "cpu")
+    made = parts(model, replace(chosen, epochs=rounds + 1), batches)
+
+    def ours():
+        for _ in training.train(plan.model, plan.loader, epochs=1):
+            pass
+
+    seconds = {"cnn": [], "torch": []}
+    with pytorch.threads(cnn.get_num_threads()):
+        for _ in range(rounds + 1):
+            for name, run in (("cnn", ours), ("torch", lambda: learn(some, plan, 1, model, *made))):
+                began = time.perf_counter()
+                run()
+                seconds[name].append((time.perf_counter() - began) * len(x) / count)
+    medians = {name: statistics.median(found[1:]) for name, found in seconds.items()}  # the first warms up
+    return {"seconds an epoch": medians, "ratio": medians["cnn"] / medians["torch"]}
+
+
 def stored(recipe, library):
     """Return the results of a recipe that are in docs/results, in the order of the seeds."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob(f"{recipe}-{library}-*.json")]
@@ -166,24 +196,31 @@ def mean_and_spread(values):
 
 def tables():
     """Return the tables of docs/results.md, as Markdown."""
-    lines = ["| recipe | net, parameters | epochs | test accuracy, % | minutes | in PyTorch, % | minutes | command |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- |")
+    head = "recipe", "net, parameters", "epochs", "test accuracy, %", "minutes", "PyTorch: test accuracy, %", "minutes"
+    lines = [row(*head, "command"), row(*["---"] * 8)]
     for recipe in RECIPES:
         ours, theirs = stored(recipe, "cnn"), stored(recipe, "torch")
-        first = ours[0]
-        on_cpu = [result for result in theirs if result["device"] == "cpu"]
-        minutes = [f"{statistics.mean(r['seconds'] for r in part) / 60:.1f}" if part else "" for part in (ours, on_cpu)]
+        net, epochs = f"{ours[0]['model']}, {ours[0]['parameters']:,}", ours[0]["epochs"]
+        here = statistics.mean(result["seconds"] for result in ours)
+        there = here + epochs * difference(json.loads((RESULTS / f"{recipe}-pace.json").read_text(encoding="utf-8")))
+        accuracies = [mean_and_spread([result["test_accuracy"] for result in part]) for part in (ours, theirs)]
         command = " ".join(["cnn train fashion-mnist", *options(recipe)])
-        accuracies = [mean_and_spread([r["test_accuracy"] for r in part]) for part in (ours, theirs)]
-        cells = [recipe, f"{first['model']}, {first['parameters']:,}", str(first["epochs"]), accuracies[0], minutes[0]]
-        lines.append(f"| {' | '.join([*cells, accuracies[1], minutes[1], f'`{command}`'])} |")
-    lines += ["", f"| recipe | {' | '.join(f'{100 * mark:.0f} %' for mark in MARKS)} |"]
-    lines.append(f"| --- |{' --- |' * len(MARKS)}")
+        there = f"{there / 60:.1f}"
+        lines.append(row(recipe, net, epochs, accuracies[0], f"{here / 60:.1f}", accuracies[1], there, f"`{command}`"))
+    lines += ["", row("recipe", *(f"{100 * mark:.0f} %" for mark in MARKS)), row(*["---"] * (1 + len(MARKS)))]
     for recipe in RECIPES:
         times = [[seconds_to(result, mark) for result in stored(recipe, "cnn")] for mark in MARKS]
-        shown = (f"{statistics.mean(found):.0f}" if None not in found else "not in every run" for found in times)
-        lines.append(f"| {recipe} | {' | '.join(shown)} |")
+        lines.append(row(recipe, *("never" if None in found else f"{statistics.mean(found):.0f} s" for found in times)))
     return "\n".join(lines)
+
+
+def row(*cells):
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def difference(timed):
+    """Return how many seconds an epoch takes longer in PyTorch."""
+    return timed["seconds an epoch"]["torch"] - timed["seconds an epoch"]["cnn"]
 
 
 def seconds_to(result, mark):
@@ -196,32 +233,42 @@ def seconds_to(result, mark):
     return None
 
 
+def write(path, result):
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", nargs="?", choices=RECIPES)
     parser.add_argument("seeds", nargs="*", type=int)
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--pace", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     if args.table:
         print(tables())
         return
+    args.out.mkdir(parents=True, exist_ok=True)
+    facts = machine.facts(cnn.get_num_threads())
+    facts = {name: facts[name] for name in ("processor", "cores", "threads", "system", "numba", "blas")}
+    if args.pace and args.recipe:
+        result = {"recipe": args.recipe, **pace(args.recipe), "machine": facts}
+        write(args.out / f"{args.recipe}-pace.json", result)
+        print("{recipe}: {seconds an epoch}, ratio {ratio:.2f}".format(**result))
+        return
     if not args.seeds:
         parser.error("name a recipe and its seeds, or --table")
     library = "torch" if args.torch else "cnn"
-    args.out.mkdir(parents=True, exist_ok=True)
     chosen = tasks.settings("fashion-mnist", recipe=None if args.recipe == "default" else args.recipe)
     net = getattr(cnn.zoo, chosen.model.replace("-", "_"))()
-    facts = machine.facts(cnn.get_num_threads())
     for seed in args.seeds:
         result = {"recipe": args.recipe, "library": library, "seed": seed}
         result["parameters"] = sum(parameter.size for parameter in net.parameters())
         result |= train_torch(args.recipe, seed, args.device) if args.torch else train(args.recipe, seed)
-        result["machine"] = {name: facts[name] for name in ("processor", "cores", "threads", "system", "numba", "blas")}
         path = args.out / f"{args.recipe}-{library}-{seed}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(path, result | {"machine": facts})
         print(f"{path.name}: {result['test_accuracy']:.4f} after {result['seconds']:.0f} s", flush=True)
 
 

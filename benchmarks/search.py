@@ -1,0 +1,440 @@
+"""How the recipes were found: trainings in PyTorch on a graphics card, with one thing changed at a time.
+
+python benchmarks/search.py [--workers N] [--seconds S] [--out FOLDER]   train all, or those that there is time for
+python benchmarks/search.py --table                                      print the tables of docs/results.md
+
+The nets see 50,000 training pictures and are compared by the other 10,000; the test pictures are left alone. A training
+leaves a line of JSON: "plain" is the accuracy of the weights at the end, "tta" that of the mean with the mirror image,
+"ema" and "ema_tta" the same of averaged weights. A step runs as one CUDA graph; six trainings take a minute or so.
+"""
+
+import argparse
+import json
+import math
+import queue
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+from cnn.data import fashion_mnist
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+HELD = 10_000
+MEAN, STD = 0.286, 0.353
+BLACK = -MEAN / STD
+
+# net: output channels of each 3 x 3 convolution; p is pooled, r a residual pair, d a depthwise-separable one
+SGD = {
+    "net": "32 32p 64 64p 128 128",
+    "act": "relu",
+    "head": "mean",
+    "dropout": 0.0,
+    "optimizer": "sgd",
+    "lr": 0.1,
+    "momentum": 0.9,
+    "wd": 5e-4,
+    "betas": (0.9, 0.99),
+    "batch": 128,
+    "epochs": 16,
+    "warm": 0.2,
+    "fall": "linear",
+    "smooth": 0.1,
+    "crop": 2,
+    "edge": "zero",
+    "flip": "random",
+    "erase": 0.5,
+    "area": 0.4,
+    "seed": 0,
+    "bfloat16": False,
+}
+ADAMW = SGD | {"optimizer": "adamw", "lr": 0.01, "wd": 0.05, "bfloat16": True}
+MUON = {"optimizer": "muon", "momentum": 0.95, "wd": 0.0}
+NETS = [
+    "24 48p 48 96p 96 96",
+    "32p 64 64p 96 96 96",
+    "16 32p 64 64p 128 128",
+    "32 48p 48r 96p 96r",
+    "32 32p 48 48 48p 96 96 96",
+    "32p 64 64r 96p 96",
+    "32 64p d128 d128 d128p d256 d256 d256",
+    "48 48p 64 64p 96 96",
+    "24 24 48p 48 48 96p 96 96",
+]
+FIRST = [  # around SGD
+    {},
+    *({"net": net} for net in NETS),
+    {"lr": 0.05},
+    {"lr": 0.2},
+    MUON | {"lr": 0.02},
+    MUON | {"lr": 0.05},
+    MUON | {"lr": 0.02, "wd": 0.1},
+    {"optimizer": "adamw", "lr": 0.005, "wd": 0.05},
+    {"optimizer": "adamw", "lr": 0.01, "wd": 0.05},
+    {"wd": 1e-3},
+    {"wd": 2e-4},
+    {"erase": 0.0},
+    {"area": 0.2},
+    {"erase": 0.25},
+    {"crop": 0},
+    {"crop": 1},
+    {"crop": 3},
+    {"edge": "reflect"},
+    {"smooth": 0.0},
+]
+SECOND = [  # around AdamW
+    {},
+    {"seed": 1},
+    {"crop": 0},
+    {"crop": 0, "seed": 1},
+    {"crop": 1},
+    {"erase": 0.0},
+    {"erase": 0.25, "area": 0.2},
+    {"crop": 1, "erase": 0.25},
+    {"crop": 1, "erase": 0.25, "seed": 1},
+    {"crop": 1, "erase": 0.25, "flip": "alternating"},
+    {"flip": "alternating"},
+    {"wd": 0.1},
+    {"wd": 0.1, "seed": 1},
+    {"wd": 0.02},
+    {"lr": 0.02},
+    {"smooth": 0.0},
+    {"smooth": 0.05},
+    {"net": "24 24 48p 48 48 96p 96 96"},
+    {"net": "32 48p 48r 96p 96r"},
+    {"net": "32 32p 48 48 48p 96 96 96"},
+    {"head": "max"},
+    {"act": "silu"},
+    {"batch": 64, "lr": 0.007},
+    {"batch": 256, "lr": 0.015},
+    {"dropout": 0.2},
+    {"betas": (0.9, 0.999)},
+    {"betas": (0.95, 0.99)},
+    {"warm": 0.1},
+    {"warm": 0.3},
+    {"epochs": 24},
+    {"epochs": 5},
+    {"epochs": 5, "erase": 0.0, "crop": 1},
+    {"epochs": 5, "erase": 0.0, "crop": 0, "net": "32p 64 64p 128 128"},
+    {"epochs": 6, "erase": 0.0, "crop": 1, "net": "32p 64 64p 96 96 96"},
+]
+ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+
+
+class Residual(nn.Module):
+    """x + body(x), and the activation."""
+
+    def __init__(self, body, act):
+        super().__init__()
+        self.body, self.act = body, act
+
+    def forward(self, x):
+        return self.act(x + self.body(x))
+
+
+def net(chosen):
+    """Build what the words in chosen["net"] say."""
+    act, layers, before = ACTIVATIONS[chosen["act"]], [], 1
+    for word in chosen["net"].split():
+        channels, pool = int(word.strip("dpr")), [nn.MaxPool2d(2)] if "p" in word else []
+        if "r" in word:
+            body = [*conv(channels, channels), nn.BatchNorm2d(channels), act()]
+            body += [*conv(channels, channels), nn.BatchNorm2d(channels)]
+            layers.append(Residual(nn.Sequential(*body), act()))
+            continue
+        if "d" in word:
+            layers += [*conv(before, before, groups=before), nn.BatchNorm2d(before), act()]
+            layers.append(nn.Conv2d(before, channels, 1, bias=False))
+        else:
+            layers += conv(before, channels)
+        layers += [*pool, nn.BatchNorm2d(channels), act()]
+        before = channels
+    layers += [{"mean": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}[chosen["head"]](1), nn.Flatten()]
+    model = nn.Sequential(*layers, nn.Dropout(chosen["dropout"]), nn.Linear(before, 10))
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    return model
+
+
+def conv(before, channels, groups=1):
+    return [nn.Conv2d(before, channels, 3, padding=1, bias=False, groups=groups)]
+
+
+def multiply_adds(model, device):
+    """Return how many a picture costs."""
+    counts = []
+
+    def count(module, _, output):
+        counts.append(output[0].numel() * module.weight[0].numel())
+
+    hooks = [m.register_forward_hook(count) for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
+    model.eval()
+    model(torch.zeros(1, 1, 28, 28, device=device))
+    for hook in hooks:
+        hook.remove()
+    model.train()
+    return sum(counts)
+
+
+def changed(x, chosen, epoch, parity):
+    """Return the pictures of an epoch, shifted, mirrored and erased in part as the library's transforms do it."""
+    n, device, p = len(x), x.device, chosen["crop"]
+    x = scaled(x)
+    if p:
+        edge = {"mode": "reflect"} if chosen["edge"] == "reflect" else {"value": BLACK}
+        padded, side = F.pad(x, (p,) * 4, **edge), torch.arange(28, device=device)
+        rows, columns = (torch.randint(0, 2 * p + 1, (n, 1), device=device) + side for _ in range(2))
+        every = torch.arange(n, device=device)[:, None, None]
+        x = padded[every, 0, rows[:, :, None], columns[:, None, :]][:, None]
+    mirrored = parity == epoch % 2 if chosen["flip"] == "alternating" else torch.rand(n, device=device) < 0.5
+    x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
+    if not chosen["erase"]:
+        return x
+    u = torch.rand(n, 5, device=device)
+    area = 0.02 + (chosen["area"] - 0.02) * u[:, 1]
+    aspect = torch.clamp(1 / area, max=1 / 0.3) ** (2 * u[:, 2] - 1)
+    within = (u[:, 0] < chosen["erase"])[:, None]
+    boxes = []
+    for share, place in ((area * aspect, u[:, 3]), (area / aspect, u[:, 4])):
+        side = (share.sqrt() * 28).round().clamp(1, 28)
+        start = torch.floor(place * (28 - side + 1))
+        at = torch.arange(28, device=device)
+        boxes.append((at >= start[:, None]) & (at < (start + side)[:, None]) & within)
+    return torch.where((boxes[0][:, :, None] & boxes[1][:, None, :])[:, None], BLACK, x)
+
+
+def scaled(x):
+    return (x.float() / 255 - MEAN) / STD
+
+
+def rate(chosen, t):
+    """Return the share of the highest learning rate at the share t of all steps."""
+    if t < chosen["warm"]:
+        return 0.04 + 0.96 * t / chosen["warm"]
+    left = 1 - (t - chosen["warm"]) / (1 - chosen["warm"])
+    return left if chosen["fall"] == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+
+
+def orthogonal(g):
+    """Muon's five Newton-Schulz steps."""
+    x = g.T if g.shape[0] > g.shape[1] else g
+    x = x / (x.norm() + 1e-7)
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.T if g.shape[0] > g.shape[1] else x
+
+
+class Updates:
+    """An optimizer whose learning rate is a number on the device, as a CUDA graph needs it."""
+
+    def __init__(self, chosen, parameters, device):
+        self.chosen, self.steps = chosen, 0
+        of_muon = {id(p) for p in parameters if chosen["optimizer"] == "muon" and p.ndim == 4 and p.shape[1] > 1}
+        self.muon = [p for p in parameters if id(p) in of_muon]
+        rest = [p for p in parameters if id(p) not in of_muon]
+        # Of Muon's rest nothing decays; biases and norms never do
+        decay = 0.0 if self.muon else chosen["wd"]
+        self.groups = [([p for p in rest if p.ndim > 1], decay), ([p for p in rest if p.ndim == 1], 0.0)]
+        self.memory = {id(p): (torch.zeros_like(p), torch.zeros_like(p)) for p in parameters}
+        self.lr, self.lr_of_rest = torch.zeros(2, device=device)
+        self.corrections = torch.ones(2, device=device)
+
+    def forget(self):
+        for a, b in self.memory.values():
+            a.zero_()
+            b.zero_()
+
+    def prepare(self, share):
+        """Set the numbers of the next step."""
+        self.steps += 1
+        self.lr.fill_(self.chosen["lr"] * share)
+        self.lr_of_rest.fill_((0.003 if self.muon else self.chosen["lr"]) * share)
+        for i, beta in enumerate(self.chosen["betas"]):
+            self.corrections[i] = 1 / (1 - beta**self.steps)
+
+    def step(self):
+        momentum = self.chosen["momentum"]
+        for p in self.muon:
+            m = self.memory[id(p)][0]
+            m.lerp_(p.grad, 1 - momentum)
+            direction = orthogonal(p.grad.lerp(m, momentum).flatten(1)).view_as(p)
+            p.mul_(1 - self.lr * self.chosen["wd"])
+            p.sub_(direction * (self.lr * max(1, p.shape[0] / p[0].numel()) ** 0.5))
+        for group, decay in self.groups:
+            (self._sgd if self.chosen["optimizer"] == "sgd" else self._adamw)(group, decay, momentum)
+
+    def _sgd(self, group, decay, momentum):
+        grads, m = [p.grad for p in group], [self.memory[id(p)][0] for p in group]
+        if decay:
+            torch._foreach_add_(grads, group, alpha=decay)
+        torch._foreach_mul_(m, momentum)
+        torch._foreach_add_(m, grads)
+        steps = torch._foreach_add(grads, m, alpha=momentum)
+        torch._foreach_mul_(steps, self.lr)
+        torch._foreach_sub_(group, steps)
+
+    def _adamw(self, group, decay, _):
+        (beta1, beta2), grads = self.chosen["betas"], [p.grad for p in group]
+        m, v = ([self.memory[id(p)][i] for p in group] for i in (0, 1))
+        torch._foreach_lerp_(m, grads, 1 - beta1)
+        torch._foreach_mul_(v, beta2)
+        torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
+        if decay:
+            torch._foreach_mul_(group, 1 - self.lr_of_rest * decay)
+        roots = torch._foreach_mul(v, self.corrections[1])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, 1e-8)
+        steps = torch._foreach_div(m, roots)
+        torch._foreach_mul_(steps, self.lr_of_rest * self.corrections[0])
+        torch._foreach_sub_(group, steps)
+
+
+def run(chosen, data, device):
+    """Train one net and return its figures."""
+    x, y, x_held, y_held = data
+    torch.manual_seed(chosen["seed"])
+    model = net(chosen).to(device, memory_format=torch.channels_last)
+    parameters = list(model.parameters())
+    figures = {"params": sum(p.numel() for p in parameters), "macs": multiply_adds(model, device)}
+    updates, batch = Updates(chosen, parameters, device), chosen["batch"]
+    x_batch = torch.zeros(batch, 1, 28, 28, device=device)
+    y_batch = torch.zeros(batch, dtype=torch.int64, device=device)
+    live = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+    averages = [tensor.clone() for tensor in live]
+
+    def step():
+        with torch.autocast(device.type, torch.bfloat16, enabled=chosen["bfloat16"]):
+            outputs = model(x_batch)
+        loss = F.cross_entropy(outputs.float(), y_batch, label_smoothing=chosen["smooth"])
+        for p in parameters:
+            p.grad = None
+        loss.backward()
+        with torch.no_grad():
+            updates.step()
+            torch._foreach_lerp_(averages, live, 0.002)
+
+    go = captured(step, model, updates) if device.type == "cuda" else step
+    for average, tensor in zip(averages, live, strict=True):
+        average.copy_(tensor)
+    parity = torch.randint(0, 2, (len(x),), device=device)
+    steps = len(x) // batch
+    for epoch in range(chosen["epochs"]):
+        pictures, order = changed(x, chosen, epoch, parity), torch.randperm(len(x), device=device)
+        for i in range(steps):
+            some = order[i * batch : (i + 1) * batch]
+            x_batch.copy_(pictures[some])
+            y_batch.copy_(y[some])
+            updates.prepare(rate(chosen, (epoch * steps + i) / (steps * chosen["epochs"])))
+            go()
+    figures["plain"], figures["tta"] = accuracies(model, x_held, y_held)
+    for tensor, average in zip(live, averages, strict=True):
+        tensor.copy_(average)
+    figures["ema"], figures["ema_tta"] = accuracies(model, x_held, y_held)
+    return figures
+
+
+def captured(step, model, updates):
+    """Return a function that runs a step as one CUDA graph; the steps that it takes to make it are undone."""
+    before = [tensor.clone() for tensor in model.state_dict().values()]
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    for tensor, values in zip(model.state_dict().values(), before, strict=True):
+        tensor.copy_(values)
+    updates.forget()
+    return graph.replay
+
+
+def accuracies(model, x, y):
+    """Return the accuracy on held-out pictures, and that of the mean with their mirror images."""
+    model.eval()
+    with torch.no_grad():
+        parts = scaled(x).split(2000)
+        p = [torch.cat([model(part).softmax(1) for part in parts])]
+        p.append(torch.cat([model(part.flip(3)).softmax(1) for part in parts]))
+    model.train()
+    return [(q.argmax(1) == y).float().mean().item() for q in (p[0], p[0] + p[1])]
+
+
+def work(jobs, out, deadline, number):
+    """Train what is in the queue."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    x, y, _, _ = fashion_mnist()
+    order = np.random.default_rng(0).permutation(len(x))
+    x, y = torch.from_numpy(x[order]).to(device), torch.from_numpy(y[order]).long().to(device)
+    data = x[HELD:], y[HELD:], x[:HELD], y[:HELD]
+    while time.time() < deadline:
+        try:
+            around, job = jobs.get(timeout=1)
+        except queue.Empty:
+            return
+        began = time.time()
+        row = {"around": around, "job": job, **run({"sgd": SGD, "adamw": ADAMW}[around] | job, data, device)}
+        row["seconds"] = round(time.time() - began, 1)
+        with (out / f"search-{number}.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(json.dumps(row), flush=True)
+
+
+def tables():
+    """Return the tables of docs/results.md, as Markdown: mean over the seeds, and the change to what it is around."""
+    rows = [json.loads(line) for line in (RESULTS / "search.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = []
+    for around, title in (("sgd", "SGD"), ("adamw", "AdamW")):
+        lines += [f"| around {title} | plain, % | change | with the mirror image, % |", "| --- | --- | --- | --- |"]
+        found = {}
+        for row in rows:
+            if row["around"] == around:
+                name = {key: value for key, value in row["job"].items() if key != "seed"}
+                found.setdefault(json.dumps(name, sort_keys=True), []).append(row)
+        means = {
+            name: [100 * statistics.mean(r[k] for r in part) for k in ("plain", "tta")] for name, part in found.items()
+        }
+        usual = means["{}"][0]
+        for name, (plain, mirrored) in sorted(means.items(), key=lambda item: -item[1][0]):
+            words = ", ".join(f"{key} {value}" for key, value in json.loads(name).items()) or "as it is"
+            seeds = f" ({len(found[name])} seeds)" if len(found[name]) > 1 else ""
+            lines.append(f"| {words}{seeds} | {plain:.2f} | {plain - usual:+.2f} | {mirrored:.2f} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("--seconds", type=float, default=3600)
+    parser.add_argument("--out", type=Path, default=Path())
+    parser.add_argument("--table", action="store_true")
+    args = parser.parse_args()
+    if args.table:
+        print(tables())
+        return
+    mp.set_start_method("spawn")
+    jobs = mp.Queue()
+    for around, several in (("adamw", SECOND), ("sgd", FIRST)):
+        for job in several:
+            jobs.put((around, job))
+    deadline = time.time() + args.seconds
+    workers = [mp.Process(target=work, args=(jobs, args.out, deadline, number)) for number in range(args.workers)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+
+
+if __name__ == "__main__":
+    main()

@@ -25,10 +25,11 @@ import cnn
 import cnn.zoo
 from cnn.bench import machine
 from cnn.commands import recipes, tasks
+from cnn.commands.settings import RECIPES, settings_for
 from cnn.training.loop import EVALUATED
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-RECIPES = ("default", *tasks.RECIPES)
+NAMES = ("default", *RECIPES)
 MARKS = (0.90, 0.92, 0.93, 0.94)
 
 
@@ -36,14 +37,13 @@ def options(recipe):
     return [] if recipe == "default" else ["--recipe", recipe]
 
 
-def train(recipe, seed):
-    """Run the command, and return what it tells and how long it took, from start to end."""
+def train(recipe, seed, runs=None):
+    """Run the command, and return what it tells and how long it took, from start to end; ``runs`` keeps run folders."""
     with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "run") if runs is None else runs / f"{recipe}-{seed}"
         command = [sys.executable, "-m", "cnn", "train", "fashion-mnist", *options(recipe), "--seed", str(seed)]
         began = time.perf_counter()
-        done = subprocess.run(
-            [*command, "--json", "--out", f"{folder}/run"], stdout=subprocess.PIPE, text=True, check=True
-        )
+        done = subprocess.run([*command, "--json", "--out", str(out)], stdout=subprocess.PIPE, text=True, check=True)
         seconds = time.perf_counter() - began
     told = json.loads(done.stdout)
     kept = ("model", "epochs", "batch_size", "lr", "lr_schedule", "test_accuracy", "test_loss", "history", "versions")
@@ -55,14 +55,15 @@ def train_torch(recipe, seed, device):
     import torch
 
     began = time.perf_counter()
-    chosen = tasks.settings("fashion-mnist", seed=seed, recipe=None if recipe == "default" else recipe)
+    chosen = settings_for("fashion-mnist", seed=seed, recipe=None if recipe == "default" else recipe)
     task, plan = prepared(chosen)
     model = twin(plan.model, seed, device)
     history = learn(task, plan, chosen.epochs, model, *parts(model, chosen, len(plan.loader)))
-    test_loss, test_accuracy = evaluate(model, plan, task.test)
+    test_loss, test_accuracy = evaluate(model, plan, task.test, torch.nn.CrossEntropyLoss())
     kept = {name: getattr(chosen, name) for name in ("model", "epochs", "batch_size", "lr")}
+    kept["lr_schedule"] = plan.schedule
     versions = {"torch": torch.__version__, "numpy": np.__version__, "python": sys.version.split()[0]}
-    named = device if device == "cpu" else torch.cuda.get_device_name()
+    named = torch.cuda.get_device_name() if device == "cuda" else device
     kept |= {"test_accuracy": test_accuracy, "test_loss": test_loss, "history": history, "versions": versions}
     return kept | {"device": named, "seconds": round(time.perf_counter() - began, 1)}
 
@@ -74,7 +75,7 @@ def prepared(chosen):
     return task, recipes.plan(task, chosen)
 
 
-def twin(model, seed, device):
+def twin(model, seed, device, memory_format=None):
     """Return the same net in PyTorch, with initial weights of PyTorch's."""
     import torch
 
@@ -82,7 +83,9 @@ def twin(model, seed, device):
 
     torch.backends.cudnn.allow_tf32 = False  # 10 bits of 23: here float32 is float32
     torch.manual_seed(seed)
-    return pytorch.twin(model, without_softmax=True).to(device, memory_format=torch.channels_last)
+    made = pytorch.twin(model, without_softmax=True)
+    made.memory_format = memory_format or torch.channels_last
+    return made.to(device, memory_format=made.memory_format)
 
 
 def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
@@ -99,7 +102,7 @@ def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
             optimizer.step()
             schedule.step()
             total += loss.item() * len(x)
-        loss, accuracy = evaluate(model, plan, task.validation)
+        loss, accuracy = evaluate(model, plan, task.validation, loss_func)
         figures = {"epoch": epoch, "train_loss": total / len(task.train[0]), "val_loss": loss, "val_accuracy": accuracy}
         history.append(figures | {"seconds": time.perf_counter() - began})
         print(f"epoch {epoch} of {epochs}: validation accuracy {accuracy:.4f}", file=sys.stderr, flush=True)
@@ -111,10 +114,10 @@ def on_the_device(model, x, y):
     import torch
 
     device = next(model.parameters()).device
-    return torch.from_numpy(x).to(device, memory_format=torch.channels_last), torch.from_numpy(y).to(device)
+    return torch.from_numpy(x).to(device, memory_format=model.memory_format), torch.from_numpy(y).to(device)
 
 
-def evaluate(model, plan, part):
+def evaluate(model, plan, part, loss_func):
     """Return loss and accuracy."""
     import torch
 
@@ -123,8 +126,7 @@ def evaluate(model, plan, part):
     with torch.inference_mode():
         parts = [on_the_device(model, x[i : i + EVALUATED], y[i : i + EVALUATED]) for i in range(0, len(x), EVALUATED)]
         logits, labels = torch.cat([model(x) for x, _ in parts]), torch.cat([y for _, y in parts])
-    loss = torch.nn.functional.cross_entropy(logits, labels).item()
-    return loss, (logits.argmax(dim=1) == labels).double().mean().item()
+    return loss_func(logits, labels).item(), (logits.argmax(dim=1) == labels).double().mean().item()
 
 
 def parts(model, chosen, steps_per_epoch):
@@ -156,32 +158,41 @@ def one_cycle(optimizer, lr, steps):
     )
 
 
-def pace(recipe, batches=40, rounds=7):
-    """Return the seconds that an epoch takes here and in PyTorch: some batches in turn, warm, as many threads."""
+def pace(recipe, batches=40, rounds=9):
+    """Return what an epoch takes here and in PyTorch, in its faster memory format: some batches in turn, warm."""
+    import torch
+
     from cnn import training
     from cnn.bench import pytorch
 
-    chosen = tasks.settings("fashion-mnist", recipe=None if recipe == "default" else recipe)
-    task, plan = prepared(chosen)
+    chosen = settings_for("fashion-mnist", recipe=None if recipe == "default" else recipe)
+    task, _ = prepared(chosen)
     count, (x, y) = batches * chosen.batch_size, task.train
     some = replace(task, train=(x[:count], y[:count]), validation=(x[:1], y[:1]))
-    plan = recipes.plan(some, chosen)
-    model = twin(plan.model, 0, "cpu")
-    made = parts(model, replace(chosen, epochs=rounds + 1), batches)
+    long = replace(chosen, epochs=rounds + 1)
+    plan = recipes.plan(some, long)
 
     def ours():
-        for _ in training.train(plan.model, plan.loader, epochs=1):
-            pass
+        for step in training.train(plan.model, plan.loader, epochs=1, callbacks=plan.callbacks):
+            plan.after_step(step)
 
-    seconds = {"cnn": [], "torch": []}
+    programs = {"cnn": ours}
+    for name in pytorch.FORMATS:
+        memory_format = torch.channels_last if name == pytorch.CHANNELS_LAST else torch.contiguous_format
+        model = twin(plan.model, 0, "cpu", memory_format)
+        made = parts(model, long, batches)
+        programs[name] = lambda model=model, made=made: learn(some, plan, 1, model, *made)
+    seconds = {name: [] for name in programs}
     with pytorch.threads(cnn.get_num_threads()):
-        for _ in range(rounds + 1):
-            for name, run in (("cnn", ours), ("torch", lambda: learn(some, plan, 1, model, *made))):
+        for turn in range(rounds + 1):
+            for name in sorted(programs, reverse=turn % 2 == 0):
                 began = time.perf_counter()
-                run()
+                programs[name]()
                 seconds[name].append((time.perf_counter() - began) * len(x) / count)
-    medians = {name: statistics.median(found[1:]) for name, found in seconds.items()}  # the first warms up
-    return {"seconds an epoch": medians, "ratio": medians["cnn"] / medians["torch"]}
+    quartiles = {name: statistics.quantiles(found[1:], n=4) for name, found in seconds.items()}  # the first warms up
+    faster = min(pytorch.FORMATS, key=lambda name: quartiles[name][1])
+    ratio = quartiles["cnn"][1] / quartiles[faster][1]
+    return {"seconds an epoch, quartiles": quartiles, "faster": faster, "ratio": ratio}
 
 
 def stored(recipe, library):
@@ -191,36 +202,36 @@ def stored(recipe, library):
 
 
 def mean_and_spread(values):
-    return f"{100 * statistics.mean(values):.2f} ± {100 * statistics.stdev(values):.2f}"
+    spread = statistics.stdev(values) if len(values) > 1 else 0.0
+    return f"{100 * statistics.mean(values):.2f} ± {100 * spread:.2f}"
 
 
 def tables():
     """Return the tables of docs/results.md, as Markdown."""
-    head = "recipe", "net, parameters", "epochs", "test accuracy, %", "minutes", "PyTorch: test accuracy, %", "minutes"
-    lines = [row(*head, "command"), row(*["---"] * 8)]
-    for recipe in RECIPES:
+    head = "recipe", "net, parameters", "epochs", "seeds", "test accuracy, %", "minutes"
+    lines = [row(*head, "PyTorch: test accuracy, %", "minutes, about", "command"), row(*["---"] * 9)]
+    for recipe in NAMES:
         ours, theirs = stored(recipe, "cnn"), stored(recipe, "torch")
-        net, epochs = f"{ours[0]['model']}, {ours[0]['parameters']:,}", ours[0]["epochs"]
+        if not (ours and theirs):
+            sys.exit(f"{RESULTS} has no results of {recipe}: train it, and with --torch")
+        cells = [recipe, f"{ours[0]['model']}, {ours[0]['parameters']:,}", ours[0]["epochs"], len(ours)]
         here = statistics.mean(result["seconds"] for result in ours)
-        there = here + epochs * difference(json.loads((RESULTS / f"{recipe}-pace.json").read_text(encoding="utf-8")))
-        accuracies = [mean_and_spread([result["test_accuracy"] for result in part]) for part in (ours, theirs)]
-        command = " ".join(["cnn train fashion-mnist", *options(recipe)])
-        there = f"{there / 60:.1f}"
-        lines.append(row(recipe, net, epochs, accuracies[0], f"{here / 60:.1f}", accuracies[1], there, f"`{command}`"))
+        training = statistics.mean(sum(epoch["seconds"] for epoch in result["history"]) for result in ours)
+        timed = json.loads((RESULTS / f"{recipe}-pace.json").read_text(encoding="utf-8"))
+        there = here + training * (1 / timed["ratio"] - 1)
+        for part, seconds in ((ours, here), (theirs, there)):
+            cells += [mean_and_spread([result["test_accuracy"] for result in part]), f"{seconds / 60:.1f}"]
+        lines.append(row(*cells, f"`{' '.join(['cnn train fashion-mnist', *options(recipe)])}`"))
     lines += ["", row("recipe", *(f"{100 * mark:.0f} %" for mark in MARKS)), row(*["---"] * (1 + len(MARKS)))]
-    for recipe in RECIPES:
+    for recipe in NAMES:
         times = [[seconds_to(result, mark) for result in stored(recipe, "cnn")] for mark in MARKS]
-        lines.append(row(recipe, *("never" if None in found else f"{statistics.mean(found):.0f} s" for found in times)))
+        shown = ("not in all" if None in found else f"{statistics.mean(found):.0f} s" for found in times)
+        lines.append(row(recipe, *shown))
     return "\n".join(lines)
 
 
 def row(*cells):
     return f"| {' | '.join(map(str, cells))} |"
-
-
-def difference(timed):
-    """Return how many seconds an epoch takes longer in PyTorch."""
-    return timed["seconds an epoch"]["torch"] - timed["seconds an epoch"]["cnn"]
 
 
 def seconds_to(result, mark):
@@ -239,10 +250,11 @@ def write(path, result):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", nargs="?", choices=RECIPES)
+    parser.add_argument("recipe", nargs="?", choices=NAMES)
     parser.add_argument("seeds", nargs="*", type=int)
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--runs", type=Path, help="a folder to leave the run folders in")
     parser.add_argument("--pace", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -256,17 +268,17 @@ def main():
     if args.pace and args.recipe:
         result = {"recipe": args.recipe, **pace(args.recipe), "machine": facts}
         write(args.out / f"{args.recipe}-pace.json", result)
-        print("{recipe}: {seconds an epoch}, ratio {ratio:.2f}".format(**result))
+        print(f"{args.recipe}: {result['ratio']:.2f} of PyTorch's time ({result['faster']})")
         return
     if not args.seeds:
         parser.error("name a recipe and its seeds, or --table")
     library = "torch" if args.torch else "cnn"
-    chosen = tasks.settings("fashion-mnist", recipe=None if args.recipe == "default" else args.recipe)
+    chosen = settings_for("fashion-mnist", recipe=None if args.recipe == "default" else args.recipe)
     net = getattr(cnn.zoo, chosen.model.replace("-", "_"))()
     for seed in args.seeds:
         result = {"recipe": args.recipe, "library": library, "seed": seed}
         result["parameters"] = sum(parameter.size for parameter in net.parameters())
-        result |= train_torch(args.recipe, seed, args.device) if args.torch else train(args.recipe, seed)
+        result |= train_torch(args.recipe, seed, args.device) if args.torch else train(args.recipe, seed, args.runs)
         path = args.out / f"{args.recipe}-{library}-{seed}.json"
         write(path, result | {"machine": facts})
         print(f"{path.name}: {result['test_accuracy']:.4f} after {result['seconds']:.0f} s", flush=True)

@@ -1,6 +1,7 @@
-"""How the recipes were found: trainings in PyTorch on a graphics card, with one thing changed at a time.
+"""How the recipes were found: trainings in PyTorch on a graphics card, with one or a few things changed at a time.
 
-python benchmarks/search.py [--workers N] [--seconds S] [--out FOLDER]   train all, or those that there is time for
+python benchmarks/search.py [--workers N] [--seconds S] [--out FOLDER]   train all, or those that there is time for;
+                                                                         FOLDER/search-*.jsonl make up search.jsonl
 python benchmarks/search.py --table                                      print the tables of docs/results.md
 
 The nets see 50,000 training pictures and are compared by the other 10,000; the test pictures are left alone. A training
@@ -10,7 +11,6 @@ leaves a line of JSON: "plain" is the accuracy of the weights at the end, "tta" 
 
 import argparse
 import json
-import math
 import queue
 import statistics
 import time
@@ -43,7 +43,6 @@ SGD = {
     "batch": 128,
     "epochs": 16,
     "warm": 0.2,
-    "fall": "linear",
     "smooth": 0.1,
     "crop": 2,
     "edge": "zero",
@@ -217,8 +216,7 @@ def rate(chosen, t):
     """Return the share of the highest learning rate at the share t of all steps."""
     if t < chosen["warm"]:
         return 0.04 + 0.96 * t / chosen["warm"]
-    left = 1 - (t - chosen["warm"]) / (1 - chosen["warm"])
-    return left if chosen["fall"] == "linear" else 0.5 * (1 - math.cos(math.pi * left))
+    return 1 - (t - chosen["warm"]) / (1 - chosen["warm"])
 
 
 def orthogonal(g):
@@ -400,15 +398,16 @@ def tables():
         for row in rows:
             if row["around"] == around:
                 name = {key: value for key, value in row["job"].items() if key != "seed"}
-                found.setdefault(json.dumps(name, sort_keys=True), []).append(row)
-        means = {
-            name: [100 * statistics.mean(r[k] for r in part) for k in ("plain", "tta")] for name, part in found.items()
-        }
-        usual = means["{}"][0]
-        for name, (plain, mirrored) in sorted(means.items(), key=lambda item: -item[1][0]):
+                found.setdefault(json.dumps(name, sort_keys=True), {})[row["job"].get("seed", 0)] = row
+        usual, cells = found["{}"], []
+        for name, seeds in found.items():  # seed by seed, because each has weights of its own to start with
+            changes = [100 * (row["plain"] - usual[seed]["plain"]) for seed, row in seeds.items()]
+            plain, mirrored = (100 * statistics.mean(row[kind] for row in seeds.values()) for kind in ("plain", "tta"))
             words = ", ".join(f"{key} {value}" for key, value in json.loads(name).items()) or "as it is"
-            seeds = f" ({len(found[name])} seeds)" if len(found[name]) > 1 else ""
-            lines.append(f"| {words}{seeds} | {plain:.2f} | {plain - usual:+.2f} | {mirrored:.2f} |")
+            several = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
+            cells.append((statistics.mean(changes), f"{words}{several} | {plain:.2f}", f"{mirrored:.2f}"))
+        for change, plain, mirrored in sorted(cells, reverse=True):
+            lines.append(f"| {plain} | {change:+.2f} | {mirrored} |")
         lines.append("")
     return "\n".join(lines).rstrip()
 
@@ -423,6 +422,7 @@ def main():
     if args.table:
         print(tables())
         return
+    args.out.mkdir(parents=True, exist_ok=True)
     mp.set_start_method("spawn")
     jobs = mp.Queue()
     for around, several in (("adamw", SECOND), ("sgd", FIRST)):

@@ -5,7 +5,6 @@ Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 fail
 """
 
 import argparse
-import math
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,12 +13,13 @@ from typing import NoReturn
 
 from cnn import __version__
 from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
-from cnn.commands import examples, pictures, tasks, use
+from cnn.commands import examples, pictures, use, values
 from cnn.commands.bench import bench
 from cnn.commands.bench import check as check_bench
-from cnn.commands.choices import settings
+from cnn.commands.choices import settings, with_folder
 from cnn.commands.interrupts import Interrupted
 from cnn.commands.parser import Parser
+from cnn.commands.settings import DATA_SETS, FOLDER, PICTURES, POINTS
 from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_text
 from cnn.commands.train import train
 from cnn.commands.verify import check_names, verify
@@ -95,7 +95,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
             parser.error(unknown_name("command", argv[at], COMMANDS))
         commands[argv[at]].refuse_unknown_options(argv[at + 1 :])
         if argv[at] in WITH_A_MODEL:
-            argv = [*argv[: at + 1], *_with_folder(argv[at + 1 :])]
+            try:
+                argv = [*argv[: at + 1], *with_folder(argv[at + 1 :])]
+            except ValueError as error:
+                commands[argv[at]].error(str(error))
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         args.parser.refuse(unknown[0])
@@ -112,25 +115,6 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     except ValueError as error:
         args.parser.error(str(error))
     return args
-
-
-def _with_folder(words: list[str]) -> list[str]:
-    """Put the folder of a trained net first, where RUN is, in the place of ``--model NAME``.
-
-    Examples
-    --------
-    >>> _with_folder(["--top", "2", "--model", "fashion", "shoe.png"])[1:]
-    ['--top', '2', 'shoe.png']
-    """
-    for i, word in enumerate(words):
-        option, _, name = word.partition("=")
-        if option == "--model":
-            rest = words[i + 1 :]
-            if not name and rest:
-                name, rest = rest[0], rest[1:]
-            if name in trained.FOLDERS:
-                return [str(trained.folder(name)), *words[:i], *rest]
-    return words
 
 
 def _check_show_input(args: argparse.Namespace) -> None:
@@ -176,32 +160,35 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _train_options(parser: Parser) -> None:
-    pictures, points, folder = tasks.PICTURES, tasks.POINTS, tasks.FOLDER
+    pictures, points, folder = PICTURES, POINTS, FOLDER
 
     def default(name: str) -> str:
         values = (f"{getattr(usual, name):g}" for usual in (pictures, points, folder))
         return "(default {}; spiral {}; folder {})".format(*values)
 
-    data = f"{', '.join(tasks.DATA_SETS)}, or a folder that holds a folder of pictures for each class"
+    data = f"{', '.join(DATA_SETS)}, or a folder that holds a folder of pictures for each class"
     parser.add_argument("data", nargs="?", metavar="DATA", help=data)
     recipe = (
-        "for fashion-mnist: fast (93 %% of the test images right after some 3 minutes) or best (94.5 %% after 15); "
+        "for fashion-mnist: fast or best, which train fashion-cnn with changed pictures (docs/results.md); it sets "
     )
-    recipe += "sets all that follows unless it is given as well"
-    parser.add_argument("--recipe", type=_recipe, metavar="NAME", help=recipe)
+    recipe += "--model, --epochs, --batch-size and --lr, each of which may be given as well"
+    parser.add_argument("--recipe", type=values.recipe, metavar="NAME", help=recipe)
     models = "small-cnn (default for data sets of pictures), mlp (spiral), photo-cnn (folders) or fashion-cnn"
-    parser.add_argument("--model", type=_model, metavar="NAME", help=models)
-    parser.add_argument("--epochs", type=_whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
-    parser.add_argument("--batch-size", type=_whole(1), metavar="N", help=f"samples per step {default('batch_size')}")
-    lr = f"Adam's learning rate at the start; it falls in a straight line to 0 {default('lr')}"
-    parser.add_argument("--lr", type=_at_least_0("0.001"), metavar="X", help=lr)
+    parser.add_argument("--model", type=values.model, metavar="NAME", help=models)
+    parser.add_argument("--epochs", type=values.whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
+    parser.add_argument(
+        "--batch-size", type=values.whole(1), metavar="N", help=f"samples per step {default('batch_size')}"
+    )
+    lr = "Adam's learning rate at the start; it falls in a straight line to 0"
+    lr += f" {default('lr')}; of a recipe, the highest"
+    parser.add_argument("--lr", type=values.at_least_0("0.001"), metavar="X", help=lr)
     seed = "of all that is random (default 0); the same seed gives the same model on the same machine with the same "
     seed += "number of threads"
-    parser.add_argument("--seed", type=_whole(0), metavar="N", help=seed)
+    parser.add_argument("--seed", type=values.whole(0), metavar="N", help=seed)
     size = f"scale a folder's pictures to N x N pixels (default {folder.image_size})"
-    parser.add_argument("--image-size", type=_whole(16), metavar="N", help=size)
+    parser.add_argument("--image-size", type=values.whole(16), metavar="N", help=size)
     val = f"share of a folder's pictures held out for validation (default {folder.validation:g})"
-    parser.add_argument("--val", type=_share, metavar="X", help=val)
+    parser.add_argument("--val", type=values.share, metavar="X", help=val)
     resume = "go on with a run that was stopped or killed, with the same bits; only --epochs may be given as well"
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
     out = "the run folder, which must not be there yet (default runs/DATA-1, -2, ...)"
@@ -212,8 +199,8 @@ def _train_options(parser: Parser) -> None:
 
 def _evaluate_options(parser: Parser) -> None:
     _run_argument(parser)
-    data = f"by default that of the run; {', '.join(tasks.DATA_SETS)}, or a folder of pictures"
-    parser.add_argument("--data", type=_data_or_folder, metavar="NAME", help=data)
+    data = f"by default that of the run; {', '.join(DATA_SETS)}, or a folder of pictures"
+    parser.add_argument("--data", type=values.data_or_folder, metavar="NAME", help=data)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
 
 
@@ -222,7 +209,9 @@ def _predict_options(parser: Parser) -> None:
     parser.add_argument(
         "images", nargs="+", metavar="IMAGE", help="a PNG or JPEG file, of any size and colour; or *.png"
     )
-    parser.add_argument("--top", type=_whole(1), default=3, metavar="N", help="how many classes to print (default 3)")
+    parser.add_argument(
+        "--top", type=values.whole(1), default=3, metavar="N", help="how many classes to print (default 3)"
+    )
     invert = "swap light and dark (default auto: if the border is light and the net sees grey)"
     parser.add_argument("--invert", choices=("auto", "yes", "no"), default="auto", help=invert)
     shown = "write what the net saw to this PNG file, enlarged"
@@ -231,7 +220,7 @@ def _predict_options(parser: Parser) -> None:
 
 
 def _data_options(parser: Parser) -> None:
-    parser.add_argument("data", type=_data_set, metavar="NAME", help=", ".join(tasks.DATA_SETS))
+    parser.add_argument("data", type=values.data_set, metavar="NAME", help=", ".join(DATA_SETS))
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
@@ -246,10 +235,10 @@ def _bench_options(parser: Parser) -> None:
     against = "torch (default if it is installed), or nothing: measure ours alone"
     parser.add_argument("--against", choices=(TORCH, NOTHING), metavar="LIBRARY", help=against)
     seconds = f"to spend on a case (default {NET_SECONDS:g}; single layers {LAYER_SECONDS:g})"
-    parser.add_argument("--seconds", type=_at_least_0("2.5"), metavar="X", help=seconds)
+    parser.add_argument("--seconds", type=values.at_least_0("2.5"), metavar="X", help=seconds)
     rounds = f"turns of each program, at least (default {ROUNDS})"
-    parser.add_argument("--rounds", type=_whole(1), default=ROUNDS, metavar="N", help=rounds)
-    parser.add_argument("--threads", type=_whole(1), metavar="N", help="of both (default: the cores there are)")
+    parser.add_argument("--rounds", type=values.whole(1), default=ROUNDS, metavar="N", help=rounds)
+    parser.add_argument("--threads", type=values.whole(1), metavar="N", help="of both (default: the cores there are)")
     names = "of ours: reference, array or jit (default: the fastest there is)"
     parser.add_argument("--kernels", choices=("reference", "array", "jit"), metavar="NAME", help=names)
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
@@ -257,74 +246,7 @@ def _bench_options(parser: Parser) -> None:
 
 
 def _run_argument(parser: Parser) -> None:
-    what = "a run folder, as `cnn train` leaves it, or a .safetensors file"
+    what = "a run folder, as `cnn train` leaves it, or a .safetensors file; or --model NAME in its place"
     parser.add_argument("run", metavar="RUN", help=what)
     known = f"in place of RUN, a net that comes with the library: {', '.join(trained.FOLDERS)}"
-    parser.add_argument("--model", type=_trained, metavar="NAME", help=known)
-
-
-def _data_set(name: str) -> str:
-    if name not in tasks.DATA_SETS:
-        raise argparse.ArgumentTypeError(unknown_name("data set", name, tasks.DATA_SETS))
-    return name
-
-
-def _data_or_folder(name: str) -> str:
-    try:
-        return tasks.data_set(name)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _model(name: str) -> str:
-    if name not in tasks.MODELS:
-        raise argparse.ArgumentTypeError(unknown_name("model", name, tasks.MODELS))
-    return name
-
-
-def _trained(name: str) -> str:
-    if name not in trained.FOLDERS:
-        raise argparse.ArgumentTypeError(unknown_name("trained net", name, trained.FOLDERS))
-    return name
-
-
-def _recipe(name: str) -> str:
-    if name not in tasks.RECIPES:
-        raise argparse.ArgumentTypeError(unknown_name("recipe", name, tasks.RECIPES))
-    return name
-
-
-def _whole(least: int) -> Callable[[str], int]:
-    def number(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = least - 1
-        if value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
-        return value
-
-    return number
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, such as 0.2, got {text!r}")
-    return value
-
-
-def _at_least_0(example: str) -> Callable[[str], float]:
-    def number(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (value >= 0 and math.isfinite(value)):
-            raise argparse.ArgumentTypeError(f"expected a number of at least 0, such as {example}, got {text!r}")
-        return value
-
-    return number
+    parser.add_argument("--model", type=values.trained_net, metavar="NAME", help=known)

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from cnn.commands import runs, tasks
-from cnn.commands.tasks import Settings
+from cnn.commands.settings import DATA_SETS, Settings, settings_for
+from cnn.zoo import trained
 
 
 def settings(args: argparse.Namespace) -> tuple[str, Settings]:
@@ -27,10 +28,10 @@ def settings(args: argparse.Namespace) -> tuple[str, Settings]:
     }
     if args.resume is None:
         if args.data is None:
-            raise ValueError(f"name what to train on: {', '.join(tasks.DATA_SETS)} or a folder of pictures")
+            raise ValueError(f"name what to train on: {', '.join(DATA_SETS)} or a folder of pictures")
         if runs.is_run(Path(args.data)):
             raise ValueError(f"{args.data} is a run folder: did you mean --resume {args.data}?")
-        return tasks.data_set(args.data), tasks.settings(args.data, **chosen)
+        return tasks.data_set(args.data), settings_for(args.data, **chosen)
     given = [name for name, value in chosen.items() if value is not None and name != "epochs"]
     given += [name for name in ("data", "out") if getattr(args, name) is not None]
     if given:
@@ -42,10 +43,41 @@ def settings(args: argparse.Namespace) -> tuple[str, Settings]:
         if args.epochs < int(config.get("epochs", 1)):
             raise ValueError(f"{args.resume} is of {config['epochs']} epochs: --epochs may only be more")
         kept["epochs"] = args.epochs
-    return tasks.data_set(data), tasks.settings(data, **kept)
+    return tasks.data_set(data), settings_for(data, **kept)
 
 
 def is_finished(folder: Path, epochs: int) -> bool:
     """Tell whether a run has done so many epochs and its test."""
     config = runs.to_resume(folder)
     return config.get("status") == "finished" and config.get("epochs") == epochs
+
+
+def with_folder(words: list[str]) -> list[str]:
+    """Put the folder of a trained net first, where RUN is, in the place of ``--model NAME``.
+
+    Raises
+    ------
+    ValueError
+        If there is a run as well, or in place of NAME.
+
+    Examples
+    --------
+    >>> with_folder(["--top", "2", "--model", "fashion", "shoe.png"])[1:]
+    ['--top', '2', 'shoe.png']
+    """
+    options = words[: words.index("--")] if "--" in words else words
+    for i, word in enumerate(options):
+        option, equals, name = word.partition("=")
+        if option != "--model":
+            continue
+        rest = words[i + 1 :]
+        if not equals and rest:
+            name, rest = rest[0], rest[1:]
+        given = next((other for other in (name, *words[:i], *rest) if runs.is_model(other)), None)
+        if given is not None:
+            raise ValueError(
+                f"{given} is a run: give it without --model, which names a net that comes with the library"
+            )
+        if name in trained.FOLDERS:
+            return [str(trained.folder(name)), *words[:i], *rest]
+    return words

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from cnn.commands.tasks import Settings, Task, build, inputs, normalize
+from cnn.commands.settings import Settings
+from cnn.commands.tasks import Task, build, inputs, normalize
 from cnn.data import AlternatingFlip, DataLoader, RandomCrop, RandomErasing
+from cnn.errors import InputError
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam, AdamW, OneCycleLR, decay_groups
 from cnn.rng import generator
@@ -27,14 +29,17 @@ class Plan:
     loader : DataLoader
         The training samples.
     callbacks : list of callable
-        Called after each step.
+        Called after each step, and kept in checkpoints.
+    after_step : callable
+        The same, for what there is nothing of to keep.
     schedule, text : str
         What the learning rate does, for config.json; and the recipe in a few words, for people.
     """
 
     model: Sequential
     loader: DataLoader
-    callbacks: list[Callable[[Step], Any]]
+    callbacks: list[Any]
+    after_step: Callable[[Step], None]
     schedule: str
     text: str
 
@@ -58,7 +63,7 @@ def usual(task: Task, chosen: Settings) -> Plan:
     def fall(step: Step) -> None:
         step.model.optimizer.lr = chosen.lr * (1 - step.done)
 
-    return Plan(model, loader, [fall], "linear to 0", f"Adam, lr {chosen.lr:g} falling to 0")
+    return Plan(model, loader, [], fall, "linear to 0", f"Adam, lr {chosen.lr:g} falling to 0")
 
 
 def fast(task: Task, chosen: Settings) -> Plan:
@@ -87,5 +92,7 @@ def one_cycle(task: Task, chosen: Settings, changes: list[Any], words: str) -> P
         anneal_strategy="linear",
         cycle_momentum=False,
     )
+    if len(loader) * chosen.epochs < 10:
+        raise InputError("a recipe takes 10 steps at least: give it a smaller --batch-size or more --epochs")
     text = f"AdamW, lr up to {chosen.lr:g} and down to 0, pictures {words}"
-    return Plan(model, loader, [Scheduled(schedule, every="step")], "one cycle", text)
+    return Plan(model, loader, [Scheduled(schedule, every="step")], lambda step: None, "one cycle", text)

@@ -111,6 +111,12 @@ def is_run(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and ((folder / MODEL).is_file() or (folder / CHECKPOINTS).is_dir())
 
 
+def is_model(name: str) -> bool:
+    """Tell whether a name is of a run folder or a model file."""
+    path = Path(name)
+    return path.suffix == ".safetensors" or is_run(path)
+
+
 def to_resume(folder: Path) -> dict[str, Any]:
     """Return the config.json of a run that can go on.
 

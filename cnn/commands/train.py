@@ -16,10 +16,12 @@ from cnn.commands import progress, recipes, runs, tasks
 from cnn.commands.choices import is_finished
 from cnn.commands.interrupts import Interrupted, Interrupts
 from cnn.commands.recipes import Plan
-from cnn.commands.tasks import Settings, Task
+from cnn.commands.settings import Settings
+from cnn.commands.tasks import Task
 from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, program, quoted, sample_text
 from cnn.errors import InputError
+from cnn.loss import CrossEntropyLoss
 from cnn.metrics import accuracy_interval, class_report
 from cnn.training.history import epoch_line
 
@@ -128,6 +130,7 @@ class Run:
                 if self.at is None:
                     self._begin(step)
                 self.at = step
+                self.plan.after_step(step)
                 shown.show(step, step.samples)
                 if step.figures is not None:
                     with shown.hidden():
@@ -171,6 +174,7 @@ class Run:
         x, y = tasks.inputs(self.model, self.task.test[0]), self.task.test[1]
         which = self.task.things if self.task.has_test else f"{self.task.things} held out"
         self._note(f"testing on {len(x):,} {which} ...")
+        self.model.loss_func = CrossEntropyLoss()  # a recipe's has softened labels, which are not those of the test
         loss, accuracy = self.model.evaluate(x, y)
         self._config |= {"test_loss": loss, "test_accuracy": accuracy}
         self._config["test_samples"] = len(x)

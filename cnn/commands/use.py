@@ -9,6 +9,7 @@ import numpy as np
 
 import cnn.data
 from cnn.commands import pictures, runs, tasks
+from cnn.commands.settings import DATA_SETS
 from cnn.commands.terminal import note, say
 from cnn.commands.words import counted, preprocessing_text, sample_text
 from cnn.data.images import readable
@@ -29,7 +30,7 @@ def evaluate(args: argparse.Namespace) -> int:
         tasks.data_set(str(name))
     except ValueError as error:
         raise ValueError(f"{path.with_name(runs.CONFIG)}: {error}; --data NAME gives another") from None
-    if name in tasks.DATA_SETS:
+    if name in DATA_SETS:
         _check_fit(model, *tasks.expected(name), name)  # before the data are fetched
         task = tasks.load(name, int(config.get("seed", 0)))
         (x, y), which = task.test, f"test {task.things}"
@@ -165,7 +166,8 @@ def summary(args: argparse.Namespace) -> int:
 def _training(config: dict[str, Any]) -> str:
     """Say how a run went; a config.json that a person changed may lack any part."""
     known = {"batch_size": "batches of {}", "lr": "lr {}", "seed": "seed {}", "status": "{}"}
-    parts = [counted(config["epochs"], "epoch")] if "epochs" in config else []
+    parts = [f"recipe {config['recipe']}"] if "recipe" in config else []
+    parts += [counted(config["epochs"], "epoch")] if "epochs" in config else []
     parts += [form.format(config[key]) for key, form in known.items() if key in config]
     if isinstance(config.get("test_accuracy"), float):
         parts.append(f"test accuracy {config['test_accuracy']:.4f}")

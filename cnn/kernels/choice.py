@@ -26,6 +26,7 @@ Name = Literal["reference", "array", "jit"]
 Twin = tuple[Callable[..., Any], bool]  # and whether it takes float32 alone
 
 _active: str | None = None
+_told = False  # that kernels are being compiled
 _twins: dict[Callable[..., Any], list[Twin]] = {}
 _lock = threading.RLock()
 
@@ -114,12 +115,14 @@ def load(kernels: str, name: str) -> Any:
 
 @contextmanager
 def told_if_long(kernels: str) -> Iterator[None]:
-    """Say that kernels are being compiled if that takes a while."""
+    """Say that kernels are being compiled if that takes a while; once, though several files may take long."""
 
     def tell() -> None:
-        print(
-            "cnn: compiling kernels; this is done once, and takes about half a minute ...", file=sys.stderr, flush=True
-        )
+        global _told
+        if not _told:
+            _told = True
+            text = "cnn: compiling kernels; this is done once, and takes about half a minute ..."
+            print(text, file=sys.stderr, flush=True)
 
     timer = threading.Timer(PATIENCE, tell)
     timer.daemon = True

@@ -3,6 +3,7 @@
 The nets for classes end with Softmax, so they go with CrossEntropyLoss(). Each names its paper and what differs.
 """
 
+from cnn.zoo import trained as trained
 from cnn.zoo.branched import densenet, inception, resnet, squeezenet, unet
 from cnn.zoo.plain import fashion_cnn, lenet5, mlp, mobilenet, photo_cnn, small_cnn, vgg
 

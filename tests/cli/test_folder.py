@@ -10,6 +10,7 @@ from PIL import Image
 
 import cnn
 from cnn.commands import tasks
+from cnn.commands.settings import FOLDER, MODELS, settings_for
 from cnn.data.draws import Draws
 from cnn.data.images import read_picture
 from cnn.errors import InputError
@@ -31,7 +32,7 @@ def shades(folder, count=6, size=(40, 30), colour=True):
 
 def trained(folder, run="run", **chosen):
     """Leave what a training of the folder leaves, without the training."""
-    settings = tasks.settings(folder, **chosen)
+    settings = settings_for(folder, **chosen)
     task = tasks.load(folder, settings.seed, True, settings.image_size, settings.validation)
     cnn.manual_seed(0)
     model = tasks.build(task, settings)
@@ -111,19 +112,19 @@ def test_what_is_neither_a_name_nor_a_folder():
 
 
 def test_settings_of_folders():
-    chosen = tasks.settings("anywhere", image_size=32, validation=0.5, lr=None)
+    chosen = settings_for("anywhere", image_size=32, validation=0.5, lr=None)
     assert (chosen.model, chosen.image_size, chosen.validation) == ("photo-cnn", 32, 0.5)
-    assert chosen.lr == tasks.FOLDER.lr
-    assert tasks.settings("mnist").image_size is None
+    assert chosen.lr == FOLDER.lr
+    assert settings_for("mnist").image_size is None
     with pytest.raises(ValueError, match="--image-size is for a folder of pictures: mnist is as it is"):
-        tasks.settings("mnist", image_size=32)
+        settings_for("mnist", image_size=32)
     with pytest.raises(ValueError, match="--val is for a folder of pictures"):
-        tasks.settings("spiral", validation=0.1)
+        settings_for("spiral", validation=0.1)
     with pytest.raises(ValueError, match="--model photo-cnn reads pictures, but spiral has points: use --model mlp"):
-        tasks.settings("spiral", model="photo-cnn")
+        settings_for("spiral", model="photo-cnn")
 
 
-@pytest.mark.parametrize("model", tasks.MODELS)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("size", "colour"), [(16, True), (64, False)])
 def test_every_model_reads_folders(model, size, colour):
     shades("f", 3, colour=colour)
@@ -159,7 +160,7 @@ def test_random_changes_end_with_what_the_model_reads():
 
 def test_a_folder_can_be_learned():
     shades("f", 20)
-    settings = tasks.settings("f", image_size=16, epochs=8)
+    settings = settings_for("f", image_size=16, epochs=8)
     task = tasks.load("f", 0, True, settings.image_size)
     cnn.manual_seed(0)
     model = tasks.build(task, settings)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cnn.commands import recipes, tasks
+from cnn.commands.settings import RECIPES
 from cnn.optim import AdamW
 from cnn.sequential import Sequential
 from tests.cli.made import config, history
@@ -14,13 +15,13 @@ from tests.cli.test_train_stopped import stop_after
 FOLDER = Path("runs", "fashion-mnist-1")
 
 
-@pytest.mark.parametrize("recipe", tasks.RECIPES)
+@pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_trains_what_it_says(run, data, undrawn, recipe):
     code, _, err = run("train", "fashion-mnist", "--recipe", recipe, "--epochs", "3", "--batch-size", "16")
     assert code == 0
     assert "fashion-cnn, 288,170 parameters" in err
     assert "3 epochs, batches of 16, AdamW, lr up to 0.01 and down to 0, pictures shifted" in err
-    usual = tasks.RECIPES[recipe]
+    usual = RECIPES[recipe]
     settled = config(FOLDER)
     assert (settled["recipe"], settled["model"], settled["lr"]) == (recipe, usual.model, usual.lr)
     assert settled["lr_schedule"] == "one cycle"
@@ -44,12 +45,12 @@ def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(run, data, undrawn, m
 
 def test_what_the_recipes_do(data):
     task = tasks.load("fashion-mnist", 0)
-    plans = {name: recipes.plan(task, chosen) for name, chosen in tasks.RECIPES.items()}
+    plans = {name: recipes.plan(task, chosen) for name, chosen in RECIPES.items()}
     for name, plan in plans.items():
         assert isinstance(plan.model.optimizer, AdamW)
         assert plan.model.loss_func.label_smoothing == 0.1
         rate = plan.callbacks[0].schedule.rate
-        steps = tasks.RECIPES[name].epochs * len(plan.loader)
+        steps = RECIPES[name].epochs * len(plan.loader)
         rates = [rate(0.01 / 25, t) for t in range(steps)]
         assert max(rates) == pytest.approx(0.01, rel=0.1)
         assert int(np.argmax(rates)) == pytest.approx(0.2 * steps, abs=1)

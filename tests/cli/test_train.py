@@ -11,7 +11,8 @@ import cnn
 import cnn.files
 from cnn import training
 from cnn.commands import train as train_command
-from cnn.commands.tasks import load, settings, split
+from cnn.commands.settings import settings_for
+from cnn.commands.tasks import load, split
 from cnn.sequential import Sequential
 from tests.cli.made import config, history
 
@@ -243,9 +244,9 @@ def test_the_seed_decides_what_is_held_out(data):
 
 
 def test_settings_fit_the_data():
-    assert settings("fashion-mnist", epochs=None, seed=None) == settings("mnist")
-    assert settings("spiral", epochs=7).epochs == 7
-    assert settings("spiral").model == "mlp"
+    assert settings_for("fashion-mnist", epochs=None, seed=None) == settings_for("mnist")
+    assert settings_for("spiral", epochs=7).epochs == 7
+    assert settings_for("spiral").model == "mlp"
 
 
 @pytest.mark.data

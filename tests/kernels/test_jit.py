@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -308,3 +309,13 @@ def test_products_of_a_few_rows(rows, relu):
             assert np.abs(product(x, weight.T, bias, relu) - expected).max() <= 1e-5 * k**0.5 * 4
     nan = product(np.full((rows, 4), np.nan, np.float32), np.ones((3, 4), np.float32).T, None, relu)
     assert np.isnan(nan).all()
+
+
+def test_it_is_told_once_that_kernels_are_compiled(monkeypatch, capsys):
+    """Though several files may take long."""
+    monkeypatch.setattr(choice, "PATIENCE", 0.0)
+    monkeypatch.setattr(choice, "_told", False)
+    for name in ("jit", "array", "jit"):
+        with choice.told_if_long(name):
+            time.sleep(0.05)
+    assert capsys.readouterr().err.count("compiling kernels") == 1

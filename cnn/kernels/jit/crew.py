@@ -132,9 +132,7 @@ class Crew:
         alarm = self.alarms[slot - 1]
         while not self.state[STOP]:
             help_out(self.address, PATIENCE, slot)
-            if not alarm.empty():
-                alarm.get()  # it came while this helper was awake
-            alarm.get()
+            alarm.get()  # at once, if it came while this helper was awake
 
     def wake(self) -> None:
         """Wake those who sleep."""

@@ -1,0 +1,88 @@
+"""`--model fashion`: the trained net that comes with the library."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cnn.data
+from cnn.zoo import trained
+
+CARD = (trained.folder("fashion") / "README.md").read_text(encoding="utf-8")
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
+
+
+def test_what_is_there(run):
+    folder = trained.folder("fashion")
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+    model = trained.load("fashion")
+    assert sum(p.size for p in model.parameters()) < 300_000
+    assert model.class_names[0] == "T-shirt/top"
+    with pytest.raises(ValueError, match="no trained net is called 'shoes'; there is fashion"):
+        trained.load("shoes")
+    code, out, err = run("summary", "--model", "fashion")
+    assert (code, err) == (0, "")
+    assert "fashion-cnn trained on fashion-mnist: 24 epochs, batches of 128, lr 0.01, seed 0, finished" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("predict", "--model", "fashon", "a.png"), "unknown trained net 'fashon': did you mean 'fashion'?"),
+        (("predict", "--model", "fashion"), "the following arguments are required: IMAGE"),
+        (("evaluate", "--model"), "argument --model: expected one argument"),
+        (("evaluate", "runs/mine", "--model", "fashion"), "unexpected argument 'runs/mine'"),
+    ],
+)
+def test_what_is_refused(run, arguments, words):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_it_reads_pictures_wherever_the_option_stands(run, tmp_path):
+    for i in range(2):
+        Image.fromarray(np.full((30, 30), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
+    expected = run("predict", trained.folder("fashion"), "0.png", "1.png", "--json")
+    for words in (("--model", "fashion", "0.png", "1.png"), ("0.png", "1.png", "--model=fashion")):
+        assert run("predict", *words, "--json") == expected
+
+
+@pytest.mark.data
+def test_the_figures_of_the_card(run):
+    """To the last digit."""
+    code, out, _ = run("evaluate", "--model", "fashion")
+    assert code == 0
+    told = out.split("\n", 1)[1].strip()
+    assert "accuracy  0.94" in told
+    assert told in CARD
+    accuracy = json.loads(run("evaluate", "--model", "fashion", "--json")[1])["accuracy"]
+    assert json.loads((trained.folder("fashion") / "config.json").read_text())["test_accuracy"] == accuracy
+    stored = Path(__file__).parents[2] / "docs" / "results" / "best-cnn-0.json"
+    assert json.loads(stored.read_text())["test_accuracy"] == accuracy
+
+
+@pytest.mark.data
+def test_pictures_of_other_sizes_formats_and_black_on_white(run, tmp_path):
+    """The first two test images of each class: at least 18 of 20 are right."""
+    _, _, x, y = cnn.data.fashion_mnist()
+    names = cnn.data.dataset("fashion-mnist").class_names
+    chosen = [i for k in range(10) for i in np.flatnonzero(y == k)[:2]]
+    sizes = (20, 28, 45, 64, 100, 150, 300, 400, 640, 900)
+    expected = {}
+    for number, i in enumerate(chosen):
+        side, kind, light = sizes[number // 2], FORMATS[number % 5], number % 2
+        pixels = 255 - x[i, 0] if light else x[i, 0]
+        picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
+        path = tmp_path / f"{number}.{kind.lower()}"
+        picture.save(path, kind)
+        expected[str(path)] = names[y[i]]
+    code, out, _ = run("predict", "--model", "fashion", *expected, "--top", 1, "--json")
+    assert code == 0
+    found = {image["image"]: image["classes"][0]["name"] for image in json.loads(out)["images"]}
+    wrong = {path: (found[path], expected[path]) for path in expected if found[path] != expected[path]}
+    print(f"{20 - len(wrong)} of 20 pictures right; wrong: {list(wrong.values())}")
+    assert len(wrong) <= 2, wrong

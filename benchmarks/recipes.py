@@ -158,7 +158,7 @@ def one_cycle(optimizer, lr, steps):
     )
 
 
-def pace(recipe, batches=40, rounds=9):
+def pace(recipe, batches=20, rounds=7):
     """Return what an epoch takes here and in PyTorch, in its faster memory format: some batches in turn, warm."""
     import torch
 

@@ -75,9 +75,7 @@ def with_folder(words: list[str]) -> list[str]:
             name, rest = rest[0], rest[1:]
         given = next((other for other in (name, *words[:i], *rest) if runs.is_model(other)), None)
         if given is not None:
-            raise ValueError(
-                f"{given} is a run: give it without --model, which names a net that comes with the library"
-            )
+            raise ValueError(f"{given} is a run: leave --model out, which names a net of the library")
         if name in trained.FOLDERS:
             return [str(trained.folder(name)), *words[:i], *rest]
     return words

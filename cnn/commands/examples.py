@@ -6,6 +6,9 @@ example, from nothing to the class of a photograph:
   cnn evaluate runs/fashion-mnist-1
   cnn predict runs/fashion-mnist-1 shoe.jpg
 
+example, without any training:
+  cnn predict --model fashion shoe.jpg
+
 example, with pictures of your own in flowers/rose, flowers/tulip, ...:
   cnn train flowers
   cnn predict runs/flowers-1 unknown.jpg
@@ -15,7 +18,9 @@ exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted"""
 TRAIN = """\
 example:
   cnn train fashion-mnist --epochs 8 --seed 1 --out runs/mine
-trains small-cnn, prints the figures of each epoch and the test accuracy, and leaves in runs/mine:
+  cnn train fashion-mnist --recipe best
+trains small-cnn (a recipe: fashion-cnn, longer and with changed pictures), prints the figures of each epoch and the
+test accuracy, and leaves in runs/mine:
   config.json        the settings and the result
   history.jsonl      the figures of each epoch, a line each
   model.safetensors  the model; all that predicting needs
@@ -42,6 +47,9 @@ prints, with digits in place of the letters,
 --data FOLDER measures a model of your own pictures on others, in folders with the same names."""
 
 PREDICT = """\
+example, with the trained net that comes with the library, which knows the clothes of Fashion-MNIST:
+  cnn predict --model fashion shoe.jpg
+
 example:
   cnn predict runs/fashion-mnist-1 shoe.jpg --top 2 --show-input seen.png
 prints, with digits in place of the letters,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cnn.commands import recipes, tasks
-from cnn.commands.settings import RECIPES
+from cnn.commands.settings import RECIPES, settings_for
 from cnn.optim import AdamW
 from cnn.sequential import Sequential
 from tests.cli.made import config, history
@@ -43,23 +43,50 @@ def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(run, data, undrawn, m
         assert (second / name).read_bytes() == (FOLDER / name).read_bytes()
 
 
-def test_what_the_recipes_do(data):
+CHANGES = {
+    "fast": ["RandomCrop(padding=1, edge='zero')", "AlternatingFlip()"],
+    "best": [
+        "RandomCrop(padding=1, edge='zero')",
+        "AlternatingFlip()",
+        "RandomErasing(p=0.25, area=(0.02, 0.4))",
+    ],
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_the_recipes_do(data, name):
     task = tasks.load("fashion-mnist", 0)
-    plans = {name: recipes.plan(task, chosen) for name, chosen in RECIPES.items()}
-    for name, plan in plans.items():
-        assert isinstance(plan.model.optimizer, AdamW)
-        assert plan.model.loss_func.label_smoothing == 0.1
-        rate = plan.callbacks[0].schedule.rate
-        steps = RECIPES[name].epochs * len(plan.loader)
-        rates = [rate(0.01 / 25, t) for t in range(steps)]
-        assert max(rates) == pytest.approx(0.01, rel=0.1)
-        assert int(np.argmax(rates)) == pytest.approx(0.2 * steps, abs=1)
-        assert rates[-1] < 1e-6
-        x, _ = next(iter(plan.loader))
-        assert (x.dtype, x.shape[1:]) == (np.float32, (1, 28, 28))
-    names = {name: [type(change).__name__ for change in plan.loader.transforms] for name, plan in plans.items()}
-    assert names["fast"] == ["RandomCrop", "AlternatingFlip", "Normalize"]
-    assert names["best"] == ["RandomCrop", "AlternatingFlip", "RandomErasing", "Normalize"]
+    plan = recipes.plan(task, RECIPES[name])
+    model, optimizer = plan.model, plan.model.optimizer
+    assert isinstance(optimizer, AdamW)
+    assert optimizer.betas == (0.9, 0.99)
+    decays = {p.shape: group.weight_decay for group in optimizer.param_groups for p in group.params}
+    assert all(decay == (0.05 if len(shape) > 1 else 0) for shape, decay in decays.items())
+    assert len(decays) > 5
+    assert model.loss_func.label_smoothing == 0.1
+    *changes, last = plan.loader.transforms
+    assert [repr(change) for change in changes] == CHANGES[name]
+    assert type(last).__name__ == "Normalize"
+    steps = RECIPES[name].epochs * len(plan.loader)
+    rates = [plan.callbacks[0].schedule.rate(0.01 / 25, t) for t in range(steps)]
+    assert max(rates) == pytest.approx(0.01, rel=0.1)
+    assert int(np.argmax(rates)) == pytest.approx(0.2 * steps, abs=1)
+    assert rates[-1] < 1e-6
+    x, _ = next(iter(plan.loader))
+    assert (x.dtype, x.shape[1:]) == (np.float32, (1, 28, 28))
+
+
+def test_the_usual_training_keeps_no_callbacks_of_its_own(data):
+    """Checkpoints name them, and those of runs from before there were recipes name Health alone."""
+    assert recipes.plan(tasks.load("fashion-mnist", 0), settings_for("fashion-mnist")).callbacks == []
+
+
+def test_the_loss_of_the_test_is_that_of_true_labels(run, data, undrawn):
+    """Not of softened ones, as in training."""
+    assert run("train", "fashion-mnist", "--recipe", "fast", "--epochs", "1", "--batch-size", "16", "--quiet")[0] == 0
+    model, (x, y) = Sequential.load(FOLDER / "model.safetensors"), tasks.load("fashion-mnist", 0).test
+    p = model.predict_proba(model.preprocess(x))[np.arange(len(y)), y]
+    assert config(FOLDER)["test_loss"] == pytest.approx(-np.log(p).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -68,10 +95,11 @@ def test_what_the_recipes_do(data):
         (("mnist", "--recipe", "best"), "--recipe best is for fashion-mnist, whose images chose what it does"),
         (("spiral", "--recipe", "fast"), "--recipe fast is for fashion-mnist"),
         (("fashion-mnist", "--recipe", "bets"), "argument --recipe: unknown recipe 'bets': did you mean 'best'?"),
+        (("fashion-mnist", "--recipe", "best", "--epochs", "1", "--batch-size", "500"), "10 steps at least"),
         (("--resume", "r", "--recipe", "fast"), "only --epochs may change, not recipe"),
     ],
 )
-def test_what_is_refused(run, arguments, words):
+def test_what_is_refused(run, data, arguments, words):
     code, out, err = run("train", *arguments)
-    assert (code, out) == (2, "")
+    assert (code, out) == (1 if "10 steps" in words else 2, "")
     assert words in err

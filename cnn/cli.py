@@ -19,7 +19,7 @@ from cnn.commands.bench import check as check_bench
 from cnn.commands.choices import settings, with_folder
 from cnn.commands.interrupts import Interrupted
 from cnn.commands.parser import Parser
-from cnn.commands.settings import DATA_SETS, FOLDER, PICTURES, POINTS
+from cnn.commands.settings import DATA_SETS, FOLDER, MODELS, PICTURES, POINTS, RECIPES
 from cnn.commands.terminal import finish, note, short_warnings, tolerate_any_text
 from cnn.commands.train import train
 from cnn.commands.verify import check_names, verify
@@ -160,21 +160,17 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _train_options(parser: Parser) -> None:
-    pictures, points, folder = PICTURES, POINTS, FOLDER
-
     def default(name: str) -> str:
-        values = (f"{getattr(usual, name):g}" for usual in (pictures, points, folder))
+        values = (f"{getattr(usual, name):g}" for usual in (PICTURES, POINTS, FOLDER))
         return "(default {}; spiral {}; folder {})".format(*values)
 
     data = f"{', '.join(DATA_SETS)}, or a folder that holds a folder of pictures for each class"
     parser.add_argument("data", nargs="?", metavar="DATA", help=data)
-    recipe = (
-        "for fashion-mnist: fast or best, which train fashion-cnn with changed pictures (docs/results.md); it sets "
-    )
-    recipe += "--model, --epochs, --batch-size and --lr, each of which may be given as well"
-    parser.add_argument("--recipe", type=values.recipe, metavar="NAME", help=recipe)
+    recipe = "for fashion-mnist: fast or best, which train fashion-cnn with changed pictures (docs/results.md); "
+    recipe += "it sets --model, --epochs, --batch-size and --lr, each of which may be given as well"
+    parser.add_argument("--recipe", type=values.one_of("recipe", RECIPES), metavar="NAME", help=recipe)
     models = "small-cnn (default for data sets of pictures), mlp (spiral), photo-cnn (folders) or fashion-cnn"
-    parser.add_argument("--model", type=values.model, metavar="NAME", help=models)
+    parser.add_argument("--model", type=values.one_of("model", MODELS), metavar="NAME", help=models)
     parser.add_argument("--epochs", type=values.whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
     parser.add_argument(
         "--batch-size", type=values.whole(1), metavar="N", help=f"samples per step {default('batch_size')}"
@@ -185,9 +181,9 @@ def _train_options(parser: Parser) -> None:
     seed = "of all that is random (default 0); the same seed gives the same model on the same machine with the same "
     seed += "number of threads"
     parser.add_argument("--seed", type=values.whole(0), metavar="N", help=seed)
-    size = f"scale a folder's pictures to N x N pixels (default {folder.image_size})"
+    size = f"scale a folder's pictures to N x N pixels (default {FOLDER.image_size})"
     parser.add_argument("--image-size", type=values.whole(16), metavar="N", help=size)
-    val = f"share of a folder's pictures held out for validation (default {folder.validation:g})"
+    val = f"share of a folder's pictures held out for validation (default {FOLDER.validation:g})"
     parser.add_argument("--val", type=values.share, metavar="X", help=val)
     resume = "go on with a run that was stopped or killed, with the same bits; only --epochs may be given as well"
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
@@ -220,7 +216,7 @@ def _predict_options(parser: Parser) -> None:
 
 
 def _data_options(parser: Parser) -> None:
-    parser.add_argument("data", type=values.data_set, metavar="NAME", help=", ".join(DATA_SETS))
+    parser.add_argument("data", type=values.one_of("data set", DATA_SETS), metavar="NAME", help=", ".join(DATA_SETS))
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 
@@ -249,4 +245,4 @@ def _run_argument(parser: Parser) -> None:
     what = "a run folder, as `cnn train` leaves it, or a .safetensors file; or --model NAME in its place"
     parser.add_argument("run", metavar="RUN", help=what)
     known = f"in place of RUN, a net that comes with the library: {', '.join(trained.FOLDERS)}"
-    parser.add_argument("--model", type=values.trained_net, metavar="NAME", help=known)
+    parser.add_argument("--model", type=values.one_of("trained net", trained.FOLDERS), metavar="NAME", help=known)

@@ -73,7 +73,8 @@ def with_folder(words: list[str]) -> list[str]:
         rest = words[i + 1 :]
         if not equals and rest:
             name, rest = rest[0], rest[1:]
-        given = next((other for other in (name, *words[:i], *rest) if runs.is_model(other)), None)
+        others = [*words[:i], *rest] if name in trained.FOLDERS else [name, *words[:i], *rest]
+        given = next((other for other in others if runs.is_model(other)), None)
         if given is not None:
             raise ValueError(f"{given} is a run: leave --model out, which names a net of the library")
         if name in trained.FOLDERS:

@@ -2,17 +2,18 @@
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cnn.commands import tasks
-from cnn.commands.settings import DATA_SETS, MODELS, RECIPES
 from cnn.data import unknown_name
-from cnn.zoo import trained
 
 
-def data_set(name: str) -> str:
-    if name not in DATA_SETS:
-        raise argparse.ArgumentTypeError(unknown_name("data set", name, DATA_SETS))
+def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
+    def name(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(unknown_name(kind, text, known))
+        return text
+
     return name
 
 
@@ -21,24 +22,6 @@ def data_or_folder(name: str) -> str:
         return tasks.data_set(name)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def model(name: str) -> str:
-    if name not in MODELS:
-        raise argparse.ArgumentTypeError(unknown_name("model", name, MODELS))
-    return name
-
-
-def trained_net(name: str) -> str:
-    if name not in trained.FOLDERS:
-        raise argparse.ArgumentTypeError(unknown_name("trained net", name, trained.FOLDERS))
-    return name
-
-
-def recipe(name: str) -> str:
-    if name not in RECIPES:
-        raise argparse.ArgumentTypeError(unknown_name("recipe", name, RECIPES))
-    return name
 
 
 def whole(least: int) -> Callable[[str], int]:

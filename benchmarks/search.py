@@ -1,24 +1,28 @@
 """How the recipes were found: trainings in PyTorch on a graphics card, with one or a few things changed at a time.
 
-python benchmarks/search.py [--workers N] [--seconds S] [--out FOLDER]   train all, or those that there is time for;
-                                                                         FOLDER/search-*.jsonl make up search.jsonl
-python benchmarks/search.py --table                                      print the tables of docs/results.md
+python benchmarks/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLDER]
+    train all, or what is around sgd, adamw, best or fast, or as many as there is time for: FOLDER/search.jsonl
+python benchmarks/search.py --table
+    print the tables of docs/results.md
 
 The nets see 50,000 training pictures and are compared by the other 10,000; the test pictures are left alone. A training
 leaves a line of JSON: "plain" is the accuracy of the weights at the end, "tta" that of the mean with the mirror image,
-"ema" and "ema_tta" the same of averaged weights. A step runs as one CUDA graph; six trainings take a minute or so.
+"ema" and "ema_tta" the same of averaged weights. A step runs as one CUDA graph; several trainings share a device, each
+on a stream of its own.
 """
 
 import argparse
 import json
 import queue
 import statistics
+import sys
+import threading
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.multiprocessing as mp
 from torch import nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
@@ -122,7 +126,44 @@ SECOND = [  # around AdamW
     {"epochs": 5, "erase": 0.0, "crop": 0, "net": "32p 64 64p 128 128"},
     {"epochs": 6, "erase": 0.0, "crop": 1, "net": "32p 64 64p 96 96 96"},
 ]
+BEST = ADAMW | {"epochs": 24, "crop": 1, "erase": 0.25, "flip": "alternating"}
+FAST = ADAMW | {"epochs": 4, "crop": 1, "erase": 0.0, "flip": "alternating"}
+WITH_MUON = MUON | {"lr": 0.02, "wd": 0.1}
+THIRD = [  # around BEST
+    {},
+    WITH_MUON,
+    {"net": "32 48p 48r 96p 96r"},
+    WITH_MUON | {"net": "32 48p 48r 96p 96r"},
+    {"net": "24 24 48p 48 48 96p 96 96"},
+    WITH_MUON | {"net": "24 24 48p 48 48 96p 96 96"},
+    {"epochs": 30},
+    WITH_MUON | {"epochs": 30},
+    {"crop": 0},
+    WITH_MUON | {"crop": 0},
+    WITH_MUON | {"lr": 0.03},
+    {"wd": 0.1},
+]
+FOURTH = [  # around FAST
+    {},
+    {"crop": 0},
+    {"lr": 0.02},
+    {"lr": 0.005},
+    {"batch": 64, "lr": 0.007},
+    {"batch": 256, "lr": 0.015},
+    {"smooth": 0.05},
+    {"warm": 0.3},
+    WITH_MUON,
+    WITH_MUON | {"crop": 0},
+    WITH_MUON | {"lr": 0.04},
+    WITH_MUON | {"wd": 0.0},
+    WITH_MUON | {"net": "32 48p 48r 96p 96r"},
+    WITH_MUON | {"net": "32p 64 64p 128 128"},
+    {"epochs": 5},
+]
+SEARCHES = {"sgd": (SGD, FIRST), "adamw": (ADAMW, SECOND), "best": (BEST, THIRD), "fast": (FAST, FOURTH)}
+SEEDS = {"sgd": 1, "adamw": 1, "best": 5, "fast": 5}
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
+ALONE = threading.Lock()  # for what is global: the seed that initial weights come from, and the capture of a graph
 
 
 class Residual(nn.Module):
@@ -181,21 +222,21 @@ def multiply_adds(model, device):
     return sum(counts)
 
 
-def changed(x, chosen, epoch, parity):
+def changed(x, chosen, epoch, parity, chance):
     """Return the pictures of an epoch, shifted, mirrored and erased in part as the library's transforms do it."""
     n, device, p = len(x), x.device, chosen["crop"]
     x = scaled(x)
     if p:
         edge = {"mode": "reflect"} if chosen["edge"] == "reflect" else {"value": BLACK}
         padded, side = F.pad(x, (p,) * 4, **edge), torch.arange(28, device=device)
-        rows, columns = (torch.randint(0, 2 * p + 1, (n, 1), device=device) + side for _ in range(2))
+        rows, columns = (torch.randint(0, 2 * p + 1, (n, 1), **chance) + side for _ in range(2))
         every = torch.arange(n, device=device)[:, None, None]
         x = padded[every, 0, rows[:, :, None], columns[:, None, :]][:, None]
-    mirrored = parity == epoch % 2 if chosen["flip"] == "alternating" else torch.rand(n, device=device) < 0.5
+    mirrored = parity == epoch % 2 if chosen["flip"] == "alternating" else torch.rand(n, **chance) < 0.5
     x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     if not chosen["erase"]:
         return x
-    u = torch.rand(n, 5, device=device)
+    u = torch.rand(n, 5, **chance)
     area = 0.02 + (chosen["area"] - 0.02) * u[:, 1]
     aspect = torch.clamp(1 / area, max=1 / 0.3) ** (2 * u[:, 2] - 1)
     within = (u[:, 0] < chosen["erase"])[:, None]
@@ -230,10 +271,10 @@ def orthogonal(g):
 
 
 class Updates:
-    """An optimizer whose learning rate is a number on the device, as a CUDA graph needs it."""
+    """An optimizer whose numbers for each step lie on the device, as a CUDA graph needs it."""
 
-    def __init__(self, chosen, parameters, device):
-        self.chosen, self.steps = chosen, 0
+    def __init__(self, chosen, parameters, steps, device):
+        self.chosen = chosen
         of_muon = {id(p) for p in parameters if chosen["optimizer"] == "muon" and p.ndim == 4 and p.shape[1] > 1}
         self.muon = [p for p in parameters if id(p) in of_muon]
         rest = [p for p in parameters if id(p) not in of_muon]
@@ -241,24 +282,21 @@ class Updates:
         decay = 0.0 if self.muon else chosen["wd"]
         self.groups = [([p for p in rest if p.ndim > 1], decay), ([p for p in rest if p.ndim == 1], 0.0)]
         self.memory = {id(p): (torch.zeros_like(p), torch.zeros_like(p)) for p in parameters}
-        self.lr, self.lr_of_rest = torch.zeros(2, device=device)
-        self.corrections = torch.ones(2, device=device)
+        highest = chosen["lr"], (0.003 if self.muon else chosen["lr"])
+        rates = [[rate(chosen, i / steps) * lr for lr in highest] for i in range(steps)]
+        corrections = [[1 / (1 - beta ** (i + 1)) for beta in chosen["betas"]] for i in range(steps)]
+        self.numbers = torch.tensor([a + b for a, b in zip(rates, corrections, strict=True)], device=device)
 
     def forget(self):
         for a, b in self.memory.values():
             a.zero_()
             b.zero_()
 
-    def prepare(self, share):
-        """Set the numbers of the next step."""
-        self.steps += 1
-        self.lr.fill_(self.chosen["lr"] * share)
-        self.lr_of_rest.fill_((0.003 if self.muon else self.chosen["lr"]) * share)
-        for i, beta in enumerate(self.chosen["betas"]):
-            self.corrections[i] = 1 / (1 - beta**self.steps)
-
-    def step(self):
+    def step(self, i):
+        """Make step i, a number on the device (as an index it must have an axis, or Python would fetch it)."""
         momentum = self.chosen["momentum"]
+        here = i.clamp(max=len(self.numbers) - 1).view(1)
+        self.lr, self.lr_of_rest, *self.corrections = self.numbers[here][0].unbind()
         for p in self.muon:
             m = self.memory[id(p)][0]
             m.lerp_(p.grad, 1 - momentum)
@@ -297,39 +335,42 @@ class Updates:
 def run(chosen, data, device):
     """Train one net and return its figures."""
     x, y, x_held, y_held = data
-    torch.manual_seed(chosen["seed"])
-    model = net(chosen).to(device, memory_format=torch.channels_last)
-    parameters = list(model.parameters())
+    with ALONE:
+        torch.manual_seed(chosen["seed"])
+        model = net(chosen)
+    model = model.to(device, memory_format=torch.channels_last)
+    chance = {"device": device, "generator": torch.Generator(device).manual_seed(chosen["seed"])}
+    parameters, batch = list(model.parameters()), chosen["batch"]
     figures = {"params": sum(p.numel() for p in parameters), "macs": multiply_adds(model, device)}
-    updates, batch = Updates(chosen, parameters, device), chosen["batch"]
-    x_batch = torch.zeros(batch, 1, 28, 28, device=device)
-    y_batch = torch.zeros(batch, dtype=torch.int64, device=device)
+    steps = len(x) // batch
+    updates = Updates(chosen, parameters, steps * chosen["epochs"], device)
+    pictures, order = scaled(x), torch.arange(len(x), device=device)
+    count, places = torch.zeros((), dtype=torch.int64, device=device), torch.arange(batch, device=device)
     live = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
     averages = [tensor.clone() for tensor in live]
 
     def step():
+        some = order[count % steps * batch + places]
         with torch.autocast(device.type, torch.bfloat16, enabled=chosen["bfloat16"]):
-            outputs = model(x_batch)
-        loss = F.cross_entropy(outputs.float(), y_batch, label_smoothing=chosen["smooth"])
+            outputs = model(pictures[some].contiguous(memory_format=torch.channels_last))
+        loss = F.cross_entropy(outputs.float(), y[some], label_smoothing=chosen["smooth"])
         for p in parameters:
             p.grad = None
         loss.backward()
         with torch.no_grad():
-            updates.step()
+            updates.step(count)
             torch._foreach_lerp_(averages, live, 0.002)
+            count.add_(1)
 
     go = captured(step, model, updates) if device.type == "cuda" else step
+    count.zero_()
     for average, tensor in zip(averages, live, strict=True):
         average.copy_(tensor)
-    parity = torch.randint(0, 2, (len(x),), device=device)
-    steps = len(x) // batch
+    parity = torch.randint(0, 2, (len(x),), **chance)
     for epoch in range(chosen["epochs"]):
-        pictures, order = changed(x, chosen, epoch, parity), torch.randperm(len(x), device=device)
-        for i in range(steps):
-            some = order[i * batch : (i + 1) * batch]
-            x_batch.copy_(pictures[some])
-            y_batch.copy_(y[some])
-            updates.prepare(rate(chosen, (epoch * steps + i) / (steps * chosen["epochs"])))
+        pictures.copy_(changed(x, chosen, epoch, parity, chance))
+        order.copy_(torch.randperm(len(x), **chance))
+        for _ in range(steps):
             go()
     figures["plain"], figures["tta"] = accuracies(model, x_held, y_held)
     for tensor, average in zip(live, averages, strict=True):
@@ -341,15 +382,12 @@ def run(chosen, data, device):
 def captured(step, model, updates):
     """Return a function that runs a step as one CUDA graph; the steps that it takes to make it are undone."""
     before = [tensor.clone() for tensor in model.state_dict().values()]
-    aside = torch.cuda.Stream()
-    aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
-        for _ in range(3):
+    with ALONE:
+        for _ in range(3):  # on the stream of this thread, which is not the default one
             step()
-    torch.cuda.current_stream().wait_stream(aside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
+            step()
     for tensor, values in zip(model.state_dict().values(), before, strict=True):
         tensor.copy_(values)
     updates.forget()
@@ -367,25 +405,33 @@ def accuracies(model, x, y):
     return [(q.argmax(1) == y).float().mean().item() for q in (p[0], p[0] + p[1])]
 
 
-def work(jobs, out, deadline, number):
+def work(jobs, data, device, out, deadline):
     """Train what is in the queue."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    stream = torch.cuda.Stream() if device.type == "cuda" else None
+    with torch.cuda.stream(stream):
+        while time.time() < deadline:
+            try:
+                around, job = jobs.get_nowait()
+            except queue.Empty:
+                return
+            began = time.time()
+            try:
+                figures = run(SEARCHES[around][0] | job, data, device)
+            except Exception:
+                traceback.print_exc()
+                return
+            row = {"around": around, "job": job, **figures, "seconds": round(time.time() - began, 1)}
+            with ALONE, (out / "search.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(json.dumps(row), flush=True)
+
+
+def read(device):
+    """Return the pictures and labels to train with, and those held out."""
     x, y, _, _ = fashion_mnist()
     order = np.random.default_rng(0).permutation(len(x))
     x, y = torch.from_numpy(x[order]).to(device), torch.from_numpy(y[order]).long().to(device)
-    data = x[HELD:], y[HELD:], x[:HELD], y[:HELD]
-    while time.time() < deadline:
-        try:
-            around, job = jobs.get(timeout=1)
-        except queue.Empty:
-            return
-        began = time.time()
-        row = {"around": around, "job": job, **run({"sgd": SGD, "adamw": ADAMW}[around] | job, data, device)}
-        row["seconds"] = round(time.time() - began, 1)
-        with (out / f"search-{number}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(json.dumps(row), flush=True)
+    return x[HELD:], y[HELD:], x[:HELD], y[:HELD]
 
 
 def tables():
@@ -414,7 +460,8 @@ def tables():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=int, default=6)
+    parser.add_argument("around", nargs="*", choices=[*SEARCHES, []])
+    parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=3600)
     parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--table", action="store_true")
@@ -423,17 +470,24 @@ def main():
         print(tables())
         return
     args.out.mkdir(parents=True, exist_ok=True)
-    mp.set_start_method("spawn")
-    jobs = mp.Queue()
-    for around, several in (("adamw", SECOND), ("sgd", FIRST)):
-        for job in several:
-            jobs.put((around, job))
-    deadline = time.time() + args.seconds
-    workers = [mp.Process(target=work, args=(jobs, args.out, deadline, number)) for number in range(args.workers)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    data, jobs, deadline = read(device), queue.Queue(), time.time() + args.seconds
+    torch.empty(0, device=device)
+    names = args.around or list(SEARCHES)
+    for seed in range(max(SEEDS[name] for name in names)):  # all of one seed first, should time be up
+        for name in names:
+            for job in SEARCHES[name][1] if seed < SEEDS[name] else []:
+                jobs.put((name, job | ({"seed": seed} if seed else {})))
+    trainers = [
+        threading.Thread(target=work, args=(jobs, data, device, args.out, deadline)) for _ in range(args.at_once)
+    ]
+    for trainer in trainers:
+        trainer.start()
+    for trainer in trainers:
+        trainer.join()
+    if not jobs.empty():
+        sys.exit(f"{jobs.qsize()} trainings are left")
 
 
 if __name__ == "__main__":

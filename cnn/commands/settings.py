@@ -45,8 +45,8 @@ PICTURES = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
 POINTS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
 FOLDER = Settings("photo-cnn", epochs=50, batch_size=16, lr=3e-3, image_size=64, validation=0.2)
 RECIPES = {  # for Fashion-MNIST; recipes.py has the rest
-    "fast": Settings("fashion-cnn", epochs=5, batch_size=128, lr=1e-2, recipe="fast"),
-    "best": Settings("fashion-cnn", epochs=24, batch_size=128, lr=1e-2, recipe="best"),
+    "fast": Settings("fashion-cnn", epochs=4, batch_size=128, lr=1e-2, recipe="fast"),
+    "best": Settings("fashion-cnn", epochs=28, batch_size=128, lr=1e-2, recipe="best"),
 }
 
 

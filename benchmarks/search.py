@@ -1,7 +1,8 @@
 """How the recipes were found: trainings in PyTorch on a graphics card, with one or a few things changed at a time.
 
 python benchmarks/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLDER]
-    train all, or what is around sgd, adamw, best or fast, or as many as there is time for: FOLDER/search.jsonl
+    train all, or what is around sgd, adamw, best or fast, or as many as there is time for; called again, those that
+    FOLDER/search.jsonl does not have
 python benchmarks/search.py --table
     print the tables of docs/results.md
 
@@ -12,6 +13,7 @@ on a stream of its own.
 """
 
 import argparse
+import hashlib
 import json
 import queue
 import statistics
@@ -420,7 +422,13 @@ def work(jobs, data, device, out, deadline):
             except Exception:
                 traceback.print_exc()
                 return
-            row = {"around": around, "job": job, **figures, "seconds": round(time.time() - began, 1)}
+            row = {
+                "around": around,
+                "of": digest(around),
+                "job": job,
+                **figures,
+                "seconds": round(time.time() - began, 1),
+            }
             with ALONE, (out / "search.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
@@ -434,19 +442,37 @@ def read(device):
     return x[HELD:], y[HELD:], x[:HELD], y[:HELD]
 
 
+def found(folder):
+    """Return the names of the trainings that a folder has already."""
+    path = folder / "search.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {json.dumps([row["around"], row["of"], row["job"]], sort_keys=True) for row in map(json.loads, lines)}
+
+
+def name_of(around, job):
+    """Return what tells a training apart from all others, after a change of what it is around as well."""
+    return json.dumps([around, digest(around), job], sort_keys=True)
+
+
+def digest(around):
+    """Return some letters that stand for the settings that a search is around."""
+    text = json.dumps(SEARCHES[around][0], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
 def tables():
     """Return the tables of docs/results.md, as Markdown: mean over the seeds, and the change to what it is around."""
     rows = [json.loads(line) for line in (RESULTS / "search.jsonl").read_text(encoding="utf-8").splitlines()]
     lines = []
-    for around, title in (("sgd", "SGD"), ("adamw", "AdamW")):
+    for around, title in (("sgd", "SGD"), ("adamw", "AdamW"), ("best", "the recipe best"), ("fast", "the recipe fast")):
         lines += [f"| around {title} | plain, % | change | with the mirror image, % |", "| --- | --- | --- | --- |"]
-        found = {}
+        kinds = {}
         for row in rows:
             if row["around"] == around:
                 name = {key: value for key, value in row["job"].items() if key != "seed"}
-                found.setdefault(json.dumps(name, sort_keys=True), {})[row["job"].get("seed", 0)] = row
-        usual, cells = found["{}"], []
-        for name, seeds in found.items():  # seed by seed, because each has weights of its own to start with
+                kinds.setdefault(json.dumps(name, sort_keys=True), {})[row["job"].get("seed", 0)] = row
+        usual, cells = kinds["{}"], []
+        for name, seeds in kinds.items():  # seed by seed, because each has weights of its own to start with
             changes = [100 * (row["plain"] - usual[seed]["plain"]) for seed, row in seeds.items()]
             plain, mirrored = (100 * statistics.mean(row[kind] for row in seeds.values()) for kind in ("plain", "tta"))
             words = ", ".join(f"{key} {value}" for key, value in json.loads(name).items()) or "as it is"
@@ -474,20 +500,22 @@ def main():
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data, jobs, deadline = read(device), queue.Queue(), time.time() + args.seconds
     torch.empty(0, device=device)
-    names = args.around or list(SEARCHES)
+    names, done, wanted = args.around or list(SEARCHES), found(args.out), set()
     for seed in range(max(SEEDS[name] for name in names)):  # all of one seed first, should time be up
         for name in names:
             for job in SEARCHES[name][1] if seed < SEEDS[name] else []:
-                jobs.put((name, job | ({"seed": seed} if seed else {})))
-    trainers = [
-        threading.Thread(target=work, args=(jobs, data, device, args.out, deadline)) for _ in range(args.at_once)
-    ]
+                job = job | ({"seed": seed} if seed else {})
+                wanted.add(name_of(name, job))
+                if name_of(name, job) not in done:
+                    jobs.put((name, job))
+    shared = jobs, data, device, args.out, deadline
+    trainers = [threading.Thread(target=work, args=shared) for _ in range(args.at_once)]
     for trainer in trainers:
         trainer.start()
     for trainer in trainers:
         trainer.join()
-    if not jobs.empty():
-        sys.exit(f"{jobs.qsize()} trainings are left")
+    if missing := wanted - found(args.out):
+        sys.exit(f"{len(missing)} of {len(wanted)} trainings are not there")
 
 
 if __name__ == "__main__":

@@ -6,14 +6,20 @@ concatenating and splitting: the backward of one container is the forward of ano
 """
 
 import functools
-import operator
 
 import numpy as np
 
 from cnn.container import Container
 from cnn.errors import ShapeError
+from cnn.kernels import kernel
 from cnn.layers import Identity
 from cnn.module import Array, Module
+
+
+@kernel
+def added(x: Array, y: Array) -> Array:
+    """Two arrays of any one shape -> the same"""
+    return x + y
 
 
 class _Branches(Container):
@@ -34,7 +40,8 @@ class _Branches(Container):
         """A gradient for each branch's output -> the sum of their gradients of the input that they share"""
         branches = self.children().items()
         found = [self.run_back(name, branch, grad) for (name, branch), grad in zip(branches, grads, strict=True)]
-        return functools.reduce(operator.add, found) if self.needs_input_grad else None
+        sums = [one for one in found if one is not None]
+        return functools.reduce(added, sums) if self.needs_input_grad else None
 
 
 class Sum(_Branches):
@@ -69,13 +76,16 @@ class Sum(_Branches):
 
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
-        outputs = self.run_branches(x)
+        return self.total(self.run_branches(x))
+
+    def total(self, outputs: list[Array]) -> Array:
+        """Every branch's output -> their sum"""
         shapes = [y.shape for y in outputs]
         if len(set(shapes)) > 1:
             raise ShapeError(
                 f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}{self.fix}"
             )
-        return functools.reduce(operator.add, outputs)
+        return functools.reduce(added, outputs)
 
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...)"""

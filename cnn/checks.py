@@ -61,20 +61,19 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> None:
     """Raise an error that names the fix unless ``x`` is a floating array, of the given dtype if there is one."""
     if not isinstance(x, np.ndarray):
         raise InputError(f"expected a NumPy array, got {type(x).__name__}: pass np.asarray(x, dtype=np.float32)")
-    if dtype is not None and x.dtype == dtype:
+    if x.dtype.kind == "f" if dtype is None else x.dtype == dtype:
         return
     wanted = "float32 or float64" if dtype is None else str(dtype)
     if x.dtype == np.uint8:
         raise InputError(
             f'expected {wanted}, got uint8, as in images of 0 to 255: pass x.astype("{dtype or "float32"}") / 255'
         )
-    if not np.issubdtype(x.dtype, np.floating):
+    if x.dtype.kind != "f":
         raise InputError(f'expected {wanted}, got {x.dtype}: pass x.astype("{dtype or "float32"}")')
-    if dtype is not None:
-        raise InputError(
-            f'expected {dtype}, as the parameters are, got {x.dtype}: pass x.astype("{dtype}") or convert the '
-            f'layer with .to("{x.dtype}")'
-        )
+    raise InputError(
+        f'expected {dtype}, as the parameters are, got {x.dtype}: pass x.astype("{dtype}") or convert the '
+        f'layer with .to("{x.dtype}")'
+    )
 
 
 def check_grad(layer: object, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -1,5 +1,5 @@
-"""Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d], and Linear, ReLU;
-in plain NumPy, [Conv2d,] ReLU, MaxPool2d.
+"""Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d]; Linear[, ReLU];
+Residual or Sum, ReLU. In plain NumPy: [Conv2d,] ReLU, MaxPool2d.
 
 While a picture is in the processor's cache, all that follows the convolution is done with it, and what lies between the
 layers never goes to memory. The layers keep their parameters and gradients; the group has the slot for what backward
@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 
 from cnn import modes, norms
+from cnn.branches import Residual, Sum
 from cnn.checks import check_grad
 from cnn.errors import ShapeError
-from cnn.group import Group, allowed, load, sees_pixels
+from cnn.group import FLOAT32, Group, allowed, load, sees_pixels
 from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
 from cnn.module import Array, Module
 from cnn.pool_groups import ConvPoolGroup, PoolGroup
+from cnn.sum_groups import SumGroup
 
 __all__ = ["Group", "allowed", "groups"]
 
@@ -33,22 +35,48 @@ class ConvGroup(Group):
         self.norm: BatchNorm2d | None = kinds.get(BatchNorm2d)
         self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
         self.relu = ReLU in kinds
-        self._slide = self.conv.slide()  # when the group was last asked whether it serves
+        self._judged: tuple[tuple[Any, ...], bool] = (), False  # what it was last asked, and whether it serves that
+        self._slide = self.conv.slide()  # then, and that of the pool
+        self._pool_slide = None if self.pool is None else self.pool.slide()
         self._folded: Any = None  # what the last call in inference worked out
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_folded": None}  # it knows addresses, which are others in a copy
 
     def serves(self, x: Array) -> bool:
+        if not _plain(x, self.conv.weight, 4):
+            return False
+        asked = x.shape, modes.state.saving, *self._settings()
+        judged = self._judged  # which another thread may replace meanwhile
+        if judged[0] != asked:
+            judged = self._judged = asked, self._judge(x)
+        return judged[1]
+
+    def _settings(self) -> tuple[Any, ...]:
+        """What may change from call to call and matters: to look at all of it is faster than to judge again."""
         conv, norm, pool = self.conv, self.norm, self.pool
-        if not _plain(x, conv.weight, 4) or x.shape[1] != conv.in_channels or len(x) == 0:
+        found: tuple[Any, ...] = (conv.in_channels, conv.out_channels, conv.kernel_size)
+        found += (conv.stride, conv.dilation, conv.padding)
+        if pool is not None:
+            found += (pool.kernel_size, pool.stride, pool.dilation, pool.padding, pool.ceil_mode)
+        if norm is not None:
+            found += (norm.num_features, norm.track_running_stats, norm.training)
+            found += (None if norm.weight is None else norm.weight.dtype,)
+            found += (None if norm.running_mean is None else norm.running_mean.dtype,)
+        return found
+
+    def _judge(self, x: Array) -> bool:
+        conv, norm, pool = self.conv, self.norm, self.pool
+        if x.shape[1] != conv.in_channels or len(x) == 0:
             return False
         slide = self._slide = conv.slide()
+        self._pool_slide = None if pool is None else pool.slide()
         try:
             places = slide.places(*x.shape[2:])
-            pooled = places if pool is None else pool.slide().places(*places, pool.ceil_mode)
-            if pool is not None and pool.ceil_mode and pooled != pool.slide().places(*places):
-                return False
+            if pool is not None and self._pool_slide is not None:
+                pooled = self._pool_slide.places(*places, pool.ceil_mode)
+                if pool.ceil_mode and pooled != self._pool_slide.places(*places):
+                    return False
         except ShapeError:
             return False
         if not load("jit", "shapes").serves(slide) or (pool is not None and not sees_pixels(pool)):
@@ -57,13 +85,13 @@ class ConvGroup(Group):
             return True
         if norm.num_features != conv.out_channels or not norm.track_running_stats:
             return False
-        if any(p is not None and p.dtype != np.float32 for p in (norm.weight, norm.running_mean)):
+        if any(p is not None and p.dtype != FLOAT32 for p in (norm.weight, norm.running_mean)):
             return False
         # in evaluation the norm is folded into the weights, for which there is no backward
         return len(x) * places[0] * places[1] > 1 if norm.training else not modes.state.saving
 
     def forward(self, x: Array) -> Array:
-        conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
+        conv, pool = self._conv(), self._pool_slide
         if not modes.state.saving and (self.norm is None or not self.norm.training):
             y, self._folded = load("jit", "blocks").conv_inference(x, conv, self.norm, self.relu, pool, self._folded)
             return y
@@ -77,7 +105,7 @@ class ConvGroup(Group):
     def backward(self, grad: Array) -> Array | None:
         kept, shape = self.saved()
         check_grad(self.layers[-1], grad, shape, kept.x.dtype)
-        conv, pool = self._conv(), None if self.pool is None else self.pool.slide()
+        conv, pool = self._conv(), self._pool_slide
         x_grad, w_grad, b_grad, of_norm = load("jit", "blocks").conv_backward(
             grad, kept, conv, self.relu, pool, self.conv.needs_input_grad
         )
@@ -132,7 +160,7 @@ class LinearGroup(Group):
 
 
 def _plain(x: Array, weight: Any, ndim: int) -> bool:
-    return type(x) is np.ndarray and x.ndim == ndim and x.dtype == np.float32 == weight.dtype
+    return type(x) is np.ndarray and x.ndim == ndim and x.dtype == FLOAT32 == weight.dtype
 
 
 def groups(layers: Sequence[Module]) -> Iterator[Group]:
@@ -153,6 +181,8 @@ def groups(layers: Sequence[Module]) -> Iterator[Group]:
         elif type(layers[i]) is Linear:
             end += end < len(layers) and type(layers[end]) is ReLU
             yield LinearGroup(layers[i:end], i)
+        elif type(layers[i]) in (Residual, Sum) and end < len(layers) and type(layers[end]) is ReLU:
+            yield SumGroup(layers[i : end + 1], i)  # that ReLU may be the first of another group
         elif type(layers[i]) is ReLU and end < len(layers) and type(layers[end]) is MaxPool2d:
             end += 1
             yield PoolGroup(layers[i:end], i)

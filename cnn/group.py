@@ -8,7 +8,12 @@ from typing import Any
 import numpy as np
 
 from cnn import kernels, modes
+from cnn.kernels.choice import FLOAT32
 from cnn.module import Array, Differentiable, Module
+
+__all__ = ["FLOAT32", "Group", "allowed", "load", "sees_pixels"]
+
+FLOAT64 = np.dtype(np.float64)
 
 
 class Group(Differentiable):
@@ -21,12 +26,14 @@ class Group(Differentiable):
         Position of the first of them.
     of : str
         The kernels that know what it does.
+    next_back : int
+        Position of the layer whose backward comes after the group's.
     """
 
     of = "jit"
 
     def __init__(self, layers: Sequence[Module], start: int) -> None:
-        self.layers, self.start = tuple(layers), start
+        self.layers, self.start, self.next_back = tuple(layers), start, start - 1
 
     def __repr__(self) -> str:
         return repr(self.layers[-1])  # in an error about the gradient of the output
@@ -42,7 +49,7 @@ class Group(Differentiable):
 
     def runs(self, x: Array, allowed: str | None) -> bool:
         """Tell whether the group runs with this input and the kernels for which groups may run."""
-        if allowed == "jit" and getattr(x, "dtype", None) == np.float64:
+        if allowed == "jit" and type(x) is np.ndarray and x.dtype == FLOAT64:
             allowed = "array"  # it serves what compiled kernels leave
         return self.of == allowed and self.serves(x)
 

@@ -61,6 +61,11 @@ class Profile(Table):
                 model(x)
                 model.backward(grad)
             model.zero_grad()
+        for group, _, _ in seen.values():
+            for layer in group.layers if isinstance(group, Group) else ():
+                if id(layer) in spent and id(layer) not in seen:  # it ran forward in the group, and back by itself
+                    own, more = spent[id(group)], spent.pop(id(layer))["backward"]
+                    own["backward"] = [a + b for a, b in zip(own.get("backward", [0.0] * ROUNDS), more, strict=True)]
         self.rate = rate_of_products()
         self.batch, self.threads = len(x), get_num_threads()
         self.rows = [

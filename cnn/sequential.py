@@ -144,7 +144,7 @@ class Sequential(Container):
         with one_blas_thread():
             i = 0
             while i < end:
-                group = next((group for group in self._groups_by_start.get(i, ()) if group.runs(x, allowed)), None)
+                group = self._group_at(i, x, allowed)
                 needs_input_grad = i > 0 or self.needs_input_grad
                 if group is not None:
                     x = group.run(x, needs_input_grad)
@@ -154,6 +154,12 @@ class Sequential(Container):
                     i += 1
             last = self.layers[-1]
             return last._forward(x, True) if without_softmax and isinstance(last, Sequential) else x
+
+    def _group_at(self, i: int, x: Array, allowed: str | None) -> fusion.Group | None:
+        for group in self._groups_by_start.get(i, ()):
+            if group.runs(x, allowed):
+                return group
+        return None
 
     def _backward(self, grad: Array, without_softmax: bool = False) -> Array | None:
         found: Array | None = grad
@@ -167,7 +173,7 @@ class Sequential(Container):
                 group = next((group for group in self._groups_by_end.get(i, ()) if group.has_run), None)
                 maker = self.layers[i + 1] if i + 1 < len(self.layers) else None
                 found = self.run_back(str(i), group or self.layers[i], found, maker)  # type: ignore[arg-type]  # only the first gives None
-                i = group.start - 1 if group else i - 1
+                i = group.next_back if group else i - 1
         return found if self.needs_input_grad else None
 
     def forget(self) -> None:

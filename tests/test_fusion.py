@@ -1,5 +1,6 @@
 """Neighbours that run as one do what they do one by one, and nobody can tell the difference but by the clock."""
 
+import contextlib
 import copy
 import pickle
 import subprocess
@@ -367,6 +368,48 @@ def test_groups_that_change_after_inference():
         assert difference(fused(x), apart(x)) < 1e-5
 
 
+@pytest.mark.parametrize("saving", [True, False])
+def test_settings_that_change_from_call_to_call(saving):
+    """With the same input: what was worked out for the call before must not serve again."""
+    conv, norm, pool = Conv2d(3, 6, 3, padding=1, bias=False, rng=0), BatchNorm2d(6), MaxPool2d(2)
+    fused, apart = (Sequential([conv, norm, ReLU(), pool], fuse=fuse) for fuse in (True, False))
+    x = draw((2, 3, 8, 8))
+    fused.build(x.shape[1:])
+
+    def compare():
+        with contextlib.nullcontext() if saving else no_grad():
+            y, expected = fused(x), apart(x)
+            assert y.shape == expected.shape
+            assert difference(y, expected) < 1e-5
+        if saving:
+            grad = draw(y.shape, 1)
+            assert difference(fused.backward(grad), apart.backward(grad)) < 1e-5
+
+    compare()
+    changes = [
+        (conv, "padding", (0, 0)),
+        (conv, "stride", (2, 2)),
+        (conv, "dilation", (2, 2)),
+        (pool, "ceil_mode", True),
+    ]
+    changes += [(pool, "stride", (1, 1)), (pool, "kernel_size", (3, 2)), (pool, "padding", (1, 1)), (norm, "eps", 0.5)]
+    for layer, name, value in changes:
+        before = getattr(layer, name)
+        setattr(layer, name, value)
+        compare()
+        setattr(layer, name, before)
+        compare()
+    before = cnn.get_num_threads()
+    for threads in (1, 3, before):
+        cnn.set_num_threads(threads)
+        compare()
+    fused.eval()
+    with no_grad():
+        assert difference(fused(x), apart(x)) < 1e-5
+    fused.train()
+    compare()
+
+
 @pytest.mark.parametrize("name", ["array", "jit"])
 @pytest.mark.parametrize(
     ("pool", "size"),
@@ -384,6 +427,25 @@ def test_pools_at_the_edge(name, pool, size):
     kernels.use(name)
     for _ in range(2):
         np.testing.assert_allclose(fused(x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_two_threads_predict_with_one_model_and_other_shapes():
+    """Each of them replaces what the other had ready."""
+    model, found = Sequential([Conv2d(16, 16, 3, padding=1, rng=0), ReLU(), MaxPool2d(2)]), []
+    xs = [draw((1, 16, 8, 8)), draw((64, 16, 8, 8)), draw((3, 16, 12, 8))]
+    with evaluating():
+        expected = [model(x) for x in xs]
+
+    def predict(x, y):
+        with evaluating():
+            found.extend(np.array_equal(model(x), y) for _ in range(100))
+
+    threads = [threading.Thread(target=predict, args=pair) for pair in zip(xs, expected, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [True] * 300
 
 
 def test_the_first_use_by_several_threads():

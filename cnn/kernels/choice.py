@@ -20,6 +20,7 @@ import numpy as np
 
 SETS = ("reference", "array", "jit")
 BEFORE = {"reference": (), "array": ("array",), "jit": ("jit", "array")}  # where twins are looked for, in turn
+FLOAT32 = np.dtype(np.float32)  # two dtypes are compared at once; a class is made a dtype first
 PATIENCE = 2.0  # s: compiling that takes longer is told
 
 Name = Literal["reference", "array", "jit"]
@@ -141,7 +142,7 @@ def serve(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         first = first[0]
     if type(first) is np.ndarray:  # another kind of array goes to the plain function
         for twin, only_float32 in twins(function):
-            if only_float32 and first.dtype != np.float32:
+            if only_float32 and first.dtype != FLOAT32:
                 continue
             result = twin(*arguments)
             if result is not NotImplemented:

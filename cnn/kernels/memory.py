@@ -96,8 +96,12 @@ def borrow(count: int) -> Array:
     """Return room for at least ``count`` float32 numbers, for what lies between; hand it to `give_back` afterwards."""
     global _rooms_lent, _rooms_most
     with _lock:
-        fits = next((i for i, room in enumerate(_rooms) if room.size >= count), None)
-        room = _new_room(count) if fits is None else _rooms.pop(fits)
+        for i, room in enumerate(_rooms):
+            if room.size >= count:
+                _rooms.pop(i)
+                _rooms_lent += room.size
+                return room
+        room = _new_room(count)  # only this makes what is lent and idle together more
         _rooms_lent += room.size
         _rooms_most = max(_rooms_most, _rooms_lent)
         while _rooms and sum(idle.size for idle in _rooms) > _rooms_most - _rooms_lent:

@@ -25,7 +25,7 @@ def test_what_is_there(run):
     code, out, _ = run("summary", "--model", "fashion")
     assert code == 0
     assert (
-        "fashion-cnn trained on fashion-mnist: recipe best, 24 epochs, batches of 128, lr 0.01, seed 0, finished" in out
+        "fashion-cnn trained on fashion-mnist: recipe best, 28 epochs, batches of 128, lr 0.01, seed 0, finished" in out
     )
 
 

@@ -15,6 +15,7 @@ import warnings
 import numpy as np
 
 from cnn import ModelWarning, Sequential, kernels
+from cnn.branches import Residual
 from cnn.kernels import memory, parallel
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
@@ -85,6 +86,7 @@ def guard_kernels():
         "norms",
         "adam",
         "sigmoid",
+        "branches",
     ):
         assert kernels.load("jit", name) is not None
     for name in ("conv_transpose2d", "cross_entropy_loss", "blocks"):
@@ -166,6 +168,10 @@ def rest(rng):
         Conv2d(16, 16, 1, groups=16, rng=rng),
     ):
         yield conv, rng.normal(size=(2, conv.in_channels, 8, 8)).astype(np.float32)
+    for shape in ((2, 3, 4, 5), (3, 5, 47, 47)):
+        model = Sequential([Residual(Tanh()), ReLU()])
+        model.build(shape[1:])
+        yield model, rng.normal(size=shape).astype(np.float32)
     for _ in range(8):
         n, c, h, w = (int(rng.integers(1, high)) for high in (6, 40, 12, 12))
         x = rng.normal(size=(n, c, h + 3, w + 3)).astype(np.float32)

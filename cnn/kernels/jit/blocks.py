@@ -10,7 +10,8 @@ from cnn.kernels.jit.comparison import Seen
 from cnn.kernels.jit.conv2d import Came
 from cnn.kernels.jit.normalize import Norm, batch_moments, scaled
 from cnn.kernels.jit.product import product
-from cnn.kernels.jit.shapes import pool_way, prepared
+from cnn.kernels.jit.shapes import pool_way
+from cnn.kernels.parallel import get_num_threads
 
 
 class Kept(NamedTuple):
@@ -55,10 +56,10 @@ def conv_norm_forward(
 class Folded(NamedTuple):
     """What inference needs of a convolution and the norm behind it, and what it was made of."""
 
-    ready: conv2d.Ready
-    layout: tuple[Any, ...]  # shape of the weights, groups
-    eps: float
+    settings: tuple[Any, ...]  # shape of the weights, groups, eps of the norm
     seen: Seen
+    asked: tuple[Any, ...]  # what else makes up the call, such as the shape of the input
+    call: conv2d.Call
 
 
 def conv_inference(
@@ -69,22 +70,23 @@ def conv_inference(
     What the last call worked out serves again if no number has changed since.
     """
     weight, bias, slide, groups = conv
-    tensors = () if norm is None else (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    numbers = tuple(a for a in (weight, bias, *(None if t is None else t.data for t in tensors)) if a is not None)
-    eps = 0.0 if norm is None else norm.eps
-    folded = before
-    if (
-        folded is None
-        or folded.eps != eps
-        or folded.layout != (weight.shape, groups)
-        or folded.ready.algorithm != prepared(x.shape, weight.shape, slide, groups).algorithm
-        or not folded.seen.still(numbers)
-    ):
-        seen = Seen(numbers)  # before they are read: what another thread changes meanwhile is found by the next call
-        scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
-        ready = conv2d.ready(x, weight, shift, slide, groups, scale)
-        folded = Folded(ready, (weight.shape, groups), eps, seen)
-    return conv2d.forward(x, weight, bias, slide, groups, relu, pool, ready=folded.ready)[0], folded
+    numbers = [weight] if bias is None else [weight, bias]
+    if norm is not None:
+        tensors = norm.running_mean, norm.running_var, norm.weight, norm.bias
+        numbers += [tensor.data for tensor in tensors if tensor is not None]
+    settings = weight.shape, groups, 0.0 if norm is None else norm.eps
+    asked = x.shape, slide, relu, pool, get_num_threads()
+    folded = before if before is not None and before.settings == settings and before.seen.still(numbers) else None
+    if folded is None or folded.asked != asked:
+        plan = conv2d.planned(x.shape, weight.shape, slide, groups, relu, pool, False, asked[-1])
+        if folded is None or folded.call.ready.algorithm != plan.known.algorithm:
+            seen = Seen(numbers)  # before they are read: the next call finds what another thread changes meanwhile
+            scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
+            ready = conv2d.ready(x, weight, shift, slide, groups, scale)
+        else:
+            seen, ready = folded.seen, folded.call.ready
+        folded = Folded(settings, seen, asked, conv2d.call(plan, ready))
+    return folded.call(x), folded
 
 
 def _as_scale_and_shift(norm: Any, bias: Array | None) -> tuple[Array, Array]:

@@ -26,10 +26,8 @@ def forward(
     relu: bool = False,
     pool: Any = None,
     moments: bool = False,
-    ready: "Ready | None" = None,
 ) -> tuple[Array, Array | None, tuple[Array, Array] | None]:
-    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture. Weights that are ``ready`` are not
-    packed again.
+    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture.
 
     Returns
     -------
@@ -40,27 +38,28 @@ def forward(
     moments : pair of ndarray or None
         Means and sums of squared deviations, (N, K) each, float64.
     """
-    x = channels_last(x)
-    n, h, w, c = x.shape
-    plan = planned((n, c, h, w), weight.shape, slide, groups, relu, pool, moments, get_num_threads())
-    a = plan.row.copy()
-    panels = packed(weight, plan.known, a) if ready is None else ready.panels
-    biases = _padded(bias, plan.known, len(weight), groups) if ready is None else ready.biases
-    scratch, y = borrow(plan.room), empty(plan.shape)
-    choice = found = None
-    if pool is not None:
+    plan = planned(x.shape, weight.shape, slide, groups, relu, pool, moments, get_num_threads())
+    a, found = plan.row.copy(), None
+    panels, biases = packed(weight, plan.known, a), _padded(bias, plan.known, len(weight), groups)
+    if moments:
+        found = np.empty((len(x), len(weight))), np.empty((len(x), len(weight)))
+        a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
+    a[at.WEIGHT], a[at.BIAS_VECTOR] = address(panels), address(biases)
+    y, choice = _run(plan, a, x)
+    give_back(panels)
+    return y, choice, found
+
+
+def _run(plan: "Plan", a: Array, x: Array) -> tuple[Array, Array | None]:
+    """Convolve with arguments in which only input, output and room are missing."""
+    x, y, scratch, choice = channels_last(x), empty(plan.shape), borrow(plan.room), None
+    if plan.way is not None:
         choice = empty(plan.shape, np.uint8)
         a[at.CHOICE] = address(choice)
-    if moments:
-        found = np.empty((n, len(weight))), np.empty((n, len(weight)))
-        a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
-    a[at.X], a[at.WEIGHT], a[at.BIAS_VECTOR] = address(x), address(panels), address(biases)
-    a[at.Y], a[at.SCRATCH] = address(y), address(scratch)
+    a[at.X], a[at.Y], a[at.SCRATCH] = address(x), address(y), address(scratch)
     crew.run(plan.kernel, a, plan.parts, plan.known.work, plan.threads)
     give_back(scratch)
-    if ready is None:
-        give_back(panels)
-    return channels_first(y), choice, found
+    return channels_first(y), choice
 
 
 class Plan(NamedTuple):
@@ -94,11 +93,13 @@ def planned(
     if pool is not None:
         places, way, size = pool.places(*places), pool_way(pool), known.pooled_room
         a[at.PH : at.PW + 1], a[at.POOL] = places, address(way)
-    if n < threads and known.algorithm != "winograd" and not moments and (pool is None or pool.pads[0][0] == 0):
-        a[at.BANDS] = min(threads, int(a[at.OH]) if pool is None else places[0])
+    is_winograd = known.algorithm == "winograd"
+    if n < threads and not moments and (pool is None or (pool.pads[0][0] == 0 and not is_winograd)):
+        rows = int(a[at.DOWN if is_winograd else at.OH]) if pool is None else places[0]
+        a[at.BANDS] = min(threads, rows)
         parts = n * int(a[at.BANDS])
     a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
-    kernel = winograd_convolution.forward if known.algorithm == "winograd" else convolution.forward
+    kernel = winograd_convolution.forward if is_winograd else convolution.forward
     return Plan(known, a, way, (n, *places, weight[0]), parts, threads, threads * size, kernel)
 
 
@@ -115,6 +116,25 @@ def ready(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int, 
     known = prepared(x.shape, weight.shape, slide, groups)
     panels = packed(weight, known, known.numbers.copy(), scale=scale, room=lambda count: empty((count,)))
     return Ready(known.algorithm, panels, _padded(bias, known, len(weight), groups).copy())
+
+
+class Call(NamedTuple):
+    """Inference of one shape: all but where input and output are."""
+
+    plan: Plan
+    row: Array
+    ready: Ready  # which the row has the addresses of
+
+    def __call__(self, x: Array) -> Array:
+        """(N, C, H, W) -> (N, K, OH, OW), or what the pool makes of it"""
+        return _run(self.plan, self.row.copy(), x)[0]
+
+
+def call(plan: Plan, ready: Ready) -> Call:
+    """Put weights that are ready into a plan of the same algorithm."""
+    row = plan.row.copy()
+    row[at.WEIGHT], row[at.BIAS_VECTOR] = address(ready.panels), address(ready.biases)
+    return Call(plan, row, ready)
 
 
 def _padded(bias: Array | None, known: Convolution, k: int, groups: int) -> Array:

@@ -106,6 +106,22 @@ def weights(a, part, slot):
             weights_to_points(x, 3 * c * WIDTH, c * WIDTH, y, PIXELS * plane, plane)
 
 
+@compiled(types.void(INDICES, INDEX, *[FLOATS] * 4))
+def band(a, part, padded, values, results, room):
+    """Convolve some rows of tiles of one picture, where there are fewer pictures than threads."""
+    c, h, w, k, oh, ow, bands = a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.BANDS]
+    i, at_band, across = part // bands, part % bands, a[at.ACROSS]
+    top, bottom = at_band * a[at.DOWN] // bands, (at_band + 1) * a[at.DOWN] // bands
+    tiles = (bottom - top) * across
+    x, start = floats_from(floats(a[at.X]), i * h * w * c), floats_from(padded, RESULTS * top * a[at.WP] * c)
+    y = floats_from(floats(a[at.Y]), (i * oh + RESULTS * top) * ow * k)
+    surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], RESULTS * top, RESULTS * bottom + 2)
+    to_points(start, a[at.WP], c, values, 0, tiles, bottom - top, across)
+    products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
+    bias, height = floats(a[at.BIAS_VECTOR]), oh - RESULTS * top
+    from_points(results, bias, room, y, 0, tiles, k, bottom - top, across, height, ow, a[at.RELU])
+
+
 @kernel
 def forward(a, part, slot):
     """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
@@ -116,6 +132,9 @@ def forward(a, part, slot):
     results = floats_from(values, POINTS * some * down * across * c)
     room = floats_from(results, POINTS * some * down * across * k)
     made = floats_from(room, RESULTS * RESULTS * k)
+    if a[at.BANDS] > 1:
+        band(a, part, padded, values, results, room)
+        return
     last = (part + 1) * n // a[at.PARTS]
     for base in range(part * n // a[at.PARTS], last, some):
         count = min(some, last - base)

@@ -23,6 +23,12 @@ from cnn.pairing import check_axis, check_pairing
 from cnn.profile import Profile
 from cnn.summary import Summary
 
+OURS = (
+    "cnn.layers.",
+    "cnn.branches",
+    "cnn.sequential",
+)  # modules of layers, whose products of matrices are all limited
+
 
 class Sequential(Container):
     """Layers in a row: the output of each is the input of the next. Given a loss and an optimizer, it trains.
@@ -99,6 +105,7 @@ class Sequential(Container):
         self.adopt()
         self.fuse = boolean(fuse, "fuse")
         self._groups = tuple(fusion.groups(self._layers))
+        self._is_ours = all(type(module).__module__.startswith(OURS) for module in self.modules())
         self._groups_by_start: dict[int, list[fusion.Group]] = {}
         self._groups_by_end: dict[int, list[fusion.Group]] = {}
         for group in self._groups:
@@ -141,7 +148,8 @@ class Sequential(Container):
         if modes.state.saving:
             for one in self._groups:
                 one.forget()
-        with one_blas_thread():
+        # with compiled kernels hardly a layer calls BLAS, and those of ours that do see to it; to limit it takes 15 us
+        with contextlib.nullcontext() if allowed == "jit" and self._is_ours else one_blas_thread():
             i = 0
             while i < end:
                 group = self._group_at(i, x, allowed)
@@ -230,7 +238,7 @@ class Sequential(Container):
     def _forward_and_warn(self, x: Array, without_softmax: bool) -> Array:
         """The first call: once it has gone well, say what is almost surely a mistake."""
         self._mark_as_built()
-        ours = all(type(module).__module__.startswith("cnn.") for module in self.modules())
+        ours = all(type(module).__module__.startswith(OURS) for module in self.modules())
         # layers that will run as one do so here, too: the first call gives the same bits
         if ours and fusion.allowed() in ("jit", "array"):
             y = self._forward(x, without_softmax)

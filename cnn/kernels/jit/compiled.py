@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba import types
@@ -24,6 +25,8 @@ DOUBLES = types.CPointer(types.float64)
 BYTES = types.CPointer(types.uint8)
 
 Kernel = int  # the address of compiled code
+# Whether registers hold 16 numbers, and there are 32 of them; else 8, and 16
+AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
 FUSED = {"contract"}  # a product and a sum may be one instruction, as in tile.py; no other liberty is taken
 
 

@@ -14,19 +14,18 @@ Anatomy of high-performance deep learning convolutions on SIMD architectures, ar
 
 from typing import Any
 
-import llvmlite.binding
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnn.kernels.jit.compiled import FLOATS, INDEX, INDICES, compiled, floats_from
+from cnn.kernels.jit.compiled import AVX512, FLOATS, INDEX, INDICES, compiled, floats_from
 
 WIDTH = 16  # columns of a panel
 # As many rows as registers hold sums for: 16 registers of 8 numbers without AVX-512, 32 of 16 with it. There 8 sums at
 # the least keep the processor's two units busy, each of which waits 4 cycles for its last result; and from 12 on, the
 # registers for the addresses of rows are too few.
-ROWS = 10 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 6
+ROWS = 10 if AVX512 else 6
 
 # What the sums start with
 ZERO, LOAD, BIAS = 0, 1, 2

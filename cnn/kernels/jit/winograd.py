@@ -21,9 +21,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cnn.kernels.jit.compiled import FLOATS, INDEX
+from cnn.kernels.jit.compiled import AVX512, FLOATS, INDEX
 
-LANES = 8
+LANES = 16 if AVX512 else 8  # numbers of a vector; the same bits
 RESULTS, PIXELS, POINTS = 4, 6, 36  # of a tile: results and pixels in a row of it, and values at points
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
@@ -93,7 +93,8 @@ def _points_to_weights(m: _Arithmetic, v: Line) -> Line:
 def _on_squares(line: Callable[[_Arithmetic, Line], Line], given: int, made: int) -> Any:
     """Make the function that maps a square of ``given`` x ``given`` vectors to one of ``made`` x ``made``.
 
-    It reads 8 numbers at each of x + i x_down + j x_across and writes 8 at each of y + i y_down + j y_across.
+    It reads some numbers, `LANES`, at each of x + i x_down + j x_across, and writes as many at each of y + i y_down +
+    j y_across.
     """
 
     @intrinsic

@@ -1,10 +1,22 @@
 """Container: what modules that hold other modules have in common."""
 
+import contextlib
+import functools
+
 import numpy as np
 
 from cnn.errors import InputError
+from cnn.kernels import one_blas_thread
 from cnn.modes import timed
 from cnn.module import Array, Module
+
+NOTHING = contextlib.nullcontext()
+
+
+@functools.cache
+def limits_blas(module: str) -> bool:
+    """Tell whether the layers of a module have BLAS on one thread in all products: ours do, a user's need not."""
+    return module.startswith(("cnn.layers.", "cnn.branches", "cnn.sequential"))
 
 
 class Container(Module):
@@ -43,7 +55,8 @@ class Container(Module):
         """Call a child; if it refuses its input, or makes no output, the error tells its position."""
         child.needs_input_grad = needs_input_grad
         try:
-            y = timed(child, "forward", child, x)
+            with NOTHING if limits_blas(type(child).__module__) else one_blas_thread():
+                y = timed(child, "forward", child, x)
             if not isinstance(y, np.ndarray):
                 raise InputError(f"forward must return an array, but returned {type(y).__name__}")
         except InputError as error:
@@ -55,7 +68,8 @@ class Container(Module):
         made that.
         """
         try:
-            input_grad = timed(child, "backward", child.backward, grad)
+            with NOTHING if limits_blas(type(child).__module__) else one_blas_thread():
+                input_grad = timed(child, "backward", child.backward, grad)
         except InputError as error:
             if maker is not None and not error.path:
                 error.problem += f"; backward of layer {int(name) + 1}, {maker!r}, made this gradient"

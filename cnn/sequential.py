@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn import fusion, mistakes, model_file, modes, training
 from cnn.checks import boolean, integer
-from cnn.container import Container
+from cnn.container import NOTHING, Container
 from cnn.errors import InputError, told_plainly
 from cnn.kernels import one_blas_thread
 from cnn.layers import LogSoftmax, Softmax
@@ -22,12 +22,6 @@ from cnn.optim import Optimizer
 from cnn.pairing import check_axis, check_pairing
 from cnn.profile import Profile
 from cnn.summary import Summary
-
-OURS = (
-    "cnn.layers.",
-    "cnn.branches",
-    "cnn.sequential",
-)  # modules of layers, whose products of matrices are all limited
 
 
 class Sequential(Container):
@@ -105,7 +99,6 @@ class Sequential(Container):
         self.adopt()
         self.fuse = boolean(fuse, "fuse")
         self._groups = tuple(fusion.groups(self._layers))
-        self._is_ours = all(type(module).__module__.startswith(OURS) for module in self.modules())
         self._groups_by_start: dict[int, list[fusion.Group]] = {}
         self._groups_by_end: dict[int, list[fusion.Group]] = {}
         for group in self._groups:
@@ -148,8 +141,8 @@ class Sequential(Container):
         if modes.state.saving:
             for one in self._groups:
                 one.forget()
-        # with compiled kernels hardly a layer calls BLAS, and those of ours that do see to it; to limit it takes 15 us
-        with contextlib.nullcontext() if allowed == "jit" and self._is_ours else one_blas_thread():
+        # to limit BLAS takes 15 us: once for many products, or, with compiled kernels, only for those that remain
+        with NOTHING if allowed == "jit" else one_blas_thread():
             i = 0
             while i < end:
                 group = self._group_at(i, x, allowed)
@@ -238,7 +231,7 @@ class Sequential(Container):
     def _forward_and_warn(self, x: Array, without_softmax: bool) -> Array:
         """The first call: once it has gone well, say what is almost surely a mistake."""
         self._mark_as_built()
-        ours = all(type(module).__module__.startswith(OURS) for module in self.modules())
+        ours = all(type(module).__module__.startswith("cnn.") for module in self.modules())
         # layers that will run as one do so here, too: the first call gives the same bits
         if ours and fusion.allowed() in ("jit", "array"):
             y = self._forward(x, without_softmax)

@@ -14,9 +14,11 @@ import pytest
 import threadpoolctl
 
 from cnn import Sequential
+from cnn.branches import Residual
 from cnn.kernels import choice, kernel, one_blas_thread, threads
 from cnn.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
+from cnn.module import Module
 from cnn.optim import Adam
 from tests.conformance import CASES, draw
 
@@ -68,6 +70,29 @@ def test_every_product_has_one_thread(make, shape, two_threads, monkeypatch):
     layer.backward(draw(y.shape).view(Probe))
     assert Probe.seen == [[1] * len(two_threads)] * 3
     assert blas_threads() == two_threads
+
+
+@pytest.mark.parametrize("name", ["reference", *(["jit"] if choice.has_numba() else [])])
+def test_layers_of_the_users_have_one_thread_within_a_net(name, two_threads, monkeypatch):
+    """Also one that is put into a container later."""
+    monkeypatch.setattr(choice, "_active", name)
+    monkeypatch.setattr(choice, "_twins", {})
+    seen = []
+
+    class Mine(Module):
+        def forward(self, x):
+            seen.append(blas_threads())
+            return x
+
+        def backward(self, grad):
+            seen.append(blas_threads())
+            return grad
+
+    model = Sequential([Residual(Linear(4, 4)), ReLU()])
+    model(draw((2, 4)))
+    model[0].body = Mine()
+    model.backward(model(draw((2, 4))))
+    assert seen == [[1] * len(two_threads)] * 2
 
 
 def test_a_product_of_the_users_own_keeps_the_users_setting(two_threads):

@@ -40,7 +40,7 @@ def pass_on(a, part, slot):
 
 def added(x: Array, y: Array) -> Array:
     """Two arrays of any one shape -> the same"""
-    return _run(add, x, y) if x.size >= SMALL else NotImplemented
+    return _run(add, x, y) if x.size >= SMALL else x + y
 
 
 def added_relu(x: Array, y: Array) -> Array:
@@ -54,7 +54,9 @@ def passed_on(grad: Array, y: Array) -> Array:
 
 
 def _run(what: Kernel, x: Array, y: Array) -> Array:
-    if type(x) is not type(y) or x.dtype != FLOAT32 or y.dtype != FLOAT32 or x.shape != y.shape or not in_one_piece(x):
+    if type(x) is not np.ndarray or type(y) is not np.ndarray:
+        return NotImplemented
+    if x.dtype != FLOAT32 or y.dtype != FLOAT32 or x.shape != y.shape or not in_one_piece(x):
         return NotImplemented
     if x.strides != y.strides and not same_order(x, y):
         return NotImplemented

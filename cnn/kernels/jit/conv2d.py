@@ -96,7 +96,8 @@ def planned(
     is_winograd = known.algorithm == "winograd"
     if n < threads and not moments and (pool is None or (pool.pads[0][0] == 0 and not is_winograd)):
         rows = int(a[at.DOWN if is_winograd else at.OH]) if pool is None else places[0]
-        a[at.BANDS] = min(threads, rows)
+        # each band of Winograd's reads the weights' values at all points: no more of them than threads have use for
+        a[at.BANDS] = min(threads // n if is_winograd else threads, rows)
         parts = n * int(a[at.BANDS])
     a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
     kernel = winograd_convolution.forward if is_winograd else convolution.forward

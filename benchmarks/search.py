@@ -477,9 +477,12 @@ def tables():
             plain, mirrored = (100 * statistics.mean(row[kind] for row in seeds.values()) for kind in ("plain", "tta"))
             words = ", ".join(f"{key} {value}" for key, value in json.loads(name).items()) or "as it is"
             several = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
-            cells.append((statistics.mean(changes), f"{words}{several} | {plain:.2f}", f"{mirrored:.2f}"))
-        for change, plain, mirrored in sorted(cells, reverse=True):
-            lines.append(f"| {plain} | {change:+.2f} | {mirrored} |")
+            change = statistics.mean(changes)
+            error = (
+                f" ± {statistics.stdev(changes) / len(changes) ** 0.5:.2f}" if len(changes) > 2 and any(changes) else ""
+            )
+            cells.append((change, f"| {words}{several} | {plain:.2f} | {change:+.2f}{error} | {mirrored:.2f} |"))
+        lines += [line for _, line in sorted(cells, reverse=True)]
         lines.append("")
     return "\n".join(lines).rstrip()
 

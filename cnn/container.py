@@ -68,8 +68,7 @@ class Container(Module):
         made that.
         """
         try:
-            with NOTHING if limits_blas(type(child).__module__) else one_blas_thread():
-                input_grad = timed(child, "backward", child.backward, grad)
+            input_grad = timed(child, "backward", child.backward, grad)
         except InputError as error:
             if maker is not None and not error.path:
                 error.problem += f"; backward of layer {int(name) + 1}, {maker!r}, made this gradient"

@@ -5,22 +5,19 @@ import pytest
 
 from cnn import Sequential, kernels
 from cnn.branches import Residual, Sum, added
-from cnn.kernels import choice
 from cnn.layers import BatchNorm2d, Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU
 from cnn.module import Module
 from cnn.utils.gradcheck import difference
-from tests.kernels.sets import using
+from tests.kernels.sets import needs_numba, using
 from tests.test_fusion import draw, everything, kinds
 
-pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
+pytestmark = needs_numba
 
 
 @pytest.fixture(autouse=True)
 def compiled():
-    before = kernels.active()
-    kernels.use("jit")
-    yield
-    kernels.use(before)
+    with using("jit"):
+        yield
 
 
 class MyResidual(Residual):

@@ -100,7 +100,14 @@ def guard_kernels():
                 if hasattr(module, what):
                     setattr(module, what, instead)
                     changed += 1
-            if name.rpartition(".")[2] in ("conv2d", "normalize", "small_linear", "cross_entropy_loss", "blocks"):
+            if name.rpartition(".")[2] in (
+                "conv2d",
+                "packing",
+                "normalize",
+                "small_linear",
+                "cross_entropy_loss",
+                "blocks",
+            ):
                 module.np = GuardedNumpy()
                 changed += 1
     assert changed > 15

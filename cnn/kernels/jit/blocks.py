@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit import conv2d, elementwise, small_linear
+from cnn.kernels.jit import conv2d, elementwise, packing, small_linear
 from cnn.kernels.jit.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.comparison import Seen
 from cnn.kernels.jit.conv2d import Came
@@ -82,7 +82,7 @@ def conv_inference(
         if folded is None or folded.call.ready.algorithm != plan.known.algorithm:
             seen = Seen(numbers)  # before they are read: the next call finds what another thread changes meanwhile
             scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
-            ready = conv2d.ready(x, weight, shift, slide, groups, scale)
+            ready = packing.ready(x, weight, shift, slide, groups, scale)
         else:
             seen, ready = folded.seen, folded.call.ready
         folded = Folded(settings, seen, asked, conv2d.call(plan, ready))

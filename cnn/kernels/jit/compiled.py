@@ -68,6 +68,19 @@ def kernel(function: Callable[[Any, int, int], None], in_order: bool = True) -> 
     return made.address
 
 
+def shared(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function that many kernels call, once: into those it goes by its name, not with its code."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        made = _cached(functools.partial(numba.cfunc, signature, error_model="numpy", fastmath=FUSED), function)
+        _kept.append(made)
+        symbol = f"cnn_{name}_{_edition()}"
+        llvmlite.binding.add_symbol(symbol, made.address)
+        return types.ExternalFunction(symbol, signature)
+
+    return decorate
+
+
 _kept: list[Any] = []  # compiled code lives as long as its object
 
 

@@ -25,13 +25,19 @@ from cnn.kernels.jit.compiled import (
 )
 from cnn.kernels.jit.depthwise import depthwise
 from cnn.kernels.jit.pictures import pool, surround
-from cnn.kernels.jit.tile import BIAS, WIDTH, multiply
+from cnn.kernels.jit.tile import BIAS, PANELS, WIDTH, multiply
 
 
 @compiled(types.int64(INDEX))
 def panels(channels):
     """How many panels of 16 columns the channels fill."""
     return (channels + WIDTH - 1) // WIDTH
+
+
+@compiled(types.int64(INDEX))
+def spans(channels):
+    """How many times as many panels as are met at once."""
+    return (panels(channels) + PANELS - 1) // PANELS
 
 
 PLACES = 48  # at least so many for each panel that is fetched
@@ -93,15 +99,18 @@ def forward(a, part, slot):
         if is_depthwise:
             depthwise(a, image, y, relu, top, bottom)
         for first in range(top, top if is_depthwise else bottom, some):
-            for which in range(groups * panels(kg)):
-                group, q = which // panels(kg), which % panels(kg)
-                panel = floats_from(floats(a[at.WEIGHT]), which * runs * length * WIDTH)
-                bias = floats_from(floats(a[at.BIAS_VECTOR]), which * WIDTH)
+            for which in range(groups * spans(kg)):
+                group, q = which // spans(kg), which % spans(kg) * PANELS
+                size, columns = runs * length * WIDTH, min(PANELS * WIDTH, kg - q * WIDTH)
+                panel = floats_from(floats(a[at.WEIGHT]), (group * panels(kg) + q) * size)
+                bias = floats_from(floats(a[at.BIAS_VECTOR]), (group * panels(kg) + q) * WIDTH)
+                step, where = a[at.SW] * c, indices(a[at.RUNS])
                 for r in range(first, min(first + some, bottom)):
                     x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
-                    out, columns = floats_from(y, r * ow * k + group * kg + q * WIDTH), min(WIDTH, kg - q * WIDTH)
-                    step, where = a[at.SW] * c, indices(a[at.RUNS])
-                    multiply(ow, x, step, where, runs, length, panel, out, k, BIAS, bias, columns, relu)
+                    y_row = floats_from(y, r * ow * k + group * kg + q * WIDTH)
+                    multiply(
+                        ow, x, step, where, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu
+                    )
         finish(a, i, y, top, bottom, first_place, last_place)
 
 

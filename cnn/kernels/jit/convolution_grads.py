@@ -26,10 +26,10 @@ from cnn.kernels.jit.compiled import (
     indices_from,
     kernel,
 )
-from cnn.kernels.jit.convolution import panels, rows_at_a_time
+from cnn.kernels.jit.convolution import panels, rows_at_a_time, spans
 from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
-from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply, multiply_across
+from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
 
 PLACES = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
 
@@ -121,14 +121,16 @@ def add_weight_grad(a, image, grad, w_grad):
     for first in range(0, oh, some):
         count = min(some, oh - first)
         for group in range(groups):
-            for q in range(panels(kg)):
-                b = floats_from(grad, first * width * k + group * kg + q * WIDTH)
+            for q in range(0, panels(kg), PANELS):
+                b, columns = floats_from(grad, first * width * k + group * kg + q * WIDTH), (panels(kg) - q) * WIDTH
+                columns = min(PANELS * WIDTH, columns)
                 for run in range(runs):
                     start = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
                     into = floats_from(w_grad, ((group * panels(kg) + q) * runs + run) * length * WIDTH)
-                    skip, step = (width - ow) * k, a[at.SW] * c
+                    skip, step, size = (width - ow) * k, a[at.SW] * c, runs * length * WIDTH
                     multiply_across(
-                        length, start, step, lines, count, ow, b, k, skip, into, WIDTH, LOAD, into, WIDTH, 0
+                        *(length, start, step, lines, count, ow, b, k, skip, WIDTH),
+                        *(into, WIDTH, size, LOAD, into, columns, 0),
                     )
 
 
@@ -152,16 +154,19 @@ def input_grad(a, grad, x_grad):
             lines = (h - top + a[at.SH] - 1) // a[at.SH]
             some = rows_at_a_time(lines, max(count, 1), groups * panels(cg) * runs * length)
             for first in range(0, lines, some):
-                for which in range(groups * panels(cg)):
-                    group, q = which // panels(cg), which % panels(cg)
-                    panel = floats_from(weight, which * runs * length * WIDTH)
+                for which in range(groups * spans(cg)):
+                    group, q = which // spans(cg), which % spans(cg) * PANELS
+                    size, columns = runs * length * WIDTH, min(PANELS * WIDTH, cg - q * WIDTH)
+                    panel = floats_from(weight, (group * panels(cg) + q) * size)
                     for m in range(first, min(first + some, lines) if count else 0):
                         r = top + m * a[at.SH]
                         line = (r + a[at.TOP]) // a[at.SH] - (high - 1) * step_down + a[at.GTOP]
                         g = floats_from(grad, (line * width + column) * k + group * kg)
                         out = floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH)
-                        step, columns = a[at.SW] * c, min(WIDTH, cg - q * WIDTH)
-                        multiply(count, g, k, offsets, runs, length, panel, out, step, ZERO, panel, columns, 0)
+                        step = a[at.SW] * c
+                        multiply(
+                            count, g, k, offsets, runs, length, panel, size, out, step, WIDTH, ZERO, panel, columns, 0
+                        )
             weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
             offsets = indices_from(offsets, a[at.KH] * a[at.KW])
 

@@ -37,10 +37,10 @@ def product_kernel(a, part, slot):
         start_with, y = BIAS if a[BIAS_VECTOR] else ZERO, floats_from(floats(a[C]), q * WIDTH)
         x, start = floats(a[A]), indices(a[START])
         if a[A_STEP] == 1:
-            multiply(m, x, a[A_ROW], start, 1, k, panel, y, n, start_with, bias, columns, a[RELU])
+            multiply(m, x, a[A_ROW], start, 1, k, panel, 0, y, n, 0, start_with, bias, columns, a[RELU])
         else:
             step = a[A_STEP]
-            multiply_across(m, x, step, start, 1, k, panel, WIDTH, 0, y, n, start_with, bias, columns, a[RELU])
+            multiply_across(m, x, step, start, 1, k, panel, WIDTH, 0, 0, y, n, 0, start_with, bias, columns, a[RELU])
 
 
 @functools.partial(kernel, in_order=False)

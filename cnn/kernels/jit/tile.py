@@ -1,12 +1,12 @@
-"""The one product that all heavy arithmetic is made of: a few rows of numbers times a panel of 16 columns.
+"""The one product that all heavy arithmetic is made of: a few rows of numbers times one or two panels of 16 columns.
 
-    c[i, j] (+)= sum over t, p of  a[offsets[t] + i row + p step]  b[(t, p), j]        i < rows, j < 16
+    c[i, j] (+)= sum over t, p of  a[offsets[t] + i row + p step]  b[(t, p), j]        i < rows, j < 16 or 32
 
-The sums stay in registers from the first term to the last, one vector of 16 columns for each row; each turn of the
-inner loop loads 16 numbers of b and one of a for each row. A convolution is that with a looking straight into the
-picture (the offsets are the rows of the window, so no matrix of windows is ever written), its gradients are that with
-other offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no vectors;
-LLVM turns a vector of 16 into what the processor has.
+The sums stay in registers from the first term to the last, a vector of 16 columns for each row and panel; each turn of
+the inner loop loads 16 numbers of each panel and one of a for each row. A convolution is that with a looking straight
+into the picture (the offsets are the rows of the window, so no matrix of windows is ever written), its gradients are
+that with other offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no
+vectors; LLVM turns a vector of 16 into what the processor has.
 
 Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication, section 4; Georganas et al. 2018,
 Anatomy of high-performance deep learning convolutions on SIMD architectures, arXiv 1808.05567, section II.
@@ -19,13 +19,17 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnn.kernels.jit.compiled import AVX512, FLOATS, INDEX, INDICES, compiled, floats_from
+from cnn.kernels.jit.compiled import AVX512, FLOATS, INDEX, INDICES, floats_from, shared
 
 WIDTH = 16  # columns of a panel
 # As many rows as registers hold sums for: 16 registers of 8 numbers without AVX-512, 32 of 16 with it. There 8 sums at
 # the least keep the processor's two units busy, each of which waits 4 cycles for its last result; and from 12 on, the
 # registers for the addresses of rows are too few.
 ROWS = 10 if AVX512 else 6
+# How many panels are met at once. Of one, each multiplication loads a number of a, and two loads a cycle are all there
+# are for two multiplications; with two, each number is loaded for both.
+PANELS = 2 if AVX512 else 1
+ROWS_OF_TWO = 8
 
 # What the sums start with
 ZERO, LOAD, BIAS = 0, 1, 2
@@ -37,44 +41,53 @@ _NONE = ir.Constant(_VECTOR, ir.Undefined)
 _SIGNATURE = types.void(
     *(INDEX, FLOATS, INDEX, INDEX),  # rows, a, row, step
     *(INDICES, INDEX, INDEX),  # offsets, runs, length
-    *(FLOATS, INDEX, INDEX),  # b, step, skip
-    *(FLOATS, INDEX),  # c, row
+    *(FLOATS, INDEX, INDEX, INDEX),  # b, step, skip, other
+    *(FLOATS, INDEX, INDEX),  # c, row, other
     *(INDEX, FLOATS, INDEX, INDEX),  # start, bias, columns, relu
     INDEX,  # blocks
 )
 
 
-def _rows_times_panel(across: bool) -> Any:
+def _rows_times_panels(across: bool) -> Any:
     """Make the product. One step is known when it is compiled, without which it would take half as long again.
 
-    rows : 1 to `ROWS`
+    rows : 1 to `ROWS`, or to `ROWS_OF_TWO` if ``columns`` are more than 16
     a, row, step : where a starts, from row to row (1 if ``across``), from term to term (else 1)
     offsets, runs, length : ``runs`` runs of ``length`` terms each; where in a each run starts
     b, step, skip : where b starts, from term to term, and what is left out between runs (if not ``across``, 16 and 0)
-    c, row : where the result goes, from row to row
-    start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias)
-    columns : how many of the 16 are wanted
+    other : how far the second panel is from the first, in b
+    c, row, other : where the result goes, from row to row, from the first panel to the second
+    start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias for each panel)
+    columns : how many are wanted
     relu : whether negative results become 0 (NaN stays)
     blocks : how many blocks of so many rows there are, one below the other, at least 1
     """
 
     @intrinsic
-    def product(context, rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
+    def product(context, rows, a, ar, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu, blocks):
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             count, a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, *rest = values
+            columns = values[-3]
             one, width, none = (ir.Constant(_INT, number) for number in (1, WIDTH, 0))
             if across:
                 a_row = one
             else:
                 a_step, b_step, b_skip = one, width, none
             end = builder.append_basic_block("end")
-            choice = builder.switch(count, end)
-            for rows in range(1, ROWS + 1):
-                block = builder.append_basic_block(f"rows_{rows}")
-                choice.add_case(ir.Constant(_INT, rows), block)
-                builder.position_at_end(block)
-                _emit(builder, rows, a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, *rest)
-                builder.branch(end)
+            choices = [builder.append_basic_block(f"panels_{panels}") for panels in (1, 2)]
+            builder.cbranch(builder.icmp_signed(">", columns, width), choices[1], choices[0])
+            for panels, most, chosen in zip((1, 2), (ROWS, ROWS_OF_TWO), choices, strict=True):
+                builder.position_at_end(chosen)
+                if panels > PANELS:
+                    builder.branch(end)
+                    continue
+                choice = builder.switch(count, end)
+                for rows in range(1, most + 1):
+                    block = builder.append_basic_block(f"rows_{rows}")
+                    choice.add_case(ir.Constant(_INT, rows), block)
+                    builder.position_at_end(block)
+                    _emit(builder, rows, panels, a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, *rest)
+                    builder.branch(end)
             builder.position_at_end(end)
             return context.get_dummy_value()
 
@@ -86,6 +99,7 @@ def _rows_times_panel(across: bool) -> Any:
 def _emit(
     builder: Any,
     rows: int,
+    panels: int,
     a: Any,
     a_row: Any,
     a_step: Any,
@@ -95,15 +109,17 @@ def _emit(
     b: Any,
     b_step: Any,
     b_skip: Any,
+    b_other: Any,
     c: Any,
     c_row: Any,
+    c_other: Any,
     start: Any,
     bias: Any,
     columns: Any,
     relu: Any,
     blocks: Any,
 ) -> None:
-    """Write the product for one number of rows."""
+    """Write the product for one number of rows and of panels."""
     fused = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
     multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
     kinds = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
@@ -115,6 +131,10 @@ def _emit(
         value.align = 4
         return value
 
+    def store(values: list[Any], pointers: list[Any]) -> None:
+        for value, pointer in zip(values, pointers, strict=True):
+            builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
+
     def spread(number: Any) -> Any:
         vector = builder.insert_element(_NONE, number, ir.Constant(_LANE, 0))
         return builder.shuffle_vector(vector, _NONE, ir.Constant(ir.VectorType(_LANE, WIDTH), [0] * WIDTH))
@@ -122,13 +142,16 @@ def _emit(
     def times(stride: Any, i: int) -> Any:
         return builder.mul(stride, ir.Constant(_INT, i))
 
+    def both(pointer: Any, other: Any) -> list[Any]:
+        return [pointer, builder.gep(pointer, [other])][:panels]
+
     a_rows, c_rows = ([times(step, i) for i in range(rows + 1)] for step in (a_row, c_row))
     entry, again = builder.block, builder.append_basic_block("block")
     builder.branch(again)
 
     builder.position_at_end(again)  # for i in range(blocks)
     i, a_block, c_block = builder.phi(_INT), builder.phi(a.type), builder.phi(c.type)
-    results = [builder.gep(c_block, [offset]) for offset in c_rows[:-1]]
+    results = [place for offset in c_rows[:-1] for place in both(builder.gep(c_block, [offset]), c_other)]
     for pointer in results:  # by the time the sums are done, the memory they go to is in the cache
         builder.call(fetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_LANE, n) for n in (1, 3, 1))])
     names = ("from_zero", "from_c", "from_bias", "run", "begin", "term", "next", "done")
@@ -142,13 +165,13 @@ def _emit(
     loaded = [load(pointer) for pointer in results]
     builder.branch(run)
     builder.position_at_end(from_bias)
-    shared = load(bias)
+    shared = [load(place) for place in both(bias, ir.Constant(_INT, WIDTH))]
     builder.branch(run)
 
     builder.position_at_end(run)  # for t in range(runs)
     t, b_run = builder.phi(_INT), builder.phi(b.type)
-    sums = [builder.phi(_VECTOR) for _ in range(rows)]
-    for block, first in ((from_zero, [zeros] * rows), (from_c, loaded), (from_bias, [shared] * rows)):
+    sums = [builder.phi(_VECTOR) for _ in range(rows * panels)]
+    for block, first in ((from_zero, [zeros] * len(sums)), (from_c, loaded), (from_bias, shared * rows)):
         t.add_incoming(ir.Constant(_INT, 0), block)
         b_run.add_incoming(b, block)
         for total, value in zip(sums, first, strict=True):
@@ -160,12 +183,11 @@ def _emit(
 
     builder.position_at_end(term)  # for p in range(length)
     p, a_now, b_now = builder.phi(_INT), builder.phi(a.type), builder.phi(b.type)
-    inner = [builder.phi(_VECTOR) for _ in range(rows)]
-    panel = load(b_now)
-    more = [
-        builder.call(multiply_add, [spread(builder.load(builder.gep(a_now, [offset]))), panel, total])
-        for offset, total in zip(a_rows[:-1], inner, strict=True)
-    ]
+    inner = [builder.phi(_VECTOR) for _ in sums]
+    columns_of_b = [load(place) for place in both(b_now, b_other)]
+    factors = [spread(builder.load(builder.gep(a_now, [offset]))) for offset in a_rows[:-1]]
+    pairs = [(factor, panel) for factor in factors for panel in columns_of_b]
+    more = [builder.call(multiply_add, [*pair, total]) for pair, total in zip(pairs, inner, strict=True)]
     p_next, a_next = builder.add(p, ir.Constant(_INT, 1)), builder.gep(a_now, [a_step])
     b_next = builder.gep(b_now, [b_step])
     loop = [(p, ir.Constant(_INT, 0), p_next), (a_now, a_run, a_next), (b_now, b_run, b_next)]
@@ -186,17 +208,20 @@ def _emit(
         builder.icmp_signed("!=", relu, ir.Constant(_INT, 0)), zeros, ir.Constant(_VECTOR, [-float("inf")] * WIDTH)
     )
     ends = [builder.select(builder.fcmp_ordered("<", total, floor), floor, total) for total in sums]
-    with builder.if_else(builder.icmp_signed("==", columns, ir.Constant(_INT, WIDTH))) as (whole, partly):
+    if panels == 2:
+        store(ends[::2], results[::2])
+    ends, results = ends[panels - 1 :: panels], results[panels - 1 :: panels]
+    wanted = builder.sub(columns, ir.Constant(_INT, (panels - 1) * WIDTH))  # of the last panel
+    with builder.if_else(builder.icmp_signed("==", wanted, ir.Constant(_INT, WIDTH))) as (whole, partly):
         with whole:
-            for value, pointer in zip(ends, results, strict=True):
-                builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
+            store(ends, results)
         with partly:
             kept = cgutils.alloca_once(builder, ir.ArrayType(_VECTOR, rows))
             for row, value in enumerate(ends):
                 builder.store(value, builder.gep(kept, [ir.Constant(_LANE, 0), ir.Constant(_LANE, row)]))
             numbers = builder.bitcast(kept, _FLOAT.as_pointer())
             for row, pointer in enumerate(results):
-                with cgutils.for_range(builder, columns) as column:
+                with cgutils.for_range(builder, wanted) as column:
                     number = builder.load(
                         builder.gep(numbers, [builder.add(column.index, ir.Constant(_INT, row * WIDTH))])
                     )
@@ -211,44 +236,34 @@ def _emit(
     builder.position_at_end(end)
 
 
-_along, _across = _rows_times_panel(False), _rows_times_panel(True)
+_along, _across = _rows_times_panels(False), _rows_times_panels(True)
 
 
-@compiled(_SIGNATURE)
-def tile(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
-    """Compute blocks of up to `ROWS` rows of an a whose terms lie side by side; see `_rows_times_panel`."""
-    _along(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks)
-
-
-@compiled(_SIGNATURE)
-def tile_across(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks):
-    """Compute blocks of up to `ROWS` rows of an a whose rows lie side by side."""
-    _across(rows, a, ar, ap, o, n, m, b, bp, bs, c, cr, start, bias, columns, relu, blocks)
-
-
-@compiled(types.void(INDEX, FLOATS, INDEX, INDICES, INDEX, INDEX, FLOATS, *_SIGNATURE.args[10:-1]))
-def multiply(rows, a, ar, offsets, runs, length, b, c, cr, start, bias, columns, relu):
-    """Compute any number of rows, in blocks as even as can be, where the terms of a lie side by side."""
+@shared("multiply", types.void(INDEX, FLOATS, INDEX, INDICES, INDEX, INDEX, FLOATS, *_SIGNATURE.args[10:-1]))
+def multiply(rows, a, ar, o, n, m, b, bo, c, cr, co, start, bias, columns, relu):
+    """Compute any number of rows, where the terms of a lie side by side; see `_rows_times_panels`."""
     if rows < 1:
         return
-    blocks = (rows + ROWS - 1) // ROWS
-    each, larger = rows // blocks, rows % blocks
-    if larger:
-        tile(each + 1, a, ar, 1, offsets, runs, length, b, WIDTH, 0, c, cr, start, bias, columns, relu, larger)
-    done = larger * (each + 1)
-    a, c, blocks = floats_from(a, done * ar), floats_from(c, done * cr), blocks - larger
-    tile(each, a, ar, 1, offsets, runs, length, b, WIDTH, 0, c, cr, start, bias, columns, relu, blocks)
+    most = ROWS_OF_TWO if columns > WIDTH else ROWS
+    blocks = (rows + most - 1) // most
+    each, larger = rows // blocks, rows % blocks  # blocks as even as can be: those of one row more come first
+    for more in (1, 0):
+        some, count = each + more, larger if more else blocks - larger
+        if count:
+            _along(some, a, ar, 1, o, n, m, b, WIDTH, 0, bo, c, cr, co, start, bias, columns, relu, count)
+        a, c = floats_from(a, count * some * ar), floats_from(c, count * some * cr)
 
 
-@compiled(types.void(INDEX, FLOATS, *_SIGNATURE.args[3:-1]))
-def multiply_across(rows, a, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu):
-    """Compute any number of rows, in blocks as even as can be, where the rows of a lie side by side."""
+@shared("multiply_across", types.void(INDEX, FLOATS, *_SIGNATURE.args[3:-1]))
+def multiply_across(rows, a, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu):
+    """Compute any number of rows, where the rows of a lie side by side."""
     if rows < 1:
         return
-    blocks = (rows + ROWS - 1) // ROWS
+    most = ROWS_OF_TWO if columns > WIDTH else ROWS
+    blocks = (rows + most - 1) // most
     each, larger = rows // blocks, rows % blocks
-    if larger:
-        tile_across(each + 1, a, 1, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, larger)
-    done = larger * (each + 1)
-    a, c, blocks = floats_from(a, done), floats_from(c, done * cr), blocks - larger
-    tile_across(each, a, 1, ap, offsets, runs, length, b, bp, skip, c, cr, start, bias, columns, relu, blocks)
+    for more in (1, 0):
+        some, count = each + more, larger if more else blocks - larger
+        if count:
+            _across(some, a, 1, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu, count)
+        a, c = floats_from(a, count * some), floats_from(c, count * some * cr)

@@ -20,7 +20,7 @@ from cnn.kernels.jit.compiled import (
 from cnn.kernels.jit.convolution import finish
 from cnn.kernels.jit.convolution_grads import add_bias_grad, spread, through_norm
 from cnn.kernels.jit.pictures import surround
-from cnn.kernels.jit.tile import LOAD, WIDTH, ZERO, multiply, multiply_across
+from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.jit.winograd import (
     LANES,
     PIXELS,
@@ -65,10 +65,11 @@ def products(values, weight, results, start, tiles, channels, made):
     """For each point, values times weights: (36, tiles, C), (36, K/16, C, 16) -> (36, tiles, K)."""
     panels = made // WIDTH
     for point in range(POINTS):
-        for q in range(panels):
-            panel = floats_from(weight, (point * panels + q) * channels * WIDTH)
+        for q in range(0, panels, PANELS):
+            panel, size = floats_from(weight, (point * panels + q) * channels * WIDTH), channels * WIDTH
             a, c = floats_from(values, point * tiles * channels), floats_from(results, point * tiles * made + q * WIDTH)
-            multiply(tiles, a, channels, start, 1, channels, panel, c, made, ZERO, panel, WIDTH, 0)
+            columns = min(PANELS, panels - q) * WIDTH
+            multiply(tiles, a, channels, start, 1, channels, panel, size, c, made, WIDTH, ZERO, panel, columns, 0)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
@@ -159,10 +160,10 @@ def add_products(a, values, grad_values, sums, tiles):
     c, k, start = a[at.C], a[at.K], indices(a[at.RUNS])
     panels = k // WIDTH
     for point in range(POINTS):
-        for q in range(panels):
-            b = floats_from(grad_values, point * tiles * k + q * WIDTH)
+        for q in range(0, panels, PANELS):
+            b, columns = floats_from(grad_values, point * tiles * k + q * WIDTH), min(PANELS, panels - q) * WIDTH
             x, into = floats_from(values, point * tiles * c), floats_from(sums, (point * panels + q) * c * WIDTH)
-            multiply_across(c, x, c, start, 1, tiles, b, k, 0, into, WIDTH, LOAD, into, WIDTH, 0)
+            multiply_across(c, x, c, start, 1, tiles, b, k, 0, WIDTH, into, WIDTH, c * WIDTH, LOAD, into, columns, 0)
 
 
 @kernel

@@ -131,10 +131,10 @@ def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
         size += int(a[at.GH] * a[at.GW]) * k + k
         if chosen == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
-            size += POINTS * most * (c + 2 * k) + RESULTS * RESULTS * c + k
+            size += POINTS * (most * (c + 2 * k) + 3 * WIDTH) + RESULTS * RESULTS * c + k
         return size
     if chosen == "winograd":
-        size += POINTS * tiles * (c + k) + RESULTS * RESULTS * k
+        size += POINTS * (tiles * (c + k) + 2 * WIDTH) + RESULTS * RESULTS * k
     return size + max(k, int(a[at.OH] * a[at.OW]) * k if pooled else 0)
 
 

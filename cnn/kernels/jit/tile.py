@@ -37,7 +37,6 @@ ZERO, LOAD, BIAS = 0, 1, 2
 _FLOAT, _INT, _LANE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
 _BYTE = ir.IntType(8).as_pointer()
-_NONE = ir.Constant(_VECTOR, ir.Undefined)
 _SIGNATURE = types.void(
     *(INDEX, FLOATS, INDEX, INDEX),  # rows, a, row, step
     *(INDICES, INDEX, INDEX),  # offsets, runs, length
@@ -124,6 +123,10 @@ def _emit(
     multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
     kinds = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
     fetch = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch.p0")
+    kinds = ir.FunctionType(
+        ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), _LANE, ir.VectorType(ir.IntType(1), WIDTH)]
+    )
+    store_some = cgutils.get_or_insert_function(builder.module, kinds, f"llvm.masked.store.v{WIDTH}f32.p0")
     zeros = ir.Constant(_VECTOR, [0.0] * WIDTH)
 
     def load(pointer: Any) -> Any:
@@ -135,9 +138,10 @@ def _emit(
         for value, pointer in zip(values, pointers, strict=True):
             builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
 
-    def spread(number: Any) -> Any:
-        vector = builder.insert_element(_NONE, number, ir.Constant(_LANE, 0))
-        return builder.shuffle_vector(vector, _NONE, ir.Constant(ir.VectorType(_LANE, WIDTH), [0] * WIDTH))
+    def spread(number: Any, kind: Any = _FLOAT) -> Any:
+        none = ir.Constant(ir.VectorType(kind, WIDTH), ir.Undefined)
+        vector = builder.insert_element(none, number, ir.Constant(_LANE, 0))
+        return builder.shuffle_vector(vector, none, ir.Constant(ir.VectorType(_LANE, WIDTH), [0] * WIDTH))
 
     def times(stride: Any, i: int) -> Any:
         return builder.mul(stride, ir.Constant(_INT, i))
@@ -216,16 +220,12 @@ def _emit(
         with whole:
             store(ends, results)
         with partly:
-            kept = cgutils.alloca_once(builder, ir.ArrayType(_VECTOR, rows))
-            for row, value in enumerate(ends):
-                builder.store(value, builder.gep(kept, [ir.Constant(_LANE, 0), ir.Constant(_LANE, row)]))
-            numbers = builder.bitcast(kept, _FLOAT.as_pointer())
-            for row, pointer in enumerate(results):
-                with cgutils.for_range(builder, wanted) as column:
-                    number = builder.load(
-                        builder.gep(numbers, [builder.add(column.index, ir.Constant(_INT, row * WIDTH))])
-                    )
-                    builder.store(number, builder.gep(pointer, [column.index]))
+            limit = builder.trunc(wanted, _LANE)
+            lanes = ir.Constant(ir.VectorType(_LANE, WIDTH), list(range(WIDTH)))
+            mask = builder.icmp_signed("<", lanes, spread(limit, _LANE))
+            for value, pointer in zip(ends, results, strict=True):
+                where = builder.bitcast(pointer, _VECTOR.as_pointer())
+                builder.call(store_some, [value, where, ir.Constant(_LANE, 4), mask])
     i_next, end = builder.add(i, ir.Constant(_INT, 1)), builder.append_basic_block("end")
     steps = [(i, ir.Constant(_INT, 0), i_next)]
     steps += [(a_block, a, builder.gep(a_block, [a_rows[-1]])), (c_block, c, builder.gep(c_block, [c_rows[-1]]))]

@@ -34,10 +34,20 @@ from cnn.kernels.jit.winograd import (
 )
 
 
+@compiled(types.int64(INDEX, INDEX))
+def plane_of(tiles, channels):
+    """How far the values at one point are from those at the next: a line of the cache more than they need.
+
+    Without it, they would often be 4096 bytes apart, and the values of a tile at all points in one set of the cache,
+    which has room for 8 or 12.
+    """
+    return tiles * channels + WIDTH
+
+
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
 def to_points(image, width, channels, values, first, tiles, down, across):
-    """Values of a picture's tiles, from the ``first`` on: (36, tiles, C)."""
-    plane = tiles * channels
+    """Values of a picture's tiles, from the ``first`` on: (36, tiles, C), see `plane_of`."""
+    plane = plane_of(tiles, channels)
     for i in range(down):
         for j in range(across):
             pixel = floats_from(image, (RESULTS * i * width + RESULTS * j) * channels)
@@ -50,7 +60,7 @@ def to_points(image, width, channels, values, first, tiles, down, across):
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
 def grad_to_points(grad, width, channels, values, first, tiles, down, across):
     """Values of the gradient's tiles, from the ``first`` on: (36, tiles, K)."""
-    plane = tiles * channels
+    plane = plane_of(tiles, channels)
     for i in range(down):
         for j in range(across):
             pixel = floats_from(grad, (RESULTS * i * width + RESULTS * j) * channels)
@@ -67,7 +77,8 @@ def products(values, weight, results, start, tiles, channels, made):
     for point in range(POINTS):
         for q in range(0, panels, PANELS):
             panel, size = floats_from(weight, (point * panels + q) * channels * WIDTH), channels * WIDTH
-            a, c = floats_from(values, point * tiles * channels), floats_from(results, point * tiles * made + q * WIDTH)
+            a = floats_from(values, point * plane_of(tiles, channels))
+            c = floats_from(results, point * plane_of(tiles, made) + q * WIDTH)
             columns = min(PANELS, panels - q) * WIDTH
             multiply(tiles, a, channels, start, 1, channels, panel, size, c, made, WIDTH, ZERO, panel, columns, 0)
 
@@ -75,7 +86,7 @@ def products(values, weight, results, start, tiles, channels, made):
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
 def from_points(values, bias, room, y, first, tiles, channels, down, across, height, width, relu):
     """A picture's results from the values of its tiles; in ``room`` there is room for a tile."""
-    plane = tiles * channels
+    plane = plane_of(tiles, channels)
     for i in range(down):
         for j in range(across):
             value = floats_from(values, (first + i * across + j) * channels)
@@ -130,8 +141,8 @@ def forward(a, part, slot):
     down, across, some, pooled = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     values = floats_from(padded, a[at.HP] * a[at.WP] * c)
-    results = floats_from(values, POINTS * some * down * across * c)
-    room = floats_from(results, POINTS * some * down * across * k)
+    results = floats_from(values, POINTS * plane_of(some * down * across, c))
+    room = floats_from(results, POINTS * plane_of(some * down * across, k))
     made = floats_from(room, RESULTS * RESULTS * k)
     if a[at.BANDS] > 1:
         band(a, part, padded, values, results, room)
@@ -161,8 +172,9 @@ def add_products(a, values, grad_values, sums, tiles):
     panels = k // WIDTH
     for point in range(POINTS):
         for q in range(0, panels, PANELS):
-            b, columns = floats_from(grad_values, point * tiles * k + q * WIDTH), min(PANELS, panels - q) * WIDTH
-            x, into = floats_from(values, point * tiles * c), floats_from(sums, (point * panels + q) * c * WIDTH)
+            x, b = floats_from(values, point * plane_of(tiles, c)), floats_from(grad_values, point * plane_of(tiles, k))
+            b, into = floats_from(b, q * WIDTH), floats_from(sums, (point * panels + q) * c * WIDTH)
+            columns = min(PANELS, panels - q) * WIDTH
             multiply_across(c, x, c, start, 1, tiles, b, k, 0, WIDTH, into, WIDTH, c * WIDTH, LOAD, into, columns, 0)
 
 
@@ -175,9 +187,9 @@ def backward(a, part, slot):
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     grad = floats_from(padded, a[at.HP] * a[at.WP] * c)
     values = floats_from(grad, a[at.GH] * a[at.GW] * k)  # of x, then those of its gradient
-    grad_values = floats_from(values, POINTS * most * c)
-    turned_values = floats_from(grad_values, POINTS * most * k)
-    room = floats_from(turned_values, POINTS * most * k)
+    grad_values = floats_from(values, POINTS * plane_of(most, c))
+    turned_values = floats_from(grad_values, POINTS * plane_of(most, k))
+    room = floats_from(turned_values, POINTS * plane_of(most, k))
     inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
     sums, bias_sums = (
         floats_from(floats(a[at.W_GRAD]), part * POINTS * c * k),

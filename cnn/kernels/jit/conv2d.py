@@ -85,8 +85,9 @@ def planned(
     threads: int,
 ) -> Plan:
     """Work it out."""
-    known = prepared(shape, weight, slide, groups, pooled=pool is not None)
-    a, n, places = known.numbers.copy(), shape[0], known.places
+    known = prepared(shape, weight, slide, groups, pooled=pool is not None, joined=pool is None and not moments)
+    a, places = known.numbers.copy(), known.places
+    n = int(a[at.N])
     parts, way, size = parts_of(n, threads), None, known.room
     if pool is not None:
         places, way, size = pool.places(*places), pool_way(pool), known.pooled_room
@@ -99,7 +100,7 @@ def planned(
         parts = n * int(a[at.BANDS])
     a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
     kernel = winograd_convolution.forward if is_winograd else convolution.forward
-    return Plan(known, a, way, (n, *places, weight[0]), parts, threads, threads * size, kernel)
+    return Plan(known, a, way, (shape[0], *places, weight[0]), parts, threads, threads * size, kernel)
 
 
 class Call(NamedTuple):
@@ -172,14 +173,15 @@ def backward(
     """
     grad = channels_last(grad)
     x_grad = w_grad = b_grad = None
-    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad, came.way is not None)
+    has_pool = came.way is not None
+    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad, has_pool, joined=not has_pool)
     a = known.numbers.copy()
     (n, c, h, w), k = x_shape, len(weight)
     if needs_input_grad:
         panels, zeros = packed(weight, known, a, turned=True), np.zeros(c, np.float32)
         x_grad = empty((n, h, w, c))
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
-    threads, size = get_num_threads(), known.backward_room
+    threads, size, n = get_num_threads(), known.backward_room, int(a[at.N])
     parts = parts_of(n, threads) if x is None else min(threads, max(n, 1))
     scratch = borrow(threads * size)
     _set_came(a, grad, came)

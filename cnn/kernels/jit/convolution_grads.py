@@ -29,9 +29,10 @@ from cnn.kernels.jit.compiled import (
 from cnn.kernels.jit.convolution import panels, rows_at_a_time, spans
 from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
+from cnn.kernels.jit.shapes import LINE
 from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
 
-PLACES = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
+OFTEN = 64  # rows of a product that meet columns of the gradient, from which on these are copied together
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
@@ -109,27 +110,40 @@ def add_bias_grad(grad, sums, room, width, k, oh, ow):
             sums[channel] += room[channel]
 
 
-@compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
-def add_weight_grad(a, image, grad, w_grad):
+@compiled(types.void(FLOATS, FLOATS, *[INDEX] * 5))
+def together(given, into, columns, step, skip, runs, length):
+    """Copy some columns of all terms to where they lie side by side, and stay in the first cache."""
+    for t in range(runs):
+        for p in range(length):
+            x, line = floats_from(given, t * (length * step + skip) + p * step), floats_from(into, p * columns)
+            for column in range(columns):
+                line[column] = x[column]
+        into = floats_from(into, length * columns)
+
+
+@compiled(types.void(INDICES, *[FLOATS] * 4))
+def add_weight_grad(a, image, grad, w_grad, room):
     """Add what one picture gives: each number that the windows saw, times the gradients at their places."""
     c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
-    lines = indices_from(indices(a[at.RUNS]), runs)  # where the windows of each row start
-    some = max(1, PLACES // ow)
+    lines, size = indices_from(indices(a[at.RUNS]), runs), runs * length * WIDTH  # where the windows of rows start
+    some = max(1, LINE // ow)
     for first in range(0, oh, some):
         count = min(some, oh - first)
         for group in range(groups):
             for q in range(0, panels(kg), PANELS):
-                b, columns = floats_from(grad, first * width * k + group * kg + q * WIDTH), (panels(kg) - q) * WIDTH
-                columns = min(PANELS * WIDTH, columns)
+                columns = min(PANELS, panels(kg) - q) * WIDTH
+                b, step, skip = floats_from(grad, first * width * k + group * kg + q * WIDTH), k, (width - ow) * k
+                if runs * length >= OFTEN:
+                    together(b, room, columns, step, skip, count, ow)
+                    b, step, skip = room, columns, 0
                 for run in range(runs):
-                    start = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
-                    into = floats_from(w_grad, ((group * panels(kg) + q) * runs + run) * length * WIDTH)
-                    skip, step, size = (width - ow) * k, a[at.SW] * c, runs * length * WIDTH
+                    x = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
+                    into = floats_from(w_grad, (group * panels(kg) + q) * size + run * length * WIDTH)
                     multiply_across(
-                        *(length, start, step, lines, count, ow, b, k, skip, WIDTH),
+                        *(length, x, a[at.SW] * c, lines, count, ow, b, step, skip, WIDTH),
                         *(into, WIDTH, size, LOAD, into, columns, 0),
                     )
 
@@ -216,7 +230,7 @@ def backward(a, part, slot):
             if is_depthwise:
                 add_depthwise_weight_grad(a, image, inner, w_grad)
             else:
-                add_weight_grad(a, image, inner, w_grad)
+                add_weight_grad(a, image, inner, w_grad, room)
         if a[at.X_GRAD]:
             x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
             if is_depthwise:

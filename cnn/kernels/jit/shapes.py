@@ -7,11 +7,12 @@ import numpy as np
 
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address
-from cnn.kernels.jit.tile import WIDTH
+from cnn.kernels.jit.tile import PANELS, WIDTH
 from cnn.kernels.jit.winograd import POINTS, RESULTS
 
 NANOSECONDS = 1 / 30  # about what one multiplication and addition takes one thread
-LINE, FEW_PICTURES = 192, 8
+LINE = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
+FEW_PICTURES = 8
 TILES = 64  # of Winograd's, about so many are worked on at a time
 
 
@@ -54,12 +55,20 @@ def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, group
     return "direct"
 
 
-def _lines(n: int, height: int, width: int) -> tuple[int, int]:
-    """Cut a picture whose places do not see each other into lines as long as the kernels like best, if that goes."""
+def _lines(n: int, height: int, width: int, joined: bool) -> tuple[int, int, int]:
+    """Cut pictures whose places do not see each other into lines as long as the kernels like best, if that goes.
+
+    Small pictures are ``joined``, as long as there are enough of them.
+    """
     pixels = height * width
     most = LINE if n >= FEW_PICTURES else pixels // FEW_PICTURES  # threads share few pictures line by line
     longest = next((d for d in range(min(most, pixels), width, -1) if pixels % d == 0), width)
-    return pixels // longest, longest
+    if joined and pixels < LINE:
+        many = min(LINE // pixels, n // (2 * FEW_PICTURES))
+        some = next((d for d in range(many, 1, -1) if n % d == 0), 1)
+        if some > 1:
+            return n // some, 1, some * pixels
+    return n, pixels // longest, longest
 
 
 @functools.lru_cache(maxsize=1024)
@@ -70,13 +79,17 @@ def prepared(
     groups: int,
     needs_input_grad: bool = True,
     pooled: bool = False,
+    joined: bool = False,
 ) -> Convolution:
-    """Work it out; ``pooled`` if a pool comes next, which must know where the pixels are."""
+    """Work it out; ``pooled`` if a pool comes next, which must know where the pixels are.
+
+    If the pictures may be ``joined``, their number is that among the arguments, which may be less than n.
+    """
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
     (sh, sw), (dh, dw), ((top, _), (left, _)) = slide.stride, slide.dilation, slide.pads
     places = slide.places(h, w)
     if (sh, sw, kh, kw, *slide.pads[0], *slide.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
-        h, w = _lines(n, h, w)
+        n, h, w = _lines(n, h, w, joined)
     oh, ow = slide.places(h, w)
     (_, bottom), (_, right) = slide.reach((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
@@ -128,7 +141,7 @@ def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
-        size += int(a[at.GH] * a[at.GW]) * k + k
+        size += int(a[at.GH] * a[at.GW]) * k + k + PANELS * WIDTH * max(LINE, int(a[at.OW]))
         if chosen == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
             size += POINTS * (most * (c + 2 * k) + 3 * WIDTH) + RESULTS * RESULTS * c + k

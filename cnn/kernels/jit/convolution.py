@@ -108,9 +108,7 @@ def forward(a, part, slot):
                 for r in range(first, min(first + some, bottom)):
                     x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
                     y_row = floats_from(y, r * ow * k + group * kg + q * WIDTH)
-                    multiply(
-                        ow, x, step, where, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu
-                    )
+                    multiply(ow, x, step, where, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu)
         finish(a, i, y, top, bottom, first_place, last_place)
 
 

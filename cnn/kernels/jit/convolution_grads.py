@@ -1,9 +1,7 @@
 """The gradients of a convolution: the product of tile.py looks into picture and gradient.
 
-The gradient of the input is the same walk over the gradient, with the window turned. With stride s, only every s-th
-pixel of the window meets a given pixel of the picture: s s kinds of pixels (phases), each with a smaller window.
-The gradient of the weights has the places of a picture as its terms, and the numbers of a window as its rows.
-
+The gradient of the weights has the places of a picture as its terms, and the numbers of a window as its rows. That of
+the input is in convolution_input_grad.py.
 """
 
 from numba import types
@@ -26,11 +24,12 @@ from cnn.kernels.jit.compiled import (
     indices_from,
     kernel,
 )
-from cnn.kernels.jit.convolution import panels, rows_at_a_time, spans
+from cnn.kernels.jit.convolution import panels
+from cnn.kernels.jit.convolution_input_grad import input_grad, is_narrow, narrow_input_grad
 from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
 from cnn.kernels.jit.shapes import LINE
-from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
+from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, multiply_across
 
 OFTEN = 64  # rows of a product that meet columns of the gradient, from which on these are copied together
 
@@ -148,43 +147,6 @@ def add_weight_grad(a, image, grad, w_grad, room):
                     )
 
 
-@compiled(types.void(INDICES, FLOATS, FLOATS))
-def input_grad(a, grad, x_grad):
-    """The gradient of one picture, phase by phase."""
-    c, h, w, k, groups, width = a[at.C], a[at.H], a[at.W], a[at.K], a[at.GROUPS], a[at.GW]
-    cg, kg = c // groups, k // groups
-    joined = a[at.DW] == 1 and groups == 1
-    weight, offsets = floats(a[at.WEIGHT]), indices(a[at.G_RUNS])
-    step_down, step_across = (a[at.DH] if a[at.SH] == 1 else 1), (a[at.DW] if a[at.SW] == 1 else 1)
-    for down in range(a[at.SH]):
-        for across in range(a[at.SW]):
-            high, wide = (a[at.KH] - down + a[at.SH] - 1) // a[at.SH], (a[at.KW] - across + a[at.SW] - 1) // a[at.SW]
-            high, wide = max(0, high), max(0, wide)
-            runs, length = (high, wide * k) if joined else (high * wide, kg)
-            runs = runs if length else 0
-            top, left = (down - a[at.TOP]) % a[at.SH], (across - a[at.LEFT]) % a[at.SW]
-            count = (w - left + a[at.SW] - 1) // a[at.SW]
-            column = (left + a[at.LEFT]) // a[at.SW] - (wide - 1) * step_across + a[at.GLEFT]
-            lines = (h - top + a[at.SH] - 1) // a[at.SH]
-            some = rows_at_a_time(lines, max(count, 1), groups * panels(cg) * runs * length)
-            for first in range(0, lines, some):
-                for which in range(groups * spans(cg)):
-                    group, q = which // spans(cg), which % spans(cg) * PANELS
-                    size, columns = runs * length * WIDTH, min(PANELS * WIDTH, cg - q * WIDTH)
-                    panel = floats_from(weight, (group * panels(cg) + q) * size)
-                    for m in range(first, min(first + some, lines) if count else 0):
-                        r = top + m * a[at.SH]
-                        line = (r + a[at.TOP]) // a[at.SH] - (high - 1) * step_down + a[at.GTOP]
-                        g = floats_from(grad, (line * width + column) * k + group * kg)
-                        out = floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH)
-                        step = a[at.SW] * c
-                        multiply(
-                            count, g, k, offsets, runs, length, panel, size, out, step, WIDTH, ZERO, panel, columns, 0
-                        )
-            weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
-            offsets = indices_from(offsets, a[at.KH] * a[at.KW])
-
-
 @kernel
 def backward(a, part, slot):
     """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
@@ -235,36 +197,10 @@ def backward(a, part, slot):
             x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
             if is_depthwise:
                 depthwise_input_grad(a, inner, scratch, x_grad)
+            elif is_narrow(a):
+                narrow_input_grad(a, grad, x_grad, room)
             else:
                 input_grad(a, grad, x_grad)
-
-
-@kernel
-def pack_turned(a, part, slot):
-    """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels."""
-    k, cg, kh, kw, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH], a[at.KW], a[at.GROUPS]
-    kg = k // groups
-    group, q = part // panels(cg), part % panels(cg)
-    columns = min(WIDTH, cg - q * WIDTH)
-    out = floats(a[at.Y])
-    for down in range(a[at.SH]):
-        for across in range(a[at.SW]):
-            high = max(0, (kh - down + a[at.SH] - 1) // a[at.SH])
-            wide = max(0, (kw - across + a[at.SW] - 1) // a[at.SW])
-            panel = floats_from(out, part * high * wide * kg * WIDTH)
-            for t in range(high * wide):
-                u = down + (high - 1 - t // wide) * a[at.SH]
-                v = across + (wide - 1 - t % wide) * a[at.SW]
-                for channel in range(kg):
-                    start = floats_from(
-                        floats(a[at.WEIGHT]), (((group * kg + channel) * cg + q * WIDTH) * kh + u) * kw + v
-                    )
-                    line = floats_from(panel, (t * kg + channel) * WIDTH)
-                    for column in range(columns):
-                        line[column] = start[column * kh * kw]
-                    for column in range(columns, WIDTH):
-                        line[column] = 0
-            out = floats_from(out, groups * panels(cg) * high * wide * kg * WIDTH)
 
 
 @kernel

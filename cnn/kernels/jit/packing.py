@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
+from cnn.kernels.jit import convolution, convolution_grads, convolution_input_grad, crew, winograd_convolution
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address
 from cnn.kernels.jit.shapes import Convolution, prepared
@@ -60,7 +60,7 @@ def packed(
     made = room(POINTS * count * size // 9 if is_winograd else count * size)
     panels = borrow(count * size) if is_winograd else made
     a[at.WEIGHT], a[at.Y], a[at.SCALE] = address(weight), address(panels), 0 if scale is None else address(scale)
-    crew.run(convolution_grads.pack_turned if turned else convolution.pack, a, count, 0.5 * weight.size)
+    crew.run(convolution_input_grad.pack_turned if turned else convolution.pack, a, count, 0.5 * weight.size)
     if is_winograd:
         row = a.copy()
         row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(made), count

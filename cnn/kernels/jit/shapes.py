@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn.kernels.jit import places as at
 from cnn.kernels.jit.arrays import Array, address
-from cnn.kernels.jit.tile import PANELS, WIDTH
+from cnn.kernels.jit.tile import WIDTH
 from cnn.kernels.jit.winograd import POINTS, RESULTS
 
 NANOSECONDS = 1 / 30  # about what one multiplication and addition takes one thread
@@ -141,7 +141,7 @@ def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
-        size += int(a[at.GH] * a[at.GW]) * k + k + PANELS * WIDTH * max(LINE, int(a[at.OW]))
+        size += int(a[at.GH] * a[at.GW]) * k + k + 2 * WIDTH * max(LINE, int(a[at.OW] + a[at.KW]))
         if chosen == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
             size += POINTS * (most * (c + 2 * k) + 3 * WIDTH) + RESULTS * RESULTS * c + k

@@ -123,9 +123,7 @@ def _emit(
     multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
     kinds = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
     fetch = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch.p0")
-    kinds = ir.FunctionType(
-        ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), _LANE, ir.VectorType(ir.IntType(1), WIDTH)]
-    )
+    kinds = ir.FunctionType(ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), _LANE, ir.VectorType(ir.IntType(1), WIDTH)])
     store_some = cgutils.get_or_insert_function(builder.module, kinds, f"llvm.masked.store.v{WIDTH}f32.p0")
     zeros = ir.Constant(_VECTOR, [0.0] * WIDTH)
 

@@ -143,7 +143,7 @@ def convolutions(rng, count):
     """Random convolutions, and what may follow them."""
     while count:
         groups = int(rng.choice([1, 1, 1, 2, 3, 8]))
-        c, k = (groups * int(rng.choice([1, 1, 2, 3, 5, 8, 16, 17])) for _ in range(2))
+        c, k = (groups * int(rng.choice([1, 1, 2, 3, 5, 8, 16, 17, 33])) for _ in range(2))
         if rng.random() < 0.2:
             groups, k = c, c
         kernel = tuple(int(n) for n in rng.integers(1, 5, 2))
@@ -185,8 +185,10 @@ def rest(rng):
         Conv2d(16, 16, 1, groups=2, rng=rng),
         Conv2d(3, 24, 1, rng=rng),
         Conv2d(16, 16, 1, groups=16, rng=rng),
+        Conv2d(70, 41, 1, rng=rng),
     ):
-        yield conv, rng.normal(size=(2, conv.in_channels, 8, 8)).astype(np.float32)
+        for n in (2, 40):
+            yield conv, rng.normal(size=(n, conv.in_channels, 8, 8)).astype(np.float32)
     for shape in ((2, 3, 4, 5), (3, 5, 47, 47)):
         model = Sequential([Residual(Tanh()), ReLU()])
         model.build(shape[1:])

@@ -135,6 +135,47 @@ def test_convolutions():
     assert seen >= {"direct", "depthwise", "none"} or not choice.has_numba()
 
 
+@pytest.mark.parametrize("shape", [(40, 24, 3, 5), (64, 33, 8, 8), (37, 17, 4, 4), (48, 300, 1, 1)], ids=str)
+@pytest.mark.parametrize("after", [[], ["norm"], ["relu"], ["norm", "relu", "pool"]], ids="-".join)
+def test_windows_of_one_pixel_and_many_small_pictures(shape, after):
+    """Such pictures are seen as fewer and longer ones, unless a norm or a pool wants to know them apart."""
+    n, c, h, w = shape
+    layers = [Conv2d(c, 40, 1, bias="norm" not in after, rng=0)]
+    layers += [{"norm": BatchNorm2d(40), "relu": ReLU(), "pool": MaxPool2d(min(2, h))}[name] for name in after]
+    model = cnn.Sequential(layers)
+    model.build((c, h, w))
+    x = draw(shape)
+    found = forward_and_backward(model, x)
+    for a, b in zip(found, in_float64(model, x), strict=True):
+        assert np.linalg.norm(a - b) <= CLOSE * max(np.linalg.norm(b), 0.01 * math.sqrt(b.size))
+    if choice.active() == "jit" and not after:
+        slide = layers[0].slide()
+        known = kernels.load("jit", "shapes").prepared(shape, layers[0].weight.shape, slide, 1, joined=True)
+        assert (known.numbers[0] < n) == (n % 2 == 0)
+
+
+@pytest.mark.parametrize("c", [1, 2, 3, 5, 6])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (2, 4), (1, 7)], ids=str)
+def test_first_layers(c, kernel):
+    """Few channels come in, with and without zeros around them, more or fewer than the window is wide."""
+    for padding, dilation in ((0, 1), (1, 1), ((3, 2), (2, 1)), (4, 1)):
+        arguments = {"out_channels": 9, "kernel_size": kernel, "padding": padding, "dilation": dilation}
+        compare_drawn(Conv2d, {"in_channels": c, **arguments}, (3, c, 11, 13))
+
+
+def test_the_gradient_of_a_first_layer_is_nan_where_it_must_be():
+    """A gradient that is not finite reaches the pixels of its window alone."""
+    layer, x = Conv2d(3, 8, 3, padding=1, bias=False, rng=0), draw((2, 3, 9, 9))
+    grad = draw((2, 8, 9, 9))
+    grad[0, 2, 4, 5], grad[1, 7, 0, 0] = np.nan, np.inf
+    layer(x)
+    with np.errstate(invalid="ignore"):
+        x_grad = layer.backward(grad)
+    expected = np.zeros(x.shape, bool)
+    expected[0, :, 3:6, 4:7] = expected[1, :, :2, :2] = True
+    assert (~np.isfinite(x_grad) == expected).all()
+
+
 def test_convolutions_of_many_pictures():
     """With and without Winograd's way."""
     seen = set()
@@ -341,6 +382,7 @@ def test_tanh_of_what_is_no_usual_number(size):
     y = Tanh()(x)
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(y, np.tanh(x.astype(np.float64)), rtol=3e-7)
+    assert (np.signbit(y) == np.signbit(x))[~np.isnan(x)].all()
     assert np.abs(y[~np.isnan(y)]).max() == 1
     line = np.linspace(-10, 10, 200_001, dtype=np.float32)
     np.testing.assert_allclose(Tanh()(line), np.tanh(line.astype(np.float64)), rtol=1e-6)

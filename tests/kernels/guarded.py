@@ -25,7 +25,7 @@ from tests.kernels.sets import using
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
-seen = collections.Counter()  # algorithms, and whether a picture was cut into bands
+seen = collections.Counter()  # algorithms, with and without bands; narrow inputs, and merged pictures
 at_end = True  # whether arrays end, or else start, where the memory does
 
 
@@ -117,6 +117,8 @@ def guard_kernels():
     def counted(plan, a, x):
         places = kernels.load("jit", "places")
         seen[plan.known.algorithm, int(a[places.BANDS]) > 1] += 1
+        seen["narrow"] += int(a[places.NARROW])
+        seen["merged"] += a[places.N] < len(x)
         return run(plan, a, x)
 
     conv2d._run = counted
@@ -256,4 +258,6 @@ if __name__ == "__main__":
             train_steps(rng)
     assert seen["winograd", True], seen
     assert seen["direct", True], seen
+    assert seen["narrow"], seen
+    assert seen["merged"], seen
     print(f"{done} layers")

@@ -1,5 +1,7 @@
 """Compiled kernels read and write inside their arrays alone, and read nothing that nobody has written."""
 
+import os
+import platform
 import subprocess
 import sys
 
@@ -19,6 +21,21 @@ def test_no_kernel_leaves_its_arrays():
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout.split()[0]) > 400
+
+
+@pytest.mark.slow  # all is compiled anew
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="another processor is told to be a Haswell")
+def test_no_kernel_leaves_its_arrays_with_vectors_of_eight(tmp_path):
+    """The same for a processor without AVX-512, for which products meet one panel of columns at a time."""
+    features = "+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
+    told = {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": features, "NUMBA_CACHE_DIR": str(tmp_path)}
+    program = (
+        "import runpy, sys; from cnn.kernels.jit import tile, winograd; assert (tile.PANELS, winograd.LANES) == (1, 8); "
+        "sys.argv[1:] = ['0', '20']; runpy.run_module('tests.kernels.guarded', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=os.environ | told, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert int(done.stdout.split()[0]) > 300
 
 
 def test_the_guard_works():

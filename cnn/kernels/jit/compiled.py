@@ -16,6 +16,7 @@ import llvmlite.binding
 import numba
 from llvmlite import ir
 from numba import types
+from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
 INDEX = types.int64
@@ -25,16 +26,19 @@ DOUBLES = types.CPointer(types.float64)
 BYTES = types.CPointer(types.uint8)
 
 Kernel = int  # the address of compiled code
-# Whether registers hold 16 numbers, and there are 32 of them; else 8, and 16
-AVX512 = bool(llvmlite.binding.get_host_cpu_features().get("avx512f"))
+# Whether registers hold 16 numbers, and there are 32 of them; else 8, and 16. As Numba sees it, which may be told to
+# compile for another processor (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES, NUMBA_ENABLE_AVX).
+AVX512 = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 FUSED = {"contract"}  # a product and a sum may be one instruction, as in tile.py; no other liberty is taken
 
 
 @functools.cache
 def _edition() -> str:
-    """Return a digest of all files here: Numba looks for changes in a function's own file alone."""
-    texts = (path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-    return hashlib.sha256(b"".join(texts)).hexdigest()[:12]
+    """Return a digest of all that compiled code is made from: Numba looks for changes in a function's own file alone,
+    and does not know what depends on `AVX512`.
+    """
+    texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
+    return hashlib.sha256(b"".join([*texts, str(AVX512).encode()])).hexdigest()[:12]
 
 
 def _cached(compile_: Callable[..., Any], function: Callable[..., Any]) -> Any:

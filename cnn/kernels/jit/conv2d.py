@@ -85,7 +85,8 @@ def planned(
     threads: int,
 ) -> Plan:
     """Work it out."""
-    known = prepared(shape, weight, slide, groups, pooled=pool is not None, joined=pool is None and not moments)
+    apart = pool is not None or moments
+    known = prepared(shape, weight, slide, groups, pooled=pool is not None, merged_to=0 if apart else 4 * threads)
     a, places = known.numbers.copy(), known.places
     n = int(a[at.N])
     parts, way, size = parts_of(n, threads), None, known.room
@@ -173,15 +174,15 @@ def backward(
     """
     grad = channels_last(grad)
     x_grad = w_grad = b_grad = None
-    has_pool = came.way is not None
-    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad, has_pool, joined=not has_pool)
+    threads, pooled = get_num_threads(), came.way is not None
+    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
     a = known.numbers.copy()
     (n, c, h, w), k = x_shape, len(weight)
     if needs_input_grad:
         panels, zeros = packed(weight, known, a, turned=True), np.zeros(c, np.float32)
         x_grad = empty((n, h, w, c))
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
-    threads, size, n = get_num_threads(), known.backward_room, int(a[at.N])
+    size, n = known.backward_room, int(a[at.N])
     parts = parts_of(n, threads) if x is None else min(threads, max(n, 1))
     scratch = borrow(threads * size)
     _set_came(a, grad, came)

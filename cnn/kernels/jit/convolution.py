@@ -2,7 +2,7 @@
 
 Of each picture a copy with its rim of zeros is made, small enough to stay in the cache. In it the pixels of a row of
 the window lie side by side, channels last: a window is KH runs of KW C numbers (with groups or dilation KH KW runs of
-C / groups). Six windows beside each other are six rows of the product, 16 channels of the output its columns.
+C / groups). Windows beside each other are rows of the product, channels of the output its columns.
 """
 
 from numba import types

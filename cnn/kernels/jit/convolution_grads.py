@@ -25,12 +25,13 @@ from cnn.kernels.jit.compiled import (
     kernel,
 )
 from cnn.kernels.jit.convolution import panels
-from cnn.kernels.jit.convolution_input_grad import input_grad, is_narrow, narrow_input_grad
+from cnn.kernels.jit.convolution_input_grad import input_grad, narrow_input_grad
 from cnn.kernels.jit.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.pictures import gate, surround, unpool
 from cnn.kernels.jit.shapes import LINE
 from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, multiply_across
 
+SOME = 32  # places
 OFTEN = 64  # rows of a product that meet columns of the gradient, from which on these are copied together
 
 
@@ -97,21 +98,24 @@ def through_norm(a, i, grad):
 
 @compiled(types.void(FLOATS, DOUBLES, FLOATS, INDEX, INDEX, INDEX, INDEX))
 def add_bias_grad(grad, sums, room, width, k, oh, ow):
-    """Add up the gradient of each channel: each row in float32, and the rows in float64."""
+    """Add up the gradient of each channel: up to `SOME` places of a row in float32, and these sums in float64."""
     for r in range(oh):
-        for channel in range(k):
-            room[channel] = 0
-        for j in range(ow):
-            g = floats_from(grad, (r * width + j) * k)
+        for first in range(0, ow, SOME):
             for channel in range(k):
-                room[channel] += g[channel]
-        for channel in range(k):
-            sums[channel] += room[channel]
+                room[channel] = 0
+            for j in range(first, min(first + SOME, ow)):
+                g = floats_from(grad, (r * width + j) * k)
+                for channel in range(k):
+                    room[channel] += g[channel]
+            for channel in range(k):
+                sums[channel] += room[channel]
 
 
 @compiled(types.void(FLOATS, FLOATS, *[INDEX] * 5))
 def together(given, into, columns, step, skip, runs, length):
-    """Copy some columns of all terms to where they lie side by side, and stay in the first cache."""
+    """Copy some columns of all terms side by side: where they were, often 1024 or 4096 bytes apart, they share few sets
+    of the first cache, and do not stay in it until all rows have met them.
+    """
     for t in range(runs):
         for p in range(length):
             x, line = floats_from(given, t * (length * step + skip) + p * step), floats_from(into, p * columns)
@@ -197,7 +201,7 @@ def backward(a, part, slot):
             x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
             if is_depthwise:
                 depthwise_input_grad(a, inner, scratch, x_grad)
-            elif is_narrow(a):
+            elif a[at.NARROW]:
                 narrow_input_grad(a, grad, x_grad, room)
             else:
                 input_grad(a, grad, x_grad)

@@ -1,7 +1,7 @@
 """The gradient of a convolution's input: the same walk over the gradient, with the window turned.
 
 With stride s, only every s-th pixel of the window meets a given pixel of the picture: s s kinds of pixels (phases),
-each with a smaller window.
+each with a smaller window. Where the input has few channels, another way fills the panels better.
 """
 
 from numba import types
@@ -34,26 +34,18 @@ def input_grad(a, grad, x_grad):
             for first in range(0, lines, some):
                 for which in range(groups * spans(cg)):
                     group, q = which // spans(cg), which % spans(cg) * PANELS
-                    size, columns = runs * length * WIDTH, min(PANELS * WIDTH, cg - q * WIDTH)
+                    size, step, columns = runs * length * WIDTH, a[at.SW] * c, min(PANELS * WIDTH, cg - q * WIDTH)
                     panel = floats_from(weight, (group * panels(cg) + q) * size)
                     for m in range(first, min(first + some, lines) if count else 0):
                         r = top + m * a[at.SH]
                         line = (r + a[at.TOP]) // a[at.SH] - (high - 1) * step_down + a[at.GTOP]
                         g = floats_from(grad, (line * width + column) * k + group * kg)
                         out = floats_from(x_grad, (r * w + left) * c + group * cg + q * WIDTH)
-                        step = a[at.SW] * c
                         multiply(
                             count, g, k, offsets, runs, length, panel, size, out, step, WIDTH, ZERO, panel, columns, 0
                         )
             weight = floats_from(weight, groups * panels(cg) * runs * length * WIDTH)
             offsets = indices_from(offsets, a[at.KH] * a[at.KW])
-
-
-@compiled(types.boolean(INDICES))
-def is_narrow(a):
-    """Tell whether the input has so few channels that one panel holds those of a whole row of the window."""
-    moves_by_one = a[at.SH] == a[at.SW] == a[at.DW] == 1
-    return moves_by_one and a[at.GROUPS] == 1 and a[at.KW] > 1 and a[at.KW] * a[at.C] <= WIDTH
 
 
 @compiled(types.void(INDICES, *[FLOATS] * 3))
@@ -97,13 +89,16 @@ def pack_narrow(a, out):
 
 @kernel
 def pack_turned(a, part, slot):
-    """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels."""
+    """Lay out weights for `input_grad`: for each phase its window, turned, a panel for 16 input channels.
+
+    Or for `narrow_input_grad`.
+    """
     k, cg, kh, kw, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH], a[at.KW], a[at.GROUPS]
     kg = k // groups
     group, q = part // panels(cg), part % panels(cg)
     columns = min(WIDTH, cg - q * WIDTH)
     out = floats(a[at.Y])
-    if is_narrow(a):
+    if a[at.NARROW]:
         pack_narrow(a, out)
         return
     for down in range(a[at.SH]):

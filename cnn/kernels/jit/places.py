@@ -12,4 +12,5 @@
 (SCRATCH, SCRATCH_SIZE, PARTS, BANDS) = range(46, 50)  # BANDS: into which a picture is cut, if there are few
 # for Winograd's convolution: tiles down and across in a picture of results, and of pixels; pictures at a time
 (DOWN, ACROSS, X_DOWN, X_ACROSS, SOME) = range(50, 55)
-COUNT = 55
+NARROW = 55  # whether the input has few channels, see narrow_input_grad in convolution_input_grad.py
+COUNT = 56

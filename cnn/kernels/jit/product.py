@@ -17,7 +17,7 @@ from cnn.kernels.memory import borrow, empty, give_back
 
 @kernel
 def product_kernel(a, part, slot):
-    """Some panels of 16 columns: each is copied together, then met by all rows."""
+    """Some panels of 16 columns, one by one, for threads to share: each is copied together, then met by all rows."""
     m, n, k = a[M], a[N], a[K]
     panels = (n + WIDTH - 1) // WIDTH
     panel = floats_from(floats(a[SCRATCH]), slot * (k + 1) * WIDTH)

@@ -55,19 +55,26 @@ def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, group
     return "direct"
 
 
-def _lines(n: int, height: int, width: int, joined: bool) -> tuple[int, int, int]:
+def is_narrow(weight: tuple[int, ...], slide: Any, groups: int) -> bool:
+    """Tell whether the input has so few channels that one panel holds those of a whole row of the window."""
+    (k, c, _, kw) = weight
+    moves_by_one = slide.stride == (1, 1) and slide.dilation[1] == 1
+    return moves_by_one and groups == 1 and 1 < kw <= kw * c <= WIDTH and not c == k == 1
+
+
+def _lines(n: int, height: int, width: int, least: int) -> tuple[int, int, int]:
     """Cut pictures whose places do not see each other into lines as long as the kernels like best, if that goes.
 
-    Small pictures are ``joined``, as long as there are enough of them.
+    Small pictures are merged, to ``least`` lines at the least; 0: not at all.
     """
     pixels = height * width
     most = LINE if n >= FEW_PICTURES else pixels // FEW_PICTURES  # threads share few pictures line by line
     longest = next((d for d in range(min(most, pixels), width, -1) if pixels % d == 0), width)
-    if joined and pixels < LINE:
-        many = min(LINE // pixels, n // (2 * FEW_PICTURES))
-        some = next((d for d in range(many, 1, -1) if n % d == 0), 1)
-        if some > 1:
-            return n // some, 1, some * pixels
+    if least and pixels < LINE:
+        most = min(LINE, n * pixels // least)
+        merged = next((d for d in range(most, pixels, -1) if n * pixels % d == 0), 0)
+        if merged:
+            return n * pixels // merged, 1, merged
     return n, pixels // longest, longest
 
 
@@ -79,17 +86,18 @@ def prepared(
     groups: int,
     needs_input_grad: bool = True,
     pooled: bool = False,
-    joined: bool = False,
+    merged_to: int = 0,
 ) -> Convolution:
     """Work it out; ``pooled`` if a pool comes next, which must know where the pixels are.
 
-    If the pictures may be ``joined``, their number is that among the arguments, which may be less than n.
+    Where pictures need not be told apart, small ones may be ``merged_to`` so many at the least; how many there are then
+    is said by the arguments.
     """
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
     (sh, sw), (dh, dw), ((top, _), (left, _)) = slide.stride, slide.dilation, slide.pads
     places = slide.places(h, w)
     if (sh, sw, kh, kw, *slide.pads[0], *slide.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
-        n, h, w = _lines(n, h, w, joined)
+        n, h, w = _lines(n, h, w, merged_to)
     oh, ow = slide.places(h, w)
     (_, bottom), (_, right) = slide.reach((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
@@ -100,6 +108,9 @@ def prepared(
     gw = max(ow + 2 * g_left, (w - 1 + left) // sw + 1 + g_left)
     if chosen == "depthwise" or not needs_input_grad:
         gh, gw, g_top, g_left = oh, ow, 0, 0
+    narrow = is_narrow(weight, slide, groups)
+    if narrow:  # the window lies beside each place then, not around it
+        gw, g_left = ow, 0
     tiles = [-(-size // RESULTS) for size in (oh, ow, h, w)]
     if chosen == "winograd":
         hp, wp = RESULTS * tiles[0] + 2, RESULTS * tiles[1] + 2
@@ -110,7 +121,7 @@ def prepared(
     numbers = np.zeros(at.COUNT, np.int64)
     numbers[: at.HP] = n, c, h, w, k, oh, ow, kh, kw, sh, sw, dh, dw, top, left, groups
     numbers[at.HP : at.RUNS] = hp, wp, gh, gw, g_top, g_left
-    numbers[at.DOWN : at.COUNT] = *tiles, some
+    numbers[at.DOWN : at.COUNT] = *tiles, some, narrow
     runs, grad_runs = _runs(numbers)
     numbers[at.RUNS], numbers[at.G_RUNS] = address(runs), address(grad_runs)
     panels = groups * -(-(k // groups) // WIDTH), groups * -(-cg // WIDTH)
@@ -141,7 +152,9 @@ def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
-        size += int(a[at.GH] * a[at.GW]) * k + k + 2 * WIDTH * max(LINE, int(a[at.OW] + a[at.KW]))
+        size += int(a[at.GH] * a[at.GW]) * k + k
+        if chosen == "direct":
+            size += 2 * WIDTH * max(LINE, int(a[at.OW] + a[at.KW]))  # columns, or what a row of places gives
         if chosen == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
             size += POINTS * (most * (c + 2 * k) + 3 * WIDTH) + RESULTS * RESULTS * c + k

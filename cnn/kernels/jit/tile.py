@@ -29,7 +29,7 @@ ROWS = 10 if AVX512 else 6
 # How many panels are met at once. Of one, each multiplication loads a number of a, and two loads a cycle are all there
 # are for two multiplications; with two, each number is loaded for both.
 PANELS = 2 if AVX512 else 1
-ROWS_OF_TWO = 8
+ROWS_OF_TWO = 8  # 10 or 12 are no faster
 
 # What the sums start with
 ZERO, LOAD, BIAS = 0, 1, 2
@@ -37,12 +37,11 @@ ZERO, LOAD, BIAS = 0, 1, 2
 _FLOAT, _INT, _LANE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_FLOAT, WIDTH)
 _BYTE = ir.IntType(8).as_pointer()
+_WINDOW = INDICES, INDEX, INDEX  # offsets, runs, length
+_RESULT = FLOATS, INDEX, INDEX, INDEX, FLOATS, INDEX, INDEX  # c, row, other, start, bias, columns, relu
 _SIGNATURE = types.void(
-    *(INDEX, FLOATS, INDEX, INDEX),  # rows, a, row, step
-    *(INDICES, INDEX, INDEX),  # offsets, runs, length
-    *(FLOATS, INDEX, INDEX, INDEX),  # b, step, skip, other
-    *(FLOATS, INDEX, INDEX),  # c, row, other
-    *(INDEX, FLOATS, INDEX, INDEX),  # start, bias, columns, relu
+    *(INDEX, FLOATS, INDEX, INDEX, *_WINDOW),  # rows, a, row, step
+    *(FLOATS, INDEX, INDEX, INDEX, *_RESULT),  # b, step, skip, other
     INDEX,  # blocks
 )
 
@@ -57,7 +56,7 @@ def _rows_times_panels(across: bool) -> Any:
     other : how far the second panel is from the first, in b
     c, row, other : where the result goes, from row to row, from the first panel to the second
     start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias for each panel)
-    columns : how many are wanted
+    columns : how many are wanted, up to 16 `PANELS`
     relu : whether negative results become 0 (NaN stays)
     blocks : how many blocks of so many rows there are, one below the other, at least 1
     """
@@ -218,7 +217,7 @@ def _emit(
         with whole:
             store(ends, results)
         with partly:
-            limit = builder.trunc(wanted, _LANE)
+            limit = builder.trunc(wanted, _LANE)  # one instruction with AVX or AVX-512; LLVM makes branches elsewhere
             lanes = ir.Constant(ir.VectorType(_LANE, WIDTH), list(range(WIDTH)))
             mask = builder.icmp_signed("<", lanes, spread(limit, _LANE))
             for value, pointer in zip(ends, results, strict=True):
@@ -237,7 +236,7 @@ def _emit(
 _along, _across = _rows_times_panels(False), _rows_times_panels(True)
 
 
-@shared("multiply", types.void(INDEX, FLOATS, INDEX, INDICES, INDEX, INDEX, FLOATS, *_SIGNATURE.args[10:-1]))
+@shared("multiply", types.void(INDEX, FLOATS, INDEX, *_WINDOW, FLOATS, INDEX, *_RESULT))
 def multiply(rows, a, ar, o, n, m, b, bo, c, cr, co, start, bias, columns, relu):
     """Compute any number of rows, where the terms of a lie side by side; see `_rows_times_panels`."""
     if rows < 1:
@@ -252,7 +251,7 @@ def multiply(rows, a, ar, o, n, m, b, bo, c, cr, co, start, bias, columns, relu)
         a, c = floats_from(a, count * some * ar), floats_from(c, count * some * cr)
 
 
-@shared("multiply_across", types.void(INDEX, FLOATS, *_SIGNATURE.args[3:-1]))
+@shared("multiply_across", types.void(INDEX, FLOATS, INDEX, *_WINDOW, FLOATS, INDEX, INDEX, INDEX, *_RESULT))
 def multiply_across(rows, a, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu):
     """Compute any number of rows, where the rows of a lie side by side."""
     if rows < 1:

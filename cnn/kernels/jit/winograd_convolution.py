@@ -1,5 +1,7 @@
 """3x3 convolutions with Winograd's maps: pixels to values at 36 points, for each point a product over the channels,
 and back. Some pictures at a time, so that the weights of a point are fetched once for many tiles.
+
+Values are (36, tiles, C) or (36, tiles, K), with some room between the points: see `plane_of`.
 """
 
 from numba import types
@@ -38,15 +40,15 @@ from cnn.kernels.jit.winograd import (
 def plane_of(tiles, channels):
     """How far the values at one point are from those at the next: a line of the cache more than they need.
 
-    Without it, they would often be 4096 bytes apart, and the values of a tile at all points in one set of the cache,
-    which has room for 8 or 12.
+    Else they would often be a multiple of 4096 bytes apart, and the values of a tile at all points in one set of the
+    first cache, which has room for 8 or 12 lines: to write them would take twice as long.
     """
     return tiles * channels + WIDTH
 
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
 def to_points(image, width, channels, values, first, tiles, down, across):
-    """Values of a picture's tiles, from the ``first`` on: (36, tiles, C), see `plane_of`."""
+    """Values of a picture's tiles, from the ``first`` on: (36, tiles, C)."""
     plane = plane_of(tiles, channels)
     for i in range(down):
         for j in range(across):

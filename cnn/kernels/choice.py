@@ -122,7 +122,7 @@ def told_if_long(kernels: str) -> Iterator[None]:
         global _told
         if not _told:
             _told = True
-            text = "cnn: compiling kernels; this is done once, and takes about half a minute ..."
+            text = "cnn: compiling kernels; this is done once, and takes 20 to 30 s ..."
             print(text, file=sys.stderr, flush=True)
 
     timer = threading.Timer(PATIENCE, tell)

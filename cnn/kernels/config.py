@@ -45,7 +45,7 @@ def show_config() -> None:
 def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
     """Compile the kernels that a model needs, or read them from the disk: then its first step is as fast as the next.
 
-    Compiling is done once for all models; it takes about half a minute, and what it gives is kept on the disk (where
+    Compiling is done once for all models; it takes 20 to 30 s, and what it gives is kept on the disk (where
     Numba keeps such files: ``__pycache__`` beside the sources, or a folder of the user's, or ``NUMBA_CACHE_DIR``).
 
     Parameters

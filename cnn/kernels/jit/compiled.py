@@ -34,8 +34,9 @@ FUSED = {"contract"}  # a product and a sum may be one instruction, as in tile.p
 
 @functools.cache
 def _edition() -> str:
-    """Return a digest of all that compiled code is made from: Numba looks for changes in a function's own file alone,
-    and does not know what depends on `AVX512`.
+    """Return a digest of all that compiled code is made from: Numba looks for changes in a function's own file alone.
+
+    Code for other vectors must have another name, as kernels call each other by it.
     """
     texts = [path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py"))]
     return hashlib.sha256(b"".join([*texts, str(AVX512).encode()])).hexdigest()[:12]

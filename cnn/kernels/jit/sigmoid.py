@@ -35,8 +35,7 @@ def from_bits(context, bits):
 def forward(a, part, slot):
     """A part of the numbers: tanh |x| = -t / (2 + t), t = exp(-2 |x|) - 1.
 
-    With -2 |x| = n ln 2 + r, t = 2^n (exp(r) - 1) + (2^n - 1). Where x is small n is 0, so no digits cancel; the result
-    is within 2.5 units of its last place.
+    With -2 |x| = n ln 2 + r, t = 2^n (exp(r) - 1) + (2^n - 1). Where x is small n is 0, so no digits cancel.
     """
     x, y = floats(a[X]), floats(a[Y])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):

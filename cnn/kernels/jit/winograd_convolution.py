@@ -41,7 +41,7 @@ def plane_of(tiles, channels):
     """How far the values at one point are from those at the next: a line of the cache more than they need.
 
     Else they would often be a multiple of 4096 bytes apart, and the values of a tile at all points in one set of the
-    first cache, which has room for 8 or 12 lines: to write them would take twice as long.
+    first cache, which has room for 8 or 12 lines.
     """
     return tiles * channels + WIDTH
 

@@ -31,7 +31,7 @@ from cnn.kernels.jit.pictures import gate, surround, unpool
 from cnn.kernels.jit.shapes import LINE
 from cnn.kernels.jit.tile import LOAD, PANELS, WIDTH, multiply_across
 
-SOME = 32  # places
+SINGLE = 32  # places whose gradients are added up in float32 before they go to float64
 OFTEN = 64  # rows of a product that meet columns of the gradient, from which on these are copied together
 
 
@@ -98,12 +98,12 @@ def through_norm(a, i, grad):
 
 @compiled(types.void(FLOATS, DOUBLES, FLOATS, INDEX, INDEX, INDEX, INDEX))
 def add_bias_grad(grad, sums, room, width, k, oh, ow):
-    """Add up the gradient of each channel: up to `SOME` places of a row in float32, and these sums in float64."""
+    """Add up the gradient of each channel: up to `SINGLE` places of a row in float32, and these sums in float64."""
     for r in range(oh):
-        for first in range(0, ow, SOME):
+        for first in range(0, ow, SINGLE):
             for channel in range(k):
                 room[channel] = 0
-            for j in range(first, min(first + SOME, ow)):
+            for j in range(first, min(first + SINGLE, ow)):
                 g = floats_from(grad, (r * width + j) * k)
                 for channel in range(k):
                     room[channel] += g[channel]

@@ -8,11 +8,13 @@ import numpy as np
 from cnn.kernels.array.shared import Array, Room, shared
 
 ALONE = 50_000  # ns: with less work, cutting it into pieces takes as long
-PIECE_BYTES = 3 * 1024 * 1024  # of all arrays and rooms
+PIECE_BYTES = 5 * 1024 * 1024  # of all arrays and rooms
 
 
 def flat(*arrays: Array) -> list[Array] | None:
     """See arrays as rows of numbers in the order of the first's memory, without a copy; None where that cannot be."""
+    if all(array.flags.c_contiguous and array.shape == arrays[0].shape for array in arrays):
+        return [array.reshape(-1) for array in arrays]
     axes = sorted(range(arrays[0].ndim), key=lambda axis: -arrays[0].strides[axis])
     in_order = [array.transpose(axes) for array in arrays if array.shape == arrays[0].shape]
     if len(in_order) < len(arrays) or not all(array.flags.c_contiguous for array in in_order):

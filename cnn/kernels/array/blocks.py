@@ -1,7 +1,8 @@
 """Convolution, ReLU and a pool of 2 x 2 as one: what lies between the layers is in the cache and never in memory.
 
-The results are those of the layers one by one, but for one case: the pool chooses before the bias is added, so of two
-sums that differ and are the same once it is added and rounded, it takes the larger one and not the first.
+The results are those of the layers one by one, but for two cases. The pool chooses before the bias is added, so of two
+sums that differ and are the same once it is added and rounded, it takes the larger one and not the first. And on
+Winograd's way sums that would be the same may be rounded apart.
 """
 
 import functools
@@ -12,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array import strips
+from cnn.kernels.array import strips, winograd
 from cnn.kernels.array.conv2d import turned
-from cnn.kernels.array.shared import Array, Room, shared
-from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix
+from cnn.kernels.array.shared import Array, Room, in_pieces, shared, tiles
+from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix, corners_of
 from cnn.kernels.memory import empty
 
 POOLING = 0.7  # ns of one thread for a number before the pool
@@ -26,6 +27,8 @@ def serves(shape: tuple[int, ...], slide: Any, weight: Array) -> bool:
     n, k, (down, across) = shape[0], len(weight), slide.places(*shape[2:])
     if down % 2 or across % 2 or slide.stride != (1, 1):
         return False
+    if winograd.plan(shape, slide, k, weight.dtype):
+        return True
     there = (strips.plan(shape, slide, k), strips.plan(shape, slide, k, with_weights=True))
     if None in there and (shape[1] > FEW_CHANNELS or Size.of(shape, slide, k, weight.itemsize).lines < down):
         return False
@@ -44,12 +47,17 @@ def conv_pool(x: Array, weight: Array, bias: Array | None, slide: Any, with_choi
     choice = empty(y.shape, np.uint8) if with_choice else None
     line = None if bias is None else np.tile(bias, (pooled[1], 1))  # longer rows are added faster
     planned = strips.plan(x.shape, slide, k)
-    step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
+    with_points = winograd.plan(x.shape, slide, k, x.dtype)
+    step = with_points or (planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures)
 
     def work(starts: Iterator[int], room: Room) -> None:
-        corners = (
-            StripCorners(x, weight, slide, planned, room) if planned else WindowCorners(x, weight, slide, step, room)
-        )
+        corners: Any
+        if with_points:
+            corners = winograd.Corners(x, weight, step, room)
+        elif planned:
+            corners = StripCorners(x, weight, slide, planned, room)
+        else:
+            corners = WindowCorners(x, weight, slide, step, room)
         high = room((2, step, *pooled, k), x.dtype)
         marks = None if choice is None else room((3, step, *pooled, k), np.uint8)
         for start in starts:
@@ -133,19 +141,24 @@ def conv_pool_backward(
     grad, choice = (np.ascontiguousarray(array.transpose(0, 2, 3, 1)) for array in (grad, choice))
     (k, c, kh, kw), n, (down, across) = weight.shape, len(x), slide.places(*x.shape[2:])
     planned = strips.plan(x.shape, slide, k, with_weights=True)
-    step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
-    pieces = strips.in_pieces(n, step)
-    sums = np.zeros((len(pieces), kh, kw * c, k) if planned else (len(pieces), 1, kh * kw * c, k), x.dtype)
+    with_points = winograd.plan(x.shape, slide, k, x.dtype)
+    step = with_points or (planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures)
+    of_piece = (winograd.POINTS, c, k) if with_points else (kh, kw * c, k) if planned else (1, kh * kw * c, k)
+    pieces = in_pieces(tiles(n, step), math.prod(of_piece))
+    sums = np.zeros((len(pieces), *of_piece), x.dtype)
     biases = np.zeros((len(pieces), k), x.dtype)
     x_grad = empty((n, *x.shape[2:], c), x.dtype) if needs_input_grad else None
-    apart = not planned and x_grad is None  # the corners, as in forward
+    apart = bool(with_points) or (not planned and x_grad is None)  # the corners, as in forward
 
     def work(numbers: Iterator[int], room: Room) -> None:
         memory = room((step, down, across, k), x.dtype)
         mask, ones = room((4, step, *grad.shape[1:]), bool), np.ones(step * down * across, x.dtype)
-        seen = strips.Strips(x, slide, planned, room) if planned else WholeWindows(x, slide, step, room, apart)
-        weights = strips.WeightSums(seen.shape, k, x.dtype, room)
-        pixels = None if x_grad is None else Pixels(x_grad, memory, weight, slide, room)
+        gradients: Any
+        if with_points:
+            gradients = winograd.Gradients(x, k, step, room, weight, x_grad)
+        else:
+            seen = strips.Strips(x, slide, planned, room) if planned else WholeWindows(x, slide, step, room, apart)
+            gradients = Gradients(seen, x_grad, memory, weight, slide, room)
         for i in numbers:
             for tile in pieces[i]:
                 spread = memory[: tile.stop - tile.start]
@@ -157,21 +170,13 @@ def conv_pool_backward(
                     to_corners(grad[tile], choice[tile], corners, mask[:, : len(spread)], with_infinity=True)
                     total = rows.sum(axis=0)
                 biases[i] += total
-                weights.add(seen.rows(tile), spread, sums[i])
-                if pixels is not None:
-                    pixels.fill(tile)
+                gradients.add(tile, corners if apart else spread, sums[i])
 
     shared(work, range(len(pieces)), cost(grad.size, weight) * (2 if needs_input_grad else 1))
     # in the same order however many threads there are
     w_grad, b_grad = (functools.reduce(operator.add, parts) for parts in (sums, biases))
-    w_grad = w_grad.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
+    w_grad = winograd.from_points(w_grad) if with_points else w_grad.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
     return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
-
-
-def corners_of(spread: Array) -> Array:
-    """See pictures (N, OH, OW, K) as the corners of pools, (2, 2, N, OH/2, OW/2, K)."""
-    n, down, across, k = spread.shape
-    return spread.reshape(n, down // 2, 2, across // 2, 2, k).transpose(2, 4, 0, 1, 3, 5)
 
 
 def to_corners(grad: Array, which: Array, corners: Array, mask: Array, with_infinity: bool = False) -> None:
@@ -197,6 +202,20 @@ class WholeWindows:
         """Return the windows of some pictures: (1, N, 1, places, KH*KW*C); the next tile overwrites them."""
         rows = self.windows.rows((tile, self.lines))[0]
         return rows.reshape(1, tile.stop - tile.start, *self.shape[2:])
+
+
+class Gradients:
+    """Those of the weights, and where ``x_grad`` is given those of the pixels."""
+
+    def __init__(self, seen: Any, x_grad: Array | None, memory: Array, weight: Array, slide: Any, room: Room) -> None:
+        self.seen, self.weights = seen, strips.WeightSums(seen.shape, len(weight), memory.dtype, room)
+        self.pixels = None if x_grad is None else Pixels(x_grad, memory, weight, slide, room)
+
+    def add(self, tile: slice, grad: Array, sums: Array) -> None:
+        """Add what the gradients of some pictures, which are in the memory, give to the sums."""
+        self.weights.add(self.seen.rows(tile), grad, sums)
+        if self.pixels is not None:
+            self.pixels.fill(tile)
 
 
 class Pixels:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array import depthwise, strips
-from cnn.kernels.array.shared import Array, Room, shared
+from cnn.kernels.array import depthwise, strips, winograd
+from cnn.kernels.array.shared import Array, Room, in_pieces, shared
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
-SUMS_BYTES = 8 * 1024 * 1024  # of partial sums of a weight gradient
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
@@ -52,6 +51,9 @@ def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: i
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if x.shape[1] == len(weight) == groups:
         return depthwise.forward(x, weight, bias, slide)
+    step = winograd.plan(x.shape, slide, len(weight), x.dtype, groups)
+    if step:
+        return winograd.forward(x, weight, bias, step)
     planned = strips.plan(x.shape, slide, len(weight), groups)
     if planned:
         return strips.forward(x, weight, bias, slide, planned)
@@ -106,15 +108,16 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, slide)
+    step = winograd.plan(x.shape, slide, k, x.dtype, groups)
+    if step:
+        return winograd.weight_grad(grad, x, step)
     planned = strips.plan(x.shape, slide, k, groups, with_weights=True)
     if planned:
         return strips.weight_grad(grad, x, shape, slide, planned)
     pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
     size = Size.of(x.shape, slide, k, x.itemsize)
-    tiles = size.tiles(len(x), grad.shape[2])
-    count = max(1, min(len(tiles), 8, SUMS_BYTES // (k * c * kh * kw * x.itemsize)))
-    pieces = [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]
-    sums = np.zeros((count, *matrix), x.dtype)
+    pieces = in_pieces(size.tiles(len(x), grad.shape[2]), k * c * kh * kw)
+    sums = np.zeros((len(pieces), *matrix), x.dtype)
 
     def work(numbers: Iterator[int], room: Room) -> None:
         windows, product = Windows(x, slide, size, room, groups), room(matrix, x.dtype)
@@ -123,7 +126,7 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
                 np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)
                 sums[i] += product
 
-    shared(work, range(count), grad.size * kh * kw * c / MULTIPLY_ADDS)
+    shared(work, range(len(pieces)), grad.size * kh * kw * c / MULTIPLY_ADDS)
     total = functools.reduce(operator.add, sums)  # in the same order however many threads there are
     return total.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
 

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, shared
+from cnn.kernels.array.shared import Array, Room, in_pieces, shared, tiles
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix
 from cnn.kernels.memory import empty
 
@@ -31,7 +31,6 @@ SMALL_PRODUCT = 1_000_000  # multiply-adds
 LEAST_ROWS = 28  # of a small product: with fewer it is busy with reading the weights
 TILE_BYTES = 2400 * 1024  # of lines, and of what is made of them
 MULTIPLY_ADDS = 50  # of one thread in a nanosecond
-SUMS = 8  # of a weight gradient: as many threads may work at it
 
 
 class Plan(NamedTuple):
@@ -91,7 +90,7 @@ def add_up(parts: Array, total: Array) -> None:
 def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, planned: Plan) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, KH, KW)"""
     k, c, kh, kw = shape
-    pictures, pieces = grad.transpose(0, 2, 3, 1), in_pieces(len(x), planned.pictures)
+    pictures, pieces = grad.transpose(0, 2, 3, 1), in_pieces(tiles(len(x), planned.pictures), kh * kw * c * k)
     sums = np.zeros((len(pieces), kh, kw * c, k), x.dtype)
 
     def work(numbers: Iterator[int], room: Room) -> None:
@@ -104,13 +103,6 @@ def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, plann
     shared(work, range(len(pieces)), grad.size * kh * kw * c / MULTIPLY_ADDS)
     total = functools.reduce(operator.add, sums)  # in the same order however many threads there are
     return total.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
-
-
-def in_pieces(n: int, step: int) -> list[list[slice]]:
-    """Cut n pictures into tiles, and these into pieces, each of which gets sums of its own."""
-    tiles = [slice(start, min(start + step, n)) for start in range(0, n, step)]
-    count = max(1, min(len(tiles), SUMS))
-    return [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]
 
 
 class Strips:

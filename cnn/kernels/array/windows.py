@@ -148,3 +148,9 @@ def as_matrix(weight: Array, groups: int) -> Array:
     k, c, kh, kw = weight.shape
     weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
     return weight.reshape(groups, kh * kw * c, k // groups)
+
+
+def corners_of(spread: Array) -> Array:
+    """See pictures (N, OH, OW, K) as the corners of pools, (2, 2, N, OH/2, OW/2, K)."""
+    n, down, across, k = spread.shape
+    return spread.reshape(n, down // 2, 2, across // 2, 2, k).transpose(2, 4, 0, 1, 3, 5)

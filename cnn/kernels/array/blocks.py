@@ -15,7 +15,7 @@ import numpy as np
 
 from cnn.kernels.array import strips, winograd
 from cnn.kernels.array.conv2d import turned
-from cnn.kernels.array.shared import Array, Room, in_pieces, shared, tiles
+from cnn.kernels.array.shared import Array, Room, cut, shared, with_sums
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix, corners_of
 from cnn.kernels.memory import empty
 
@@ -46,14 +46,16 @@ def conv_pool(x: Array, weight: Array, bias: Array | None, slide: Any, with_choi
     y = empty((len(x), *pooled, k), x.dtype)
     choice = empty(y.shape, np.uint8) if with_choice else None
     line = None if bias is None else np.tile(bias, (pooled[1], 1))  # longer rows are added faster
-    planned = strips.plan(x.shape, slide, k)
-    with_points = winograd.plan(x.shape, slide, k, x.dtype)
-    step = with_points or (planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures)
+    step = winograd.plan(x.shape, slide, k, x.dtype)
+    weights = winograd.at_points(weight) if step else None
+    planned = None if step else strips.plan(x.shape, slide, k)
+    if not step:
+        step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
 
     def work(starts: Iterator[int], room: Room) -> None:
         corners: Any
-        if with_points:
-            corners = winograd.Corners(x, weight, step, room)
+        if weights is not None:
+            corners = winograd.Corners(x, weights, step, room)
         elif planned:
             corners = StripCorners(x, weight, slide, planned, room)
         else:
@@ -140,25 +142,27 @@ def conv_pool_backward(
     """Each gradient goes to its corner, and from there to the weights, the bias and, if needed, the pixels."""
     grad, choice = (np.ascontiguousarray(array.transpose(0, 2, 3, 1)) for array in (grad, choice))
     (k, c, kh, kw), n, (down, across) = weight.shape, len(x), slide.places(*x.shape[2:])
-    planned = strips.plan(x.shape, slide, k, with_weights=True)
-    with_points = winograd.plan(x.shape, slide, k, x.dtype)
-    step = with_points or (planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures)
-    of_piece = (winograd.POINTS, c, k) if with_points else (kh, kw * c, k) if planned else (1, kh * kw * c, k)
-    pieces = in_pieces(tiles(n, step), math.prod(of_piece))
+    step = winograd.plan(x.shape, slide, k, x.dtype)
+    at_points, planned = step > 0, None if step else strips.plan(x.shape, slide, k, with_weights=True)
+    of_piece = (winograd.POINTS, c, k) if at_points else (kh, kw * c, k) if planned else (1, kh * kw * c, k)
+    if not step:
+        step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
+    pieces = with_sums(cut(n, step), math.prod(of_piece))
     sums = np.zeros((len(pieces), *of_piece), x.dtype)
     biases = np.zeros((len(pieces), k), x.dtype)
     x_grad = empty((n, *x.shape[2:], c), x.dtype) if needs_input_grad else None
-    apart = bool(with_points) or (not planned and x_grad is None)  # the corners, as in forward
+    apart = at_points or (not planned and x_grad is None)  # the corners, as in forward
+    back = (winograd.at_points(weight), x_grad) if at_points and x_grad is not None else None
 
     def work(numbers: Iterator[int], room: Room) -> None:
         memory = room((step, down, across, k), x.dtype)
         mask, ones = room((4, step, *grad.shape[1:]), bool), np.ones(step * down * across, x.dtype)
         gradients: Any
-        if with_points:
-            gradients = winograd.Gradients(x, k, step, room, weight, x_grad)
+        if at_points:
+            gradients = winograd.Gradients(x, k, step, room, back)
         else:
             seen = strips.Strips(x, slide, planned, room) if planned else WholeWindows(x, slide, step, room, apart)
-            gradients = Gradients(seen, x_grad, memory, weight, slide, room)
+            gradients = DirectGradients(seen, x_grad, memory, weight, slide, room)
         for i in numbers:
             for tile in pieces[i]:
                 spread = memory[: tile.stop - tile.start]
@@ -175,7 +179,7 @@ def conv_pool_backward(
     shared(work, range(len(pieces)), cost(grad.size, weight) * (2 if needs_input_grad else 1))
     # in the same order however many threads there are
     w_grad, b_grad = (functools.reduce(operator.add, parts) for parts in (sums, biases))
-    w_grad = winograd.from_points(w_grad) if with_points else w_grad.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
+    w_grad = winograd.from_points(w_grad) if at_points else w_grad.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
     return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
 
 
@@ -204,7 +208,7 @@ class WholeWindows:
         return rows.reshape(1, tile.stop - tile.start, *self.shape[2:])
 
 
-class Gradients:
+class DirectGradients:
     """Those of the weights, and where ``x_grad`` is given those of the pixels."""
 
     def __init__(self, seen: Any, x_grad: Array | None, memory: Array, weight: Array, slide: Any, room: Room) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn.kernels.array import depthwise, strips, winograd
-from cnn.kernels.array.shared import Array, Room, in_pieces, shared
+from cnn.kernels.array.shared import Array, Room, shared, with_sums
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
@@ -18,7 +18,7 @@ MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 
 def conv2d(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
     """Every window times the weights; the bias is added while the tile is in the cache."""
-    if not plain(x, weight) or is_small(x, slide, len(weight)):
+    if not plain(x, weight) or is_small(x, slide, len(weight), groups):
         return NotImplemented
     return convolved(x, weight, bias, slide, groups)
 
@@ -104,7 +104,7 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, group
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
     """What each weight saw times the gradient of what it made, summed tile by tile."""
     k, c, kh, kw = shape
-    if not plain(grad, x) or is_small(x, slide, k):
+    if not plain(grad, x) or is_small(x, slide, k, groups):
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, slide)
@@ -116,7 +116,7 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
         return strips.weight_grad(grad, x, shape, slide, planned)
     pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
     size = Size.of(x.shape, slide, k, x.itemsize)
-    pieces = in_pieces(size.tiles(len(x), grad.shape[2]), k * c * kh * kw)
+    pieces = with_sums(size.tiles(len(x), grad.shape[2]), k * c * kh * kw)
     sums = np.zeros((len(pieces), *matrix), x.dtype)
 
     def work(numbers: Iterator[int], room: Room) -> None:
@@ -146,7 +146,9 @@ def plain(*arrays: Array) -> bool:
     return all(type(a) is np.ndarray and a.dtype == arrays[0].dtype for a in arrays) and arrays[0].dtype.kind == "f"
 
 
-def is_small(x: Array, slide: Any, outputs: int) -> bool:
-    """Tell whether there is just one tile, of which the plain functions make as good products."""
+def is_small(x: Array, slide: Any, outputs: int, groups: int) -> bool:
+    """Tell whether there is just one tile, of which the plain functions make as good products, but for Winograd's."""
+    if x.shape[1] <= FEW_CHANNELS or winograd.plan(x.shape, slide, outputs, x.dtype, groups):
+        return False
     pictures, lines = Size.of(x.shape, slide, outputs, x.itemsize)
-    return x.shape[1] > FEW_CHANNELS and pictures >= len(x) and lines == slide.places(*x.shape[2:])[0]
+    return pictures >= len(x) and lines == slide.places(*x.shape[2:])[0]

@@ -20,8 +20,9 @@ Piece = TypeVar("Piece")
 Room = Callable[[tuple[int, ...], Any], Array]  # makes an array of a shape and dtype, whose memory is lent
 
 WORTH = 300_000  # ns: with less work, waking another thread costs more than it saves
-SUMS = 8  # of a weight gradient: as many threads may work at it
-SUMS_NUMBERS = 2 * 1024 * 1024  # in all of them
+MOST_SUMS = 8  # of a weight gradient: as many threads may work at it
+LEAST_SUMS = 4  # also where they are large
+SUMS_NUMBERS = 2 * 1024 * 1024  # in all of them, where that is enough for more than the least
 
 
 def shared(work: Callable[[Iterator[Piece], Room], None], pieces: Iterable[Piece], nanoseconds: float) -> None:
@@ -64,12 +65,12 @@ def shared(work: Callable[[Iterator[Piece], Room], None], pieces: Iterable[Piece
     at_once([call] * max(1, threads))
 
 
-def tiles(n: int, step: int) -> list[slice]:
+def cut(n: int, step: int) -> list[slice]:
     """Cut n pictures into tiles."""
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def in_pieces(tiles: list[Piece], numbers: int) -> list[list[Piece]]:
+def with_sums(tiles: list[Piece], numbers: int) -> list[list[Piece]]:
     """Put tiles into pieces, each of which gets so many sums of its own: the same whatever the number of threads."""
-    count = max(1, min(len(tiles), SUMS, SUMS_NUMBERS // numbers))
+    count = max(1, min(len(tiles), max(LEAST_SUMS, min(MOST_SUMS, SUMS_NUMBERS // numbers))))
     return [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]

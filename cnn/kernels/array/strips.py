@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, in_pieces, shared, tiles
+from cnn.kernels.array.shared import Array, Room, cut, shared, with_sums
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix
 from cnn.kernels.memory import empty
 
@@ -90,7 +90,7 @@ def add_up(parts: Array, total: Array) -> None:
 def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, planned: Plan) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, KH, KW)"""
     k, c, kh, kw = shape
-    pictures, pieces = grad.transpose(0, 2, 3, 1), in_pieces(tiles(len(x), planned.pictures), kh * kw * c * k)
+    pictures, pieces = grad.transpose(0, 2, 3, 1), with_sums(cut(len(x), planned.pictures), kh * kw * c * k)
     sums = np.zeros((len(pieces), kh, kw * c, k), x.dtype)
 
     def work(numbers: Iterator[int], room: Room) -> None:
@@ -153,7 +153,9 @@ class Strips:
         line, row = self.across * length * number, length * number
         strides = self.slide.dilation[0] * line, self.height * line, places * row, row, number
         shape = kh, n, products, places, length
-        return np.ndarray(shape, seen.dtype, seen, strides=strides)  # as_strided takes ten times as long
+        rows = np.ndarray(shape, seen.dtype, seen, strides=strides)  # as_strided takes ten times as long
+        rows.flags.writeable = False
+        return rows
 
 
 class Products:

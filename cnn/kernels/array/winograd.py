@@ -1,18 +1,19 @@
 """Winograd's way F(2x2, 3x3): the four places of a pool of 2 x 2 from 16 products of two channels, not 36.
 
-    y = A ((B d B') * (G w G')) A'        d: 4x4 pixels, w: 3x3 weights, y: 2x2 places, * point by point
+    y = A' ((G w G') * (B' d B)) A        d: 4x4 pixels, w: 3x3 weights, y: 2x2 places, * point by point
 
 A product of polynomials is their product at as many points as it has coefficients; here the points are 0, 1, -1 and
 infinity. B takes pixels to values at the points, G the weights, and A brings values back. At each of the 16 points, all
 channels of all windows of 4 x 4 are one product of matrices, and each map is one as well, for both axes at once:
 `PIXELS` (16, 16), `WEIGHTS` (16, 9), `PLACES` (4, 16). So the calls of NumPy are few and long.
 
-The gradients are the same maps turned around: of the weights, G' ((B d B') * (A' g A)) G summed over all windows; of
-the pixels, B' ((A' g A) * (G w G')) B, added up where windows overlap.
+The gradients are the same maps turned around: of the weights, G' ((B' d B) * (A g A')) G summed over all windows; of
+the pixels, B ((A g A') * (G w G')) B', added up where windows overlap.
 
-Fewer digits are lost than with larger windows of points (`cnn/kernels/jit/winograd.py`): the largest error against
-float64 is that of direct sums (`pytest tests/kernels/test_array_winograd.py -rP`). float64 never goes this way. What is
-not finite reaches all four places of a pool of which one sees it.
+Fewer digits are lost than with F(4x4, 3x3) (`cnn/kernels/jit/winograd.py`): the largest error against float64 is about
+that of direct sums (`pytest tests/kernels/test_array_winograd.py -rP`). float64 never goes this way. No pixel changes a
+digit of a place that does not see it; but infinity and NaN, times the zeros of the maps, make NaN of all four places of
+a pool of which one sees them, and NumPy warns.
 
 Source: Winograd 1980, Arithmetic complexity of computations; Lavin and Gray 2016, Fast algorithms for convolutional
 neural networks, arXiv 1509.09308, section 4.1.
@@ -25,49 +26,55 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, in_pieces, shared, tiles
+from cnn.kernels.array.shared import Array, Room, cut, shared, with_sums
 from cnn.kernels.array.windows import corners_of
 from cnn.kernels.memory import empty
+from cnn.kernels.threads import one_blas_thread
 
-B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32)
+B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32).T
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)
-A = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
-PIXELS, WEIGHTS, PLACES = np.kron(B, B), np.kron(G, G), np.kron(A, A)
+A = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32).T
+PIXELS, WEIGHTS, PLACES = np.kron(B.T, B.T), np.kron(G, G), np.kron(A.T, A.T)
 POINTS = 16
 
-TILE_BYTES = 4 * 1024 * 1024  # of pixels, values at points and places
+TILE_BYTES = 4 * 1024 * 1024  # of pixels, their windows, values at points and places; the weights are beside them
 LEAST_CHANNELS = 20  # C K / (C + K): with fewer, the maps, of C + K, take longer than is saved in the products, of C K
 MULTIPLY_ADDS = 80  # of a plain convolution, of one thread in a nanosecond
-LEAST_WINDOWS = 64  # of a tile: with fewer, a product is busy with reading the weights
+MOST_NUMBERS = 2 * 1024 * 1024  # of the weights at the points: with more there is little gain, and much memory is used
+LEAST_WINDOWS = 32  # of a tile: with fewer, a product is busy with reading the weights
 
 
 def plan(shape: tuple[int, ...], slide: Any, outputs: int, dtype: Any, groups: int = 1) -> int:
-    """Return how many pictures (N, C, H, W) make a tile; 0 where another way is faster, or this one has too few digits.
+    """Return how many pictures (N, C, H, W) make a tile; 0 where another way is faster.
 
-    For windows of 3 x 3 at every pixel, pictures of an even height and width, and a rim of one pixel.
+    For windows of 3 x 3 at every pixel with a rim of one, in pictures of an even height and width that fit in a tile.
     """
     n, c, h, w = shape
     if slide != ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))) or groups > 1 or h % 2 or w % 2 or dtype != np.float32:
         return 0
-    if c * outputs < LEAST_CHANNELS * (c + outputs):
+    if c * outputs < LEAST_CHANNELS * (c + outputs) or POINTS * c * outputs > MOST_NUMBERS:
         return 0
     windows = h * w // 4
     numbers = (h + 2) * (w + 2) * c + windows * (POINTS * (2 * c + max(c, outputs)) + 4 * outputs)
-    most = TILE_BYTES // (4 * numbers)
-    count = -(-n // max(1, -(-n // max(1, most))))  # tiles of about the same size
-    return count if most and count * windows >= LEAST_WINDOWS else 0
+    most = min(n, TILE_BYTES // (4 * numbers))
+    if most * windows < LEAST_WINDOWS:
+        return 0
+    even = -(-n // -(-n // most))  # tiles of about the same size
+    return even if even * windows >= LEAST_WINDOWS else most
 
 
 def at_points(weight: Array) -> Array:
     """(K, C, 3, 3) -> (points, C, K)"""
     k, c, _, _ = weight.shape
-    return np.matmul(WEIGHTS, weight.transpose(2, 3, 1, 0).reshape(9, c * k)).reshape(POINTS, c, k)
+    with one_blas_thread():
+        return np.matmul(WEIGHTS, weight.transpose(2, 3, 1, 0).reshape(9, c * k)).reshape(POINTS, c, k)
 
 
 def from_points(sums: Array) -> Array:
-    """The map of `at_points` turned around: (points, C, K) -> (K, C, 3, 3)"""
+    """The map of `at_points` turned around, which takes gradients back: (points, C, K) -> (K, C, 3, 3)"""
     _, c, k = sums.shape
-    return np.matmul(WEIGHTS.T, sums.reshape(POINTS, c * k)).reshape(3, 3, c, k).transpose(3, 2, 0, 1)
+    with one_blas_thread():
+        return np.matmul(WEIGHTS.T, sums.reshape(POINTS, c * k)).reshape(3, 3, c, k).transpose(3, 2, 0, 1)
 
 
 def forward(x: Array, weight: Array, bias: Array | None, step: int) -> Array:
@@ -75,9 +82,10 @@ def forward(x: Array, weight: Array, bias: Array | None, step: int) -> Array:
     (n, _, h, w), k = x.shape, len(weight)
     y = empty((n, h, w, k), x.dtype)
     line = None if bias is None else np.tile(bias, (w, 1))  # longer rows are added faster
+    weights = at_points(weight)
 
     def work(starts: Iterator[int], room: Room) -> None:
-        corners = Corners(x, weight, step, room)
+        corners = Corners(x, weights, step, room)
         for start in starts:
             tile = y[start : start + step]
             corners_of(tile)[...] = corners.of(slice(start, start + len(tile))).reshape(2, 2, -1, h // 2, w // 2, k)
@@ -91,7 +99,7 @@ def forward(x: Array, weight: Array, bias: Array | None, step: int) -> Array:
 def weight_grad(grad: Array, x: Array, step: int) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, 3, 3)"""
     (n, k, h, w), c = grad.shape, x.shape[1]
-    pictures, pieces = grad.transpose(0, 2, 3, 1), in_pieces(tiles(n, step), POINTS * c * k)
+    pictures, pieces = grad.transpose(0, 2, 3, 1), with_sums(cut(n, step), POINTS * c * k)
     sums = np.zeros((len(pieces), POINTS, c, k), x.dtype)
 
     def work(numbers: Iterator[int], room: Room) -> None:
@@ -107,7 +115,7 @@ def weight_grad(grad: Array, x: Array, step: int) -> Array:
     return from_points(functools.reduce(operator.add, sums))  # in the same order however many threads there are
 
 
-class Pixels:
+class AtPoints:
     """What windows of 4 x 4 pixels, two apart, have at the points.
 
     Parameters
@@ -147,27 +155,27 @@ class Pixels:
         along_n, along_h, along_w, along_c = self.padded.strides
         strides = along_h, along_w, along_n, 2 * along_h, 2 * along_w, along_c
         seen = np.ndarray((4, 4, n, down, across, c), self.padded.dtype, self.padded, strides=strides)
+        seen.flags.writeable = False
         copy, values = (memory[: seen.size].reshape(POINTS, -1) for memory in (self.windows, self.memory))
         return self.padded[:n, 1:-1, 1:-1], seen, copy.reshape(seen.shape), copy, values, values.reshape(POINTS, -1, c)
 
 
 class Corners:
-    """A convolution at the four corners of each pool of 2 x 2."""
+    """A convolution at the four corners of each pool of 2 x 2, with weights at the points, (points, C, K)."""
 
-    def __init__(self, x: Array, weight: Array, step: int, room: Room) -> None:
-        self.pixels, self.weights = Pixels(x, step, room), at_points(weight)
-        self.shape = x.shape[2] // 2, x.shape[3] // 2, len(weight)
-        windows = step * x.shape[2] * x.shape[3] // 4
-        self.values = room((POINTS * windows * len(weight),), x.dtype)
-        self.memory = room((4 * windows * len(weight),), x.dtype)
+    def __init__(self, x: Array, weights: Array, step: int, room: Room) -> None:
+        (_, _, h, w), k = x.shape, weights.shape[-1]
+        self.windows, self.weights, self.shape = AtPoints(x, step, room), weights, (h // 2, w // 2, k)
+        self.values = room((POINTS * step * h * w // 4 * k,), x.dtype)
+        self.memory = room((step * h * w * k,), x.dtype)
 
     def of(self, tile: slice) -> Array:
         """Return those of some pictures, (4, N, H/2, W/2, K); the next tile overwrites them."""
-        pixels, k = self.pixels.of(tile), self.shape[-1]
-        windows = pixels.shape[1]
-        values = self.values[: POINTS * windows * k].reshape(POINTS, windows, k)
+        pixels, k = self.windows.of(tile), self.shape[-1]
+        count = pixels.shape[1]
+        values = self.values[: POINTS * count * k].reshape(POINTS, count, k)
         np.matmul(pixels, self.weights, out=values)
-        four = self.memory[: 4 * windows * k].reshape(4, -1)
+        four = self.memory[: 4 * count * k].reshape(4, -1)
         np.matmul(PLACES, values.reshape(POINTS, -1), out=four)
         return four.reshape(4, tile.stop - tile.start, *self.shape)
 
@@ -185,33 +193,34 @@ class Gradients:
         How many pictures make a tile.
     room : callable
         Makes arrays for intermediate results.
-    weight, x_grad : ndarray, optional
-        (K, C, 3, 3), and where the gradients of the pixels are written if they are wanted, (N, H, W, C).
+    back : tuple of ndarray, optional
+        If the gradients of the pixels are wanted: the weights at the points, (points, C, K), and where those gradients
+        are written, (N, H, W, C).
     """
 
-    def __init__(
-        self, x: Array, outputs: int, step: int, room: Room, weight: Array | None = None, x_grad: Array | None = None
-    ) -> None:
+    def __init__(self, x: Array, outputs: int, step: int, room: Room, back: tuple[Array, Array] | None = None) -> None:
         _, c, h, w = x.shape
-        self.pixels, self.x_grad = Pixels(x, step, room), x_grad
-        self.weights = None if weight is None else at_points(weight).transpose(0, 2, 1)
+        self.windows, self.back = AtPoints(x, step, room), back
         self.product = room((POINTS, c, outputs), x.dtype)
         self.values = room((POINTS * step * h * w // 4 * max(c, outputs),), x.dtype)
 
     def add(self, tile: slice, four: Array, sums: Array) -> None:
-        """Add to the sums (points, C, K) what some pictures give, of gradients (4, N, H/2, W/2, K), and fill theirs."""
-        pixels, k = self.pixels.of(tile), four.shape[-1]
-        windows, c = pixels.shape[1:]
-        values = self.values[: POINTS * windows * k].reshape(POINTS, windows, k)
+        """Add to the sums (points, C, K) what gradients (4, N, H/2, W/2, K) of some pictures give, and write those of
+        their pixels.
+        """
+        pixels, k = self.windows.of(tile), four.shape[-1]
+        count, c = pixels.shape[1:]
+        values = self.values[: POINTS * count * k].reshape(POINTS, count, k)
         np.matmul(PLACES.T, four.reshape(4, -1), out=values.reshape(POINTS, -1))
         np.matmul(pixels.transpose(0, 2, 1), values, out=self.product)
         sums += self.product
-        if self.x_grad is None or self.weights is None:
+        if self.back is None:
             return
-        np.matmul(values, self.weights, out=pixels)  # what the pixels had at the points is no longer needed,
+        weights, x_grad = self.back
+        np.matmul(values, weights.transpose(0, 2, 1), out=pixels)  # what was at the points is no longer needed,
         spread = self.values[: pixels.size].reshape(POINTS, -1)  # and then neither are the gradients there
         np.matmul(PIXELS.T, pixels.reshape(POINTS, -1), out=spread)
-        overlap(spread.reshape(4, 4, *four.shape[1:4], c), self.x_grad[tile])
+        overlap(spread.reshape(4, 4, *four.shape[1:4], c), x_grad[tile])
 
 
 def overlap(windows: Array, x: Array) -> None:

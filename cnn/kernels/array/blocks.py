@@ -5,17 +5,15 @@ sums that differ and are the same once it is added and rounded, it takes the lar
 Winograd's way sums that would be the same may be rounded apart.
 """
 
-import functools
 import math
-import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cnn.kernels.array import strips, winograd
 from cnn.kernels.array.conv2d import turned
-from cnn.kernels.array.shared import Array, Room, cut, shared, with_sums
+from cnn.kernels.array.shared import Array, Room, cut, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix, corners_of
 from cnn.kernels.memory import empty
 
@@ -143,18 +141,16 @@ def conv_pool_backward(
     grad, choice = (np.ascontiguousarray(array.transpose(0, 2, 3, 1)) for array in (grad, choice))
     (k, c, kh, kw), n, (down, across) = weight.shape, len(x), slide.places(*x.shape[2:])
     step = winograd.plan(x.shape, slide, k, x.dtype)
-    at_points, planned = step > 0, None if step else strips.plan(x.shape, slide, k, with_weights=True)
-    of_piece = (winograd.POINTS, c, k) if at_points else (kh, kw * c, k) if planned else (1, kh * kw * c, k)
-    if not step:
+    at_points = step > 0
+    planned = None if at_points else strips.plan(x.shape, slide, k, with_weights=True)
+    if not at_points:
         step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
-    pieces = with_sums(cut(n, step), math.prod(of_piece))
-    sums = np.zeros((len(pieces), *of_piece), x.dtype)
-    biases = np.zeros((len(pieces), k), x.dtype)
+    of_weights = (winograd.POINTS, c, k) if at_points else (kh, kw * c, k) if planned else (1, kh * kw * c, k)
     x_grad = empty((n, *x.shape[2:], c), x.dtype) if needs_input_grad else None
     apart = at_points or (not planned and x_grad is None)  # the corners, as in forward
     back = (winograd.at_points(weight), x_grad) if at_points and x_grad is not None else None
 
-    def work(numbers: Iterator[int], room: Room) -> None:
+    def make(room: Room) -> Callable[..., None]:
         memory = room((step, down, across, k), x.dtype)
         mask, ones = room((4, step, *grad.shape[1:]), bool), np.ones(step * down * across, x.dtype)
         gradients: Any
@@ -163,22 +159,23 @@ def conv_pool_backward(
         else:
             seen = strips.Strips(x, slide, planned, room) if planned else WholeWindows(x, slide, step, room, apart)
             gradients = DirectGradients(seen, x_grad, memory, weight, slide, room)
-        for i in numbers:
-            for tile in pieces[i]:
-                spread = memory[: tile.stop - tile.start]
-                rows = spread.reshape(-1, k)
-                corners = spread.reshape(4, len(spread), *grad.shape[1:]) if apart else corners_of(spread)
-                to_corners(grad[tile], choice[tile], corners, mask[:, : len(spread)])
-                total = np.matmul(ones[: len(rows)], rows)
-                if not np.isfinite(total).all():  # perhaps from infinity times a 0 of the mask
-                    to_corners(grad[tile], choice[tile], corners, mask[:, : len(spread)], with_infinity=True)
-                    total = rows.sum(axis=0)
-                biases[i] += total
-                gradients.add(tile, corners if apart else spread, sums[i])
 
-    shared(work, range(len(pieces)), cost(grad.size, weight) * (2 if needs_input_grad else 1))
-    # in the same order however many threads there are
-    w_grad, b_grad = (functools.reduce(operator.add, parts) for parts in (sums, biases))
+        def add(tile: slice, weights: Array, biases: Array) -> None:
+            spread = memory[: tile.stop - tile.start]
+            rows = spread.reshape(-1, k)
+            corners = spread.reshape(4, len(spread), *grad.shape[1:]) if apart else corners_of(spread)
+            to_corners(grad[tile], choice[tile], corners, mask[:, : len(spread)])
+            total = np.matmul(ones[: len(rows)], rows)
+            if not np.isfinite(total).all():  # perhaps from infinity times a 0 of the mask
+                to_corners(grad[tile], choice[tile], corners, mask[:, : len(spread)], with_infinity=True)
+                total = rows.sum(axis=0)
+            biases += total
+            gradients.add(tile, corners if apart else spread, weights)
+
+        return add
+
+    nanoseconds = cost(grad.size, weight) * (2 if needs_input_grad else 1)
+    w_grad, b_grad = summed(make, cut(n, step), [of_weights, (k,)], x.dtype, nanoseconds)
     w_grad = winograd.from_points(w_grad) if at_points else w_grad.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
     return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
 

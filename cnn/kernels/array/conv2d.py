@@ -1,14 +1,12 @@
 """Twins of the functions in layers/conv2d.py: the same products, of a tile of a few pictures at a time."""
 
-import functools
-import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cnn.kernels.array import depthwise, strips, winograd
-from cnn.kernels.array.shared import Array, Room, shared, with_sums
+from cnn.kernels.array.shared import Array, Room, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
@@ -116,19 +114,19 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
         return strips.weight_grad(grad, x, shape, slide, planned)
     pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
     size = Size.of(x.shape, slide, k, x.itemsize)
-    pieces = with_sums(size.tiles(len(x), grad.shape[2]), k * c * kh * kw)
-    sums = np.zeros((len(pieces), *matrix), x.dtype)
 
-    def work(numbers: Iterator[int], room: Room) -> None:
+    def make(room: Room) -> Callable[..., None]:
         windows, product = Windows(x, slide, size, room, groups), room(matrix, x.dtype)
-        for i in numbers:
-            for tile in pieces[i]:
-                np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)
-                sums[i] += product
 
-    shared(work, range(len(pieces)), grad.size * kh * kw * c / MULTIPLY_ADDS)
-    total = functools.reduce(operator.add, sums)  # in the same order however many threads there are
-    return total.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
+        def add(tile: Tile, sums: Array) -> None:
+            np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)
+            sums += product
+
+        return add
+
+    nanoseconds = grad.size * kh * kw * c / MULTIPLY_ADDS
+    (sums,) = summed(make, size.tiles(len(x), grad.shape[2]), [matrix], x.dtype, nanoseconds)
+    return sums.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
 
 
 def conv2d_bias_grad(grad: Array) -> Array:

@@ -5,9 +5,11 @@ between threads costs some microseconds of the interpreter lock, so pieces are f
 takes hundreds of microseconds.
 """
 
+import functools
 import math
+import operator
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,7 +72,42 @@ def cut(n: int, step: int) -> list[slice]:
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def with_sums(tiles: list[Piece], numbers: int) -> list[list[Piece]]:
-    """Put tiles into pieces, each of which gets so many sums of its own: the same whatever the number of threads."""
+def summed(
+    make: Callable[[Room], Callable[..., None]],
+    tiles: list[Piece],
+    shapes: Sequence[tuple[int, ...]],
+    dtype: Any,
+    nanoseconds: float,
+) -> list[Array]:
+    """Add up what tiles give, and return the sums: the same bits however many threads there are.
+
+    Parameters
+    ----------
+    make : callable
+        ``make(room)`` returns ``add(tile, *sums)``, which adds what a tile gives to sums of these shapes.
+    tiles : list
+        In whatever order threads take them, those of a piece are added in theirs, and so are the pieces.
+    shapes : sequence of tuple
+        Of the sums, the largest first. Each piece has sums of its own.
+    dtype : dtype
+        Of the sums.
+    nanoseconds : float
+        About how long one thread takes for all.
+    """
+    pieces = in_pieces(tiles, math.prod(shapes[0]))
+    sums = [np.zeros((len(pieces), *shape), dtype) for shape in shapes]
+
+    def work(numbers: Iterator[int], room: Room) -> None:
+        add = make(room)
+        for i in numbers:
+            for tile in pieces[i]:
+                add(tile, *(each[i] for each in sums))
+
+    shared(work, range(len(pieces)), nanoseconds)
+    return [functools.reduce(operator.add, each) for each in sums]
+
+
+def in_pieces(tiles: list[Piece], numbers: int) -> list[list[Piece]]:
+    """Put tiles into pieces, each of which gets so many sums of its own."""
     count = max(1, min(len(tiles), max(LEAST_SUMS, min(MOST_SUMS, SUMS_NUMBERS // numbers))))
     return [tiles[i * len(tiles) // count : (i + 1) * len(tiles) // count] for i in range(count)]

@@ -16,14 +16,12 @@ are added. These products are small, and OpenBLAS multiplies small ones without 
 Source: Cho and Brand 2017, MEC: memory-efficient convolution for deep neural network, arXiv 1706.06873.
 """
 
-import functools
-import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, cut, shared, with_sums
+from cnn.kernels.array.shared import Array, Room, cut, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix
 from cnn.kernels.memory import empty
 
@@ -89,20 +87,16 @@ def add_up(parts: Array, total: Array) -> None:
 
 def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, planned: Plan) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, KH, KW)"""
-    k, c, kh, kw = shape
-    pictures, pieces = grad.transpose(0, 2, 3, 1), with_sums(cut(len(x), planned.pictures), kh * kw * c * k)
-    sums = np.zeros((len(pieces), kh, kw * c, k), x.dtype)
+    (k, c, kh, kw), pictures = shape, grad.transpose(0, 2, 3, 1)
 
-    def work(numbers: Iterator[int], room: Room) -> None:
+    def make(room: Room) -> Callable[..., None]:
         strips = Strips(x, slide, planned, room)
         weights = WeightSums(strips.shape, k, x.dtype, room)
-        for i in numbers:
-            for tile in pieces[i]:
-                weights.add(strips.rows(tile), pictures[tile], sums[i])
+        return lambda tile, sums: weights.add(strips.rows(tile), pictures[tile], sums)
 
-    shared(work, range(len(pieces)), grad.size * kh * kw * c / MULTIPLY_ADDS)
-    total = functools.reduce(operator.add, sums)  # in the same order however many threads there are
-    return total.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
+    nanoseconds = grad.size * kh * kw * c / MULTIPLY_ADDS
+    (sums,) = summed(make, cut(len(x), planned.pictures), [(kh, kw * c, k)], x.dtype, nanoseconds)
+    return sums.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
 
 
 class Strips:

@@ -19,14 +19,12 @@ Source: Winograd 1980, Arithmetic complexity of computations; Lavin and Gray 201
 neural networks, arXiv 1509.09308, section 4.1.
 """
 
-import functools
-import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, cut, shared, with_sums
+from cnn.kernels.array.shared import Array, Room, cut, shared, summed
 from cnn.kernels.array.windows import corners_of
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
@@ -98,21 +96,21 @@ def forward(x: Array, weight: Array, bias: Array | None, step: int) -> Array:
 
 def weight_grad(grad: Array, x: Array, step: int) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, 3, 3)"""
-    (n, k, h, w), c = grad.shape, x.shape[1]
-    pictures, pieces = grad.transpose(0, 2, 3, 1), with_sums(cut(n, step), POINTS * c * k)
-    sums = np.zeros((len(pieces), POINTS, c, k), x.dtype)
+    (n, k, h, w), c, pictures = grad.shape, x.shape[1], grad.transpose(0, 2, 3, 1)
 
-    def work(numbers: Iterator[int], room: Room) -> None:
+    def make(room: Room) -> Callable[..., None]:
         gradients, memory = Gradients(x, k, step, room), room((step * h * w * k,), x.dtype)
-        for i in numbers:
-            for tile in pieces[i]:
-                corners = corners_of(pictures[tile])
-                four = memory[: corners.size].reshape(corners.shape)
-                four[...] = corners
-                gradients.add(tile, four.reshape(4, *four.shape[2:]), sums[i])
 
-    shared(work, range(len(pieces)), grad.size * 9 * c / MULTIPLY_ADDS)
-    return from_points(functools.reduce(operator.add, sums))  # in the same order however many threads there are
+        def add(tile: slice, sums: Array) -> None:
+            corners = corners_of(pictures[tile])
+            four = memory[: corners.size].reshape(corners.shape)
+            four[...] = corners
+            gradients.add(tile, four.reshape(4, *four.shape[2:]), sums)
+
+        return add
+
+    (sums,) = summed(make, cut(n, step), [(POINTS, c, k)], x.dtype, grad.size * 9 * c / MULTIPLY_ADDS)
+    return from_points(sums)
 
 
 class AtPoints:

@@ -53,7 +53,9 @@ def main() -> None:
             calls = calls_of_step(name)
             files = [file for file, _ in calls]
             changes = sum(a != b for a, b in zip(files, files[1:], strict=False))
-            print(f"{name:<10} {backend:<9} {len(set(files)):>3} files {len(calls):>5} calls {changes:>5} changes of file")
+            print(
+                f"{name:<10} {backend:<9} {len(set(files)):>3} files {len(calls):>5} calls {changes:>5} changes of file"
+            )
             if "--list" in sys.argv:
                 for (file, function), count in Counter(calls).most_common():
                     print(f"    {count:>4}  {file}: {function}")

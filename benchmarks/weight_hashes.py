@@ -64,7 +64,10 @@ def main(names: list[str]) -> None:
                 cnn.kernels.use(backend)
                 cnn.set_num_threads(threads)
                 weights, predictions = trained(name)
-                print(f"{name:<12} {backend:<9} {threads} threads  weights {weights}  predictions {predictions}", flush=True)
+                print(
+                    f"{name:<12} {backend:<9} {threads} threads  weights {weights}  predictions {predictions}",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from cnn.cli import main
+from cnn.cli.main import main
 
 
 def accuracies(seed, options):

@@ -4,6 +4,7 @@ Counted are the functions of the package `cnn`, as call events of `sys.setprofil
 first one compiles and prepares). Run it from the repository: python benchmarks/calls_per_step.py [--list]
 """
 
+import itertools
 import sys
 from collections import Counter
 from pathlib import Path
@@ -52,7 +53,7 @@ def main() -> None:
             cnn.kernels.use(backend)
             calls = calls_of_step(name)
             files = [file for file, _ in calls]
-            changes = sum(a != b for a, b in zip(files, files[1:], strict=False))
+            changes = sum(a != b for a, b in itertools.pairwise(files))
             print(
                 f"{name:<10} {backend:<9} {len(set(files)):>3} files {len(calls):>5} calls {changes:>5} changes of file"
             )

@@ -18,8 +18,8 @@ import cnn
 from cnn import training, zoo
 from cnn.bench import pytorch
 from cnn.bench.machine import Others
-from cnn.commands.settings import PICTURES as SETTINGS
-from cnn.commands.tasks import standardize
+from cnn.cli.settings import PICTURES as SETTINGS
+from cnn.cli.tasks import standardize
 from cnn.data import fashion_mnist
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam

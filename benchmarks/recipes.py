@@ -25,8 +25,8 @@ import numpy as np
 import cnn
 import cnn.zoo
 from cnn.bench import machine
-from cnn.commands import recipes, tasks
-from cnn.commands.settings import RECIPES, settings_for
+from cnn.cli import recipes, tasks
+from cnn.cli.settings import RECIPES, settings_for
 from cnn.training.loop import EVALUATED
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -7,12 +7,12 @@ import importlib
 from types import ModuleType
 
 from cnn import kernels
-from cnn.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Residual, Sum
+from cnn.core.rng import manual_seed
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads, show_config
-from cnn.mistakes import ModelWarning
+from cnn.model.lint import ModelWarning
 from cnn.module import Buffer, Module, Parameter, no_grad
-from cnn.rng import manual_seed
 from cnn.sequential import Sequential
 
 __all__ = [

@@ -1,6 +1,6 @@
 """`python -m cnn` is the command `cnn`."""
 
-from cnn.cli import entry_point
+from cnn.cli.main import entry_point
 
 if __name__ == "__main__":
     entry_point()

@@ -16,8 +16,8 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from cnn.core.rng import generator
 from cnn.module import Array, Parameter
-from cnn.rng import generator
 
 Rng = np.random.Generator | int | None
 

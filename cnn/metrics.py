@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
+from cnn.core.parameter import plain_array
 from cnn.errors import InputError, ShapeError
+from cnn.model.summary import Table
 from cnn.module import Array
-from cnn.parameter import plain_array
-from cnn.summary import Table
 
 
 def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> Array:

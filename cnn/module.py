@@ -12,10 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn import modes
-from cnn.files import read_tensors, write_tensors
-from cnn.modes import evaluating, no_grad, watching
-from cnn.parameter import Array, Buffer, Parameter, plain_array
+from cnn.core import modes
+from cnn.core.files import read_tensors, write_tensors
+from cnn.core.modes import evaluating, no_grad, watching
+from cnn.core.parameter import Array, Buffer, Parameter, plain_array
 
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "no_grad", "watching"]
 

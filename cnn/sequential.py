@@ -7,9 +7,11 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn import fusion, mistakes, model_file, modes, training
-from cnn.checks import boolean, integer
-from cnn.container import NOTHING, Container
+from cnn import training
+from cnn.containers.container import NOTHING, Container
+from cnn.containers.fusion import rules as fusion
+from cnn.core import modes
+from cnn.core.checks import boolean, integer
 from cnn.errors import InputError, told_plainly
 from cnn.kernels import one_blas_thread
 from cnn.layers import LogSoftmax, Softmax
@@ -17,11 +19,13 @@ from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.loss.loss_func import check_one_number
 from cnn.loss.targets import ClassLoss, ValueLoss
+from cnn.model import file as model_file
+from cnn.model import lint as mistakes
+from cnn.model.pairing import check_axis, check_pairing
+from cnn.model.profile import Profile
+from cnn.model.summary import Summary
 from cnn.module import Array, Module, evaluating, watching
 from cnn.optim import Optimizer
-from cnn.pairing import check_axis, check_pairing
-from cnn.profile import Profile
-from cnn.summary import Summary
 
 
 class Sequential(Container):
@@ -41,7 +45,7 @@ class Sequential(Container):
         Needed to train. One that was made without parameters gets those of this model.
     fuse : bool
         Whether neighbours such as Conv2d, ReLU and MaxPool2d may run as one, which takes less time and memory and gives
-        the same numbers (see cnn/fusion.py). False: each layer's own backward can be called after a forward.
+        the same numbers (see containers/fusion/rules.py). False: each layer's own backward can be called after a forward.
 
     Shape
     -----

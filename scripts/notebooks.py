@@ -18,7 +18,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from cnn.files import write_bytes
+from cnn.core.files import write_bytes
 
 MODELS = Path(__file__).parent.parent / "models"
 NAMES = ("pytorch_utils", "spiral_dataset", "fashion_mnist")  # from quick to slow

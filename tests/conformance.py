@@ -271,7 +271,7 @@ def saved_state_emptied(make, shape):
 
 
 def groups_of(module):
-    """The neighbours that may run as one (cnn/fusion.py), which have one slot together."""
+    """The neighbours that may run as one (cnn/containers/fusion/rules.py), which have one slot together."""
     return [group for m in module.modules() if isinstance(m, Sequential) for group in m._groups]
 
 

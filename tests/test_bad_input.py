@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.branches import Concat, Residual
+from cnn.containers.branches import Concat, Residual
 from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax, Upsample
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cnn import Module, Parameter
-from cnn.checks import check_grad, check_input
+from cnn.core.checks import check_grad, check_input
 from cnn.errors import InputError
 from cnn.utils.gradcheck import gradcheck
 from tests.conformance import CASES, CHECKS, WITHOUT_MEANING, draw, failures, has_meaning

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from cnn.elementwise import BLOCK, gate, in_blocks, sigmoid
+from cnn.functional.elementwise import BLOCK, gate, in_blocks, sigmoid
 
 
 @pytest.mark.parametrize("size", [0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 1])

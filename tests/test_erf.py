@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from cnn.erf import END, STEPS, erf
+from cnn.functional.erf import END, STEPS, erf
 
 exact = np.vectorize(math.erf, otypes=[np.float64])
 

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import Sequential, fusion, kernels
+from cnn import Sequential, kernels
+from cnn.containers.fusion import rules as fusion
+from cnn.core.parameter import Buffer, Parameter
 from cnn.kernels import choice
 from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.module import evaluating, no_grad
 from cnn.optim import SGD, Adam
-from cnn.parameter import Buffer, Parameter
 from cnn.utils.gradcheck import difference
 
 pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")

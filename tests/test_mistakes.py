@@ -8,7 +8,7 @@ import pytest
 from cnn import Concat, Residual, Sequential, ShapeError, zoo
 from cnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, ReLU, Sigmoid, Softmax
 from cnn.loss import BCELoss, CrossEntropyLoss, MSELoss
-from cnn.mistakes import ModelWarning
+from cnn.model.lint import ModelWarning
 from cnn.module import Module
 from cnn.optim import Adam
 

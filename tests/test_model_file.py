@@ -9,8 +9,8 @@ import pytest
 from safetensors import safe_open
 
 import cnn
-from cnn.branches import Concat, Residual, Sum
-from cnn.files import read_tensors, write_tensors
+from cnn.containers.branches import Concat, Residual, Sum
+from cnn.core.files import read_tensors, write_tensors
 from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.module import Module, Parameter

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import cnn
+from cnn.core.rng import generator
 from cnn.layers import Dropout, Linear
-from cnn.rng import generator
 
 
 def test_manual_seed_repeats_everything_created_after_it():

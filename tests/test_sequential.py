@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Residual, Sum
 from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
 from cnn.module import Parameter

@@ -4,7 +4,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cnn.errors import ShapeError
-from cnn.windows import Slide, fold, unfold
+from cnn.functional.windows import Slide, fold, unfold
 
 ones_and_more = st.tuples(st.integers(1, 3), st.integers(1, 3))
 rims = st.tuples(st.integers(0, 2), st.integers(0, 2))

@@ -21,9 +21,9 @@ from cnn.layers import (
     ReLU,
     Tanh,
 )
+from cnn.model.summary import Summary
 from cnn.module import Array, Module
 from cnn.sequential import Sequential
-from cnn.summary import Summary
 
 TRAIN, INFERENCE, LAYER = "train", "inference", "layer"
 SUITES = ("all", "train", "inference", "layers", "memory")

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from cnn.bench.cases import INFERENCE, SEED, TRAIN, Case
+from cnn.core.rng import manual_seed
 from cnn.layers import Dropout
 from cnn.loss import CrossEntropyLoss
 from cnn.module import Array, Module, no_grad
 from cnn.optim import Adam
-from cnn.rng import manual_seed
 from cnn.sequential import Sequential
 
 OURS = "cnn"

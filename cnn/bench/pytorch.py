@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn.bench.cases import INFERENCE, TRAIN, Case
 from cnn.bench.ours import Program, output_grad, without_dropout
-from cnn.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Residual, Sum
 from cnn.layers import Softmax
 from cnn.module import Array, Module
 from cnn.sequential import Sequential

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
+from cnn.core.parameter import Array
 from cnn.errors import InputError, ShapeError
-from cnn.parameter import Array
 
 MASK = 0xFFFF_FFFF_FFFF_FFFF  # 64 bits: arrays of uint64 wrap by themselves, Python's integers do not
 STEP = 0x9E37_79B9_7F4A_7C15  # 2^64 / golden ratio, odd

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn.checks import integer, pair
+from cnn.core.checks import integer, pair
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, files_of, layout, shortened
 from cnn.data.images import Pixels, decode, readable
 from cnn.errors import InputError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn.checks import pair
+from cnn.core.checks import pair
 from cnn.errors import InputError
 
 Image = Any  # Pillow's; it is imported only when a picture is read

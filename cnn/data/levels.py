@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnn.core.parameter import Array
 from cnn.data.draws import Draws
 from cnn.data.transforms import check_batch, number
 from cnn.errors import InputError, ShapeError
-from cnn.parameter import Array
 
 
 @dataclass

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import boolean, integer
+from cnn.core.checks import boolean, integer
+from cnn.core.rng import generator
 from cnn.data.draws import Draws
 from cnn.data.prefetch import Ahead, digest, opened, sample, take
 from cnn.errors import InputError
 from cnn.module import Array
-from cnn.rng import generator
 
 Batch = tuple[Array, Array]
 Transform = Callable[[Array, Array, Draws], Batch]

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
+from cnn.core.parameter import Array
 from cnn.data.draws import Draws
 from cnn.data.levels import above_zero, as_levels, working_dtype
 from cnn.data.transforms import boxes, check_batch, number
 from cnn.errors import InputError, ShapeError
-from cnn.parameter import Array
 
 
 @dataclass

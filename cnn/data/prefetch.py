@@ -10,9 +10,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from cnn.core.parameter import plain_array
 from cnn.errors import InputError, ShapeError
 from cnn.module import Array
-from cnn.parameter import plain_array
 
 T = TypeVar("T")
 

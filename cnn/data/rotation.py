@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cnn.core.parameter import Array
 from cnn.data.draws import Draws
 from cnn.data.levels import as_levels, working_dtype
 from cnn.data.transforms import check_batch, number, with_border
-from cnn.parameter import Array
 
 
 @dataclass

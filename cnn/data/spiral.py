@@ -6,7 +6,7 @@ import operator
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn.rng import generator
+from cnn.core.rng import generator
 
 
 def spiral(

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cnn.checks import check_images, integer
+from cnn.core.checks import check_images, integer
+from cnn.core.parameter import Array
 from cnn.data.draws import Draws
 from cnn.errors import InputError, ShapeError
-from cnn.parameter import Array
 
 LARGEST_ASPECT = 1 / 0.3  # of erased boxes, as in the paper
 

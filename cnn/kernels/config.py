@@ -66,7 +66,7 @@ def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
         for name in sorted(names | {"adam", "blocks", "cross_entropy_loss", "elementwise", "norms"}):
             choice.load("jit", name)
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-    from cnn.modes import evaluating
+    from cnn.core.modes import evaluating
 
     with evaluating():
         model(np.zeros((1, *input_shape), dtype))

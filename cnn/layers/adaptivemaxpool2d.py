@@ -1,11 +1,11 @@
-"""AdaptiveMaxPool2d: a pool that is told the size of its result. How it cuts pictures: `regions` in cnn/windows.py."""
+"""AdaptiveMaxPool2d: a pool that is told the size of its result. How it cuts pictures: `regions` in functional/windows.py."""
 
 import numpy as np
 
-from cnn.checks import Pair, check_grad, check_images, check_input
+from cnn.core.checks import Pair, check_grad, check_images, check_input
+from cnn.functional.windows import Sizes, regions, sizes
 from cnn.kernels import batched
 from cnn.module import Array, Module
-from cnn.windows import Sizes, regions, sizes
 
 
 @batched(1)

@@ -1,11 +1,11 @@
-"""AvgPool2d: the mean of each window. `Slide`, the way of a window, is explained in cnn/windows.py."""
+"""AvgPool2d: the mean of each window. `Slide`, the way of a window, is explained in cnn/functional/windows.py."""
 
 import numpy as np
 
-from cnn.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.functional.windows import Slide, surround
 from cnn.kernels import batched
 from cnn.module import Array, Module
-from cnn.windows import Slide, surround
 
 
 def areas(slide: Slide, counts: Pair, height: int, width: int, include_pad: bool) -> Array:

@@ -1,9 +1,10 @@
-"""Batch normalisation of pictures and of rows. Of its mathematics, what all norms share is in cnn/norms.py."""
+"""Batch normalisation of pictures and of rows. Of its mathematics, what all norms share is in functional/norms.py."""
 
 import numpy as np
 
-from cnn import init, norms
-from cnn.checks import boolean, check_grad, check_input, integer
+from cnn import init
+from cnn.core.checks import boolean, check_grad, check_input, integer
+from cnn.functional import norms
 from cnn.kernels import kernel
 from cnn.module import Array, Buffer, Module, Parameter
 

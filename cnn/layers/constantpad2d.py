@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cnn.checks import check_grad, check_images, check_input
+from cnn.core.checks import check_grad, check_images, check_input
+from cnn.functional.windows import Sides, check_kept, sides, surround
 from cnn.module import Array, Module
-from cnn.windows import Sides, check_kept, sides, surround
 
 
 def constant_pad2d(x: Array, padding: Sides, value: float) -> Array:

@@ -1,14 +1,14 @@
-"""Conv2d: a small window of weights slides over the picture. What it sees: unfold and fold in cnn/windows.py."""
+"""Conv2d: a small window of weights slides over the picture. What it sees: unfold and fold in functional/windows.py."""
 
 import math
 
 import numpy as np
 
 from cnn import init
-from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.core.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.functional.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 from cnn.kernels import batched, kernel, summed
 from cnn.module import Array, Module
-from cnn.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 
 
 @batched(1)

@@ -5,12 +5,12 @@ import math
 import numpy as np
 
 from cnn import init
-from cnn.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.core.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.core.rng import generator
 from cnn.errors import ShapeError
+from cnn.functional.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 from cnn.kernels import batched, summed
 from cnn.module import Array, Module, Parameter
-from cnn.rng import generator
-from cnn.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 
 
 @batched(1)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cnn.checks import check_grad, check_images, check_input
+from cnn.core.checks import check_grad, check_images, check_input
 from cnn.errors import ShapeError
+from cnn.functional.windows import Sides, check_kept, sides
 from cnn.module import Array, Module
-from cnn.windows import Sides, check_kept, sides
 
 
 def copy_pad2d(x: Array, rows: Array, columns: Array) -> Array:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cnn.checks import check_grad, check_input
+from cnn.core.checks import check_grad, check_input
+from cnn.core.rng import generator
 from cnn.module import Array, Module
-from cnn.rng import generator
 
 
 class Dropout(Module):

@@ -1,11 +1,11 @@
 """ELU, SELU and CELU: negative values run smoothly into a floor.
 
-forward and backward of these classes are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+forward and backward of these classes are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise, real
+from cnn.functional.elementwise import Elementwise, real
 from cnn.module import Array
 
 

@@ -1,14 +1,14 @@
 """GELU: a value times the chance that a normal number is smaller.
 
-forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+forward and backward of this class are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
 """
 
 import math
 
 import numpy as np
 
-from cnn.elementwise import Elementwise
-from cnn.erf import erf
+from cnn.functional.elementwise import Elementwise
+from cnn.functional.erf import erf
 from cnn.module import Array
 
 WIDEST = 40.0  # beyond ± this, every slope is 0 or 1 to the last bit; its square does not overflow

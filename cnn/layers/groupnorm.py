@@ -1,7 +1,8 @@
-"""GroupNorm: each sample's groups of channels get mean 0 and variance 1. The mathematics of all norms: cnn/norms.py."""
+"""GroupNorm: each sample's groups of channels get mean 0 and variance 1. The mathematics of all norms: functional/norms.py."""
 
-from cnn import init, norms
-from cnn.checks import boolean, check_grad, check_input, integer
+from cnn import init
+from cnn.core.checks import boolean, check_grad, check_input, integer
+from cnn.functional import norms
 from cnn.kernels import batched
 from cnn.module import Array, Module, Parameter
 

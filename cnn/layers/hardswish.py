@@ -1,12 +1,12 @@
 """Hardsigmoid and Hardswish: three straight pieces, or parabola between lines, instead of exponentials.
 
-forward and backward of these classes are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+forward and backward of these classes are in functional/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
 `keep`, gradient gets what that returns instead of x.)
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise, gate
+from cnn.functional.elementwise import Elementwise, gate
 from cnn.module import Array
 
 

@@ -1,6 +1,6 @@
 """Identity: what comes in goes out."""
 
-from cnn.checks import check_grad, check_input
+from cnn.core.checks import check_grad, check_input
 from cnn.module import Array, Module
 
 

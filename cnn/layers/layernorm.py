@@ -1,10 +1,11 @@
-"""LayerNorm: each sample on its own gets mean 0 and variance 1. The mathematics of all norms: cnn/norms.py."""
+"""LayerNorm: each sample on its own gets mean 0 and variance 1. The mathematics of all norms: functional/norms.py."""
 
 from collections.abc import Sequence
 
-from cnn import init, norms
-from cnn.checks import check_grad, check_input, integer
+from cnn import init
+from cnn.core.checks import check_grad, check_input, integer
 from cnn.errors import ShapeError
+from cnn.functional import norms
 from cnn.kernels import batched
 from cnn.module import Array, Module, Parameter
 

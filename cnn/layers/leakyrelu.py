@@ -1,12 +1,12 @@
 """LeakyReLU: negative values become small.
 
-forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+forward and backward of this class are in functional/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
 `keep`, gradient gets what that returns instead of x.)
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise, real
+from cnn.functional.elementwise import Elementwise, real
 from cnn.module import Array
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from cnn import init
-from cnn.checks import check_grad, check_input, integer
+from cnn.core.checks import check_grad, check_input, integer
 from cnn.errors import ShapeError
 from cnn.kernels import kernel
 from cnn.module import Array, Module

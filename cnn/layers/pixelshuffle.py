@@ -1,6 +1,6 @@
 """PixelShuffle: channels become pixels."""
 
-from cnn.checks import check_grad, check_images, check_input, integer
+from cnn.core.checks import check_grad, check_images, check_input, integer
 from cnn.errors import ShapeError
 from cnn.module import Array, Module
 

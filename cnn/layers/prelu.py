@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cnn.checks import check_grad, check_input, integer
-from cnn.elementwise import real
+from cnn.core.checks import check_grad, check_input, integer
 from cnn.errors import ShapeError
+from cnn.functional.elementwise import real
 from cnn.init import constant
 from cnn.module import Array, Module, Parameter
 

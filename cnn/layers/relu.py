@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from cnn.checks import check_grad, check_input
-from cnn.elementwise import gate
+from cnn.core.checks import check_grad, check_input
+from cnn.functional.elementwise import gate
 from cnn.kernels import kernel
 from cnn.module import Array, Module
 

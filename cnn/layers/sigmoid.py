@@ -1,13 +1,13 @@
 """Sigmoid and Tanh: any number becomes one between two limits.
 
-forward and backward of Sigmoid are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
+forward and backward of Sigmoid are in functional/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
 `keep`, gradient gets what that returns instead of x.)
 """
 
 import numpy as np
 
-from cnn.checks import check_grad, check_input
-from cnn.elementwise import Elementwise, in_blocks, sigmoid
+from cnn.core.checks import check_grad, check_input
+from cnn.functional.elementwise import Elementwise, in_blocks, sigmoid
 from cnn.kernels import kernel
 from cnn.module import Array
 

@@ -1,11 +1,11 @@
 """SiLU and Mish: a value times a smooth gate that the value itself opens.
 
-forward and backward of these classes are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+forward and backward of these classes are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise, sigmoid
+from cnn.functional.elementwise import Elementwise, sigmoid
 from cnn.module import Array
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnn.checks import check_grad, check_input
+from cnn.core.checks import check_grad, check_input
 from cnn.errors import ShapeError
 from cnn.module import Array, Module
 

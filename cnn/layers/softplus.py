@@ -1,11 +1,11 @@
 """Softplus: a ReLU with a round corner.
 
-forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+forward and backward of this class are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise, real, sigmoid
+from cnn.functional.elementwise import Elementwise, real, sigmoid
 from cnn.module import Array
 
 

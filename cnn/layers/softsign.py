@@ -1,11 +1,11 @@
 """Softsign: any number becomes one between -1 and 1, slowly.
 
-forward and backward of this class are in cnn/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+forward and backward of this class are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
 
-from cnn.elementwise import Elementwise
+from cnn.functional.elementwise import Elementwise
 from cnn.module import Array
 
 

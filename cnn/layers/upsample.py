@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
 from cnn.errors import ShapeError
 from cnn.kernels import batched
 from cnn.module import Array, Module

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import check_grad, check_input
+from cnn.core.checks import check_grad, check_input
 from cnn.errors import InputError, ShapeError
 from cnn.module import Array, Differentiable
 

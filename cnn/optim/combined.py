@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule, check_optimizer
 from cnn.optim.shared import brief, set_groups

@@ -2,7 +2,7 @@
 
 import math
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule
 from cnn.optim.shared import at_least_zero

@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule
 from cnn.optim.shared import at_least_zero, brief

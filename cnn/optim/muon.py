@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.errors import ShapeError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, Parameter

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule, check_optimizer
 from cnn.optim.shared import at_least_zero, below_one, brief, per_group, set_groups, switch

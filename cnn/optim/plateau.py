@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import check_optimizer
 from cnn.optim.shared import at_least_zero, below_one, brief, chosen, groups_of, per_group, set_groups

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import chosen, groups_of, set_groups
 

@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
-from cnn.files import write_bytes
+from cnn.core.files import write_bytes
 
 Drawn = Axes | Sequence[Axes] | Figure
 

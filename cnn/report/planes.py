@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from numpy.typing import ArrayLike
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.report.canvas import (
     MARKERS,
     PALETTE,

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
+from cnn.core.files import locked, read_tensors, write_bytes, write_tensors
 from cnn.errors import CheckpointWarning
-from cnn.files import locked, read_tensors, write_bytes, write_tensors
 from cnn.module import Array
 from cnn.training import state as states
 from cnn.training.history import History

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn import rng
+from cnn.core import rng
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.layers import ReLU

@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.training.history import History, epoch_line
 from cnn.training.loop import train
 from cnn.training.progress import for_fit

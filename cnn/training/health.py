@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cnn.core.parameter import plain_array
 from cnn.errors import InputError
 from cnn.init import fan_in_and_out
 from cnn.loss import CrossEntropyLoss, NLLLoss
 from cnn.module import Array, Module, Parameter
-from cnn.parameter import plain_array
 from cnn.training.examine import Gradients, examine, gradient_norms
 from cnn.training.stopping import begins
 

@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
+from cnn.core.parameter import plain_array
 from cnn.errors import InputError, ShapeError
 from cnn.layers import BatchNorm1d
 from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
-from cnn.parameter import plain_array
 
 
 def dtype_of(model: Module) -> np.dtype[Any]:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnn.checks import boolean
-from cnn.files import sync_folder
+from cnn.core.checks import boolean
+from cnn.core.files import sync_folder
 from cnn.training.stopping import FIGURES, begins
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn.checks import boolean, integer
+from cnn.core.checks import boolean, integer
+from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array
-from cnn.rng import generator
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import LastGood, first_not_finite
 from cnn.training.evaluation import batches, in_order, means_of

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn import kernels, rng
+from cnn import kernels
+from cnn.core import rng
 from cnn.module import Array, Module
 
 ARRAY = "$array"  # the one key of what stands for an array

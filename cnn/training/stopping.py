@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.module import Array
 from cnn.optim.shared import at_least_zero, brief, chosen
 from cnn.training.history import History

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.checks import check_grad
+from cnn.core.checks import check_grad
 from cnn.module import Array, Module, no_grad
 
 

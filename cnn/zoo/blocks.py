@@ -1,6 +1,6 @@
 """What several nets are made of."""
 
-from cnn.checks import integer
+from cnn.core.checks import integer
 from cnn.layers import BatchNorm2d, Conv2d, ReLU
 from cnn.module import Module
 

@@ -1,6 +1,6 @@
 """Nets with layers side by side: sums, concatenations and bridges."""
 
-from cnn.branches import Concat, Residual
+from cnn.containers.branches import Concat, Residual
 from cnn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,

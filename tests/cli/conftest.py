@@ -10,8 +10,8 @@ import pytest
 
 import cnn
 import cnn.data
-from cnn.cli import main
-from cnn.commands.train import Run
+from cnn.cli.main import main
+from cnn.cli.train import Run
 from cnn.layers import Conv2d, Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential

@@ -10,7 +10,7 @@ from cnn.bench import run as bench_run
 from cnn.bench.cases import INFERRED, TRAINED, inference, layers, training
 from cnn.bench.results import Report, Result
 from cnn.bench.run import GET_TORCH, LEFT_OUT
-from cnn.commands import bench as command
+from cnn.cli import bench as command
 
 MIB = 2**20
 FACTS = {"processor": "Fast 1000", "cores": 8, "threads": 2, "system": "Linux", "python": "3.11", "cnn": "0.1",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import cnn.data
-from cnn.commands import tasks
+from cnn.cli import tasks
 from cnn.layers import Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.data]
 
 PEAK = """
 import sys
-from cnn.cli import main
+from cnn.cli.main import main
 status = main(sys.argv[1:])
 try:
     import resource  # not on Windows

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import cnn
-from cnn.commands import recipes, tasks
-from cnn.commands.settings import FOLDER, MODELS, settings_for
+from cnn.cli import recipes, tasks
+from cnn.cli.settings import FOLDER, MODELS, settings_for
 from cnn.data.draws import Draws
 from cnn.data.images import read_picture
 from cnn.errors import InputError

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.commands import pictures
+from cnn.cli import pictures
 from cnn.layers import Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential

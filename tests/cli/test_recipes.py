@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.commands import recipes, tasks
-from cnn.commands.settings import RECIPES, settings_for
+from cnn.cli import recipes, tasks
+from cnn.cli.settings import RECIPES, settings_for
 from cnn.optim import AdamW
 from cnn.sequential import Sequential
 from tests.cli.made import config, history

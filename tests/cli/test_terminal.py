@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cnn
-from cnn.commands import progress
+from cnn.cli import progress
 from tests.training.screen import Screen
 
 pty = pytest.importorskip("pty") if os.name == "posix" else None
@@ -124,7 +124,7 @@ def test_progress_is_told_on_stderr_and_not_if_quiet(capsys):
 
 
 def test_nothing_is_written_without_a_console(monkeypatch):
-    from cnn.commands.terminal import finish, note, say, tolerate_any_text
+    from cnn.cli.terminal import finish, note, say, tolerate_any_text
 
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)

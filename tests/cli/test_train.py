@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 import cnn
-import cnn.files
+import cnn.core.files
 from cnn import training
-from cnn.commands import train as train_command
-from cnn.commands.settings import settings_for
-from cnn.commands.tasks import load, split
+from cnn.cli import train as train_command
+from cnn.cli.settings import settings_for
+from cnn.cli.tasks import load, split
 from cnn.sequential import Sequential
 from tests.cli.made import config, history
 

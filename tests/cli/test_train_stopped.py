@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import cnn
-import cnn.files
+import cnn.core.files
 from cnn import training
-from cnn.commands import runs
-from cnn.commands import train as train_command
+from cnn.cli import runs
+from cnn.cli import train as train_command
 from cnn.sequential import Sequential
 from tests.cli.made import config, history
 from tests.cli.test_folder import shades

@@ -10,11 +10,10 @@ import pytest
 
 import cnn
 import cnn.data
-from cnn.cli import COMMANDS, main
-from cnn.commands import train as train_command
-from cnn.commands import use
-from cnn.commands.interrupts import Interrupted
-from cnn.commands.tasks import load
+from cnn.cli import COMMANDS, main, use
+from cnn.cli import train as train_command
+from cnn.cli.interrupts import Interrupted
+from cnn.cli.tasks import load
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -39,7 +38,7 @@ def test_version(run):
 
 def test_version_and_help_import_nothing_slow():
     code = (
-        "import sys; from cnn.cli import main; main(['--version']); main(['train', '--help']); "
+        "import sys; from cnn.cli.main import main; main(['--version']); main(['train', '--help']); "
         "slow = {'matplotlib', 'rich', 'PIL', 'pooch', 'requests', 'safetensors'}; "
         "print(sorted(slow & set(sys.modules)))"
     )

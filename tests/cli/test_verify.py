@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from cnn.commands import verify as command
+from cnn.cli import verify as command
 from cnn.layers import ReLU
 from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, Check, Omission
 from cnn.verify.onnx_layers import NOT_OURS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.commands import words
+from cnn.cli import words
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-import cnn.rng
+import cnn.core.rng
 from cnn.data import spiral
 
 
@@ -47,11 +47,11 @@ def test_the_same_seed_gives_the_same_points():
 
 
 def test_manual_seed_sets_the_default(monkeypatch):
-    monkeypatch.setattr(cnn.rng, "_default", cnn.rng._default)  # given back afterwards
-    cnn.rng.manual_seed(1)
+    monkeypatch.setattr(cnn.core.rng, "_default", cnn.core.rng._default)  # given back afterwards
+    cnn.core.rng.manual_seed(1)
     first = spiral()[0]
     assert (spiral()[0] != first).any()
-    cnn.rng.manual_seed(1)
+    cnn.core.rng.manual_seed(1)
     np.testing.assert_array_equal(spiral()[0], first)
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from cnn.elementwise import gate
 from cnn.errors import ShapeError
+from cnn.functional.elementwise import gate
+from cnn.functional.windows import Slide
 from cnn.kernels.array import conv2d as conv2d_twins
 from cnn.kernels.array import flat, linear, maxpool2d, shared, strips, windows
-from cnn.windows import Slide
 from tests.kernels.sets import using
 
 pytestmark = pytest.mark.kernels

@@ -13,10 +13,10 @@ import pytest
 
 import cnn
 from cnn import kernels, zoo
+from cnn.functional.windows import Slide
 from cnn.kernels import choice, memory, parallel
 from cnn.layers import Conv2d, ReLU
 from cnn.utils.gradcheck import difference
-from cnn.windows import Slide
 
 pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
 
@@ -67,7 +67,7 @@ def test_direct_convolution_is_nearer():
 
 
 def test_the_choice_by_shape():
-    from cnn.kernels.jit.shapes import algorithm
+    from cnn.kernels.jit.engine.shapes import algorithm
 
     plain = Slide.of((3, 3), (1, 1), (1, 1), (1, 1))
     assert algorithm((64, 32, 14, 14), (64, 32, 3, 3), plain, 1) == "winograd"

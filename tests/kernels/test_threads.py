@@ -14,7 +14,7 @@ import pytest
 import threadpoolctl
 
 from cnn import Sequential
-from cnn.branches import Residual
+from cnn.containers.branches import Residual
 from cnn.kernels import choice, kernel, one_blas_thread, threads
 from cnn.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from cnn import layers
-from cnn.elementwise import BLOCK
 from cnn.errors import ShapeError
+from cnn.functional.elementwise import BLOCK
 from cnn.layers import CELU, ELU, GELU, LeakyReLU, LogSoftmax, PReLU, Sigmoid, Softplus, Tanh
 
 ALL = [cls for cls in vars(layers).values() if hasattr(cls, "gradient")]

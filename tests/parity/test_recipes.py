@@ -10,9 +10,9 @@ import torch
 
 import cnn
 from cnn.bench import pytorch
-from cnn.commands import recipes
-from cnn.commands.settings import RECIPES, settings_for
-from cnn.commands.tasks import Task
+from cnn.cli import recipes
+from cnn.cli.settings import RECIPES, settings_for
+from cnn.cli.tasks import Task
 from tests.parity.oracle import give_weights
 
 spec = importlib.util.spec_from_file_location("twins", Path(__file__).parents[2] / "benchmarks" / "recipes.py")

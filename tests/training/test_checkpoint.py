@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import Sequential, files, training
+from cnn import Sequential, training
+from cnn.core import files
 from cnn.data import DataLoader
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import rng, training, zoo
+from cnn import training, zoo
+from cnn.core import rng
 from cnn.errors import InputError
 from cnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Sigmoid, Softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss, NLLLoss

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.checks import Pair
+from cnn.core.checks import Pair
 from cnn.kernels.array.shared import Array, Room
 
 TILE_BYTES = 2400 * 1024  # of windows and of what is made of them

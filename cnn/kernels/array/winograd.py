@@ -10,7 +10,7 @@ channels of all windows of 4 x 4 are one product of matrices, and each map is on
 The gradients are the same maps turned around: of the weights, G' ((B' d B) * (A g A')) G summed over all windows; of
 the pixels, B ((A g A') * (G w G')) B', added up where windows overlap.
 
-Fewer digits are lost than with F(4x4, 3x3) (`cnn/kernels/jit/winograd.py`): the largest error against float64 is about
+Fewer digits are lost than with F(4x4, 3x3) (`jit/engine/winograd.py`): the largest error against float64 is about
 that of direct sums (`pytest tests/kernels/test_array_winograd.py -rP`). float64 never goes this way. No pixel changes a
 digit of a place that does not see it; but infinity and NaN, times the zeros of the maps, make NaN of all four places of
 a pool of which one sees them, and NumPy warns.

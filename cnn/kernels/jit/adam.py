@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address
-from cnn.kernels.jit.compiled import doubles, doubles_from, floats, indices, indices_from, kernel
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.compilation import doubles, doubles_from, floats, indices, indices_from, kernel
 
 (PARAMETERS, TABLE, SETTINGS, TOTAL, PARTS) = range(5)
 (COUNT, W, GRAD, M, V) = range(5)  # a row of the table

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.compiled import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
-from cnn.kernels.jit.pictures import halves
-from cnn.kernels.jit.shapes import parts_of, pool_way
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
+from cnn.kernels.jit.engine.image_ops import halves
+from cnn.kernels.jit.engine.shapes import parts_of, pool_way
 from cnn.kernels.memory import empty
 from cnn.kernels.parallel import get_num_threads
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from cnn.kernels.jit.arrays import Array, channels_first, channels_last
-from cnn.kernels.jit.normalize import Norm, gradient_sums, linear_in_both, scaled
+from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
+from cnn.kernels.jit.engine.normalize import Norm, gradient_sums, linear_in_both, scaled
 
 
 def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: Any) -> Array:

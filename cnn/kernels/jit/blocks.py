@@ -1,16 +1,17 @@
-"""Layers that run as one, for cnn/fusion.py: a convolution and what follows it, while a picture is in the cache."""
+"""Layers that run as one, for containers/fusion/rules.py: a convolution and what follows it, while a picture is in the cache."""
 
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit import conv2d, elementwise, packing, small_linear
-from cnn.kernels.jit.arrays import Array, channels_first, channels_last
-from cnn.kernels.jit.comparison import Seen
+from cnn.kernels.jit import conv2d, elementwise
 from cnn.kernels.jit.conv2d import Came
-from cnn.kernels.jit.normalize import Norm, batch_moments, scaled
-from cnn.kernels.jit.product import product
-from cnn.kernels.jit.shapes import pool_way
+from cnn.kernels.jit.engine import packing, small_linear
+from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
+from cnn.kernels.jit.engine.comparison import Seen
+from cnn.kernels.jit.engine.normalize import Norm, batch_moments, scaled
+from cnn.kernels.jit.engine.product import product
+from cnn.kernels.jit.engine.shapes import pool_way
 from cnn.kernels.parallel import get_num_threads
 
 

@@ -1,12 +1,12 @@
-"""Twin of a function in cnn/branches.py; and what cnn/sum_groups.py calls: a sum and ReLU in one pass."""
+"""Twin of a function in containers/branches.py; and what containers/fusion/add.py calls: a sum and ReLU in one pass."""
 
 import numpy as np
 from numba import types
 
 from cnn.kernels.choice import FLOAT32
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address, in_one_piece, same_order
-from cnn.kernels.jit.compiled import Kernel, floats, kernel
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, in_one_piece, same_order
+from cnn.kernels.jit.engine.compilation import Kernel, floats, kernel
 from cnn.kernels.memory import empty_like
 
 (COUNT, FIRST, SECOND, Y, PARTS) = range(5)

@@ -5,12 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit import convolution, convolution_grads, crew, winograd_convolution
-from cnn.kernels.jit import places as at
-from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.packing import Ready, packed, padded, unpacked
-from cnn.kernels.jit.shapes import Convolution, parts_of, pool_way, prepared, serves
-from cnn.kernels.jit.winograd import POINTS
+from cnn.kernels.jit.engine import convolution, convolution_grads, winograd_convolution
+from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.engine.packing import Ready, packed, padded, unpacked
+from cnn.kernels.jit.engine.shapes import Convolution, parts_of, pool_way, prepared, serves
+from cnn.kernels.jit.engine.winograd import POINTS
 from cnn.kernels.memory import borrow, empty, give_back
 from cnn.kernels.parallel import get_num_threads
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cnn.kernels.jit import conv2d
-from cnn.kernels.jit.arrays import Array
+from cnn.kernels.jit.engine.arrays import Array
 
 
 def conv_transpose2d(

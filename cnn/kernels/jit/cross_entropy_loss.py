@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address
-from cnn.kernels.jit.compiled import doubles, floats, floats_from, indices, kernel
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.compilation import doubles, floats, floats_from, indices, kernel
 
 (N, K, LOGITS, IDS, GRAD, LOSS) = range(6)
 LARGE = 1 << 20  # numbers: of larger ones the general way, which several threads may share, is as fast

@@ -1,11 +1,11 @@
-"""Twin of a function in cnn/elementwise.py."""
+"""Twin of a function in cnn/functional/elementwise.py."""
 
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address, flat_like, same_order
-from cnn.kernels.jit.compiled import bytes_, floats, kernel
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, flat_like, same_order
+from cnn.kernels.jit.engine.compilation import bytes_, floats, kernel
 
 (COUNT, GRAD, BLOCKED, Y, PARTS) = range(5)
 

@@ -1,7 +1,7 @@
 """Twins of the functions in layers/linear.py."""
 
-from cnn.kernels.jit.arrays import Array
-from cnn.kernels.jit.product import product
+from cnn.kernels.jit.engine.arrays import Array
+from cnn.kernels.jit.engine.product import product
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:

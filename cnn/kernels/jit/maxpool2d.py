@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.compiled import bytes_, bytes_from, floats, floats_from, indices, kernel
-from cnn.kernels.jit.pictures import pool, unpool
-from cnn.kernels.jit.shapes import parts_of, pool_way
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.engine.compilation import bytes_, bytes_from, floats, floats_from, indices, kernel
+from cnn.kernels.jit.engine.image_ops import pool, unpool
+from cnn.kernels.jit.engine.shapes import parts_of, pool_way
 from cnn.kernels.memory import empty
 from cnn.kernels.parallel import get_num_threads
 

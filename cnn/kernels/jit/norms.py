@@ -1,7 +1,7 @@
-"""Twin of a function in cnn/norms.py."""
+"""Twin of a function in cnn/functional/norms.py."""
 
-from cnn.kernels.jit.arrays import Array, channels_last
-from cnn.kernels.jit.normalize import moments_of
+from cnn.kernels.jit.engine.arrays import Array, channels_last
+from cnn.kernels.jit.engine.normalize import moments_of
 
 
 def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:

@@ -3,9 +3,9 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address, flat_like
-from cnn.kernels.jit.compiled import bytes_, floats, kernel
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, flat_like
+from cnn.kernels.jit.engine.compilation import bytes_, floats, kernel
 
 (COUNT, X, Y, BLOCKED, PARTS) = range(5)
 

@@ -7,9 +7,9 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cnn.kernels.jit import crew
-from cnn.kernels.jit.arrays import Array, address, flat_like, same_order
-from cnn.kernels.jit.compiled import floats, kernel
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address, flat_like, same_order
+from cnn.kernels.jit.engine.compilation import floats, kernel
 
 (COUNT, X, Y, GRAD, PARTS) = range(5)
 LOG2_E = np.float32(1.4426950408889634)

@@ -1,0 +1,1 @@
+"""Modules that hold modules: layers in a row, layers side by side."""

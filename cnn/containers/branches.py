@@ -1,0 +1,192 @@
+"""Layers side by side: Sum, Concat and Residual. With Sequential and Identity they make residual, inception, dense and
+U-shaped nets.
+
+Copying a value to several places and adding the gradients that come back are each other's adjoints, and so are
+concatenating and splitting: the backward of one container is the forward of another.
+"""
+
+import functools
+
+import numpy as np
+
+from cnn.containers.container import Container
+from cnn.errors import ShapeError
+from cnn.kernels import kernel
+from cnn.layers import Identity
+from cnn.module import Array, Module
+
+
+@kernel
+def added(x: Array, y: Array) -> Array:
+    """Two arrays of any one shape -> the same"""
+    return x + y
+
+
+class _Branches(Container):
+    """Several modules that read the same input."""
+
+    def __init__(self, branches: list[Module]) -> None:
+        self.branches = list(branches)
+        self.adopt()
+
+    def children(self) -> dict[str, Module]:
+        return {str(i): branch for i, branch in enumerate(self.branches)}
+
+    def run_branches(self, x: Array) -> list[Array]:
+        """(N, ...) -> every branch's output"""
+        return [self.run(name, branch, x, self.needs_input_grad) for name, branch in self.children().items()]
+
+    def run_back_branches(self, grads: list[Array]) -> Array | None:
+        """A gradient for each branch's output -> the sum of their gradients of the input that they share"""
+        branches = self.children().items()
+        found = [self.run_back(name, branch, grad) for (name, branch), grad in zip(branches, grads, strict=True)]
+        sums = [one for one in found if one is not None]
+        return functools.reduce(added, sums) if self.needs_input_grad else None
+
+
+class Sum(_Branches):
+    """Add what several branches make of the same input.
+
+    y = f1(x) + f2(x) + ...
+
+    Each summand moves the sum as it moves itself, so every branch gets the whole gradient, and the input gets the sum
+    of theirs.
+
+    Parameters
+    ----------
+    branches : list of Module
+        Their outputs must have the same shape.
+
+    Shape
+    -----
+    That of the input -> that of each branch's output.
+
+    Source
+    ------
+    He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, arXiv 1512.03385, section 3.
+
+    Examples
+    --------
+    >>> from cnn.layers import Identity, ReLU
+    >>> Sum([Identity(), ReLU()])(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
+    """
+
+    fix = ""  # what an error about shapes recommends
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, ...)"""
+        return self.total(self.run_branches(x))
+
+    def total(self, outputs: list[Array]) -> Array:
+        """Every branch's output -> their sum"""
+        shapes = [y.shape for y in outputs]
+        if len(set(shapes)) > 1:
+            raise ShapeError(
+                f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}{self.fix}"
+            )
+        return functools.reduce(added, outputs)
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ...) -> (N, ...)"""
+        return self.run_back_branches([grad] * len(self.children()))
+
+
+class Residual(Sum):
+    """Learn what to change instead of what to say: add the input to what the body makes of it.
+
+    y = body(x) + shortcut(x)
+
+    The shortcut hands the gradient on undiminished, so that very deep nets train.
+
+    Parameters
+    ----------
+    body : Module
+        Usually a Sequential.
+    shortcut : Module, optional
+        Identity by default; a 1x1 convolution where the body changes the shape.
+
+    Shape
+    -----
+    That of the input -> that of the body's output, which the shortcut's must equal.
+
+    Source
+    ------
+    He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, arXiv 1512.03385, equations 1 and 2.
+
+    Examples
+    --------
+    >>> from cnn.layers import ReLU
+    >>> Residual(ReLU())(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
+    """
+
+    fix = ": set padding so that the body keeps the size, or give a shortcut"
+
+    def __init__(self, body: Module, shortcut: Module | None = None) -> None:
+        self.body = body
+        self.shortcut = Identity() if shortcut is None else shortcut
+        self.adopt()
+
+    def children(self) -> dict[str, Module]:
+        return {"body": self.body, "shortcut": self.shortcut}
+
+
+class Concat(_Branches):
+    """Lay what several branches make of the same input side by side, as further channels.
+
+    y = [f1(x), f2(x), ...] along axis 1
+
+    Each branch gets its own part of the gradient, and the input the sum of what they hand back.
+
+    Parameters
+    ----------
+    branches : list of Module
+        Their outputs must have the same shape but for axis 1.
+
+    Shape
+    -----
+    That of the input -> (N, C1 + C2 + ..., ...).
+
+    Source
+    ------
+    Szegedy et al. 2015, Going deeper with convolutions, arXiv 1409.4842, figure 2.
+
+    Examples
+    --------
+    >>> from cnn.layers import Identity, ReLU
+    >>> Concat([Identity(), ReLU()])(np.array([[-1.0, 2.0]]))
+    array([[-1.,  2.,  0.,  2.]])
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, C1 + C2 + ..., ...)"""
+        outputs = self.run_branches(x)
+        shapes = [y.shape for y in outputs]
+        if outputs[0].ndim < 2 or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
+            sides = np.array([shape[2:] for shape in shapes if len(shape) == 4])
+            if len(sides) == len(shapes) and np.ptp(sides, axis=0).max() == 1:  # an odd side was halved and doubled
+                sizes = " and ".join(dict.fromkeys(f"{h} x {w}" for h, w in sides))
+                raise ShapeError(f"branches give {sizes}: use pictures whose sides stay even at each halving")
+            raise ShapeError(
+                f"outputs laid side by side may differ in axis 1 alone, got {' and '.join(map(str, shapes))}"
+            )
+        self.save_for_backward([shape[1] for shape in shapes])
+        return concatenate(outputs)
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, C1 + C2 + ..., ...) -> (N, ...)"""
+        (channels,) = self.saved()
+        if grad.ndim < 2 or grad.shape[1] != sum(channels):
+            raise ShapeError(
+                f"Concat.backward expects a gradient with {sum(channels)} channels, got shape {grad.shape}"
+            )
+        parts = np.split(grad, np.cumsum(channels)[:-1], axis=1)
+        return self.run_back_branches(parts)
+
+
+def concatenate(arrays: list[Array]) -> Array:
+    """Lay arrays side by side along axis 1, pictures in the channels-last memory that convolutions read fastest."""
+    if arrays[0].ndim != 4:
+        return np.concatenate(arrays, axis=1)
+    return np.concatenate([a.transpose(0, 2, 3, 1) for a in arrays], axis=3).transpose(0, 3, 1, 2)

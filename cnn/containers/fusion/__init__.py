@@ -1,0 +1,1 @@
+"""Which neighbours in a Sequential run as one step, and how."""

@@ -1,0 +1,1 @@
+"""Plain mathematics that several layers share."""

@@ -1,0 +1,195 @@
+"""How a small window moves over a picture: what convolutions, pools and pads share."""
+
+import functools
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn.core.checks import Pair, integer
+from cnn.errors import ShapeError
+from cnn.module import Array
+
+Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
+Sides = tuple[int, int, int, int]  # (left, right, top, bottom), PyTorch's order
+Sizes = tuple[int | None, int | None]  # (height, width); None: that of the input
+
+
+class Slide(NamedTuple):
+    """The way of a window: its size, the step from place to place, the step between its pixels, the rim around.
+
+    A negative rim at the end (`ConvTranspose2d` has some) means that the windows do not reach the last pixels.
+    """
+
+    size: Pair
+    stride: Pair
+    dilation: Pair
+    pads: Pads
+
+    @classmethod
+    @functools.lru_cache(maxsize=1024)
+    def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "Slide":
+        """Return the slide of a layer; padding "same" is span - 1 in all, the odd pixel below and to the right."""
+        down, across = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
+        pads = ((down // 2, down - down // 2), (across // 2, across - across // 2))
+        if not isinstance(padding, str):
+            pads = ((padding[0], padding[0]), (padding[1], padding[1]))
+        return cls(size, stride, dilation, pads)
+
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a slide is a few numbers
+    def places(self, height: int, width: int, ceil_mode: bool = False) -> Pair:
+        """Return how many windows fit down and across a picture.
+
+        A dilated window spans dilation (size - 1) + 1 pixels; floor((pixels + padding - span) / stride) + 1 of them
+        fit. With ``ceil_mode`` the division rounds up, but no window may start behind the picture.
+
+        Examples
+        --------
+        >>> Slide(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).places(6, 7)
+        (3, 3)
+        """
+        counts = []
+        for axis, pixels in enumerate((height, width)):
+            before, after = self.pads[axis]
+            span = self.dilation[axis] * (self.size[axis] - 1) + 1
+            room, stride = before + pixels + after - span, self.stride[axis]
+            count = (-(-room // stride) if ceil_mode else room // stride) + 1
+            if ceil_mode and (count - 1) * stride >= before + pixels:
+                count -= 1
+            if count < 1:
+                raise ShapeError(
+                    f"the window spans {span} pixels {('down', 'across')[axis]}, but the input of {height} x {width} "
+                    f"has only {before + pixels + after} with its padding: use a smaller kernel_size or dilation, more "
+                    "padding, or larger images"
+                )
+            counts.append(count)
+        return counts[0], counts[1]
+
+    def extent(self, down: int, across: int) -> Pair:
+        """Return the height and width of the smallest picture that has this many places.
+
+        Examples
+        --------
+        >>> Slide(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).extent(3, 3)
+        (5, 7)
+        """
+        height, width = (
+            stride * (count - 1) + dilation * (size - 1) + 1 - before - after
+            for count, size, stride, dilation, (before, after) in zip((down, across), *self, strict=True)
+        )
+        return height, width
+
+    def reach(self, counts: Pair, height: int, width: int) -> Pads:
+        """Return the rim that the windows need: with ceil_mode the last ones reach further than the padding."""
+        rim = []
+        for axis, pixels in enumerate((height, width)):
+            before = self.pads[axis][0]
+            end = self.stride[axis] * (counts[axis] - 1) + self.dilation[axis] * (self.size[axis] - 1) + 1
+            rim.append((before, max(0, end - before - pixels)))
+        return rim[0], rim[1]
+
+    def shifts(self, counts: Pair) -> Iterator[tuple[int, int, slice, slice]]:
+        """Yield for each pixel (u, v) of the window which rows and columns of the padded picture it meets."""
+        for u in range(self.size[0]):
+            for v in range(self.size[1]):
+                top, left = u * self.dilation[0], v * self.dilation[1]
+                down = slice(top, top + self.stride[0] * (counts[0] - 1) + 1, self.stride[0])
+                across = slice(left, left + self.stride[1] * (counts[1] - 1) + 1, self.stride[1])
+                yield u, v, down, across
+
+
+def surround(x: Array, pads: Pads, value: float) -> Array:
+    """Put a rim of ``value`` around pictures (N, H, W, C); without a rim nothing is copied."""
+    if pads == ((0, 0), (0, 0)):
+        return x
+    return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
+
+
+def unfold(x: Array, slide: Slide, groups: int = 1) -> Array:
+    """Write what each window sees as one row (im2col): (N, C, H, W) -> (groups, N*OH*OW, KH*KW*C/groups)."""
+    n, c, h, w = x.shape
+    oh, ow = slide.places(h, w)
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(slide.size, slide.dilation, strict=True))
+    x = surround(x.transpose(0, 2, 3, 1), slide.reach((oh, ow), h, w), 0)
+    seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))  # (N, H', W', C, span, span), no copy
+    seen = seen[:, :: slide.stride[0], :: slide.stride[1], :, :: slide.dilation[0], :: slide.dilation[1]]
+    seen = seen[:, :oh, :ow]  # fewer than there are where the rim is negative
+    seen = seen.reshape(n, oh, ow, groups, c // groups, *slide.size).transpose(3, 0, 1, 2, 5, 6, 4)
+    return seen.reshape(groups, n * oh * ow, math.prod(slide.size) * (c // groups))
+
+
+def fold(rows: Array, shape: tuple[int, ...], slide: Slide) -> Array:
+    """Add each row back to the pixels it was read from (col2im, unfold's adjoint): rows -> shape = (N, C, H, W)."""
+    n, c, h, w = shape
+    groups, (oh, ow) = len(rows), slide.places(h, w)
+    (top, bottom), (left, right) = slide.reach((oh, ow), h, w)
+    x = np.zeros((n, top + h + bottom, left + w + right, c), rows.dtype)
+    parts = x.reshape(*x.shape[:3], groups, c // groups)  # the same memory
+    rows = rows.reshape(groups, n, oh, ow, *slide.size, c // groups).transpose(1, 2, 3, 0, 6, 4, 5)
+    for u, v, down, across in slide.shifts((oh, ow)):
+        parts[:, down, across] += rows[..., u, v]
+    return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
+
+
+def as_rows(x: Array, groups: int) -> Array:
+    """Write each pixel as one row: (N, K, OH, OW) -> (groups, N*OH*OW, K/groups)."""
+    n, k, h, w = x.shape
+    return x.transpose(0, 2, 3, 1).reshape(n * h * w, groups, k // groups).transpose(1, 0, 2)
+
+
+def from_rows(rows: Array, n: int, places: Pair) -> Array:
+    """Make pictures of rows again: (groups, N*OH*OW, K/groups) -> (N, K, OH, OW)."""
+    groups, _, k = rows.shape
+    return rows.transpose(1, 0, 2).reshape(n, *places, groups * k).transpose(0, 3, 1, 2)
+
+
+def as_matrix(weight: Array, groups: int) -> Array:
+    """Write each channel's weights as one column: (K, C/groups, KH, KW) -> (groups, KH*KW*C/groups, K/groups)."""
+    k, c, kh, kw = weight.shape
+    weight = weight.reshape(groups, k // groups, c, kh, kw).transpose(0, 3, 4, 2, 1)
+    return weight.reshape(groups, kh * kw * c, k // groups)
+
+
+def from_matrix(matrix: Array, shape: tuple[int, ...]) -> Array:
+    """Make weights of the columns again: (groups, KH*KW*C/groups, K/groups) -> shape = (K, C/groups, KH, KW)."""
+    groups, (k, c, kh, kw) = len(matrix), shape
+    return matrix.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
+
+
+def regions(pixels: int, count: int) -> list[slice]:
+    """Cut a line of pixels into ``count`` regions as even as can be, overlapping by a pixel where it does not divide.
+
+    Examples
+    --------
+    >>> regions(5, 2)
+    [slice(0, 3, None), slice(2, 5, None)]
+    """
+    if pixels == 0:
+        raise ShapeError("expected images of at least one pixel, got empty ones, which cannot be cut into regions")
+    return [slice(i * pixels // count, -(-(i + 1) * pixels // count)) for i in range(count)]
+
+
+def sizes(value: Any) -> Sizes:
+    """Return the (height, width) of regions from one size or from two; None is kept."""
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2:
+        raise ValueError(f"output_size must be one integer or a pair (height, width), got {value!r}")
+    height, width = (None if size is None else integer(size, "output_size", 1) for size in both)
+    return height, width
+
+
+def sides(value: Any) -> Sides:
+    """Return the padding of the four sides from one int or from four; a negative one cuts."""
+    four = tuple(value) if isinstance(value, (tuple, list)) else (value,) * 4
+    if len(four) != 4 or any(isinstance(p, bool) or not isinstance(p, (int, np.integer)) for p in four):
+        raise ValueError(f"padding must be one integer or four, (left, right, top, bottom), got {value!r}")
+    left, right, top, bottom = (int(p) for p in four)
+    return left, right, top, bottom
+
+
+def check_kept(padding: Sides, height: int, width: int) -> None:
+    """Raise an error unless the negative sides leave a pixel."""
+    left, right, top, bottom = (min(0, side) for side in padding)
+    if height + top + bottom < 1 or width + left + right < 1:
+        raise ShapeError(f"padding={padding} leaves nothing of an input of {height} x {width}: cut less")

@@ -1,0 +1,1 @@
+"""The machinery of the compiled kernels: tiles, packing, thread pool, compilation."""

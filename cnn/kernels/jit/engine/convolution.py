@@ -1,0 +1,134 @@
+"""Convolution without a matrix of windows: the product of tile.py looks straight into the picture.
+
+Of each picture a copy with its rim of zeros is made, small enough to stay in the cache. In it the pixels of a row of
+the window lie side by side, channels last: a window is KH runs of KW C numbers (with groups or dilation KH KW runs of
+C / groups). Windows beside each other are rows of the product, channels of the output its columns.
+"""
+
+from numba import types
+
+from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine.channel_sums import moments
+from cnn.kernels.jit.engine.compilation import (
+    FLOATS,
+    INDEX,
+    INDICES,
+    bytes_,
+    bytes_from,
+    compiled,
+    doubles,
+    doubles_from,
+    floats,
+    floats_from,
+    indices,
+    kernel,
+)
+from cnn.kernels.jit.engine.depthwise import depthwise
+from cnn.kernels.jit.engine.image_ops import pool, surround
+from cnn.kernels.jit.engine.tile import BIAS, PANELS, WIDTH, multiply
+
+
+@compiled(types.int64(INDEX))
+def panels(channels):
+    """How many panels of 16 columns the channels fill."""
+    return (channels + WIDTH - 1) // WIDTH
+
+
+@compiled(types.int64(INDEX))
+def spans(channels):
+    """How many times as many panels as are met at once."""
+    return (panels(channels) + PANELS - 1) // PANELS
+
+
+PLACES = 48  # at least so many for each panel that is fetched
+SMALL = 2048  # rows of panels, 128 KB: weights that stay in the second cache
+
+
+@compiled(types.int64(INDEX, INDEX, INDEX))
+def rows_at_a_time(rows, columns, panel_rows):
+    """How many rows of a picture meet one panel after the other.
+
+    Few, so that a place is written with all its channels before the next; all of them, if the weights are too large
+    to be fetched over and over.
+    """
+    return max(1, PLACES // columns) if panel_rows <= SMALL else max(1, rows)
+
+
+@compiled(types.void(INDICES, INDEX, FLOATS, *[INDEX] * 4))
+def finish(a, i, y, top, bottom, first_place, last_place):
+    """With rows ``top`` to ``bottom`` of picture i convolved: the pool's places in them, or its moments, for a norm."""
+    k = a[at.K]
+    if a[at.POOL] != 0:
+        place = (i * a[at.PH] + first_place) * a[at.PW] * k
+        into, choice = floats_from(floats(a[at.Y]), place), bytes_from(bytes_(a[at.CHOICE]), place)
+        rows, places = floats_from(y, top * a[at.OW] * k), last_place - first_place
+        pool(rows, into, choice, indices(a[at.POOL]), bottom - top, a[at.OW], k, places, a[at.PW], a[at.RELU])
+    if a[at.MEANS]:
+        means, squares = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
+        moments(y, means, squares, a[at.OH] * a[at.OW], k)
+
+
+@kernel
+def forward(a, part, slot):
+    """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
+    n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
+    cg, kg = c // groups, k // groups
+    joined = a[at.DW] == 1 and groups == 1
+    runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
+    some = rows_at_a_time(oh, ow, groups * panels(kg) * runs * length)
+    pooled, is_depthwise = a[at.POOL] != 0, groups == c == k
+    relu = a[at.RELU] if not pooled else 0
+    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
+    made = floats_from(scratch, a[at.HP] * a[at.WP] * c)
+    start, end, top, bottom = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS], 0, oh
+    first_place, last_place = 0, a[at.PH]  # of the pool
+    if a[at.BANDS] > 1:
+        start, end, band = part // a[at.BANDS], part // a[at.BANDS] + 1, part % a[at.BANDS]
+        top, bottom = band * oh // a[at.BANDS], (band + 1) * oh // a[at.BANDS]
+        if pooled:
+            way = indices(a[at.POOL])
+            first_place, last_place = band * a[at.PH] // a[at.BANDS], (band + 1) * a[at.PH] // a[at.BANDS]
+            top, bottom = first_place * way[2], min(oh, (last_place - 1) * way[2] + (way[0] - 1) * way[4] + 1)
+    for i in range(start, end):
+        image = floats_from(floats(a[at.X]), i * h * w * c)
+        if a[at.HP] != h or a[at.WP] != w:
+            first, last = top * a[at.SH], min(a[at.HP], (bottom - 1) * a[at.SH] + (a[at.KH] - 1) * a[at.DH] + 1)
+            surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], first, last)
+            image = scratch
+        y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
+        if is_depthwise:
+            depthwise(a, image, y, relu, top, bottom)
+        for first in range(top, top if is_depthwise else bottom, some):
+            for which in range(groups * spans(kg)):
+                group, q = which // spans(kg), which % spans(kg) * PANELS
+                size, columns = runs * length * WIDTH, min(PANELS * WIDTH, kg - q * WIDTH)
+                panel = floats_from(floats(a[at.WEIGHT]), (group * panels(kg) + q) * size)
+                bias = floats_from(floats(a[at.BIAS_VECTOR]), (group * panels(kg) + q) * WIDTH)
+                step, where = a[at.SW] * c, indices(a[at.RUNS])
+                for r in range(first, min(first + some, bottom)):
+                    x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
+                    y_row = floats_from(y, r * ow * k + group * kg + q * WIDTH)
+                    multiply(ow, x, step, where, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu)
+        finish(a, i, y, top, bottom, first_place, last_place)
+
+
+@kernel
+def pack(a, part, slot):
+    """Lay out weights for `forward`: a panel for 16 output channels, in it the numbers of a window in order."""
+    k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
+    kg = k // groups
+    group, q = part // panels(kg), part % panels(kg)
+    out, columns = floats_from(floats(a[at.Y]), part * area * cg * WIDTH), min(WIDTH, kg - q * WIDTH)
+    weight = floats_from(floats(a[at.WEIGHT]), (group * kg + q * WIDTH) * cg * area)
+    for tap in range(area):
+        for channel in range(cg):
+            line, start = floats_from(out, (tap * cg + channel) * WIDTH), floats_from(weight, channel * area + tap)
+            if a[at.SCALE]:
+                scale = floats_from(floats(a[at.SCALE]), group * kg + q * WIDTH)
+                for column in range(columns):
+                    line[column] = start[column * cg * area] * scale[column]
+            else:
+                for column in range(columns):
+                    line[column] = start[column * cg * area]
+            for column in range(columns, WIDTH):
+                line[column] = 0

@@ -1,0 +1,227 @@
+"""The gradients of a convolution: the product of tile.py looks into picture and gradient.
+
+The gradient of the weights has the places of a picture as its terms, and the numbers of a window as its rows. That of
+the input is in convolution_input_grad.py.
+"""
+
+from numba import types
+
+from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine.channel_sums import sums_with
+from cnn.kernels.jit.engine.compilation import (
+    DOUBLES,
+    FLOATS,
+    INDEX,
+    INDICES,
+    bytes_,
+    bytes_from,
+    compiled,
+    doubles,
+    doubles_from,
+    floats,
+    floats_from,
+    indices,
+    indices_from,
+    kernel,
+)
+from cnn.kernels.jit.engine.convolution import panels
+from cnn.kernels.jit.engine.convolution_input_grad import input_grad, narrow_input_grad
+from cnn.kernels.jit.engine.depthwise import add_depthwise_weight_grad, depthwise_input_grad
+from cnn.kernels.jit.engine.image_ops import gate, surround, unpool
+from cnn.kernels.jit.engine.shapes import LINE
+from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, multiply_across
+
+SINGLE = 32  # places whose gradients are added up in float32 before they go to float64
+OFTEN = 64  # rows of a product that meet columns of the gradient, from which on these are copied together
+
+
+@compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
+def spread(a, i, into, width):
+    """Bring the gradient of picture i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
+    k, oh, ow = a[at.K], a[at.OH], a[at.OW]
+    if a[at.POOL] != 0:
+        place = i * a[at.PH] * a[at.PW] * k
+        grad, choice = floats_from(floats(a[at.GRAD]), place), bytes_from(bytes_(a[at.CHOICE]), place)
+        unpool(grad, choice, into, indices(a[at.POOL]), oh, ow, width, k, a[at.PH], a[at.PW])
+        return
+    place = i * oh * ow * k
+    grad = floats_from(floats(a[at.GRAD]), place)
+    if a[at.RELU]:
+        gate(
+            grad,
+            floats_from(floats(a[at.OUTPUT]), place),
+            floats(a[at.CENTER]),
+            floats(a[at.SCALE]),
+            floats(a[at.SHIFT]),
+            into,
+            width,
+            k,
+            oh,
+            ow,
+        )
+        return
+    for r in range(oh):
+        line, start = floats_from(into, r * width * k), floats_from(grad, r * ow * k)
+        for p in range(ow * k):
+            line[p] = start[p]
+
+
+@kernel
+def grad_sums(a, part, slot):
+    """For a norm: of each picture and channel, the sums of the gradient and of gradient times output."""
+    n, k, oh, ow = a[at.N], a[at.K], a[at.OH], a[at.OW]
+    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
+    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+        if a[at.POOL] != 0:
+            for p in range(oh * ow * k):
+                scratch[p] = 0
+        spread(a, i, scratch, ow)
+        output = floats_from(floats(a[at.OUTPUT]), i * oh * ow * k)
+        plain, product = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
+        sums_with(scratch, output, plain, product, oh * ow, k)
+
+
+@compiled(types.void(INDICES, INDEX, FLOATS))
+def through_norm(a, i, grad):
+    """Bring a gradient back through a norm, which is linear in the gradient and in the norm's input."""
+    k, center, of_grad, of_output = a[at.K], floats(a[at.CENTER]), floats(a[at.OF_GRAD]), floats(a[at.OF_OUTPUT])
+    constant = floats(a[at.CONSTANT])
+    for r in range(a[at.OH]):
+        for j in range(a[at.OW]):
+            g = floats_from(grad, (r * a[at.GW] + j) * k)
+            o = floats_from(floats(a[at.OUTPUT]), ((i * a[at.OH] + r) * a[at.OW] + j) * k)
+            for channel in range(k):
+                g[channel] = of_grad[channel] * g[channel] + (
+                    of_output[channel] * (o[channel] - center[channel]) + constant[channel]
+                )
+
+
+@compiled(types.void(FLOATS, DOUBLES, FLOATS, INDEX, INDEX, INDEX, INDEX))
+def add_bias_grad(grad, sums, room, width, k, oh, ow):
+    """Add up the gradient of each channel: up to `SINGLE` places of a row in float32, and these sums in float64."""
+    for r in range(oh):
+        for first in range(0, ow, SINGLE):
+            for channel in range(k):
+                room[channel] = 0
+            for j in range(first, min(first + SINGLE, ow)):
+                g = floats_from(grad, (r * width + j) * k)
+                for channel in range(k):
+                    room[channel] += g[channel]
+            for channel in range(k):
+                sums[channel] += room[channel]
+
+
+@compiled(types.void(FLOATS, FLOATS, *[INDEX] * 5))
+def together(given, into, columns, step, skip, runs, length):
+    """Copy some columns of all terms side by side: where they were, often 1024 or 4096 bytes apart, they share few sets
+    of the first cache, and do not stay in it until all rows have met them.
+    """
+    for t in range(runs):
+        for p in range(length):
+            x, line = floats_from(given, t * (length * step + skip) + p * step), floats_from(into, p * columns)
+            for column in range(columns):
+                line[column] = x[column]
+        into = floats_from(into, length * columns)
+
+
+@compiled(types.void(INDICES, *[FLOATS] * 4))
+def add_weight_grad(a, image, grad, w_grad, room):
+    """Add what one picture gives: each number that the windows saw, times the gradients at their places."""
+    c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
+    cg, kg = c // groups, k // groups
+    joined = a[at.DW] == 1 and groups == 1
+    runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
+    lines, size = indices_from(indices(a[at.RUNS]), runs), runs * length * WIDTH  # where the windows of rows start
+    some = max(1, LINE // ow)
+    for first in range(0, oh, some):
+        count = min(some, oh - first)
+        for group in range(groups):
+            for q in range(0, panels(kg), PANELS):
+                columns = min(PANELS, panels(kg) - q) * WIDTH
+                b, step, skip = floats_from(grad, first * width * k + group * kg + q * WIDTH), k, (width - ow) * k
+                if runs * length >= OFTEN:
+                    together(b, room, columns, step, skip, count, ow)
+                    b, step, skip = room, columns, 0
+                for run in range(runs):
+                    x = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
+                    into = floats_from(w_grad, (group * panels(kg) + q) * size + run * length * WIDTH)
+                    multiply_across(
+                        *(length, x, a[at.SW] * c, lines, count, ow, b, step, skip, WIDTH),
+                        *(into, WIDTH, size, LOAD, into, columns, 0),
+                    )
+
+
+@kernel
+def backward(a, part, slot):
+    """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
+    n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
+    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
+    grad = floats_from(scratch, a[at.HP] * a[at.WP] * c)
+    inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
+    is_depthwise = groups == c == k
+    size = groups * panels(k // groups) * a[at.KH] * a[at.KW] * (c // groups) * WIDTH
+    if is_depthwise:
+        size = a[at.KH] * a[at.KW] * c
+    w_grad = floats_from(floats(a[at.W_GRAD]), part * size)
+    sums = doubles_from(doubles(a[at.SUMS]), part * k)
+    room = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
+    # the gradient is read where it is if nothing comes between, and no rim is needed, nor room behind the last pixel
+    between = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.OF_GRAD] != 0
+    copied = between or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
+    for p in range(a[at.GH] * a[at.GW] * k + WIDTH if copied else 0):
+        grad[p] = 0
+    if a[at.W_GRAD]:
+        for p in range(size):
+            w_grad[p] = 0
+        for channel in range(k if a[at.SUMS] else 0):
+            sums[channel] = 0
+    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+        if a[at.POOL] != 0:
+            for p in range(a[at.GH] * a[at.GW] * k):
+                grad[p] = 0
+        if copied:
+            spread(a, i, inner, a[at.GW])
+        else:
+            grad = floats_from(floats(a[at.GRAD]), i * oh * ow * k)
+            inner = grad
+        if a[at.OF_GRAD]:
+            through_norm(a, i, inner)
+        if a[at.W_GRAD]:
+            if a[at.SUMS]:
+                add_bias_grad(inner, sums, room, a[at.GW], k, oh, ow)
+            image = floats_from(floats(a[at.X]), i * h * w * c)
+            if a[at.HP] != h or a[at.WP] != w:
+                surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
+                image = scratch
+            if is_depthwise:
+                add_depthwise_weight_grad(a, image, inner, w_grad)
+            else:
+                add_weight_grad(a, image, inner, w_grad, room)
+        if a[at.X_GRAD]:
+            x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
+            if is_depthwise:
+                depthwise_input_grad(a, inner, scratch, x_grad)
+            elif a[at.NARROW]:
+                narrow_input_grad(a, grad, x_grad, room)
+            else:
+                input_grad(a, grad, x_grad)
+
+
+@kernel
+def unpack(a, part, slot):
+    """Add up the weight gradients of the parts and lay them out as the weights are."""
+    k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
+    kg = k // groups
+    group, q = part // panels(kg), part % panels(kg)
+    size = groups * panels(kg) * area * cg * WIDTH
+    given = floats_from(floats(a[at.W_GRAD]), part * area * cg * WIDTH)
+    out = floats_from(floats(a[at.Y]), (group * kg + q * WIDTH) * cg * area)
+    columns = min(WIDTH, kg - q * WIDTH)
+    for tap in range(area):
+        for channel in range(cg):
+            line, into = floats_from(given, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
+            for column in range(columns):
+                total = line[column]
+                for other in range(1, a[at.PARTS]):
+                    total += line[other * size + column]
+                into[column * cg * area] = total

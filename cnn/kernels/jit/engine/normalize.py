@@ -1,0 +1,202 @@
+"""Batch normalisation: y = scale (x - center) + shift for each channel, the sums for it, and what comes back."""
+
+import numpy as np
+from numba import types
+
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.channel_sums import moments, sums_with
+from cnn.kernels.jit.engine.compilation import (
+    bytes_,
+    bytes_from,
+    doubles,
+    doubles_from,
+    floats,
+    floats_from,
+    indices,
+    kernel,
+)
+from cnn.kernels.jit.engine.image_ops import pool
+from cnn.kernels.jit.engine.shapes import parts_of
+from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.parallel import get_num_threads
+
+(
+    N,
+    C,
+    H,
+    W,
+    PH,
+    PW,
+    WAY,
+    RELU,
+    X,
+    Y,
+    CHOICE,
+    CENTER,
+    SCALE,
+    SHIFT,
+    GRAD,
+    MEANS,
+    SQUARES,
+    OF_GRAD,
+    OF_X,
+    SCRATCH,
+    PARTS,
+) = range(21)
+
+
+@kernel
+def picture_moments(a, part, slot):
+    """Means and sums of squared deviations of each picture of a part."""
+    pixels = a[H] * a[W]
+    for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
+        mean, squares = doubles_from(doubles(a[MEANS]), i * a[C]), doubles_from(doubles(a[SQUARES]), i * a[C])
+        moments(floats_from(floats(a[X]), i * pixels * a[C]), mean, squares, pixels, a[C])
+
+
+@kernel
+def normalize(a, part, slot):
+    """Scale and shift a part of the pictures; then ReLU, and a pool."""
+    c, pixels, center, scale, shift = a[C], a[H] * a[W], floats(a[CENTER]), floats(a[SCALE]), floats(a[SHIFT])
+    for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
+        x, y = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[Y]), i * pixels * c)
+        if a[WAY]:
+            y = floats_from(floats(a[SCRATCH]), slot * pixels * c)
+        for p in range(pixels):
+            given, made = floats_from(x, p * c), floats_from(y, p * c)
+            if a[RELU] and not a[WAY]:
+                for channel in range(c):
+                    value = (given[channel] - center[channel]) * scale[channel] + shift[channel]
+                    made[channel] = types.float32(0) if value <= 0 else value
+            else:
+                for channel in range(c):
+                    made[channel] = (given[channel] - center[channel]) * scale[channel] + shift[channel]
+        if a[WAY]:
+            place = i * a[PH] * a[PW] * c
+            best, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+            pool(y, best, choice, indices(a[WAY]), a[H], a[W], c, a[PH], a[PW], a[RELU])
+
+
+@kernel
+def grad_sums(a, part, slot):
+    """Of each picture and channel, the sums of the gradient and of gradient times x."""
+    c, pixels = a[C], a[H] * a[W]
+    for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
+        x, grad = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[GRAD]), i * pixels * c)
+        plain, product = doubles_from(doubles(a[MEANS]), i * c), doubles_from(doubles(a[SQUARES]), i * c)
+        sums_with(grad, x, plain, product, pixels, c)
+
+
+@kernel
+def back(a, part, slot):
+    """The gradient of x: linear in the gradient and in x."""
+    c, pixels, of_grad, of_x, constant = a[C], a[H] * a[W], floats(a[OF_GRAD]), floats(a[OF_X]), floats(a[SHIFT])
+    center = floats(a[CENTER])
+    for p in range(part * a[N] // a[PARTS] * pixels, (part + 1) * a[N] // a[PARTS] * pixels):
+        x, grad = floats_from(floats(a[X]), p * c), floats_from(floats(a[GRAD]), p * c)
+        y = floats_from(floats(a[Y]), p * c)
+        for channel in range(c):
+            y[channel] = of_grad[channel] * grad[channel] + (
+                of_x[channel] * (x[channel] - center[channel]) + constant[channel]
+            )
+
+
+def _row(shape: tuple[int, ...], parts: int) -> Array:
+    a = np.zeros(21, np.int64)
+    a[: H + 2] = shape
+    a[PARTS] = parts
+    return a
+
+
+def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Array]:
+    """Mean and variance of the channels over a batch, from those of each picture: (N, C) -> (C,)
+
+    Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
+    """
+    mean = means.mean(axis=0)
+    apart = means - mean
+    return mean, (squares.sum(axis=0) + pixels * (apart * apart).sum(axis=0)) / (len(means) * pixels)
+
+
+def moments_of(x: Array) -> tuple[Array, Array]:
+    """Mean and variance of the channels of pictures (N, H, W, C), float64."""
+    n, h, w, c = x.shape
+    parts = parts_of(n, get_num_threads())
+    means, squares = np.empty((n, c)), np.empty((n, c))
+    a = _row((n, c, h, w), parts)
+    a[X], a[MEANS], a[SQUARES] = address(x), address(means), address(squares)
+    crew.run(picture_moments, a, parts, x.size * 0.5)
+    return batch_moments(means, squares, h * w)
+
+
+def scaled(
+    x: Array, norm: "Norm", relu: bool = False, way: Array | None = None, places: tuple[int, int] = (0, 0)
+) -> tuple[Array, Array | None]:
+    """Return scale (x - center) + shift of pictures (N, H, W, C), after ReLU and a pool; and what that chose."""
+    n, h, w, c = x.shape
+    rooms, choice, scratch = get_num_threads(), None, None
+    parts = parts_of(n, rooms)
+    a = _row((n, c, h, w), parts)
+    y = empty(x.shape if way is None else (n, *places, c))
+    if way is not None:
+        choice, scratch = empty(y.shape, np.uint8), borrow(rooms * h * w * c)
+        a[PH], a[PW], a[WAY], a[CHOICE], a[SCRATCH] = *places, address(way), address(choice), address(scratch)
+    a[RELU], a[X], a[Y], a[SCALE], a[SHIFT] = relu, address(x), address(y), address(norm.scale), address(norm.shift)
+    a[CENTER] = address(norm.center)
+    crew.run(normalize, a, parts, x.size * 0.4, rooms)
+    if scratch is not None:
+        give_back(scratch)
+    return y, choice
+
+
+def gradient_sums(grad: Array, x: Array) -> tuple[Array, Array]:
+    """Sums over each picture of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
+    n, h, w, c = x.shape
+    parts = parts_of(n, get_num_threads())
+    plain, product = np.empty((n, c)), np.empty((n, c))
+    a = _row((n, c, h, w), parts)
+    a[X], a[GRAD], a[MEANS], a[SQUARES] = address(x), address(grad), address(plain), address(product)
+    crew.run(grad_sums, a, parts, x.size * 0.5)
+    return plain, product
+
+
+def linear_in_both(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array]) -> Array:
+    """Return of_grad grad + of_x (x - center) + constant, a number of each for a channel: (N, H, W, C)"""
+    n, h, w, c = x.shape
+    parts = parts_of(n, get_num_threads())
+    y = empty(x.shape)
+    a = _row((n, c, h, w), parts)
+    a[X], a[GRAD], a[Y] = address(x), address(grad), address(y)
+    a[CENTER] = address(center)
+    a[OF_GRAD], a[OF_X], a[SHIFT] = (address(vector) for vector in vectors)
+    crew.run(back, a, parts, x.size * 0.5)
+    return y
+
+
+class Norm:
+    """Batch normalisation of one batch, as y = scale (x - center) + shift for each channel."""
+
+    def __init__(self, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None) -> None:
+        self.mean = np.ravel(mean).astype(np.float64)
+        self.root = 1 / np.sqrt(np.ravel(var).astype(np.float64) + eps)
+        self.weight = np.ones_like(self.mean) if weight is None else weight
+        self.scale = (self.weight * self.root).astype(np.float32)
+        # x - center is exact, or nearly so, in float32; what center lacks of the mean goes into shift
+        self.center = self.mean.astype(np.float32)
+        shift = (self.center - self.mean) * self.weight * self.root
+        self.shift = (shift if bias is None else shift + bias).astype(np.float32)
+
+    def backward(
+        self, plain: Array, product: Array, count: int, of_batch: bool
+    ) -> tuple[tuple[Array, Array, Array], Array, Array]:
+        """From the sums of the gradient g and of g x, return the three vectors with which g becomes the gradient of x,
+        and the gradients of weight and bias.
+        """
+        plain, product = plain.sum(axis=0), product.sum(axis=0)
+        w_grad = (product - self.mean * plain) * self.root
+        of_grad = self.weight * self.root
+        of_x = -of_grad * self.root * w_grad / count if of_batch else np.zeros_like(of_grad)
+        constant = -of_grad * plain / count + of_x * (self.center - self.mean) if of_batch else np.zeros_like(of_grad)
+        vectors = (of_grad.astype(np.float32), of_x.astype(np.float32), constant.astype(np.float32))
+        return vectors, w_grad, plain

@@ -1,0 +1,58 @@
+"""The gradients of a small linear layer, with ReLU behind it or not, in one call: there, calls cost more than sums."""
+
+import numpy as np
+from numba import types
+
+from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.compilation import floats, floats_from, kernel
+
+(N, IN, OUT, X, WEIGHT, Y, GRAD, X_GRAD, W_GRAD, B_GRAD, SCRATCH) = range(11)
+SMALL = 50_000  # multiplications: below, this takes less time than two products that share out their work
+
+
+@kernel
+def backward(a, part, slot):
+    """All rows of a batch."""
+    n, inputs, outputs, w_grad, b_grad = a[N], a[IN], a[OUT], floats(a[W_GRAD]), floats(a[B_GRAD])
+    g = floats(a[SCRATCH])
+    for p in range(outputs * inputs):
+        w_grad[p] = 0
+    for o in range(outputs):
+        b_grad[o] = 0
+    for row in range(n):
+        grad, x = floats_from(floats(a[GRAD]), row * outputs), floats_from(floats(a[X]), row * inputs)
+        if a[Y]:
+            y = floats_from(floats(a[Y]), row * outputs)
+            for o in range(outputs):
+                g[o] = types.float32(0) if y[o] <= 0 else grad[o]
+        else:
+            for o in range(outputs):
+                g[o] = grad[o]
+        for o in range(outputs):
+            b_grad[o] += g[o]
+            line, factor = floats_from(w_grad, o * inputs), g[o]
+            for i in range(inputs):
+                line[i] += factor * x[i]
+        if a[X_GRAD]:
+            x_grad = floats_from(floats(a[X_GRAD]), row * inputs)
+            for i in range(inputs):
+                x_grad[i] = 0
+            for o in range(outputs):
+                line, factor = floats_from(floats(a[WEIGHT]), o * inputs), g[o]
+                for i in range(inputs):
+                    x_grad[i] += factor * line[i]
+
+
+def gradients(
+    grad: Array, x: Array, y: Array | None, weight: Array, needs_input_grad: bool
+) -> tuple[Array | None, Array, Array]:
+    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if that comes next."""
+    n, (outputs, inputs) = len(x), weight.shape
+    grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
+    x_grad = np.empty_like(x) if needs_input_grad else None
+    w_grad, vectors = np.empty_like(weight), np.empty((2, outputs), np.float32)
+    row = [n, inputs, outputs, address(x), address(weight), 0 if y is None else address(y), address(grad)]
+    row += [0 if x_grad is None else address(x_grad), address(w_grad), address(vectors), address(vectors[1])]
+    crew.run(backward, np.array(row, np.int64), 1, 0)
+    return x_grad, w_grad, vectors[0]

@@ -1,0 +1,215 @@
+"""The threads that share a kernel's work: no lock of the interpreter, no sleep and no waking between two kernels.
+
+A job is a kernel, its arguments and a number of parts. Each thread, the caller too, has its share of them, so that from
+kernel to kernel it finds its numbers in its own cache; and who is done takes what is left of the shares of others: a
+helper that comes late leaves the caller with more to do, and nothing else. Which thread did which part changes no bit,
+because what a part makes depends on its number alone.
+
+Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
+looks out for the next job for a while before it goes to sleep.
+
+All is in integers in memory, which are read and written with atomic instructions:
+a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
+waits until nobody is inside. So nobody can read a job that is being replaced.
+"""
+
+import atexit
+import os
+import queue
+import threading
+from typing import Any
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from cnn.kernels import parallel
+from cnn.kernels.jit.engine.compilation import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
+
+# places in the state, 64 bytes apart, so that no two are in one line of the cache
+OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED, NEXT = (8 * i for i in range(10))
+PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
+LEAST_WORK = 30_000  # ns: below, one thread does it
+WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked
+ANY = 1 << 30  # threads may help with a job that needs no room
+
+
+INDICES_ARRAY = types.int64[::1]
+
+
+def _atomic(emit_one: Any, *rest: Any) -> Any:
+    @intrinsic
+    def operation(context: Any, where: Any, value: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return emit_one(builder, *values)
+
+        return types.int64(INDICES, types.int64), emit
+
+    return operation
+
+
+def _store(builder: Any, where: Any, value: Any) -> Any:
+    builder.store_atomic(value, where, "seq_cst", 8)
+    return value
+
+
+add = _atomic(lambda builder, where, value: builder.atomic_rmw("add", where, value, "seq_cst"))
+store = _atomic(_store)
+load = _atomic(lambda builder, where, value: builder.load_atomic(where, "seq_cst", 8))
+
+
+@compiled(types.void(INDICES, INDEX))
+def take_parts(state, slot):
+    """Do parts of the open job until none is left."""
+    parts, shares = state[PARTS], state[SHARES]
+    for i in range(shares):
+        share = (slot + i) % shares
+        taken, first, last = NEXT + 8 * share, share * parts // shares, (share + 1) * parts // shares
+        part = first + add(indices_from(state, taken), 1)
+        while part < last:
+            call(state[KERNEL], indices(state[ARGUMENTS]), part, slot)
+            part = first + add(indices_from(state, taken), 1)
+
+
+@compiled(types.int64(INDEX, INDEX, INDEX))
+def help_out(address, patience, slot):
+    """Look out for jobs and help with them; return once none has come for a while."""
+    state = indices(address)
+    waited = 0
+    while waited < patience and not load(indices_from(state, STOP), 0):
+        if load(indices_from(state, OPEN), 0):
+            add(indices_from(state, INSIDE), 1)
+            if load(indices_from(state, OPEN), 0) and slot < state[ROOMS]:
+                take_parts(state, slot)
+                waited = 0
+            add(indices_from(state, INSIDE), -1)
+        waited += 1
+    return 0
+
+
+@compiled(types.boolean(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
+def lead(address, kernel, arguments, parts, rooms):
+    """Open a job, do parts of it, and return when all are done; or tell that another thread leads the helpers."""
+    state = indices(address)
+    if add(indices_from(state, LED), 1) != 0:
+        add(indices_from(state, LED), -1)
+        return False
+    state[KERNEL], state[ARGUMENTS], state[PARTS], state[ROOMS] = kernel, arguments.ctypes.data, parts, rooms
+    for share in range(state[SHARES]):
+        store(indices_from(state, NEXT + 8 * share), 0)
+    store(indices_from(state, OPEN), 1)
+    take_parts(state, 0)
+    store(indices_from(state, OPEN), 0)
+    while load(indices_from(state, INSIDE), 0):
+        pass
+    add(indices_from(state, LED), -1)
+    return True
+
+
+@compiled(types.void(INDEX, INDICES_ARRAY, INDEX))
+def alone(kernel, arguments, parts):
+    """Do all parts in this thread."""
+    for part in range(parts):
+        call(kernel, indices(arguments.ctypes.data), part, 0)
+
+
+class Crew:
+    """The helpers, all of them asleep or looking out for work."""
+
+    def __init__(self, helpers: int) -> None:
+        self.state = np.zeros(NEXT + 8 * (helpers + 1), np.int64)  # NEXT: of each share, which part is the next
+        self.state[SHARES] = helpers + 1
+        self.address = self.state.ctypes.data
+        # Ctrl-C may come between any two calls: it must not be able to take a helper off a list of those to be woken
+        self.alarms: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(helpers)]
+        self.threads = [
+            threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, helpers + 1)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _serve(self, slot: int) -> None:
+        alarm = self.alarms[slot - 1]
+        while not self.state[STOP]:
+            help_out(self.address, PATIENCE, slot)
+            alarm.get()  # at once, if it came while this helper was awake
+
+    def wake(self) -> None:
+        """Wake those who sleep."""
+        for alarm in self.alarms:
+            if alarm.empty():
+                alarm.put(None)
+
+    def dismiss(self) -> None:
+        """Let the helpers end, and wait until they have."""
+        self.state[STOP] = 1
+        for thread in self.threads:
+            while thread.is_alive():
+                self.wake()
+                thread.join(0.01)
+
+
+_crew: Crew | None = None
+_lock = threading.Lock()
+
+
+def run(kernel: Kernel, row: Any, parts: int, work: float, rooms: int = ANY) -> None:
+    """Do all parts of a job.
+
+    Parameters
+    ----------
+    kernel : Kernel
+        What is done.
+    row : ndarray of int64
+        What the kernel reads; it is called with its address, the number of a part, and that of the
+        thread.
+    parts : int
+        Into how many parts the job is cut.
+    work : float
+        About how many nanoseconds the job takes one thread.
+    rooms : int
+        For how many threads there is room for intermediate results; more do not help. There may be more than when the
+        room was made: another thread of the user's may have set their number meanwhile.
+    """
+    crew = _helpers() if parts > 1 and work >= LEAST_WORK else None
+    if crew is not None and work >= WORTH_WAKING:
+        crew.wake()
+    if crew is None or not lead(crew.address, kernel, row, parts, rooms):
+        alone(kernel, row, parts)
+
+
+def _helpers() -> Crew | None:
+    global _crew
+    crew, count = _crew, parallel.get_num_threads() - 1
+    if (0 if crew is None else len(crew.threads)) == count:
+        return crew
+    with _lock:
+        crew = _crew
+        if (0 if crew is None else len(crew.threads)) != count:
+            _crew = None
+            if crew is not None:
+                crew.dismiss()
+            _crew = Crew(count) if count else None
+        return _crew
+
+
+@atexit.register
+def _dismiss() -> None:
+    """A helper must not look out for work while the compiled code that it runs is taken away."""
+    if _crew is not None:
+        _crew.dismiss()
+
+
+def _after_fork() -> None:
+    global _crew, _lock
+    _lock = threading.Lock()
+    _crew = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def parts_of_numbers(count: int) -> int:
+    """Into how many parts a long row of numbers is cut."""
+    return max(1, min(4 * parallel.get_num_threads(), count // 16_384))

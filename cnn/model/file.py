@@ -1,0 +1,144 @@
+"""A model as one file: its weights and, as JSON, all that is needed to build it again and to predict with it.
+
+The description names our public classes and their constructor arguments. Reading one looks the names up in a fixed
+list and checks the arguments; nothing in a file is ever evaluated, so a file from a stranger cannot run code.
+"""
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn.containers.branches
+import cnn.layers
+import cnn.loss
+from cnn import init
+from cnn.core.files import read_tensors, write_tensors
+from cnn.module import Array, Differentiable
+
+FORMAT = 1
+
+Classes = Iterable[type]
+
+
+def known_classes(container: type, classes: Classes) -> dict[str, type]:
+    """Return the classes that a file may name: our public ones, and those that the caller adds."""
+    ours = [getattr(place, name) for place in (cnn.layers, cnn.loss) for name in place.__all__]
+    ours += [cnn.containers.branches.Sum, cnn.containers.branches.Concat, cnn.containers.branches.Residual, container]
+    return {cls.__name__: cls for cls in [*ours, *classes]}
+
+
+def describe(part: Any, classes: dict[str, type]) -> Any:
+    """Turn a layer, a loss or a constructor argument into what JSON can hold."""
+    if isinstance(part, Differentiable):
+        name = type(part).__name__
+        if classes.get(name) is not type(part):
+            raise ValueError(
+                f"{name} is a class of your own, which a model file cannot hold: save weights alone with "
+                f"save_weights(path) and read them with load_weights(path), or pass classes=[{name}] to save and load"
+            )
+        return {"class": name, "arguments": {key: describe(value, classes) for key, value in part.arguments().items()}}
+    if isinstance(part, (list, tuple)):
+        return [describe(item, classes) for item in part]
+    if part is None or isinstance(part, (bool, int, float, str)):
+        return part
+    raise ValueError(
+        f"a model file cannot hold the constructor argument {part!r}: use numbers, texts, lists and layers only"
+    )
+
+
+def build(description: Any, classes: dict[str, type]) -> Any:
+    """Turn what `describe` made into the object again."""
+    if isinstance(description, list):
+        return [build(item, classes) for item in description]
+    if not isinstance(description, dict):
+        return description
+    name, arguments = description["class"], description["arguments"]
+    if name not in classes:
+        raise ValueError(f"it holds a layer {name!r}, which is not one of this library: pass classes=[{name}] to load")
+    accepted = inspect.signature(classes[name]).parameters
+    unknown = [key for key in arguments if key not in accepted or key == "rng"]
+    if unknown:
+        raise ValueError(f"{name} takes no argument {', '.join(map(repr, unknown))}")
+    return classes[name](**{key: build(value, classes) for key, value in arguments.items()})
+
+
+def write(path: str | Path, model: Any, extras: dict[str, Any], classes: Classes) -> None:
+    """Write the model's architecture, weights and extras (class names and so on)."""
+    architecture = describe(model, known_classes(type(model), classes))
+    description = {"format": FORMAT, "architecture": architecture, "shared": shared_names(model), **extras}
+    write_tensors(path, model.state_dict(), description)
+
+
+def shared_names(model: Any) -> list[list[str]]:
+    """Return the names of each array that several layers share."""
+    names: dict[int, list[str]] = {}
+    for name, tensor in model.named_tensors():
+        names.setdefault(id(tensor), []).append(name)
+    return [group for group in names.values() if len(group) > 1]
+
+
+def share(model: Any, groups: list[list[str]]) -> None:
+    """Let all names of a group be one array again."""
+    tensors, modules = dict(model.named_tensors()), dict(model.named_modules())
+    for first, *others in groups:
+        for name in others:
+            if tensors[name].shape != tensors[first].shape:
+                raise ValueError(f"{name} and {first} cannot be one array: their shapes differ")
+            path, _, attribute = name.rpartition(".")
+            setattr(modules[path], attribute, tensors[first])
+
+
+def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict[str, Any]]:
+    """Return the model and the extras.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, holds weights alone, or describes what cannot be built.
+    """
+    tensors, description = read_tensors(path)
+    if not isinstance(description, dict) or "architecture" not in description:
+        raise ValueError(
+            f"{path} holds weights but no architecture: build the model, then model.load_weights({str(path)!r})"
+        )
+    if description.get("format") != FORMAT:
+        raise ValueError(
+            f"{path} has format {description.get('format')!r}, this version reads {FORMAT}: update the library"
+        )
+    try:
+        with init.at_most(10_000 + 2 * sum(array.size for array in tensors.values())):
+            model = build(description["architecture"], known_classes(container, classes))
+        if not isinstance(model, container):
+            raise ValueError(f"its architecture is no {container.__name__}")
+        load(model, tensors)
+        share(model, description["shared"])
+        check_extras(description)
+    except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read as a model: {error}") from None
+    return model, {key: value for key, value in description.items() if key not in ("format", "architecture", "shared")}
+
+
+def check_extras(description: dict[str, Any]) -> None:
+    """Raise an error unless class names, input shape and preprocessing are there and of the right kinds."""
+    names, shape, settings = (description[key] for key in ("class_names", "input_shape", "preprocessing"))
+    if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
+        raise ValueError(f"class_names must be a list of texts, got {names!r}")
+    if not (shape is None or (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape))):
+        raise ValueError(f"input_shape must be a list of positive integers, got {shape!r}")
+    if settings is not None:
+        if not isinstance(settings, dict):
+            raise ValueError(f"preprocessing must be a dict, got {settings!r}")
+        numbers = [settings.get(key, 1) for key in ("scale", "mean", "std")]
+        flat = [n for value in numbers for n in (value if isinstance(value, list) else [value])]
+        if not all(isinstance(n, (int, float)) for n in flat):
+            raise ValueError(f"preprocessing must be numbers named scale, mean and std, got {settings!r}")
+
+
+def load(model: Any, tensors: dict[str, Array]) -> None:
+    """Copy the weights in, in the dtype in which they were saved."""
+    if any(array.dtype == np.float64 for array in tensors.values()):
+        model.to(np.float64)
+    model.load_state_dict(tensors)

@@ -1,0 +1,193 @@
+"""What is almost surely a mistake in a net that runs, found before it has trained for an hour."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+
+import numpy as np
+
+from cnn.containers.container import Container
+from cnn.errors import InputError
+from cnn.layers import (
+    CELU,
+    ELU,
+    GELU,
+    SELU,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Dropout2d,
+    Flatten,
+    Hardsigmoid,
+    Hardswish,
+    Identity,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    Mish,
+    PReLU,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softplus,
+    Softsign,
+    Tanh,
+)
+from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
+from cnn.module import Array, Module, evaluating, watching
+
+ACTIVATIONS = (
+    *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, LeakyReLU, Mish),
+    *(PReLU, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh),
+)
+PROBABILITIES = (LogSoftmax, Softmax)
+PASSING = (Dropout, Dropout2d, Flatten, Identity)  # two linear layers with one of these between are still one
+
+Row = list[tuple[str, Module]]
+Shapes = dict[str, tuple[int, ...]]
+
+
+class ModelWarning(UserWarning):
+    """A net that runs, and is almost surely not what was meant."""
+
+
+@contextmanager
+def recording(model: Module) -> Iterator[Shapes]:
+    """Collect the shape of every module's output for one sample, by its name, while the model runs inside."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found: Shapes = {}
+
+    def look(module: Module, y: Array) -> None:
+        if id(module) in names and isinstance(y, np.ndarray):  # else an error is on its way
+            found[names[id(module)]] = y.shape[1:]
+
+    with watching(look):
+        yield found
+
+
+def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
+    """Return the shape of every module's output for one sample, by its name, without computing: a batch of none runs.
+
+    Raises
+    ------
+    InputError
+        If a layer cannot work with what it is given; it tells the layer and the number to change.
+    """
+    dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
+    try:
+        return _run(model, np.zeros((0, *input_shape), dtype))
+    except Exception:  # a wrong shape, or a layer that cannot work with none, such as one that takes a maximum
+        pass
+    try:
+        with np.errstate(all="ignore"):
+            return _run(model, np.zeros((2, *input_shape), dtype))
+    except InputError as error:
+        raise type(error)(error.problem.replace("got (2, ", "got (N, "), error.path, error.layer) from None
+
+
+def _run(model: Module, x: Array) -> Shapes:
+    with recording(model) as found, evaluating():
+        model(x)
+    return found
+
+
+def rows(model: Module, prefix: str = "") -> Iterator[Row]:
+    """Yield the layers of a Sequential and of those in it, one after the other; then the rows inside its branches."""
+    row = _in_a_row(model, prefix)
+    yield row
+    for path, layer in row:
+        for name, child in layer.children().items():
+            yield from rows(child, f"{path}.{name}")
+
+
+def _in_a_row(module: Module, path: str) -> Row:
+    if not (isinstance(module, Container) and hasattr(module, "layers")):
+        return [(path, module)]
+    return [pair for name, layer in module.children().items() for pair in _in_a_row(layer, f"{path}.{name}".strip("."))]
+
+
+def warn(model: Module, outputs: Shapes, loss_func: LossFunc | None) -> None:
+    """Give a `ModelWarning` for each mistake; ``outputs`` are the shapes that `shapes` found."""
+    for i, row in enumerate(rows(model)):
+        before = [name for name, _ in row[:-1]]
+        axes = {
+            name: len(outputs[last]) + 1 for (name, _), last in zip(row[1:], before, strict=True) if last in outputs
+        }
+        for sentence in mistakes(row, axes, loss_func if i == 0 else None):
+            warnings.warn(sentence, ModelWarning, stacklevel=_frames_in_this_package())
+
+
+def _frames_in_this_package() -> int:
+    """Return the stacklevel with which a warning points at the line of the user's program that led to it."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "cnn":
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def mistakes(row: Row, axes: dict[str, int], loss_func: LossFunc | None) -> Iterator[str]:
+    """Yield a sentence for each mistake, with the number of the layer and what to change.
+
+    Parameters
+    ----------
+    row : list of (name, module)
+        The layers, one after the other.
+    axes : dict of str to int
+        How many axes each layer's input has, by its name, where that is known.
+    loss_func : LossFunc or None
+        What reads the output.
+    """
+    passed = [(name, layer) for name, layer in row if not isinstance(layer, PASSING)]
+    for (name, layer), (next_name, following) in pairwise(passed):
+        # A narrow layer between two wide ones is a restriction (a product of low rank) that may be meant.
+        if isinstance(layer, Linear) and isinstance(following, Linear) and not _narrows(layer, following):
+            yield (
+                f"layers {name} and {next_name} are Linear with nothing between them, which can do no more than one "
+                "Linear: put ReLU() between them or remove one"
+            )
+    for (name, layer), (next_name, following) in pairwise(row):
+        biased = isinstance(layer, (Conv2d, ConvTranspose2d, Linear)) and layer.bias is not None
+        if isinstance(layer, Linear) and axes.get(name, 2) > 2:
+            continue  # its bias lies along the last axis, and the norm takes the mean of each channel
+        if biased and isinstance(following, (BatchNorm1d, BatchNorm2d)):
+            yield (
+                f"layer {name}, {type(layer).__name__}, has a bias that layer {next_name}, "
+                f"{type(following).__name__}, takes away again with the mean: set bias=False"
+            )
+    ours = True
+    for name, layer in row:
+        ours = ours and type(layer).__module__.startswith("cnn.")  # a layer of the user's may have put channels last
+        if ours and isinstance(layer, Linear) and axes.get(name) == 4:
+            yield (
+                f"layer {name}, {layer!r}, reads pictures (N, C, H, W) and works on the last axis of them alone: put "
+                "Flatten() before it"
+            )
+    for (name, layer), (next_name, following) in pairwise(passed):
+        if isinstance(layer, PROBABILITIES) and isinstance(following, PROBABILITIES):
+            yield (
+                f"layers {name} and {next_name} are {type(layer).__name__} and {type(following).__name__}, which makes "
+                "all classes nearly equally probable: remove one"
+            )
+    yield from _before_the_loss(passed, loss_func)
+
+
+def _narrows(first: Linear, second: Linear) -> bool:
+    return first.out_features < min(first.in_features, second.out_features)
+
+
+def _before_the_loss(row: Row, loss_func: LossFunc | None) -> Iterator[str]:
+    """An activation between the last weights and a loss over classes cuts off or squeezes the scores."""
+    if not isinstance(loss_func, (CrossEntropyLoss, NLLLoss)):
+        return
+    ends = [(name, layer) for name, layer in row if not isinstance(layer, PROBABILITIES)]
+    if ends and isinstance(ends[-1][1], ACTIVATIONS):
+        name, layer = ends[-1]
+        yield (
+            f"layer {name}, {type(layer).__name__}, changes the scores before {type(loss_func).__name__} reads them, "
+            "which keeps some probabilities out of reach: remove it"
+        )

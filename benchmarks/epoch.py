@@ -1,9 +1,9 @@
 """How long does an epoch of Fashion-MNIST take, feeding included, beside PyTorch? Prints seconds and ratios.
 
-python benchmarks/epoch.py [PICTURES [ROUNDS]]
+python benchmarks/epoch.py [IMAGES [ROUNDS]]
 
 The default model is trained as `cnn train` does it; PyTorch trains its twin with a DataLoader over a TensorDataset, and
-with plain indexing of tensors. They train on the first PICTURES pictures in turn, ROUNDS times (default 12,000 and 5),
+with plain indexing of tensors. They train on the first IMAGES images in turn, ROUNDS times (default 12,000 and 5),
 warm, with as many threads, at batches of 64. PyTorch's faster memory format counts. Seconds are for all 60,000.
 """
 
@@ -18,13 +18,13 @@ import cnn
 from cnn import training, zoo
 from cnn.bench import pytorch
 from cnn.bench.machine import Others
-from cnn.cli.settings import PICTURES as SETTINGS
+from cnn.cli.settings import IMAGES as SETTINGS
 from cnn.cli.tasks import standardize
 from cnn.data import fashion_mnist
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
 
-WARM = 20 * SETTINGS.batch_size  # pictures
+WARM = 20 * SETTINGS.batch_size  # images
 BOUNDS = {"DataLoader": 0.7, "indexing": 0.9}
 
 
@@ -51,7 +51,7 @@ def their_epoch(model, optimizer, batches, memory_format):
 
 
 def programs(x, y):
-    """Return, by name, functions that train on so many pictures."""
+    """Return, by name, functions that train on so many images."""
     cnn.manual_seed(0)
     model = zoo.small_cnn()
     model.loss_func, model.optimizer = CrossEntropyLoss(), Adam(lr=SETTINGS.lr)
@@ -72,21 +72,21 @@ def programs(x, y):
     return found
 
 
-def main(pictures=12_000, rounds=5):
+def main(images=12_000, rounds=5):
     x, y, _, _ = fashion_mnist()
-    pictures = min(pictures, len(x))
+    images = min(images, len(x))
     runs = programs(x, y)
     seconds = {name: [] for name in runs}
     with pytorch.threads(cnn.get_num_threads()), Others() as others:
         for run in runs.values():
-            run(min(WARM, pictures))
+            run(min(WARM, images))
         for _ in range(rounds):
             for name, run in runs.items():
                 time.sleep(0.02)  # OpenMP's threads go on spinning for some time
                 began = time.perf_counter()
-                run(pictures)
-                seconds[name].append((time.perf_counter() - began) * len(x) / pictures)
-    print(f"an epoch of {len(x):,} pictures, from {rounds} rounds of {pictures:,}; {cnn.get_num_threads()} threads")
+                run(images)
+                seconds[name].append((time.perf_counter() - began) * len(x) / images)
+    print(f"an epoch of {len(x):,} images, from {rounds} rounds of {images:,}; {cnn.get_num_threads()} threads")
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     for name, median in medians.items():
         print(f"{median:8.2f} s  {name}")

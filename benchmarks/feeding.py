@@ -1,8 +1,8 @@
-"""What do random changes of the pictures cost a training? Prints milliseconds a step of the default model, in turns.
+"""What do random changes of the images cost a training? Prints milliseconds a step of the default model, in turns.
 
 python benchmarks/feeding.py [ROUNDS]
 
-Random pictures like those of Fashion-MNIST, 1x28x28, in batches of 64: as floating arrays that are ready, and as bytes
+Random images like those of Fashion-MNIST, 1x28x28, in batches of 64: as floating arrays that are ready, and as bytes
 that a DataLoader crops, flips, erases parts of and normalizes, in a thread that prepares batches ahead. The median of
 the steps of ROUNDS (default 8) turns of 100 steps each counts.
 """

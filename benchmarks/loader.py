@@ -2,7 +2,7 @@
 
 python benchmarks/loader.py [EPOCHS]
 
-60,000 pictures of uint8, (1, 28, 28), at batches of 64, in memory and in a memory-mapped file, with and without
+60,000 images of uint8, (1, 28, 28), at batches of 64, in memory and in a memory-mapped file, with and without
 transforms, and with and without the thread that prepares batches ahead. The best of EPOCHS (default 3) counts.
 Beside work, a product of matrices of some milliseconds on one core, it is the median of 200 steps: how long a step
 waited for its batch, and how long its work took, which a thread may slow.
@@ -21,7 +21,7 @@ from cnn.data.loader import DataLoader
 from cnn.data.transforms import HorizontalFlip, RandomCrop
 from cnn.kernels import one_blas_thread
 
-PICTURES, BATCH_SIZE = 60_000, 64
+IMAGES, BATCH_SIZE = 60_000, 64
 STEPS = 200
 MATRIX = np.random.default_rng(0).random((500, 500), np.float32)
 
@@ -53,8 +53,8 @@ def beside_work(loader):
 
 def main(epochs=3):
     rng = np.random.default_rng(0)
-    x = rng.integers(256, size=(PICTURES, 1, 28, 28), dtype=np.uint8)
-    y = rng.integers(10, size=PICTURES)
+    x = rng.integers(256, size=(IMAGES, 1, 28, 28), dtype=np.uint8)
+    y = rng.integers(10, size=IMAGES)
     transforms = [RandomCrop(2), HorizontalFlip(), Normalize([0.5], [0.25])]
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "x.npy", x)

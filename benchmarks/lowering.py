@@ -113,7 +113,7 @@ def main():
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((N, H, H, channels), np.float32) for channels in (C, K))
     w = rng.standard_normal((3, 3, C, K), np.float32)
-    pictures = rng.standard_normal((N, 2 * H, 2 * H, C), np.float32)
+    images = rng.standard_normal((N, 2 * H, 2 * H, C), np.float32)
     with one_blas_thread():
         print("least and median of", ROUNDS, "rounds, ms, one thread")
         compare("convolution forward", [forward_rows, forward_nine_products], x, w, g)
@@ -125,7 +125,7 @@ def main():
             g,
         )
         compare("gradient of the weights", [weight_grad_rows, weight_grad_nine_products], x, w, g)
-        compare("max-pool forward", [pool_written_where_better, pool_maxima, pool_argmax], pictures)
+        compare("max-pool forward", [pool_written_where_better, pool_maxima, pool_argmax], images)
 
 
 if __name__ == "__main__":

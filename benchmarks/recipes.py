@@ -6,7 +6,7 @@ python benchmarks/recipes.py RECIPE --pace                         time an epoch
 python benchmarks/recipes.py --table                               print the tables of docs/results.md
 
 The twin has the same net, with initial weights, loss, optimizer and schedule of PyTorch; it is fed with
-the same changed pictures by the library's loader. The test images are met once, after the last epoch.
+the same changed images by the library's loader. The test images are met once, after the last epoch.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def train(recipe, seed, runs=None):
 
 
 def train_torch(recipe, seed, device):
-    """Train the twin, as the loop of the library does, and return the same figures."""
+    """Train the twin, as the loop of the library does, and return the same metrics."""
     import torch
 
     began = time.perf_counter()
@@ -90,7 +90,7 @@ def twin(model, seed, device, memory_format=None):
 
 
 def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
-    """Train, and return the figures of each epoch."""
+    """Train, and return the metrics of each epoch."""
     history = []
     for epoch in range(1, epochs + 1):
         began, total = time.perf_counter(), 0.0
@@ -104,14 +104,14 @@ def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
             schedule.step()
             total += loss.item() * len(x)
         loss, accuracy = evaluate(model, plan, task.validation, loss_func)
-        figures = {"epoch": epoch, "train_loss": total / len(task.train[0]), "val_loss": loss, "val_accuracy": accuracy}
-        history.append(figures | {"seconds": time.perf_counter() - began})
+        metrics = {"epoch": epoch, "train_loss": total / len(task.train[0]), "val_loss": loss, "val_accuracy": accuracy}
+        history.append(metrics | {"seconds": time.perf_counter() - began})
         print(f"epoch {epoch} of {epochs}: validation accuracy {accuracy:.4f}", file=sys.stderr, flush=True)
     return history
 
 
 def on_the_device(model, x, y):
-    """Return pictures and labels where the model is."""
+    """Return images and labels where the model is."""
     import torch
 
     device = next(model.parameters()).device

@@ -2,7 +2,7 @@
 
 python benchmarks/relu_phases.py [STEPS]
 
-Prints for a ReLU of 64 pictures of 90 x 8 x 8 with one thread and with two: the least time of forward and of backward
+Prints for a ReLU of 64 images of 90 x 8 x 8 with one thread and with two: the least time of forward and of backward
 that is not chance (the first tenth), the median, and the time that nine tenths stay under, in microseconds; and how
 many pages the system gave anew in a step. STEPS: default 3000. Needs a Unix.
 """

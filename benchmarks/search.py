@@ -6,7 +6,7 @@ python benchmarks/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLD
 python benchmarks/search.py --table
     print the tables of docs/results.md
 
-The nets see 50,000 training pictures and are compared by the other 10,000; the test pictures are left alone. A training
+The nets see 50,000 training images and are compared by the other 10,000; the test images are left alone. A training
 leaves a line of JSON: "plain" is the accuracy of the weights at the end, "tta" that of the mean with the mirror image,
 "ema" and "ema_tta" the same of averaged weights. A step runs as one CUDA graph; several trainings share a device, each
 on a stream of its own.
@@ -209,7 +209,7 @@ def conv(before, channels, groups=1):
 
 
 def multiply_adds(model, device):
-    """Return how many a picture costs."""
+    """Return how many an image costs."""
     counts = []
 
     def count(module, _, output):
@@ -225,7 +225,7 @@ def multiply_adds(model, device):
 
 
 def changed(x, chosen, epoch, parity, chance):
-    """Return the pictures of an epoch, shifted, mirrored and erased in part as the library's transforms do it."""
+    """Return the images of an epoch, shifted, mirrored and erased in part as the library's transforms do it."""
     n, device, p = len(x), x.device, chosen["crop"]
     x = scaled(x)
     if p:
@@ -335,7 +335,7 @@ class Updates:
 
 
 def run(chosen, data, device):
-    """Train one net and return its figures."""
+    """Train one net and return its metrics."""
     x, y, x_held, y_held = data
     with ALONE:
         torch.manual_seed(chosen["seed"])
@@ -343,10 +343,10 @@ def run(chosen, data, device):
     model = model.to(device, memory_format=torch.channels_last)
     chance = {"device": device, "generator": torch.Generator(device).manual_seed(chosen["seed"])}
     parameters, batch = list(model.parameters()), chosen["batch"]
-    figures = {"params": sum(p.numel() for p in parameters), "macs": multiply_adds(model, device)}
+    metrics = {"params": sum(p.numel() for p in parameters), "macs": multiply_adds(model, device)}
     steps = len(x) // batch
     updates = Updates(chosen, parameters, steps * chosen["epochs"], device)
-    pictures, order = scaled(x), torch.arange(len(x), device=device)
+    images, order = scaled(x), torch.arange(len(x), device=device)
     count, places = torch.zeros((), dtype=torch.int64, device=device), torch.arange(batch, device=device)
     live = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
     averages = [tensor.clone() for tensor in live]
@@ -354,7 +354,7 @@ def run(chosen, data, device):
     def step():
         some = order[count % steps * batch + places]
         with torch.autocast(device.type, torch.bfloat16, enabled=chosen["bfloat16"]):
-            outputs = model(pictures[some].contiguous(memory_format=torch.channels_last))
+            outputs = model(images[some].contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(outputs.float(), y[some], label_smoothing=chosen["smooth"])
         for p in parameters:
             p.grad = None
@@ -370,15 +370,15 @@ def run(chosen, data, device):
         average.copy_(tensor)
     parity = torch.randint(0, 2, (len(x),), **chance)
     for epoch in range(chosen["epochs"]):
-        pictures.copy_(changed(x, chosen, epoch, parity, chance))
+        images.copy_(changed(x, chosen, epoch, parity, chance))
         order.copy_(torch.randperm(len(x), **chance))
         for _ in range(steps):
             go()
-    figures["plain"], figures["tta"] = accuracies(model, x_held, y_held)
+    metrics["plain"], metrics["tta"] = accuracies(model, x_held, y_held)
     for tensor, average in zip(live, averages, strict=True):
         tensor.copy_(average)
-    figures["ema"], figures["ema_tta"] = accuracies(model, x_held, y_held)
-    return figures
+    metrics["ema"], metrics["ema_tta"] = accuracies(model, x_held, y_held)
+    return metrics
 
 
 def captured(step, model, updates):
@@ -397,7 +397,7 @@ def captured(step, model, updates):
 
 
 def accuracies(model, x, y):
-    """Return the accuracy on held-out pictures, and that of the mean with their mirror images."""
+    """Return the accuracy on held-out images, and that of the mean with their mirror images."""
     model.eval()
     with torch.no_grad():
         parts = scaled(x).split(2000)
@@ -418,7 +418,7 @@ def work(jobs, data, device, out, deadline):
                 return
             began = time.time()
             try:
-                figures = run(SEARCHES[around][0] | job, data, device)
+                metrics = run(SEARCHES[around][0] | job, data, device)
             except Exception:
                 traceback.print_exc()
                 return
@@ -426,7 +426,7 @@ def work(jobs, data, device, out, deadline):
                 "around": around,
                 "of": digest(around),
                 "job": job,
-                **figures,
+                **metrics,
                 "seconds": round(time.time() - began, 1),
             }
             with ALONE, (out / "search.jsonl").open("a", encoding="utf-8") as file:
@@ -435,7 +435,7 @@ def work(jobs, data, device, out, deadline):
 
 
 def read(device):
-    """Return the pictures and labels to train with, and those held out."""
+    """Return the images and labels to train with, and those held out."""
     x, y, _, _ = fashion_mnist()
     order = np.random.default_rng(0).permutation(len(x))
     x, y = torch.from_numpy(x[order]).to(device), torch.from_numpy(y[order]).long().to(device)

@@ -56,10 +56,10 @@ def processes(count, rounds):
 def main(rounds=15):
     step, found = model(), {1: [], 2: []}
     for _ in range(rounds):
-        for threads, figures in found.items():
-            figures.append(measured(step, threads))
-    for threads, figures in found.items():
-        wall, busy, sleeps = (statistics.median(column) for column in zip(*figures, strict=True))
+        for threads, metrics in found.items():
+            metrics.append(measured(step, threads))
+    for threads, metrics in found.items():
+        wall, busy, sleeps = (statistics.median(column) for column in zip(*metrics, strict=True))
         print(f"threads {threads}: {wall:.1f} ms a step, {busy:.1f} ms of the processors, {sleeps:.0f} sleeps")
     for count in (1, 2):
         print(f"processes of one thread {count}: {processes(count, rounds):.1f} ms a step in each")

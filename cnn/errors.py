@@ -39,7 +39,7 @@ class CheckpointWarning(UserWarning):
     """A training that is resumed, but not quite as it was: from an older checkpoint, or perhaps with other bits."""
 
 
-def told_plainly(function: Callable[P, R]) -> Callable[P, R]:
+def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
     """Let an InputError seem to arise in this function: how it came up through the library helps nobody."""
 
     @functools.wraps(function)

@@ -113,7 +113,7 @@ class ClassReport(Table):
         return [*rows, ("mean", *map(_text, self.macro.values()), f"{self.count.sum():,}")]
 
     def notes(self) -> str:
-        """Return what the figures mean."""
+        """Return what the metrics mean."""
         right, count = int(np.trace(self.matrix)), int(self.matrix.sum())
         low, high = accuracy_interval(right, count)
         undefined = any(np.isnan(column).any() for column in (self.precision, self.recall, self.f1))

@@ -12,7 +12,7 @@ from cnn.containers.container import NOTHING, Container
 from cnn.containers.fusion import rules as fusion
 from cnn.core import modes
 from cnn.core.checks import boolean, integer
-from cnn.errors import InputError, told_plainly
+from cnn.errors import InputError, hide_internal_frames
 from cnn.kernels import one_blas_thread
 from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
@@ -100,7 +100,7 @@ class Sequential(Container):
             kind = type(layers).__name__
             raise TypeError(f"layers must be a list, Sequential([{kind}(...), ...]), got {kind}")
         self._layers = tuple(layers)
-        self.adopt()
+        self.validate_children()
         self.fuse = boolean(fuse, "fuse")
         self._groups = tuple(fusion.groups(self._layers))
         self._groups_by_start: dict[int, list[fusion.Group]] = {}
@@ -126,12 +126,12 @@ class Sequential(Container):
     def children(self) -> dict[str, Module]:
         return {str(i): layer for i, layer in enumerate(self.layers)}
 
-    @told_plainly
+    @hide_internal_frames
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
         return self._forward(x)
 
-    @told_plainly
+    @hide_internal_frames
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...), or None if there is an optimizer, because nobody needs the gradient of the data"""
         return self._backward(grad)
@@ -176,8 +176,8 @@ class Sequential(Container):
                 i -= 1
             while i >= 0:
                 group = next((group for group in self._groups_by_end.get(i, ()) if group.has_run), None)
-                maker = self.layers[i + 1] if i + 1 < len(self.layers) else None
-                found = self.run_back(str(i), group or self.layers[i], found, maker)  # type: ignore[arg-type]  # only the first gives None
+                next_layer = self.layers[i + 1] if i + 1 < len(self.layers) else None
+                found = self.run_back(str(i), group or self.layers[i], found, next_layer)  # type: ignore[arg-type]  # only the first gives None
                 i = group.next_back if group else i - 1
         return found if self.needs_input_grad else None
 
@@ -193,7 +193,7 @@ class Sequential(Container):
 
     # Shapes
 
-    @told_plainly
+    @hide_internal_frames
     def build(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Find the shape of every layer's output for one sample, without computing, and look for mistakes.
 
@@ -218,7 +218,7 @@ class Sequential(Container):
         -----
         ModelWarning
             For what runs and is almost surely a mistake: Linear after Linear with nothing between, a bias right before
-            BatchNorm, pictures that reach a Linear without Flatten, an activation between the last weights and a loss.
+            BatchNorm, images that reach a Linear without Flatten, an activation between the last weights and a loss.
 
         Examples
         --------
@@ -309,7 +309,7 @@ class Sequential(Container):
             return self.loss_func.of_logits()
         return None
 
-    @told_plainly
+    @hide_internal_frames
     def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs."""
         loss, outputs, loss_func = self._loss(x, y)
@@ -332,7 +332,7 @@ class Sequential(Container):
         check_axis(*self._last_layer(), logits.shape)
         return joint(logits, y), logits, joint
 
-    @told_plainly
+    @hide_internal_frames
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs, and add to the gradient of every parameter.
 
@@ -352,7 +352,7 @@ class Sequential(Container):
             self._backward(loss_func.backward(), without_softmax=loss_func is not self.loss_func)
         return loss, outputs, loss_func
 
-    @told_plainly
+    @hide_internal_frames
     def train_step(self, x: Array, y: Array) -> float:
         """One step of the optimizer on a batch; returns the loss before it."""
         if self.optimizer is None:
@@ -363,7 +363,7 @@ class Sequential(Container):
         self.zero_grad()
         return loss
 
-    @told_plainly
+    @hide_internal_frames
     def fit(
         self,
         x: Any,
@@ -428,7 +428,7 @@ class Sequential(Container):
             evaluate_train=evaluate_train,
         )
 
-    @told_plainly
+    @hide_internal_frames
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
         """Return mean loss and accuracy, a fraction (nan if the targets are no classes), in evaluation mode."""
         if self.loss_func is None:
@@ -437,7 +437,7 @@ class Sequential(Container):
 
     # Use
 
-    @told_plainly
+    @hide_internal_frames
     def predict(self, x: Any, batch_size: int = 256) -> Array:
         """Return class ids (N,), one for each place of outputs (N, K, H, W), or the outputs of a model that has no
         classes (its loss is MSELoss or another of numbers), in evaluation mode.
@@ -445,7 +445,7 @@ class Sequential(Container):
         y = training.predict(self, x, batch_size)
         return y.argmax(axis=1) if self._has_classes() else y
 
-    @told_plainly
+    @hide_internal_frames
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
         """Return the probabilities of the classes (N, K), or (N, K, H, W), in evaluation mode.
 
@@ -477,7 +477,7 @@ class Sequential(Container):
         )
         return (x - mean) / std
 
-    @told_plainly
+    @hide_internal_frames
     def activations(self, x: Any) -> dict[str, Array]:
         """Return the output of every layer, inner ones included, by its dotted name, in evaluation mode."""
         names = {id(module): name for name, module in self.named_modules()}
@@ -491,7 +491,7 @@ class Sequential(Container):
             self.forward(training.as_samples(x, self))
         return outputs
 
-    @told_plainly
+    @hide_internal_frames
     def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
         """Return a table of the layers; ``print`` it, or let a notebook show it.
 
@@ -505,7 +505,7 @@ class Sequential(Container):
             raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
         return Summary(self, self._one_sample(shape))
 
-    @told_plainly
+    @hide_internal_frames
     def profile(self, x: Any) -> Profile:
         """Return a table of how long each layer takes with a batch, forward and backward; ``print`` it.
 

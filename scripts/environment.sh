@@ -29,10 +29,10 @@ install_packages() {
     apt_get install -qq -y "$@" > /dev/null
 }
 
-# Installs the Fashion-MNIST pictures, where there is a package of them.
-install_pictures() {
+# Installs the Fashion-MNIST images, where there is a package of them.
+install_images() {
     if [ ! -d /usr/share/datasets/fashion-mnist ] && has apt-get; then
-        echo "Installing the pictures (package dataset-fashion-mnist) ..." >&2
+        echo "Installing the images (package dataset-fashion-mnist) ..." >&2
         install_packages dataset-fashion-mnist || echo "That did not work; they will be downloaded instead." >&2
     fi
 }

@@ -79,7 +79,7 @@ def problem(notebook: Any, timeout: int) -> str | None:
             if output.output_type == "error" or output.get("name") == "stderr":  # from a thread, or while drawing
                 return f"cell {cell.id}: {output.get('evalue') or output.get('text')}"
             if "image/png" in output.get("data", {}) and not output.metadata.get("image/png", {}).get("alt"):
-                return f"cell {cell.id}: a picture without alternative text"
+                return f"cell {cell.id}: an image without alternative text"
     return None
 
 

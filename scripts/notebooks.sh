@@ -7,5 +7,5 @@ source "$(dirname "$0")/environment.sh"
 
 echo "Installing the library and what its notebooks need ..." >&2
 "$python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[notebooks]"
-install_pictures
+install_images
 "$python" scripts/notebooks.py "$@"

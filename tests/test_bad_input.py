@@ -15,7 +15,7 @@ from cnn.sequential import Sequential
 
 
 def small_net(optimizer=True):
-    """A net for pictures of 1 x 8 x 8 and three classes."""
+    """A net for images of 1 x 8 x 8 and three classes."""
     layers = [
         Conv2d(1, 4, kernel_size=3, padding=1),
         ReLU(),
@@ -26,7 +26,7 @@ def small_net(optimizer=True):
     return Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam() if optimizer else None)
 
 
-def pictures(n=6, shape=(1, 8, 8), dtype=np.float32):
+def images(n=6, shape=(1, 8, 8), dtype=np.float32):
     return np.random.default_rng(0).random((n, *shape)).astype(dtype)
 
 
@@ -48,15 +48,15 @@ def assert_says(text, *parts):
 @pytest.mark.parametrize(
     ("x", "parts"),
     [
-        (pictures(shape=(3, 8, 8)), ["layer 0, Conv2d(", "expected (N, 1, H, W)", "got (1, 3, 8, 8)", "in_channels=3"]),
-        (pictures(shape=(8, 8, 1)), ["layer 0, Conv2d(", "got (1, 8, 8, 1)", "x.transpose(0, 3, 1, 2)"]),
-        (pictures(shape=(8, 8)), ["layer 0, Conv2d(", "expected (N, 1, H, W)", "(1, 8, 8)", "x[None]"]),
-        (pictures(shape=(64,)), ["layer 0, Conv2d(", "(1, 64)"]),
-        (pictures(shape=(1, 12, 12)), ["layer 3.1, Linear(", "expected (N, 64)", "(1, 144)", "in_features=144"]),
+        (images(shape=(3, 8, 8)), ["layer 0, Conv2d(", "expected (N, 1, H, W)", "got (1, 3, 8, 8)", "in_channels=3"]),
+        (images(shape=(8, 8, 1)), ["layer 0, Conv2d(", "got (1, 8, 8, 1)", "x.transpose(0, 3, 1, 2)"]),
+        (images(shape=(8, 8)), ["layer 0, Conv2d(", "expected (N, 1, H, W)", "(1, 8, 8)", "x[None]"]),
+        (images(shape=(64,)), ["layer 0, Conv2d(", "(1, 64)"]),
+        (images(shape=(1, 12, 12)), ["layer 3.1, Linear(", "expected (N, 64)", "(1, 144)", "in_features=144"]),
     ],
     ids=["channels", "channels last", "no channels", "flat", "features"],
 )
-def test_wrong_pictures_name_layer_position_and_fix(x, parts):
+def test_wrong_images_name_layer_position_and_fix(x, parts):
     """Fit refuses before anything is trained."""
     model = small_net()
     before = model.state_dict()
@@ -64,11 +64,11 @@ def test_wrong_pictures_name_layer_position_and_fix(x, parts):
     assert all((before[name] == value).all() for name, value in model.state_dict().items())
 
 
-def test_a_single_picture_without_a_batch():
+def test_a_single_image_without_a_batch():
     model = small_net()
-    assert_says(message(model.predict, pictures()[0]), "layer 0, Conv2d(", "(1, 8, 8)", "batch axis: x[None]")
+    assert_says(message(model.predict, images()[0]), "layer 0, Conv2d(", "(1, 8, 8)", "batch axis: x[None]")
     three = Sequential([Conv2d(3, 4, 3)])
-    assert_says(message(three.predict, pictures(shape=(3, 8, 8))[0]), "layer 0", "(3, 8, 8)", "x[None]")
+    assert_says(message(three.predict, images(shape=(3, 8, 8))[0]), "layer 0", "(3, 8, 8)", "x[None]")
 
 
 def test_rank_of_linear():
@@ -86,7 +86,7 @@ def test_rank_of_pool_flatten_and_softmax():
 @pytest.mark.parametrize("method", ["fit", "evaluate", "predict", "predict_proba", "activations"])
 def test_bytes_of_0_to_255_name_the_division(method):
     model = small_net()
-    x = (pictures() * 255).astype(np.uint8)
+    x = (images() * 255).astype(np.uint8)
     arguments = (x, LABELS) if method in ("fit", "evaluate") else (x,)
     assert_says(message(getattr(model, method), *arguments), "uint8", 'x.astype("float32") / 255')
 
@@ -122,11 +122,11 @@ def test_data_that_are_no_samples(x, parts):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_nan_and_infinity_are_found_and_counted(value):
-    x = pictures()
+    x = images()
     x[4, 0, 3, 3] = value
     assert_says(message(small_net().fit, x, LABELS), "x holds NaN or infinity in 1 of 6 samples", "sample 4", "remove")
     bad = (x, LABELS)
-    assert_says(message(small_net().fit, pictures(), LABELS, validation_data=bad), "validation data", "sample 4")
+    assert_says(message(small_net().fit, images(), LABELS, validation_data=bad), "validation data", "sample 4")
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_nan_and_infinity_are_found_and_counted(value):
 def test_labels(y, parts):
     """All labels are checked before the first step."""
     for method in ("fit", "evaluate"):
-        assert_says(message(getattr(small_net(), method), pictures(), y), *parts)
+        assert_says(message(getattr(small_net(), method), images(), y), *parts)
 
 
 def test_targets_of_mse():
@@ -167,12 +167,12 @@ def test_targets_of_mse():
 @pytest.mark.parametrize("settings", [{"batch_size": 0}, {"epochs": 0}, {"batch_size": -1}, {"epochs": 1.5}])
 def test_batch_size_and_epochs_below_one(settings):
     ((name, value),) = settings.items()
-    text = message(small_net().fit, pictures(), LABELS, **settings)
+    text = message(small_net().fit, images(), LABELS, **settings)
     assert_says(text, name, "integer of at least 1", str(value))
 
 
 def test_a_batch_larger_than_the_data_is_fine():
-    history = small_net().fit(pictures(), LABELS, epochs=2, batch_size=1000, verbose_freq=0)
+    history = small_net().fit(images(), LABELS, epochs=2, batch_size=1000, verbose_freq=0)
     assert len(history) == 2
 
 
@@ -213,13 +213,13 @@ def test_constructor_arguments(make, parts):
 
 def test_a_kernel_larger_than_the_padded_input():
     model = Sequential([Conv2d(1, 2, 3), Conv2d(2, 2, 9, padding=1)])
-    text = message(model, pictures())
+    text = message(model, images())
     assert_says(text, "layer 1, Conv2d(", "spans 9 pixels", "6 x 6", "has only 8", "smaller kernel_size")
-    assert_says(message(MaxPool2d(9), pictures()), "spans 9 pixels", "has only 8")
+    assert_says(message(MaxPool2d(9), images()), "spans 9 pixels", "has only 8")
 
 
 def test_a_gradient_of_the_wrong_shape():
-    for layer, x in [(Conv2d(1, 2, 3), pictures()), (Linear(2, 3), np.zeros((4, 2), np.float32)), (ReLU(), pictures())]:
+    for layer, x in [(Conv2d(1, 2, 3), images()), (Linear(2, 3), np.zeros((4, 2), np.float32)), (ReLU(), images())]:
         y = layer(x)
         text = message(layer.backward, y[:1])
         assert_says(text, f"{type(layer).__name__}.backward", str(y.shape), str(y[:1].shape))
@@ -265,7 +265,7 @@ def test_losses_and_optimizers_that_are_none():
 
 
 def test_validation_data_that_are_no_pair():
-    x = pictures()
+    x = images()
     for wrong in (x, (x,), 0.1, (x, LABELS, 3)):
         assert_says(
             message(small_net().fit, x, LABELS, validation_data=wrong), "pair", "validation_data=(x_val, y_val)"
@@ -273,7 +273,7 @@ def test_validation_data_that_are_no_pair():
 
 
 def test_masked_arrays_and_other_libraries_arrays():
-    x = np.ma.masked_array(pictures(), mask=True)
+    x = np.ma.masked_array(images(), mask=True)
     assert_says(message(small_net().predict, x), "masked", "filled")
 
     class Tensor:
@@ -282,7 +282,7 @@ def test_masked_arrays_and_other_libraries_arrays():
         dtype = "torch.float32"
 
         def detach(self):
-            return pictures()
+            return images()
 
     assert small_net().predict(Tensor()).shape == (6,)
     assert_says(message(small_net(), Tensor()), "layer 0, Conv2d(", "expected a NumPy array, got Tensor")
@@ -386,7 +386,7 @@ def test_branches_of_different_sizes():
     halved = Sequential([MaxPool2d(2), Upsample(scale_factor=2)])
     assert_says(
         message(Concat([Identity(), halved]), x),
-        "branches give 9 x 9 and 8 x 8: use pictures whose sides stay even at each halving",
+        "branches give 9 x 9 and 8 x 8: use images whose sides stay even at each halving",
     )
     assert_says(message(Concat([Identity(), MaxPool2d(2)]), x), "differ in axis 1 alone")
     assert_says(message(Residual(Conv2d(1, 1, 3)), x), "(1, 1, 7, 7)", "set padding so that", "or give a shortcut")

@@ -57,7 +57,7 @@ def test_dtype_inputs_and_saved_state():
     assert all(part._saved is None for part in model.modules())
 
 
-def test_concat_keeps_pictures_in_channels_last_memory():
+def test_concat_keeps_images_in_channels_last_memory():
     y = Concat([conv(2, 3), Identity()])(draw((2, 2, 4, 4)))
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous
 

@@ -35,7 +35,7 @@ def test_your_own_layer_has_twenty_lines_and_a_wrong_one_is_caught():
 
 
 def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
-    """The spiral as it is; the pictures with a few made-up ones in place of Fashion-MNIST's."""
+    """The spiral as it is; the images with a few made-up ones in place of Fashion-MNIST's."""
     rng = np.random.default_rng(0)
     few = [(rng.integers(0, 256, (n, 1, 28, 28), np.uint8), rng.integers(0, 10, n)) for n in (96, 32)]
     monkeypatch.setattr("cnn.data.fashion_mnist", lambda: (*few[0], *few[1]))

@@ -1,4 +1,4 @@
-"""The committed notebooks: run in the full setting, without errors, with described pictures, and quoted as they are.
+"""The committed notebooks: run in the full setting, without errors, with described images, and quoted as they are.
 
 That they run is checked by scripts/notebooks.sh, which .ci/run calls.
 """
@@ -48,11 +48,11 @@ def test_its_outputs_hold_no_path_and_no_color_codes(name):
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_every_picture_has_alternative_text_with_title_and_labels(name):
-    pictures = [output for output in outputs(name) if "image/png" in output.get("data", {})]
-    assert len(pictures) >= 7
-    for picture in pictures:
-        alternative = picture["metadata"]["image/png"]["alt"]
+def test_every_image_has_alternative_text_with_title_and_labels(name):
+    images = [output for output in outputs(name) if "image/png" in output.get("data", {})]
+    assert len(images) >= 7
+    for image in images:
+        alternative = image["metadata"]["image/png"]["alt"]
         assert "x axis: " in alternative
         assert len(alternative) > 40
 

@@ -100,7 +100,7 @@ def test_backward_follows_the_latest_forward(order):
 
 @st.composite
 def halved_convolutions(draw):
-    """A convolution whose places can be halved, of few channels (whole windows) or more (strips), and pictures."""
+    """A convolution whose places can be halved, of few channels (whole windows) or more (strips), and images."""
     c, k = draw(st.sampled_from([1, 3, 4, 5, 6])), draw(st.integers(1, 7))
     size, dilation = draw(st.tuples(*[st.integers(1, 4)] * 2)), draw(st.integers(1, 2))
     padding = draw(st.tuples(*[st.integers(0, 3)] * 2))
@@ -117,7 +117,7 @@ def halved_convolutions(draw):
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles of a few pictures, and threads for the least work, so that small arrays are enough."""
+    """Tiles of a few images, and threads for the least work, so that small arrays are enough."""
     before = cnn.get_num_threads()
     for module in (windows, strips):
         monkeypatch.setattr(module, "TILE_BYTES", 12_000)
@@ -187,7 +187,7 @@ def test_where_the_convolution_is_in_the_group():
     assert runs(model, draw((4, 3, 12, 12))) == ["ConvPoolGroup"]
     assert runs(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((4, 6, 14, 14))) == ["ConvPoolGroup"]
     assert runs(model, draw((4, 3, 13, 12))) == ["PoolGroup"]  # a line of places is in no pool
-    assert runs(model, draw((1, 3, 512, 512))) == ["PoolGroup"]  # a tile does not hold the picture
+    assert runs(model, draw((1, 3, 512, 512))) == ["PoolGroup"]  # a tile does not hold the image
     assert runs(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((1, 6, 258, 258))) == ["PoolGroup"]
     assert runs(Sequential([conv, ReLU(), MaxPool2d(3)]), draw((4, 3, 12, 12))) == ["PoolGroup"]
     assert runs(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == ["PoolGroup"]

@@ -4,62 +4,62 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from cnn.errors import ShapeError
-from cnn.functional.windows import Slide, fold, unfold
+from cnn.functional.windows import WindowGeometry, fold, unfold
 
 ones_and_more = st.tuples(st.integers(1, 3), st.integers(1, 3))
 rims = st.tuples(st.integers(0, 2), st.integers(0, 2))
-slides = st.builds(Slide, ones_and_more, ones_and_more, ones_and_more, st.tuples(rims, rims))
+geometries = st.builds(WindowGeometry, ones_and_more, ones_and_more, ones_and_more, st.tuples(rims, rims))
 sizes = st.tuples(st.integers(1, 8), st.integers(1, 8))
 
 
-@given(slides, sizes)
-def test_places_counts_the_starts_that_fit(slide, size):
+@given(geometries, sizes)
+def test_places_counts_the_starts_that_fit(geometry, size):
     counts = []
     for axis in (0, 1):
-        pixels = size[axis] + sum(slide.pads[axis])
-        span = slide.dilation[axis] * (slide.size[axis] - 1) + 1
-        counts.append(len(range(0, pixels - span + 1, slide.stride[axis])))
+        pixels = size[axis] + sum(geometry.pads[axis])
+        span = geometry.dilation[axis] * (geometry.size[axis] - 1) + 1
+        counts.append(len(range(0, pixels - span + 1, geometry.stride[axis])))
     if min(counts) == 0:
         with pytest.raises(ShapeError, match="window spans"):
-            slide.places(*size)
+            geometry.output_size(*size)
     else:
-        assert slide.places(*size) == tuple(counts)
+        assert geometry.output_size(*size) == tuple(counts)
 
 
-@given(slides, sizes)
-def test_with_ceil_mode_what_is_left_over_gets_a_window(slide, size):
-    """One more, if it starts inside the picture; rims as pools have them, at most half a window on both sides."""
-    rim = tuple(min(before, k // 2) for (before, _), k in zip(slide.pads, slide.size, strict=True))
-    slide = slide._replace(pads=((rim[0], rim[0]), (rim[1], rim[1])))
+@given(geometries, sizes)
+def test_with_ceil_mode_what_is_left_over_gets_a_window(geometry, size):
+    """One more, if it starts inside the image; rims as pools have them, at most half a window on both sides."""
+    rim = tuple(min(before, k // 2) for (before, _), k in zip(geometry.pads, geometry.size, strict=True))
+    geometry = geometry._replace(pads=((rim[0], rim[0]), (rim[1], rim[1])))
     try:
-        floor = slide.places(*size)
+        floor = geometry.output_size(*size)
     except ShapeError:
         assume(False)
-    for axis, (few, many) in enumerate(zip(floor, slide.places(*size, ceil_mode=True), strict=True)):
-        before, after = slide.pads[axis]
-        span = slide.dilation[axis] * (slide.size[axis] - 1) + 1
-        left_over = (few - 1) * slide.stride[axis] + span < before + size[axis] + after
-        starts_inside = few * slide.stride[axis] < before + size[axis]
+    for axis, (few, many) in enumerate(zip(floor, geometry.output_size(*size, ceil_mode=True), strict=True)):
+        before, after = geometry.pads[axis]
+        span = geometry.dilation[axis] * (geometry.size[axis] - 1) + 1
+        left_over = (few - 1) * geometry.stride[axis] + span < before + size[axis] + after
+        starts_inside = few * geometry.stride[axis] < before + size[axis]
         assert many == few + (left_over and starts_inside)
 
 
-@given(slides, sizes, st.integers(1, 2))
-def test_fold_is_the_adjoint_of_unfold(slide, size, groups):
+@given(geometries, sizes, st.integers(1, 2))
+def test_fold_is_the_adjoint_of_unfold(geometry, size, groups):
     """<unfold(x), r> = <x, fold(r)>, exactly on integers."""
     try:
-        slide.places(*size)
+        geometry.output_size(*size)
     except ShapeError:
         assume(False)
     rng = np.random.default_rng(0)
     x = rng.integers(-9, 10, (2, 2 * groups, *size)).astype(float)
-    rows = unfold(x, slide, groups)
+    rows = unfold(x, geometry, groups)
     r = rng.integers(-9, 10, rows.shape).astype(float)
-    assert np.sum(rows * r) == np.sum(x * fold(r, x.shape, slide))
+    assert np.sum(rows * r) == np.sum(x * fold(r, x.shape, geometry))
 
 
 def test_unfold_by_hand():
     """One row a window; in it the pixels in reading order, and the channels of a pixel side by side."""
     x = np.array([[[[1, 2, 3]], [[10, 20, 30]]]])
-    slide = Slide((1, 2), (1, 1), (1, 1), ((0, 0), (0, 0)))
-    np.testing.assert_array_equal(unfold(x, slide), [[[1, 10, 2, 20], [2, 20, 3, 30]]])
-    np.testing.assert_array_equal(unfold(x, slide, groups=2), [[[1, 2], [2, 3]], [[10, 20], [20, 30]]])
+    geometry = WindowGeometry((1, 2), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    np.testing.assert_array_equal(unfold(x, geometry), [[[1, 10, 2, 20], [2, 20, 3, 30]]])
+    np.testing.assert_array_equal(unfold(x, geometry, groups=2), [[[1, 2], [2, 3]], [[10, 20], [20, 30]]])

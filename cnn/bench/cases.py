@@ -95,7 +95,7 @@ class Case:
     def data(self) -> tuple[Array, Array]:
         """Return random samples and labels.
 
-        What a layer reads lies in memory as the layers of a net hand it on: pictures channel by channel at each pixel.
+        What a layer reads lies in memory as the layers of a net hand it on: images channel by channel at each pixel.
         What a net trains on no net can learn by heart: every sample comes twice, with two labels. Else thousands of
         steps on one batch would end in numbers so small (subnormal) that processors are slow with them.
         """
@@ -133,7 +133,7 @@ def inference(net: str, batch: int) -> Case:
 def layers() -> list[Case]:
     """Draw 40 layers, each with an input, from the ten nets of the zoo: four from each.
 
-    A net's distinct pairs of layer and input shape are listed, at the zoo's default sizes (pictures of 28 x 28 or
+    A net's distinct pairs of layer and input shape are listed, at the zoo's default sizes (images of 28 x 28 or
     32 x 32): its convolutions, linear layers, norms, pools and activations. (Flatten, Dropout and Identity do hardly
     anything, and training joins the last Softmax with the loss.) Four are drawn at random, with a fixed seed, from
     those that no net before it gave; the batch is 64.

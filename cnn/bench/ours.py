@@ -95,7 +95,7 @@ def _layer(layer: Module, x: Array) -> Program:
 
 
 def _as_between_layers(x: Array) -> Array:
-    """Lay pictures out in memory as the layer before would: channels last. (PyTorch gets its two formats as well.)"""
+    """Lay images out in memory as the layer before would: channels last. (PyTorch gets its two formats as well.)"""
     if x.ndim != 4:
         return x
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)

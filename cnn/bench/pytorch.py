@@ -35,7 +35,7 @@ def version() -> str:
 
 
 def formats(case: Case) -> tuple[str, ...]:
-    """Return the memory formats there are for a case: pictures have two."""
+    """Return the memory formats there are for a case: images have two."""
     return FORMATS if len(case.shape) == 3 else (CONTIGUOUS,)
 
 
@@ -51,7 +51,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def tensor(array: Array, memory_format: str = CONTIGUOUS) -> Any:
-    """Return an array as a tensor; pictures in a memory format."""
+    """Return an array as a tensor; images in a memory format."""
     found = torch.from_numpy(np.ascontiguousarray(array))
     return found.contiguous(memory_format=_format(memory_format)) if array.ndim == 4 else found
 

@@ -28,7 +28,7 @@ def settings(args: argparse.Namespace) -> tuple[str, Settings]:
     }
     if args.resume is None:
         if args.data is None:
-            raise ValueError(f"name what to train on: {', '.join(DATA_SETS)} or a folder of pictures")
+            raise ValueError(f"name what to train on: {', '.join(DATA_SETS)} or a folder of images")
         if runs.is_run(Path(args.data)):
             raise ValueError(f"{args.data} is a run folder: did you mean --resume {args.data}?")
         return tasks.data_set(args.data), settings_for(args.data, **chosen)

@@ -9,7 +9,7 @@ example, from nothing to the class of a photograph:
 example, without any training:
   cnn predict --model fashion shoe.jpg
 
-example, with pictures of your own in flowers/rose, flowers/tulip, ...:
+example, with images of your own in flowers/rose, flowers/tulip, ...:
   cnn train flowers
   cnn predict runs/flowers-1 unknown.jpg
 
@@ -19,19 +19,19 @@ TRAIN = """\
 example:
   cnn train fashion-mnist --epochs 8 --seed 1 --out runs/mine
   cnn train fashion-mnist --recipe best
-trains small-cnn (a recipe: fashion-cnn, longer and with changed pictures), prints the figures of each epoch and the
+trains small-cnn (a recipe: fashion-cnn, longer and with changed images), prints the metrics of each epoch and the
 test accuracy, and leaves in runs/mine:
   config.json        the settings and the result
-  history.jsonl      the figures of each epoch, a line each
+  history.jsonl      the metrics of each epoch, a line each
   model.safetensors  the model; all that predicting needs
   curves.png, confusion.png, mistakes.png (for the spiral: boundary.png)
 
-pictures of your own:
+images of your own:
   cnn train flowers
 where the folder flowers has a folder for each class, as flowers/rose/1.jpg and flowers/tulip/a.png. A fifth of each
 class is held out to test with, or put them into flowers/train, flowers/val and flowers/test yourself, with the folders
 of the classes in each. JPEG, PNG, GIF, BMP, TIFF and WebP of any size are turned upright and scaled to 64 x 64 pixels;
-files that cannot be read are named and passed over. 50 pictures a class are few, 200 are good.
+files that cannot be read are named and passed over. 50 images a class are few, 200 are good.
 Names of data sets come first: a folder that is called mnist is ./mnist.
 
 Ctrl-C stops after the step at hand and saves the run so far.
@@ -44,7 +44,7 @@ prints, with digits in place of the letters,
   runs/fashion-mnist-1/model.safetensors on Fashion-MNIST, 10,000 test images
   loss      0.xxxx
   accuracy  0.yyyy  (y,yyy of 10,000 right)
---data FOLDER measures a model of your own pictures on others, in folders with the same names."""
+--data FOLDER measures a model of your own images on others, in folders with the same names."""
 
 PREDICT = """\
 example, with the trained net that comes with the library, which knows the clothes of Fashion-MNIST:
@@ -58,8 +58,8 @@ prints, with digits in place of the letters,
       y.y %  Ankle boot
 and writes what the net saw, enlarged, to seen.png. MNIST and Fashion-MNIST show light things on black; a photograph
 of a dark thing on white must be inverted first, which --invert auto decides by the brightness of its border. A model
-of your own pictures sees each as it saw those in training.
-Best is a picture that one thing fills, on an even ground."""
+of your own images sees each as it saw those in training.
+Best is an image that one thing fills, on an even ground."""
 
 SUMMARY = """\
 example:
@@ -89,7 +89,7 @@ example:
   cnn bench train --plot speed.png
 trains eight nets on random batches, in turn with PyTorch, and prints for each the median milliseconds of a step, ours
 by PyTorch's, the quartiles of that ratio from turn to turn, how near it comes to the machine's own rate of matrix
-products, and the memory; then the figures that the library wants to reach. It takes about four minutes; "all" eight.
+products, and the memory; then the metrics that the library wants to reach. It takes about four minutes; "all" eight.
 
 suites: all, train, inference, layers (40 layers drawn from the zoo), memory; a net, such as resnet20; or a class of
 layers, such as conv2d. Let nothing else run meanwhile: it is told if something does.

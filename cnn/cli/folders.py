@@ -1,4 +1,4 @@
-"""What a folder of pictures is to a training: its samples, how they are changed, and what a person must know."""
+"""What a folder of images is to a training: its samples, how they are changed, and what a person must know."""
 
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from cnn.data.rotation import Rotation
 from cnn.data.transforms import HorizontalFlip, RandomCrop
 
 SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
-SQUASHED = "squashed"  # how pictures became squares, as the model file says it
+SQUASHED = "squashed"  # how images became squares, as the model file says it
 SHIFT = 1 / 10  # of the shorter side
 TURN = 10  # degrees
 
@@ -23,8 +23,8 @@ def described(found: ImageFolder) -> dict[str, Any]:
     channels, height, width = found.train[0].shape[1:]
     shift = RandomCrop(padding=max(1, round(SHIFT * min(height, width))), edge="reflect")
     return {
-        "name": readable(path.name) or "pictures",
-        "title": f"the pictures in {readable(found.path)}",
+        "name": readable(path.name) or "images",
+        "title": f"the images in {readable(found.path)}",
         "source": f"from {readable(path)}, scaled to {height} x {width} pixels",
         "things": "images",
         "class_names": found.class_names,

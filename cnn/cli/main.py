@@ -13,13 +13,13 @@ from typing import NoReturn
 
 from cnn import __version__
 from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
-from cnn.cli import examples, pictures, use, values
+from cnn.cli import examples, image_files, use, values
 from cnn.cli.bench import bench
 from cnn.cli.bench import check as check_bench
 from cnn.cli.choices import settings, with_folder
 from cnn.cli.interrupts import Interrupted
 from cnn.cli.parser import Parser
-from cnn.cli.settings import DATA_SETS, FOLDER, MODELS, PICTURES, POINTS, RECIPES
+from cnn.cli.settings import DATA_SETS, FOLDER, IMAGES, MODELS, POINTS, RECIPES
 from cnn.cli.terminal import finish, note, short_warnings, tolerate_any_text
 from cnn.cli.train import train
 from cnn.cli.verify import check_names, verify
@@ -106,7 +106,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         if args.function is train:
             args.data, args.settings = settings(args)
         elif args.function is use.predict:
-            args.images = pictures.expanded(args.images)
+            args.images = image_files.expanded(args.images)
             _check_show_input(args)
         elif args.function is verify:
             check_names(args.names)
@@ -123,7 +123,7 @@ def _check_show_input(args: argparse.Namespace) -> None:
     if args.show_input.suffix.lower() != ".png":
         raise ValueError(f"argument --show-input: expected a name that ends in .png, got {str(args.show_input)!r}")
     if any(use.is_same_file(args.show_input, image) for image in args.images):
-        raise ValueError(f"argument --show-input: {args.show_input} is one of the pictures to read: give another name")
+        raise ValueError(f"argument --show-input: {args.show_input} is one of the images to read: give another name")
 
 
 def _parsers() -> tuple[Parser, dict[str, Parser]]:
@@ -148,7 +148,7 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
     _train_options(add("train", train, "Train a net and test it. It leaves a run folder.", examples.TRAIN))
     what = "Print loss and accuracy of a model on a test set."
     _evaluate_options(add("evaluate", use.evaluate, what, examples.EVALUATE))
-    _predict_options(add("predict", use.predict, "Say what pictures show.", examples.PREDICT))
+    _predict_options(add("predict", use.predict, "Say what images show.", examples.PREDICT))
     _run_argument(add("summary", use.summary, "Print what a model is made of.", examples.SUMMARY))
     what = "Fetch a data set, unless it is here, and print what it is."
     _data_options(add("data", use.data, what, examples.DATA))
@@ -161,15 +161,15 @@ def _parsers() -> tuple[Parser, dict[str, Parser]]:
 
 def _train_options(parser: Parser) -> None:
     def default(name: str) -> str:
-        values = (f"{getattr(usual, name):g}" for usual in (PICTURES, POINTS, FOLDER))
+        values = (f"{getattr(usual, name):g}" for usual in (IMAGES, POINTS, FOLDER))
         return "(default {}; spiral {}; folder {})".format(*values)
 
-    data = f"{', '.join(DATA_SETS)}, or a folder that holds a folder of pictures for each class"
+    data = f"{', '.join(DATA_SETS)}, or a folder that holds a folder of images for each class"
     parser.add_argument("data", nargs="?", metavar="DATA", help=data)
-    recipe = "for fashion-mnist: fast or best, which train fashion-cnn with changed pictures (docs/results.md); "
+    recipe = "for fashion-mnist: fast or best, which train fashion-cnn with changed images (docs/results.md); "
     recipe += "it sets --model, --epochs, --batch-size and --lr, each of which may be given as well"
     parser.add_argument("--recipe", type=values.one_of("recipe", RECIPES), metavar="NAME", help=recipe)
-    models = "small-cnn (default for data sets of pictures), mlp (spiral), photo-cnn (folders) or fashion-cnn"
+    models = "small-cnn (default for data sets of images), mlp (spiral), photo-cnn (folders) or fashion-cnn"
     parser.add_argument("--model", type=values.one_of("model", MODELS), metavar="NAME", help=models)
     parser.add_argument("--epochs", type=values.whole(1), metavar="N", help=f"passes over the data {default('epochs')}")
     parser.add_argument(
@@ -181,9 +181,9 @@ def _train_options(parser: Parser) -> None:
     seed = "of all that is random (default 0); the same seed gives the same model on the same machine with the same "
     seed += "number of threads"
     parser.add_argument("--seed", type=values.whole(0), metavar="N", help=seed)
-    size = f"scale a folder's pictures to N x N pixels (default {FOLDER.image_size})"
+    size = f"scale a folder's images to N x N pixels (default {FOLDER.image_size})"
     parser.add_argument("--image-size", type=values.whole(16), metavar="N", help=size)
-    val = f"share of a folder's pictures held out for validation (default {FOLDER.validation:g})"
+    val = f"share of a folder's images held out for validation (default {FOLDER.validation:g})"
     parser.add_argument("--val", type=values.share, metavar="X", help=val)
     resume = "go on with a run that was stopped or killed, with the same bits; only --epochs may be given as well"
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
@@ -195,7 +195,7 @@ def _train_options(parser: Parser) -> None:
 
 def _evaluate_options(parser: Parser) -> None:
     _run_argument(parser)
-    data = f"by default that of the run; {', '.join(DATA_SETS)}, or a folder of pictures"
+    data = f"by default that of the run; {', '.join(DATA_SETS)}, or a folder of images"
     parser.add_argument("--data", type=values.data_or_folder, metavar="NAME", help=data)
     parser.add_argument("--json", action="store_true", help="print them as JSON")
 
@@ -237,7 +237,7 @@ def _bench_options(parser: Parser) -> None:
     parser.add_argument("--threads", type=values.whole(1), metavar="N", help="of both (default: the cores there are)")
     names = "of ours: reference, array or jit (default: the fastest there is)"
     parser.add_argument("--kernels", choices=("reference", "array", "jit"), metavar="NAME", help=names)
-    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
+    parser.add_argument("--json", action="store_true", help="print all metrics as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the ratios into this PNG file")
 
 

@@ -61,24 +61,24 @@ def usual(task: Task, chosen: Settings) -> Plan:
         loader = DataLoader(inputs(model, x), y, chosen.batch_size, rng=generator())
 
     def fall(step: Step) -> None:
-        step.model.optimizer.lr = chosen.lr * (1 - step.done)
+        step.model.optimizer.lr = chosen.lr * (1 - step.progress)
 
     return Plan(model, loader, [], fall, "linear to 0", f"Adam, lr {chosen.lr:g} falling to 0")
 
 
 def fast(task: Task, chosen: Settings) -> Plan:
-    """Pictures that are mirrored in every other epoch, with labels a little softened, by AdamW in one cycle."""
+    """Images that are mirrored in every other epoch, with labels a little softened, by AdamW in one cycle."""
     return one_cycle(task, chosen, [AlternatingFlip()], "mirrored")
 
 
 def best(task: Task, chosen: Settings) -> Plan:
-    """`fast` for long: so that nothing is learned by heart, pictures are shifted too, and a quarter loses a box."""
+    """`fast` for long: so that nothing is learned by heart, images are shifted too, and a quarter loses a box."""
     changes = [RandomCrop(padding=1), AlternatingFlip(), RandomErasing(p=0.25)]
     return one_cycle(task, chosen, changes, "shifted, mirrored and erased in part")
 
 
 def one_cycle(task: Task, chosen: Settings, changes: list[Any], words: str) -> Plan:
-    """AdamW, whose learning rate rises in a fifth of all steps and falls to 0 in the others, on changed pictures."""
+    """AdamW, whose learning rate rises in a fifth of all steps and falls to 0 in the others, on changed images."""
     model = build(task, chosen)
     model.loss_func = CrossEntropyLoss(label_smoothing=0.1)
     model.optimizer = AdamW(decay_groups(model, weight_decay=0.05), betas=(0.9, 0.99))
@@ -94,5 +94,5 @@ def one_cycle(task: Task, chosen: Settings, changes: list[Any], words: str) -> P
     )
     if len(loader) * chosen.epochs < 10:
         raise InputError("a recipe takes 10 steps at least: give it a smaller --batch-size or more --epochs")
-    text = f"AdamW, lr up to {chosen.lr:g} and down to 0, pictures {words}"
+    text = f"AdamW, lr up to {chosen.lr:g} and down to 0, images {words}"
     return Plan(model, loader, [Scheduled(schedule, every="step")], lambda step: None, "one cycle", text)

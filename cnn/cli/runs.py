@@ -75,11 +75,11 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     write_bytes(folder / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
 
 
-def append_epoch(folder: Path, epoch: int, figures: dict[str, Any]) -> None:
+def append_epoch(folder: Path, epoch: int, metrics: dict[str, Any]) -> None:
     """Append a line to history.jsonl at once, so that it is there whatever happens in the next epoch; and the time that
     the epoch took to times.jsonl, so that the same training gives the same history.
     """
-    for name, values in lines(epoch, figures).items():
+    for name, values in lines(epoch, metrics).items():
         path = folder / name
         try:
             with path.open("a", encoding="utf-8", newline="\n") as file:
@@ -88,9 +88,9 @@ def append_epoch(folder: Path, epoch: int, figures: dict[str, Any]) -> None:
             raise OSError(error.errno, f"could not append: {error.strerror}", str(path)) from error
 
 
-def lines(epoch: int, figures: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def lines(epoch: int, metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what goes into each file about an epoch; what is nan is null there."""
-    known = {name: value if value == value else None for name, value in figures.items()}
+    known = {name: value if value == value else None for name, value in metrics.items()}
     seconds = known.pop("seconds")
     return {HISTORY: {"epoch": epoch, **known}, TIMES: {"epoch": epoch, "seconds": seconds}}
 

@@ -24,9 +24,9 @@ class Settings:
     seed : int
         Of the initial weights, the order of the samples, the validation set and the spiral's points.
     image_size : int or None
-        Pixels of each side to which a folder's pictures are scaled; None for the data sets with a name.
+        Pixels of each side to which a folder's images are scaled; None for the data sets with a name.
     validation : float or None
-        Share of a folder's pictures that is held out, unless it has a folder for them.
+        Share of a folder's images that is held out, unless it has a folder for them.
     recipe : str or None
         One of `RECIPES`; None for the usual training.
     """
@@ -41,7 +41,7 @@ class Settings:
     recipe: str | None = None
 
 
-PICTURES = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
+IMAGES = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
 POINTS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
 FOLDER = Settings("photo-cnn", epochs=50, batch_size=16, lr=3e-3, image_size=64, validation=0.2)
 RECIPES = {  # for Fashion-MNIST; recipes.py has the rest
@@ -64,7 +64,7 @@ def settings_for(data_set: str, **chosen: Any) -> Settings:
     2
     """
     chosen = {name: value for name, value in chosen.items() if value is not None}
-    usual = POINTS if data_set == "spiral" else PICTURES if data_set in DATA_SETS else FOLDER
+    usual = POINTS if data_set == "spiral" else IMAGES if data_set in DATA_SETS else FOLDER
     if "recipe" in chosen:
         if data_set != "fashion-mnist":
             raise ValueError(f"--recipe {chosen['recipe']} is for fashion-mnist, whose images chose what it does")
@@ -73,8 +73,8 @@ def settings_for(data_set: str, **chosen: Any) -> Settings:
         usual = RECIPES[chosen["recipe"]]
     for name, option in (("image_size", "--image-size"), ("validation", "--val")):
         if name in chosen and data_set in DATA_SETS:
-            raise ValueError(f"{option} is for a folder of pictures: {data_set} is as it is")
+            raise ValueError(f"{option} is for a folder of images: {data_set} is as it is")
     result = replace(usual, **chosen)
     if data_set == "spiral" and result.model != "mlp":
-        raise ValueError(f"--model {result.model} reads pictures, but spiral has points: use --model mlp")
+        raise ValueError(f"--model {result.model} reads images, but spiral has points: use --model mlp")
     return result

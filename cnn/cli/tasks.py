@@ -1,4 +1,4 @@
-"""What can be trained: a data set by name or a folder of pictures, split in three, and a net for it."""
+"""What can be trained: a data set by name or a folder of images, split in three, and a net for it."""
 
 import os
 from collections.abc import Callable
@@ -24,7 +24,7 @@ VALIDATION_IMAGES = 5_000  # of 60,000
 SPIRAL_POINTS, SPIRAL_TEST_POINTS = 300, 100  # a class
 SPIRAL_CLASSES = ["arm 0", "arm 1", "arm 2"]
 IMAGE_SHAPE = (1, 28, 28)  # of every published data set
-MLP_UNITS = (256, 128)  # for pictures; points are fine with the zoo's own
+MLP_UNITS = (256, 128)  # for images; points are fine with the zoo's own
 MANY = 5_000  # images
 
 Transform = Callable[..., tuple[Array, Array]]  # (x, y, draws), see cnn.data.transforms
@@ -106,7 +106,7 @@ def data_set(name: str) -> str:
     if name in DATA_SETS or Path(name).is_dir():
         return name
     if os.path.lexists(name):
-        raise InputError(f"{readable(name)} is a file: give the folder that holds a folder of pictures for each class")
+        raise InputError(f"{readable(name)} is a file: give the folder that holds a folder of images for each class")
     unknown = cnn.data.unknown_name("data set", name, DATA_SETS)
     raise InputError(f"{unknown}; and there is no folder {readable(name)}")
 
@@ -130,7 +130,7 @@ def load(
     quiet : bool
         Whether to say nothing about a download, or of files that are read.
     image_size, validation, grey
-        Of a folder; by default those of `FOLDER`, and grey if all pictures are.
+        Of a folder; by default those of `FOLDER`, and grey if all images are.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def load(
     """
     if data_set(name) not in DATA_SETS:
         if not quiet:
-            note(f"reading the pictures in {readable(name)} ...")
+            note(f"reading the images in {readable(name)} ...")
         assert FOLDER.validation is not None
         share = FOLDER.validation if validation is None else validation
         found = image_folder(name, image_size or FOLDER.image_size or 64, share, seed, grey)
@@ -184,7 +184,7 @@ def build(task: Task, chosen: Settings) -> Sequential:
     classes = len(task.class_names)
     nets = {"small-cnn": zoo.small_cnn, "photo-cnn": zoo.photo_cnn, "fashion-cnn": zoo.fashion_cnn}
     if chosen.model in nets:
-        model = nets[chosen.model](task.input_shape, classes)  # type: ignore[arg-type]  # pictures have three axes
+        model = nets[chosen.model](task.input_shape, classes)  # type: ignore[arg-type]  # images have three axes
     elif task.has_images:
         model = zoo.mlp(task.input_shape, classes, hidden=MLP_UNITS)
     else:

@@ -132,9 +132,9 @@ class Run:
                 self.at = step
                 self.plan.after_step(step)
                 shown.show(step, step.samples)
-                if step.figures is not None:
+                if step.metrics is not None:
                     with shown.hidden():
-                        self._epoch(step, step.figures)
+                        self._epoch(step, step.metrics)
                 self._interrupts.check()
         self.history = self.model.history
 
@@ -155,22 +155,22 @@ class Run:
     def _before(self, step: training.Step) -> training.History:
         """The history without the epoch that this step ends, if it does; `_epoch` adds that."""
         whole = training.History()
-        for i in range(len(self.history) - (step.figures is not None)):
+        for i in range(len(self.history) - (step.metrics is not None)):
             whole.append(**self.history.epoch(i))
         return whole
 
-    def _epoch(self, step: training.Step, figures: dict[str, float]) -> None:
+    def _epoch(self, step: training.Step, metrics: dict[str, float]) -> None:
         """Record an epoch. The model is saved each time, so that a power cut costs one epoch at most."""
         self.model.save(self.folder / runs.MODEL)
-        runs.append_epoch(self.folder, step.epoch, figures)
+        runs.append_epoch(self.folder, step.epoch, metrics)
         if step.epoch % self._every() == 0 or step.epoch in (1, step.epochs):
-            self._say(f"{epoch_line(step.epoch, step.epochs, figures)}  {figures['seconds']:.1f} s")
+            self._say(f"{epoch_line(step.epoch, step.epochs, metrics)}  {metrics['seconds']:.1f} s")
 
     def _every(self) -> int:
         return 1 if self.settings.epochs <= 1.5 * LINES else math.ceil(self.settings.epochs / LINES)
 
     def _test(self) -> int:
-        """Meet the test set, for the first and only time, and draw the pictures; return the exit status."""
+        """Meet the test set, for the first and only time, and draw the images; return the exit status."""
         x, y = tasks.inputs(self.model, self.task.test[0]), self.task.test[1]
         which = self.task.things if self.task.has_test else f"{self.task.things} held out"
         self._note(f"testing on {len(x):,} {which} ...")
@@ -182,7 +182,7 @@ class Run:
         self._write_config("finished")
         self._finished = True
         self._say(outcome_line(loss, accuracy, len(x), "test" if self.task.has_test else "validation"))
-        if self.settings.image_size is not None:  # own pictures: which classes are told apart, and which are not
+        if self.settings.image_size is not None:  # own images: which classes are told apart, and which are not
             self._say(str(class_report(y, self.model.predict(x), self.task.class_names)))
         self._note("drawing ...")
         wrong = None
@@ -195,13 +195,13 @@ class Run:
         known = (runs.CONFIG, runs.HISTORY, runs.MODEL, runs.CURVES, runs.CONFUSION, runs.MISTAKES, runs.BOUNDARY)
         self._say(f"saved in {self.folder}: {', '.join(name for name in known if (self.folder / name).is_file())}")
         run = quoted(self.folder)
-        self._note(f"try it: {program()} {f'predict {run} PICTURE.png' if self.task.has_images else f'summary {run}'}")
+        self._note(f"try it: {program()} {f'predict {run} IMAGE.png' if self.task.has_images else f'summary {run}'}")
         if wrong is not None:
-            note(f"error: the model was trained, tested and saved; only pictures are missing: {wrong}")
+            note(f"error: the model was trained, tested and saved; only images are missing: {wrong}")
         return int(wrong is not None)
 
     def _draw(self, x: Any, y: Any) -> None:
-        """Draw the pictures; what was drawn before something goes wrong stays."""
+        """Draw the images; what was drawn before something goes wrong stays."""
         from cnn.report import plots
 
         names = self.task.class_names
@@ -218,7 +218,7 @@ class Run:
 
     def _stopped(self, status: str, what: str, code: int) -> int:
         note(what if status == "interrupted" else f"error: {what}")
-        if self._finished:  # only the pictures were missing
+        if self._finished:  # only the images were missing
             note(f"the model was trained and tested; it is saved in {self.folder}")
             return code
         if self._is_untouched():
@@ -284,7 +284,7 @@ class Run:
 
 
 def outcome_line(loss: float, accuracy: float, count: int, which: str = "test") -> str:
-    """Return the figures of a test, for people; with so few samples, another test would give another accuracy.
+    """Return the metrics of a test, for people; with so few samples, another test would give another accuracy.
 
     Examples
     --------

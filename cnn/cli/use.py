@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import cnn.data
-from cnn.cli import pictures, runs, tasks
+from cnn.cli import image_files, runs, tasks
 from cnn.cli.settings import DATA_SETS
 from cnn.cli.terminal import note, say
 from cnn.cli.words import counted, preprocessing_text, sample_text
@@ -35,7 +35,7 @@ def evaluate(args: argparse.Namespace) -> int:
         task = tasks.load(name, int(config.get("seed", 0)))
         (x, y), which = task.test, f"test {task.things}"
     else:
-        task, (x, y), which = _own_pictures(model, str(name), config)
+        task, (x, y), which = _own_images(model, str(name), config)
     loss, accuracy = model.evaluate(tasks.inputs(model, x), y)
     if args.json:
         say(
@@ -53,16 +53,14 @@ def evaluate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _own_pictures(
-    model: Sequential, folder: str, config: dict[str, Any]
-) -> tuple[tasks.Task, tuple[Array, Array], str]:
-    """Read a folder as the model reads pictures: -> (task, samples and labels, what they are).
+def _own_images(model: Sequential, folder: str, config: dict[str, Any]) -> tuple[tasks.Task, tuple[Array, Array], str]:
+    """Read a folder as the model reads images: -> (task, samples and labels, what they are).
 
     Of the folder that the model was trained on, the part that it did not learn from; of another one all.
     """
     shape = model.input_shape or ()
     if len(shape) != 3 or shape[0] not in (1, 3):
-        raise ValueError(f"the model reads inputs of {sample_text(shape)}, no pictures: give another --data")
+        raise ValueError(f"the model reads inputs of {sample_text(shape)}, no images: give another --data")
     task = tasks.load(
         folder,
         int(config.get("seed", 0)),
@@ -99,7 +97,7 @@ def _list(names: list[str]) -> str:
 
 
 def predict(args: argparse.Namespace) -> int:
-    """Print the likeliest classes of each picture; a picture that cannot be read is named and passed over."""
+    """Print the likeliest classes of each image; an image that cannot be read is named and passed over."""
     path = runs.find_model(args.run)
     model = Sequential.load(path)
     if model.input_shape is None:
@@ -110,14 +108,14 @@ def predict(args: argparse.Namespace) -> int:
     shown = []
     for image in args.images:
         try:
-            seen = pictures.look(image, model.input_shape, args.invert, model.preprocessing)
+            seen = image_files.look(image, model.input_shape, args.invert, model.preprocessing)
         except (OSError, ValueError) as error:
             results.append({"image": image, "error": str(error)})
             note(f"error: {error}")
             continue
         if seen.nearly_one_colour:
             where = f"see {args.show_input}" if args.show_input else "--show-input FILE shows what the net saw"
-            note(f"warning: {readable(image)}: the picture is nearly one colour; {where}")
+            note(f"warning: {readable(image)}: the image is nearly one colour; {where}")
         shown.append(seen.pixels)
         classes = _classes(model, seen, args.top)
         results.append(
@@ -130,12 +128,12 @@ def predict(args: argparse.Namespace) -> int:
     if args.json:
         say(json.dumps({"model": str(path), "images": results}, indent=2))
     if args.show_input is not None and shown:
-        write_bytes(args.show_input, pictures.enlarged(shown))
+        write_bytes(args.show_input, image_files.enlarged(shown))
         note(f"what the net saw is in {args.show_input}")
     return 0 if len(shown) == len(args.images) else 1
 
 
-def _classes(model: Sequential, seen: pictures.Seen, top: int) -> list[dict[str, Any]]:
+def _classes(model: Sequential, seen: image_files.Seen, top: int) -> list[dict[str, Any]]:
     probabilities = model.predict_proba(model.preprocess(seen.pixels[None]))[0]
     names = model.class_names or [f"class {k}" for k in range(len(probabilities))]
     likeliest = np.argsort(-probabilities, kind="stable")[:top]

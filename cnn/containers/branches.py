@@ -27,7 +27,7 @@ class _Branches(Container):
 
     def __init__(self, branches: list[Module]) -> None:
         self.branches = list(branches)
-        self.adopt()
+        self.validate_children()
 
     def children(self) -> dict[str, Module]:
         return {str(i): branch for i, branch in enumerate(self.branches)}
@@ -126,7 +126,7 @@ class Residual(Sum):
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
         self.body = body
         self.shortcut = Identity() if shortcut is None else shortcut
-        self.adopt()
+        self.validate_children()
 
     def children(self) -> dict[str, Module]:
         return {"body": self.body, "shortcut": self.shortcut}
@@ -167,7 +167,7 @@ class Concat(_Branches):
             sides = np.array([shape[2:] for shape in shapes if len(shape) == 4])
             if len(sides) == len(shapes) and np.ptp(sides, axis=0).max() == 1:  # an odd side was halved and doubled
                 sizes = " and ".join(dict.fromkeys(f"{h} x {w}" for h, w in sides))
-                raise ShapeError(f"branches give {sizes}: use pictures whose sides stay even at each halving")
+                raise ShapeError(f"branches give {sizes}: use images whose sides stay even at each halving")
             raise ShapeError(
                 f"outputs laid side by side may differ in axis 1 alone, got {' and '.join(map(str, shapes))}"
             )
@@ -186,7 +186,7 @@ class Concat(_Branches):
 
 
 def concatenate(arrays: list[Array]) -> Array:
-    """Lay arrays side by side along axis 1, pictures in the channels-last memory that convolutions read fastest."""
+    """Lay arrays side by side along axis 1, images in the channels-last memory that convolutions read fastest."""
     if arrays[0].ndim != 4:
         return np.concatenate(arrays, axis=1)
     return np.concatenate([a.transpose(0, 2, 3, 1) for a in arrays], axis=3).transpose(0, 3, 1, 2)

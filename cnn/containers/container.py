@@ -22,7 +22,7 @@ def limits_blas(module: str) -> bool:
 class Container(Module):
     """A module whose forward and backward are those of its children."""
 
-    def adopt(self) -> None:
+    def validate_children(self) -> None:
         """Check the children: each is a module, and none is there twice.
 
         Raises
@@ -63,15 +63,15 @@ class Container(Module):
             raise error.at(name, child) from None
         return y
 
-    def run_back(self, name: str, child: Module, grad: Array, maker: Module | None = None) -> Array | None:
-        """Call a child's backward; if it refuses its gradient, the error tells it and ``maker``, the next layer, which
+    def run_back(self, name: str, child: Module, grad: Array, next_layer: Module | None = None) -> Array | None:
+        """Call a child's backward; if it refuses its gradient, the error tells it and ``next_layer``, the next layer, which
         made that.
         """
         try:
             input_grad = timed(child, "backward", child.backward, grad)
         except InputError as error:
-            if maker is not None and not error.path:
-                error.problem += f"; backward of layer {int(name) + 1}, {maker!r}, made this gradient"
+            if next_layer is not None and not error.path:
+                error.problem += f"; backward of layer {int(name) + 1}, {next_layer!r}, made this gradient"
             raise error.at(name, child) from None
         if input_grad is None and child.needs_input_grad:
             raise InputError("backward must return the gradient of the input, but returned None").at(name, child)

@@ -1,4 +1,4 @@
-"""Data: Fashion-MNIST, MNIST, the spiral, folders of pictures; batches of them, and random changes of pictures."""
+"""Data: Fashion-MNIST, MNIST, the spiral, folders of images; batches of them, and random changes of images."""
 
 from cnn.data.catalogue import DATASETS, FASHION_MNIST, MNIST, DataFile, DatasetInfo, dataset, unknown_name
 from cnn.data.draws import Draws
@@ -7,7 +7,7 @@ from cnn.data.fashion_mnist import fashion_mnist
 from cnn.data.fetch import Located, locate
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.idx import read_idx
-from cnn.data.images import read_picture
+from cnn.data.images import read_image
 from cnn.data.levels import Brightness, Contrast, Normalize
 from cnn.data.loader import DataLoader
 from cnn.data.mixing import CutMix, Mixup
@@ -45,7 +45,7 @@ __all__ = [
     "locate",
     "mnist",
     "read_idx",
-    "read_picture",
+    "read_image",
     "spiral",
     "unknown_name",
 ]

@@ -1,4 +1,4 @@
-"""Where the pictures of a folder of classes lie: which sub-folder is a class, and which a part of the data."""
+"""Where the images of a folder of classes lie: which sub-folder is a class, and which a part of the data."""
 
 import os
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ def layout(path: Path) -> tuple[dict[str, Path], list[str]]:
     others = [child.name for name, child in children.items() if name not in (TRAIN, *VALIDATION_NAMES, TEST)]
     if TRAIN in children and not others and len(children) > 1 and not _folders(children[TRAIN]):
         raise InputError(
-            f"{readable(children[TRAIN])} holds no folder of a class: put the pictures of each class into one of "
+            f"{readable(children[TRAIN])} holds no folder of a class: put the images of each class into one of "
             "its own, as train/cat/1.jpg and train/dog/1.jpg"
         )
-    # A net for vehicles may have a class called train: its folder holds pictures, and none is called val or test
+    # A net for vehicles may have a class called train: its folder holds images, and none is called val or test
     if TRAIN not in children or not _folders(children[TRAIN]) or not (held or TEST in children or len(children) == 1):
         return {TRAIN: path}, _beside(path, [])
     if len(held) > 1:
@@ -60,7 +60,7 @@ def _too_few(folder: Path, names: list[str]) -> str:
     """Say what is wrong with a folder of fewer than two classes."""
     if not names:
         return (
-            f"{readable(folder)} holds no folder of a class: put the pictures of each class into one of its own, as "
+            f"{readable(folder)} holds no folder of a class: put the images of each class into one of its own, as "
             f"{readable(folder / 'cat' / '1.jpg')} and {readable(folder / 'dog' / '1.jpg')}"
         )
     text = f"{readable(folder)} has one class, {readable(names[0])}: there must be two at least to tell apart"
@@ -80,14 +80,14 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _of_trainings(folder: Path) -> bool:
-    """Tell whether `cnn train .`, run among the pictures, left this folder: a run, or runs."""
+    """Tell whether `cnn train .`, run among the images, left this folder: a run, or runs."""
     return (folder / "config.json").is_file() or any(folder.glob("*/config.json"))
 
 
 def files_of(folder: Path, skipped: list[tuple[Path, str]]) -> list[Path]:
     """List the files of a class; a folder is none."""
     children = _visible(folder)
-    skipped += [(child, "is a folder in that of a class: move its pictures up") for child in children if child.is_dir()]
+    skipped += [(child, "is a folder in that of a class: move its images up") for child in children if child.is_dir()]
     return [child for child in children if not child.is_dir()]
 
 

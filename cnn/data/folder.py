@@ -1,4 +1,4 @@
-"""A person's own pictures as a data set: a folder with one sub-folder a class."""
+"""A person's own images as a data set: a folder with one sub-folder a class."""
 
 import hashlib
 import os
@@ -21,7 +21,7 @@ Labels = NDArray[np.int64]
 Part = tuple[Pixels, Labels]
 
 FEW = 50  # images of a class; with fewer, what a net finds out about it is mostly chance
-THREADS = 4  # at most: each may hold a picture of half a gigabyte
+THREADS = 4  # at most: each may hold an image of half a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,16 +75,16 @@ def image_folder(
     seed: int = 0,
     grey: bool | None = None,
 ) -> ImageFolder:
-    """Read the pictures in a folder that has a sub-folder for each class, or train/ and val/ with such sub-folders.
+    """Read the images in a folder that has a sub-folder for each class, or train/ and val/ with such sub-folders.
 
     Without val/ (or valid/, validation/) a part of each class is held out for validation. Without test/ the validation
     images serve as test images, too. Hidden files, and what Windows and macOS leave behind, are ignored; what cannot be
-    read is told in ``skipped``. Each picture is read as `cnn.data.images.read_picture` reads it, on a few threads.
+    read is told in ``skipped``. Each image is read as `cnn.data.images.read_image` reads it, on a few threads.
 
     Parameters
     ----------
     path : str or Path
-        The folder. Its own pictures are not read, nor those in folders within a class's.
+        The folder. Its own images are not read, nor those in folders within a class's.
     image_size : int or pair of int, default 64
         Pixels of each side, or (height, width), at least 4.
     validation : float, default 0.2
@@ -93,7 +93,7 @@ def image_folder(
     seed : int, default 0
         Decides which, with the names of the files: when others come, an image mostly stays in the part where it was.
     grey : bool or None, default None
-        True: one channel. False: three. None: one if no picture has colours.
+        True: one channel. False: three. None: one if no image has colours.
 
     Returns
     -------

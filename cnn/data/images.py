@@ -1,4 +1,4 @@
-"""One picture of a person's, read safely: upright, opaque, 8 bits a channel, and of the size that a net sees."""
+"""One image of a person's, read safely: upright, opaque, 8 bits a channel, and of the size that a net sees."""
 
 import contextlib
 import stat
@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from cnn.core.checks import pair
 from cnn.errors import InputError
 
-Image = Any  # Pillow's; it is imported only when a picture is read
+Image = Any  # Pillow's; it is imported only when an image is read
 Pixels = NDArray[np.uint8]
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # a decoder is a place where files attack: no others
 FORMAT_NAMES = "JPEG, PNG, GIF, BMP, TIFF or WebP"
 MAX_PIXELS = 120_000_000  # phones take 108 million; decoded, this many take half a gigabyte
 TOO_LARGE = f"is too large: at most {MAX_PIXELS:,} pixels can be read; make it smaller first"
-THINNEST = 1 / 20  # a picture thinner than this share of its length is refused: nothing of it would be left
+THINNEST = 1 / 20  # an image thinner than this share of its length is refused: nothing of it would be left
 # ISO media files of these brands: https://nokiatech.github.io/heif/technical.html and AV1 Image File Format, section 4
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
 HEIF_ENDINGS = (".heic", ".heif", ".hif", ".avif")
@@ -28,12 +28,12 @@ ORIENTATION = 0x0112  # the EXIF tag
 DRAFT = 2  # JPEGs are decoded at no less than twice the size wanted: the rest is left to a better filter
 
 
-def read_picture(path: str | Path, size: int | tuple[int, int] | None = None, grey: bool | None = False) -> Pixels:
-    """Read a picture as a net sees it.
+def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey: bool | None = False) -> Pixels:
+    """Read an image as a net sees it.
 
     It is turned upright as the camera's note (EXIF orientation) says, laid on white where it is transparent, and
     brought to 8 bits a channel: 16-bit greys are scaled, palettes and CMYK become colours. Of an animation it is the
-    first frame. The whole picture is scaled to ``size``, whatever its proportions; see `scaled`.
+    first frame. The whole image is scaled to ``size``, whatever its proportions; see `scaled`.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def read_picture(path: str | Path, size: int | tuple[int, int] | None = None, gr
     size : int or pair of int, optional
         (height, width), or one number for both; by default that of the file.
     grey : bool or None, default False
-        True: one channel. False: red, green and blue. None: one channel if the picture has no colours.
+        True: one channel. False: red, green and blue. None: one channel if the image has no colours.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def read_picture(path: str | Path, size: int | tuple[int, int] | None = None, gr
     Raises
     ------
     InputError
-        (a ValueError) If the file is empty, cut short, damaged, too large or no picture; the message says which.
+        (a ValueError) If the file is empty, cut short, damaged, too large or no image; the message says which.
     FileNotFoundError, PermissionError
         If there is no such file, or it may not be read.
 
@@ -66,7 +66,7 @@ def read_picture(path: str | Path, size: int | tuple[int, int] | None = None, gr
     >>> from PIL import Image
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     Image.new("RGB", (640, 480), (250, 0, 9)).save(folder + "/red.png")
-    ...     pixels = read_picture(folder + "/red.png", size=64)
+    ...     pixels = read_image(folder + "/red.png", size=64)
     >>> pixels.shape, pixels.dtype, pixels[:, 0, 0]
     ((3, 64, 64), dtype('uint8'), array([250,   0,   9], dtype=uint8))
     """
@@ -74,13 +74,13 @@ def read_picture(path: str | Path, size: int | tuple[int, int] | None = None, gr
 
 
 def read_with_size(path: str | Path, size: tuple[int, int] | None, grey: bool | None) -> tuple[Pixels, tuple[int, int]]:
-    """Do what `read_picture` does: -> (pixels, width and height of the file's picture, upright)."""
+    """Do what `read_image` does: -> (pixels, width and height of the file's image, upright)."""
     with _told_of(path):
         return decode(path, size, grey)
 
 
-def open_picture(path: str | Path) -> tuple[Image, tuple[int, int]]:
-    """Open a picture in its own size, for other ways to scale it: -> what `load` returns."""
+def open_image(path: str | Path) -> tuple[Image, tuple[int, int]]:
+    """Open an image in its own size, for other ways to scale it: -> what `load` returns."""
     with _told_of(path):
         return load(path)
 
@@ -105,7 +105,7 @@ def decode(path: str | Path, size: tuple[int, int] | None, grey: bool | None) ->
     image = opaque(image if size is None else scaled(image, size))
     pixels = np.asarray(image.convert("L") if grey else image)
     if pixels.ndim == 3 and grey is None and (pixels == pixels[:, :, :1]).all():
-        pixels = pixels[:, :, 0]  # a grey picture in a file for colours
+        pixels = pixels[:, :, 0]  # a grey image in a file for colours
     if pixels.ndim == 2:
         return np.repeat(pixels[None], 3 if grey is False else 1, axis=0), whole
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)), whole
@@ -114,7 +114,7 @@ def decode(path: str | Path, size: tuple[int, int] | None, grey: bool | None) ->
 def scaled(image: Image, size: tuple[int, int]) -> Image:
     """Scale the whole of a Pillow image to (height, width), with antialiasing; the proportions are not kept.
 
-    The other usual way, to cut the square in the middle out, keeps them, but loses a quarter of a camera's picture
+    The other usual way, to cut the square in the middle out, keeps them, but loses a quarter of a camera's image
     and half of a screenshot, perhaps with what it is about, and nobody is told. That a thing is a third too wide can be
     learned, as training and prediction see it in the same way. Of 100 other photographs with a shape anywhere
     (tests/data/photos.py), 99 were right with this and 93 with the square in the middle, in one run each.
@@ -137,7 +137,7 @@ def opaque(image: Image, ground: str = "white") -> Image:
 
 
 def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, tuple[int, int]]:
-    """Open a picture: -> (Pillow's image, upright, of mode L, RGB or RGBA; width and height of the file's, upright).
+    """Open an image: -> (Pillow's image, upright, of mode L, RGB or RGBA; width and height of the file's, upright).
 
     Parameters
     ----------
@@ -202,7 +202,7 @@ def _check_file(path: Path) -> None:
     """Raise an error unless there is a file with something in it, which a pipe, say, is not."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
-        raise InputError("is a folder, expected a picture")
+        raise InputError("is a folder, expected an image")
     if not stat.S_ISREG(status.st_mode):
         raise InputError("is no ordinary file")
     if status.st_size == 0:
@@ -214,7 +214,7 @@ def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise InputError(TOO_LARGE)
     if min(width, height) < THINNEST * max(width, height):
-        raise InputError(f"is {width} x {height} pixels, too narrow to be a picture: cut out a part of it")
+        raise InputError(f"is {width} x {height} pixels, too narrow to be an image: cut out a part of it")
 
 
 def _unknown(path: Path) -> str:
@@ -222,20 +222,20 @@ def _unknown(path: Path) -> str:
     with path.open("rb") as file:
         start = file.read(12)
     if (start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS) or path.suffix.lower() in HEIF_ENDINGS:
-        return "is a HEIC, HEIF or AVIF picture, which is not read: convert to JPEG first"
-    return f"is no picture that can be read: expected {FORMAT_NAMES}"
+        return "is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first"
+    return f"is no image that can be read: expected {FORMAT_NAMES}"
 
 
 def _orientation(file: Image) -> int:
     """Return EXIF's orientation, 1 to 8; once the file is loaded, as Pillow turns TIFFs while it loads them."""
     try:
         return int(file.getexif().get(ORIENTATION, 1))
-    except Exception:  # what a camera or a program noted wrongly is no reason to lose the picture
+    except Exception:  # what a camera or a program noted wrongly is no reason to lose the image
         return 1
 
 
 def _turns() -> dict[int, Any]:
-    """What turns a picture of each orientation upright. EXIF 2.32, tag 274."""
+    """What turns an image of each orientation upright. EXIF 2.32, tag 274."""
     from PIL.Image import Transpose
 
     return {

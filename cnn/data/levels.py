@@ -1,4 +1,4 @@
-"""Changes of the levels of pictures, pixel by pixel: Normalize, Brightness, Contrast. See transforms.py for what a
+"""Changes of the levels of images, pixel by pixel: Normalize, Brightness, Contrast. See transforms.py for what a
 transform is.
 """
 
@@ -27,7 +27,7 @@ class Normalize:
     mean, std : float or list of float
         One for all channels or one for each, of scaled pixels; std above 0.
     scale : float, optional
-        By default 1/255, and only uint8 is taken. For floating pictures say what fits: 1 if their values go from 0 to
+        By default 1/255, and only uint8 is taken. For floating images say what fits: 1 if their values go from 0 to
         1, 1/255 if they go to 255.
 
     Source
@@ -85,7 +85,7 @@ class Normalize:
 
 @dataclass
 class Brightness:
-    """Multiply each picture by a random factor near 1; black stays black.
+    """Multiply each image by a random factor near 1; black stays black.
 
     uint8 is rounded, and cut off at 255; floating numbers, whose range nobody knows, are not cut off.
 
@@ -114,7 +114,7 @@ class Brightness:
 
 @dataclass
 class Contrast:
-    """Spread the levels of each picture from their mean, or draw them together, by a random factor near 1.
+    """Spread the levels of each image from their mean, or draw them together, by a random factor near 1.
 
     uint8 is rounded, and cut off at 0 and 255; floating numbers are not cut off.
 
@@ -153,12 +153,12 @@ def factors(draws: Draws, amount: float, dtype: np.dtype[Any]) -> Array:
 
 
 def working_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return in what to compute with pictures of a dtype: at least float32."""
+    """Return in what to compute with images of a dtype: at least float32."""
     return np.result_type(dtype, np.float32)
 
 
 def as_levels(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return floating numbers in the dtype of the pictures: for uint8 rounded and cut off, in place."""
+    """Return floating numbers in the dtype of the images: for uint8 rounded and cut off, in place."""
     if dtype == np.uint8:
         values += 0.5
         np.clip(values, 0, 255, out=values)

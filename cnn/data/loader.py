@@ -10,7 +10,7 @@ import numpy as np
 from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
 from cnn.data.draws import Draws
-from cnn.data.prefetch import Ahead, digest, opened, sample, take
+from cnn.data.prefetch import Prefetcher, digest, opened, sample, take
 from cnn.errors import InputError
 from cnn.module import Array
 
@@ -116,7 +116,9 @@ class DataLoader:
         self.taken = 0
         self._at_start: dict[str, Any] | None = None  # state of the generator at the start of the epoch
         self._resumed: Array | None = None  # order of an epoch to go on with
-        self._running: weakref.ref[Ahead[Batch]] | None = None  # weak: an iteration that is left must be able to end
+        self._running: weakref.ref[Prefetcher[Batch]] | None = (
+            None  # weak: an iteration that is left must be able to end
+        )
         self._iterations = 0
 
     def __len__(self) -> int:
@@ -132,7 +134,7 @@ class DataLoader:
             order, self._resumed = self._resumed, None
         epoch = self.epoch
         rest = range(self.taken, len(self))
-        batches = Ahead(lambda number: self._batch(epoch, order, number), rest, self.prefetch)
+        batches = Prefetcher(lambda number: self._batch(epoch, order, number), rest, self.prefetch)
         self._running = weakref.ref(batches)
         try:
             for _ in rest:

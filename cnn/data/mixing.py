@@ -1,4 +1,4 @@
-"""Mixup and CutMix: pictures mixed with others of the batch, and their labels with them. See transforms.py for what a
+"""Mixup and CutMix: images mixed with others of the batch, and their labels with them. See transforms.py for what a
 transform is.
 """
 
@@ -18,7 +18,7 @@ from cnn.errors import InputError, ShapeError
 
 @dataclass
 class Mixup:
-    """Blend each picture with another of the batch, and their labels in the same shares.
+    """Blend each image with another of the batch, and their labels in the same shares.
 
     x' = s x + (1 - s) x[partner],  y' = s y + (1 - s) y[partner],  s from Beta(alpha, alpha)
 
@@ -28,11 +28,11 @@ class Mixup:
     Parameters
     ----------
     alpha : float
-        Above 0. Near 0 most pictures stay nearly themselves, 1 makes all shares equally likely.
+        Above 0. Near 0 most images stay nearly themselves, 1 makes all shares equally likely.
     classes : int
         Number of classes K; by name.
     p : float
-        Probability that a picture is blended at all, 0 to 1; by name.
+        Probability that an image is blended at all, 0 to 1; by name.
 
     Raises
     ------
@@ -78,9 +78,9 @@ class Mixup:
 
 @dataclass
 class CutMix:
-    """Put a random box of another picture of the batch into each, and mix their labels as the areas are.
+    """Put a random box of another image of the batch into each, and mix their labels as the areas are.
 
-    The box has the picture's shape, the area 1 - s with s from Beta(alpha, alpha), and any centre in the picture; what
+    The box has the image's shape, the area 1 - s with s from Beta(alpha, alpha), and any centre in the image; what
     lies outside is cut off, and does not count in the labels. They become probabilities (N, K) of float32, which
     CrossEntropyLoss takes. Boxes and the order of partners are drawn for each sample, but who the partner is depends
     on who is in the batch: it is the next in that order.
@@ -92,7 +92,7 @@ class CutMix:
     classes : int
         Number of classes K; by name.
     p : float
-        Probability that a picture gets a box at all, 0 to 1; by name. The paper takes 0.5 for CIFAR, 1 for ImageNet.
+        Probability that an image gets a box at all, 0 to 1; by name. The paper takes 0.5 for CIFAR, 1 for ImageNet.
 
     Raises
     ------
@@ -180,7 +180,7 @@ def probabilities(y: Any, classes: int, samples: int) -> Array:
     """Return labels (N,) or probabilities (N, K) as probabilities of float32, or raise an error that names the fix."""
     labels = np.asarray(y)
     if len(labels.shape) == 0 or len(labels) != samples:
-        raise ShapeError(f"{samples} pictures need {samples} labels, got {labels.shape}")
+        raise ShapeError(f"{samples} images need {samples} labels, got {labels.shape}")
     if labels.dtype.kind == "f" and labels.shape == (samples, classes):
         return labels.astype(np.float32, copy=False)
     if labels.ndim != 1:

@@ -23,7 +23,7 @@ AT_ONCE = 4 * 2**20  # bytes
 PATIENCE = 0.1  # seconds; on Windows, Ctrl+C is not heard while a thread waits for a queue
 
 
-class Ahead(Generic[T]):
+class Prefetcher(Generic[T]):
     """``make(number)`` for one number after the other, made ahead by a thread of its own.
 
     The thread starts with the first `take`, and never makes more than ``depth`` things that nobody has taken. Whoever
@@ -39,7 +39,7 @@ class Ahead(Generic[T]):
 
     Examples
     --------
-    >>> squares = Ahead(lambda number: number**2, range(3, 5), depth=2)
+    >>> squares = Prefetcher(lambda number: number**2, range(3, 5), depth=2)
     >>> squares.take(), squares.take()
     (9, 16)
     >>> squares.close()

@@ -1,4 +1,4 @@
-"""Rotation: pictures turned a little, as they may stand in the world."""
+"""Rotation: images turned a little, as they may stand in the world."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from cnn.data.transforms import check_batch, number, with_border
 
 @dataclass
 class Rotation:
-    """Turn each picture about its centre by a random angle; what comes in at the corners is 0.
+    """Turn each image about its centre by a random angle; what comes in at the corners is 0.
 
     A pixel is the mean of the four that surround the place it comes from, weighted by how near they are.
 
@@ -44,7 +44,7 @@ class Rotation:
 
 
 def rotate(x: Array, angle: Array, largest: float) -> Array:
-    """Turn pictures (N, C, H, W) against the clock by angles (N,) in radians, none beyond ``largest``."""
+    """Turn images (N, C, H, W) against the clock by angles (N,) in radians, none beyond ``largest``."""
     n, c, h, w = x.shape
     work = working_dtype(x.dtype)
     cos, sin = (f(angle).astype(work)[:, None] for f in (np.cos, np.sin))

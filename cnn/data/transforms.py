@@ -1,8 +1,8 @@
-"""Random changes of pictures that keep their class: crops, flips and erased boxes (rotations are in rotation.py).
+"""Random changes of images that keep their class: crops, flips and erased boxes (rotations are in rotation.py).
 
-A transform is a callable ``transform(x, y, draws) -> (x, y)`` on a batch: pictures x (N, C, H, W) of uint8 or of
+A transform is a callable ``transform(x, y, draws) -> (x, y)`` on a batch: images x (N, C, H, W) of uint8 or of
 floating numbers, labels y, and the random numbers of these samples, `Draws`. It changes neither x nor y, but may hand
-them on. All here keep the dtype: as uint8 a picture is a quarter of the memory, so let `Normalize` come last.
+them on. All here keep the dtype: as uint8 an image is a quarter of the memory, so let `Normalize` come last.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ LARGEST_ASPECT = 1 / 0.3  # of erased boxes, as in the paper
 
 @dataclass
 class RandomCrop:
-    """Shift each picture by up to ``padding`` pixels: add a border and cut the old size out of it at a random place.
+    """Shift each image by up to ``padding`` pixels: add a border and cut the old size out of it at a random place.
 
     Parameters
     ----------
     padding : int
         Width of the border in pixels, at least 0. 2 suits 28 x 28, 4 suits 32 x 32.
     edge : {"zero", "reflect"}
-        What is in the border: zeros, which are black before `Normalize` and the mean after it; or the picture in a
+        What is in the border: zeros, which are black before `Normalize` and the mean after it; or the image in a
         mirror, which suits photographs.
 
     Source
@@ -70,12 +70,12 @@ class RandomCrop:
 
 @dataclass
 class HorizontalFlip:
-    """Swap left and right in a random part of the pictures.
+    """Swap left and right in a random part of the images.
 
     Parameters
     ----------
     p : float
-        Probability that a picture is flipped, 0 to 1.
+        Probability that an image is flipped, 0 to 1.
 
     Source
     ------
@@ -101,9 +101,9 @@ class HorizontalFlip:
 
 @dataclass
 class AlternatingFlip:
-    """Swap left and right in every other epoch, so that two epochs in a row show both sides of every picture.
+    """Swap left and right in every other epoch, so that two epochs in a row show both sides of every image.
 
-    Chance decides once for each picture whether it is flipped in the odd epochs or in the even ones. Random flips show
+    Chance decides once for each image whether it is flipped in the odd epochs or in the even ones. Random flips show
     the same side again in half of the cases, which is a little less to learn from.
 
     Source
@@ -129,19 +129,19 @@ class AlternatingFlip:
 
 @dataclass
 class RandomErasing:
-    """Set a random box to 0 in a random part of the pictures, so that no one detail may decide.
+    """Set a random box to 0 in a random part of the images, so that no one detail may decide.
 
     Parameters
     ----------
     p : float
-        Probability that a picture loses a box, 0 to 1.
+        Probability that an image loses a box, 0 to 1.
     area : pair of float
-        Smallest and largest share of the picture that goes, above 0 and below 1.
+        Smallest and largest share of the image that goes, above 0 and below 1.
 
     Notes
     -----
-    The paper draws boxes until one fits into the picture, and fills them with noise. Here the ratio of the sides, up to
-    1 / 0.3 times that of the picture, or its inverse, is drawn evenly in its logarithm from those that fit; and the box
+    The paper draws boxes until one fits into the image, and fills them with noise. Here the ratio of the sides, up to
+    1 / 0.3 times that of the image, or its inverse, is drawn evenly in its logarithm from those that fit; and the box
     is 0, black before `Normalize` and the mean after it: noise would take more time than all else here.
 
     Source
@@ -164,10 +164,10 @@ class RandomErasing:
     def __post_init__(self) -> None:
         self.p = number(self.p, "p", 0, 1)
         if not (isinstance(self.area, (tuple, list)) and len(self.area) == 2):
-            raise ValueError(f"area must be a pair (smallest, largest) share of the picture, got {self.area!r}")
+            raise ValueError(f"area must be a pair (smallest, largest) share of the image, got {self.area!r}")
         low, high = (number(a, f"area[{i}]", 0, 1) for i, a in enumerate(self.area))
         if not 0 < low <= high < 1:
-            raise ValueError(f"area must be shares 0 < smallest <= largest < 1 of the picture, got {self.area!r}")
+            raise ValueError(f"area must be shares 0 < smallest <= largest < 1 of the image, got {self.area!r}")
         self.area = (low, high)
 
     def __call__(self, x: Array, y: Array, draws: Draws) -> tuple[Array, Array]:
@@ -187,14 +187,14 @@ class RandomErasing:
 
 
 def flipped_mean(predict: Callable[[Array], Any], x: Array) -> Array:
-    """Predict pictures and their mirror images, and return the mean, which is often a little better than either.
+    """Predict images and their mirror images, and return the mean, which is often a little better than either.
 
     Parameters
     ----------
     predict : callable
         Gives probabilities, or other numbers of which a mean makes sense, for (N, C, H, W); ``model.predict_proba``.
     x : ndarray, (N, C, H, W)
-        The pictures, as ``predict`` takes them.
+        The images, as ``predict`` takes them.
 
     Returns
     -------
@@ -204,7 +204,7 @@ def flipped_mean(predict: Callable[[Array], Any], x: Array) -> Array:
     Raises
     ------
     ValueError
-        If x is no batch of pictures, or ``predict`` gives integers: a mean of class ids means nothing.
+        If x is no batch of images, or ``predict`` gives integers: a mean of class ids means nothing.
 
     Source
     ------
@@ -227,16 +227,14 @@ def flipped_mean(predict: Callable[[Array], Any], x: Array) -> Array:
 def check_batch(x: Any, draws: Draws) -> None:
     """Raise an error that names the fix unless x is (N, C, H, W), uint8 or floating, with draws for N samples."""
     if not isinstance(x, np.ndarray):
-        raise InputError(
-            f"expected a NumPy array of pictures, (N, C, H, W), got {type(x).__name__}: pass np.asarray(x)"
-        )
+        raise InputError(f"expected a NumPy array of images, (N, C, H, W), got {type(x).__name__}: pass np.asarray(x)")
     check_images(x)
     if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise InputError(f'expected pictures of uint8 or floating numbers, got {x.dtype}: pass x.astype("uint8")')
+        raise InputError(f'expected images of uint8 or floating numbers, got {x.dtype}: pass x.astype("uint8")')
     if len(x) != len(draws.samples):
         raise ShapeError(
-            f"{len(x)} pictures need draws for {len(x)} samples, got draws for {len(draws.samples)}: give Draws the "
-            f"positions of these pictures in the data set"
+            f"{len(x)} images need draws for {len(x)} samples, got draws for {len(draws.samples)}: give Draws the "
+            f"positions of these images in the data set"
         )
 
 
@@ -249,7 +247,7 @@ def number(value: Any, name: str, low: float, high: float) -> float:
 
 
 def with_border(x: Array, rows: int, columns: int) -> Array:
-    """Put zeros around the pictures: (N, C, H, W) -> (N, C, H + 2 rows, W + 2 columns)"""
+    """Put zeros around the images: (N, C, H, W) -> (N, C, H + 2 rows, W + 2 columns)"""
     n, c, h, w = x.shape
     padded = np.zeros((n, c, h + 2 * rows, w + 2 * columns), x.dtype)
     padded[:, :, rows : rows + h, columns : columns + w] = x
@@ -257,12 +255,10 @@ def with_border(x: Array, rows: int, columns: int) -> Array:
 
 
 def reflect(padded: Array, p: int) -> None:
-    """Fill a border of p pixels with what lies on the other side of the picture's outermost pixels."""
+    """Fill a border of p pixels with what lies on the other side of the image's outermost pixels."""
     if min(padded.shape[2:]) < 3 * p + 1:
         h, w = (size - 2 * p for size in padded.shape[2:])
-        raise ShapeError(
-            f"padding={p} is too much to reflect in pictures of {h} x {w}: at most {max(min(h, w) - 1, 0)}"
-        )
+        raise ShapeError(f"padding={p} is too much to reflect in images of {h} x {w}: at most {max(min(h, w) - 1, 0)}")
     padded[:, :, :p] = padded[:, :, 2 * p : p : -1]
     padded[:, :, -p:] = padded[:, :, -p - 2 : -2 * p - 2 : -1]
     padded[..., :p] = padded[..., 2 * p : p : -1]
@@ -270,14 +266,14 @@ def reflect(padded: Array, p: int) -> None:
 
 
 def flip(x: Array, which: Array) -> Array:
-    """Swap left and right in the pictures where ``which``, (N,) of bool, is True."""
+    """Swap left and right in the images where ``which``, (N,) of bool, is True."""
     out = x.copy()
     out[which] = x[which, :, :, ::-1]
     return out
 
 
 def boxes(start: Array, end: Array, size: Array) -> Array:
-    """Return masks that are True in one box a picture, end excluded: (N, 2), (N, 2), (H, W) -> (N, 1, H, W)"""
+    """Return masks that are True in one box an image, end excluded: (N, 2), (N, 2), (H, W) -> (N, 1, H, W)"""
     rows, columns = (
         (np.arange(n) >= start[:, axis, None]) & (np.arange(n) < end[:, axis, None]) for axis, n in enumerate(size)
     )

@@ -109,7 +109,7 @@ def check_batch(x: Array, channels: int, ndims: Axes, of_batch: bool) -> None:
         if 4 not in ndims and x.ndim == 4:
             fix += f"; use BatchNorm2d({channels})"
         elif 4 in ndims and x.ndim in (2, 3):
-            fix += f"; use BatchNorm1d({channels})" + (", or x[None] for a single picture" if x.ndim == 3 else "")
+            fix += f"; use BatchNorm1d({channels})" + (", or x[None] for a single image" if x.ndim == 3 else "")
         raise ShapeError(f"expected {' or '.join(map(str, ndims))} axes, got {x.ndim}, {x.shape}: {fix}")
     check_channels(x, channels, "num_features")
     if of_batch and (n := x.size // channels) < 2:

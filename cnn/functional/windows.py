@@ -1,4 +1,4 @@
-"""How a small window moves over a picture: what convolutions, pools and pads share."""
+"""How a small window moves over an image: what convolutions, pools and pads share."""
 
 import functools
 import math
@@ -16,7 +16,7 @@ Sides = tuple[int, int, int, int]  # (left, right, top, bottom), PyTorch's order
 Sizes = tuple[int | None, int | None]  # (height, width); None: that of the input
 
 
-class Slide(NamedTuple):
+class WindowGeometry(NamedTuple):
     """The way of a window: its size, the step from place to place, the step between its pixels, the rim around.
 
     A negative rim at the end (`ConvTranspose2d` has some) means that the windows do not reach the last pixels.
@@ -29,24 +29,24 @@ class Slide(NamedTuple):
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
-    def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "Slide":
-        """Return the slide of a layer; padding "same" is span - 1 in all, the odd pixel below and to the right."""
+    def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "WindowGeometry":
+        """Return the geometry of a layer; padding "same" is span - 1 in all, the odd pixel below and to the right."""
         down, across = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
         pads = ((down // 2, down - down // 2), (across // 2, across - across // 2))
         if not isinstance(padding, str):
             pads = ((padding[0], padding[0]), (padding[1], padding[1]))
         return cls(size, stride, dilation, pads)
 
-    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a slide is a few numbers
-    def places(self, height: int, width: int, ceil_mode: bool = False) -> Pair:
-        """Return how many windows fit down and across a picture.
+    @functools.lru_cache(maxsize=4096)  # noqa: B019  # a geometry is a few numbers
+    def output_size(self, height: int, width: int, ceil_mode: bool = False) -> Pair:
+        """Return how many windows fit down and across an image.
 
         A dilated window spans dilation (size - 1) + 1 pixels; floor((pixels + padding - span) / stride) + 1 of them
-        fit. With ``ceil_mode`` the division rounds up, but no window may start behind the picture.
+        fit. With ``ceil_mode`` the division rounds up, but no window may start behind the image.
 
         Examples
         --------
-        >>> Slide(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).places(6, 7)
+        >>> WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).output_size(6, 7)
         (3, 3)
         """
         counts = []
@@ -67,11 +67,11 @@ class Slide(NamedTuple):
         return counts[0], counts[1]
 
     def extent(self, down: int, across: int) -> Pair:
-        """Return the height and width of the smallest picture that has this many places.
+        """Return the height and width of the smallest image that has this many places.
 
         Examples
         --------
-        >>> Slide(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).extent(3, 3)
+        >>> WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).extent(3, 3)
         (5, 7)
         """
         height, width = (
@@ -90,7 +90,7 @@ class Slide(NamedTuple):
         return rim[0], rim[1]
 
     def shifts(self, counts: Pair) -> Iterator[tuple[int, int, slice, slice]]:
-        """Yield for each pixel (u, v) of the window which rows and columns of the padded picture it meets."""
+        """Yield for each pixel (u, v) of the window which rows and columns of the padded image it meets."""
         for u in range(self.size[0]):
             for v in range(self.size[1]):
                 top, left = u * self.dilation[0], v * self.dilation[1]
@@ -100,34 +100,34 @@ class Slide(NamedTuple):
 
 
 def surround(x: Array, pads: Pads, value: float) -> Array:
-    """Put a rim of ``value`` around pictures (N, H, W, C); without a rim nothing is copied."""
+    """Put a rim of ``value`` around images (N, H, W, C); without a rim nothing is copied."""
     if pads == ((0, 0), (0, 0)):
         return x
     return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
 
 
-def unfold(x: Array, slide: Slide, groups: int = 1) -> Array:
+def unfold(x: Array, geometry: WindowGeometry, groups: int = 1) -> Array:
     """Write what each window sees as one row (im2col): (N, C, H, W) -> (groups, N*OH*OW, KH*KW*C/groups)."""
     n, c, h, w = x.shape
-    oh, ow = slide.places(h, w)
-    spans = tuple(d * (k - 1) + 1 for k, d in zip(slide.size, slide.dilation, strict=True))
-    x = surround(x.transpose(0, 2, 3, 1), slide.reach((oh, ow), h, w), 0)
+    oh, ow = geometry.output_size(h, w)
+    spans = tuple(d * (k - 1) + 1 for k, d in zip(geometry.size, geometry.dilation, strict=True))
+    x = surround(x.transpose(0, 2, 3, 1), geometry.reach((oh, ow), h, w), 0)
     seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))  # (N, H', W', C, span, span), no copy
-    seen = seen[:, :: slide.stride[0], :: slide.stride[1], :, :: slide.dilation[0], :: slide.dilation[1]]
+    seen = seen[:, :: geometry.stride[0], :: geometry.stride[1], :, :: geometry.dilation[0], :: geometry.dilation[1]]
     seen = seen[:, :oh, :ow]  # fewer than there are where the rim is negative
-    seen = seen.reshape(n, oh, ow, groups, c // groups, *slide.size).transpose(3, 0, 1, 2, 5, 6, 4)
-    return seen.reshape(groups, n * oh * ow, math.prod(slide.size) * (c // groups))
+    seen = seen.reshape(n, oh, ow, groups, c // groups, *geometry.size).transpose(3, 0, 1, 2, 5, 6, 4)
+    return seen.reshape(groups, n * oh * ow, math.prod(geometry.size) * (c // groups))
 
 
-def fold(rows: Array, shape: tuple[int, ...], slide: Slide) -> Array:
+def fold(rows: Array, shape: tuple[int, ...], geometry: WindowGeometry) -> Array:
     """Add each row back to the pixels it was read from (col2im, unfold's adjoint): rows -> shape = (N, C, H, W)."""
     n, c, h, w = shape
-    groups, (oh, ow) = len(rows), slide.places(h, w)
-    (top, bottom), (left, right) = slide.reach((oh, ow), h, w)
+    groups, (oh, ow) = len(rows), geometry.output_size(h, w)
+    (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
     x = np.zeros((n, top + h + bottom, left + w + right, c), rows.dtype)
     parts = x.reshape(*x.shape[:3], groups, c // groups)  # the same memory
-    rows = rows.reshape(groups, n, oh, ow, *slide.size, c // groups).transpose(1, 2, 3, 0, 6, 4, 5)
-    for u, v, down, across in slide.shifts((oh, ow)):
+    rows = rows.reshape(groups, n, oh, ow, *geometry.size, c // groups).transpose(1, 2, 3, 0, 6, 4, 5)
+    for u, v, down, across in geometry.shifts((oh, ow)):
         parts[:, down, across] += rows[..., u, v]
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
@@ -139,7 +139,7 @@ def as_rows(x: Array, groups: int) -> Array:
 
 
 def from_rows(rows: Array, n: int, places: Pair) -> Array:
-    """Make pictures of rows again: (groups, N*OH*OW, K/groups) -> (N, K, OH, OW)."""
+    """Make images of rows again: (groups, N*OH*OW, K/groups) -> (N, K, OH, OW)."""
     groups, _, k = rows.shape
     return rows.transpose(1, 0, 2).reshape(n, *places, groups * k).transpose(0, 3, 1, 2)
 

@@ -108,7 +108,7 @@ def load(kernels: str, name: str) -> Any:
     path = f"{__package__}.{kernels}.{name}"
     if path in sys.modules:
         return importlib.import_module(path)  # which waits until another thread that imports it is done
-    if not (Path(__file__).parent / kernels / f"{name}.py").is_file():
+    if not (Path(__file__).parent / kernels / f"{name.replace('.', '/')}.py").is_file():
         return None
     with told_if_long(kernels):
         return importlib.import_module(path)

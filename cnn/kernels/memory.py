@@ -92,7 +92,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     return np.frombuffer(owner, dtype, count).reshape(shape)
 
 
-def borrow(count: int) -> Array:
+def borrow_scratch(count: int) -> Array:
     """Return room for at least ``count`` float32 numbers, for what lies between; hand it to `give_back` afterwards."""
     global _rooms_lent, _rooms_most
     with _lock:
@@ -115,7 +115,7 @@ def _new_room(count: int) -> Array:
     return store[start : start + 4 * count].view(np.float32)
 
 
-def give_back(room: Array) -> None:
+def return_scratch(room: Array) -> None:
     """Let the room be used again."""
     global _rooms_lent
     with _lock:

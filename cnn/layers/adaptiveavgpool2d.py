@@ -1,4 +1,4 @@
-"""AdaptiveAvgPool2d: a pool that is told the size of its result. How it cuts pictures: `regions` in functional/windows.py."""
+"""AdaptiveAvgPool2d: a pool that is told the size of its result. How it cuts images: `regions` in functional/windows.py."""
 
 import numpy as np
 
@@ -32,7 +32,7 @@ def adaptive_avg_pool2d_input_grad(grad: Array, shape: tuple[int, ...]) -> Array
 
 
 class AdaptiveAvgPool2d(Module):
-    """Cut the picture into a fixed number of regions and keep the mean of each, so that any size fits what follows.
+    """Cut the image into a fixed number of regions and keep the mean of each, so that any size fits what follows.
 
     y[n, c, i, j] = mean of x[n, c, u, v] over  floor(i H / OH) <= u < ceil((i + 1) H / OH),  v alike
 
@@ -41,7 +41,7 @@ class AdaptiveAvgPool2d(Module):
     Parameters
     ----------
     output_size : int or pair of int or None
-        OH and OW; None keeps H or W. Larger than the picture is allowed: pixels then repeat.
+        OH and OW; None keeps H or W. Larger than the image is allowed: pixels then repeat.
 
     Shape
     -----

@@ -1,4 +1,4 @@
-"""AdaptiveMaxPool2d: a pool that is told the size of its result. How it cuts pictures: `regions` in functional/windows.py."""
+"""AdaptiveMaxPool2d: a pool that is told the size of its result. How it cuts images: `regions` in functional/windows.py."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from cnn.module import Array, Module
 
 @batched(1)
 def adaptive_max_pool2d(x: Array, size: Pair) -> tuple[Array, Array]:
-    """Largest value of each window, and which pixel of the picture that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
+    """Largest value of each window, and which pixel of the image that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
     n, c, h, w = x.shape
     x = x.transpose(0, 2, 3, 1)
     y, choice = np.empty((n, *size, c), x.dtype), np.empty((n, *size, c), np.intp)
@@ -37,7 +37,7 @@ def adaptive_max_pool2d_input_grad(grad: Array, choice: Array, shape: tuple[int,
 
 
 class AdaptiveMaxPool2d(Module):
-    """Cut the picture into a fixed number of regions and keep the strongest answer of each.
+    """Cut the image into a fixed number of regions and keep the strongest answer of each.
 
     y[n, c, i, j] = max of x[n, c, u, v] over  floor(i H / OH) <= u < ceil((i + 1) H / OH),  v alike
 
@@ -46,7 +46,7 @@ class AdaptiveMaxPool2d(Module):
     Parameters
     ----------
     output_size : int or pair of int or None
-        OH and OW; None keeps H or W. Larger than the picture is allowed: pixels then repeat.
+        OH and OW; None keeps H or W. Larger than the image is allowed: pixels then repeat.
 
     Shape
     -----

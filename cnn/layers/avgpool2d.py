@@ -1,55 +1,55 @@
-"""AvgPool2d: the mean of each window. `Slide`, the way of a window, is explained in cnn/functional/windows.py."""
+"""AvgPool2d: the mean of each window. `WindowGeometry`, the way of a window, is explained in cnn/functional/windows.py."""
 
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
-from cnn.functional.windows import Slide, surround
+from cnn.functional.windows import WindowGeometry, surround
 from cnn.kernels import batched
 from cnn.module import Array, Module
 
 
-def areas(slide: Slide, counts: Pair, height: int, width: int, include_pad: bool) -> Array:
+def areas(geometry: WindowGeometry, counts: Pair, height: int, width: int, include_pad: bool) -> Array:
     """Count the pixels of each window, with or without those of the padding: (OH, OW, 1).
 
     What a window of ceil_mode covers beyond the padding never counts.
     """
     sides = []
     for axis, pixels in enumerate((height, width)):
-        start = slide.stride[axis] * np.arange(counts[axis]) - slide.pads[axis][0]
-        rim = slide.pads[axis][0] if include_pad else 0
-        sides.append(np.minimum(start + slide.size[axis], pixels + rim) - np.maximum(start, -rim))
+        start = geometry.stride[axis] * np.arange(counts[axis]) - geometry.pads[axis][0]
+        rim = geometry.pads[axis][0] if include_pad else 0
+        sides.append(np.minimum(start + geometry.size[axis], pixels + rim) - np.maximum(start, -rim))
     return sides[0][:, None, None] * sides[1][:, None]
 
 
 @batched(1)
-def avgpool2d(x: Array, slide: Slide, area: Array) -> Array:
+def avgpool2d(x: Array, geometry: WindowGeometry, area: Array) -> Array:
     """The sum of each window, divided by its area: (N, C, H, W) -> (N, C, OH, OW)."""
     counts = (area.shape[0], area.shape[1])
-    x = surround(x.transpose(0, 2, 3, 1), slide.reach(counts, x.shape[2], x.shape[3]), 0)
+    x = surround(x.transpose(0, 2, 3, 1), geometry.reach(counts, x.shape[2], x.shape[3]), 0)
     y = np.zeros((len(x), *counts, x.shape[3]), x.dtype)
-    for _, _, down, across in slide.shifts(counts):
+    for _, _, down, across in geometry.shifts(counts):
         y += x[:, down, across]
     return (y / area).transpose(0, 3, 1, 2)
 
 
 @batched(1)
-def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], slide: Slide, area: Array) -> Array:
+def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], geometry: WindowGeometry, area: Array) -> Array:
     """Each pixel gets its share of each window that it is in: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     counts, (_, c, h, w) = (area.shape[0], area.shape[1]), shape
-    (top, bottom), (left, right) = slide.reach(counts, h, w)
+    (top, bottom), (left, right) = geometry.reach(counts, h, w)
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     share = grad.transpose(0, 2, 3, 1) / area
-    for _, _, down, across in slide.shifts(counts):
+    for _, _, down, across in geometry.shifts(counts):
         x[:, down, across] += share
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
 
 class AvgPool2d(Module):
-    """Keep the mean of each small region: a smaller picture of the same scene.
+    """Keep the mean of each small region: a smaller image of the same scene.
 
     y[n, c, i, j] = 1 / m[i, j]  sum over u, v of  x[n, c, s i + u - p, s j + v - p]
 
-    with stride s, padding p, x zero outside the picture, and m the number of pixels that count: KH KW, but for windows
+    with stride s, padding p, x zero outside the image, and m the number of pixels that count: KH KW, but for windows
     at the edges (see count_include_pad). Each pixel of a window gets the same share, so dL/dx adds up g / m over the
     windows that a pixel is in.
 
@@ -60,7 +60,7 @@ class AvgPool2d(Module):
     stride : int, pair of int or None
         Step between windows; None means kernel_size.
     padding : int or pair of int
-        Zeros around the picture, at most half of kernel_size.
+        Zeros around the image, at most half of kernel_size.
     ceil_mode : bool
         Whether pixels that are left over at the end get a window of their own. What it covers beyond the padding
         does not count.
@@ -101,18 +101,18 @@ class AvgPool2d(Module):
         if self.padding[0] > most[0] or self.padding[1] > most[1]:
             raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
 
-    def slide(self) -> Slide:
+    def geometry(self) -> WindowGeometry:
         """How the window moves."""
-        return Slide.of(self.kernel_size, self.stride, (1, 1), self.padding)
+        return WindowGeometry.of(self.kernel_size, self.stride, (1, 1), self.padding)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
         check_input(x)
         check_images(x)
         h, w = x.shape[2:]
-        counts = self.slide().places(h, w, self.ceil_mode)
-        area = areas(self.slide(), counts, h, w, self.count_include_pad).astype(x.dtype)
-        y = avgpool2d(x, self.slide(), area)
+        counts = self.geometry().output_size(h, w, self.ceil_mode)
+        area = areas(self.geometry(), counts, h, w, self.count_include_pad).astype(x.dtype)
+        y = avgpool2d(x, self.geometry(), area)
         self.save_for_backward(x.shape, y.shape, area)
         return y
 
@@ -120,4 +120,4 @@ class AvgPool2d(Module):
         """(N, C, OH, OW) -> (N, C, H, W)"""
         shape, y_shape, area = self.saved()
         check_grad(self, grad, y_shape, area.dtype)
-        return avgpool2d_input_grad(grad, shape, self.slide(), area)
+        return avgpool2d_input_grad(grad, shape, self.geometry(), area)

@@ -1,4 +1,4 @@
-"""Batch normalisation of pictures and of rows. Of its mathematics, what all norms share is in functional/norms.py."""
+"""Batch normalisation of images and of rows. Of its mathematics, what all norms share is in functional/norms.py."""
 
 import numpy as np
 
@@ -78,7 +78,7 @@ class BatchNorm(Module):
 
 
 class BatchNorm2d(BatchNorm):
-    """Shift and stretch each channel of pictures to mean 0 and variance 1 over the batch, so that the layers behind it
+    """Shift and stretch each channel of images to mean 0 and variance 1 over the batch, so that the layers behind it
     need not follow every change of scale before it.
 
     z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]

@@ -1,4 +1,4 @@
-"""ConstantPad2d and ZeroPad2d: a rim of one value around the pictures."""
+"""ConstantPad2d and ZeroPad2d: a rim of one value around the images."""
 
 import numpy as np
 
@@ -17,16 +17,16 @@ def constant_pad2d(x: Array, padding: Sides, value: float) -> Array:
 
 
 class ConstantPad2d(Module):
-    """Put a rim of one value around the picture.
+    """Put a rim of one value around the image.
 
-    y[n, c, i, j] = x[n, c, i - top, j - left], and ``value`` outside the picture
+    y[n, c, i, j] = x[n, c, i - top, j - left], and ``value`` outside the image
 
     Values only move, so the gradient is what is left of g without the rim.
 
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the picture.
+        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the image.
     value : float
         What the rim holds.
 
@@ -67,12 +67,12 @@ class ConstantPad2d(Module):
 
 
 class ZeroPad2d(ConstantPad2d):
-    """Put a rim of zeros around the picture: `ConstantPad2d` with the value 0.
+    """Put a rim of zeros around the image: `ConstantPad2d` with the value 0.
 
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the picture.
+        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the image.
 
     Examples
     --------

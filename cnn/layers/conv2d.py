@@ -1,4 +1,4 @@
-"""Conv2d: a small window of weights slides over the picture. What it sees: unfold and fold in functional/windows.py."""
+"""Conv2d: a small window of weights slides over the image. What it sees: unfold and fold in functional/windows.py."""
 
 import math
 
@@ -6,30 +6,32 @@ import numpy as np
 
 from cnn import init
 from cnn.core.checks import Pair, check_grad, check_images, check_input, integer, pair
-from cnn.functional.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
+from cnn.functional.windows import WindowGeometry, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 from cnn.kernels import batched, kernel, summed
 from cnn.module import Array, Module
 
 
 @batched(1)
-def conv2d(x: Array, weight: Array, bias: Array | None, slide: Slide, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, geometry: WindowGeometry, groups: int) -> Array:
     """Every window times the weights, as one matrix product: (N, C, H, W) -> (N, K, OH, OW)."""
-    y = unfold(x, slide, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
+    y = unfold(x, geometry, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
     if bias is not None:
         y += bias.reshape(groups, 1, -1)
-    return from_rows(y, len(x), slide.places(x.shape[2], x.shape[3]))
+    return from_rows(y, len(x), geometry.output_size(x.shape[2], x.shape[3]))
 
 
 @batched(1)
-def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
+def conv2d_input_grad(
+    grad: Array, weight: Array, shape: tuple[int, ...], geometry: WindowGeometry, groups: int
+) -> Array:
     """The transposed product, folded back onto the pixels: (N, K, OH, OW) -> shape = (N, C, H, W)."""
-    return fold(as_rows(grad, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(grad), *shape[1:]), slide)
+    return fold(as_rows(grad, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(grad), *shape[1:]), geometry)
 
 
 @summed(2)
-def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
+def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: WindowGeometry, groups: int) -> Array:
     """What each weight saw times the gradient of what it made: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
-    return from_matrix(unfold(x, slide, groups).transpose(0, 2, 1) @ as_rows(grad, groups), shape)
+    return from_matrix(unfold(x, geometry, groups).transpose(0, 2, 1) @ as_rows(grad, groups), shape)
 
 
 @kernel
@@ -39,11 +41,11 @@ def conv2d_bias_grad(grad: Array) -> Array:
 
 
 class Conv2d(Module):
-    """Look at every place of the picture through the same small window and weigh what is seen there.
+    """Look at every place of the image through the same small window and weigh what is seen there.
 
     y[n, k, i, j] = b[k] + sum over c, u, v of  w[k, c, u, v] x[n, c, s i + d u - p, s j + d v - p]
 
-    with stride s, dilation d, padding p, x zero outside the picture, and c over the channels of k's group. Written with
+    with stride s, dilation d, padding p, x zero outside the image, and c over the channels of k's group. Written with
     one row for each window this is a matrix product, so the gradients are those of a product: dL/dw = rowsᵀ g, dL/db is
     the sum of g, and dL/dx is g wᵀ with each row added back to the pixels it was read from. (What the field calls
     convolution is a correlation: w is not turned around.)
@@ -55,7 +57,7 @@ class Conv2d(Module):
     kernel_size, stride, dilation : int or pair of int
         Height and width of the window; step between windows; step between the pixels inside a window.
     padding : int, pair of int or "same"
-        Zeros around the picture; "same" keeps H and W and needs stride 1.
+        Zeros around the image; "same" keeps H and W and needs stride 1.
     groups : int
         The channels are cut into this many parts that do not see each other; groups=C is a depthwise convolution.
     bias : bool
@@ -112,16 +114,16 @@ class Conv2d(Module):
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight, self.bias = init.weight_and_bias(shape, bias, rng)
 
-    def slide(self) -> Slide:
+    def geometry(self) -> WindowGeometry:
         """How the window moves."""
-        return Slide.of(self.kernel_size, self.stride, self.dilation, self.padding)
+        return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
         check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
         bias = None if self.bias is None else self.bias.data
-        y = conv2d(x, self.weight.data, bias, self.slide(), self.groups)
+        y = conv2d(x, self.weight.data, bias, self.geometry(), self.groups)
         self.save_for_backward(x, y.shape)
         return y
 
@@ -131,10 +133,10 @@ class Conv2d(Module):
         check_grad(self, grad, shape, x.dtype)
         if self.bias is not None:
             self.bias.accumulate_grad(conv2d_bias_grad(grad))
-        self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, self.slide(), self.groups))
+        self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, self.geometry(), self.groups))
         if not self.needs_input_grad:
             return None
-        return conv2d_input_grad(grad, self.weight.data, x.shape, self.slide(), self.groups)
+        return conv2d_input_grad(grad, self.weight.data, x.shape, self.geometry(), self.groups)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Each output pixel costs one multiplication and addition for each weight of its channel."""

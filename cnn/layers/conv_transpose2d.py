@@ -1,4 +1,4 @@
-"""ConvTranspose2d: a convolution run backwards, which makes pictures larger. Its mathematics is that of conv2d.py."""
+"""ConvTranspose2d: a convolution run backwards, which makes images larger. Its mathematics is that of conv2d.py."""
 
 import math
 
@@ -8,37 +8,39 @@ from cnn import init
 from cnn.core.checks import Pair, check_grad, check_images, check_input, integer, pair
 from cnn.core.rng import generator
 from cnn.errors import ShapeError
-from cnn.functional.windows import Slide, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
+from cnn.functional.windows import WindowGeometry, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 from cnn.kernels import batched, summed
 from cnn.module import Array, Module, Parameter
 
 
 @batched(1)
 def conv_transpose2d(
-    x: Array, weight: Array, bias: Array | None, shape: tuple[int, ...], slide: Slide, groups: int
+    x: Array, weight: Array, bias: Array | None, shape: tuple[int, ...], geometry: WindowGeometry, groups: int
 ) -> Array:
     """Every pixel times the weights, laid on its window: (N, C, H, W) -> shape = (N, K, OH, OW)."""
-    y = fold(as_rows(x, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(x), *shape[1:]), slide)
+    y = fold(as_rows(x, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(x), *shape[1:]), geometry)
     if bias is not None:
         y += bias[:, None, None]
     return y
 
 
 @batched(1)
-def conv_transpose2d_input_grad(grad: Array, weight: Array, slide: Slide, groups: int) -> Array:
+def conv_transpose2d_input_grad(grad: Array, weight: Array, geometry: WindowGeometry, groups: int) -> Array:
     """What each pixel's window gets back, times the weights: (N, K, OH, OW) -> (N, C, H, W)."""
-    rows = unfold(grad, slide, groups) @ as_matrix(weight, groups)
-    return from_rows(rows, len(grad), slide.places(grad.shape[2], grad.shape[3]))
+    rows = unfold(grad, geometry, groups) @ as_matrix(weight, groups)
+    return from_rows(rows, len(grad), geometry.output_size(grad.shape[2], grad.shape[3]))
 
 
 @summed(2)
-def conv_transpose2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Slide, groups: int) -> Array:
+def conv_transpose2d_weight_grad(
+    grad: Array, x: Array, shape: tuple[int, ...], geometry: WindowGeometry, groups: int
+) -> Array:
     """The gradient where each weight was laid, times the pixel it was laid for: -> shape = (C, K/groups, KH, KW)."""
-    return from_matrix(unfold(grad, slide, groups).transpose(0, 2, 1) @ as_rows(x, groups), shape)
+    return from_matrix(unfold(grad, geometry, groups).transpose(0, 2, 1) @ as_rows(x, groups), shape)
 
 
 class ConvTranspose2d(Module):
-    """Lay a small window of weights over the larger picture for each pixel, as strong as the pixel; what overlaps adds.
+    """Lay a small window of weights over the larger image for each pixel, as strong as the pixel; what overlaps adds.
 
     y[n, k, s i + d u - p, s j + d v - p] += w[c, k, u, v] x[n, c, i, j],  and b[k] once for each pixel of y
 
@@ -114,21 +116,23 @@ class ConvTranspose2d(Module):
         self.weight = Parameter(init.uniform(shape, -bound, bound, rng))
         self.bias = Parameter(init.uniform((self.out_channels,), -bound, bound, rng)) if bias else None
 
-    def slide(self) -> Slide:
+    def geometry(self) -> WindowGeometry:
         """How the window moves over y."""
         (down, across), (below, right) = self.padding, self.output_padding
-        return Slide(self.kernel_size, self.stride, self.dilation, ((down, down - below), (across, across - right)))
+        return WindowGeometry(
+            self.kernel_size, self.stride, self.dilation, ((down, down - below), (across, across - right))
+        )
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
         check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
-        oh, ow = (slide := self.slide()).extent(x.shape[2], x.shape[3])
+        oh, ow = (geometry := self.geometry()).extent(x.shape[2], x.shape[3])
         if min(oh, ow, *x.shape[2:]) < 1:
             fix = "use less padding, a larger kernel_size or larger images"
             raise ShapeError(f"images of {x.shape[2]} x {x.shape[3]} would become {oh} x {ow}: {fix}")
         bias = None if self.bias is None else self.bias.data
-        y = conv_transpose2d(x, self.weight.data, bias, (len(x), self.out_channels, oh, ow), slide, self.groups)
+        y = conv_transpose2d(x, self.weight.data, bias, (len(x), self.out_channels, oh, ow), geometry, self.groups)
         self.save_for_backward(x, y.shape)
         return y
 
@@ -138,13 +142,13 @@ class ConvTranspose2d(Module):
         check_grad(self, grad, shape, x.dtype)
         if self.bias is not None:
             self.bias.accumulate_grad(grad.sum(axis=(2, 3)).sum(axis=0))  # in two steps, which keeps more digits
-        slide = self.slide()
-        self.weight.accumulate_grad(conv_transpose2d_weight_grad(grad, x, self.weight.shape, slide, self.groups))
+        geometry = self.geometry()
+        self.weight.accumulate_grad(conv_transpose2d_weight_grad(grad, x, self.weight.shape, geometry, self.groups))
         if not self.needs_input_grad:
             return None
-        return conv_transpose2d_input_grad(grad, self.weight.data, slide, self.groups)
+        return conv_transpose2d_input_grad(grad, self.weight.data, geometry, self.groups)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Each input pixel costs one multiplication and addition for each weight of its channel."""
         oh, ow = output_shape[-2:]
-        return output_shape[0] * math.prod(self.slide().places(oh, ow)) * self.weight.size
+        return output_shape[0] * math.prod(self.geometry().output_size(oh, ow)) * self.weight.size

@@ -1,4 +1,4 @@
-"""ReplicationPad2d and ReflectionPad2d: a rim of copied pixels around the pictures."""
+"""ReplicationPad2d and ReflectionPad2d: a rim of copied pixels around the images."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def copy_pad2d_input_grad(grad: Array, rows: Array, columns: Array, shape: tuple
 
 
 class CopyPad2d(Module):
-    """What both pads share: each row and each column of the result is a copy of one of the picture."""
+    """What both pads share: each row and each column of the result is a copy of one of the image."""
 
     def __init__(self, padding: int | Sides) -> None:
         self.padding = sides(padding)
@@ -54,9 +54,9 @@ class CopyPad2d(Module):
 
 
 class ReplicationPad2d(CopyPad2d):
-    """Continue the picture with its outermost pixels, so that the rim makes no edge that is not in the picture.
+    """Continue the image with its outermost pixels, so that the rim makes no edge that is not in the image.
 
-    y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = i moved into the picture: max(0, min(i, H - 1))
+    y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = i moved into the image: max(0, min(i, H - 1))
 
     A pixel that was copied gets the sum of the gradients of its copies.
 
@@ -85,16 +85,16 @@ class ReplicationPad2d(CopyPad2d):
 
 
 class ReflectionPad2d(CopyPad2d):
-    """Continue the picture with its mirror image; the outermost pixels are the mirrors and are not repeated.
+    """Continue the image with its mirror image; the outermost pixels are the mirrors and are not repeated.
 
-    y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = |i| above the picture, 2 (H - 1) - i below it
+    y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = |i| above the image, 2 (H - 1) - i below it
 
     A pixel that was copied gets the sum of the gradients of its copies.
 
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), or one number for all; less than the picture. A negative side
+        How wide the rim is: (left, right, top, bottom), or one number for all; less than the image. A negative side
         is cut off.
 
     Shape

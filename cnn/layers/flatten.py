@@ -1,4 +1,4 @@
-"""Flatten: each picture becomes one row of numbers."""
+"""Flatten: each image becomes one row of numbers."""
 
 import math
 

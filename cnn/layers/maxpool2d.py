@@ -1,40 +1,40 @@
-"""MaxPool2d: keep the largest value of each window. `Slide`, the way of a window, is explained in functional/windows.py."""
+"""MaxPool2d: keep the largest value of each window. `WindowGeometry`, the way of a window, is explained in functional/windows.py."""
 
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
-from cnn.functional.windows import Slide, surround
+from cnn.functional.windows import WindowGeometry, surround
 from cnn.kernels import batched
 from cnn.module import Array, Module
 
 
 @batched(1)
-def maxpool2d(x: Array, slide: Slide, counts: Pair) -> tuple[Array, Array]:
+def maxpool2d(x: Array, geometry: WindowGeometry, counts: Pair) -> tuple[Array, Array]:
     """Largest value of each window, and which of its pixels that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
-    rim = slide.reach(counts, x.shape[2], x.shape[3])
+    rim = geometry.reach(counts, x.shape[2], x.shape[3])
     x = surround(x.transpose(0, 2, 3, 1), rim, -np.inf)  # zeros would beat negative values
-    shifts = slide.shifts(counts)
+    shifts = geometry.shifts(counts)
     _, _, down, across = next(shifts)
     y = x[:, down, across].copy()
-    choice = np.zeros(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))  # mostly one byte
+    choice = np.zeros(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))  # mostly one byte
     for u, v, down, across in shifts:
         candidate = x[:, down, across].copy()  # in one piece, because it is read four times
         better = (candidate > y) | (candidate != candidate)  # the first of equals stays; NaN, unequal to itself, wins
         y = np.maximum(y, candidate)
         # the pixels come in rising number, so the largest number is that of the last one that was better
-        choice = np.maximum(choice, better * choice.dtype.type(u * slide.size[1] + v))
+        choice = np.maximum(choice, better * choice.dtype.type(u * geometry.size[1] + v))
     return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
 
 
 @batched(2)
-def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Slide) -> Array:
+def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: WindowGeometry) -> Array:
     """Each gradient goes to the pixel chosen; overlapping windows add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     _, c, h, w = shape
-    (top, bottom), (left, right) = slide.reach((grad.shape[2], grad.shape[3]), h, w)
+    (top, bottom), (left, right) = geometry.reach((grad.shape[2], grad.shape[3]), h, w)
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
-    for u, v, down, across in slide.shifts((grad.shape[1], grad.shape[2])):
-        x[:, down, across] += grad * (choice == u * slide.size[1] + v)
+    for u, v, down, across in geometry.shifts((grad.shape[1], grad.shape[2])):
+        x[:, down, across] += grad * (choice == u * geometry.size[1] + v)
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
 
@@ -43,7 +43,7 @@ class MaxPool2d(Module):
 
     y[n, c, i, j] = max over u, v of  x[n, c, s i + d u - p, s j + d v - p]
 
-    with stride s, dilation d, padding p, and x minus infinity outside the picture. Only the largest value of a window
+    with stride s, dilation d, padding p, and x minus infinity outside the image. Only the largest value of a window
     makes its output, so it alone gets the gradient; of several equal ones, the first in reading order.
 
     Parameters
@@ -53,7 +53,7 @@ class MaxPool2d(Module):
     stride : int, pair of int or None
         Step between windows; None means kernel_size.
     padding : int or pair of int
-        Rim around the picture, at most half of kernel_size.
+        Rim around the image, at most half of kernel_size.
     dilation : int or pair of int
         Step between the pixels inside a window.
     ceil_mode : bool
@@ -94,15 +94,15 @@ class MaxPool2d(Module):
         if self.padding[0] > most[0] or self.padding[1] > most[1]:
             raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
 
-    def slide(self) -> Slide:
+    def geometry(self) -> WindowGeometry:
         """How the window moves."""
-        return Slide.of(self.kernel_size, self.stride, self.dilation, self.padding)
+        return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
         check_input(x)
         check_images(x)
-        y, choice = maxpool2d(x, self.slide(), self.slide().places(x.shape[2], x.shape[3], self.ceil_mode))
+        y, choice = maxpool2d(x, self.geometry(), self.geometry().output_size(x.shape[2], x.shape[3], self.ceil_mode))
         self.save_for_backward(x.shape, x.dtype, choice)
         return y
 
@@ -110,4 +110,4 @@ class MaxPool2d(Module):
         """(N, C, OH, OW) -> (N, C, H, W)"""
         shape, dtype, choice = self.saved()
         check_grad(self, grad, choice.shape, dtype)
-        return maxpool2d_input_grad(grad, choice, shape, self.slide())
+        return maxpool2d_input_grad(grad, choice, shape, self.geometry())

@@ -20,7 +20,7 @@ def pixel_unshuffle(y: Array, r: int) -> Array:
 
 
 class PixelShuffle(Module):
-    """Lay groups of channels out as pixels: a convolution before it draws the finer picture, at the cost of the coarse.
+    """Lay groups of channels out as pixels: a convolution before it draws the finer image, at the cost of the coarse.
 
     y[n, c, r i + u, r j + v] = x[n, c r² + r u + v, i, j],  r = upscale_factor
 
@@ -29,7 +29,7 @@ class PixelShuffle(Module):
     Parameters
     ----------
     upscale_factor : int
-        How much taller and wider the picture becomes. The number of channels must be divisible by its square.
+        How much taller and wider the image becomes. The number of channels must be divisible by its square.
 
     Shape
     -----

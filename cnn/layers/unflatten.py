@@ -1,4 +1,4 @@
-"""Unflatten: an axis becomes several, so that the row that a Linear layer made can be read as a picture."""
+"""Unflatten: an axis becomes several, so that the row that a Linear layer made can be read as an image."""
 
 import math
 from collections.abc import Sequence

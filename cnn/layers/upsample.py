@@ -1,4 +1,4 @@
-"""Upsample: a larger (or smaller) picture of the same scene."""
+"""Upsample: a larger (or smaller) image of the same scene."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def resize(x: Array, down: Taps, across: Taps) -> Array:
 
 
 class Upsample(Module):
-    """Draw the picture larger, by repeating pixels or by mixing neighbours: the way back up in a U-shaped net.
+    """Draw the image larger, by repeating pixels or by mixing neighbours: the way back up in a U-shaped net.
 
     y[i] = (1 - t) x[i0] + t x[i1]  along the rows, then along the columns; in "nearest" y[i] = x[i0]
 

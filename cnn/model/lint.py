@@ -164,7 +164,7 @@ def mistakes(row: Row, axes: dict[str, int], loss_func: LossFunc | None) -> Iter
         ours = ours and type(layer).__module__.startswith("cnn.")  # a layer of the user's may have put channels last
         if ours and isinstance(layer, Linear) and axes.get(name) == 4:
             yield (
-                f"layer {name}, {layer!r}, reads pictures (N, C, H, W) and works on the last axis of them alone: put "
+                f"layer {name}, {layer!r}, reads images (N, C, H, W) and works on the last axis of them alone: put "
                 "Flatten() before it"
             )
     for (name, layer), (next_name, following) in pairwise(passed):

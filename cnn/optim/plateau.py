@@ -11,7 +11,7 @@ from cnn.optim.shared import at_least_zero, below_one, brief, chosen, groups_of,
 
 
 class ReduceLROnPlateau:
-    """Watch a figure, such as the validation loss, and cut the learning rate when it stops getting better.
+    """Watch a metric, such as the validation loss, and cut the learning rate when it stops getting better.
 
     lr = max(lr factor, min_lr)  after more than ``patience`` steps in a row that were not better than the best so far
 
@@ -91,7 +91,7 @@ class ReduceLROnPlateau:
         return f"ReduceLROnPlateau({', '.join([*chosen(self), f'best={self.best!r}'])})"
 
     def step(self, metrics: float) -> None:
-        """Tell the figure of this step; NaN counts as not better."""
+        """Tell the metric of this step; NaN counts as not better."""
         groups = groups_of(self, len(self.min_lr))
         try:
             metric = float(metrics)
@@ -115,7 +115,7 @@ class ReduceLROnPlateau:
             self.num_bad_epochs = 0
 
     def is_better(self, metric: float) -> bool:
-        """Whether the figure is better than the best so far, by more than the threshold."""
+        """Whether the metric is better than the best so far, by more than the threshold."""
         sign = -1 if self.mode == "min" else 1
         if self.threshold_mode == "rel":
             return sign * metric > sign * self.best * (1 + sign * self.threshold)

@@ -1,1 +1,1 @@
-"""What a person looks at: the pictures of a training run. Importing this package imports no matplotlib."""
+"""What a person looks at: the images of a training run. Importing this package imports no matplotlib."""

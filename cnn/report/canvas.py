@@ -1,4 +1,4 @@
-"""What every picture in `plots.py` stands on: figures, tiles, alternative text, saving."""
+"""What every image in `plots.py` stands on: figures, tiles, alternative text, saving."""
 
 import base64
 import io
@@ -23,10 +23,10 @@ PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", SKY, VERMILION, "#F0E442", BLA
 MARKERS = "os^DvPX<>"  # one more than the colours, so that the pair of both repeats only after 72 classes
 MOST_CLASSES = 10_000  # what is drawn for each class would take all memory
 CHARACTER = 0.56  # mean width of a character, in font sizes
-PNG_METADATA = {"Software": None}  # matplotlib would write its version, and equal pictures would differ as files
+PNG_METADATA = {"Software": None}  # matplotlib would write its version, and equal images would differ as files
 
 
-class Picture(Figure):
+class Plot(Figure):
     """A figure that shows itself as the value of a notebook cell, with alternative text.
 
     Figures are never made with pyplot: pyplot keeps every one of them alive until somebody closes it, picks a
@@ -61,12 +61,12 @@ def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float
     """
     # "compressed" closes in on axes of a fixed aspect; several of different aspects it would squeeze.
     layout: Literal["compressed", "constrained"] = "compressed" if rows * columns == 1 else "constrained"
-    figure = Picture(figsize=(columns * width, rows * height), dpi=100, layout=layout)
+    figure = Plot(figsize=(columns * width, rows * height), dpi=100, layout=layout)
     return [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
 
 
 def describe(drawn: Drawn) -> str:
-    """Alternative text of a picture: for each axes its title, its axis labels, and in words what is drawn.
+    """Alternative text of an image: for each axes its title, its axis labels, and in words what is drawn.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ def describe(drawn: Drawn) -> str:
 
 
 def save(drawn: Drawn, path: str | Path, *, dpi: int = 150) -> Path:
-    """Write the figure as a PNG file: whole or not at all, and the same bytes for the same picture.
+    """Write the figure as a PNG file: whole or not at all, and the same bytes for the same image.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ def save(drawn: Drawn, path: str | Path, *, dpi: int = 150) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ValueError(f"pictures are saved as PNG: expected a name that ends in .png, got {path.name!r}")
+        raise ValueError(f"images are saved as PNG: expected a name that ends in .png, got {path.name!r}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; make it before saving {path.name}")
     axes = drawn.axes if isinstance(drawn, Figure) else [drawn] if isinstance(drawn, Axes) else list(drawn)
@@ -221,7 +221,7 @@ def finite(name: str, values: ArrayLike, shape: str, ndim: int) -> np.ndarray:
     return array
 
 
-def picture_batch(images: ArrayLike) -> np.ndarray:
+def image_batch(images: ArrayLike) -> np.ndarray:
     pixels = np.asarray(images)
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.size == 0:
         raise ValueError(f"images: expected shape (N, 1, H, W) or (N, 3, H, W), got {pixels.shape}")
@@ -231,11 +231,11 @@ def picture_batch(images: ArrayLike) -> np.ndarray:
 
 
 def as_shown(pixels: np.ndarray) -> list[np.ndarray]:
-    """Pictures as matplotlib wants them: values 0 to 1, (H, W) or (H, W, 3)."""
+    """Images as matplotlib wants them: values 0 to 1, (H, W) or (H, W, 3)."""
     values = finite("images", pixels, "(N, C, H, W)", 4).astype(np.float32)
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(values.min()), float(values.max()))
     if pixels.dtype != np.uint8 and low >= 0 and high <= 1:
         low, high = 0.0, 1.0
     values = (values - low) / ((high - low) or 1.0)
-    colored = (picture.transpose(1, 2, 0) for picture in values)
-    return [picture[:, :, 0] if picture.shape[2] == 1 else picture for picture in colored]
+    colored = (image.transpose(1, 2, 0) for image in values)
+    return [image[:, :, 0] if image.shape[2] == 1 else image for image in colored]

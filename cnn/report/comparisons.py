@@ -1,4 +1,4 @@
-"""Pictures of two libraries beside each other: their losses step by step, and their accuracies over seeds."""
+"""Images of two libraries beside each other: their losses step by step, and their accuracies over seeds."""
 
 import textwrap
 from collections.abc import Mapping, Sequence

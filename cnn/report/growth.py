@@ -1,4 +1,4 @@
-"""A picture of how fast something is as one of its sizes grows."""
+"""An image of how fast something is as one of its sizes grows."""
 
 from collections.abc import Mapping, Sequence
 

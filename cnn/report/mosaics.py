@@ -1,4 +1,4 @@
-"""Pictures made of tiles: samples, mistakes, filters, feature maps. `plots.py` is the door to them."""
+"""Images made of tiles: samples, mistakes, filters, feature maps. `plots.py` is the door to them."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,9 +16,9 @@ from cnn.report.canvas import (
     class_labels,
     color_bar,
     finite,
+    image_batch,
     label,
     panels,
-    picture_batch,
     same_length,
     size_in_points,
 )
@@ -33,12 +33,12 @@ def samples(
     ax: Axes | None = None,
     count: int = 30,
 ) -> Axes:
-    """Show pictures with the names of their classes.
+    """Show images with the names of their classes.
 
     Parameters
     ----------
     images : array, (N, 1, H, W) or (N, 3, H, W)
-        uint8, or floating; floating pictures outside 0..1 are stretched to their own range.
+        uint8, or floating; floating images outside 0..1 are stretched to their own range.
     labels : array of int, (N,)
         Class ids.
     class_names : sequence of str, optional
@@ -46,7 +46,7 @@ def samples(
     ax : Axes, optional
         Where to draw; None makes a figure.
     count : int
-        At most so many pictures, the first ones.
+        At most so many images, the first ones.
 
     Returns
     -------
@@ -61,17 +61,17 @@ def samples(
     --------
     >>> import numpy as np
     >>> samples(np.zeros((2, 1, 4, 4)), [1, 0], ["cat", "dog"]).get_title()
-    '2 pictures'
+    '2 images'
     """
-    pixels, true = picture_batch(images), class_ids("labels", labels)
+    pixels, true = image_batch(images), class_ids("labels", labels)
     same_length("images", pixels, "labels", true)
     at_least(1, "count", count)
     names = class_labels(class_names, int(true.max()) + 1)
     captions = [names[k] for k in true[:count]]
     ax = _mosaic(ax, as_shown(pixels[:count]), captions, tile=1.1)
-    title = _first(len(captions), len(true), "picture").capitalize()
+    title = _first(len(captions), len(true), "image").capitalize()
     size = f"{pixels.shape[2]} x {pixels.shape[3]} pixels"
-    return label(ax, title, f"class under each picture ({size})", description=f"Pictures of {', '.join(captions)}")
+    return label(ax, title, f"class under each image ({size})", description=f"Images of {', '.join(captions)}")
 
 
 def mistakes(
@@ -87,7 +87,7 @@ def mistakes(
     Parameters
     ----------
     images : array, (N, 1, H, W) or (N, 3, H, W)
-        uint8, or floating; floating pictures outside 0..1 are stretched to their own range.
+        uint8, or floating; floating images outside 0..1 are stretched to their own range.
     labels : array of int, (N,)
         True class ids.
     probabilities : array of float, (N, K)
@@ -95,9 +95,9 @@ def mistakes(
     class_names : sequence of str, optional
         A name for each class id.
     count : int
-        At most so many pictures.
+        At most so many images.
     ax : Axes, optional
-        Single axes; the pictures are tiles within it. None makes a figure.
+        Single axes; the images are tiles within it. None makes a figure.
 
     Returns
     -------
@@ -114,7 +114,7 @@ def mistakes(
     >>> mistakes(np.zeros((2, 1, 4, 4)), [0, 1], [[0.1, 0.9], [0.2, 0.8]]).get_title()
     '1 of 2 wrong'
     """
-    pixels, true, scores = picture_batch(images), class_ids("labels", labels), np.asarray(probabilities)
+    pixels, true, scores = image_batch(images), class_ids("labels", labels), np.asarray(probabilities)
     same_length("images", pixels, "labels", true)
     if scores.ndim != 2 or len(scores) != len(true):
         raise ValueError(f"probabilities: expected shape ({len(true)}, classes), got {scores.shape}")
@@ -139,7 +139,7 @@ def mistakes(
         ax,
         f"{len(wrong):,} of {len(true):,} wrong{few}",
         "predicted (probability), then true class",
-        description=f"{len(chosen)} wrongly classified pictures, the surest first: {listed}",
+        description=f"{len(chosen)} wrongly classified images, the surest first: {listed}",
     )
 
 
@@ -197,7 +197,7 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
 
 
 def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = None, count: int = 64) -> Axes:
-    """Show what a layer makes of one picture: a tile for each channel, all on one scale.
+    """Show what a layer makes of one image: a tile for each channel, all on one scale.
 
     Activations that are never negative run from dark to bright; others from blue over white (zero) to red.
 
@@ -230,7 +230,7 @@ def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = No
     array = np.asarray(maps)
     if array.ndim == 4 and len(array) == 1:
         array = array[0]
-    array = finite("maps", array, "(C, H, W) or (1, C, H, W), one picture", 3)
+    array = finite("maps", array, "(C, H, W) or (1, C, H, W), one image", 3)
     at_least(1, "count", count)
     shown = array[:count]
     low, high = float(shown.min()), float(shown.max())
@@ -246,7 +246,7 @@ def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = No
 
 def _mosaic(
     ax: Axes | None,
-    pictures: Sequence[np.ndarray],
+    images: Sequence[np.ndarray],
     captions: Iterable[str] | None = None,
     *,
     columns: int | None = None,
@@ -255,22 +255,22 @@ def _mosaic(
     limits: tuple[float, float] = (0.0, 1.0),
     bar: str = "",
 ) -> Axes:
-    """Draw equal pictures, (H, W) or (H, W, 3), as tiles of one Axes; a tile is 1 wide in data coordinates.
+    """Draw equal images, (H, W) or (H, W, 3), as tiles of one Axes; a tile is 1 wide in data coordinates.
 
     Tiles inside one Axes, not an Axes each: so a mosaic fits into any axes a caller has, and stays one thing to return.
     """
-    texts = [text.split("\n") for text in captions] if captions is not None else [[] for _ in pictures]
-    ratio = pictures[0].shape[0] / pictures[0].shape[1]
+    texts = [text.split("\n") for text in captions] if captions is not None else [[] for _ in images]
+    ratio = images[0].shape[0] / images[0].shape[1]
     room = None if ax is None else size_in_points(ax)
-    wish = 72 * tile if room is None else 0.8 * math.sqrt(room[0] * room[1] / len(pictures))
+    wish = 72 * tile if room is None else 0.8 * math.sqrt(room[0] * room[1] / len(images))
     line = float(np.clip(11 / wish, 0.15, 0.3))  # height of a line of text, in tile widths
     cell = ratio + GAP + line * max(map(len, texts))
     if columns is None:
-        wanted = max(1, round(math.sqrt(len(pictures) * cell * (1.2 if room is None else room[0] / room[1]))))
+        wanted = max(1, round(math.sqrt(len(images) * cell * (1.2 if room is None else room[0] / room[1]))))
         # Near that number, the one that leaves the fewest holes in the last row.
         near = range(max(1, wanted - 2), wanted + 4)
-        columns = min(near, key=lambda k: (-len(pictures) % k, abs(k - wanted), -k))
-    rows = math.ceil(len(pictures) / columns)
+        columns = min(near, key=lambda k: (-len(images) % k, abs(k - wanted), -k))
+    rows = math.ceil(len(images) / columns)
     if ax is None or room is None:
         width = columns * (1 + GAP) * tile + (1.0 if bar else 0.2)
         [ax] = panels(width=max(4.8, width), height=rows * cell * tile + 0.7)
@@ -282,16 +282,16 @@ def _mosaic(
     size = max(size, 7.0 if unit > 60 else 5.0)
     fits = max(3, int(unit * (1 + GAP) / (CHARACTER * size)))  # longer words than that are cut
 
-    for i, (picture, text) in enumerate(zip(pictures, texts, strict=True)):
+    for i, (image, text) in enumerate(zip(images, texts, strict=True)):
         x, y = (i % columns) * (1 + GAP), (i // columns) * cell
         extent = (x, x + 1, y + ratio, y)
-        image = ax.imshow(picture, cmap, vmin=limits[0], vmax=limits[1], extent=extent, interpolation="nearest")
+        drawn = ax.imshow(image, cmap, vmin=limits[0], vmax=limits[1], extent=extent, interpolation="nearest")
         caption = "\n".join(words if len(words) <= fits else words[: fits - 1] + "…" for words in text)
         ax.text(x + 0.5, y + ratio + 0.03, caption, ha="center", va="top", fontsize=size)
     ax.set(xlim=(-GAP / 2, columns * (1 + GAP) - GAP / 2), ylim=(rows * cell - GAP / 2, -GAP / 2), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     if bar:
-        color_bar(ax, image, bar)
+        color_bar(ax, drawn, bar)
     return ax
 
 

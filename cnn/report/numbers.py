@@ -1,4 +1,4 @@
-"""A picture of the numbers themselves: small matrices side by side, such as window * kernel = products."""
+"""An image of the numbers themselves: small matrices side by side, such as window * kernel = products."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Pictures of samples with two features: the samples alone, and the regions that a model predicts around them."""
+"""Images of samples with two features: the samples alone, and the regions that a model predicts around them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -87,7 +87,7 @@ def decision_boundary(
     resolution : int
         Points of the grid along each axis.
     legend : bool
-        Whether to draw the legend; beside each other, several pictures of the same classes need one only.
+        Whether to draw the legend; beside each other, several images of the same classes need one only.
 
     Returns
     -------

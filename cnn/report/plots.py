@@ -1,8 +1,8 @@
-"""The pictures of this project, for the command line and for notebooks.
+"""The images of this project, for the command line and for notebooks.
 
-Every function draws on the axes given as ``ax=`` or makes a figure of its own, never through pyplot (`canvas.Picture`
+Every function draws on the axes given as ``ax=`` or makes a figure of its own, never through pyplot (`canvas.Plot`
 says why), and returns what it drew on. In a notebook, ``plots.confusion(...).figure`` as the last line of a cell shows
-the picture with alternative text. Colours are the Okabe-Ito palette, which colour-blind people can tell apart; lines
+the image with alternative text. Colours are the Okabe-Ito palette, which colour-blind people can tell apart; lines
 differ by style and points by marker as well.
 
 Axes for ``ax=`` come from `panels`, or from a figure made with ``layout="constrained"``: without a layout engine

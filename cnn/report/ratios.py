@@ -1,4 +1,4 @@
-"""A picture of how long one thing takes by what another takes, case by case."""
+"""An image of how long one thing takes by what another takes, case by case."""
 
 import math
 from collections.abc import Mapping

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
 from cnn.optim.shared import at_least_zero, brief, chosen
-from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, begins, check_figure, figure_of
+from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, begins, check_metric, metric_of
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
@@ -29,7 +29,7 @@ class Scheduled:
         Of the optimizer of the model in training. A new training goes on with it from where it is.
     every : {"epoch", "step"}
         "step" for a `OneCycleLR`, whose length is checked with the first step.
-    figure : str, optional
+    monitor : str, optional
         What a ReduceLROnPlateau watches, such as "val_loss"; its mode must suit.
 
     Examples
@@ -40,31 +40,33 @@ class Scheduled:
     >>> model = Linear(1, 1)
     >>> model.optimizer = SGD(model.parameters(), lr=1.0)
     >>> halve = Scheduled(StepLR(model.optimizer, step_size=1, gamma=0.5))
-    >>> halve(SimpleNamespace(epoch=1, epochs=2, step=9, steps=9, figures={"train_loss": 0.4}, model=model))
+    >>> halve(SimpleNamespace(epoch=1, epochs=2, step=9, steps=9, metrics={"train_loss": 0.4}, model=model))
     >>> model.optimizer.lr
     0.5
     >>> halve
     Scheduled(schedule=StepLR(step_size=1, gamma=0.5, last_epoch=1))
     """
 
-    def __init__(self, schedule: Schedule | ReduceLROnPlateau, every: str = "epoch", figure: str | None = None) -> None:
+    def __init__(
+        self, schedule: Schedule | ReduceLROnPlateau, every: str = "epoch", monitor: str | None = None
+    ) -> None:
         if not isinstance(schedule, (Schedule, ReduceLROnPlateau)):
             raise TypeError(f"schedule must be one of cnn.optim, such as StepLR(optimizer, 10), got {brief(schedule)}")
         if every not in ("epoch", "step"):
             raise ValueError(f'every must be "epoch" or "step", got {brief(every)}')
         if isinstance(schedule, OneCycleLR) and every == "epoch":
             raise ValueError('a OneCycleLR goes by steps: Scheduled(schedule, every="step")')
-        if isinstance(schedule, Schedule) and figure is not None:
-            raise ValueError(f"{type(schedule).__name__} watches no figure: leave figure={brief(figure)} out")
+        if isinstance(schedule, Schedule) and monitor is not None:
+            raise ValueError(f"{type(schedule).__name__} watches no metric: leave monitor={brief(monitor)} out")
         if isinstance(schedule, ReduceLROnPlateau):
-            if figure is None or every == "step":
-                raise ValueError('a ReduceLROnPlateau goes by epochs: Scheduled(schedule, figure="val_loss")')
-            mode = "max" if check_figure(figure).endswith("accuracy") else "min"
+            if monitor is None or every == "step":
+                raise ValueError('a ReduceLROnPlateau goes by epochs: Scheduled(schedule, monitor="val_loss")')
+            mode = "max" if check_metric(monitor).endswith("accuracy") else "min"
             if schedule.mode != mode:
-                raise ValueError(f'a schedule that watches {figure} must be ReduceLROnPlateau(mode="{mode}")')
+                raise ValueError(f'a schedule that watches {monitor} must be ReduceLROnPlateau(mode="{mode}")')
         self.schedule = schedule
         self.every = every
-        self.figure = figure
+        self.monitor = monitor
         self._checked = False
 
     def __repr__(self) -> str:
@@ -73,10 +75,10 @@ class Scheduled:
     def __call__(self, step: "Step") -> None:
         if not self._checked or begins(step):
             self._check(step)
-        if step.figures is None and self.every == "epoch":
+        if step.metrics is None and self.every == "epoch":
             return
         if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(figure_of(step, str(self.figure)))
+            self.schedule.step(metric_of(step, str(self.monitor)))
         else:
             self.schedule.step()
 

@@ -20,7 +20,7 @@ from cnn.training import state as states
 from cnn.training.history import History
 
 FORMAT = 1
-FIGURES = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
+METRICS = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
 BEST, TIMES = "best.safetensors", "times.json"
 STEPS = "step-{:08}.safetensors"
 
@@ -42,7 +42,7 @@ class Checkpoint:
     keep : int
         How many of the latest to keep, at least 1.
     best : str, optional
-        A figure of an epoch, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well.
+        A metric of an epoch, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well.
 
     Raises
     ------
@@ -86,8 +86,8 @@ class Checkpoint:
         if epochs is steps is minutes is None:
             self.epochs = 1
         self.keep = integer(keep, "keep", 1)
-        if best is not None and best not in FIGURES:
-            raise ValueError(f"best={best!r} is no figure of an epoch: choose one of {', '.join(FIGURES)}")
+        if best is not None and best not in METRICS:
+            raise ValueError(f"best={best!r} is no metric of an epoch: choose one of {', '.join(METRICS)}")
         self.best = best
         self._lock = contextlib.ExitStack()
         self._total = -1  # steps that were done when the last one was written
@@ -139,7 +139,7 @@ class Checkpoint:
 
     def after(self, step: Any, run: Any) -> None:
         """Write a checkpoint if it is time for one."""
-        is_end = step.figures is not None
+        is_end = step.metrics is not None
         total = (step.epoch - 1) * step.steps + step.step
         due = run.stopped or (is_end and step.epoch == step.epochs)
         due = due or (self.epochs is not None and is_end and step.epoch % self.epochs == 0)
@@ -168,10 +168,10 @@ class Checkpoint:
             self._total, self._last = total, time.monotonic()
 
     def _is_best(self, history: History) -> bool:
-        figures = getattr(history, str(self.best))
+        metrics = getattr(history, str(self.best))
         sign = -1 if str(self.best).endswith("accuracy") else 1
-        last = sign * figures[-1]
-        return last == last and all(not sign * figure <= last for figure in figures[:-1])
+        last = sign * metrics[-1]
+        return last == last and all(not sign * metric <= last for metric in metrics[:-1])
 
 
 def found(folder: Path) -> list[Path]:
@@ -187,7 +187,7 @@ def times(run: Any) -> dict[str, Any]:
 def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return the arrays and the description of a training as it is now."""
     arrays: dict[str, Array] = {f"model.{name}": t.data for name, t in run.model.named_tensors()}
-    figures = {name: values for name, values in vars(run.history).items() if name != "seconds"}
+    metrics = {name: values for name, values in vars(run.history).items() if name != "seconds"}
     whole = {
         "epoch": run.epoch,
         "epochs": run.epochs,
@@ -195,7 +195,7 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         "input_shape": getattr(run.model, "input_shape", None),
         "stopped": run.stopped,
         "means": run.means.sums,
-        "history": figures,
+        "history": metrics,
         "optimizer": run.model.optimizer.state_dict(),
         "loader": run.loader.state_dict(),
         "random": states.random_state(run.model),

@@ -10,7 +10,7 @@ from cnn.training.progress import for_fit
 
 
 def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: Any) -> History:
-    """Train to the end and return the figures of every epoch; a line is printed every ``verbose_freq`` epochs (0:
+    """Train to the end and return the metrics of every epoch; a line is printed every ``verbose_freq`` epochs (0:
     none), and in a terminal or a notebook another tells how far it is.
 
     ``settings`` are those of `train`. While it runs, ``model.history`` is what is returned in the end.
@@ -21,7 +21,7 @@ def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: An
     with contextlib.closing(steps), for_fit(verbose_freq > 0) as shown:
         for step in steps:
             shown.show(step, step.samples)
-            if step.figures is not None and verbose_freq and step.epoch % verbose_freq == 0:
-                shown.line(epoch_line(step.epoch, step.epochs, step.figures))
+            if step.metrics is not None and verbose_freq and step.epoch % verbose_freq == 0:
+                shown.line(epoch_line(step.epoch, step.epochs, step.metrics))
     history: History = model.history
     return history

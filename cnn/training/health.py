@@ -27,8 +27,8 @@ __all__ = [
 FIRST_STEPS = (1, 10, 100)  # of the first epoch, after which Health looks as well
 
 # Where notes begin, with what was measured on zoo nets (small_cnn, mlp, lenet5, vgg, mobilenet, densenet, inception,
-# resnet to depth 110) on random pictures, spirals and Fashion-MNIST, before, during and after training that went well.
-DEAD = 0.9  # share of a layer's units. Up to 0.45 on Fashion-MNIST, up to 0.81 where all pictures look alike
+# resnet to depth 110) on random images, spirals and Fashion-MNIST, before, during and after training that went well.
+DEAD = 0.9  # share of a layer's units. Up to 0.45 on Fashion-MNIST, up to 0.81 where all images look alike
 LARGE = 1e3  # gradient, in weights. Up to 32 at the start of resnet(110), 7 elsewhere; 3e3 and more with lr=100
 # Gradient of one layer, in weights, by that of another: up to 6e3. Beyond, a rate that moves the first by a thousandth
 # moves the other by less than float32 can tell from nothing, 6e-8.
@@ -215,7 +215,7 @@ class Health:
     >>> x, y = np.random.default_rng(0).normal(size=(64, 2)), np.arange(64) % 2
     >>> model = Sequential([Linear(2, 8, rng=0), ReLU(), Linear(8, 2, rng=1)], CrossEntropyLoss(from_logits=True))
     >>> health = Health(x, y)
-    >>> health(SimpleNamespace(epoch=1, step=1, loss=0.7, figures=None, model=model))  # as the training does
+    >>> health(SimpleNamespace(epoch=1, step=1, loss=0.7, metrics=None, model=model))  # as the training does
     >>> health.notes
     []
     """
@@ -236,7 +236,7 @@ class Health:
     def __call__(self, step: "Step") -> None:
         if begins(step):
             self._told = {}
-        if step.figures is None and not (step.epoch == 1 and step.step in FIRST_STEPS):
+        if step.metrics is None and not (step.epoch == 1 and step.step in FIRST_STEPS):
             return
         model = step.model
         found = examine(model, self.x, self.y)

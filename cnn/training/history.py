@@ -1,4 +1,4 @@
-"""History: the figures of every epoch."""
+"""History: the metrics of every epoch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,13 +36,13 @@ class History:
     val_accuracy: list[float] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def append(self, **figures: float) -> None:
-        """Add one epoch, all figures by name."""
-        for name, figure in figures.items():
-            getattr(self, name).append(figure)
+    def append(self, **metrics: float) -> None:
+        """Add one epoch, all metrics by name."""
+        for name, value in metrics.items():
+            getattr(self, name).append(value)
 
     def epoch(self, index: int) -> dict[str, float]:
-        """Return the figures of one epoch by name; -1 is the last."""
+        """Return the metrics of one epoch by name; -1 is the last."""
         return {name: values[index] for name, values in vars(self).items()}
 
     def plot(self, ax: Any = None) -> Any:
@@ -67,7 +67,7 @@ class History:
         return "\n".join(rows)
 
 
-def epoch_line(epoch: int, epochs: int, figures: dict[str, float]) -> str:
+def epoch_line(epoch: int, epochs: int, metrics: dict[str, float]) -> str:
     """Return one line about an epoch, without what is nan.
 
     Examples
@@ -77,7 +77,7 @@ def epoch_line(epoch: int, epochs: int, figures: dict[str, float]) -> str:
     """
     shown = [
         f"{name.replace('_', ' ')} {value:.4f}"
-        for name, value in figures.items()
+        for name, value in metrics.items()
         if name != "seconds" and value == value
     ]
     return "  ".join([f"epoch {epoch:{len(str(epochs))}}/{epochs}", *shown])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn.core.checks import boolean
 from cnn.core.files import sync_folder
-from cnn.training.stopping import FIGURES, begins
+from cnn.training.stopping import METRICS, begins
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class EpochLog:
     """What both logs share: a file that only grows, whose length and checksum the state of a training has.
 
-    A subclass writes ``line(epoch, figures)`` and sets ``header``.
+    A subclass writes ``line(epoch, metrics)`` and sets ``header``.
     """
 
     header = ""
@@ -41,17 +41,17 @@ class EpochLog:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r}{', seconds=True' if self.seconds else ''})"
 
-    def line(self, epoch: int, figures: dict[str, float]) -> str:
-        raise NotImplementedError(f"{type(self).__name__} needs a method line(self, epoch, figures)")
+    def line(self, epoch: int, metrics: dict[str, float]) -> str:
+        raise NotImplementedError(f"{type(self).__name__} needs a method line(self, epoch, metrics)")
 
     def __call__(self, step: "Step") -> None:
         if self._length is None or begins(step):
             self._begin()
-        if step.figures is not None:
-            figures = {name: float(value) for name, value in step.figures.items()}
+        if step.metrics is not None:
+            metrics = {name: float(value) for name, value in step.metrics.items()}
             if not self.seconds:
-                figures.pop("seconds", None)
-            self._append(self.line(step.epoch, figures) + "\n")
+                metrics.pop("seconds", None)
+            self._append(self.line(step.epoch, metrics) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         """Return how much of the file is this training's; that claims the file if no step has done so."""
@@ -163,8 +163,8 @@ class CSVLog(EpochLog):
     >>> from types import SimpleNamespace
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = CSVLog(f"{folder}/log.csv")
-    ...     figures = {"train_loss": 0.5, "train_accuracy": 0.8, "val_loss": float("nan"), "seconds": 1.5}
-    ...     log(SimpleNamespace(epoch=1, step=1, figures=figures))
+    ...     metrics = {"train_loss": 0.5, "train_accuracy": 0.8, "val_loss": float("nan"), "seconds": 1.5}
+    ...     log(SimpleNamespace(epoch=1, step=1, metrics=metrics))
     ...     print(log.path.read_text())
     epoch,train_loss,train_accuracy,val_loss,val_accuracy
     1,0.5,0.8,,
@@ -172,15 +172,15 @@ class CSVLog(EpochLog):
 
     def __init__(self, path: str | Path, seconds: bool = False) -> None:
         super().__init__(path, seconds)
-        self.columns = [*FIGURES, *(["seconds"] if self.seconds else [])]
+        self.columns = [*METRICS, *(["seconds"] if self.seconds else [])]
         self.header = ",".join(["epoch", *self.columns]) + "\n"
 
-    def line(self, epoch: int, figures: dict[str, float]) -> str:
+    def line(self, epoch: int, metrics: dict[str, float]) -> str:
         """Return the line of an epoch."""
-        unknown = [name for name in figures if name not in self.columns]
+        unknown = [name for name in metrics if name not in self.columns]
         if unknown:
-            raise ValueError(f"CSVLog has no column for {', '.join(unknown)}: use JSONLinesLog, which takes any figure")
-        values = [figures.get(name, math.nan) for name in self.columns]
+            raise ValueError(f"CSVLog has no column for {', '.join(unknown)}: use JSONLinesLog, which takes any metric")
+        values = [metrics.get(name, math.nan) for name in self.columns]
         return ",".join([str(epoch), *("" if math.isnan(value) else repr(value) for value in values)])
 
 
@@ -209,12 +209,12 @@ class JSONLinesLog(EpochLog):
     >>> from types import SimpleNamespace
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     log = JSONLinesLog(f"{folder}/log.jsonl")
-    ...     log(SimpleNamespace(epoch=1, step=1, figures={"train_loss": 0.5, "val_loss": float("nan")}))
+    ...     log(SimpleNamespace(epoch=1, step=1, metrics={"train_loss": 0.5, "val_loss": float("nan")}))
     ...     print(log.path.read_text())
     {"epoch": 1, "train_loss": 0.5, "val_loss": null}
     """
 
-    def line(self, epoch: int, figures: dict[str, float]) -> str:
+    def line(self, epoch: int, metrics: dict[str, float]) -> str:
         """Return the line of an epoch."""
-        shown = {name: value if math.isfinite(value) else None for name, value in figures.items()}
+        shown = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
         return json.dumps({"epoch": epoch, **shown}, allow_nan=False)

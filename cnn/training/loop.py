@@ -238,10 +238,10 @@ class Run:
         return self.epoch >= self.epochs and self.step == len(self.loader)
 
     def _at(self) -> Step:
-        figures = self.history.epoch(-1) if self.step == len(self.loader) else None
+        metrics = self.history.epoch(-1) if self.step == len(self.loader) else None
         means = self.means
         at = self.epoch, self.epochs, self.step, len(self.loader)
-        return Step(*at, means.loss, means.accuracy, figures, self.model)
+        return Step(*at, means.loss, means.accuracy, metrics, self.model)
 
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
@@ -265,20 +265,20 @@ class Run:
                 self.model.optimizer.step()
                 self.model.zero_grad()
             self.means.add(loss, prediction, y)
-            figures = self._figures() if taken == steps else None
+            metrics = self._metrics() if taken == steps else None
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
-            if figures is not None:
-                figures["seconds"] = self.seconds
-                self.history.append(**figures)
+            if metrics is not None:
+                metrics["seconds"] = self.seconds
+                self.history.append(**metrics)
             at = self.epoch, self.epochs, taken, steps
-            step = Step(*at, self.means.loss, self.means.accuracy, figures, self.model, len(x))
+            step = Step(*at, self.means.loss, self.means.accuracy, metrics, self.model, len(x))
             answers = [callback(step) for callback in self.callbacks]
             self.stopped = any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
             yield step
             began += time.monotonic() - now  # what others did meanwhile is not our time
 
-    def _figures(self) -> dict[str, float]:
+    def _metrics(self) -> dict[str, float]:
         train = self.means.loss, self.means.accuracy
         if self.evaluate_train:
             train = means_of(self.model, in_order(self.loader, without_chance=True))

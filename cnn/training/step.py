@@ -14,7 +14,7 @@ class Step:
         Number of the epoch and of the step within it, from 1, and how many there will be.
     loss, accuracy : float
         Means over the epoch's samples so far.
-    figures : dict of str to float, or None
+    metrics : dict of str to float, or None
         After the last step of an epoch, what `History` records of it.
     model : Module
         What is trained.
@@ -28,19 +28,19 @@ class Step:
     steps: int
     loss: float
     accuracy: float
-    figures: dict[str, float] | None
+    metrics: dict[str, float] | None
     model: Any = field(default=None, repr=False, compare=False)
     samples: int = field(default=0, repr=False, compare=False)
 
     @property
-    def done(self) -> float:
+    def progress(self) -> float:
         """Share of the whole training that is done, above 0 and up to 1.
 
         Examples
         --------
-        A learning rate that falls in a straight line to 0 is ``model.optimizer.lr = 0.001 * (1 - step.done)``.
+        A learning rate that falls in a straight line to 0 is ``model.optimizer.lr = 0.001 * (1 - step.progress)``.
 
-        >>> Step(epoch=2, epochs=4, step=5, steps=10, loss=0.0, accuracy=0.0, figures=None).done
+        >>> Step(epoch=2, epochs=4, step=5, steps=10, loss=0.0, accuracy=0.0, metrics=None).progress
         0.375
         """
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)

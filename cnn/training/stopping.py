@@ -1,4 +1,4 @@
-"""Callbacks that end a training: EarlyStopping, StopAt, TimeBudget; and how callbacks find the figures they watch."""
+"""Callbacks that end a training: EarlyStopping, StopAt, TimeBudget; and how callbacks find the metrics they watch."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from cnn.training.history import History
 if TYPE_CHECKING:
     from cnn.training.step import Step
 
-FIGURES = [field.name for field in fields(History) if field.name.endswith(("loss", "accuracy"))]
+METRICS = [field.name for field in fields(History) if field.name.endswith(("loss", "accuracy"))]
 
 
 def begins(step: "Step") -> bool:
@@ -23,29 +23,29 @@ def begins(step: "Step") -> bool:
     return step.epoch == 1 and step.step == 1
 
 
-def check_figure(name: Any) -> str:
-    """Return the name of a figure to watch, or raise an error that lists them: before an epoch is spent on it."""
-    if name not in FIGURES:
-        raise ValueError(f"figure must be one of {', '.join(FIGURES)}, got {brief(name)}")
+def check_metric(name: Any) -> str:
+    """Return the name of a metric to watch, or raise an error that lists them: before an epoch is spent on it."""
+    if name not in METRICS:
+        raise ValueError(f"monitor must be one of {', '.join(METRICS)}, got {brief(name)}")
     return str(name)
 
 
-def figure_of(step: "Step", name: str) -> float:
-    """Return a figure of the epoch that ends with this step; nan only if the numbers went wrong.
+def metric_of(step: "Step", name: str) -> float:
+    """Return a metric of the epoch that ends with this step; nan only if the numbers went wrong.
 
     Raises
     ------
     ValueError
         If the training does not measure it.
     """
-    figures = step.figures or {}
-    if name not in figures:
-        raise ValueError(f"{name} is not measured: the figures of this training are {', '.join(figures)}")
-    figure = float(figures[name])
-    if not math.isnan(figure):
-        return figure
-    no_validation = all(math.isnan(value) for other, value in figures.items() if other.startswith("val_"))
-    has_classes = not math.isnan(figures.get("train_accuracy", math.nan))
+    metrics = step.metrics or {}
+    if name not in metrics:
+        raise ValueError(f"{name} is not measured: the metrics of this training are {', '.join(metrics)}")
+    metric = float(metrics[name])
+    if not math.isnan(metric):
+        return metric
+    no_validation = all(math.isnan(value) for other, value in metrics.items() if other.startswith("val_"))
+    has_classes = not math.isnan(metrics.get("train_accuracy", math.nan))
     if name.startswith("val_") and no_validation and (has_classes or step.epoch == 1):
         raise ValueError(
             f"{name} is nan, as there is no validation data: pass validation_data=(x_val, y_val) to the training, or "
@@ -53,11 +53,11 @@ def figure_of(step: "Step", name: str) -> float:
         )
     if name.endswith("accuracy"):
         raise ValueError(f"{name} is nan, as the loss is not one of classes: watch {name.replace('accuracy', 'loss')}")
-    return figure
+    return metric
 
 
 class EarlyStopping:
-    """End the training when a figure no longer gets better, and give the model the weights of its best epoch.
+    """End the training when a metric no longer gets better, and give the model the weights of its best epoch.
 
     It gives them back whatever ended the training, but for an exception and a loop that is left: then ``weights`` has
     them, for ``model.load_state_dict(stopping.weights)``. The optimizer keeps the state of the last step.
@@ -66,7 +66,7 @@ class EarlyStopping:
     ----------
     patience : int
         How many epochs in a row may be no better than the best; at least 1.
-    figure : {"val_loss", "val_accuracy", "train_loss", "train_accuracy"}
+    monitor : {"val_loss", "val_accuracy", "train_loss", "train_accuracy"}
         A loss is better low, an accuracy high; nan and infinity are never better.
     min_delta : float
         Only what is better by more than this counts, at least 0.
@@ -74,7 +74,7 @@ class EarlyStopping:
     Attributes
     ----------
     best : float or None
-        The best figure so far.
+        The best metric so far.
     best_epoch : int or None
         Its epoch, from 1.
     waited : int
@@ -85,7 +85,7 @@ class EarlyStopping:
     Raises
     ------
     ValueError
-        If an argument is wrong, or after the first epoch if the figure is not measured.
+        If an argument is wrong, or after the first epoch if the metric is not measured.
 
     Source
     ------
@@ -98,16 +98,16 @@ class EarlyStopping:
     >>> model, stopping = Linear(1, 1, rng=0), EarlyStopping(patience=2)
     >>> for epoch, loss in enumerate([0.5, 0.4, 0.45, 0.6], start=1):  # as the training does
     ...     model.weight.data = [[epoch]]
-    ...     step = SimpleNamespace(epoch=epoch, step=1, figures={"val_loss": loss}, model=model)
+    ...     step = SimpleNamespace(epoch=epoch, step=1, metrics={"val_loss": loss}, model=model)
     ...     if stopping(step):
     ...         stopping.end(step)
     >>> stopping.best_epoch, stopping.best, float(model.weight.data[0, 0])
     (2, 0.4, 2.0)
     """
 
-    def __init__(self, patience: int = 5, figure: str = "val_loss", min_delta: float = 0.0) -> None:
+    def __init__(self, patience: int = 5, monitor: str = "val_loss", min_delta: float = 0.0) -> None:
         self.patience = integer(patience, "patience", 1)
-        self.figure = check_figure(figure)
+        self.monitor = check_metric(monitor)
         self.min_delta = at_least_zero(min_delta, "min_delta")
         self._forget()
 
@@ -123,20 +123,20 @@ class EarlyStopping:
     def __call__(self, step: "Step") -> bool:
         if begins(step):
             self._forget()
-        if step.figures is None:
+        if step.metrics is None:
             return False
-        figure = figure_of(step, self.figure)
-        if self._is_better(figure):
-            self.best, self.best_epoch, self.waited = figure, step.epoch, 0
+        metric = metric_of(step, self.monitor)
+        if self._is_better(metric):
+            self.best, self.best_epoch, self.waited = metric, step.epoch, 0
             self.weights = step.model.state_dict()
         else:
             self.waited += 1
         return self.waited >= self.patience
 
-    def _is_better(self, figure: float) -> bool:
-        if self.best is None or not math.isfinite(figure):
-            return math.isfinite(figure)
-        gain = figure - self.best if self.figure.endswith("accuracy") else self.best - figure
+    def _is_better(self, metric: float) -> bool:
+        if self.best is None or not math.isfinite(metric):
+            return math.isfinite(metric)
+        gain = metric - self.best if self.monitor.endswith("accuracy") else self.best - metric
         return gain > self.min_delta
 
     def end(self, step: "Step") -> None:
@@ -153,41 +153,41 @@ class EarlyStopping:
 
 
 class StopAt:
-    """End the training after an epoch that reaches every named figure.
+    """End the training after an epoch that reaches every named metric.
 
     Parameters
     ----------
-    **figures : float
-        Each a figure of `History` and its goal: a loss is to fall to it, an accuracy, a fraction, to rise to it.
+    **metrics : float
+        Each a metric of `History` and its goal: a loss is to fall to it, an accuracy, a fraction, to rise to it.
 
     Examples
     --------
     >>> from types import SimpleNamespace
     >>> enough = StopAt(val_accuracy=0.93)
-    >>> [enough(SimpleNamespace(epoch=1, step=9, figures={"val_accuracy": value})) for value in (0.92, 0.93)]
+    >>> [enough(SimpleNamespace(epoch=1, step=9, metrics={"val_accuracy": value})) for value in (0.92, 0.93)]
     [False, True]
     >>> enough
     StopAt(val_accuracy=0.93)
     """
 
-    def __init__(self, **figures: float) -> None:
-        if not figures:
-            raise ValueError("StopAt needs a figure and its goal, such as StopAt(val_accuracy=0.93)")
-        self.figures = {check_figure(name): at_least_zero(goal, name) for name, goal in figures.items()}
-        for name, goal in self.figures.items():
+    def __init__(self, **metrics: float) -> None:
+        if not metrics:
+            raise ValueError("StopAt needs a metric and its goal, such as StopAt(val_accuracy=0.93)")
+        self.metrics = {check_metric(name): at_least_zero(goal, name) for name, goal in metrics.items()}
+        for name, goal in self.metrics.items():
             if name.endswith("accuracy") and goal > 1:
                 raise ValueError(f"{name} is a fraction, at most 1, got {goal!r}: for percent divide by 100")
 
     def __repr__(self) -> str:
-        return f"StopAt({', '.join(f'{name}={goal!r}' for name, goal in self.figures.items())})"
+        return f"StopAt({', '.join(f'{name}={goal!r}' for name, goal in self.metrics.items())})"
 
     def __call__(self, step: "Step") -> bool:
-        if step.figures is None:
+        if step.metrics is None:
             return False
-        found = {name: figure_of(step, name) for name in self.figures}
+        found = {name: metric_of(step, name) for name in self.metrics}
         return all(
             found[name] >= goal if name.endswith("accuracy") else found[name] <= goal
-            for name, goal in self.figures.items()
+            for name, goal in self.metrics.items()
         )
 
 

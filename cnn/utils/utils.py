@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from cnn import training
-from cnn.errors import told_plainly
+from cnn.errors import hide_internal_frames
 
 
-@told_plainly
+@hide_internal_frames
 def train_val(
     model: Any,
     X_train: Any,
@@ -40,7 +40,7 @@ def train_val(
     Returns
     -------
     train_losses, train_accuracies, val_losses, val_accuracies : list of float
-        One number an epoch: the means over the epoch's training samples, and the validation figures after it in
+        One number an epoch: the means over the epoch's training samples, and the validation metrics after it in
         evaluation mode. Accuracies are fractions, 0 to 1; with MSELoss they are nan.
 
     Raises

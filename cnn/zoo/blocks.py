@@ -13,11 +13,11 @@ def conv_norm_relu(before: int, channels: int, kernel_size: int = 3, stride: int
     return [conv, BatchNorm2d(channels), ReLU()]
 
 
-def picture(input_shape: tuple[int, int, int], least: int = 1) -> tuple[int, int, int]:
+def image(input_shape: tuple[int, int, int], least: int = 1) -> tuple[int, int, int]:
     """Return channels, height and width, or raise an error that names what is wrong with them."""
     if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
         raise ValueError(f"input_shape must be (channels, height, width), such as (3, 32, 32), got {input_shape!r}")
     channels, height, width = (integer(n, "each size in input_shape", 1) for n in input_shape)
     if min(height, width) < least:
-        raise ValueError(f"pictures of {height} x {width} are too small for this net: at least {least} x {least}")
+        raise ValueError(f"images of {height} x {width} are too small for this net: at least {least} x {least}")
     return channels, height, width

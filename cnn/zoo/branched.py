@@ -17,7 +17,7 @@ from cnn.layers import (
 )
 from cnn.module import Module
 from cnn.sequential import Sequential
-from cnn.zoo.blocks import conv_norm_relu, picture
+from cnn.zoo.blocks import conv_norm_relu, image
 
 
 def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
@@ -32,7 +32,7 @@ def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), cla
     depth : int
         How many layers with weights are in a row, 6 n + 2: 8, 14, 20, 32, 44, 56, 110, ...
     input_shape : tuple of int
-        (channels, height, width) of one picture.
+        (channels, height, width) of one image.
     classes : int
         How many there are.
 
@@ -51,9 +51,9 @@ def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), cla
         near = 6 * max(1, round((depth - 2) / 6)) + 2
         raise ValueError(
             f"depth must be 6 n + 2, such as 8, 14, 20, 32 or 56, got {depth}: try {near} (resnets for "
-            "large pictures have other depths and blocks)"
+            "large images have other depths and blocks)"
         )
-    layers, before = conv_norm_relu(picture(input_shape)[0], 16), 16
+    layers, before = conv_norm_relu(image(input_shape)[0], 16), 16
     for channels, stride in ((16, 1), (32, 2), (64, 2)):
         for i in range(blocks):
             layers += [_residual_block(before, channels, stride if i == 0 else 1), ReLU()]
@@ -75,13 +75,13 @@ def squeezenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 1
     """Few parameters: 1 x 1 convolutions squeeze the channels before 3 x 3 ones may look at them.
 
     340,170 parameters for 3 input channels and 10 classes. Iandola et al. 2016, SqueezeNet: AlexNet-level
-    accuracy with 50x fewer parameters, arXiv 1602.07360, table 1, with the strides of small pictures. The classes are
-    the channels of the last convolution, averaged over the picture.
+    accuracy with 50x fewer parameters, arXiv 1602.07360, table 1, with the strides of small images. The classes are
+    the channels of the last convolution, averaged over the image.
 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture, at least 8 x 8 pixels.
+        (channels, height, width) of one image, at least 8 x 8 pixels.
     classes : int
         How many there are.
 
@@ -90,7 +90,7 @@ def squeezenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 1
     >>> sum(p.size for p in squeezenet().parameters())
     340170
     """
-    layers: list[Module] = [Conv2d(picture(input_shape, least=8)[0], 64, 3, padding=1), ReLU()]
+    layers: list[Module] = [Conv2d(image(input_shape, least=8)[0], 64, 3, padding=1), ReLU()]
     before = 64
     for squeeze, expand in ((16, 64), (32, 128), (48, 192)):
         layers.append(MaxPool2d(2))
@@ -121,20 +121,20 @@ def densenet(
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture.
+        (channels, height, width) of one image.
     classes : int
         How many there are.
     growth : int
         Channels that each layer adds.
     blocks : tuple of int
-        Layers in each block; between blocks the channels and the sides of the picture are halved.
+        Layers in each block; between blocks the channels and the sides of the image are halved.
 
     Examples
     --------
     >>> sum(p.size for p in densenet().parameters())
     264586
     """
-    before, channels = picture(input_shape, least=2 ** (len(blocks) - 1))[0], 2 * growth
+    before, channels = image(input_shape, least=2 ** (len(blocks) - 1))[0], 2 * growth
     layers: list[Module] = [Conv2d(before, channels, 3, padding=1, bias=False)]
     for i, count in enumerate(blocks):
         if i > 0:
@@ -158,7 +158,7 @@ def inception(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture, at least 4 x 4 pixels.
+        (channels, height, width) of one image, at least 4 x 4 pixels.
     classes : int
         How many there are.
 
@@ -167,7 +167,7 @@ def inception(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
     >>> sum(p.size for p in inception().parameters())
     307242
     """
-    layers, before = conv_norm_relu(picture(input_shape, least=4)[0], 64), 64
+    layers, before = conv_norm_relu(image(input_shape, least=4)[0], 64), 64
     for width in (16, 32):
         layers.append(MaxPool2d(2))
         for _ in range(2):
@@ -203,13 +203,13 @@ def unet(
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture; height and width must be divisible by 2 to the power of depth.
+        (channels, height, width) of one image; height and width must be divisible by 2 to the power of depth.
     classes : int
         How many there are.
     width : int
         Channels at the top; each level down has twice as many.
     depth : int
-        How often the picture is halved.
+        How often the image is halved.
 
     Raises
     ------
@@ -230,11 +230,11 @@ def unet(
     >>> labels = np.array([[[0, 1, 1, 255, 255, 255, 255, 255]] * 8])
     >>> loss, accuracy = model.evaluate(np.zeros((1, 1, 8, 8)), labels)
     """
-    channels, height, across = picture(input_shape)
+    channels, height, across = image(input_shape)
     if height % 2**depth or across % 2**depth:
         raise ValueError(
             f"height and width must be divisible by {2**depth} to be halved {depth} times, got {height} x {across}: "
-            "pad the pictures or use a smaller depth"
+            "pad the images or use a smaller depth"
         )
     return Sequential([*_levels(channels, width, depth), Conv2d(width, classes, 1), Softmax(dim=1)])
 

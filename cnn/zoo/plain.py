@@ -17,19 +17,19 @@ from cnn.layers import (
 )
 from cnn.module import Module
 from cnn.sequential import Sequential
-from cnn.zoo.blocks import conv_norm_relu, picture
+from cnn.zoo.blocks import conv_norm_relu, image
 
 
 def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
     """Two convolutions and two linear layers: above 91 % on Fashion-MNIST after four epochs.
 
-    421,642 parameters for 28 x 28 grey pictures and 10 classes. The pattern is that of LeCun et al. 1998,
+    421,642 parameters for 28 x 28 grey images and 10 classes. The pattern is that of LeCun et al. 1998,
     Gradient-based learning applied to document recognition, with today's ReLU, max-pool and dropout.
 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture, at least 4 x 4 pixels.
+        (channels, height, width) of one image, at least 4 x 4 pixels.
     classes : int
         How many there are.
 
@@ -38,7 +38,7 @@ def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10
     >>> sum(p.size for p in small_cnn().parameters())
     421642
     """
-    channels, height, width = picture(input_shape, least=4)
+    channels, height, width = image(input_shape, least=4)
     return Sequential(
         [
             Conv2d(channels, 32, kernel_size=3, padding=1),
@@ -58,7 +58,7 @@ def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10
 
 
 def fashion_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
-    """Six convolutions in three pairs for small pictures: the net of the recipes ``fast`` and ``best``.
+    """Six convolutions in three pairs for small images: the net of the recipes ``fast`` and ``best``.
 
     288,170 parameters for one channel and 10 classes. Pairs of 3 x 3 convolutions as in Simonyan and Zisserman 2015,
     arXiv 1409.1556; the mean of each channel at the end as in Lin, Chen and Yan 2014, Network in network, arXiv
@@ -68,7 +68,7 @@ def fashion_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture; at least 4 x 4 pixels.
+        (channels, height, width) of one image; at least 4 x 4 pixels.
     classes : int
         How many there are.
 
@@ -77,7 +77,7 @@ def fashion_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 
     >>> sum(p.size for p in fashion_cnn().parameters())
     288170
     """
-    before = picture(input_shape, least=4)[0]
+    before = image(input_shape, least=4)[0]
     layers: list[Module] = []
     for channels, pool in ((32, [MaxPool2d(2)]), (64, [MaxPool2d(2)]), (128, [])):
         conv, norm, relu = conv_norm_relu(channels, channels)
@@ -87,17 +87,17 @@ def fashion_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 
 
 
 def photo_cnn(input_shape: tuple[int, int, int] = (3, 64, 64), classes: int = 3) -> Sequential:
-    """Four convolutions for a few hundred photographs: what a class is known by may be anywhere in the picture.
+    """Four convolutions for a few hundred photographs: what a class is known by may be anywhere in the image.
 
     60,883 parameters for 3 channels and 3 classes. The convolutions are those of `vgg`, narrower; of each channel the
-    largest value in the picture counts, as in Oquab, Bottou, Laptev and Sivic 2015, Is object localization for free?
+    largest value in the image counts, as in Oquab, Bottou, Laptev and Sivic 2015, Is object localization for free?
     In one run each on 400 made-up photographs (tests/data/photos.py), 50 epochs, 99 of 100 others were right with it,
     and 52 with `vgg` of the same convolutions, which ends with Flatten.
 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture; at least 16 x 16 pixels.
+        (channels, height, width) of one image; at least 16 x 16 pixels.
     classes : int
         How many there are.
 
@@ -106,7 +106,7 @@ def photo_cnn(input_shape: tuple[int, int, int] = (3, 64, 64), classes: int = 3)
     >>> sum(p.size for p in photo_cnn().parameters())
     60883
     """
-    before = picture(input_shape, least=16)[0]
+    before = image(input_shape, least=16)[0]
     layers: list[Module] = []
     for channels in (16, 32, 64, 64):
         layers += [*conv_norm_relu(before, channels), MaxPool2d(2)]
@@ -115,14 +115,14 @@ def photo_cnn(input_shape: tuple[int, int, int] = (3, 64, 64), classes: int = 3)
 
 
 def mlp(input_shape: tuple[int, ...] = (2,), classes: int = 3, hidden: tuple[int, ...] = (32, 16)) -> Sequential:
-    """Linear layers with ReLU between: for points, or as what a convolutional net must beat on pictures.
+    """Linear layers with ReLU between: for points, or as what a convolutional net must beat on images.
 
     675 parameters for 2 features and 3 classes. Rumelhart, Hinton and Williams 1986.
 
     Parameters
     ----------
     input_shape : tuple of int
-        Shape of one sample; a picture is flattened.
+        Shape of one sample; an image is flattened.
     classes : int
         How many there are.
     hidden : tuple of int
@@ -144,14 +144,14 @@ def mlp(input_shape: tuple[int, ...] = (2,), classes: int = 3, hidden: tuple[int
 def lenet5(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
     """The net that read the digits on cheques: two convolutions, two pools, three linear layers.
 
-    61,706 parameters for 28 x 28 grey pictures and 10 classes. LeCun, Bottou, Bengio and Haffner 1998, Gradient-based
+    61,706 parameters for 28 x 28 grey images and 10 classes. LeCun, Bottou, Bengio and Haffner 1998, Gradient-based
     learning applied to document recognition, section II.B, with plain average pools, every channel connected to every
     other, and Softmax at the end.
 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture, at least 12 x 12 pixels.
+        (channels, height, width) of one image, at least 12 x 12 pixels.
     classes : int
         How many there are.
 
@@ -160,7 +160,7 @@ def lenet5(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -
     >>> sum(p.size for p in lenet5().parameters())
     61706
     """
-    channels, height, width = picture(input_shape, least=12)
+    channels, height, width = image(input_shape, least=12)
     return Sequential(
         [
             Conv2d(channels, 6, kernel_size=5, padding=2),
@@ -193,7 +193,7 @@ def vgg(
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture; each pool halves height and width.
+        (channels, height, width) of one image; each pool halves height and width.
     classes : int
         How many there are.
     widths : tuple of tuple of int
@@ -204,7 +204,7 @@ def vgg(
     >>> sum(p.size for p in vgg().parameters())
     2197706
     """
-    channels, height, width = picture(input_shape, least=2 ** len(widths))
+    channels, height, width = image(input_shape, least=2 ** len(widths))
     layers: list[Module] = []
     for stage in widths:
         for out in stage:
@@ -221,12 +221,12 @@ def mobilenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
 
     136,778 parameters for 3 x 32 x 32 and 10 classes. Howard et al. 2017, MobileNets: efficient convolutional
     neural networks for mobile vision applications, arXiv 1704.04861, table 1, narrower and shallower for small
-    pictures.
+    images.
 
     Parameters
     ----------
     input_shape : tuple of int
-        (channels, height, width) of one picture.
+        (channels, height, width) of one image.
     classes : int
         How many there are.
 
@@ -235,7 +235,7 @@ def mobilenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
     >>> sum(p.size for p in mobilenet().parameters())
     136778
     """
-    layers, before = conv_norm_relu(picture(input_shape)[0], 32), 32
+    layers, before = conv_norm_relu(image(input_shape)[0], 32), 32
     for channels, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
         layers += conv_norm_relu(before, before, stride=stride, groups=before)
         layers += conv_norm_relu(before, channels, kernel_size=1)

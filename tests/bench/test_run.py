@@ -112,8 +112,8 @@ def test_the_memory_of_a_process():
     if taken is None:
         pytest.skip("this system does not tell")
     weights = 4 * sum(p.size for p in case.make().parameters())
-    pictures = 4 * 64 * 6 * 28 * 28  # what one layer makes
-    assert 3 * weights + 2 * pictures < taken < 300 * 2**20  # weights and Adam's two averages
+    images = 4 * 64 * 6 * 28 * 28  # what one layer makes
+    assert 3 * weights + 2 * images < taken < 300 * 2**20  # weights and Adam's two averages
 
 
 def test_a_process_that_fails_is_told():

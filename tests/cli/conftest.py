@@ -48,7 +48,7 @@ def data(monkeypatch):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Leave the pictures out: they take most of the time, and other tests look at them."""
+    """Leave the images out: they take most of the time, and other tests look at them."""
     monkeypatch.setattr(Run, "_draw", lambda self, x, y: None)
 
 
@@ -84,7 +84,7 @@ def process():
 
 @pytest.fixture
 def light_where(tmp_path):
-    """A model file of two classes: is the picture mostly light, or mostly dark?"""
+    """A model file of two classes: is the image mostly light, or mostly dark?"""
     model = Sequential([Flatten(), Linear(64, 2), Softmax()], loss_func=CrossEntropyLoss())
     weight = np.stack([np.full(64, -1 / 8), np.full(64, 1 / 8)])
     model[1].weight.data, model[1].bias.data = weight, [4, -4]

@@ -1,4 +1,4 @@
-"""Made-up pictures, and what is read of run folders."""
+"""Made-up images, and what is read of run folders."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 
-def picture(name, size=(60, 40), ground=255, thing=0, mode="L", **options):
+def write_image(name, size=(60, 40), ground=255, thing=0, mode="L", **options):
     """A square thing in the middle of a ground, written to a file."""
     image = Image.new("RGB", size, (ground,) * 3)
     third = min(size) // 3

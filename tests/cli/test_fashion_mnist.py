@@ -36,8 +36,8 @@ def test_the_default_training_reaches_091_and_what_it_leaves_predicts(tmp_path):
     if sys.platform == "linux":  # the unit of ru_maxrss is that of Linux
         assert int(trained.stderr.split()[-1]) < 1.5 * 1024**2
     left = {path.name for path in (tmp_path / "run").iterdir()}
-    pictures = {"curves.png", "confusion.png", "mistakes.png"}
-    assert left == {"checkpoints", "config.json", "history.jsonl", "times.jsonl", "model.safetensors", *pictures}
+    images = {"curves.png", "confusion.png", "mistakes.png"}
+    assert left == {"checkpoints", "config.json", "history.jsonl", "times.jsonl", "model.safetensors", *images}
 
     evaluated = json.loads(cnn("evaluate", "run", "--json", cwd=tmp_path).stdout)
     assert evaluated["accuracy"] == result["test_accuracy"]
@@ -48,6 +48,6 @@ def test_the_default_training_reaches_091_and_what_it_leaves_predicts(tmp_path):
         names.append(f"{i}.png")
         Image.fromarray(x_test[i, 0]).resize((280, 280), Image.Resampling.BICUBIC).save(tmp_path / names[-1])
     predicted = json.loads(cnn("predict", "run", *names, "--json", cwd=tmp_path).stdout)
-    top = [picture["classes"][0]["name"] for picture in predicted["images"]]
+    top = [image["classes"][0]["name"] for image in predicted["images"]]
     right = [name == FASHION_MNIST.class_names[label] for name, label in zip(top, y_test[:20], strict=True)]
     assert sum(right) >= 17

@@ -1,4 +1,4 @@
-"""A person's own pictures on the command line: what is loaded, built, evaluated and predicted."""
+"""A person's own images on the command line: what is loaded, built, evaluated and predicted."""
 
 import json
 import shutil
@@ -12,14 +12,14 @@ import cnn
 from cnn.cli import recipes, tasks
 from cnn.cli.settings import FOLDER, MODELS, settings_for
 from cnn.data.draws import Draws
-from cnn.data.images import read_picture
+from cnn.data.images import read_image
 from cnn.errors import InputError
 from cnn.sequential import Sequential
 from tests.data.photos import save_turned
 
 
 def shades(folder, count=6, size=(40, 30), colour=True):
-    """Dark and light pictures: what a net learns in one epoch."""
+    """Dark and light images: what a net learns in one epoch."""
     rng = np.random.default_rng(0)
     for name, level in (("dark", 40), ("light", 200)):
         path = Path(folder) / name
@@ -47,12 +47,12 @@ def trained(folder, run="run", **chosen):
 
 
 def test_a_folder_is_a_task(capsys):
-    shades("my pictures", 10)
-    Path("my pictures", "light", "bad.jpg").touch()
-    task = tasks.load("my pictures", 1)
-    assert capsys.readouterr().err == "reading the pictures in my pictures ...\n"
-    assert (task.name, task.title, task.things) == ("my pictures", "the pictures in my pictures", "images")
-    assert task.data == str(Path("my pictures").resolve())
+    shades("my images", 10)
+    Path("my images", "light", "bad.jpg").touch()
+    task = tasks.load("my images", 1)
+    assert capsys.readouterr().err == "reading the images in my images ...\n"
+    assert (task.name, task.title, task.things) == ("my images", "the images in my images", "images")
+    assert task.data == str(Path("my images").resolve())
     assert task.class_names == ["dark", "light"]
     assert [len(part[0]) for part in (task.train, task.validation, task.test)] == [16, 4, 4]
     assert task.input_shape == (3, 64, 64)
@@ -104,7 +104,7 @@ def test_what_is_neither_a_name_nor_a_folder():
     with pytest.raises(InputError, match="did you mean 'mnist'"):
         tasks.data_set("mnits")
     Path("a.zip").touch()
-    with pytest.raises(InputError, match=r"a\.zip is a file: give the folder that holds a folder of pictures for each"):
+    with pytest.raises(InputError, match=r"a\.zip is a file: give the folder that holds a folder of images for each"):
         tasks.data_set("a.zip")
 
 
@@ -116,11 +116,11 @@ def test_settings_of_folders():
     assert (chosen.model, chosen.image_size, chosen.validation) == ("photo-cnn", 32, 0.5)
     assert chosen.lr == FOLDER.lr
     assert settings_for("mnist").image_size is None
-    with pytest.raises(ValueError, match="--image-size is for a folder of pictures: mnist is as it is"):
+    with pytest.raises(ValueError, match="--image-size is for a folder of images: mnist is as it is"):
         settings_for("mnist", image_size=32)
-    with pytest.raises(ValueError, match="--val is for a folder of pictures"):
+    with pytest.raises(ValueError, match="--val is for a folder of images"):
         settings_for("spiral", validation=0.1)
-    with pytest.raises(ValueError, match="--model photo-cnn reads pictures, but spiral has points: use --model mlp"):
+    with pytest.raises(ValueError, match="--model photo-cnn reads images, but spiral has points: use --model mlp"):
         settings_for("spiral", model="photo-cnn")
 
 
@@ -186,7 +186,7 @@ def test_prediction_sees_what_training_saw(run, colour):
     code, out, err = run("predict", "run", *files, "--json")
     assert (code, err) == (0, "")
     for file, row in zip(files, json.loads(out)["images"], strict=True):
-        pixels = read_picture(file, 16, grey=not colour)
+        pixels = read_image(file, 16, grey=not colour)
         wanted = model.predict_proba(model.preprocess(pixels[None]))[0]
         told = {one["name"]: one["probability"] for one in row["classes"]}
         assert [told["dark"], told["light"]] == pytest.approx(wanted.tolist(), rel=1e-5)
@@ -201,7 +201,7 @@ def test_predict_says_what_it_saw(run):
     with Image.open("seen.png") as image:
         shown = np.asarray(image)[8:-8, 8:-8]
     step = len(shown) // 16
-    assert np.array_equal(shown[::step, ::step].transpose(2, 0, 1), read_picture(Path("f", "light", "5.png"), 16))
+    assert np.array_equal(shown[::step, ::step].transpose(2, 0, 1), read_image(Path("f", "light", "5.png"), 16))
     assert "inverted, as asked" in run("predict", "run", Path("f", "light", "5.png"), "--invert", "yes")[1]
 
 
@@ -212,14 +212,14 @@ def test_evaluate_measures_what_was_held_out(run, monkeypatch):
     code, out, err = run("evaluate", ".")
     loss, accuracy = model.evaluate(tasks.inputs(model, task.validation[0]), task.validation[1])
     assert code == 0
-    assert "reading the pictures in" in err
+    assert "reading the images in" in err
     first, second, *_ = out.splitlines()
     assert first.endswith(", 6 validation images, as it has no folder of test images")
     assert float(second.split()[1]) == pytest.approx(loss, abs=1e-4)
     assert f"accuracy  {accuracy:.4f}" in out
 
 
-def test_evaluate_on_other_pictures_takes_all(run):
+def test_evaluate_on_other_images_takes_all(run):
     shades("f", 10)
     trained("f", image_size=16)
     shades("g", 3, colour=False)
@@ -230,7 +230,7 @@ def test_evaluate_on_other_pictures_takes_all(run):
     assert f"  {Path('light', 'x.jpg')} is empty (0 bytes)\n" in err
 
 
-def test_evaluate_on_pictures_of_other_classes(run):
+def test_evaluate_on_images_of_other_classes(run):
     shades("f")
     trained("f", image_size=16)
     shades("g")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import cnn.data
-from cnn.data.images import read_picture
+from cnn.data.images import read_image
 from cnn.sequential import Sequential
 from tests.data.photos import CLASSES, make_photos
 
@@ -27,7 +27,7 @@ def spoil(folder):
     whole = some[0].read_bytes()
     (folder / "circle" / "empty.jpg").write_bytes(b"")
     (folder / "square" / "cut.jpg").write_bytes(whole[: len(whole) // 3])
-    (folder / "square" / "text.png").write_text("no picture")
+    (folder / "square" / "text.png").write_text("no image")
     (folder / "triangle" / "phone.HEIC").write_bytes(b"\0\0\0\x18ftypheic" + b"\0" * 40)
     Image.new("1", (20_000, 20_000)).save(folder / "triangle" / "bomb.png")
     for hidden in (".DS_Store", "Thumbs.db"):
@@ -48,7 +48,7 @@ def spoil(folder):
 
 
 def unseen_accuracy(process, run, folder, names):
-    """The share of pictures for which `cnn predict` names the class that their folder is called after."""
+    """The share of images for which `cnn predict` names the class that their folder is called after."""
     paths = [path for name in names for path in sorted((folder / name).iterdir())]
     done = process("predict", run, *paths, "--json")
     assert done.returncode == 0
@@ -79,7 +79,7 @@ def test_five_hundred_photographs(process, tmp_path):
     assert accuracy >= 0.90
     assert seconds < 600  # three minutes on two cores that nobody else uses
     model = Sequential.load("run/model.safetensors")
-    seen = read_picture(next(unseen.glob("circle/*")), size=(64, 64), grey=False)
+    seen = read_image(next(unseen.glob("circle/*")), size=(64, 64), grey=False)
     assert model.predict(model.preprocess(seen[None])).shape == (1,)
 
 

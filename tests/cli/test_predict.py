@@ -1,4 +1,4 @@
-"""`cnn predict`: pictures of all kinds, what the net sees of them, and what it says."""
+"""`cnn predict`: images of all kinds, what the net sees of them, and what it says."""
 
 import io
 import json
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.cli import pictures
+from cnn.cli import image_files
 from cnn.layers import Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
-from tests.cli.made import picture
+from tests.cli.made import write_image
 
 
 def pixels_of(file):
@@ -21,8 +21,8 @@ def pixels_of(file):
 
 
 def test_blocks_and_percentages(run, light_where):
-    picture("a.png")
-    picture("b.jpg", size=(640, 480), ground=20, thing=250)
+    write_image("a.png")
+    write_image("b.jpg", size=(640, 480), ground=20, thing=250)
     code, out, err = run("predict", light_where, "a.png", "b.jpg", "--top", "2")
     assert (code, err) == (0, "")
     first, second = out.split("\n\n")
@@ -41,8 +41,8 @@ def test_blocks_and_percentages(run, light_where):
         ("no", "light", "not inverted, as asked"),
     ],
 )
-def test_invert_of_a_light_picture(run, light_where, invert, seen, why):
-    picture("a.png", ground=250)
+def test_invert_of_a_light_image(run, light_where, invert, seen, why):
+    write_image("a.png", ground=250)
     _, out, _ = run("predict", light_where, "a.png", "--invert", invert, "--top", "1")
     assert out.splitlines()[1].endswith(f" %  {seen}")
     assert why in out.splitlines()[0]
@@ -56,7 +56,7 @@ def test_the_border_alone_decides(light_where, border):
     image.paste(border, (0, 0, 2, 80))
     image.paste(border, (78, 0, 80, 80))
     image.save("a.png")
-    seen = pictures.look("a.png", (1, 8, 8))
+    seen = image_files.look("a.png", (1, 8, 8))
     assert (seen.border, seen.inverted) == (border, border > 127.5)
 
 
@@ -79,23 +79,23 @@ def test_modes(mode, ground):
         array[14:27, 24:37] = (255 - ground) * 257
         Image.fromarray(array).save("a.png")
     else:
-        picture("a.png", ground=ground, thing=255 - ground, mode=mode)
-    seen = pictures.look("a.png", (1, 40, 60), invert="no").pixels
+        write_image("a.png", ground=ground, thing=255 - ground, mode=mode)
+    seen = image_files.look("a.png", (1, 40, 60), invert="no").pixels
     assert (seen.dtype, seen.shape) == (np.uint8, (1, 40, 60))
     assert (seen[0, 0, 0], seen[0, 20, 30]) == (ground, 255 - ground)
-    assert pictures.look("a.png", (3, 28, 28)).pixels.shape == (3, 28, 28)
+    assert image_files.look("a.png", (3, 28, 28)).pixels.shape == (3, 28, 28)
 
 
 def test_16_bits_keep_their_brightness():
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save("a.png")
-    seen = pictures.look("a.png", (1, 8, 8), invert="no").pixels
+    seen = image_files.look("a.png", (1, 8, 8), invert="no").pixels
     assert np.array_equal(seen[0], np.round(np.arange(64).reshape(8, 8) * 1000 / 257))
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "RGB"])
 def test_jpegs(mode):
-    picture("a.jpg", mode=mode)
-    seen = pictures.look("a.jpg", (1, 28, 28)).pixels[0]
+    write_image("a.jpg", mode=mode)
+    seen = image_files.look("a.jpg", (1, 28, 28)).pixels[0]
     assert seen[14, 14] > 240
     assert seen[:, 0].max() < 10
 
@@ -104,13 +104,13 @@ def test_transparent_is_white():
     image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (8, 8, 12, 12))
     image.save("a.png")
-    seen = pictures.look("a.png", (1, 20, 20), invert="no").pixels[0]
+    seen = image_files.look("a.png", (1, 20, 20), invert="no").pixels[0]
     assert (seen[0, 0], seen[10, 10]) == (255, 0)
     palette = Image.new("P", (20, 20), 0)
     palette.putpalette([0, 0, 0, 9, 9, 9])
     palette.paste(1, (8, 8, 12, 12))
     palette.save("b.png", transparency=0)
-    seen = pictures.look("b.png", (1, 20, 20), invert="no").pixels[0]
+    seen = image_files.look("b.png", (1, 20, 20), invert="no").pixels[0]
     assert (seen[0, 0], seen[10, 10]) == (255, 9)
 
 
@@ -118,19 +118,19 @@ def test_light_things_on_nothing_are_laid_on_black():
     image = Image.new("RGBA", (20, 20), (255, 255, 255, 0))
     image.paste((250, 240, 230, 255), (5, 5, 15, 15))
     image.save("a.png")
-    seen = pictures.look("a.png", (1, 20, 20))
+    seen = image_files.look("a.png", (1, 20, 20))
     assert (seen.inverted, seen.border) == (False, 0)
     assert seen.pixels[0, 0, 0] == 0
     assert seen.pixels[0, 10, 10] > 230
     Image.new("RGBA", (20, 20), (255, 255, 255, 0)).save("b.png")  # nothing at all
-    assert pictures.look("b.png", (1, 20, 20), invert="no").pixels.min() == 255
+    assert image_files.look("b.png", (1, 20, 20), invert="no").pixels.min() == 255
 
 
 @pytest.mark.parametrize(("thing", "warned"), [(105, True), (115, True), (116, False)])
-def test_pictures_of_nearly_one_colour(run, light_where, thing, warned):
-    picture("a.png", size=(8, 8), ground=100, thing=thing)
+def test_images_of_nearly_one_colour(run, light_where, thing, warned):
+    write_image("a.png", size=(8, 8), ground=100, thing=thing)
     code, _, err = run("predict", light_where, "a.png")
-    line = "warning: a.png: the picture is nearly one colour; --show-input FILE shows what the net saw\n"
+    line = "warning: a.png: the image is nearly one colour; --show-input FILE shows what the net saw\n"
     assert (code, err) == (0, line if warned else "")
     if warned:
         assert "nearly one colour; see b.png\n" in run("predict", light_where, "a.png", "--show-input", "b.png")[2]
@@ -147,32 +147,32 @@ def test_upright_as_the_camera_says():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise: left becomes top
     image.save("a.jpg", exif=exif)
-    seen = pictures.look("a.jpg", (1, 40, 20), invert="no")
+    seen = image_files.look("a.jpg", (1, 40, 20), invert="no")
     assert seen.size == (20, 40)
     assert seen.pixels[0, 2].max() < 50
     assert seen.pixels[0, -2].min() > 200
 
 
-def test_a_picture_of_the_nets_size_is_not_touched():
+def test_an_image_of_the_nets_size_is_not_touched():
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     Image.fromarray(pixels).save("a.png")
-    assert np.array_equal(pictures.look("a.png", (1, 28, 28), invert="no").pixels[0], pixels)
-    assert np.array_equal(pictures.look("a.png", (1, 28, 28), invert="yes").pixels[0], 255 - pixels)
+    assert np.array_equal(image_files.look("a.png", (1, 28, 28), invert="no").pixels[0], pixels)
+    assert np.array_equal(image_files.look("a.png", (1, 28, 28), invert="yes").pixels[0], 255 - pixels)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (28, 14), (56, 28), (1000, 700), (60, 1000)])
 def test_proportions_are_kept_and_the_rest_is_ground(size):
     Image.new("L", size, 200).save("a.png")
-    seen = pictures.look("a.png", (1, 28, 28), invert="no").pixels
+    seen = image_files.look("a.png", (1, 28, 28), invert="no").pixels
     assert seen.min() == seen.max() == 200
     if min(size) > 2:
         Image.fromarray(np.pad(np.zeros((size[1] - 2, size[0] - 2), np.uint8), 1, constant_values=255)).save("b.png")
-        columns = np.flatnonzero(pictures.look("b.png", (1, 28, 28), invert="no").pixels[0].min(axis=0) < 100)
+        columns = np.flatnonzero(image_files.look("b.png", (1, 28, 28), invert="no").pixels[0].min(axis=0) < 100)
         assert abs(len(columns) - 28 * min(1, size[0] / size[1])) <= 2
 
 
 def test_json(run, light_where):
-    picture("a.png")
+    write_image("a.png")
     code, out, err = run("predict", light_where, "a.png", "b.png", "--json", "--top", "5")
     result = json.loads(out)
     assert code == 1
@@ -186,12 +186,12 @@ def test_json(run, light_where):
 
 
 def test_show_input(run, light_where):
-    picture("a.png", size=(40, 40))
-    picture("b.png", ground=0, thing=255)
+    write_image("a.png", size=(40, 40))
+    write_image("b.png", ground=0, thing=255)
     code, _, err = run("predict", light_where, "a.png", "--show-input", "seen.png")
     assert (code, err) == (0, "what the net saw is in seen.png\n")
     shown = pixels_of("seen.png")
-    seen = pictures.look("a.png", (1, 8, 8)).pixels[0]
+    seen = image_files.look("a.png", (1, 8, 8)).pixels[0]
     assert shown.shape == (296, 296, 3)
     assert np.array_equal(shown[8:-8, 8:-8, 0][::35, ::35], seen)
     assert np.array_equal(shown[8:-8, 8:-8, 2][34::35, 34::35], seen)
@@ -206,7 +206,7 @@ def test_show_input_in_colours(run, colours):
 
 
 def test_show_input_that_cannot_be_written(run, light_where):
-    picture("a.png")
+    write_image("a.png")
     code, out, err = run("predict", light_where, "a.png", "--show-input", Path("nowhere", "seen.png"))
     assert code == 1
     assert out.startswith("a.png")
@@ -214,8 +214,8 @@ def test_show_input_that_cannot_be_written(run, light_where):
     assert "there is no folder nowhere; create it first" in err
 
 
-def test_large_pictures_are_enlarged_by_one():
-    assert pixels_of(io.BytesIO(pictures.enlarged([np.zeros((1, 300, 200), np.uint8)]))).shape == (316, 216, 3)
+def test_large_images_are_enlarged_by_one():
+    assert pixels_of(io.BytesIO(image_files.enlarged([np.zeros((1, 300, 200), np.uint8)]))).shape == (316, 216, 3)
 
 
 def model_of(shape, path):
@@ -228,12 +228,12 @@ def model_of(shape, path):
     ("shape", "message"),
     [
         (None, "does not hold the shape of its inputs: set model.input_shape = (1, 28, 28) before save"),
-        ((2,), "the model reads inputs of 2 numbers, not pictures of 1 or 3 channels x height x width"),
-        ((4, 8, 8), "the model reads inputs of 4 x 8 x 8, not pictures"),
+        ((2,), "the model reads inputs of 2 numbers, not images of 1 or 3 channels x height x width"),
+        ((4, 8, 8), "the model reads inputs of 4 x 8 x 8, not images"),
     ],
 )
-def test_models_that_read_no_pictures(run, shape, message):
-    picture("a.png")
+def test_models_that_read_no_images(run, shape, message):
+    write_image("a.png")
     model_of(shape, "m.safetensors")
     code, out, err = run("predict", "m.safetensors", "a.png")
     assert (code, out) == (1, "")

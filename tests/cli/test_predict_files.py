@@ -1,4 +1,4 @@
-"""`cnn predict`: names that are patterns, and files that are not pictures."""
+"""`cnn predict`: names that are patterns, and files that are not images."""
 
 import json
 import os
@@ -8,22 +8,22 @@ import pytest
 from PIL import Image
 
 from cnn.data import images
-from tests.cli.made import picture
+from tests.cli.made import write_image
 
 
 def test_too_many_pixels(run, light_where, monkeypatch):
-    picture("a.png", size=(60, 40))
+    write_image("a.png", size=(60, 40))
     monkeypatch.setattr(images, "MAX_PIXELS", 2399)
     assert run("predict", light_where, "a.png") == (1, "", f"error: a.png {images.TOO_LARGE}\n")
     monkeypatch.setattr(images, "MAX_PIXELS", 2400)
     assert run("predict", light_where, "a.png")[0] == 0
 
 
-def test_a_picture_too_large_for_the_memory(monkeypatch, run, light_where):
+def test_an_image_too_large_for_the_memory(monkeypatch, run, light_where):
     def load(self):
         raise MemoryError
 
-    picture("a.png")
+    write_image("a.png")
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
     assert "a.png is too large for the memory of this machine" in run("predict", light_where, "a.png")[2]
 
@@ -38,7 +38,7 @@ def test_other_formats(run, light_where, format_):
 
 def test_patterns_that_the_shell_left(run, light_where):
     for name in ("b.png", "a.png", "[c].png", "d.jpg"):
-        picture(name)
+        write_image(name)
     code, out, err = run("predict", light_where, "d.jpg", "*.png", "--json")
     assert (code, err) == (0, "")
     assert [row["image"] for row in json.loads(out)["images"]] == ["d.jpg", "[c].png", "a.png", "b.png"]
@@ -49,30 +49,30 @@ def test_patterns_that_the_shell_left(run, light_where):
 
 
 def test_show_input_is_none_of_the_matches(run, light_where):
-    before = picture("a.png").read_bytes()
+    before = write_image("a.png").read_bytes()
     code, _, err = run("predict", light_where, "*.png", "--show-input", "a.png")
     assert code == 2
-    assert "is one of the pictures to read" in err
+    assert "is one of the images to read" in err
     assert Path("a.png").read_bytes() == before
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
 def test_a_name_that_looks_like_a_pattern(run, light_where):
-    picture("a.png")
-    picture("*.png")
+    write_image("a.png")
+    write_image("*.png")
     assert json.loads(run("predict", light_where, "*.png", "--json")[1])["images"][0]["image"] == "*.png"
 
 
 @pytest.fixture
 def broken(light_where):
-    """Files that are no pictures, and what is said of each."""
-    whole = picture("whole.png", size=(200, 200), mode="RGB").read_bytes()
-    picture("whole.jpg", size=(400, 400), mode="RGB")
+    """Files that are no images, and what is said of each."""
+    whole = write_image("whole.png", size=(200, 200), mode="RGB").read_bytes()
+    write_image("whole.jpg", size=(400, 400), mode="RGB")
     Path("cut.png").write_bytes(whole[:150])
     Path("cut.jpg").write_bytes(Path("whole.jpg").read_bytes()[:900])
     Path("damaged.png").write_bytes(whole[:50] + bytes(20) + whole[70:])
     Path("empty.png").touch()
-    Path("text.png").write_text("no picture", encoding="utf-8")
+    Path("text.png").write_text("no image", encoding="utf-8")
     Path("folder.png").mkdir()
     Path("a.heic").write_bytes(b"\0\0\0\x18ftypheic")
     Image.new("L", (900, 3)).save("strip.png")
@@ -81,15 +81,15 @@ def broken(light_where):
         "cut.jpg": "is damaged",
         "damaged.png": "is damaged",
         "empty.png": "empty.png is empty (0 bytes)",
-        "text.png": "text.png is no picture that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
-        "a.heic": "a.heic is a HEIC, HEIF or AVIF picture, which is not read: convert to JPEG first",
-        "folder.png": "folder.png is a folder, expected a picture",
+        "text.png": "text.png is no image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
+        "a.heic": "a.heic is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first",
+        "folder.png": "folder.png is a folder, expected an image",
         "missing.png": "there is no file missing.png",
-        "strip.png": "strip.png is 900 x 3 pixels, too narrow to be a picture",
+        "strip.png": "strip.png is 900 x 3 pixels, too narrow to be an image",
     }
 
 
-def test_broken_pictures_are_named_and_the_rest_is_done(run, light_where, broken):
+def test_broken_images_are_named_and_the_rest_is_done(run, light_where, broken):
     code, out, err = run("predict", light_where, "whole.png", *broken, "whole.jpg")
     assert code == 1
     assert out.startswith("whole.png")

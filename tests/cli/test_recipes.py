@@ -22,7 +22,7 @@ def test_a_recipe_trains_what_it_says(run, data, undrawn, recipe):
     code, _, err = run("train", "fashion-mnist", "--recipe", recipe, "--epochs", "3", "--batch-size", "16")
     assert code == 0
     assert "fashion-cnn, 288,170 parameters" in err
-    assert f"3 epochs, batches of 16, AdamW, lr up to 0.01 and down to 0, pictures {FIRST[recipe]}" in err
+    assert f"3 epochs, batches of 16, AdamW, lr up to 0.01 and down to 0, images {FIRST[recipe]}" in err
     usual = RECIPES[recipe]
     settled = config(FOLDER)
     assert (settled["recipe"], settled["model"], settled["lr"]) == (recipe, usual.model, usual.lr)

@@ -90,7 +90,7 @@ def test_the_spirals_defaults_are_good(run, undrawn, seed):
     assert config(Path("runs", "spiral-1"))["test_accuracy"] >= 0.95
 
 
-def test_mlp_reads_pictures_too(run, data, undrawn):
+def test_mlp_reads_images_too(run, data, undrawn):
     code, _, err = run("train", "mnist", "--model", "mlp", "--epochs", "1", "--seed", "3")
     assert code == 0
     assert "mlp, 235,146 parameters" in err

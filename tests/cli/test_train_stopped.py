@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
     assert code == 1
     assert out.splitlines()[-1] == f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png"
     assert err.splitlines()[-1] == (
-        "error: the model was trained, tested and saved; only pictures are missing: "
+        "error: the model was trained, tested and saved; only images are missing: "
         f"{folder / 'confusion.png'}: could not write (what was there is unchanged): No space left on device"
     )
     assert config(folder)["status"] == "finished"
@@ -258,11 +258,11 @@ def everything_in(folder):
 
 def test_a_run_that_cannot_go_on_stays_as_it_was(run, undrawn):
     """Neither weights nor words of a finished run are lost."""
-    shades("pictures")
+    shades("images")
     small = ("--epochs", "2", "--image-size", "16", "--quiet")
-    assert run("train", "pictures", *small, "--out", "a")[0] == 0
+    assert run("train", "images", *small, "--out", "a")[0] == 0
     before = everything_in("a")
-    next(Path("pictures", "dark").iterdir()).unlink()
+    next(Path("images", "dark").iterdir()).unlink()
     code, _, err = run("train", "--resume", "a", "--epochs", "3")
     assert code == 1
     assert "the data are not those of the checkpoint" in err

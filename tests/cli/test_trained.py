@@ -45,14 +45,14 @@ def test_what_is_refused(run, arguments, words):
     assert words in err
 
 
-def test_it_reads_pictures_wherever_the_option_stands(run, tmp_path):
+def test_it_reads_images_wherever_the_option_stands(run, tmp_path):
     for i in range(2):
         Image.fromarray(np.full((30, 30), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
     expected = run("predict", trained.folder("fashion"), "0.png", "1.png", "--json")[:2]
     assert expected[0] == 0
     for words in (("--model", "fashion", "0.png", "1.png"), ("0.png", "1.png", "--model=fashion")):
         assert run("predict", *words, "--json")[:2] == expected
-    code, _, err = run("predict", "no run", "--", "--model", "fashion")  # which are names of pictures then
+    code, _, err = run("predict", "no run", "--", "--model", "fashion")  # which are names of images then
     assert code == 1
     assert "there is no no run" in err
 
@@ -80,7 +80,7 @@ def test_it_is_as_good_as_it_says(run):
 
 
 @pytest.mark.data
-def test_pictures_of_other_sizes_formats_and_black_on_white(run, tmp_path):
+def test_images_of_other_sizes_formats_and_black_on_white(run, tmp_path):
     """The first two test images of each class: at least 18 of 20 are right."""
     _, _, x, y = cnn.data.fashion_mnist()
     names = cnn.data.dataset("fashion-mnist").class_names
@@ -90,13 +90,13 @@ def test_pictures_of_other_sizes_formats_and_black_on_white(run, tmp_path):
     for number, i in enumerate(chosen):
         side, kind, light = sizes[number // 2], FORMATS[number % 5], number % 2
         pixels = 255 - x[i, 0] if light else x[i, 0]
-        picture = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
+        image = Image.fromarray(pixels).resize((side, side), Image.Resampling.BICUBIC).convert("RGB")
         path = tmp_path / f"{number}.{kind.lower()}"
-        picture.save(path, kind)
+        image.save(path, kind)
         expected[str(path)] = names[y[i]]
     code, out, _ = run("predict", "--model", "fashion", *expected, "--top", 1, "--json")
     assert code == 0
     found = {image["image"]: image["classes"][0]["name"] for image in json.loads(out)["images"]}
     wrong = {path: (found[path], expected[path]) for path in expected if found[path] != expected[path]}
-    print(f"{20 - len(wrong)} of 20 pictures right; wrong: {list(wrong.values())}")
+    print(f"{20 - len(wrong)} of 20 images right; wrong: {list(wrong.values())}")
     assert len(wrong) <= 2, wrong

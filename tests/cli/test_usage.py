@@ -10,9 +10,9 @@ import pytest
 
 import cnn
 import cnn.data
-from cnn.cli import COMMANDS, main, use
 from cnn.cli import train as train_command
 from cnn.cli.interrupts import Interrupted
+from cnn.cli.main import COMMANDS, main, use
 from cnn.cli.tasks import load
 
 
@@ -56,14 +56,14 @@ def test_version_and_help_import_nothing_slow():
             "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, predict, summary, train",
         ),
         (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
-        (["train"], "name what to train on: fashion-mnist, mnist, spiral or a folder of pictures"),
+        (["train"], "name what to train on: fashion-mnist, mnist, spiral or a folder of images"),
         (["train", "fashion_mnist"], "unknown data set 'fashion_mnist': did you mean 'fashion-mnist'?"),
         (["train", "sprial"], "did you mean 'spiral'? Known: fashion-mnist, mnist, spiral"),
         (
             ["train", "mnist", "--model", "small_cnn"],
             "argument --model: unknown model 'small_cnn': did you mean 'small-cnn'?",
         ),
-        (["train", "spiral", "--model", "small-cnn"], "reads pictures, but spiral has points: use --model mlp"),
+        (["train", "spiral", "--model", "small-cnn"], "reads images, but spiral has points: use --model mlp"),
         (["train", "mnist", "--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
         (["train", "mnist", "--epochs", "2.5"], "argument --epochs: expected a whole number of at least 1, got '2.5'"),
         (["train", "mnist", "--batch-size", "-3"], "argument --batch-size: expected a whole number of at least 1"),
@@ -149,11 +149,11 @@ def test_quiet_means_no_warnings_either(run, monkeypatch, undrawn):
         assert run(*arguments)[2].startswith("warning: w\n")
 
 
-def test_show_input_never_overwrites_a_picture(run, tmp_path):
+def test_show_input_never_overwrites_an_image(run, tmp_path):
     (tmp_path / "a.png").write_bytes(b"mine")
     code, _, err = run("predict", "x", "a.png", "--show-input", tmp_path / "a.png")
     assert code == 2
-    assert "is one of the pictures to read: give another name" in err
+    assert "is one of the images to read: give another name" in err
     assert (tmp_path / "a.png").read_bytes() == b"mine"
 
 

@@ -12,7 +12,7 @@ SIZES = ((640, 480), (800, 600), (1024, 768), (1280, 720), (900, 900))  # width 
 LARGE = (4000, 3000)
 LARGE_EVERY = 40  # so many photographs, one is large
 ORIENTATION = 0x0112  # the EXIF tag
-# What the camera's picture was, from the upright one: the inverse of what each orientation asks for
+# What the camera's image was, from the upright one: the inverse of what each orientation asks for
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +46,7 @@ def make_photos(folder: str | Path, count: int, rng: np.random.Generator) -> lis
 
 
 def save_turned(image: Image.Image, path: str | Path, orientation: int, **options: Any) -> None:
-    """Store the picture so that EXIF's orientation turns it upright."""
+    """Store the image so that EXIF's orientation turns it upright."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     stored = image.transpose(STORED[orientation]) if orientation in STORED else image
@@ -54,7 +54,7 @@ def save_turned(image: Image.Image, path: str | Path, orientation: int, **option
 
 
 def photo(name: str, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Return a picture, (width, height), of one shape of any colour, wholly in it, on a noisy ground with a few lines."""
+    """Return an image, (width, height), of one shape of any colour, wholly in it, on a noisy ground with a few lines."""
     width, height = size
     ground = rng.integers(40, 216) + rng.integers(-25, 26, 3)  # dull, as a table is
     corners = np.clip(ground + rng.integers(-30, 31, (2, 2, 3)), 0, 255).astype(np.uint8)
@@ -75,7 +75,7 @@ def photo(name: str, size: tuple[int, int], rng: np.random.Generator) -> Image.I
         angles = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2 * np.pi / count
         points = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])
         draw.polygon([tuple(point) for point in points], fill=colour)
-    # Coarse noise, so that something of it is left in a small picture
+    # Coarse noise, so that something of it is left in a small image
     grains = rng.normal(0, 22, (height // 5 + 1, width // 5 + 1, 3)).clip(-127, 127) + 128
     noise = Image.fromarray(grains.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     pixels = np.asarray(image).astype(np.int16) + np.asarray(noise) - 128

@@ -11,13 +11,13 @@ from PIL import Image
 
 from cnn.data import folder as module
 from cnn.data.folder import image_folder
-from cnn.data.images import read_picture
+from cnn.data.images import read_image
 from cnn.errors import InputError
 from tests.data.photos import CLASSES, ORIENTATION, make_photos
 
 
 def fill(folder, counts, colour=True, names="{}.png"):
-    """Write so many pictures of each class; each is of one colour that no other has."""
+    """Write so many images of each class; each is of one colour that no other has."""
     number = 0
     for name, count in counts.items():
         (folder / name).mkdir(parents=True)
@@ -28,7 +28,7 @@ def fill(folder, counts, colour=True, names="{}.png"):
 
 
 def numbers(part):
-    """Which pictures they are."""
+    """Which images they are."""
     return part[0][:, 0, 0, 0].tolist()
 
 
@@ -47,7 +47,7 @@ def test_photos_of_all_sizes_and_orientations(tmp_path):
     }
     assert len(seen) == 24
     for i, path in enumerate(paths):
-        assert seen[read_picture(path, 32).tobytes()] == i % 3
+        assert seen[read_image(path, 32).tobytes()] == i % 3
 
 
 def test_made_photos_are_the_same_each_time(tmp_path):
@@ -87,7 +87,7 @@ def test_the_seed_decides_who_is_held_out(tmp_path):
     assert len(held) == 6
 
 
-def test_a_new_picture_moves_few_others(tmp_path):
+def test_a_new_image_moves_few_others(tmp_path):
     fill(tmp_path, {"a": 40, "b": 40})
     before = numbers(image_folder(tmp_path, 4).validation)
     Image.new("RGB", (9, 9), (200, 0, 0)).save(tmp_path / "a" / "new.png")
@@ -95,7 +95,7 @@ def test_a_new_picture_moves_few_others(tmp_path):
     assert len(set(before) - set(after)) <= 1
 
 
-def test_one_picture_is_for_training(tmp_path):
+def test_one_image_is_for_training(tmp_path):
     fill(tmp_path, {"a": 1, "b": 4})
     found = image_folder(tmp_path, 4)
     assert np.bincount(found.train[1]).tolist() == [1, 3]
@@ -113,7 +113,7 @@ def test_grey_only_if_all_are(tmp_path):
     assert image_folder(tmp_path, 8, grey=True).train[0].shape[1:] == (1, 8, 8)
     greys = np.concatenate([found.train[0], found.validation[0]])
     greys = greys[greys[:, 1].max(axis=(1, 2)) > 0]
-    assert np.array_equal(greys[:, 0], greys[:, 2])  # grey pictures have all three channels
+    assert np.array_equal(greys[:, 0], greys[:, 2])  # grey images have all three channels
 
 
 def test_what_cannot_be_read_is_told_and_passed_over(tmp_path):
@@ -131,10 +131,10 @@ def test_what_cannot_be_read_is_told_and_passed_over(tmp_path):
     assert told.pop(str(Path("a", "cut.png"))).startswith("is damaged or cut short")
     assert told == {
         str(Path("a", "empty.jpg")): "is empty (0 bytes)",
-        str(Path("a", "IMG.heic")): "is a HEIC, HEIF or AVIF picture, which is not read: convert to JPEG first",
-        str(Path("a", "notes.txt")): "is no picture that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
+        str(Path("a", "IMG.heic")): "is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first",
+        str(Path("a", "notes.txt")): "is no image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
         str(Path("a", "bomb.png")): "is too large: at most 120,000,000 pixels can be read; make it smaller first",
-        str(Path("b", "more")): "is a folder in that of a class: move its pictures up",
+        str(Path("b", "more")): "is a folder in that of a class: move its images up",
     }
 
 
@@ -240,13 +240,13 @@ def test_vehicles(tmp_path):
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({}, "f holds no folder of a class: put the pictures of each class into one of its own, as"),
+        ({}, "f holds no folder of a class: put the images of each class into one of its own, as"),
         ({"cat": 3}, "f has one class, cat: there must be two at least to tell apart"),
         ({"data/cat": 3, "data/dog": 3}, r"two at least to tell apart\. Or are the classes in .*data\?"),
         ({"cat": 3, "dog": 0}, r"dog has no image that can be read: add some, or remove the folder"),
         (
             {"train": 3, "val": 3},
-            "train holds no folder of a class: put the pictures of each class into one of its own",
+            "train holds no folder of a class: put the images of each class into one of its own",
         ),
         ({"train/a": 1, "train/b": 1, "val/a": 1}, r"train has the class b, but .*val has not"),
         ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "val/c": 1}, r"val has the class c, but .*train has not"),

@@ -1,4 +1,4 @@
-"""One picture, read safely: turned, opaque, scaled; and what is said of files that are none."""
+"""One image, read safely: turned, opaque, scaled; and what is said of files that are none."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnn.data import images
-from cnn.data.images import read_picture, readable
+from cnn.data.images import read_image, readable
 from cnn.errors import InputError
 from tests.data.photos import photo, save_turned
 
@@ -22,7 +22,7 @@ def numbers(height, width, channels=3):
 
 
 def smooth(height=60, width=90):
-    """A picture of which a JPEG loses next to nothing: no two corners are alike."""
+    """An image of which a JPEG loses next to nothing: no two corners are alike."""
     corners = np.array([[[250, 20, 20], [20, 240, 30]], [[30, 20, 220], [240, 240, 40]]], dtype=np.uint8)
     return Image.fromarray(corners).resize((width, height), Image.Resampling.BILINEAR)
 
@@ -41,10 +41,10 @@ def png_that_claims(width, height):
 def test_pixels_are_those_of_the_file(tmp_path):
     pixels = numbers(5, 7)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    seen = read_picture(tmp_path / "a.png")
+    seen = read_image(tmp_path / "a.png")
     assert (seen.dtype, seen.flags.c_contiguous) == (np.uint8, True)
     assert np.array_equal(seen, pixels.transpose(2, 0, 1))
-    assert np.array_equal(read_picture(str(tmp_path / "a.png"), size=(5, 7)), seen)
+    assert np.array_equal(read_image(str(tmp_path / "a.png"), size=(5, 7)), seen)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -53,14 +53,14 @@ def test_every_orientation_is_turned_upright(tmp_path, orientation, ending):
     path = tmp_path / f"a.{ending}"
     pixels = numbers(6, 9)
     save_turned(Image.fromarray(pixels), path, orientation, **({"lossless": True} if ending == "webp" else {}))
-    assert np.array_equal(read_picture(path), pixels.transpose(2, 0, 1))
-    assert images.open_picture(path)[1] == (9, 6)
+    assert np.array_equal(read_image(path), pixels.transpose(2, 0, 1))
+    assert images.open_image(path)[1] == (9, 6)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_jpegs_of_every_orientation_are_alike(tmp_path, orientation):
     save_turned(smooth(), tmp_path / "a.jpg", orientation, quality=95)
-    seen = read_picture(tmp_path / "a.jpg", size=(20, 30)).astype(int)
+    seen = read_image(tmp_path / "a.jpg", size=(20, 30)).astype(int)
     wanted = np.asarray(smooth().resize((30, 20), Image.Resampling.BICUBIC)).transpose(2, 0, 1).astype(int)
     assert abs(seen - wanted).max() < 8
 
@@ -68,12 +68,12 @@ def test_jpegs_of_every_orientation_are_alike(tmp_path, orientation):
 @pytest.mark.parametrize("orientation", [0, 9, 6000])
 def test_an_orientation_that_does_not_exist_is_ignored(tmp_path, orientation):
     save_turned(Image.fromarray(numbers(4, 6)), tmp_path / "a.png", orientation)
-    assert read_picture(tmp_path / "a.png").shape == (3, 4, 6)
+    assert read_image(tmp_path / "a.png").shape == (3, 4, 6)
 
 
-def test_damaged_exif_does_not_cost_the_picture(tmp_path):
+def test_damaged_exif_does_not_cost_the_image(tmp_path):
     smooth().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(range(40)))
-    assert read_picture(tmp_path / "a.jpg").shape == (3, 60, 90)
+    assert read_image(tmp_path / "a.jpg").shape == (3, 60, 90)
 
 
 def test_transparency_is_laid_on_white(tmp_path):
@@ -81,37 +81,37 @@ def test_transparency_is_laid_on_white(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     share = pixels[:, :, 3:] / 255
     wanted = pixels[:, :, :3] * share + 255 * (1 - share)
-    assert abs(read_picture(tmp_path / "a.png").transpose(1, 2, 0) - wanted).max() <= 1
+    assert abs(read_image(tmp_path / "a.png").transpose(1, 2, 0) - wanted).max() <= 1
     palette = Image.new("P", (2, 1))
     palette.putpalette([9, 9, 9, 200, 0, 0])
     palette.putpixel((1, 0), 1)
     palette.save(tmp_path / "b.png", transparency=0)
-    assert read_picture(tmp_path / "b.png").transpose(1, 2, 0).tolist() == [[[255, 255, 255], [200, 0, 0]]]
+    assert read_image(tmp_path / "b.png").transpose(1, 2, 0).tolist() == [[[255, 255, 255], [200, 0, 0]]]
     Image.new("LA", (3, 3), (0, 0)).save(tmp_path / "c.png")
-    assert read_picture(tmp_path / "c.png", grey=True).min() == 255
+    assert read_image(tmp_path / "c.png", grey=True).min() == 255
 
 
 def test_colours_under_what_is_transparent_do_not_bleed(tmp_path):
     image = Image.new("RGBA", (80, 80), (0, 0, 0, 0))  # black, and not to be seen
     image.paste((255, 255, 255, 255), (0, 0, 40, 80))
     image.save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png", size=10).min() >= 254
+    assert read_image(tmp_path / "a.png", size=10).min() >= 254
 
 
 @pytest.mark.parametrize("ending", ["png", "tif"])
 def test_16_bits_are_scaled(tmp_path, ending):
     values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
     Image.fromarray(values).save(tmp_path / f"a.{ending}")
-    assert np.array_equal(read_picture(tmp_path / f"a.{ending}", grey=True)[0], np.round(values / 257))
+    assert np.array_equal(read_image(tmp_path / f"a.{ending}", grey=True)[0], np.round(values / 257))
 
 
 def test_numbers_whose_white_nobody_knows(tmp_path):
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match=r"a\.tif holds floating numbers, whose white is not known"):
-        read_picture(tmp_path / "a.tif")
+        read_image(tmp_path / "a.tif")
     Image.fromarray(np.full((4, 4), 70_000, np.int32)).save(tmp_path / "b.tif")
     with pytest.raises(InputError, match=r"b\.tif holds numbers of 32 bits"):
-        read_picture(tmp_path / "b.tif")
+        read_image(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "RGB"])
@@ -119,19 +119,19 @@ def test_modes_become_red_green_and_blue(tmp_path, mode):
     path = tmp_path / ("a.jpg" if mode in ("CMYK", "YCbCr") else "a.png")
     image = smooth(16, 16).convert(mode)
     image.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
-    seen = read_picture(path).transpose(1, 2, 0).astype(int)
+    seen = read_image(path).transpose(1, 2, 0).astype(int)
     assert abs(seen - np.asarray(image.convert("RGB")).astype(int)).max() < 25
-    assert read_picture(path, grey=True).shape == (1, 16, 16)
+    assert read_image(path, grey=True).shape == (1, 16, 16)
 
 
 def test_grey_if_it_is(tmp_path):
     grey = np.repeat(numbers(9, 9, 1), 3, axis=2)
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(read_picture(tmp_path / "grey.png", grey=None), grey.transpose(2, 0, 1)[:1])
+    assert np.array_equal(read_image(tmp_path / "grey.png", grey=None), grey.transpose(2, 0, 1)[:1])
     grey[4, 4, 0] ^= 1
     Image.fromarray(grey).save(tmp_path / "colours.png")
-    assert read_picture(tmp_path / "colours.png", grey=None).shape == (3, 9, 9)
-    assert read_picture(tmp_path / "grey.png").shape == (3, 9, 9)
+    assert read_image(tmp_path / "colours.png", grey=None).shape == (3, 9, 9)
+    assert read_image(tmp_path / "grey.png").shape == (3, 9, 9)
 
 
 @pytest.mark.parametrize("ending", ["gif", "webp", "png", "tif"])
@@ -139,13 +139,13 @@ def test_the_first_frame_of_an_animation(tmp_path, ending):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     extra = {"lossless": True} if ending == "webp" else {}
     frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **extra)
-    assert read_picture(tmp_path / f"a.{ending}")[:, 3, 3].tolist() == [255, 0, 0]
+    assert read_image(tmp_path / f"a.{ending}")[:, 3, 3].tolist() == [255, 0, 0]
 
 
-def test_two_pictures_in_a_jpeg_as_phones_write_them(tmp_path):
+def test_two_images_in_a_jpeg_as_phones_write_them(tmp_path):
     smooth(600, 800).save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[Image.new("RGB", (9, 9))])
-    assert images.open_picture(tmp_path / "a.jpg")[1] == (800, 600)
-    assert read_picture(tmp_path / "a.jpg", size=16)[:, 0, 0].tolist() == pytest.approx([250, 20, 20], abs=25)
+    assert images.open_image(tmp_path / "a.jpg")[1] == (800, 600)
+    assert read_image(tmp_path / "a.jpg", size=16)[:, 0, 0].tolist() == pytest.approx([250, 20, 20], abs=25)
 
 
 @given(
@@ -159,17 +159,17 @@ def test_the_shape_is_what_was_asked(tmp_path_factory, height, width, size, grey
     if min(height, width) < max(height, width) / 20:
         height = width
     Image.fromarray(numbers(height, width)).save(path)
-    seen = read_picture(path, size, grey)
+    seen = read_image(path, size, grey)
     wanted = (height, width) if size is None else (size, size) if isinstance(size, int) else size
     assert seen.shape[1:] == wanted
     assert len(seen) in ({True: [1], False: [3], None: [1, 3]}[grey])
 
 
-def test_the_whole_picture_is_seen(tmp_path):
+def test_the_whole_image_is_seen(tmp_path):
     image = Image.new("RGB", (400, 200), "black")
     image.paste("red", (0, 0, 40, 200))
     image.save(tmp_path / "a.png")
-    seen = read_picture(tmp_path / "a.png", size=20)
+    seen = read_image(tmp_path / "a.png", size=20)
     assert seen[0, :, :2].min() > 220
     assert seen[0, :, 3:].max() < 15
 
@@ -178,7 +178,7 @@ def test_scaling_averages(tmp_path):
     stripes = np.zeros((300, 300), np.uint8)
     stripes[::2] = 255  # every other line: without antialiasing it would be all black or all white
     Image.fromarray(stripes).save(tmp_path / "a.png")
-    assert abs(read_picture(tmp_path / "a.png", size=10, grey=True).astype(int) - 127).max() <= 3
+    assert abs(read_image(tmp_path / "a.png", size=10, grey=True).astype(int) - 127).max() <= 3
 
 
 def test_a_large_jpeg_is_decoded_small(tmp_path, monkeypatch):
@@ -187,10 +187,10 @@ def test_a_large_jpeg_is_decoded_small(tmp_path, monkeypatch):
     image, whole = images.load(tmp_path / "a.jpg", (64, 64))
     assert whole == (4000, 3000)
     assert image.size == (500, 375)  # an eighth
-    small = read_picture(tmp_path / "a.jpg", size=64).astype(int)
+    small = read_image(tmp_path / "a.jpg", size=64).astype(int)
     monkeypatch.setattr(images, "DRAFT", 10_000)
     assert images.load(tmp_path / "a.jpg", (64, 64))[0].size == (4000, 3000)
-    assert abs(small - read_picture(tmp_path / "a.jpg", size=64)).mean() < 2
+    assert abs(small - read_image(tmp_path / "a.jpg", size=64)).mean() < 2
 
 
 def test_a_draft_is_never_smaller_than_what_is_wanted(tmp_path):
@@ -200,7 +200,7 @@ def test_a_draft_is_never_smaller_than_what_is_wanted(tmp_path):
     assert min(image.size) >= 200
 
 
-# What is no picture
+# What is no image
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
@@ -209,7 +209,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
     for name in ("a.png", "b.png"):
         with pytest.raises(InputError) as error:
-            read_picture(tmp_path / name, size=64)
+            read_image(tmp_path / name, size=64)
         assert str(error.value) == (
             f"{tmp_path / name} is too large: at most 120,000,000 pixels can be read; make it smaller first"
         )
@@ -218,7 +218,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
 def test_what_a_phone_of_108_megapixels_takes_is_allowed(tmp_path):
     (tmp_path / "a.png").write_bytes(png_that_claims(12_000, 9_000))
     with pytest.raises(InputError, match="is damaged or cut short"):  # and not "too large"
-        read_picture(tmp_path / "a.png", size=8)
+        read_image(tmp_path / "a.png", size=8)
 
 
 def heif(brand):
@@ -230,21 +230,21 @@ def heif(brand):
     [
         ("a.jpg", b"", "is empty (0 bytes)"),
         ("a.heic", b"", "is empty (0 bytes)"),
-        ("a.jpg", b"not a picture", "is no picture that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP"),
-        ("a.txt", "Ä".encode() * 999, "is no picture that can be read"),
+        ("a.jpg", b"not an image", "is no image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP"),
+        ("a.txt", "Ä".encode() * 999, "is no image that can be read"),
         ("a.jpg", b"\xff\xd8\xff", "is "),
-        ("a.jpg", heif(b"heic"), "is a HEIC, HEIF or AVIF picture, which is not read: convert to JPEG first"),
+        ("a.jpg", heif(b"heic"), "is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first"),
         ("a.png", heif(b"mif1"), "convert to JPEG"),
         ("IMG_1.HEIC", b"anything", "convert to JPEG"),
         ("a.heif", b"anything", "convert to JPEG"),
         ("a.avif", heif(b"avif"), "convert to JPEG"),
-        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no picture that can be read"),
+        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image that can be read"),
     ],
 )
-def test_files_that_are_no_pictures(tmp_path, name, content, message):
+def test_files_that_are_no_images(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as error:
-        read_picture(tmp_path / name)
+        read_image(tmp_path / name)
     assert str(error.value).startswith(f"{tmp_path / name} {message}" if message.startswith("is") else "")
     assert message in str(error.value)
     assert error.value.__cause__ is None
@@ -253,7 +253,7 @@ def test_files_that_are_no_pictures(tmp_path, name, content, message):
 
 def test_a_jpeg_with_the_ending_of_another_is_read(tmp_path):
     smooth().save(tmp_path / "a.heic", format="JPEG")
-    assert read_picture(tmp_path / "a.heic").shape == (3, 60, 90)
+    assert read_image(tmp_path / "a.heic").shape == (3, 60, 90)
 
 
 @pytest.mark.parametrize("ending", ["jpg", "png", "gif", "bmp", "tif", "webp"])
@@ -263,8 +263,8 @@ def test_files_cut_short(tmp_path, ending, share):
     photo("circle", (200, 150), np.random.default_rng(0)).save(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"a\.\w+ is (damaged or cut short|no picture)"):
-        read_picture(path, size=32)
+    with pytest.raises(InputError, match=r"a\.\w+ is (damaged or cut short|no image)"):
+        read_image(path, size=32)
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -277,32 +277,32 @@ def test_damage_never_shows_another_error(tmp_path_factory, seed):
     data[rng.integers(0, len(data), 1 + seed % 20)] = rng.integers(0, 256, 1 + seed % 20)
     path.write_bytes(data.tobytes())
     with contextlib.suppress(InputError):
-        assert read_picture(path, size=8).shape == (3, 8, 8)
+        assert read_image(path, size=8).shape == (3, 8, 8)
 
 
 def test_what_is_not_there_or_no_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*a\.jpg"):
-        read_picture(tmp_path / "a.jpg")
-    with pytest.raises(InputError, match="is a folder, expected a picture"):
-        read_picture(tmp_path)
+        read_image(tmp_path / "a.jpg")
+    with pytest.raises(InputError, match="is a folder, expected an image"):
+        read_image(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.jpg")
         with pytest.raises(InputError, match="is no ordinary file"):  # and it does not wait for one who writes
-            read_picture(tmp_path / "pipe.jpg")
+            read_image(tmp_path / "pipe.jpg")
 
 
 def test_too_narrow(tmp_path):
     Image.new("L", (100, 4)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="is 100 x 4 pixels, too narrow to be a picture: cut out a part of it"):
-        read_picture(tmp_path / "a.png")
+    with pytest.raises(InputError, match="is 100 x 4 pixels, too narrow to be an image: cut out a part of it"):
+        read_image(tmp_path / "a.png")
     Image.new("L", (100, 5)).save(tmp_path / "a.png")
-    assert read_picture(tmp_path / "a.png").shape == (3, 5, 100)
+    assert read_image(tmp_path / "a.png").shape == (3, 5, 100)
 
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, (3,), True])
 def test_sizes_that_are_none(tmp_path, size):
     with pytest.raises(ValueError, match=r"size.* must be"):
-        read_picture(tmp_path / "a.png", size)
+        read_image(tmp_path / "a.png", size)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from cnn.errors import InputError, ShapeError
 from cnn.layers import Identity
 
 
-def pictures(n=40, c=3):
+def images(n=40, c=3):
     return np.random.default_rng(0).integers(0, 256, (n, c, 6, 5), dtype=np.uint8)
 
 
@@ -24,12 +24,12 @@ def test_normalize_has_the_bits_of_preprocess():
         Normalize(mean=100, std=(50, 60, 70), scale=1),
     ):
         model.preprocessing = normalize.preprocessing
-        out, y = normalize(pictures(), None, draws())
+        out, y = normalize(images(), None, draws())
         assert y is None
         assert out.dtype == np.float32
-        np.testing.assert_array_equal(out, model.preprocess(pictures()))
+        np.testing.assert_array_equal(out, model.preprocess(images()))
         again = Normalize(**model.preprocessing)
-        np.testing.assert_array_equal(again(pictures(), None, draws())[0], out)
+        np.testing.assert_array_equal(again(images(), None, draws())[0], out)
 
 
 def test_a_model_file_holds_the_preprocessing_of_normalize(tmp_path):
@@ -39,8 +39,8 @@ def test_a_model_file_holds_the_preprocessing_of_normalize(tmp_path):
     assert Sequential.load(tmp_path / "model.safetensors").preprocessing == model.preprocessing
 
 
-def test_floating_pictures_need_a_scale():
-    x = (pictures() / 255).astype(np.float64)
+def test_floating_images_need_a_scale():
+    x = (images() / 255).astype(np.float64)
     with pytest.raises(InputError, match="got float64: say scale=1 if its values go from 0 to 1"):
         Normalize(0.5, 0.25)(x, None, draws())
     out = Normalize(0.5, 0.25, scale=1)(x, None, draws())[0]
@@ -51,9 +51,9 @@ def test_floating_pictures_need_a_scale():
 
 def test_normalize_errors():
     with pytest.raises(ShapeError, match=r"mean for 2 channels, but x, \(40, 3, 6, 5\), has 3: give one number or 3"):
-        Normalize([0.1, 0.2], 1)(pictures(), None, draws())
+        Normalize([0.1, 0.2], 1)(images(), None, draws())
     with pytest.raises(ShapeError, match="std for 2 channels"):
-        Normalize(0, [0.1, 0.2])(pictures(), None, draws())
+        Normalize(0, [0.1, 0.2])(images(), None, draws())
     for std in (0, [0.1, -0.1]):
         with pytest.raises(ValueError, match="std must be above 0"):
             Normalize(0, std)
@@ -70,7 +70,7 @@ def factor_of(amount):
 
 
 def test_brightness():
-    x = pictures()
+    x = images()
     wanted = np.minimum(np.rint(x * factor_of(0.5)), 255)
     out = Brightness(0.5)(x, None, draws())[0].astype(float)
     assert abs(out - wanted).max() <= 1  # the last digit of a float32 may decide a tie
@@ -83,7 +83,7 @@ def test_brightness():
 
 
 def test_contrast():
-    x = pictures()
+    x = images()
     mean = x.mean(axis=(1, 2, 3), keepdims=True)
     exact = mean + factor_of(0.5) * (x - mean)
     wanted = np.clip(np.rint(exact), 0, 255)

@@ -254,11 +254,11 @@ def test_each_transform_has_its_own_draws_of_the_epoch_and_the_samples(ahead):
 
 
 def test_batch_size_and_thread_change_nothing_in_a_sample():
-    def pictures(batch_size, ahead):
+    def images(batch_size, ahead):
         loader = DataLoader(X, Y, batch_size, False, 5, [noisy, scaled], ahead)
         return [np.concatenate(parts) for parts in zip(*loader, strict=True)]
 
-    assert_same([pictures(3, 0)], [pictures(4, 2)])
+    assert_same([images(3, 0)], [images(4, 2)])
 
 
 @pytest.mark.parametrize("wrong", [lambda x, y, d: x, lambda x, y, d: (x[:2], y[:2]), lambda x, y, d: (x, 3)])

@@ -11,7 +11,7 @@ from cnn.loss import CrossEntropyLoss
 BOTH = [Mixup(1, classes=10), CutMix(1, classes=10)]
 
 
-def pictures(n=30, dtype=np.uint8):
+def images(n=30, dtype=np.uint8):
     x = np.random.default_rng(0).integers(0, 256, (n, 2, 8, 6), dtype=np.uint8)
     return x if dtype == np.uint8 else (x / 255).astype(dtype)
 
@@ -51,8 +51,8 @@ def test_partners_change_from_epoch_to_epoch():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_mixup_blends_pictures_and_labels_in_the_same_shares(dtype):
-    x, y, samples = pictures(dtype=dtype), np.arange(30) % 10, np.arange(30)
+def test_mixup_blends_images_and_labels_in_the_same_shares(dtype):
+    x, y, samples = images(dtype=dtype), np.arange(30) % 10, np.arange(30)
     out, targets = Mixup(1, classes=10)(x, y, Draws(3, 1, samples))
     draws = Draws(3, 1, samples)
     share, partner = shares(draws, 1, 1), partners(draws)
@@ -64,7 +64,7 @@ def test_mixup_blends_pictures_and_labels_in_the_same_shares(dtype):
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1, 5])
-def test_cutmix_shows_of_each_picture_what_the_labels_say(alpha):
+def test_cutmix_shows_of_each_image_what_the_labels_say(alpha):
     n = 200
     x = np.broadcast_to(np.arange(n, dtype=np.uint8).reshape(n, 1, 1, 1), (n, 2, 9, 7))
     out, targets = CutMix(alpha, classes=n)(x, np.arange(n), Draws(0, 1, np.arange(n)))
@@ -91,7 +91,7 @@ def test_cutmix_areas_follow_the_shares():
 
 @pytest.mark.parametrize("transform", BOTH, ids=repr)
 def test_the_order_of_the_batch_makes_no_difference(transform):
-    x, y, samples = pictures(), np.arange(30) % 10, np.arange(30) + 5
+    x, y, samples = images(), np.arange(30) % 10, np.arange(30) + 5
     out, targets = transform(x, y, Draws(1, 1, samples))
     order = np.random.default_rng(0).permutation(30)
     again, targets_again = transform(x[order], y[order], Draws(1, 1, samples[order]))
@@ -100,21 +100,21 @@ def test_the_order_of_the_batch_makes_no_difference(transform):
 
 
 @pytest.mark.parametrize("transform", BOTH, ids=repr)
-def test_a_picture_alone_and_one_that_chance_spares_stay_themselves(transform):
+def test_an_image_alone_and_one_that_chance_spares_stay_themselves(transform):
     for dtype in (np.uint8, np.float32):
-        alone, targets = transform(pictures(1), np.array([7]), Draws(0, 1, [3]))
-        np.testing.assert_array_equal(alone, pictures(1))
+        alone, targets = transform(images(1), np.array([7]), Draws(0, 1, [3]))
+        np.testing.assert_array_equal(alone, images(1))
         np.testing.assert_allclose(targets, np.eye(10)[[7]], atol=1e-7)
         spared, targets = type(transform)(1, classes=10, p=0)(
-            pictures(dtype=dtype), np.arange(30) % 10, Draws(0, 1, np.arange(30))
+            images(dtype=dtype), np.arange(30) % 10, Draws(0, 1, np.arange(30))
         )
-        np.testing.assert_array_equal(spared, pictures(dtype=dtype))
+        np.testing.assert_array_equal(spared, images(dtype=dtype))
         np.testing.assert_array_equal(targets, np.eye(10)[np.arange(30) % 10])
 
 
 @pytest.mark.parametrize("labels", [np.uint8, np.int32, np.int64])
 def test_one_after_the_other_gives_targets_that_the_loss_takes(labels):
-    x, y, draws = pictures(), (np.arange(30) % 10).astype(labels), Draws(0, 1, np.arange(30))
+    x, y, draws = images(), (np.arange(30) % 10).astype(labels), Draws(0, 1, np.arange(30))
     for transform in BOTH:
         x, y = transform(x, y, draws)
     assert y.dtype == np.float32
@@ -127,14 +127,14 @@ def test_one_after_the_other_gives_targets_that_the_loss_takes(labels):
 
 @pytest.mark.parametrize("transform", BOTH, ids=repr)
 def test_labels_that_do_not_fit(transform):
-    x, draws = pictures(4), Draws(0, 1, np.arange(4))
+    x, draws = images(4), Draws(0, 1, np.arange(4))
     for y, error, message in [
         ([0, 3, 10, 12], InputError, "between 0 and 9 for classes=10, got 0 to 12: set classes=13"),
         ([0, -1, 3, 4], InputError, "got -1 to 4: number the classes from 0"),
         ([0.0, 1.0, 2.0, 3.0], InputError, r"got float64: pass y.astype\(np.int64\)"),
         (["a", "b", "c", "d"], InputError, "labels must be integers from 0 to 9"),
-        ([0, 1, 2], ShapeError, r"4 pictures need 4 labels, got \(3,\)"),
-        (3, ShapeError, r"4 pictures need 4 labels, got \(\)"),
+        ([0, 1, 2], ShapeError, r"4 images need 4 labels, got \(3,\)"),
+        (3, ShapeError, r"4 images need 4 labels, got \(\)"),
         ([[0], [1], [2], [3]], ShapeError, r"pass y.ravel\(\)"),
         (np.full((4, 5), 0.2), ShapeError, r"or probabilities \(N, 10\), got \(4, 5\): set classes=5"),
     ]:

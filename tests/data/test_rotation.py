@@ -9,14 +9,14 @@ from cnn.data.draws import Draws
 from cnn.data.rotation import Rotation, rotate
 
 
-def pictures(shape, dtype=np.uint8):
+def images(shape, dtype=np.uint8):
     x = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return x if dtype == np.uint8 else x.astype(dtype)
 
 
-def pixel_by_pixel(picture, angle):
+def pixel_by_pixel(image, angle):
     """Turn one channel (H, W) against the clock, with loops and zeros outside."""
-    h, w = picture.shape
+    h, w = image.shape
     out = np.zeros((h, w))
     for i in range(h):
         for j in range(w):
@@ -27,13 +27,13 @@ def pixel_by_pixel(picture, angle):
             for row in (math.floor(y), math.floor(y) + 1):
                 for column in (math.floor(x), math.floor(x) + 1):
                     if 0 <= row < h and 0 <= column < w:
-                        out[i, j] += picture[row, column] * (1 - abs(y - row)) * (1 - abs(x - column))
+                        out[i, j] += image[row, column] * (1 - abs(y - row)) * (1 - abs(x - column))
     return out
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 180), st.integers(0, 1000))
 def test_each_pixel_is_the_weighted_mean_of_four(h, w, degrees, seed):
-    x = pictures((3, 2, h, w), np.float64)
+    x = images((3, 2, h, w), np.float64)
     out = Rotation(degrees)(x, None, Draws(seed, 1, np.arange(3)))[0]
     for one, turned, u in zip(x, out, Draws(seed, 1, np.arange(3)).uniform(), strict=True):
         for channel in range(2):
@@ -43,7 +43,7 @@ def test_each_pixel_is_the_weighted_mean_of_four(h, w, degrees, seed):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_quarters_of_a_turn(dtype):
-    x = pictures((4, 3, 8, 8), dtype)
+    x = images((4, 3, 8, 8), dtype)
     out = rotate(x, np.array([0, 0.5, 1, -0.5]) * math.pi, math.pi)
     assert out.dtype == dtype
     wanted = [x[0], np.rot90(x[1], 1, (1, 2)), np.rot90(x[2], 2, (1, 2)), np.rot90(x[3], -1, (1, 2))]
@@ -52,18 +52,18 @@ def test_quarters_of_a_turn(dtype):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
 def test_no_turn_changes_no_bit(dtype):
-    x = pictures((4, 1, 28, 28), dtype)
+    x = images((4, 1, 28, 28), dtype)
     np.testing.assert_array_equal(Rotation(0)(x, None, Draws(0, 1, np.arange(4)))[0], x)
 
 
 def test_uint8_is_rounded():
-    x = pictures((8, 1, 28, 28))
+    x = images((8, 1, 28, 28))
     out = Rotation(15)(x, None, Draws(0, 1, np.arange(8)))[0].astype(float)
     exact = Rotation(15)(x.astype(np.float64), None, Draws(0, 1, np.arange(8)))[0]
     assert abs(out - exact).max() < 0.501
 
 
-def test_a_long_thin_picture_in_every_direction():
+def test_a_long_thin_image_in_every_direction():
     x = np.ones((200, 1, 1, 61), np.uint8)
     out = Rotation(180)(x, None, Draws(0, 1, np.arange(200)))[0]
     assert (out[..., 30] == 1).all()  # the centre stays

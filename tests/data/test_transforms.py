@@ -27,13 +27,13 @@ ALONE = [
 MIXING = [Mixup(classes=10), Mixup(1, classes=10, p=0.5), CutMix(classes=10), CutMix(0.5, classes=10, p=0.5)]
 
 
-def pictures(n=24, c=3, h=9, w=7, dtype=np.uint8):
+def images(n=24, c=3, h=9, w=7, dtype=np.uint8):
     x = np.random.default_rng(n).integers(0, 256, (n, c, h, w), dtype=np.uint8)
     return x if dtype == np.uint8 else (x / 255).astype(dtype)
 
 
 def scaled(transform, x):
-    """Normalize wants to be told the scale of floating pictures."""
+    """Normalize wants to be told the scale of floating images."""
     if isinstance(transform, Normalize) and x.dtype != np.uint8:
         return Normalize(transform.mean, transform.std, scale=1)
     return transform
@@ -42,7 +42,7 @@ def scaled(transform, x):
 @pytest.mark.parametrize("transform", ALONE + MIXING, ids=repr)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64, np.float16])
 def test_shape_and_dtype_stay_and_inputs_are_not_changed(transform, dtype):
-    x, y = pictures(dtype=dtype), np.arange(24) % 10
+    x, y = images(dtype=dtype), np.arange(24) % 10
     x_before, y_before = x.copy(), y.copy()
     x.setflags(write=False)
     y.setflags(write=False)
@@ -61,7 +61,7 @@ def test_shape_and_dtype_stay_and_inputs_are_not_changed(transform, dtype):
 @pytest.mark.parametrize("transform", ALONE + MIXING, ids=repr)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_memory_layout_makes_no_difference(transform, dtype):
-    x, y = pictures(dtype=dtype), np.arange(24) % 10
+    x, y = images(dtype=dtype), np.arange(24) % 10
     transform = scaled(transform, x)
     wanted = transform(x, y, Draws(0, 1, np.arange(24)))[0]
     channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
@@ -74,7 +74,7 @@ def test_memory_layout_makes_no_difference(transform, dtype):
 @pytest.mark.parametrize("transform", ALONE, ids=repr)
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_a_sample_is_changed_the_same_way_in_every_batch(transform, dtype):
-    x, y = pictures(dtype=dtype), np.arange(24)
+    x, y = images(dtype=dtype), np.arange(24)
     transform = scaled(transform, x)
     samples = np.arange(24) * 7 + 3
     whole = transform(x, y, Draws(5, 2, samples, 1))[0]
@@ -88,7 +88,7 @@ def test_a_sample_is_changed_the_same_way_in_every_batch(transform, dtype):
 @pytest.mark.parametrize("transform", ALONE + MIXING, ids=repr)
 def test_batches_of_none_and_one(transform):
     for n in (0, 1):
-        x, y = pictures(n), np.zeros(n, np.int64)
+        x, y = images(n), np.zeros(n, np.int64)
         out, labels = transform(x, y, Draws(0, 1, np.arange(n)))
         assert out.shape == x.shape
         assert len(labels) == n
@@ -108,8 +108,8 @@ def test_errors_name_the_fix(transform):
         (np.zeros((4, 784), np.uint8), "reshape rows of pixels"),
         (np.zeros((4, 28, 28), np.uint8), "batch axis"),
         (np.zeros((4, 3, 8, 8), np.int64), r'uint8 or floating numbers, got int64: pass x.astype\("uint8"\)'),
-        (np.zeros((5, 3, 8, 8), np.uint8), "5 pictures need draws for 5 samples, got draws for 4"),
-        ([[[[0.0]]]] * 4, "expected a NumPy array of pictures, .* got list"),
+        (np.zeros((5, 3, 8, 8), np.uint8), "5 images need draws for 5 samples, got draws for 4"),
+        ([[[[0.0]]]] * 4, "expected a NumPy array of images, .* got list"),
     ]:
         with pytest.raises(InputError, match=message):
             transform(wrong, y, draws)
@@ -117,8 +117,8 @@ def test_errors_name_the_fix(transform):
 
 @pytest.mark.parametrize(("edge", "mode"), [("zero", "constant"), ("reflect", "reflect")])
 @pytest.mark.parametrize("padding", [1, 2, 4])
-def test_a_crop_is_a_window_of_the_padded_picture(edge, mode, padding):
-    x, samples = pictures(50, 2, 6, 5), np.arange(50)
+def test_a_crop_is_a_window_of_the_padded_image(edge, mode, padding):
+    x, samples = images(50, 2, 6, 5), np.arange(50)
     out = RandomCrop(padding, edge)(x, samples, Draws(1, 1, samples))[0]
     for one, shifted, u in zip(x, out, Draws(1, 1, samples).uniform(2), strict=True):
         top, left = (int(number * (2 * padding + 1)) for number in u)
@@ -136,7 +136,7 @@ def test_all_shifts_of_a_crop_occur():
 
 
 def test_a_crop_without_padding_changes_nothing():
-    x = pictures()
+    x = images()
     assert RandomCrop(0)(x, None, Draws(0, 1, np.arange(24)))[0] is x
 
 
@@ -145,12 +145,12 @@ def test_crop_errors():
         RandomCrop(-1)
     with pytest.raises(ValueError, match="got 'wrap'"):
         RandomCrop(1, "wrap")
-    with pytest.raises(ShapeError, match="padding=5 is too much to reflect in pictures of 9 x 5: at most 4"):
-        RandomCrop(5, "reflect")(pictures(1, 1, 9, 5), None, Draws(0, 1, [0]))
+    with pytest.raises(ShapeError, match="padding=5 is too much to reflect in images of 9 x 5: at most 4"):
+        RandomCrop(5, "reflect")(images(1, 1, 9, 5), None, Draws(0, 1, [0]))
 
 
 def test_flips():
-    x, samples = pictures(2000, 1, 2, 3), np.arange(2000)
+    x, samples = images(2000, 1, 2, 3), np.arange(2000)
     assert np.array_equal(HorizontalFlip(p=0)(x, None, Draws(0, 1, samples))[0], x)
     assert np.array_equal(HorizontalFlip(p=1)(x, None, Draws(0, 1, samples))[0], x[..., ::-1])
     out = HorizontalFlip(p=0.3)(x, None, Draws(0, 1, samples))[0]
@@ -162,7 +162,7 @@ def test_flips():
             HorizontalFlip(p)
 
 
-def test_every_picture_is_flipped_in_every_other_epoch():
+def test_every_image_is_flipped_in_every_other_epoch():
     x = np.tile(np.array([0, 1], np.uint8), (2000, 1, 1, 1))
 
     def flipped(epoch, transform=0, seed=0):
@@ -211,7 +211,7 @@ def test_erasing_some_none_and_what_is_no_number():
     x = np.full((50, 1, 8, 8), np.nan)
     out = RandomErasing(p=1)(x, None, Draws(0, 1, np.arange(50)))[0]
     assert (out == 0).any(axis=(1, 2, 3)).all()
-    assert np.array_equal(RandomErasing(p=0)(pictures(), None, Draws(0, 1, np.arange(24)))[0], pictures())
+    assert np.array_equal(RandomErasing(p=0)(images(), None, Draws(0, 1, np.arange(24)))[0], images())
 
 
 @pytest.mark.parametrize("area", [(0, 0.5), (0.5, 1), (0.4, 0.2), (-0.1, 0.2), (0.1, 2), (0.1, "a"), 0.3, (0.1,), None])
@@ -221,7 +221,7 @@ def test_area_must_be_two_shares(area):
 
 
 def test_flipped_mean():
-    x = pictures(dtype=np.float32)
+    x = images(dtype=np.float32)
 
     def predict(x):
         assert x.flags.c_contiguous

@@ -25,7 +25,7 @@ from tests.kernels.sets import using
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
-seen = collections.Counter()  # algorithms, with and without bands; narrow inputs and merged pictures, on which way
+seen = collections.Counter()  # algorithms, with and without bands; narrow inputs and merged images, on which way
 at_end = True  # whether arrays end, or else start, where the memory does
 
 
@@ -46,9 +46,9 @@ def guarded(shape, dtype=np.float32):
     return array.view(dtype).reshape(shape)
 
 
-def guarded_copy(x, pictures=False):
-    """Copy an array to guarded memory, pictures channels last, as kernels read them; nobody may write into it."""
-    made = guarded(x.transpose(0, 2, 3, 1).shape).transpose(0, 3, 1, 2) if pictures else guarded(x.shape)
+def guarded_copy(x, images=False):
+    """Copy an array to guarded memory, images channels last, as kernels read them; nobody may write into it."""
+    made = guarded(x.transpose(0, 2, 3, 1).shape).transpose(0, 3, 1, 2) if images else guarded(x.shape)
     made[...] = x
     made.flags.writeable = False
     return made
@@ -96,7 +96,11 @@ def guard_kernels():
     changed = 0
     for name, module in list(sys.modules.items()):
         if name.startswith("cnn.kernels.jit.") or module is memory:
-            for what, instead in (("empty", guarded), ("borrow", guarded), ("give_back", lambda room: None)):
+            for what, instead in (
+                ("empty", guarded),
+                ("borrow_scratch", guarded),
+                ("return_scratch", lambda scratch: None),
+            ):
                 if hasattr(module, what):
                     setattr(module, what, instead)
                     changed += 1
@@ -115,14 +119,14 @@ def guard_kernels():
     run = conv2d._run
 
     def counted(plan, a, x):
-        places = kernels.load("jit", "places")
+        places = kernels.load("jit", "engine.arguments")
         seen[plan.known.algorithm, int(a[places.BANDS]) > 1] += 1
         return run(plan, a, x)
 
     prepared = conv2d.prepared
 
     def watched(shape, *others, **named):
-        known, places = prepared(shape, *others, **named), kernels.load("jit", "places")
+        known, places = prepared(shape, *others, **named), kernels.load("jit", "engine.arguments")
         way = "back" if len(others) > 3 else "there"  # only the way back says whether it needs the input's gradient
         seen["narrow", way] += int(known.numbers[places.NARROW])
         seen["merged", way] += known.numbers[places.N] < shape[0]
@@ -167,7 +171,7 @@ def convolutions(rng, count):
             h, w = (math.ceil((1024 / n) ** 0.5) + int(v) for v in rng.integers(0, 6, 2))
         conv = Conv2d(c, k, kernel, stride, padding, dilation, groups, bool(rng.random() < 0.7), rng=rng)
         try:
-            oh, ow = conv.slide().places(h, w)
+            oh, ow = conv.geometry().output_size(h, w)
         except ValueError:
             continue
         count -= 1
@@ -242,8 +246,8 @@ def raise_threads():
     """Let there be more helpers than a kernel has made room for, as when another thread of the user's sets the number of
     threads in that moment.
     """
-    crew = kernels.load("jit", "crew")
-    crew.parallel = types.SimpleNamespace(get_num_threads=lambda: parallel.get_num_threads() + 2)
+    thread_pool = kernels.load("jit", "engine.thread_pool")
+    thread_pool.parallel = types.SimpleNamespace(get_num_threads=lambda: parallel.get_num_threads() + 2)
 
 
 if __name__ == "__main__":

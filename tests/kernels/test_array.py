@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cnn.errors import ShapeError
 from cnn.functional.elementwise import gate
-from cnn.functional.windows import Slide
+from cnn.functional.windows import WindowGeometry
 from cnn.kernels.array import conv2d as conv2d_twins
 from cnn.kernels.array import flat, linear, maxpool2d, shared, strips, windows
 from tests.kernels.sets import using
@@ -33,7 +33,7 @@ pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 @pytest.fixture(autouse=True)
 def small_pieces(monkeypatch):
-    """Tiles of one picture or of a part of one, and threads for the least work, so that small arrays are enough."""
+    """Tiles of one image or of a part of one, and threads for the least work, so that small arrays are enough."""
     for module in (windows, conv2d_twins, maxpool2d, strips):
         monkeypatch.setattr(module, "TILE_BYTES", 600)
     monkeypatch.setattr(windows, "LEAST_PLACES", 5)
@@ -68,32 +68,32 @@ def laid_out(rng, shape, layout, dtype=np.float64):
 
 @st.composite
 def convolutions(draw):
-    """Arrays of small integers, a slide and groups."""
+    """Arrays of small integers, a geometry and groups."""
     groups = draw(st.integers(1, 3))
     c, k = groups * draw(st.sampled_from([1, 1, 2, 5])), groups * draw(st.sampled_from([1, 1, 2, 3]))
     rims = [(draw(st.integers(0, 4)), draw(st.integers(-1, 4))) for _ in range(2)]
-    slide = Slide(draw(pair), draw(st.just((1, 1)) | pair), draw(pair), tuple(rims))
+    geometry = WindowGeometry(draw(pair), draw(st.just((1, 1)) | pair), draw(pair), tuple(rims))
     shape = draw(st.integers(0, 4)), c, draw(st.integers(1, 9)), draw(st.integers(1, 9))
     try:
-        places = slide.places(*shape[2:])
+        places = geometry.output_size(*shape[2:])
     except ShapeError:
         assume(False)
     rng, layout = np.random.default_rng(draw(st.integers(0, 99))), st.sampled_from(["first", "channels last", "gaps"])
     x, grad = laid_out(rng, shape, draw(layout)), laid_out(rng, (shape[0], k, *places), draw(layout))
-    weight = rng.integers(-3, 4, (k, c // groups, *slide.size)).astype(float)
+    weight = rng.integers(-3, 4, (k, c // groups, *geometry.size)).astype(float)
     bias = rng.integers(-3, 4, k).astype(float) if draw(st.booleans()) else None
-    return x, grad, weight, bias, slide, groups
+    return x, grad, weight, bias, geometry, groups
 
 
 @drawn
 @given(convolutions())
 def test_convolutions_of_small_integers_are_exact(case):
-    x, grad, weight, bias, slide, groups = case
-    plain, y = both(conv2d.conv2d, x, weight, bias, slide, groups)
+    x, grad, weight, bias, geometry, groups = case
+    plain, y = both(conv2d.conv2d, x, weight, bias, geometry, groups)
     assert (y == plain).all()
-    plain, x_grad = both(conv2d.conv2d_input_grad, grad, weight, x.shape, slide, groups)
+    plain, x_grad = both(conv2d.conv2d_input_grad, grad, weight, x.shape, geometry, groups)
     assert (x_grad == plain).all()
-    plain, weight_grad = both(conv2d.conv2d_weight_grad, grad, x, weight.shape, slide, groups)
+    plain, weight_grad = both(conv2d.conv2d_weight_grad, grad, x, weight.shape, geometry, groups)
     assert (weight_grad == plain).all()
     assert (y.shape, x_grad.shape, weight_grad.shape) == (grad.shape, x.shape, weight.shape)
     plain, bias_grad = both(conv2d.conv2d_bias_grad, grad)
@@ -109,14 +109,14 @@ def test_convolutions_of_small_integers_are_exact(case):
 )
 @pytest.mark.parametrize("groups", [1, 2])
 def test_windows_of_one_pixel(rim, groups):
-    """Their rows are the picture itself, unless they look past it."""
-    rng, slide = np.random.default_rng(0), Slide((1, 1), (1, 1), (1, 1), rim)
+    """Their rows are the image itself, unless they look past it."""
+    rng, geometry = np.random.default_rng(0), WindowGeometry((1, 1), (1, 1), (1, 1), rim)
     x, weight = laid_out(rng, (3, 6, 5, 4), "channels last"), rng.integers(-3, 4, (8, 6 // groups, 1, 1)).astype(float)
-    plain, y = both(conv2d.conv2d, x, weight, None, slide, groups)
+    plain, y = both(conv2d.conv2d, x, weight, None, geometry, groups)
     assert (y == plain).all()
-    plain, x_grad = both(conv2d.conv2d_input_grad, y, weight, x.shape, slide, groups)
+    plain, x_grad = both(conv2d.conv2d_input_grad, y, weight, x.shape, geometry, groups)
     assert (x_grad == plain).all()
-    plain, weight_grad = both(conv2d.conv2d_weight_grad, y, x, weight.shape, slide, groups)
+    plain, weight_grad = both(conv2d.conv2d_weight_grad, y, x, weight.shape, geometry, groups)
     assert (weight_grad == plain).all()
 
 
@@ -124,16 +124,16 @@ def test_windows_of_one_pixel(rim, groups):
 @drawn
 @given(convolutions(), st.integers(0, 99))
 def test_convolutions_of_real_numbers(dtype, case, seed):
-    *arrays, slide, groups = case
+    *arrays, geometry, groups = case
     rng = np.random.default_rng(seed)
     x, grad, weight, bias = (None if a is None else rng.normal(size=a.shape) for a in arrays)
     rounded = [None if a is None else a.astype(dtype) for a in (x, grad, weight, bias)]
     wide = [None if a is None else a.astype(np.float64) for a in rounded]
 
     def all_of(x, grad, weight, bias):
-        yield conv2d.conv2d(x, weight, bias, slide, groups)
-        yield conv2d.conv2d_input_grad(grad, weight, x.shape, slide, groups)
-        yield conv2d.conv2d_weight_grad(grad, x, weight.shape, slide, groups)
+        yield conv2d.conv2d(x, weight, bias, geometry, groups)
+        yield conv2d.conv2d_input_grad(grad, weight, x.shape, geometry, groups)
+        yield conv2d.conv2d_weight_grad(grad, x, weight.shape, geometry, groups)
 
     with using("reference", 1):
         expected = list(all_of(*wide))
@@ -147,18 +147,18 @@ def test_convolutions_of_real_numbers(dtype, case, seed):
 
 @pytest.mark.parametrize("groups", [1, 8])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_pictures_stay_channels_last_and_tiles_change_no_bit(monkeypatch, stride, groups):
+def test_images_stay_channels_last_and_tiles_change_no_bit(monkeypatch, stride, groups):
     """Each number is the same sum however many threads there are."""
     rng = np.random.default_rng(0)
-    slide = Slide((3, 3), (stride, stride), (1, 1), ((1, 1), (1, 1)))
+    geometry = WindowGeometry((3, 3), (stride, stride), (1, 1), ((1, 1), (1, 1)))
     x = rng.normal(size=(6, 10, 10, 8)).astype(np.float32).transpose(0, 3, 1, 2)
     weight = rng.normal(size=(8, 8 // groups, 3, 3)).astype(np.float32)
     results = []
     for threads in (1, 2, 5):
         with using("array", threads):
-            y = conv2d.conv2d(x, weight, None, slide, groups)
-            x_grad = conv2d.conv2d_input_grad(y, weight, x.shape, slide, groups)
-            weight_grad = conv2d.conv2d_weight_grad(y, x, weight.shape, slide, groups)
+            y = conv2d.conv2d(x, weight, None, geometry, groups)
+            x_grad = conv2d.conv2d_input_grad(y, weight, x.shape, geometry, groups)
+            weight_grad = conv2d.conv2d_weight_grad(y, x, weight.shape, geometry, groups)
         assert all(a.transpose(0, 2, 3, 1).flags.c_contiguous for a in (y, x_grad))
         results.append([a.tobytes() for a in (y, x_grad, weight_grad)])
     assert results[0] == results[1] == results[2]
@@ -167,50 +167,50 @@ def test_pictures_stay_channels_last_and_tiles_change_no_bit(monkeypatch, stride
 def test_infinity_and_nan_touch_only_the_windows_that_see_them():
     x = np.ones((1, 5, 6, 6))
     x[0, 0, 0, 0], x[0, 1, 5, 5] = np.inf, np.nan
-    slide = Slide((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
+    geometry = WindowGeometry((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
     with np.errstate(invalid="ignore"):  # BLAS may fill up with zeros, and infinity times 0 is invalid
-        plain, y = both(conv2d.conv2d, x, np.ones((2, 5, 3, 3)), None, slide, 1)
+        plain, y = both(conv2d.conv2d, x, np.ones((2, 5, 3, 3)), None, geometry, 1)
     assert np.array_equal(plain, y, equal_nan=True)
     assert np.isfinite(y).sum() == 2 * (36 - 8)
 
 
 @st.composite
 def pools(draw):
-    """Pictures with equal values, some with NaN, a slide and the counts of windows."""
+    """Images with equal values, some with NaN, a geometry and the counts of windows."""
     size, stride, dilation = draw(pair), draw(pair), draw(pair)
     rims = tuple((draw(st.integers(0, s // 2)),) * 2 for s in size)
-    slide = Slide(size, draw(st.just(size)) if draw(st.booleans()) else stride, dilation, rims)
+    geometry = WindowGeometry(size, draw(st.just(size)) if draw(st.booleans()) else stride, dilation, rims)
     shape = draw(st.integers(0, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
     try:
-        counts = slide.places(*shape[2:], draw(st.booleans()))
+        counts = geometry.output_size(*shape[2:], draw(st.booleans()))
     except ShapeError:
         assume(False)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     x = laid_out(rng, shape, draw(st.sampled_from(["first", "channels last", "gaps"])), draw(st.sampled_from("fd")))
     if draw(st.integers(0, 3)) == 0:
         x[rng.random(shape) < 0.2] = np.nan
-    return x, slide, counts, rng
+    return x, geometry, counts, rng
 
 
 @drawn
 @given(pools())
 def test_pools_are_exact(case):
-    x, slide, counts, rng = case
-    plain, found = both(maxpool.maxpool2d, x, slide, counts)
+    x, geometry, counts, rng = case
+    plain, found = both(maxpool.maxpool2d, x, geometry, counts)
     for a, b in zip(found, plain, strict=True):
         assert a.dtype == b.dtype
         assert np.array_equal(a, b, equal_nan=True)
         assert a.transpose(0, 2, 3, 1).flags.c_contiguous
     grad = laid_out(rng, found[0].shape, "first", x.dtype)
-    plain, x_grad = both(maxpool.maxpool2d_input_grad, grad, found[1], x.shape, slide)
+    plain, x_grad = both(maxpool.maxpool2d_input_grad, grad, found[1], x.shape, geometry)
     assert x_grad.dtype == x.dtype
     assert np.array_equal(x_grad, plain)
 
 
 def test_a_pool_of_more_than_255_pixels():
     x = np.random.default_rng(0).normal(size=(2, 3, 20, 20))
-    slide = Slide((17, 17), (2, 2), (1, 1), ((0, 0), (0, 0)))
-    plain, found = both(maxpool.maxpool2d, x, slide, (2, 2))
+    geometry = WindowGeometry((17, 17), (2, 2), (1, 1), ((0, 0), (0, 0)))
+    plain, found = both(maxpool.maxpool2d, x, geometry, (2, 2))
     assert all((a == b).all() for a, b in zip(found, plain, strict=True))
     assert found[1].dtype == np.uint16
 
@@ -314,7 +314,7 @@ def test_other_kinds_of_arrays_are_declined():
         pass
 
     x, weight = np.ones((2, 5, 4, 4)), np.ones((3, 5, 1, 1))
-    slide = Slide((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
+    geometry = WindowGeometry((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
     for other in (weight.view(Own), weight.astype(np.float32), weight.astype(int)):
-        assert conv2d_twins.conv2d(x, other, None, slide, 1) is NotImplemented
-        assert conv2d_twins.conv2d_input_grad(x[:, :3], other, x.shape, slide, 1) is NotImplemented
+        assert conv2d_twins.conv2d(x, other, None, geometry, 1) is NotImplemented
+        assert conv2d_twins.conv2d_input_grad(x[:, :3], other, x.shape, geometry, 1) is NotImplemented

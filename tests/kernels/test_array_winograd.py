@@ -39,7 +39,7 @@ def tuned():
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles of a few pictures, of any channels, and threads for the least work; what runs is counted."""
+    """Tiles of a few images, of any channels, and threads for the least work; what runs is counted."""
     ran.clear()
     for name in ("forward", "weight_grad", "Corners", "Gradients"):
         monkeypatch.setattr(winograd, name, counted(name, getattr(winograd, name)))
@@ -60,8 +60,8 @@ def counted(name, function):
 
 
 def tile(layer, x):
-    """How many pictures make a tile on Winograd's way; 0 on others."""
-    return winograd.plan(x.shape, layer.slide(), layer.out_channels, x.dtype, layer.groups)
+    """How many images make a tile on Winograd's way; 0 on others."""
+    return winograd.plan(x.shape, layer.geometry(), layer.out_channels, x.dtype, layer.groups)
 
 
 def integers(rng, shape, last):
@@ -73,7 +73,7 @@ def integers(rng, shape, last):
 
 @st.composite
 def convolutions(draw):
-    """A convolution of 3 x 3 with a rim of one pixel and weights of small integers, pictures, and a generator."""
+    """A convolution of 3 x 3 with a rim of one pixel and weights of small integers, images, and a generator."""
     c, k = draw(st.integers(2, 7)), draw(st.integers(1, 7))  # one to one would be depthwise
     shape = draw(st.integers(2, 9)), c, 2 * draw(st.integers(1, 5)), 2 * draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
@@ -147,13 +147,13 @@ def test_values_far_from_zero():
         (Conv2d(32, 64, 3, padding=1, dilation=2), (64, 32, 14, 14), np.float32, False),
         (Conv2d(64, 128, 3, padding=1, groups=2), (64, 64, 14, 14), np.float32, False),
         (Conv2d(32, 64, 5, padding=2), (64, 32, 14, 14), np.float32, False),
-        (Conv2d(64, 64, 3, padding=1), (4, 64, 64, 64), np.float32, False),  # a tile does not hold the picture
+        (Conv2d(64, 64, 3, padding=1), (4, 64, 64, 64), np.float32, False),  # a tile does not hold the image
         (Conv2d(512, 512, 3, padding=1), (64, 512, 4, 4), np.float32, False),  # the weights are large
     ],
     ids=repr,
 )
 def test_the_choice_by_shape(layer, shape, dtype, taken):
-    assert bool(winograd.plan(shape, layer.slide(), layer.out_channels, dtype, layer.groups)) == taken
+    assert bool(winograd.plan(shape, layer.geometry(), layer.out_channels, dtype, layer.groups)) == taken
 
 
 @pytest.mark.parametrize("pooled", [False, True])
@@ -171,7 +171,7 @@ def test_the_same_bits_with_as_many_threads(small_tiles, pooled):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_what_is_not_finite_stays_near(small_tiles, value, pooled):
-    """It reaches the pools of 2 x 2 of which one place sees it, and no other picture."""
+    """It reaches the pools of 2 x 2 of which one place sees it, and no other image."""
     x = draw((3, 6, 8, 8))
     model = Sequential([Conv2d(6, 5, 3, padding=1, bias=False, rng=0), *([ReLU(), MaxPool2d(2)] if pooled else [])])
     y = model(x)
@@ -227,10 +227,10 @@ def test_products_outside_of_threads_hold_blas_to_one_thread(monkeypatch):
 
 
 @pytest.mark.parametrize(("c", "side"), [(256, 8), (192, 4), (64, 14)])
-def test_no_number_of_pictures_is_left_out(c, side):
+def test_no_number_of_images_is_left_out(c, side):
     """If there are enough windows in one batch, there are in every larger one."""
-    slide = Conv2d(1, 1, 3, padding=1).slide()
-    taken = [winograd.plan((n, c, side, side), slide, c, np.float32) > 0 for n in range(1, 200)]
+    geometry = Conv2d(1, 1, 3, padding=1).geometry()
+    taken = [winograd.plan((n, c, side, side), geometry, c, np.float32) > 0 for n in range(1, 200)]
     assert taken == sorted(taken)
     assert taken[-1]
 

@@ -41,7 +41,7 @@ def kernel_set(request):
 
 def algorithm(layer, x):
     """How the set "jit" does a convolution."""
-    return kernels.load("jit", "shapes").algorithm(x.shape, layer.weight.shape, layer.slide(), layer.groups)
+    return kernels.load("jit", "engine.shapes").algorithm(x.shape, layer.weight.shape, layer.geometry(), layer.groups)
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def convolutions(draw):
 
 @st.composite
 def plain_convolutions(draw):
-    """3x3 windows over many pictures of 16, 32 or 48 channels, as Winograd's way needs them; and about as often not
+    """3x3 windows over many images of 16, 32 or 48 channels, as Winograd's way needs them; and about as often not
     quite so.
     """
     c, k = (draw(st.sampled_from([16, 32, 48, 24])) for _ in range(2))
@@ -121,12 +121,12 @@ def test_convolutions():
         arguments, shape = drawn
         layer = Conv2d(**arguments)
         try:
-            layer.slide().places(*shape[2:])
+            layer.geometry().output_size(*shape[2:])
         except ShapeError:
             return
         layer, x = compare_drawn(Conv2d, arguments, shape, seed)
         if choice.has_numba():
-            served = kernels.load("jit", "shapes").serves(layer.slide())
+            served = kernels.load("jit", "engine.shapes").supports(layer.geometry())
             seen.add(algorithm(layer, x) if served else "none")
         seen.update([f"n={shape[0]}", *(["rest"] if layer.out_channels % 16 else [])])
 
@@ -137,8 +137,8 @@ def test_convolutions():
 
 @pytest.mark.parametrize("shape", [(40, 24, 3, 5), (64, 33, 8, 8), (37, 17, 4, 4), (48, 300, 1, 1)], ids=str)
 @pytest.mark.parametrize("after", [[], ["norm"], ["relu"], ["norm", "relu", "pool"]], ids="-".join)
-def test_windows_of_one_pixel_and_many_small_pictures(shape, after):
-    """Such pictures are seen as fewer and longer ones, unless a norm or a pool wants to know them apart."""
+def test_windows_of_one_pixel_and_many_small_images(shape, after):
+    """Such images are seen as fewer and longer ones, unless a norm or a pool wants to know them apart."""
     n, c, h, w = shape
     layers = [Conv2d(c, 40, 1, bias="norm" not in after, rng=0)]
     layers += [{"norm": BatchNorm2d(40), "relu": ReLU(), "pool": MaxPool2d(min(2, h))}[name] for name in after]
@@ -149,9 +149,9 @@ def test_windows_of_one_pixel_and_many_small_pictures(shape, after):
     for a, b in zip(found, in_float64(model, x), strict=True):
         assert np.linalg.norm(a - b) <= CLOSE * max(np.linalg.norm(b), 0.01 * math.sqrt(b.size))
     if choice.active() == "jit" and not after:
-        slide = layers[0].slide()
-        known = kernels.load("jit", "shapes").prepared(shape, layers[0].weight.shape, slide, 1, merged_to=16)
-        assert known.numbers[kernels.load("jit", "places").N] < n
+        geometry = layers[0].geometry()
+        known = kernels.load("jit", "engine.shapes").prepared(shape, layers[0].weight.shape, geometry, 1, merged_to=16)
+        assert known.numbers[kernels.load("jit", "engine.arguments").N] < n
 
 
 @pytest.mark.parametrize("c", [1, 2, 3, 5, 6])
@@ -177,7 +177,7 @@ def test_the_gradient_of_a_first_layer_is_nan_where_it_must_be():
     assert (~np.isfinite(x_grad) == expected).all()
 
 
-def test_convolutions_of_many_pictures():
+def test_convolutions_of_many_images():
     """With and without Winograd's way."""
     seen = set()
 
@@ -225,7 +225,7 @@ def test_transposed_convolutions():
         nonlocal count
         arguments, shape = drawn
         layer = ConvTranspose2d(**arguments)
-        if min(layer.slide().extent(*shape[2:])) >= 1:
+        if min(layer.geometry().extent(*shape[2:])) >= 1:
             compare_drawn(ConvTranspose2d, arguments, shape)
             count += 1
 
@@ -233,7 +233,7 @@ def test_transposed_convolutions():
     assert count > 25
 
 
-def test_a_transposed_convolution_of_many_pictures():
+def test_a_transposed_convolution_of_many_images():
     """Its ways are those of the convolution that it is the transpose of."""
     compare_drawn(
         ConvTranspose2d, {"in_channels": 32, "out_channels": 16, "kernel_size": 3, "padding": 1}, (6, 32, 16, 16)
@@ -470,7 +470,7 @@ LAYERS = [
 
 
 def channels_last(a):
-    """The same numbers, in memory as kernels make pictures."""
+    """The same numbers, in memory as kernels make images."""
     return np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1)
 
 

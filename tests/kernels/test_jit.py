@@ -13,7 +13,7 @@ import pytest
 
 import cnn
 from cnn import kernels, zoo
-from cnn.functional.windows import Slide
+from cnn.functional.windows import WindowGeometry
 from cnn.kernels import choice, memory, parallel
 from cnn.layers import Conv2d, ReLU
 from cnn.utils.gradcheck import difference
@@ -69,13 +69,13 @@ def test_direct_convolution_is_nearer():
 def test_the_choice_by_shape():
     from cnn.kernels.jit.engine.shapes import algorithm
 
-    plain = Slide.of((3, 3), (1, 1), (1, 1), (1, 1))
+    plain = WindowGeometry.of((3, 3), (1, 1), (1, 1), (1, 1))
     assert algorithm((64, 32, 14, 14), (64, 32, 3, 3), plain, 1) == "winograd"
     assert algorithm((1, 32, 14, 14), (64, 32, 3, 3), plain, 1) == "direct"  # too few tiles for the weights
     assert algorithm((64, 3, 32, 32), (64, 3, 3, 3), plain, 1) == "direct"
     assert algorithm((64, 32, 14, 14), (32, 1, 3, 3), plain, 32) == "depthwise"
     assert algorithm((64, 32, 14, 14), (64, 32, 3, 3), plain._replace(stride=(2, 2)), 1) == "direct"
-    assert algorithm((64, 32, 14, 14), (64, 32, 5, 5), Slide.of((5, 5), (1, 1), (1, 1), (2, 2)), 1) == "direct"
+    assert algorithm((64, 32, 14, 14), (64, 32, 5, 5), WindowGeometry.of((5, 5), (1, 1), (1, 1), (2, 2)), 1) == "direct"
 
 
 def test_float64_is_never_compiled(monkeypatch):
@@ -298,7 +298,7 @@ def test_the_main_thread_and_another_share_the_helpers():
 @pytest.mark.parametrize("relu", [False, True])
 def test_products_of_a_few_rows(rows, relu):
     """Up to four are read where they lie, if their terms lie side by side."""
-    product = kernels.load("jit", "product").product
+    product = kernels.load("jit", "engine.product").product
     rng = np.random.default_rng(rows)
     for k, n in [(3136, 128), (300, 10), (5, 3), (1, 1)]:
         weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, k), (n,)))

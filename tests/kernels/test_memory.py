@@ -168,9 +168,9 @@ def test_what_is_given_back_is_given_back():
     """After empty_cache, no array of ours holds memory; arrays in use stay as they are."""
     x = memory.empty((600, 500))
     x[...] = 3
-    room = memory.borrow(100_000)
+    room = memory.borrow_scratch(100_000)
     weak = weakref.ref(room.base)
-    memory.give_back(room)
+    memory.return_scratch(room)
     del room
     memory.empty((700, 600))
     assert in_use_and_kept()[1] > 0
@@ -183,29 +183,29 @@ def test_what_is_given_back_is_given_back():
 
 def test_rooms():
     """The smallest that is large enough is lent; none is lent twice; and no more are kept than were lent at once."""
-    rooms = [memory.borrow(count) for count in (5000, 1000, 3000)]
+    rooms = [memory.borrow_scratch(count) for count in (5000, 1000, 3000)]
     places = [place(room) for room in rooms]
     assert len(set(places)) == 3
     assert all(start % memory.LINE == 0 for start in places)
     for room in rooms:
-        memory.give_back(room)
-    again = memory.borrow(2000)
+        memory.return_scratch(room)
+    again = memory.borrow_scratch(2000)
     assert again.size >= 2000
     assert place(again) == places[2]
-    other = memory.borrow(2000)
+    other = memory.borrow_scratch(2000)
     assert place(other) == places[0]
-    memory.give_back(again)
-    memory.give_back(other)
-    larger = memory.borrow(5001)
+    memory.return_scratch(again)
+    memory.return_scratch(other)
+    larger = memory.borrow_scratch(5001)
     assert place(larger) not in places
     assert memory._rooms == []  # 9,000 were lent at once
-    memory.give_back(larger)
+    memory.return_scratch(larger)
     places = set()
     for _ in range(20):
-        held = [memory.borrow(1000) for _ in range(2)]
+        held = [memory.borrow_scratch(1000) for _ in range(2)]
         places |= {place(room) for room in held}
         for room in held:
-            memory.give_back(room)
+            memory.return_scratch(room)
     assert len(places) == 2
     assert place(larger) in places
 
@@ -232,14 +232,14 @@ def test_many_threads():
         try:
             for _ in range(300):
                 array = memory.empty((int(rng.integers(270_000, 360_000)),))
-                room = memory.borrow(int(rng.integers(100, 5000)))
+                room = memory.borrow_scratch(int(rng.integers(100, 5000)))
                 array[...] = number
                 room[...] = number
                 view = array[::7]
                 del array
                 assert (view == number).all()
                 assert (room == number).all()
-                memory.give_back(room)
+                memory.return_scratch(room)
                 if rng.random() < 0.02:
                     empty_cache()
         except BaseException as error:

@@ -20,7 +20,7 @@ def threads_as_before():
     parallel._forget_pool()
 
 
-def pictures(n=11, channels=4, size=24):
+def images(n=11, channels=4, size=24):
     """Large enough to be shared, and of a number that no number of threads divides."""
     x = np.random.default_rng(0).normal(size=(n, channels, size, size))
     assert x.nbytes > parallel.LEAST_BYTES
@@ -39,7 +39,7 @@ def forward_and_backward(layer, x):
     "layer", [Conv2d(4, 6, 3, stride=2, groups=2, rng=0).to(np.float64), MaxPool2d(3, 2, padding=1)]
 )
 def test_every_number_of_threads_gives_the_same(layer, threads):
-    x = pictures()
+    x = images()
     cnn.set_num_threads(1)
     alone = forward_and_backward(layer, x)
     cnn.set_num_threads(threads)
@@ -49,9 +49,9 @@ def test_every_number_of_threads_gives_the_same(layer, threads):
     assert all((a == b).all() for a, b in zip(shared, again, strict=True))
 
 
-def test_pictures_stay_channels_last_in_memory():
+def test_images_stay_channels_last_in_memory():
     cnn.set_num_threads(2)
-    y = Conv2d(4, 6, 3, rng=0).to(np.float64)(pictures())
+    y = Conv2d(4, 6, 3, rng=0).to(np.float64)(images())
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
@@ -128,7 +128,7 @@ def test_the_number_of_threads():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_makes_threads_of_its_own():
     cnn.set_num_threads(2)
-    x = pictures()
+    x = images()
     layer = MaxPool2d(2)
     expected = layer(x)
     with warnings.catch_warnings():

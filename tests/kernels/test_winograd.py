@@ -32,7 +32,7 @@ def compiled():
 
 def algorithm(layer, shape):
     """How a convolution of this shape is done."""
-    return kernels.load("jit", "shapes").algorithm(shape, layer.weight.shape, layer.slide(), layer.groups)
+    return kernels.load("jit", "engine.shapes").algorithm(shape, layer.weight.shape, layer.geometry(), layer.groups)
 
 
 def convolution(c, k, n, size):
@@ -47,7 +47,7 @@ def convolution(c, k, n, size):
 def test_errors(c, k, n, size, way, monkeypatch):
     """Outputs, the gradient of the input, and that of the weights."""
     layer, x = convolution(c, k, n, size)
-    shapes = kernels.load("jit", "shapes")
+    shapes = kernels.load("jit", "engine.shapes")
     assert algorithm(layer, x.shape) == "winograd"
     if way == "direct":
         monkeypatch.setattr(shapes, "algorithm", lambda *arguments: "direct")

@@ -43,7 +43,7 @@ def products(x_shape, weight_shape, y_shape, stride, padding, dilation, groups):
 
 
 def maxpool2d(x, kernel_size, stride, padding, dilation, ceil_mode):
-    """Return the maxima, and for each where in the picture it is; the first of equals, NaN before all."""
+    """Return the maxima, and for each where in the image it is; the first of equals, NaN before all."""
     counts = []
     for axis in (0, 1):
         pixels, starts = x.shape[2 + axis], [-padding[axis]]

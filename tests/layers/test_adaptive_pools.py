@@ -40,7 +40,7 @@ def test_wrong_sizes_are_named(layer, output_size):
 
 
 @BOTH
-def test_wrong_pictures_are_named(layer):
+def test_wrong_images_are_named(layer):
     with pytest.raises(ShapeError, match="at least one pixel"):
         layer(1)(np.zeros((2, 3, 0, 4)))
     with pytest.raises(ShapeError, match=r"a single image needs a batch axis: x\[None\]"):

@@ -44,7 +44,7 @@ def test_wrong_arguments_are_named(arguments, message):
         AvgPool2d(**arguments)
 
 
-def test_wrong_pictures_are_named():
+def test_wrong_images_are_named():
     with pytest.raises(ShapeError, match=r"window spans 3 pixels down, but the input of 2 x 4.*smaller kernel_size"):
         AvgPool2d(3)(np.zeros((1, 1, 2, 4)))
     with pytest.raises(ShapeError, match=r"a single image needs a batch axis: x\[None\]"):

@@ -182,7 +182,7 @@ def test_one_sample_is_enough_with_pixels_or_in_evaluation():
         (BatchNorm2d(3), (3, 5, 5), r"expected 4 axes, got 3, .*BatchNorm2d takes \(N, C, H, W\)"),
         (BatchNorm1d(3), (2, 3, 5, 5), r"expected 2 or 3 axes, got 4, .*BatchNorm1d takes \(N, C\) or \(N, C, L\)"),
         (BatchNorm2d(3), (2, 3), r"got 2, \(2, 3\): .*; use BatchNorm1d\(3\)$"),
-        (BatchNorm2d(3), (3, 5, 5), r"use BatchNorm1d\(3\), or x\[None\] for a single picture"),
+        (BatchNorm2d(3), (3, 5, 5), r"use BatchNorm1d\(3\), or x\[None\] for a single image"),
         (BatchNorm1d(3), (2, 3, 5, 5), r"; use BatchNorm2d\(3\)"),
         (BatchNorm1d(3), (3,), "expected 2 or 3 axes, got 1"),
         (BatchNorm1d(3), (2, 4), r"expected \(N, 3\), got \(2, 4\): set num_features=4"),

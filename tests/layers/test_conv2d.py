@@ -54,17 +54,17 @@ def test_agrees_with_the_loops_exactly_on_integers(kernel, stride, dilation, pad
 def test_adjoint_identity(kernel, stride, dilation, padding, groups, size):
     """<conv(x, w), g> = <x, input_grad(g)> = <w, weight_grad(x, g)>, exactly on integers, to 1e-12 otherwise."""
     layer = Conv2d(2 * groups, groups, kernel, 1 if padding == "same" else stride, padding, dilation, groups)
-    slide, rng = layer.slide(), np.random.default_rng(0)
+    geometry, rng = layer.geometry(), np.random.default_rng(0)
     try:
-        counts = slide.places(*size)
+        counts = geometry.output_size(*size)
     except ShapeError:
         assume(False)
     shapes = (3, 2 * groups, *size), layer.weight.shape, (3, groups, *counts)
     for exact in (True, False):
         x, w, g = (rng.integers(-4, 5, s).astype(float) if exact else rng.normal(size=s) for s in shapes)
-        forward = np.sum(conv2d(x, w, None, slide, groups) * g)
-        back = np.sum(x * conv2d_input_grad(g, w, x.shape, slide, groups))
-        weights = np.sum(w * conv2d_weight_grad(g, x, w.shape, slide, groups))
+        forward = np.sum(conv2d(x, w, None, geometry, groups) * g)
+        back = np.sum(x * conv2d_input_grad(g, w, x.shape, geometry, groups))
+        weights = np.sum(w * conv2d_weight_grad(g, x, w.shape, geometry, groups))
         scale = 0 if exact else 1e-12 * np.linalg.norm(x) * np.linalg.norm(w) * np.linalg.norm(g)
         assert abs(forward - back) <= scale
         assert abs(forward - weights) <= scale
@@ -139,7 +139,7 @@ def test_a_wrong_input_names_the_fix(shape, message):
         Conv2d(3, 4, 3)(np.zeros(shape, np.float32))
 
 
-def test_grey_pictures_without_their_axes_name_the_fix():
+def test_grey_images_without_their_axes_name_the_fix():
     with pytest.raises(ShapeError, match=r"add the channel axis: x\[:, None\]"):
         Conv2d(1, 4, 3)(np.zeros((5, 6, 6), np.float32))
     with pytest.raises(ShapeError, match=r"one grey image is x\[None, None\]"):

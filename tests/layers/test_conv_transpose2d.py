@@ -26,7 +26,7 @@ def layer_and_size(arguments, size):
     extra = arguments["output_padding"]
     assume(all(e < max(s, d) for e, s, d in zip(extra, arguments["stride"], arguments["dilation"], strict=True)))
     layer = ConvTranspose2d(2 * arguments["groups"], 3 * arguments["groups"], **arguments, rng=0).to(np.float64)
-    oh, ow = layer.slide().extent(*size)
+    oh, ow = layer.geometry().extent(*size)
     assume(oh > 0 and ow > 0)
     return layer, (oh, ow)
 
@@ -57,13 +57,13 @@ def test_agrees_with_the_formula_exactly_on_integers(arguments, size):
 def test_adjoint_identity(arguments, size):
     """<convT(x, w), g> = <x, input_grad(g)> = <w, weight_grad(x, g)>, exactly on integers, to 1e-12 otherwise."""
     layer, (oh, ow) = layer_and_size(arguments, size)
-    slide, groups, rng = layer.slide(), layer.groups, np.random.default_rng(0)
+    geometry, groups, rng = layer.geometry(), layer.groups, np.random.default_rng(0)
     shapes = (3, layer.in_channels, *size), layer.weight.shape, (3, layer.out_channels, oh, ow)
     for exact in (True, False):
         x, w, g = (rng.integers(-4, 5, s).astype(float) if exact else rng.normal(size=s) for s in shapes)
-        forward = np.sum(conv_transpose2d(x, w, None, g.shape, slide, groups) * g)
-        back = np.sum(x * conv_transpose2d_input_grad(g, w, slide, groups))
-        weights = np.sum(w * conv_transpose2d_weight_grad(g, x, w.shape, slide, groups))
+        forward = np.sum(conv_transpose2d(x, w, None, g.shape, geometry, groups) * g)
+        back = np.sum(x * conv_transpose2d_input_grad(g, w, geometry, groups))
+        weights = np.sum(w * conv_transpose2d_weight_grad(g, x, w.shape, geometry, groups))
         scale = 0 if exact else 1e-12 * np.linalg.norm(x) * np.linalg.norm(w) * np.linalg.norm(g)
         assert abs(forward - back) <= scale
         assert abs(forward - weights) <= scale

@@ -77,7 +77,7 @@ def test_a_large_window_counts_its_pixels_beyond_one_byte():
     assert grad_of_ones(MaxPool2d(20), x)[0, 0, 19, 19] == 1
 
 
-def test_a_window_larger_than_the_picture_is_an_error():
+def test_a_window_larger_than_the_image_is_an_error():
     with pytest.raises(ShapeError, match=r"window spans 3 pixels down, but the input of 2 x 4.*smaller kernel_size"):
         MaxPool2d(3)(np.zeros((1, 1, 2, 4)))
 
@@ -99,7 +99,7 @@ def test_wrong_arguments_are_named(arguments, message):
         MaxPool2d(**arguments)
 
 
-def test_a_single_picture_is_an_error():
+def test_a_single_image_is_an_error():
     with pytest.raises(ShapeError, match=r"a single image needs a batch axis: x\[None\]"):
         MaxPool2d(2)(np.zeros((3, 4, 4), np.float32))
 

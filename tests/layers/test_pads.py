@@ -40,7 +40,7 @@ def test_cutting_everything_off_is_an_error(pad):
         pad((-2, -1, 0, 0))(X)
 
 
-def test_a_mirror_image_is_smaller_than_the_picture():
+def test_a_mirror_image_is_smaller_than_the_image():
     with pytest.raises(ShapeError, match=r"padding=\(0, 0, 2, 0\) mirrors 2 pixels .* only 2 .* at most 1"):
         ReflectionPad2d((0, 0, 2, 0))(X)
 

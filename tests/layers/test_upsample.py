@@ -64,7 +64,7 @@ def test_wrong_arguments_are_named(arguments, message):
         Upsample(**arguments)
 
 
-def test_a_picture_without_pixels_is_an_error():
+def test_an_image_without_pixels_is_an_error():
     with pytest.raises(ShapeError, match=r"Upsample\(scale_factor=\(0.3, 0.3\)\) makes 0 of 3 pixels down"):
         Upsample(scale_factor=0.3)(np.zeros((1, 1, 3, 4)))
     with pytest.raises(ShapeError, match="makes 2 of 0 pixels across"):

@@ -20,7 +20,7 @@ from cnn.optim import Adam
 from cnn.utils.gradcheck import difference
 
 RNG = np.random.default_rng(0)
-PICTURES = RNG.normal(size=(6, 1, 4, 5))
+IMAGES = RNG.normal(size=(6, 1, 4, 5))
 PLACES = RNG.integers(0, 3, (6, 4, 5))
 PLACES[0] = PLACES[3, 1:] = 9
 LABELS = np.array([0, 1, 9, 2, 1, 9])
@@ -50,26 +50,26 @@ def test_four_ways_to_the_same_gradients(make, y, options):
     """Softmax in one step with the loss, by hand, left out, and as LogSoftmax."""
     options = {**options, "ignore_index": 9}
     fused = make(CrossEntropyLoss(**options), Softmax(dim=1))
-    loss, prediction = fused.loss_and_grad(PICTURES, y)
+    loss, prediction = fused.loss_and_grad(IMAGES, y)
     others = [make(CrossEntropyLoss(**options), Softmax(dim=1)), make(CrossEntropyLoss(True, **options))]
     if "label_smoothing" not in options:
         others.append(make(NLLLoss(**options), LogSoftmax(dim=1)))
     for other in others:
-        assert other.loss_func(other(PICTURES), y) == pytest.approx(loss, rel=1e-12)
+        assert other.loss_func(other(IMAGES), y) == pytest.approx(loss, rel=1e-12)
         other.backward(other.loss_func.backward())
         for p, q in zip(fused.parameters(), other.parameters(), strict=True):
             assert difference(p.grad, q.grad) <= 1e-12
-        assert difference(other.predict_proba(PICTURES), prediction) <= 1e-14
-        np.testing.assert_array_equal(other.predict(PICTURES), prediction.argmax(axis=1))
-    assert fused.evaluate(PICTURES, y)[0] == pytest.approx(loss / (6 if "reduction" in options else 1), rel=1e-12)
+        assert difference(other.predict_proba(IMAGES), prediction) <= 1e-14
+        np.testing.assert_array_equal(other.predict(IMAGES), prediction.argmax(axis=1))
+    assert fused.evaluate(IMAGES, y)[0] == pytest.approx(loss / (6 if "reduction" in options else 1), rel=1e-12)
 
 
-def test_softmax_along_the_last_axis_of_pictures_is_refused():
+def test_softmax_along_the_last_axis_of_images_is_refused():
     """The joint formula takes axis 1, and so would the loss."""
     model = segmenter(CrossEntropyLoss(), Softmax())
     for call in (model.fit, model.evaluate, model.loss_and_grad):
         with pytest.raises(ShapeError, match=r"layer 1, Softmax\(\), works along axis 3.*use Softmax\(dim=1\)"):
-            call(PICTURES, np.zeros((6, 4, 5), int))
+            call(IMAGES, np.zeros((6, 4, 5), int))
 
 
 @pytest.mark.parametrize("dim", [1, -3])
@@ -91,7 +91,7 @@ def test_softmax_along_the_batch_is_refused():
     model = segmenter(CrossEntropyLoss(), Softmax(dim=0))
     for call in (model.fit, model.evaluate, model.loss_and_grad):
         with pytest.raises(ShapeError, match=r"layer 1, Softmax\(dim=0\), works along axis 0.*use Softmax\(dim=1\)"):
-            call(PICTURES, np.zeros((6, 4, 5), int))
+            call(IMAGES, np.zeros((6, 4, 5), int))
 
 
 def test_a_net_that_labels_every_place_learns():
@@ -113,13 +113,13 @@ def test_a_net_that_labels_every_place_learns():
 def test_figures_do_not_depend_on_the_batches(make, y, options):
     """Batches of which less counts count less; one of which nothing counts, nothing."""
     model = make(CrossEntropyLoss(**options, ignore_index=9), Softmax(dim=1))
-    loss, accuracy = model.evaluate(PICTURES, y)
+    loss, accuracy = model.evaluate(IMAGES, y)
     counted = y != 9
-    assert accuracy == pytest.approx((model.predict(PICTURES) == y)[counted].mean())
+    assert accuracy == pytest.approx((model.predict(IMAGES) == y)[counted].mean())
     for batch_size in (1, 2, 4):
-        assert model.evaluate(PICTURES, y, batch_size) == pytest.approx((loss, accuracy), rel=1e-12)
+        assert model.evaluate(IMAGES, y, batch_size) == pytest.approx((loss, accuracy), rel=1e-12)
     model.optimizer.lr = 0.0
-    step = list(training.train(model, PICTURES, y, epochs=1, batch_size=2, rng=0))[-1]
+    step = list(training.train(model, IMAGES, y, epochs=1, batch_size=2, rng=0))[-1]
     assert (step.loss, step.accuracy) == pytest.approx((loss, accuracy), rel=1e-12)
 
 
@@ -127,9 +127,9 @@ def test_where_nothing_counts_an_error_says_so_and_no_step_goes_wrong():
     model = classifier(CrossEntropyLoss(ignore_index=9), Softmax())
     for method in (model.fit, model.evaluate):
         with pytest.raises(InputError, match=r"^y: all labels are ignore_index=9, there is nothing to learn from"):
-            method(PICTURES, np.full(6, 9))
+            method(IMAGES, np.full(6, 9))
     before = model.state_dict()
-    assert model.train_step(PICTURES, np.full(6, 9)) == 0
+    assert model.train_step(IMAGES, np.full(6, 9)) == 0
     assert all((before[name] == value).all() for name, value in model.state_dict().items())
 
 
@@ -137,7 +137,7 @@ def test_probabilities_as_targets_of_places_have_an_accuracy():
     y = np.where(PLACES == 9, 0, PLACES)
     model = segmenter(CrossEntropyLoss(), Softmax(dim=1))
     one_hot = np.moveaxis(np.eye(3)[y], -1, 1)
-    assert model.evaluate(PICTURES, one_hot) == pytest.approx(model.evaluate(PICTURES, y), rel=1e-12)
+    assert model.evaluate(IMAGES, one_hot) == pytest.approx(model.evaluate(IMAGES, y), rel=1e-12)
 
 
 @pytest.mark.parametrize("call", ["fit", "evaluate", "loss_and_grad", "train_step", "loss_and_prediction"])

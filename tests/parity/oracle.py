@@ -33,7 +33,7 @@ class Tally:
         self.worst[str(ours.dtype)] = max(self.worst[str(ours.dtype)], error)
 
     def report(self, at_least):
-        """Assert that enough ran; ``pytest -rP`` shows the figures."""
+        """Assert that enough ran; ``pytest -rP`` shows the metrics."""
         print(f"{len(self.seen)} configurations, {len(self.refused)} refused by both, largest errors {self.worst}")
         assert len(self.seen) >= at_least
 

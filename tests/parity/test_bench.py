@@ -38,8 +38,8 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("case", SMALL + LAYERS, ids=lambda case: f"{case.kind} {case.what}")
 def test_both_formats_compute_what_we_do(case, monkeypatch):
     programs = run._programs(case, pytorch)
-    pictures = len(case.shape) == 3
-    assert [program.name for program in programs] == ["cnn", "contiguous", "channels_last"][: 2 + pictures]
+    images = len(case.shape) == 3
+    assert [program.name for program in programs] == ["cnn", "contiguous", "channels_last"][: 2 + images]
     for program in programs:
         program.run(2)
     monkeypatch.setattr(run, "TOLERANCE", 0.0)

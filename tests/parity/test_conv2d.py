@@ -89,7 +89,7 @@ def test_both_refuse(arguments):
 
 
 @pytest.mark.parametrize("memory", ["channels_first", "channels_last"])
-def test_larger_pictures(memory):
+def test_larger_images(memory):
     """As in a real net, in both memory formats."""
     rng, tally = np.random.default_rng(0), Tally()
     for dtype in DTYPES:

@@ -72,7 +72,7 @@ def test_positional_arguments_are_in_the_same_order():
 
 
 @pytest.mark.parametrize("memory", ["channels_first", "channels_last"])
-def test_larger_pictures(memory):
+def test_larger_images(memory):
     """As in a real net, in both memory formats."""
     rng, tally = np.random.default_rng(0), Tally()
     for dtype in DTYPES:

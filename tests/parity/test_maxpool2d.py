@@ -25,7 +25,7 @@ configurations = st.fixed_dictionaries(
 
 
 def values(kind, shape, rng):
-    """Draw all kinds of pictures: ordinary, with ties, and negative ones, which a rim of zeros would beat."""
+    """Draw all kinds of images: ordinary, with ties, and negative ones, which a rim of zeros would beat."""
     if kind == "ties":
         return rng.integers(-2, 3, shape).astype(float)
     x = rng.normal(size=shape)

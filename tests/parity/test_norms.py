@@ -105,7 +105,7 @@ def test_batch_norm():
 @pytest.mark.parametrize(
     ("name", "arguments"), [("BatchNorm2d", (32,)), ("GroupNorm", (4, 32)), ("LayerNorm", ((32, 14, 14),))]
 )
-def test_larger_pictures(name, arguments, memory):
+def test_larger_images(name, arguments, memory):
     """As in a real net, in both memory formats, shared among threads where that is done."""
     tally = Tally()
     for dtype in DTYPES:

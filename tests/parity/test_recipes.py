@@ -22,7 +22,7 @@ spec.loader.exec_module(twins)
 
 @pytest.mark.parametrize("recipe", [None, *RECIPES])
 def test_24_steps_in_float64(recipe):
-    """From the same weights on the same changed pictures: the same losses and rates."""
+    """From the same weights on the same changed images: the same losses and rates."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (48, 1, 28, 28)).astype(np.uint8), rng.integers(0, 10, 48)
     task = Task("made up", "", "", "images", [str(k) for k in range(10)], (x, y), (x, y), (x, y))

@@ -13,8 +13,8 @@ from cnn.zoo import small_cnn
 from tests.parity.oracle import give_weights, tensor
 
 
-class Pictures:
-    """28 x 28 pictures of ten coarse shapes on black, hard to tell in much noise, and one label in ten is wrong.
+class Images:
+    """28 x 28 images of ten coarse shapes on black, hard to tell in much noise, and one label in ten is wrong.
 
     So there is something to learn, no file is needed, and the loss stays far from zero over all 200 steps.
     """
@@ -48,7 +48,7 @@ def torch_net():
 
 def train_both(steps, dtype, batch=16, lr=1e-3, seed=0):
     """Return the losses of every step, ours and PyTorch's."""
-    pictures = Pictures(np.random.default_rng(seed))
+    images = Images(np.random.default_rng(seed))
     layers = small_cnn().to(dtype).layers
     next(layer for layer in layers if isinstance(layer, Dropout)).p = 0.0
     ours = Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam(lr=lr))
@@ -57,7 +57,7 @@ def train_both(steps, dtype, batch=16, lr=1e-3, seed=0):
     adam, loss_func = torch.optim.Adam(theirs.parameters(), lr=lr), nn.CrossEntropyLoss()
     our_losses, their_losses = [], []
     for _ in range(steps):
-        x, y = pictures.draw(batch)
+        x, y = images.draw(batch)
         x = x.astype(dtype)
         our_losses.append(ours.train_step(x, y))
         adam.zero_grad()

@@ -1,4 +1,4 @@
-"""The pictures: what is drawn, that it is labelled, that nothing else changes, and that files are whole and equal."""
+"""The drawn: what is drawn, that it is labelled, that nothing else changes, and that files are whole and equal."""
 
 import os
 import subprocess
@@ -40,8 +40,8 @@ def images():
     return frozen(np.random.default_rng(0).integers(0, 256, (12, 1, 6, 6)), np.uint8)
 
 
-def every_picture(images):
-    """One picture of each kind, from read-only arrays; each as a list of axes."""
+def every_plot(images):
+    """One image of each kind, from read-only arrays; each as a list of axes."""
     labels = frozen(np.arange(12) % 3)
     scores = frozen(np.random.default_rng(1).dirichlet(np.ones(3), 12))
     points = frozen(np.random.default_rng(2).normal(size=(12, 2)))
@@ -70,9 +70,9 @@ def every_picture(images):
     }
 
 
-def test_every_picture_is_labelled_described_and_saved_twice_alike(images, tmp_path):
+def test_every_plot_is_labelled_described_and_saved_twice_alike(images, tmp_path):
     settings = dict(mpl.rcParams)
-    for name, axes in every_picture(images).items():
+    for name, axes in every_plot(images).items():
         for ax in axes:
             assert ax.get_title(), name
             assert ax.get_xlabel(), name
@@ -87,13 +87,13 @@ def test_every_picture_is_labelled_described_and_saved_twice_alike(images, tmp_p
 
 
 def test_every_axes_has_a_title_and_every_axis_with_ticks_a_label(images):
-    pictures = every_picture(images)
-    pictures["no mistakes"] = [plots.mistakes(images[:2], [0, 1], np.eye(2))]
-    pictures["loss beside blank axes"] = plots.history({"train_loss": [1.0]}, ax=plots.panels(2))
-    pictures["a row of regions"] = plots.panels(3, width=3, height=3)
-    for i, ax in enumerate(pictures["a row of regions"]):
+    drawn = every_plot(images)
+    drawn["no mistakes"] = [plots.mistakes(images[:2], [0, 1], np.eye(2))]
+    drawn["loss beside blank axes"] = plots.history({"train_loss": [1.0]}, ax=plots.panels(2))
+    drawn["a row of regions"] = plots.panels(3, width=3, height=3)
+    for i, ax in enumerate(drawn["a row of regions"]):
         plots.decision_boundary(lambda X: np.zeros(len(X), int), np.eye(2), [0, 1], ax=ax, legend=i == 2)
-    for name, axes in pictures.items():
+    for name, axes in drawn.items():
         figure = axes[0].figure
         figure.draw_without_rendering()
         for ax in figure.axes:
@@ -111,14 +111,14 @@ def test_every_axes_has_a_title_and_every_axis_with_ticks_a_label(images):
 def test_no_text_is_cut_and_no_captions_overlap(images):
     long_names = ["T-shirt/top", "Ankle boot", "something with a very long name indeed"]
     labels, other = np.arange(12) % 3, (np.arange(12) + 1) % 3
-    pictures = [ax for axes in every_picture(images).values() for ax in axes]
-    pictures += [plots.confusion(labels, other, long_names), plots.confusion([0, 1], [0, 1], ["even", "odd"])]
-    pictures += [
+    drawn = [ax for axes in every_plot(images).values() for ax in axes]
+    drawn += [plots.confusion(labels, other, long_names), plots.confusion([0, 1], [0, 1], ["even", "odd"])]
+    drawn += [
         plots.samples(images, labels, long_names),
         plots.mistakes(images, labels, np.eye(3)[other], long_names),
     ]
-    pictures += plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES}, ax=plots.panels(2, width=3.5, height=3))
-    pictures += [
+    drawn += plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES}, ax=plots.panels(2, width=3.5, height=3))
+    drawn += [
         plots.points(np.eye(3)[:, :2], [0, 1, 2], long_names),
         plots.compare_seeds({name: [0.9, 0.91] for name in long_names}),
         plots.compare_seeds({name: [0.9, 0.91] for name in long_names}, ax=plots.panels(2, width=4)[0]),
@@ -127,8 +127,8 @@ def test_no_text_is_cut_and_no_captions_overlap(images):
         plots.numbers({"a": np.eye(3), "b": np.eye(2)}, ax=plots.panels(1, 3, height=1.5)[0]),
     ]
     left, right = plots.panels(2)
-    pictures += [plots.samples(images, labels, long_names, ax=left), plots.feature_maps(images[:, 0], ax=right)]
-    for ax in pictures:
+    drawn += [plots.samples(images, labels, long_names, ax=left), plots.feature_maps(images[:, 0], ax=right)]
+    for ax in drawn:
         figure = ax.figure
         for _ in range(3):
             figure.draw_without_rendering()
@@ -158,7 +158,7 @@ def test_figures_never_reach_pyplot(images):
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment)
     import matplotlib.pyplot as plt
 
-    every_picture(images)
+    every_plot(images)
     assert plt.get_fignums() == []
 
 
@@ -419,7 +419,7 @@ def test_numbers_that_two_decimals_would_hide_are_powers_of_ten():
     assert texts(plots.numbers({"a": [[0.0, -0.0]]})) == ["0.00", "0.00", "a"]
 
 
-def test_class_ids_that_no_picture_could_show_are_refused():
+def test_class_ids_that_no_image_could_show_are_refused():
     with pytest.raises(ValueError, match=r"class ids: expected at most 9,999, got 1,000,000,000"):
         plots.points([[0.0, 1.0], [1.0, 0.0]], [0, 10**9])
 
@@ -530,16 +530,16 @@ def test_feature_maps_scale_title_and_batch_of_one():
     [(np.full((1, 1, 2, 2), 51, np.uint8), 0.2, 0.2), (np.array([[[[0.25, 0.5]]]]), 0.25, 0.5),
      (np.array([[[[-3.0, 5.0]]]]), 0.0, 1.0), (np.full((1, 3, 2, 2), 0.5, np.float32), 0.5, 0.5)],
 )  # fmt: skip
-def test_pictures_are_shown_in_their_own_range(pixels, low, high):
+def test_images_are_shown_in_their_own_range(pixels, low, high):
     shown = plots.samples(frozen(pixels), [0], ["cat"]).images[0].get_array()
     assert shown.shape == (*pixels.shape[2:], *([3] if pixels.shape[1] == 3 else []))
     np.testing.assert_allclose([shown.min(), shown.max()], [low, high], rtol=1e-6)
 
 
-def test_samples_names_pictures(images):
+def test_samples_names_images(images):
     ax = plots.samples(images, np.arange(12) % 2, ["T-shirt/top", "Ankle boot"], count=3)
     assert texts(ax) == ["T-shirt/top", "Ankle boot", "T-shirt/top"]
-    assert ax.get_title() == "First 3 of 12 pictures"
+    assert ax.get_title() == "First 3 of 12 images"
 
 
 def test_plots_draw_on_the_axes_given(images):
@@ -567,7 +567,7 @@ def test_a_figure_shows_itself_in_a_notebook_with_alternative_text():
     ax.set_title("Ours")
     assert plots.describe(ax).startswith("Ours. x axis: predicted class; y axis: true class.")
     assert metadata["image/png"]["alt"].startswith("Accuracy 100.0 %")
-    assert "share of" not in metadata["image/png"]["alt"]  # the colour bar is no picture of its own
+    assert "share of" not in metadata["image/png"]["alt"]  # the colour bar is no image of its own
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
@@ -612,7 +612,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
         ),
         (lambda: plots.filters(np.zeros((2, 3, 3))), r"weight: expected shape \(K, C, KH, KW\), got \(2, 3, 3\)"),
         (lambda: plots.filters(np.full((1, 1, 1, 1), np.inf)), "weight: expected finite"),
-        (lambda: plots.feature_maps(np.zeros((2, 3, 4, 4))), r"maps: expected shape .*one picture, got \(2, 3, 4, 4\)"),
+        (lambda: plots.feature_maps(np.zeros((2, 3, 4, 4))), r"maps: expected shape .*one image, got \(2, 3, 4, 4\)"),
         (lambda: plots.points(np.eye(3), [0, 1, 2]), r"X: expected .*\(N, 2\), got shape \(3, 3\)"),
         (lambda: plots.points([[np.nan, 0.0]], [0]), "X: expected finite values"),
         (lambda: plots.points(np.eye(2), [0]), "X and y: expected the same length, got 2 and 1"),

@@ -23,24 +23,24 @@ def net():
 
 def step_at(number, model, losses=LOSSES):
     epoch, step = divmod(number, STEPS)
-    figures = None
+    metrics = None
     if step + 1 == STEPS:
         loss = losses[epoch]
-        figures = {
+        metrics = {
             "train_loss": loss,
             "train_accuracy": 0.5,
             "val_loss": loss,
             "val_accuracy": 1 - loss,
             "seconds": 1.0,
         }
-    return SimpleNamespace(epoch=epoch + 1, epochs=EPOCHS, step=step + 1, steps=STEPS, figures=figures, model=model)
+    return SimpleNamespace(epoch=epoch + 1, epochs=EPOCHS, step=step + 1, steps=STEPS, metrics=metrics, model=model)
 
 
 def epochs_of(losses, model=None, name="val_loss"):
     """Return the steps of epochs of one step each, with a figure of each."""
     for i, loss in enumerate(losses):
-        figures = {"train_loss": 0.1, "train_accuracy": 0.5, "val_loss": 0.1, "val_accuracy": 0.5, name: loss}
-        yield SimpleNamespace(epoch=i + 1, epochs=len(losses), step=1, steps=1, figures=figures, model=model)
+        metrics = {"train_loss": 0.1, "train_accuracy": 0.5, "val_loss": 0.1, "val_accuracy": 0.5, name: loss}
+        yield SimpleNamespace(epoch=i + 1, epochs=len(losses), step=1, steps=1, metrics=metrics, model=model)
 
 
 def through_json(state):

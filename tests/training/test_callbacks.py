@@ -31,7 +31,7 @@ def clock(monkeypatch):
 
 MAKERS = {
     "early stopping": lambda model: EarlyStopping(patience=2),
-    "early stopping that never stops": lambda model: EarlyStopping(patience=9, figure="val_accuracy"),
+    "early stopping that never stops": lambda model: EarlyStopping(patience=9, monitor="val_accuracy"),
     "time": lambda model: TimeBudget(minutes=70 / 60),
     "step lr": lambda model: Scheduled(StepLR(model.optimizer, 2, 0.3)),
     "cosine": lambda model: Scheduled(CosineAnnealingLR(model.optimizer, 15), every="step"),
@@ -42,7 +42,7 @@ MAKERS = {
     "sequential": lambda model: Scheduled(
         SequentialLR(model.optimizer, [LinearLR(model.optimizer), CosineAnnealingLR(model.optimizer, 9)], [5]), "step"
     ),
-    "plateau": lambda model: Scheduled(ReduceLROnPlateau(model.optimizer, patience=0, factor=0.5), figure="val_loss"),
+    "plateau": lambda model: Scheduled(ReduceLROnPlateau(model.optimizer, patience=0, factor=0.5), monitor="val_loss"),
     "averaged": lambda model: Averaged(decay=0.7),
 }
 
@@ -116,7 +116,7 @@ def test_a_schedule_is_stepped_every_so_often(every):
 
 def test_a_plateau_hears_the_figure_of_each_epoch():
     model = net()
-    scheduled = Scheduled(ReduceLROnPlateau(model.optimizer, "max", 0.5, patience=0), figure="val_accuracy")
+    scheduled = Scheduled(ReduceLROnPlateau(model.optimizer, "max", 0.5, patience=0), monitor="val_accuracy")
     rates = []
     for number in range(EPOCHS * STEPS):
         scheduled(step_at(number, model))
@@ -193,26 +193,26 @@ def test_averages_of_another_model_are_refused():
         (lambda: EarlyStopping(patience=0), ValueError, "patience must be an integer of at least 1"),
         (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta must be a finite number of at least 0"),
         (
-            lambda: EarlyStopping(figure="val_los"),
+            lambda: EarlyStopping(monitor="val_los"),
             ValueError,
-            "figure must be one of train_loss, train_accuracy, val_loss, val_accuracy, got 'val_los'",
+            "monitor must be one of train_loss, train_accuracy, val_loss, val_accuracy, got 'val_los'",
         ),
-        (lambda: EarlyStopping(figure="seconds"), ValueError, "figure must be one of"),
-        (lambda: EarlyStopping(figure=["val_loss"]), ValueError, "figure must be one of"),
-        (lambda: StopAt(), ValueError, "StopAt needs a figure and its goal"),
-        (lambda: StopAt(accuracy=0.9), ValueError, "figure must be one of train_loss, .* got 'accuracy'"),
+        (lambda: EarlyStopping(monitor="seconds"), ValueError, "monitor must be one of"),
+        (lambda: EarlyStopping(monitor=["val_loss"]), ValueError, "monitor must be one of"),
+        (lambda: StopAt(), ValueError, "StopAt needs a metric and its goal"),
+        (lambda: StopAt(accuracy=0.9), ValueError, "monitor must be one of train_loss, .* got 'accuracy'"),
         (lambda: StopAt(val_accuracy=93), ValueError, "val_accuracy is a fraction, at most 1, got 93.0"),
         (lambda: StopAt(val_loss=math.nan), ValueError, "val_loss must be a finite number"),
         (lambda: TimeBudget(0), ValueError, "minutes must be above 0"),
         (lambda: TimeBudget(math.inf), ValueError, "minutes must be a finite number"),
         (lambda: Scheduled(SGD()), TypeError, "schedule must be one of cnn.optim, such as StepLR"),
         (lambda: Scheduled(StepLR(SGD(), 1), "batch"), ValueError, 'every must be "epoch" or "step"'),
-        (lambda: Scheduled(StepLR(SGD(), 1), figure="val_loss"), ValueError, "StepLR watches no figure"),
+        (lambda: Scheduled(StepLR(SGD(), 1), monitor="val_loss"), ValueError, "StepLR watches no metric"),
         (lambda: Scheduled(OneCycleLR(SGD(), 1, 9)), ValueError, r'OneCycleLR goes by steps: .*every="step"'),
-        (lambda: Scheduled(ReduceLROnPlateau(SGD())), ValueError, r'goes by epochs: .*figure="val_loss"'),
+        (lambda: Scheduled(ReduceLROnPlateau(SGD())), ValueError, r'goes by epochs: .*monitor="val_loss"'),
         (lambda: Scheduled(ReduceLROnPlateau(SGD()), "step", "val_loss"), ValueError, "goes by epochs"),
-        (lambda: Scheduled(ReduceLROnPlateau(SGD()), figure="loss"), ValueError, "figure must be one of"),
-        (lambda: Scheduled(ReduceLROnPlateau(SGD()), figure="val_accuracy"), ValueError, 'mode="max"'),
+        (lambda: Scheduled(ReduceLROnPlateau(SGD()), monitor="loss"), ValueError, "monitor must be one of"),
+        (lambda: Scheduled(ReduceLROnPlateau(SGD()), monitor="val_accuracy"), ValueError, 'mode="max"'),
         (lambda: Averaged(1.5), ValueError, "decay must be at most 1"),
         (lambda: Averaged(-0.5), ValueError, "decay must be a finite number of at least 0"),
     ],

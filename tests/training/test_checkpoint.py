@@ -69,9 +69,9 @@ def train(folder, stop=None, resume=False, optimizer=None, epochs=EPOCHS, every=
 
 def everything(model, folder):
     """What must be the same: weights, buffers, memory of the optimizer, history, and the file of the last step."""
-    figures = {name: values for name, values in vars(model.history).items() if name != "seconds"}
+    metrics = {name: values for name, values in vars(model.history).items() if name != "seconds"}
     last = checkpoint.found(Path(folder))[0]
-    return model.state_dict(), model.optimizer.state_dict(), figures, last.name, last.read_bytes()
+    return model.state_dict(), model.optimizer.state_dict(), metrics, last.name, last.read_bytes()
 
 
 def assert_same(a, b):
@@ -194,7 +194,7 @@ def test_which_are_kept(tmp_path):
     best = checkpoint.read(tmp_path / "best.safetensors")[1]
     assert best["epoch"] == 1 + int(np.argmin(model.history.val_loss))
     assert len(json.loads((tmp_path / "times.json").read_text())["seconds"]) == 4
-    with pytest.raises(ValueError, match=r"best='loss' is no figure of an epoch: choose one of train_loss"):
+    with pytest.raises(ValueError, match=r"best='loss' is no metric of an epoch: choose one of train_loss"):
         Checkpoint(tmp_path / "other", best="loss")
     with pytest.raises(ValueError, match=r"best='val_loss' needs validation_data"):
         make().fit(x, y, callbacks=[Checkpoint(tmp_path / "other", best="val_loss")])
@@ -380,7 +380,7 @@ def test_two_trainings_in_one_folder(tmp_path):
     with pytest.raises(FileExistsError, match="another training is writing into"):
         next(training.train(make(), *data(), callbacks=[Checkpoint(tmp_path)]))
     code = (
-        "import sys; from pathlib import Path; from cnn import files\n"
+        "import sys; from pathlib import Path; from cnn.core import files\n"
         "try:\n  with files.locked(Path(sys.argv[1])): print('free')\nexcept FileExistsError: print('held')"
     )
     ask = [sys.executable, "-c", code, str(tmp_path)]

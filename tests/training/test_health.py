@@ -23,7 +23,7 @@ from cnn.training.examine import examine
 from cnn.training.health import Health, TrainingWarning, dead_note, first_loss_note, gradient_norms, gradient_note
 
 
-def pictures(shape=(1, 12, 12), classes=10, n=96):
+def images(shape=(1, 12, 12), classes=10, n=96):
     draw = np.random.default_rng(0)
     return draw.random((n, *shape), np.float32), draw.integers(0, classes, n)
 
@@ -69,7 +69,7 @@ HEALTHY = {
 @pytest.mark.parametrize("name", HEALTHY)
 def test_of_a_healthy_net_nothing_is_said(name):
     make, shape, classes, make_optimizer = HEALTHY[name]
-    x, y = pictures(shape, classes)
+    x, y = images(shape, classes)
     cnn.manual_seed(0)
     assert trained(ready(make(), make_optimizer()), x, y, Health(x[:64], y[:64])) == []
 
@@ -86,7 +86,7 @@ def test_of_a_net_that_has_learned_all_there_is_nothing_is_said():
 
 
 def test_weights_that_began_as_zeros_are_no_bad_sign():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn(SGD(lr=0.01))
     model.layers[-2].weight.data *= 0
     assert trained(model, x, y, Health(x[:64], y[:64])) == []
@@ -96,7 +96,7 @@ def test_weights_that_began_as_zeros_are_no_bad_sign():
 
 
 def test_a_rate_that_is_far_too_large_for_adam():
-    x, y = pictures()
+    x, y = images()
     model, health = small_cnn(Adam(lr=100)), Health(x[:64], y[:64])
     step = next(training.train(model, x, y, epochs=1, batch_size=32, rng=0))
     with pytest.warns(TrainingWarning, match="times as large as its weights: try a smaller learning rate"):
@@ -106,14 +106,14 @@ def test_a_rate_that_is_far_too_large_for_adam():
 
 
 def test_a_rate_that_is_far_too_large_for_sgd():
-    x, y = pictures()
+    x, y = images()
     notes = trained(small_cnn(SGD(lr=100)), x, y, Health(x[:64], y[:64]), epochs=1)
     assert "of the units of layer 1, ReLU()" in notes[-1]
     assert "try a smaller learning rate" in notes[-1]
 
 
 def test_all_weights_times_30():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     for parameter in model.parameters():
         parameter.data *= 30
@@ -124,7 +124,7 @@ def test_all_weights_times_30():
 
 
 def test_the_weights_of_one_layer_are_too_large():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn(SGD(lr=1e-5))
     model.layers[3].weight.data *= 300
     notes = trained(model, x, y, Health(x[:64], y[:64]), epochs=1)
@@ -134,7 +134,7 @@ def test_the_weights_of_one_layer_are_too_large():
 
 @pytest.mark.parametrize(("sick", "named"), [(0, "1, ReLU()"), (3, "4, ReLU()"), (7, "8, ReLU()")])
 def test_biases_that_kill_a_layer(sick, named):
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     model.layers[sick].bias.data = np.full(model.layers[sick].bias.shape, -10)
     notes = trained(model, x, y, Health(x[:64], y[:64]))
@@ -143,7 +143,7 @@ def test_biases_that_kill_a_layer(sick, named):
 
 
 def test_pixels_that_nobody_scaled():
-    x, y = pictures()
+    x, y = images()
     notes = trained(small_cnn(), 255 * x, y, Health(255 * x[:64], y[:64]), epochs=1)
     assert "the inputs reach from 0.00" in notes[0]
     assert "to 255; scale them to 0 to 1" in notes[0]
@@ -233,9 +233,9 @@ def test_the_first_loss_is_compared_with_that_of_knowing_nothing():
 
 
 def test_a_high_loss_of_one_sample_is_chance():
-    x, y = pictures()
+    x, y = images()
     health, model = Health(x[:64], y[:64]), small_cnn()
-    health(SimpleNamespace(epoch=1, step=1, loss=9.0, figures=None, model=model))
+    health(SimpleNamespace(epoch=1, step=1, loss=9.0, metrics=None, model=model))
     assert health.notes == []
 
 
@@ -284,7 +284,7 @@ def normed():
 
 @pytest.mark.parametrize("make", [small_cnn, normed], ids=["small_cnn", "norm, dropout, default generator"])
 def test_with_it_or_without_a_training_has_the_same_bits(make):
-    x, y = pictures()
+    x, y = images()
     found = []
     for watched in (False, True):
         cnn.manual_seed(3)
@@ -302,7 +302,7 @@ def test_with_it_or_without_a_training_has_the_same_bits(make):
 
 
 def test_a_look_leaves_gradients_and_what_forward_saved_alone():
-    x, y = pictures()
+    x, y = images()
     model = normed()
     model.loss_and_grad(x[:8], y[:8])
     before = [parameter.grad.copy() for parameter in model.parameters()]
@@ -315,7 +315,7 @@ def test_a_look_leaves_gradients_and_what_forward_saved_alone():
 
 
 def test_norms_are_those_of_one_step():
-    x, y = pictures()
+    x, y = images()
     model = ready(Sequential([Flatten(), Linear(144, 8, rng=0), ReLU(), Linear(8, 10, rng=1), Softmax()]))
     norms = gradient_norms(model, x, y)
     model.loss_and_grad(x, y)
@@ -336,26 +336,26 @@ def test_it_looks_at_first_steps_and_ends_of_epochs_alone(monkeypatch):
         looks.append(at)
         return found
 
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     health, found = Health(x, y), examine(model, x, y)
     monkeypatch.setattr("cnn.training.health.examine", spy)
     for epoch in (1, 2):
         for at in ((epoch, step) for step in range(1, 121)):
-            figures = {"train_loss": 1.0} if at[1] == 120 else None
-            assert health(SimpleNamespace(epoch=epoch, step=at[1], loss=2.3, figures=figures, model=model)) is None
+            metrics = {"train_loss": 1.0} if at[1] == 120 else None
+            assert health(SimpleNamespace(epoch=epoch, step=at[1], loss=2.3, metrics=metrics, model=model)) is None
     assert looks == [(1, 1), (1, 10), (1, 100), (1, 120), (2, 120)]
 
 
 def test_each_kind_is_said_once_and_a_resume_remembers():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     model.layers[0].bias.data = np.full(32, -10)
     health = Health(x[:64], y[:64])
-    step = SimpleNamespace(epoch=1, step=1, loss=2.3, figures=None, model=model)
+    step = SimpleNamespace(epoch=1, step=1, loss=2.3, metrics=None, model=model)
     with pytest.warns(TrainingWarning, match="layer 1, ReLU"):
         health(step)
-    later = SimpleNamespace(**{**vars(step), "epoch": 3, "figures": {}})
+    later = SimpleNamespace(**{**vars(step), "epoch": 3, "metrics": {}})
     health(later)  # a second warning would be an error here
     resumed = Health(x[:64], y[:64])
     resumed.load_state_dict(json.loads(json.dumps(health.state_dict(), sort_keys=True)))
@@ -389,10 +389,10 @@ def test_a_users_own_module_is_looked_at():
 
 
 def test_wrong_samples_are_told():
-    x, y = pictures()
+    x, y = images()
     with pytest.raises(InputError, match=r"at least 2 samples.*\(1, 1, 12, 12\)"):
         Health(x[:1], y[:1])
-    step = SimpleNamespace(epoch=1, step=1, loss=2.3, figures=None, model=small_cnn())
+    step = SimpleNamespace(epoch=1, step=1, loss=2.3, metrics=None, model=small_cnn())
     with pytest.raises(InputError, match="64 samples need 64 labels, got 63"):
         Health(x[:64], y[:63])(step)
     with pytest.raises(InputError, match="uint8"):
@@ -411,7 +411,7 @@ def diverging(model, x, y):
 
 
 def test_nan_in_a_weight():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     model.layers[3].bias.data[5] = np.nan
     assert "the bias of layer 3, Conv2d(" in diverging(model, x, y)
@@ -419,7 +419,7 @@ def test_nan_in_a_weight():
 
 
 def test_infinity_in_an_output():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     for i in (3, 7):
         model.layers[i].weight.data = np.full(model.layers[i].weight.shape, 1e30)
@@ -438,16 +438,16 @@ class Bad(LossFunc):
 
 
 def test_nan_in_the_loss():
-    x, y = pictures((4,))
+    x, y = images((4,))
     model = ready(zoo.mlp((4,), 10), loss_func=Bad())
     assert "every layer's output is finite, so it arose in the loss" in diverging(model, x, y)
 
 
 def test_a_loss_that_is_lost_after_the_last_step_is_said_with_its_layer():
-    x, y = pictures()
+    x, y = images()
     model = small_cnn()
     model.layers[7].weight.data[3, 3] = np.inf
     health = Health(x[:64], y[:64])
     with pytest.warns(TrainingWarning, match="the weight of layer 7, Linear"):
-        health(SimpleNamespace(epoch=4, step=3, loss=2.3, figures={}, model=model))
+        health(SimpleNamespace(epoch=4, step=3, loss=2.3, metrics={}, model=model))
     assert health.notes[0].startswith("the loss of the samples of Health is nan: the weight")

@@ -21,17 +21,17 @@ NAMES = {CSVLog: "log.csv", JSONLinesLog: "log.jsonl"}
 both = pytest.mark.parametrize("kind", list(NAMES))
 
 
-def at(epoch, step=2, **figures):
-    """Return a step of a training with epochs of two steps; the second has figures."""
+def at(epoch, step=2, **metrics):
+    """Return a step of a training with epochs of two steps; the second has metrics."""
     measured = {
         "train_loss": 1 / (3 * epoch),
         "train_accuracy": 0.1 * epoch,
         "val_loss": 2.0**-epoch,
         "val_accuracy": math.nan,
         "seconds": 10.0 + epoch,
-        **figures,
+        **metrics,
     }
-    return SimpleNamespace(epoch=epoch, step=step, figures=measured if step == 2 else None)
+    return SimpleNamespace(epoch=epoch, step=step, metrics=measured if step == 2 else None)
 
 
 def write(log, first, last):
@@ -92,7 +92,7 @@ def test_a_line_is_there_although_the_process_dies_at_once(kind, tmp_path):
         "import os, sys, types\n"
         f"from cnn.training.logs import {kind.__name__} as Log\n"
         "log = Log(sys.argv[1])\n"
-        "log(types.SimpleNamespace(epoch=1, step=1, figures={'train_loss': 0.5}))\n"
+        "log(types.SimpleNamespace(epoch=1, step=1, metrics={'train_loss': 0.5}))\n"
         "os._exit(9)\n"
     )
     path = tmp_path / NAMES[kind]
@@ -275,7 +275,7 @@ def test_csv_has_columns_for_the_known_figures_only(tmp_path):
     log = CSVLog(tmp_path / "log.csv")
     with pytest.raises(ValueError, match="CSVLog has no column for lr: use JSONLinesLog"):
         log(at(1, lr=0.5))
-    log(SimpleNamespace(epoch=1, step=2, figures={"val_loss": 0.5}))
+    log(SimpleNamespace(epoch=1, step=2, metrics={"val_loss": 0.5}))
     assert log.path.read_text().splitlines()[1] == "1,,,0.5,"
 
 
@@ -291,7 +291,7 @@ def test_wrong_arguments_and_repr(kind, tmp_path):
 
 def test_a_log_of_ones_own_needs_a_line(tmp_path):
     class Short(EpochLog):
-        def line(self, epoch, figures):
+        def line(self, epoch, metrics):
             return f"{epoch}"
 
     write(Short(tmp_path / "short"), 1, 3)

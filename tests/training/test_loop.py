@@ -1,4 +1,4 @@
-"""The training loop: its figures, its order, and what it leaves behind when it stops."""
+"""The training loop: its metrics, its order, and what it leaves behind when it stops."""
 
 import math
 
@@ -54,10 +54,10 @@ def test_the_last_smaller_batch_counts_as_its_samples_do():
     assert [step.step for step in steps] == [1, 2, 3, 4]
     assert {step.steps for step in steps} == {4}
     loss, accuracy = training.evaluate(model, x, y)
-    assert steps[-1].figures["train_loss"] == pytest.approx(loss, rel=1e-6)
-    assert steps[-1].figures["train_accuracy"] == pytest.approx(accuracy)
-    assert [step.figures is None for step in steps] == [True, True, True, False]
-    assert math.isnan(steps[-1].figures["val_loss"])
+    assert steps[-1].metrics["train_loss"] == pytest.approx(loss, rel=1e-6)
+    assert steps[-1].metrics["train_accuracy"] == pytest.approx(accuracy)
+    assert [step.metrics is None for step in steps] == [True, True, True, False]
+    assert math.isnan(steps[-1].metrics["val_loss"])
 
 
 def test_every_sample_comes_once_an_epoch_in_a_new_order():

@@ -34,9 +34,9 @@ print(step.step, most)
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell")
 def test_four_gigabytes(tmp_path):
-    path = tmp_path / "pictures.npy"
-    pictures = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(1024, 1, 2048, 2048))  # a sparse file
-    del pictures
+    path = tmp_path / "images.npy"
+    images = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(1024, 1, 2048, 2048))  # a sparse file
+    del images
     assert path.stat().st_size > 4 * 1024**3
     done = subprocess.run([sys.executable, "-c", CODE, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -26,7 +26,7 @@ def test_early_stopping_gives_back_the_weights_and_buffers_of_the_best_epoch():
     for number in range(EPOCHS * STEPS):
         model.train_step(X[number], X[number][:, :1])
         step = step_at(number, model)
-        if step.figures is not None:
+        if step.metrics is not None:
             after.append(plain(model.state_dict()))
         if stopping(step):
             break
@@ -76,7 +76,7 @@ def test_without_a_whole_epoch_the_model_keeps_its_weights():
     ],
 )
 def test_what_is_better_and_how_long_it_waits(figure, min_delta, values, best_epoch, ends):
-    stopping = EarlyStopping(patience=2, figure=figure, min_delta=min_delta)
+    stopping = EarlyStopping(patience=2, monitor=figure, min_delta=min_delta)
     answers = [stopping(step) for step in epochs_of(values, Linear(1, 1), figure)]
     assert stopping.best_epoch == best_epoch
     assert answers == [False] * (ends - 1) + [True]
@@ -110,30 +110,30 @@ NO_VALIDATION = {"train_loss": 0.5, "train_accuracy": 0.5, "val_loss": math.nan,
 def test_a_figure_that_needs_validation_data_says_so(figure, epoch):
     model = net()
     plateau = ReduceLROnPlateau(model.optimizer, mode="max" if figure == "val_accuracy" else "min")
-    for callback in (EarlyStopping(figure=figure), StopAt(**{figure: 0.5}), Scheduled(plateau, figure=figure)):
-        step = SimpleNamespace(epoch=epoch, epochs=3, step=2, steps=2, figures=NO_VALIDATION, model=model)
+    for callback in (EarlyStopping(monitor=figure), StopAt(**{figure: 0.5}), Scheduled(plateau, monitor=figure)):
+        step = SimpleNamespace(epoch=epoch, epochs=3, step=2, steps=2, metrics=NO_VALIDATION, model=model)
         with pytest.raises(ValueError, match=rf"{figure} is nan.*pass validation_data=\(x_val, y_val\)"):
             callback(step)
 
 
 def test_nan_without_classes():
-    figures = {**NO_VALIDATION, "train_accuracy": math.nan}
+    metrics = {**NO_VALIDATION, "train_accuracy": math.nan}
     with pytest.raises(ValueError, match="pass validation_data"):
-        EarlyStopping()(SimpleNamespace(epoch=1, step=2, figures=figures, model=None))
+        EarlyStopping()(SimpleNamespace(epoch=1, step=2, metrics=metrics, model=None))
     stopping = EarlyStopping()
-    assert not stopping(SimpleNamespace(epoch=2, step=2, figures=figures, model=None))  # it had numbers in the first
+    assert not stopping(SimpleNamespace(epoch=2, step=2, metrics=metrics, model=None))  # it had numbers in the first
     assert stopping.waited == 1
     for epoch in (1, 2):
         with pytest.raises(ValueError, match="not one of classes: watch val_loss"):
             StopAt(val_accuracy=1.0)(
-                SimpleNamespace(epoch=epoch, step=2, figures={**figures, "val_loss": 0.5}, model=None)
+                SimpleNamespace(epoch=epoch, step=2, metrics={**metrics, "val_loss": 0.5}, model=None)
             )
 
 
 def test_a_figure_that_a_loop_does_not_measure_is_named_with_those_it_does():
-    step = SimpleNamespace(epoch=1, step=2, figures={"train_loss": 0.5, "seconds": 1.0}, model=None)
+    step = SimpleNamespace(epoch=1, step=2, metrics={"train_loss": 0.5, "seconds": 1.0}, model=None)
     with pytest.raises(
-        ValueError, match="val_loss is not measured: the figures of this training are train_loss, seconds"
+        ValueError, match="val_loss is not measured: the metrics of this training are train_loss, seconds"
     ):
         EarlyStopping()(step)
 
@@ -141,14 +141,14 @@ def test_a_figure_that_a_loop_does_not_measure_is_named_with_those_it_does():
 def test_stop_at_needs_every_goal_in_the_same_epoch():
     stop = StopAt(val_loss=0.4, train_accuracy=0.6)
     reached = [(0.4, 0.5), (0.5, 0.7), (0.4, 0.6)]
-    figures = [
+    metrics = [
         {**NO_VALIDATION, "val_accuracy": 0.5, "val_loss": loss, "train_accuracy": accuracy}
         for loss, accuracy in reached
     ]
-    steps = [SimpleNamespace(epoch=1, step=4, figures=one) for one in figures]
+    steps = [SimpleNamespace(epoch=1, step=4, metrics=one) for one in metrics]
     assert [stop(step) for step in steps] == [False, False, True]
-    assert stop(SimpleNamespace(epoch=1, step=1, figures=None)) is False
-    steps[2].figures["val_loss"] = math.nan
+    assert stop(SimpleNamespace(epoch=1, step=1, metrics=None)) is False
+    steps[2].metrics["val_loss"] = math.nan
     assert stop(steps[2]) is False
 
 

@@ -14,7 +14,7 @@ from cnn.optim import Adam
 from cnn.utils import gradcheck, numeric_backward
 
 X = np.random.default_rng(0).normal(size=(5, 3))
-PICTURES = np.random.default_rng(0).normal(size=(3, 2, 4, 5))
+IMAGES = np.random.default_rng(0).normal(size=(3, 2, 4, 5))
 
 
 def cause_of(module, x, name="the input", target=None):
@@ -98,7 +98,7 @@ def test_a_transposed_weight_gradient_of_a_convolution():
         return right.weight.grad.transpose(1, 0, 2, 3)
 
     wrong = with_weight_grad(change, Conv2d)(2, 2, 3, rng=0)
-    assert cause_of(wrong, PICTURES, "weight") == "it is transposed (its axes are in the order (1, 0, 2, 3))"
+    assert cause_of(wrong, IMAGES, "weight") == "it is transposed (its axes are in the order (1, 0, 2, 3))"
 
 
 def test_a_window_that_is_turned_around():
@@ -111,7 +111,7 @@ def test_a_window_that_is_turned_around():
         return right.weight.grad[:, :, ::-1, ::-1]
 
     wrong = with_weight_grad(change, Conv2d)(2, 3, 3, rng=0)
-    assert cause_of(wrong, PICTURES, "weight") == "its last two axes are turned by 180 degrees"
+    assert cause_of(wrong, IMAGES, "weight") == "its last two axes are turned by 180 degrees"
 
 
 def test_a_missing_sum_over_the_batch():
@@ -278,10 +278,10 @@ class Normalised(Module):
     ("x", "axes", "what"),
     [
         (X, 0, "the batch"),
-        (PICTURES, (0, 2, 3), "the batch"),
-        (PICTURES, (1, 2, 3), "each sample"),
-        (PICTURES, (2, 3), "the pixels of each channel"),
-        (PICTURES, 3, "the last axis"),
+        (IMAGES, (0, 2, 3), "the batch"),
+        (IMAGES, (1, 2, 3), "each sample"),
+        (IMAGES, (2, 3), "the pixels of each channel"),
+        (IMAGES, 3, "the last axis"),
     ],
 )
 def test_a_normalisation_without_the_part_through_the_mean(x, axes, what):
@@ -320,7 +320,7 @@ TIE = np.array([[[[3.0, 1.0, 5.0, 0.0], [2.0, 3.0, 7.0, 6.0]]]])
 
 
 def test_a_pool_that_gives_the_gradient_to_every_tied_value():
-    assert gradcheck(GreedyPool(), PICTURES[:, :, :, :4]) < 1e-6
+    assert gradcheck(GreedyPool(), IMAGES[:, :, :, :4]) < 1e-6
     text = cause_of(GreedyPool(), TIE)
     assert text == (
         "values tie in a window, at [0, 0, 0, 0] and [0, 0, 1, 1], and get G + G instead of G in all: "
@@ -530,7 +530,7 @@ def test_a_layer_without_a_backward_trains_in_a_net():
 def test_it_gives_the_gradients_of_the_layers_own_backward(dtype):
     layer = Conv2d(2, 3, 2, rng=0).to(dtype)
     twin = numeric_backward(copy.deepcopy(layer))
-    x = PICTURES.astype(dtype)
+    x = IMAGES.astype(dtype)
     grad = np.random.default_rng(1).normal(size=layer(x).shape).astype(dtype)
     np.testing.assert_array_equal(twin(x), layer(x))
     input_grad, numeric = layer.backward(grad), twin.backward(grad)

@@ -31,9 +31,9 @@ def test_the_program_of_the_readme_reaches_095():
         model, X_train, y_train, X_val, y_val, epochs=100, batch_size=32, verbose_freq=0
     )
     assert val_accuracies[-1] >= 0.95
-    for figures in (train_losses, train_accuracies, val_losses, val_accuracies):
-        assert len(figures) == 100
-        assert {type(figure) for figure in figures} == {float}
+    for metrics in (train_losses, train_accuracies, val_losses, val_accuracies):
+        assert len(metrics) == 100
+        assert {type(figure) for figure in metrics} == {float}
     assert val_losses[-1] < val_losses[0]
 
 

@@ -21,7 +21,7 @@ class SumGroup(Group):
         self.sum, self.relu = layers[0], layers[1]
         self.next_back = start
 
-    def serves(self, x: Array) -> bool:
+    def supports(self, x: Array) -> bool:
         return type(x) is np.ndarray and x.dtype == FLOAT32 and len(self.sum.children()) == 2
 
     def forward(self, x: Array) -> Array:

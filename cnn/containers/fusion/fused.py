@@ -52,7 +52,7 @@ class Group(Differentiable):
         """Tell whether the group runs with this input and the kernels for which groups may run."""
         if allowed == "jit" and type(x) is np.ndarray and x.dtype == FLOAT64:
             allowed = "array"  # it serves what compiled kernels leave
-        return self.of == allowed and self.serves(x)
+        return self.of == allowed and self.supports(x)
 
     def run(self, x: Array, needs_input_grad: bool) -> Array:
         """Do what the layers do; what earlier forwards left in them is forgotten."""
@@ -62,7 +62,7 @@ class Group(Differentiable):
                 layer.forget()
         return modes.timed(self, "forward", self.forward, x)
 
-    def serves(self, x: Array) -> bool:
+    def supports(self, x: Array) -> bool:
         """Tell whether the layers would accept this input, and this can do what they would."""
         raise NotImplementedError
 

@@ -9,10 +9,10 @@ from cnn.containers.fusion.fused import Group, load, sees_pixels
 from cnn.core import modes
 from cnn.core.checks import check_grad
 from cnn.errors import ShapeError
-from cnn.functional.windows import Slide
+from cnn.functional.windows import WindowGeometry
 from cnn.module import Array, Module
 
-HALVING = Slide(size=(2, 2), stride=(2, 2), dilation=(1, 1), pads=((0, 0), (0, 0)))
+HALVING = WindowGeometry(size=(2, 2), stride=(2, 2), dilation=(1, 1), pads=((0, 0), (0, 0)))
 
 
 class ConvPoolGroup(Group):
@@ -25,21 +25,21 @@ class ConvPoolGroup(Group):
         self.conv: Any = layers[0]
         self.pool: Any = layers[2]
 
-    def serves(self, x: Array) -> bool:
+    def supports(self, x: Array) -> bool:
         conv, pool = self.conv, self.pool
         if type(x) is not np.ndarray or x.ndim != 4 or x.dtype != conv.weight.dtype or x.size == 0:
             return False
-        if x.shape[1] != conv.in_channels or conv.groups > 1 or pool.slide() != HALVING:
+        if x.shape[1] != conv.in_channels or conv.groups > 1 or pool.geometry() != HALVING:
             return False
         try:
-            return bool(load("array", "blocks").serves(x.shape, conv.slide(), conv.weight.data))
+            return bool(load("array", "blocks").supports(x.shape, conv.geometry(), conv.weight.data))
         except ShapeError:
             return False
 
     def forward(self, x: Array) -> Array:
         conv = self.conv
         bias = None if conv.bias is None else conv.bias.data
-        y, choice = load("array", "blocks").conv_pool(x, conv.weight.data, bias, conv.slide(), modes.state.saving)
+        y, choice = load("array", "blocks").conv_pool(x, conv.weight.data, bias, conv.geometry(), modes.state.saving)
         self.save_for_backward(x, choice, y.dtype)
         return y
 
@@ -48,7 +48,7 @@ class ConvPoolGroup(Group):
         check_grad(self.pool, grad, choice.shape, dtype)
         conv = self.conv
         x_grad, w_grad, b_grad = load("array", "blocks").conv_pool_backward(
-            grad, choice, x, conv.weight.data, conv.slide(), conv.needs_input_grad
+            grad, choice, x, conv.weight.data, conv.geometry(), conv.needs_input_grad
         )
         conv.weight.accumulate_grad(w_grad)
         if conv.bias is not None:
@@ -57,7 +57,7 @@ class ConvPoolGroup(Group):
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         n, _, h, w = input_shape
-        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.slide().places(h, w)))
+        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry().output_size(h, w)))
 
 
 class PoolGroup(Group):
@@ -69,19 +69,19 @@ class PoolGroup(Group):
         super().__init__(layers, start)
         self.pool: Any = layers[1]
 
-    def serves(self, x: Array) -> bool:
+    def supports(self, x: Array) -> bool:
         if type(x) is not np.ndarray or x.ndim != 4 or x.dtype.kind != "f" or x.size == 0:
             return False
         try:
-            self.pool.slide().places(*x.shape[2:], self.pool.ceil_mode)
+            self.pool.geometry().output_size(*x.shape[2:], self.pool.ceil_mode)
         except ShapeError:
             return False
         return sees_pixels(self.pool)
 
     def forward(self, x: Array) -> Array:
-        slide = self.pool.slide()
+        geometry = self.pool.geometry()
         y, choice = load("array", "maxpool2d").maxpool2d(
-            x, slide, slide.places(*x.shape[2:], self.pool.ceil_mode), relu=True
+            x, geometry, geometry.output_size(*x.shape[2:], self.pool.ceil_mode), relu=True
         )
         self.save_for_backward(x.shape, choice, y.dtype)
         return y
@@ -89,7 +89,7 @@ class PoolGroup(Group):
     def backward(self, grad: Array) -> Array | None:
         shape, choice, dtype = self.saved()
         check_grad(self.pool, grad, choice.shape, dtype)
-        return load("array", "maxpool2d").maxpool2d_input_grad(grad, choice, shape, self.pool.slide())
+        return load("array", "maxpool2d").maxpool2d_input_grad(grad, choice, shape, self.pool.geometry())
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         return 0

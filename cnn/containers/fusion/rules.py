@@ -1,7 +1,7 @@
 """Which neighbours in a Sequential run as one kernel: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d]; Linear[, ReLU];
 Residual or Sum, ReLU. In plain NumPy: [Conv2d,] ReLU, MaxPool2d.
 
-While a picture is in the processor's cache, all that follows the convolution is done with it, and what lies between the
+While an image is in the processor's cache, all that follows the convolution is done with it, and what lies between the
 layers never goes to memory. The layers keep their parameters and gradients; the group has the slot for what backward
 needs. A group runs only where its layers would accept the input, are of the exact classes and nobody watches them. Else
 they run one by one, and so it is they that say what is wrong with an input.
@@ -37,14 +37,14 @@ class ConvGroup(Group):
         self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
         self.relu = ReLU in kinds
         self._judged: tuple[tuple[Any, ...], bool] = (), False  # what it was last asked, and whether it serves that
-        self._slide = self.conv.slide()  # then, and that of the pool
-        self._pool_slide = None if self.pool is None else self.pool.slide()
+        self._geometry = self.conv.geometry()  # then, and that of the pool
+        self._pool_geometry = None if self.pool is None else self.pool.geometry()
         self._folded: Any = None  # what the last call in inference worked out
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self) | {"_folded": None}  # it knows addresses, which are others in a copy
 
-    def serves(self, x: Array) -> bool:
+    def supports(self, x: Array) -> bool:
         if not _plain(x, self.conv.weight, 4):
             return False
         asked = x.shape, modes.state.saving, *self._settings()
@@ -70,17 +70,17 @@ class ConvGroup(Group):
         conv, norm, pool = self.conv, self.norm, self.pool
         if x.shape[1] != conv.in_channels or len(x) == 0:
             return False
-        slide = self._slide = conv.slide()
-        self._pool_slide = None if pool is None else pool.slide()
+        geometry = self._geometry = conv.geometry()
+        self._pool_geometry = None if pool is None else pool.geometry()
         try:
-            places = slide.places(*x.shape[2:])
-            if pool is not None and self._pool_slide is not None:
-                pooled = self._pool_slide.places(*places, pool.ceil_mode)
-                if pool.ceil_mode and pooled != self._pool_slide.places(*places):
+            places = geometry.output_size(*x.shape[2:])
+            if pool is not None and self._pool_geometry is not None:
+                pooled = self._pool_geometry.output_size(*places, pool.ceil_mode)
+                if pool.ceil_mode and pooled != self._pool_geometry.output_size(*places):
                     return False
         except ShapeError:
             return False
-        if not load("jit", "shapes").serves(slide) or (pool is not None and not sees_pixels(pool)):
+        if not load("jit", "engine.shapes").supports(geometry) or (pool is not None and not sees_pixels(pool)):
             return False
         if norm is None:
             return True
@@ -92,7 +92,7 @@ class ConvGroup(Group):
         return len(x) * places[0] * places[1] > 1 if norm.training else not modes.state.saving
 
     def forward(self, x: Array) -> Array:
-        conv, pool = self._conv(), self._pool_slide
+        conv, pool = self._conv(), self._pool_geometry
         if not modes.state.saving and (self.norm is None or not self.norm.training):
             y, self._folded = load("jit", "blocks").conv_inference(x, conv, self.norm, self.relu, pool, self._folded)
             return y
@@ -106,7 +106,7 @@ class ConvGroup(Group):
     def backward(self, grad: Array) -> Array | None:
         kept, shape = self.saved()
         check_grad(self.layers[-1], grad, shape, kept.x.dtype)
-        conv, pool = self._conv(), self._pool_slide
+        conv, pool = self._conv(), self._pool_geometry
         x_grad, w_grad, b_grad, of_norm = load("jit", "blocks").conv_backward(
             grad, kept, conv, self.relu, pool, self.conv.needs_input_grad
         )
@@ -120,11 +120,11 @@ class ConvGroup(Group):
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         n, _, h, w = input_shape
-        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.slide().places(h, w)))
+        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry().output_size(h, w)))
 
     def _conv(self) -> tuple[Any, ...]:
         conv = self.conv
-        return conv.weight.data, None if conv.bias is None else conv.bias.data, self._slide, conv.groups
+        return conv.weight.data, None if conv.bias is None else conv.bias.data, self._geometry, conv.groups
 
 
 class LinearGroup(Group):
@@ -135,7 +135,7 @@ class LinearGroup(Group):
         self.linear: Any = layers[0]
         self.relu = len(layers) > 1
 
-    def serves(self, x: Array) -> bool:
+    def supports(self, x: Array) -> bool:
         linear = self.linear
         return _plain(x, linear.weight, 2) and x.shape[1] == linear.in_features and len(x) > 0
 

@@ -13,53 +13,55 @@ import numpy as np
 
 from cnn.kernels.array import strips, winograd
 from cnn.kernels.array.conv2d import turned
-from cnn.kernels.array.shared import Array, Room, cut, shared, summed
+from cnn.kernels.array.shared import Array, Scratch, cut, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix, corners_of
 from cnn.kernels.memory import empty
 
 POOLING = 0.7  # ns of one thread for a number before the pool
 
 
-def serves(shape: tuple[int, ...], slide: Any, weight: Array) -> bool:
-    """Tell whether a tile holds whole pictures, whose windows fill the pools, on the way there and back."""
-    n, k, (down, across) = shape[0], len(weight), slide.places(*shape[2:])
-    if down % 2 or across % 2 or slide.stride != (1, 1):
+def supports(shape: tuple[int, ...], geometry: Any, weight: Array) -> bool:
+    """Tell whether a tile holds whole images, whose windows fill the pools, on the way there and back."""
+    n, k, (down, across) = shape[0], len(weight), geometry.output_size(*shape[2:])
+    if down % 2 or across % 2 or geometry.stride != (1, 1):
         return False
-    if winograd.plan(shape, slide, k, weight.dtype):
+    if winograd.plan(shape, geometry, k, weight.dtype):
         return True
-    there = (strips.plan(shape, slide, k), strips.plan(shape, slide, k, with_weights=True))
-    if None in there and (shape[1] > FEW_CHANNELS or Size.of(shape, slide, k, weight.itemsize).lines < down):
+    there = (strips.plan(shape, geometry, k), strips.plan(shape, geometry, k, with_weights=True))
+    if None in there and (shape[1] > FEW_CHANNELS or Size.of(shape, geometry, k, weight.itemsize).lines < down):
         return False
-    back, back_slide = turned(weight, shape, slide, 1)
-    return strips.plan((n, k, down, across), back_slide, len(back)) is not None
+    back, back_geometry = turned(weight, shape, geometry, 1)
+    return strips.plan((n, k, down, across), back_geometry, len(back)) is not None
 
 
-def conv_pool(x: Array, weight: Array, bias: Array | None, slide: Any, with_choice: bool) -> tuple[Array, Array | None]:
+def conv_pool(
+    x: Array, weight: Array, bias: Array | None, geometry: Any, with_choice: bool
+) -> tuple[Array, Array | None]:
     """(N, C, H, W) -> (N, K, OH/2, OW/2), and the number of the corner that was chosen, or one that none has
 
     The corners of all pools lie apart: four arrays, in which neighbours in memory are compared with neighbours.
     """
-    down, across = slide.places(*x.shape[2:])
+    down, across = geometry.output_size(*x.shape[2:])
     pooled, k = (down // 2, across // 2), len(weight)
     y = empty((len(x), *pooled, k), x.dtype)
     choice = empty(y.shape, np.uint8) if with_choice else None
     line = None if bias is None else np.tile(bias, (pooled[1], 1))  # longer rows are added faster
-    step = winograd.plan(x.shape, slide, k, x.dtype)
+    step = winograd.plan(x.shape, geometry, k, x.dtype)
     weights = winograd.at_points(weight) if step else None
-    planned = None if step else strips.plan(x.shape, slide, k)
+    planned = None if step else strips.plan(x.shape, geometry, k)
     if not step:
-        step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
+        step = planned.images if planned else Size.of(x.shape, geometry, k, x.itemsize).images
 
-    def work(starts: Iterator[int], room: Room) -> None:
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
         corners: Any
         if weights is not None:
-            corners = winograd.Corners(x, weights, step, room)
+            corners = winograd.Corners(x, weights, step, scratch)
         elif planned:
-            corners = StripCorners(x, weight, slide, planned, room)
+            corners = StripCorners(x, weight, geometry, planned, scratch)
         else:
-            corners = WindowCorners(x, weight, slide, step, room)
-        high = room((2, step, *pooled, k), x.dtype)
-        marks = None if choice is None else room((3, step, *pooled, k), np.uint8)
+            corners = WindowCorners(x, weight, geometry, step, scratch)
+        high = scratch((2, step, *pooled, k), x.dtype)
+        marks = None if choice is None else scratch((3, step, *pooled, k), np.uint8)
         for start in starts:
             best = y[start : start + step]
             n = len(best)
@@ -84,14 +86,14 @@ def conv_pool(x: Array, weight: Array, bias: Array | None, slide: Any, with_choi
 class WindowCorners:
     """A convolution of few channels at the four corners of each pool."""
 
-    def __init__(self, x: Array, weight: Array, slide: Any, step: int, room: Room) -> None:
-        k, (down, across) = len(weight), slide.places(*x.shape[2:])
-        self.memory = room((4, step, down // 2, across // 2, k), x.dtype)
-        self.windows = Windows(x, slide, Size(step, down), room, corners=True)
+    def __init__(self, x: Array, weight: Array, geometry: Any, step: int, scratch: Scratch) -> None:
+        k, (down, across) = len(weight), geometry.output_size(*x.shape[2:])
+        self.memory = scratch((4, step, down // 2, across // 2, k), x.dtype)
+        self.windows = Windows(x, geometry, Size(step, down), scratch, corners=True)
         self.matrix, self.lines = as_matrix(weight, 1)[0], slice(0, down)
 
     def of(self, tile: slice) -> Array:
-        """Return those of some pictures, (4, N, OH/2, OW/2, K); the next tile overwrites them."""
+        """Return those of some images, (4, N, OH/2, OW/2, K); the next tile overwrites them."""
         four = first_of(self.memory, tile.stop - tile.start)
         np.matmul(self.windows.rows((tile, self.lines))[0], self.matrix, out=four.reshape(-1, four.shape[-1]))
         return four
@@ -100,13 +102,13 @@ class WindowCorners:
 class StripCorners:
     """The same for more channels."""
 
-    def __init__(self, x: Array, weight: Array, slide: Any, planned: strips.Plan, room: Room) -> None:
-        k, (down, across) = len(weight), slide.places(*x.shape[2:])
-        self.memory = room((4, planned.pictures, down // 2, across // 2, k), x.dtype)
-        self.products = strips.Products(x, weight, slide, planned, room)
+    def __init__(self, x: Array, weight: Array, geometry: Any, planned: strips.Plan, scratch: Scratch) -> None:
+        k, (down, across) = len(weight), geometry.output_size(*x.shape[2:])
+        self.memory = scratch((4, planned.images, down // 2, across // 2, k), x.dtype)
+        self.products = strips.Products(x, weight, geometry, planned, scratch)
 
     def of(self, tile: slice) -> Array:
-        """Return those of some pictures, (4, N, OH/2, OW/2, K); the next tile overwrites them."""
+        """Return those of some images, (4, N, OH/2, OW/2, K); the next tile overwrites them."""
         four, parts = first_of(self.memory, tile.stop - tile.start), self.products.of(tile)
         kh, n, down, across, k = parts.shape
         parts = parts.reshape(kh, n, down // 2, 2, across // 2, 2, k).transpose(0, 3, 5, 1, 2, 4, 6)
@@ -135,30 +137,34 @@ def number(four: Array, high: Array, best: Array, which: Array, marks: Array) ->
 
 
 def conv_pool_backward(
-    grad: Array, choice: Array, x: Array, weight: Array, slide: Any, needs_input_grad: bool
+    grad: Array, choice: Array, x: Array, weight: Array, geometry: Any, needs_input_grad: bool
 ) -> tuple[Array | None, Array, Array]:
     """Each gradient goes to its corner, and from there to the weights, the bias and, if needed, the pixels."""
     grad, choice = (np.ascontiguousarray(array.transpose(0, 2, 3, 1)) for array in (grad, choice))
-    (k, c, kh, kw), n, (down, across) = weight.shape, len(x), slide.places(*x.shape[2:])
-    step = winograd.plan(x.shape, slide, k, x.dtype)
+    (k, c, kh, kw), n, (down, across) = weight.shape, len(x), geometry.output_size(*x.shape[2:])
+    step = winograd.plan(x.shape, geometry, k, x.dtype)
     at_points = step > 0
-    planned = None if at_points else strips.plan(x.shape, slide, k, with_weights=True)
+    planned = None if at_points else strips.plan(x.shape, geometry, k, with_weights=True)
     if not at_points:
-        step = planned.pictures if planned else Size.of(x.shape, slide, k, x.itemsize).pictures
+        step = planned.images if planned else Size.of(x.shape, geometry, k, x.itemsize).images
     of_weights = (winograd.POINTS, c, k) if at_points else (kh, kw * c, k) if planned else (1, kh * kw * c, k)
     x_grad = empty((n, *x.shape[2:], c), x.dtype) if needs_input_grad else None
     apart = at_points or (not planned and x_grad is None)  # the corners, as in forward
     back = (winograd.at_points(weight), x_grad) if at_points and x_grad is not None else None
 
-    def make(room: Room) -> Callable[..., None]:
-        memory = room((step, down, across, k), x.dtype)
-        mask, ones = room((4, step, *grad.shape[1:]), bool), np.ones(step * down * across, x.dtype)
+    def make(scratch: Scratch) -> Callable[..., None]:
+        memory = scratch((step, down, across, k), x.dtype)
+        mask, ones = scratch((4, step, *grad.shape[1:]), bool), np.ones(step * down * across, x.dtype)
         gradients: Any
         if at_points:
-            gradients = winograd.Gradients(x, k, step, room, back)
+            gradients = winograd.Gradients(x, k, step, scratch, back)
         else:
-            seen = strips.Strips(x, slide, planned, room) if planned else WholeWindows(x, slide, step, room, apart)
-            gradients = DirectGradients(seen, x_grad, memory, weight, slide, room)
+            seen = (
+                strips.Strips(x, geometry, planned, scratch)
+                if planned
+                else WholeWindows(x, geometry, step, scratch, apart)
+            )
+            gradients = DirectGradients(seen, x_grad, memory, weight, geometry, scratch)
 
         def add(tile: slice, weights: Array, biases: Array) -> None:
             spread = memory[: tile.stop - tile.start]
@@ -193,14 +199,14 @@ def to_corners(grad: Array, which: Array, corners: Array, mask: Array, with_infi
 class WholeWindows:
     """What whole windows see, in the shape of `Strips`: as if a kernel had one row."""
 
-    def __init__(self, x: Array, slide: Any, step: int, room: Room, corners: bool) -> None:
-        down, across = slide.places(*x.shape[2:])
+    def __init__(self, x: Array, geometry: Any, step: int, scratch: Scratch, corners: bool) -> None:
+        down, across = geometry.output_size(*x.shape[2:])
         self.lines = slice(0, down)
-        self.windows = Windows(x, slide, Size(step, down), room, corners=corners)
-        self.shape = 1, step, 1, down * across, math.prod(slide.size) * x.shape[1]
+        self.windows = Windows(x, geometry, Size(step, down), scratch, corners=corners)
+        self.shape = 1, step, 1, down * across, math.prod(geometry.size) * x.shape[1]
 
     def rows(self, tile: slice) -> Array:
-        """Return the windows of some pictures: (1, N, 1, places, KH*KW*C); the next tile overwrites them."""
+        """Return the windows of some images: (1, N, 1, places, KH*KW*C); the next tile overwrites them."""
         rows = self.windows.rows((tile, self.lines))[0]
         return rows.reshape(1, tile.stop - tile.start, *self.shape[2:])
 
@@ -208,31 +214,33 @@ class WholeWindows:
 class DirectGradients:
     """Those of the weights, and where ``x_grad`` is given those of the pixels."""
 
-    def __init__(self, seen: Any, x_grad: Array | None, memory: Array, weight: Array, slide: Any, room: Room) -> None:
-        self.seen, self.weights = seen, strips.WeightSums(seen.shape, len(weight), memory.dtype, room)
-        self.pixels = None if x_grad is None else Pixels(x_grad, memory, weight, slide, room)
+    def __init__(
+        self, seen: Any, x_grad: Array | None, memory: Array, weight: Array, geometry: Any, scratch: Scratch
+    ) -> None:
+        self.seen, self.weights = seen, strips.WeightSums(seen.shape, len(weight), memory.dtype, scratch)
+        self.pixels = None if x_grad is None else Pixels(x_grad, memory, weight, geometry, scratch)
 
     def add(self, tile: slice, grad: Array, sums: Array) -> None:
-        """Add what the gradients of some pictures, which are in the memory, give to the sums."""
+        """Add what the gradients of some images, which are in the memory, give to the sums."""
         self.weights.add(self.seen.rows(tile), grad, sums)
         if self.pixels is not None:
             self.pixels.fill(tile)
 
 
 class Pixels:
-    """The gradients of the pixels, (N, H, W, C), from those of what the convolution made of some pictures."""
+    """The gradients of the pixels, (N, H, W, C), from those of what the convolution made of some images."""
 
-    def __init__(self, x_grad: Array, memory: Array, weight: Array, slide: Any, room: Room) -> None:
+    def __init__(self, x_grad: Array, memory: Array, weight: Array, geometry: Any, scratch: Scratch) -> None:
         n, h, w, c = x_grad.shape
-        weight, slide = turned(weight, (n, c, h, w), slide, 1)
+        weight, geometry = turned(weight, (n, c, h, w), geometry, 1)
         made = memory.transpose(0, 3, 1, 2)
-        planned = strips.plan(made.shape, slide, c)
+        planned = strips.plan(made.shape, geometry, c)
         assert planned is not None  # or `serves` would have said no
-        self.x_grad, self.step = x_grad, planned.pictures
-        self.products = strips.Products(made, weight, slide, planned, room)
+        self.x_grad, self.step = x_grad, planned.images
+        self.products = strips.Products(made, weight, geometry, planned, scratch)
 
     def fill(self, tile: slice) -> None:
-        """Compute those of the pictures that are in the memory."""
+        """Compute those of the images that are in the memory."""
         for start in range(tile.start, tile.stop, self.step):
             stop = min(start + self.step, tile.stop)
             strips.add_up(self.products.of(slice(start - tile.start, stop - tile.start)), self.x_grad[start:stop])

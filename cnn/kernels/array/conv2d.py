@@ -1,4 +1,4 @@
-"""Twins of the functions in layers/conv2d.py: the same products, of a tile of a few pictures at a time."""
+"""Twins of the functions in layers/conv2d.py: the same products, of a tile of a few images at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from cnn.kernels.array import depthwise, strips, winograd
-from cnn.kernels.array.shared import Array, Room, shared, summed
+from cnn.kernels.array.shared import Array, Scratch, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
@@ -14,55 +14,55 @@ from cnn.kernels.threads import one_blas_thread
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """Every window times the weights; the bias is added while the tile is in the cache."""
-    if not plain(x, weight) or is_small(x, slide, len(weight), groups):
+    if not plain(x, weight) or is_small(x, geometry, len(weight), groups):
         return NotImplemented
-    return convolved(x, weight, bias, slide, groups)
+    return convolved(x, weight, bias, geometry, groups)
 
 
-def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """With stride 1 this is a convolution with the kernel turned by 180 degrees; otherwise the rows are added back."""
     if not plain(grad, weight):
         return NotImplemented
     c, k = shape[1], len(weight)
-    if slide.stride != (1, 1):
-        return (depthwise.input_grad if c == k == groups else folded)(grad, weight, shape, slide, groups)
-    weight, slide = turned(weight, shape, slide, groups)
-    return convolved(grad, weight, None, slide, groups)
+    if geometry.stride != (1, 1):
+        return (depthwise.input_grad if c == k == groups else folded)(grad, weight, shape, geometry, groups)
+    weight, geometry = turned(weight, shape, geometry, groups)
+    return convolved(grad, weight, None, geometry, groups)
 
 
-def turned(weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> tuple[Array, Any]:
+def turned(weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> tuple[Array, Any]:
     """Return the kernel turned by 180 degrees, from outputs to inputs, and how it moves over what it made."""
     (_, c, h, w), k = shape, len(weight)
     pads = tuple(
         (d * (size - 1) - before, pixels + before - places)
         for size, d, (before, _), pixels, places in zip(
-            slide.size, slide.dilation, slide.pads, (h, w), slide.places(h, w), strict=True
+            geometry.size, geometry.dilation, geometry.pads, (h, w), geometry.output_size(h, w), strict=True
         )
     )
-    weight = weight.reshape(groups, k // groups, c // groups, *slide.size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
-    return weight.reshape(c, k // groups, *slide.size), slide._replace(pads=pads)
+    weight = weight.reshape(groups, k // groups, c // groups, *geometry.size)[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)
+    return weight.reshape(c, k // groups, *geometry.size), geometry._replace(pads=pads)
 
 
-def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
+def convolved(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if x.shape[1] == len(weight) == groups:
-        return depthwise.forward(x, weight, bias, slide)
-    step = winograd.plan(x.shape, slide, len(weight), x.dtype, groups)
+        return depthwise.forward(x, weight, bias, geometry)
+    step = winograd.plan(x.shape, geometry, len(weight), x.dtype, groups)
     if step:
         return winograd.forward(x, weight, bias, step)
-    planned = strips.plan(x.shape, slide, len(weight), groups)
+    planned = strips.plan(x.shape, geometry, len(weight), groups)
     if planned:
-        return strips.forward(x, weight, bias, slide, planned)
-    places = slide.places(*x.shape[2:])
+        return strips.forward(x, weight, bias, geometry, planned)
+    places = geometry.output_size(*x.shape[2:])
     y = empty((len(x), *places, len(weight)), x.dtype)
     matrix = as_matrix(weight, groups)
-    size = Size.of(x.shape, slide, len(weight), x.itemsize)
+    size = Size.of(x.shape, geometry, len(weight), x.itemsize)
     line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
 
-    def work(pieces: Iterator[Tile], room: Room) -> None:
-        windows = Windows(x, slide, size, room, groups)
+    def work(pieces: Iterator[Tile], scratch: Scratch) -> None:
+        windows = Windows(x, geometry, size, scratch, groups)
         for tile in pieces:
             np.matmul(windows.rows(tile), matrix, out=by_group(y[tile], groups))
             if line is not None:
@@ -72,18 +72,18 @@ def convolved(x: Array, weight: Array, bias: Array | None, slide: Any, groups: i
     return y.transpose(0, 3, 1, 2)
 
 
-def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+def folded(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """A product for each pixel of the window, added to the pixels that it was read from."""
     (n, c, h, w), (k, _, kh, kw) = shape, weight.shape
     oh, ow = grad.shape[2:]
-    (top, bottom), (left, right) = slide.reach((oh, ow), h, w)
+    (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
     matrices = as_matrix(weight, groups).reshape(groups, kh * kw, c // groups, k // groups).transpose(0, 1, 3, 2)
     x, grad = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
     step = max(1, TILE_BYTES // max(1, oh * ow * kh * kw * c * grad.itemsize))
 
-    def work(starts: Iterator[int], room: Room) -> None:
-        padded = room((min(n, step), top + h + bottom, left + w + right, groups, c // groups), grad.dtype)
-        memory = room((groups, kh * kw, min(n, step) * oh * ow, c // groups), grad.dtype)
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
+        padded = scratch((min(n, step), top + h + bottom, left + w + right, groups, c // groups), grad.dtype)
+        memory = scratch((groups, kh * kw, min(n, step) * oh * ow, c // groups), grad.dtype)
         for start in starts:
             g = grad[start : start + step]
             into = padded[: len(g)]
@@ -91,7 +91,7 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, group
             parts = memory.reshape(-1)[: g.size // k * kh * kw * c].reshape(groups, kh * kw, -1, c // groups)
             np.matmul(by_group(g, groups)[:, None], matrices, out=parts)
             parts = parts.reshape(groups, kh * kw, len(g), oh, ow, c // groups).transpose(1, 2, 3, 4, 0, 5)
-            for part, (_, _, down, across) in zip(parts, slide.shifts((oh, ow)), strict=True):
+            for part, (_, _, down, across) in zip(parts, geometry.shifts((oh, ow)), strict=True):
                 into[:, down, across] += part
             x[start : start + step] = into[:, top : top + h, left : left + w].reshape(len(g), h, w, c)
 
@@ -99,27 +99,27 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, group
     return x.transpose(0, 3, 1, 2)
 
 
-def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """What each weight saw times the gradient of what it made, summed tile by tile."""
     k, c, kh, kw = shape
-    if not plain(grad, x) or is_small(x, slide, k, groups):
+    if not plain(grad, x) or is_small(x, geometry, k, groups):
         return NotImplemented
     if x.shape[1] == k == groups:
-        return depthwise.weight_grad(grad, x, shape, slide)
-    step = winograd.plan(x.shape, slide, k, x.dtype, groups)
+        return depthwise.weight_grad(grad, x, shape, geometry)
+    step = winograd.plan(x.shape, geometry, k, x.dtype, groups)
     if step:
         return winograd.weight_grad(grad, x, step)
-    planned = strips.plan(x.shape, slide, k, groups, with_weights=True)
+    planned = strips.plan(x.shape, geometry, k, groups, with_weights=True)
     if planned:
-        return strips.weight_grad(grad, x, shape, slide, planned)
-    pictures, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
-    size = Size.of(x.shape, slide, k, x.itemsize)
+        return strips.weight_grad(grad, x, shape, geometry, planned)
+    images, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
+    size = Size.of(x.shape, geometry, k, x.itemsize)
 
-    def make(room: Room) -> Callable[..., None]:
-        windows, product = Windows(x, slide, size, room, groups), room(matrix, x.dtype)
+    def make(scratch: Scratch) -> Callable[..., None]:
+        windows, product = Windows(x, geometry, size, scratch, groups), scratch(matrix, x.dtype)
 
         def add(tile: Tile, sums: Array) -> None:
-            np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(pictures[tile], groups), out=product)
+            np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(images[tile], groups), out=product)
             sums += product
 
         return add
@@ -130,13 +130,13 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any
 
 
 def conv2d_bias_grad(grad: Array) -> Array:
-    """A product of each picture with ones, which BLAS makes as fast as it can read."""
-    pictures = grad.transpose(0, 2, 3, 1)
-    if not pictures.flags.c_contiguous or not plain(grad):
+    """A product of each image with ones, which BLAS makes as fast as it can read."""
+    images = grad.transpose(0, 2, 3, 1)
+    if not images.flags.c_contiguous or not plain(grad):
         return NotImplemented
-    n, h, w, k = pictures.shape
+    n, h, w, k = images.shape
     with one_blas_thread():
-        return np.matmul(np.ones(h * w, grad.dtype), pictures.reshape(n, h * w, k)).sum(axis=0)
+        return np.matmul(np.ones(h * w, grad.dtype), images.reshape(n, h * w, k)).sum(axis=0)
 
 
 def plain(*arrays: Array) -> bool:
@@ -144,9 +144,9 @@ def plain(*arrays: Array) -> bool:
     return all(type(a) is np.ndarray and a.dtype == arrays[0].dtype for a in arrays) and arrays[0].dtype.kind == "f"
 
 
-def is_small(x: Array, slide: Any, outputs: int, groups: int) -> bool:
+def is_small(x: Array, geometry: Any, outputs: int, groups: int) -> bool:
     """Tell whether there is just one tile, of which the plain functions make as good products, but for Winograd's."""
-    if x.shape[1] <= FEW_CHANNELS or winograd.plan(x.shape, slide, outputs, x.dtype, groups):
+    if x.shape[1] <= FEW_CHANNELS or winograd.plan(x.shape, geometry, outputs, x.dtype, groups):
         return False
-    pictures, lines = Size.of(x.shape, slide, outputs, x.itemsize)
-    return pictures >= len(x) and lines == slide.places(*x.shape[2:])[0]
+    images, lines = Size.of(x.shape, geometry, outputs, x.itemsize)
+    return images >= len(x) and lines == geometry.output_size(*x.shape[2:])[0]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, shared
+from cnn.kernels.array.shared import Array, Scratch, shared
 
 ALONE = 50_000  # ns: with less work, cutting it into pieces takes as long
 PIECE_BYTES = 5 * 1024 * 1024  # of all arrays and rooms
@@ -34,8 +34,8 @@ def in_pieces(function: Callable[..., None], arrays: list[Array], dtypes: list[A
     most = PIECE_BYTES // sum(np.dtype(dtype).itemsize for dtype in (*(array.dtype for array in arrays), *dtypes))
     step = max(1, -(-n // max(1, -(-n // most))))  # pieces of the same length
 
-    def work(starts: Iterator[int], room: Room) -> None:
-        rooms = [room((step,), dtype) for dtype in dtypes]
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
+        rooms = [scratch((step,), dtype) for dtype in dtypes]
         for start in starts:
             parts = [array[start : start + step] for array in arrays]
             function(*parts, *(empty[: len(parts[0])] for empty in rooms))

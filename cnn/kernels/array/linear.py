@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, shared
+from cnn.kernels.array.shared import Array, Scratch, shared
 from cnn.kernels.memory import empty
 from cnn.kernels.parallel import get_num_threads
 
@@ -36,7 +36,7 @@ def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     y = empty((len(a), b.shape[1]), a.dtype)
     step = max(LEAST_COLUMNS, -(-b.shape[1] // get_num_threads()))
 
-    def work(starts: Iterator[int], _: Room) -> None:
+    def work(starts: Iterator[int], _: Scratch) -> None:
         for start in starts:
             columns = slice(start, start + step)  # so each thread reads its own part of the weights
             np.matmul(a, b[:, columns], out=y[:, columns])

@@ -1,4 +1,4 @@
-"""Twins of the functions in layers/maxpool2d.py, in tiles of a few pictures."""
+"""Twins of the functions in layers/maxpool2d.py, in tiles of a few images."""
 
 import operator
 from collections.abc import Iterator
@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, shared
+from cnn.kernels.array.shared import Array, Scratch, shared
 from cnn.kernels.memory import empty
 
-TILE_BYTES = 4800 * 1024  # of pictures: few and large pieces; see shared.py
+TILE_BYTES = 4800 * 1024  # of images: few and large pieces; see shared.py
 
 
 NONE = 255  # all bits of a byte, in place of the number of the chosen pixel: ReLU lets nothing of the window through
 
 
-def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False) -> tuple[Array, Array]:
+def maxpool2d(x: Array, geometry: Any, counts: tuple[int, int], relu: bool = False) -> tuple[Array, Array]:
     """Each pixel of all windows is first copied into one piece, where comparing is fastest.
 
     With ``relu``, of the values that were chosen, which are those that it would have chosen from.
@@ -23,14 +23,14 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False)
     n, c, h, w = x.shape
     x = x.transpose(0, 2, 3, 1)
     y = empty((n, *counts, c), x.dtype)
-    choice = empty(y.shape, np.min_scalar_type(slide.size[0] * slide.size[1]))
-    (top, bottom), (left, right) = rim = slide.reach(counts, h, w)
+    choice = empty(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))
+    (top, bottom), (left, right) = rim = geometry.reach(counts, h, w)
     bare = not any(map(any, rim))
-    step = pictures_of(x)
+    step = images_of(x)
 
-    def work(starts: Iterator[int], room: Room) -> None:
-        memory = room((step, *counts, c), x.dtype), room((step, *counts, c), bool)
-        padded = None if bare else room((step, top + h + bottom, left + w + right, c), x.dtype)
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
+        memory = scratch((step, *counts, c), x.dtype), scratch((step, *counts, c), bool)
+        padded = None if bare else scratch((step, top + h + bottom, left + w + right, c), x.dtype)
         if padded is not None:
             padded[...] = -np.inf  # zeros would beat negative values
         for start in starts:
@@ -39,9 +39,9 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False)
                 padded[: len(tile), top : top + h, left : left + w] = tile
                 tile = padded[: len(tile)]
             outputs = y[start : start + step], choice[start : start + step]
-            look(tile, slide, *outputs, *memory)
+            look(tile, geometry, *outputs, *memory)
             if np.isnan(outputs[0].max(initial=-np.inf)):
-                look(tile, slide, *outputs, *memory, with_nan=True)
+                look(tile, geometry, *outputs, *memory, with_nan=True)
             if relu:
                 best, which = outputs
                 low = memory[1][: len(best)]
@@ -55,11 +55,11 @@ def maxpool2d(x: Array, slide: Any, counts: tuple[int, int], relu: bool = False)
 
 
 def look(
-    x: Array, slide: Any, y: Array, choice: Array, candidate: Array, better: Array, with_nan: bool = False
+    x: Array, geometry: Any, y: Array, choice: Array, candidate: Array, better: Array, with_nan: bool = False
 ) -> None:
     """Keep the largest value of each window of a tile, and its number."""
     candidate, better = candidate[: len(x)], better[: len(x)]
-    for number, (_, _, down, across) in enumerate(slide.shifts(y.shape[1:3])):
+    for number, (_, _, down, across) in enumerate(geometry.shifts(y.shape[1:3])):
         if number == 0:
             y[...] = x[:, down, across]
             choice[...] = 0
@@ -75,22 +75,22 @@ def look(
             np.maximum(choice, np.multiply(better, number, dtype=choice.dtype), out=choice)
 
 
-def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Any) -> Array:
+def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """The gradients of a tile go to all their pixels while they are in the cache."""
     n, c, h, w = shape
     counts = grad.shape[2:]
-    (top, bottom), (left, right) = rim = slide.reach(counts, h, w)
+    (top, bottom), (left, right) = rim = geometry.reach(counts, h, w)
     bare = not any(map(any, rim))
     x = empty((n, h, w, c), grad.dtype)
-    step = pictures_of(x)
+    step = images_of(x)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
-    apart = all(stride >= d * (size - 1) + 1 for size, stride, d, _ in zip(*slide, strict=True))
+    apart = all(stride >= d * (size - 1) + 1 for size, stride, d, _ in zip(*geometry, strict=True))
     outer = top + h + bottom, left + w + right
-    every = slide.size == slide.stride and outer == tuple(map(operator.mul, counts, slide.size))
+    every = geometry.size == geometry.stride and outer == tuple(map(operator.mul, counts, geometry.size))
 
-    def work(starts: Iterator[int], room: Room) -> None:
-        memory = room((step, *counts, c), x.dtype), room((step, *counts, c), bool)
-        padded = None if bare else room((step, *outer, c), x.dtype)
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
+        memory = scratch((step, *counts, c), x.dtype), scratch((step, *counts, c), bool)
+        padded = None if bare else scratch((step, *outer, c), x.dtype)
         for start in starts:
             tile, g, which = (array[start : start + step] for array in (x, grad, choice))
             g, which = np.ascontiguousarray(g), np.ascontiguousarray(which)
@@ -99,7 +99,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
             into = tile if padded is None else padded[: len(g)]
             if not every:
                 into[...] = 0
-            for number, (_, _, down, across) in enumerate(slide.shifts(counts)):
+            for number, (_, _, down, across) in enumerate(geometry.shifts(counts)):
                 np.equal(which, number, out=chosen)
                 if finite:
                     given[...] = chosen
@@ -117,7 +117,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], sli
     return x.transpose(0, 3, 1, 2)
 
 
-def pictures_of(x: Array) -> int:
-    """Return how many pictures make a tile."""
+def images_of(x: Array) -> int:
+    """Return how many images make a tile."""
     most = max(1, TILE_BYTES // max(1, x[:1].nbytes))
     return max(1, -(-len(x) // max(1, -(-len(x) // most))))

@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cnn.kernels.memory import borrow, give_back
+from cnn.kernels.memory import borrow_scratch, return_scratch
 from cnn.kernels.parallel import at_once, get_num_threads
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Piece = TypeVar("Piece")
-Room = Callable[[tuple[int, ...], Any], Array]  # makes an array of a shape and dtype, whose memory is lent
+Scratch = Callable[[tuple[int, ...], Any], Array]  # makes an array of a shape and dtype, whose memory is lent
 
 WORTH = 300_000  # ns: with less work, waking another thread costs more than it saves
 MOST_SUMS = 8  # of a weight gradient: as many threads may work at it
@@ -27,13 +27,13 @@ LEAST_SUMS = 4  # also where they are large
 SUMS_NUMBERS = 2 * 1024 * 1024  # in all of them, where that is enough for more than the least
 
 
-def shared(work: Callable[[Iterator[Piece], Room], None], pieces: Iterable[Piece], nanoseconds: float) -> None:
+def shared(work: Callable[[Iterator[Piece], Scratch], None], pieces: Iterable[Piece], nanoseconds: float) -> None:
     """Call ``work`` on each thread with an iterator over the pieces, which all of them share.
 
     Parameters
     ----------
     work : callable
-        ``work(pieces, room)`` does what is to be done with each piece; ``room(shape, dtype)`` makes arrays for
+        ``work(pieces, scratch)`` does what is to be done with each piece; ``scratch(shape, dtype)`` makes arrays for
         intermediate results, which are gone when it returns.
     pieces : iterable
         In whatever order they are taken, the result must be the same.
@@ -52,28 +52,28 @@ def shared(work: Callable[[Iterator[Piece], Room], None], pieces: Iterable[Piece
     def call() -> None:
         rooms: list[Array] = []
 
-        def room(shape: tuple[int, ...], dtype: Any) -> Array:
+        def scratch(shape: tuple[int, ...], dtype: Any) -> Array:
             size = math.prod(shape) * np.dtype(dtype).itemsize
-            rooms.append(borrow(-(-size // 4)))
+            rooms.append(borrow_scratch(-(-size // 4)))
             return np.ndarray(shape, dtype, rooms[-1])  # its first numbers: no view of a view, which takes longer
 
         try:
-            work(taken(), room)
+            work(taken(), scratch)
         finally:
             for lent in rooms:
-                give_back(lent)
+                return_scratch(lent)
 
     threads = min(get_num_threads(), len(left)) if nanoseconds >= WORTH else 1
     at_once([call] * max(1, threads))
 
 
 def cut(n: int, step: int) -> list[slice]:
-    """Cut n pictures into tiles."""
+    """Cut n images into tiles."""
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
 def summed(
-    make: Callable[[Room], Callable[..., None]],
+    make: Callable[[Scratch], Callable[..., None]],
     tiles: list[Piece],
     shapes: Sequence[tuple[int, ...]],
     dtype: Any,
@@ -84,7 +84,7 @@ def summed(
     Parameters
     ----------
     make : callable
-        ``make(room)`` returns ``add(tile, *sums)``, which adds what a tile gives to sums of these shapes.
+        ``make(scratch)`` returns ``add(tile, *sums)``, which adds what a tile gives to sums of these shapes.
     tiles : list
         In whatever order threads take them, those of a piece are added in theirs, and so are the pieces.
     shapes : sequence of tuple
@@ -97,8 +97,8 @@ def summed(
     pieces = in_pieces(tiles, math.prod(shapes[0]))
     sums = [np.zeros((len(pieces), *shape), dtype) for shape in shapes]
 
-    def work(numbers: Iterator[int], room: Room) -> None:
-        add = make(room)
+    def work(numbers: Iterator[int], scratch: Scratch) -> None:
+        add = make(scratch)
         for i in numbers:
             for tile in pieces[i]:
                 add(tile, *(each[i] for each in sums))

@@ -1,9 +1,9 @@
-"""Windows line by line: each line of a picture is written out once for all rows of the kernel that meet it.
+"""Windows line by line: each line of an image is written out once for all rows of the kernel that meet it.
 
-A row of the kernel sees KW*C neighbours in a line. What it sees at all places of a picture is a matrix, and the next
+A row of the kernel sees KW*C neighbours in a line. What it sees at all places of an image is a matrix, and the next
 row of the kernel sees the same matrix some lines further down:
 
-    lines of the picture   row 0 of the kernel   row 1   row 2
+    lines of the image   row 0 of the kernel   row 1   row 2
     0  aaaa                a (place 0)
     1  bbbb                b (place 1)           b (0)
     2  cccc                c (place 2)           c (1)   c (0)
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, cut, shared, summed
+from cnn.kernels.array.shared import Array, Scratch, cut, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, Size, Windows, as_matrix
 from cnn.kernels.memory import empty
 
@@ -32,25 +32,27 @@ MULTIPLY_ADDS = 50  # of one thread in a nanosecond
 
 
 class Plan(NamedTuple):
-    """How many lines of places make a product, and how many pictures a tile."""
+    """How many lines of places make a product, and how many images a tile."""
 
     lines: int
-    pictures: int
+    images: int
 
 
-def plan(shape: tuple[int, ...], slide: Any, outputs: int, groups: int = 1, with_weights: bool = False) -> Plan | None:
-    """Plan the way for pictures (N, C, H, W); None where another is faster: for kernels of one row, strides, few
-    channels or many, and pictures larger than a tile. ``with_weights``: for the gradient of the weights.
+def plan(
+    shape: tuple[int, ...], geometry: Any, outputs: int, groups: int = 1, with_weights: bool = False
+) -> Plan | None:
+    """Plan the way for images (N, C, H, W); None where another is faster: for kernels of one row, strides, few
+    channels or many, and images larger than a tile. ``with_weights``: for the gradient of the weights.
     """
-    (n, c, h, w), (kh, kw) = shape, slide.size
-    if groups > 1 or kh == 1 or slide.stride[0] > 1 or c <= FEW_CHANNELS:
+    (n, c, h, w), (kh, kw) = shape, geometry.size
+    if groups > 1 or kh == 1 or geometry.stride[0] > 1 or c <= FEW_CHANNELS:
         return None
-    down, across = slide.places(h, w)
+    down, across = geometry.output_size(h, w)
     most = SMALL_PRODUCT // (kw * c * outputs * across)
     lines = next((i for i in range(min(most, down), 0, -1) if down % i == 0), 0)  # every product is as large
     if lines * across < LEAST_ROWS:
         return None
-    numbers = (down + slide.dilation[0] * (kh - 1)) * across * kw * c + (kh + 1) * down * across * outputs
+    numbers = (down + geometry.dilation[0] * (kh - 1)) * across * kw * c + (kh + 1) * down * across * outputs
     if with_weights:
         if kw * c > 2 * lines * across:  # there would be more sums to add than products to make
             return None
@@ -59,14 +61,14 @@ def plan(shape: tuple[int, ...], slide: Any, outputs: int, groups: int = 1, with
     return Plan(lines, max(1, -(-n // max(1, -(-n // most))))) if most else None  # tiles of about the same size
 
 
-def forward(x: Array, weight: Array, bias: Array | None, slide: Any, planned: Plan) -> Array:
+def forward(x: Array, weight: Array, bias: Array | None, geometry: Any, planned: Plan) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
-    places, k, step = slide.places(*x.shape[2:]), len(weight), planned.pictures
+    places, k, step = geometry.output_size(*x.shape[2:]), len(weight), planned.images
     y = empty((len(x), *places, k), x.dtype)
     line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
 
-    def work(starts: Iterator[int], room: Room) -> None:
-        products = Products(x, weight, slide, planned, room)
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
+        products = Products(x, weight, geometry, planned, scratch)
         for start in starts:
             tile = y[start : start + step]
             add_up(products.of(slice(start, start + len(tile))), tile)
@@ -85,28 +87,28 @@ def add_up(parts: Array, total: Array) -> None:
         total += other
 
 
-def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, planned: Plan) -> Array:
+def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, planned: Plan) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, KH, KW)"""
-    (k, c, kh, kw), pictures = shape, grad.transpose(0, 2, 3, 1)
+    (k, c, kh, kw), images = shape, grad.transpose(0, 2, 3, 1)
 
-    def make(room: Room) -> Callable[..., None]:
-        strips = Strips(x, slide, planned, room)
-        weights = WeightSums(strips.shape, k, x.dtype, room)
-        return lambda tile, sums: weights.add(strips.rows(tile), pictures[tile], sums)
+    def make(scratch: Scratch) -> Callable[..., None]:
+        strips = Strips(x, geometry, planned, scratch)
+        weights = WeightSums(strips.shape, k, x.dtype, scratch)
+        return lambda tile, sums: weights.add(strips.rows(tile), images[tile], sums)
 
     nanoseconds = grad.size * kh * kw * c / MULTIPLY_ADDS
-    (sums,) = summed(make, cut(len(x), planned.pictures), [(kh, kw * c, k)], x.dtype, nanoseconds)
+    (sums,) = summed(make, cut(len(x), planned.images), [(kh, kw * c, k)], x.dtype, nanoseconds)
     return sums.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
 
 
 class Strips:
-    """The lines of some pictures, in memory that serves for one tile after the other.
+    """The lines of some images, in memory that serves for one tile after the other.
 
     Parameters
     ----------
     x : ndarray
-        Pictures (N, C, H, W).
-    slide : Slide
+        Images (N, C, H, W).
+    geometry : WindowGeometry
         How the window moves, down by one pixel.
     planned : Plan
     room : callable
@@ -118,17 +120,17 @@ class Strips:
         Of what each row of the kernel sees in a tile: (KH, N, products, places, KW*C)
     """
 
-    def __init__(self, x: Array, slide: Any, planned: Plan, room: Room) -> None:
-        self.slide = slide
-        (kh, kw), (_, right) = slide.size, slide.dilation
-        # each line of the picture and of its rim is what a window of one line sees
-        one = slide._replace(size=(1, kw), dilation=(1, right))
-        self.height = one.places(*x.shape[2:])[0]
-        self.windows = Windows(x, one, Size(planned.pictures, self.height), room)
-        down, across = slide.places(*x.shape[2:])
-        self.shape = kh, planned.pictures, down // planned.lines, planned.lines * across, kw * x.shape[1]
+    def __init__(self, x: Array, geometry: Any, planned: Plan, scratch: Scratch) -> None:
+        self.geometry = geometry
+        (kh, kw), (_, right) = geometry.size, geometry.dilation
+        # each line of the image and of its rim is what a window of one line sees
+        one = geometry._replace(size=(1, kw), dilation=(1, right))
+        self.height = one.output_size(*x.shape[2:])[0]
+        self.windows = Windows(x, one, Size(planned.images, self.height), scratch)
+        down, across = geometry.output_size(*x.shape[2:])
+        self.shape = kh, planned.images, down // planned.lines, planned.lines * across, kw * x.shape[1]
         self.across = across
-        self.views: dict[int, Array] = {}  # of tiles with so many pictures
+        self.views: dict[int, Array] = {}  # of tiles with so many images
 
     def rows(self, tile: slice) -> Array:
         """Return what each row of the kernel sees; the next tile overwrites it."""
@@ -145,7 +147,7 @@ class Strips:
         kh, _, products, places, length = self.shape
         number = seen.itemsize
         line, row = self.across * length * number, length * number
-        strides = self.slide.dilation[0] * line, self.height * line, places * row, row, number
+        strides = self.geometry.dilation[0] * line, self.height * line, places * row, row, number
         shape = kh, n, products, places, length
         rows = np.ndarray(shape, seen.dtype, seen, strides=strides)  # as_strided takes ten times as long
         rows.flags.writeable = False
@@ -161,15 +163,15 @@ class Products:
         (K, C, KH, KW); for the others see `Strips`.
     """
 
-    def __init__(self, x: Array, weight: Array, slide: Any, planned: Plan, room: Room) -> None:
-        self.strips = Strips(x, slide, planned, room)
+    def __init__(self, x: Array, weight: Array, geometry: Any, planned: Plan, scratch: Scratch) -> None:
+        self.strips = Strips(x, geometry, planned, scratch)
         k, c, kh, kw = weight.shape
         self.matrices = as_matrix(weight, 1).reshape(kh, 1, 1, kw * c, k)
-        self.places = slide.places(*x.shape[2:])
-        self.memory = room((kh, planned.pictures, *self.places, k), x.dtype).reshape(-1)
+        self.places = geometry.output_size(*x.shape[2:])
+        self.memory = scratch((kh, planned.images, *self.places, k), x.dtype).reshape(-1)
 
     def of(self, tile: slice) -> Array:
-        """Return the products for some pictures: (KH, N, OH, OW, K); the next tile overwrites them."""
+        """Return the products for some images: (KH, N, OH, OW, K); the next tile overwrites them."""
         rows = self.strips.rows(tile)
         k = self.matrices.shape[-1]
         made = self.memory[: rows.size // rows.shape[-1] * k].reshape(*rows.shape[:-1], k)
@@ -178,7 +180,7 @@ class Products:
 
 
 class WeightSums:
-    """Adds what some pictures give to the sums of a weight gradient, (KH, KW*C, K).
+    """Adds what some images give to the sums of a weight gradient, (KH, KW*C, K).
 
     Parameters
     ----------
@@ -186,9 +188,9 @@ class WeightSums:
         That of the largest rows.
     """
 
-    def __init__(self, shape: tuple[int, ...], outputs: int, dtype: Any, room: Room) -> None:
+    def __init__(self, shape: tuple[int, ...], outputs: int, dtype: Any, scratch: Scratch) -> None:
         kh, n, products, _, length = shape
-        self.memory = room((kh, n, products, length, outputs), dtype)
+        self.memory = scratch((kh, n, products, length, outputs), dtype)
 
     def add(self, rows: Array, grad: Array, sums: Array) -> None:
         """Add the products of rows (KH, N, products, places, KW*C) and gradients (N, OH, OW, K)."""

@@ -1,4 +1,4 @@
-"""What windows see, a tile of a few pictures at a time, so that it is still in the cache when it is multiplied."""
+"""What windows see, a tile of a few images at a time, so that it is still in the cache when it is multiplied."""
 
 import math
 from typing import Any, NamedTuple
@@ -6,27 +6,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.core.checks import Pair
-from cnn.kernels.array.shared import Array, Room
+from cnn.kernels.array.shared import Array, Scratch
 
 TILE_BYTES = 2400 * 1024  # of windows and of what is made of them
 LEAST_PLACES = 256  # windows in a tile: with fewer, a product is busy with reading the weights
 FEW_CHANNELS = 4
 
-Tile = tuple[slice, slice]  # pictures, and lines of places
+Tile = tuple[slice, slice]  # images, and lines of places
 
 
 class Size(NamedTuple):
-    """How large a tile is: several pictures, or some lines of places of one."""
+    """How large a tile is: several images, or some lines of places of one."""
 
-    pictures: int
+    images: int
     lines: int
 
     @classmethod
-    def of(cls, shape: tuple[int, ...], slide: Any, outputs: int, itemsize: int) -> "Size":
-        """Choose a size for pictures of shape (N, C, H, W) and so many output channels."""
+    def of(cls, shape: tuple[int, ...], geometry: Any, outputs: int, itemsize: int) -> "Size":
+        """Choose a size for images of shape (N, C, H, W) and so many output channels."""
         n, c, h, w = shape
-        down, across = slide.places(h, w)
-        place = (math.prod(slide.size) * c + outputs) * itemsize
+        down, across = geometry.output_size(h, w)
+        place = (math.prod(geometry.size) * c + outputs) * itemsize
         lines = -(-max(TILE_BYTES // place, LEAST_PLACES) // across)
         if lines < down:
             return cls(1, lines)
@@ -34,10 +34,10 @@ class Size(NamedTuple):
         return cls(max(1, -(-n // count)), down)  # tiles of about the same size
 
     def tiles(self, n: int, down: int) -> list[Tile]:
-        """Cut n pictures with so many lines of places into tiles."""
+        """Cut n images with so many lines of places into tiles."""
         return [
-            (slice(i, min(i + self.pictures, n)), slice(j, min(j + self.lines, down)))
-            for i in range(0, n, self.pictures)
+            (slice(i, min(i + self.images, n)), slice(j, min(j + self.lines, down)))
+            for i in range(0, n, self.images)
             for j in range(0, down, self.lines)
         ]
 
@@ -48,8 +48,8 @@ class Windows:
     Parameters
     ----------
     x : ndarray
-        Pictures (N, C, H, W).
-    slide : Slide
+        Images (N, C, H, W).
+    geometry : WindowGeometry
         How the window moves; a negative rim cuts.
     size : Size
         That of the largest tile.
@@ -60,48 +60,50 @@ class Windows:
         Whether the four corners of each pool of 2 x 2 places lie apart: first all of the upper left, and so on.
     """
 
-    def __init__(self, x: Array, slide: Any, size: Size, room: Room, groups: int = 1, corners: bool = False) -> None:
-        self.x, self.slide, self.groups, self.corners = x.transpose(0, 2, 3, 1), slide, groups, corners
+    def __init__(
+        self, x: Array, geometry: Any, size: Size, scratch: Scratch, groups: int = 1, corners: bool = False
+    ) -> None:
+        self.x, self.geometry, self.groups, self.corners = x.transpose(0, 2, 3, 1), geometry, groups, corners
         _, c, h, w = x.shape
-        (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = slide
-        self.places = slide.places(h, w)
-        # Of few channels only a few numbers of a window lie together in a picture, but each of them in many places
+        (kh, kw), (sh, sw), (dh, dw), ((top, _), (left, _)) = geometry
+        self.places = geometry.output_size(h, w)
+        # Of few channels only a few numbers of a window lie together in an image, but each of them in many places
         self.as_columns = c <= FEW_CHANNELS
-        bare = top == left == 0 and slide.reach(self.places, h, w) == ((0, 0), (0, 0))
+        bare = top == left == 0 and geometry.reach(self.places, h, w) == ((0, 0), (0, 0))
         self.is_ready = bare and (self.as_columns or self.x.flags.c_contiguous)
-        just_pixels = bare and slide.size == slide.stride == (1, 1) and self.places == (h, w)
+        just_pixels = bare and geometry.size == geometry.stride == (1, 1) and self.places == (h, w)
         self.are_pixels = just_pixels and self.x.flags.c_contiguous and not corners
-        pictures, lines = size
-        self.memory = None if self.are_pixels else room((pictures * lines * self.places[1] * kh * kw * c,), x.dtype)
+        images, lines = size
+        self.memory = None if self.are_pixels else scratch((images * lines * self.places[1] * kh * kw * c,), x.dtype)
         if not self.is_ready:
             height, width = sh * (lines - 1) + dh * (kh - 1) + 1, sw * (self.places[1] - 1) + dw * (kw - 1) + 1
             if self.as_columns:
-                self.padded = room((pictures, c, height, width), x.dtype).transpose(0, 2, 3, 1)
+                self.padded = scratch((images, c, height, width), x.dtype).transpose(0, 2, 3, 1)
             else:
-                self.padded = room((pictures, height, width, c), x.dtype)
+                self.padded = scratch((images, height, width, c), x.dtype)
             self.inner = slice(max(0, left), max(0, left, min(w + left, width)))
             self.padded[:, :, : self.inner.start] = 0
             self.padded[:, :, self.inner.stop :] = 0
-            self.rim = -1, -1  # lines of the tile before: where the picture starts and stops
+            self.rim = -1, -1  # lines of the tile before: where the image starts and stops
         # of tiles of the same size; the fewer steps of Python, the less one thread waits for the other
         self.views: dict[Pair, tuple[Array, Array, Array]] = {}
 
     def surrounded(self, tile: Tile) -> Array:
-        """Return what a tile needs of its pictures, in the middle of zeros; the next tile overwrites it."""
-        pictures, lines = tile
-        (kh, _), (sh, _), (dh, _), ((top, _), (left, _)) = self.slide
+        """Return what a tile needs of its images, in the middle of zeros; the next tile overwrites it."""
+        images, lines = tile
+        (kh, _), (sh, _), (dh, _), ((top, _), (left, _)) = self.geometry
         height = sh * (lines.stop - lines.start - 1) + dh * (kh - 1) + 1
-        first = sh * lines.start - top  # the line of the picture that is the first here
+        first = sh * lines.start - top  # the line of the image that is the first here
         if self.is_ready:
-            return self.x[pictures, first : first + height]
-        padded = self.padded[: pictures.stop - pictures.start, :height]
+            return self.x[images, first : first + height]
+        padded = self.padded[: images.stop - images.start, :height]
         start, stop = max(0, first), max(0, first, min(self.x.shape[1], first + height))
         if self.rim != (start - first, stop - first):
             self.rim = start - first, stop - first
             self.padded[:, : self.rim[0]] = 0
             self.padded[:, self.rim[1] :] = 0
         columns = slice(self.inner.start - left, self.inner.stop - left)
-        padded[:, start - first : stop - first, self.inner] = self.x[pictures, start:stop, columns]
+        padded[:, start - first : stop - first, self.inner] = self.x[images, start:stop, columns]
         return padded
 
     def rows(self, tile: Tile) -> Array:
@@ -119,7 +121,7 @@ class Windows:
     def look(self, padded: Array, n: int, lines: int) -> tuple[Array, Array, Array]:
         """Return what the windows see, the memory that it is copied to in the same order, and that memory as rows."""
         assert self.memory is not None
-        size, (sh, sw), (dh, dw), _ = self.slide
+        size, (sh, sw), (dh, dw), _ = self.geometry
         across, c = self.places[1], padded.shape[3] // self.groups
         along_n, along_h, along_w, along_c = padded.strides
         shape = (self.groups, n, lines, across, *size, c)
@@ -138,7 +140,7 @@ class Windows:
 
 
 def by_group(x: Array, groups: int) -> Array:
-    """See each pixel of pictures (N, H, W, C) as a row: (groups, N*H*W, C/groups), no copy if they are in one piece."""
+    """See each pixel of images (N, H, W, C) as a row: (groups, N*H*W, C/groups), no copy if they are in one piece."""
     n, h, w, c = x.shape
     return x.reshape(n * h * w, groups, c // groups).transpose(1, 0, 2)
 
@@ -151,6 +153,6 @@ def as_matrix(weight: Array, groups: int) -> Array:
 
 
 def corners_of(spread: Array) -> Array:
-    """See pictures (N, OH, OW, K) as the corners of pools, (2, 2, N, OH/2, OW/2, K)."""
+    """See images (N, OH, OW, K) as the corners of pools, (2, 2, N, OH/2, OW/2, K)."""
     n, down, across, k = spread.shape
     return spread.reshape(n, down // 2, 2, across // 2, 2, k).transpose(2, 4, 0, 1, 3, 5)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Room, cut, shared, summed
+from cnn.kernels.array.shared import Array, Scratch, cut, shared, summed
 from cnn.kernels.array.windows import corners_of
 from cnn.kernels.memory import empty
 from cnn.kernels.threads import one_blas_thread
@@ -42,13 +42,13 @@ MOST_NUMBERS = 2 * 1024 * 1024  # of the weights at the points: with more there 
 LEAST_WINDOWS = 32  # of a tile: with fewer, a product is busy with reading the weights
 
 
-def plan(shape: tuple[int, ...], slide: Any, outputs: int, dtype: Any, groups: int = 1) -> int:
-    """Return how many pictures (N, C, H, W) make a tile; 0 where another way is faster.
+def plan(shape: tuple[int, ...], geometry: Any, outputs: int, dtype: Any, groups: int = 1) -> int:
+    """Return how many images (N, C, H, W) make a tile; 0 where another way is faster.
 
-    For windows of 3 x 3 at every pixel with a rim of one, in pictures of an even height and width that fit in a tile.
+    For windows of 3 x 3 at every pixel with a rim of one, in images of an even height and width that fit in a tile.
     """
     n, c, h, w = shape
-    if slide != ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))) or groups > 1 or h % 2 or w % 2 or dtype != np.float32:
+    if geometry != ((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1))) or groups > 1 or h % 2 or w % 2 or dtype != np.float32:
         return 0
     if c * outputs < LEAST_CHANNELS * (c + outputs) or POINTS * c * outputs > MOST_NUMBERS:
         return 0
@@ -76,14 +76,14 @@ def from_points(sums: Array) -> Array:
 
 
 def forward(x: Array, weight: Array, bias: Array | None, step: int) -> Array:
-    """(N, C, H, W) -> (N, K, H, W), ``step`` pictures at a time"""
+    """(N, C, H, W) -> (N, K, H, W), ``step`` images at a time"""
     (n, _, h, w), k = x.shape, len(weight)
     y = empty((n, h, w, k), x.dtype)
     line = None if bias is None else np.tile(bias, (w, 1))  # longer rows are added faster
     weights = at_points(weight)
 
-    def work(starts: Iterator[int], room: Room) -> None:
-        corners = Corners(x, weights, step, room)
+    def work(starts: Iterator[int], scratch: Scratch) -> None:
+        corners = Corners(x, weights, step, scratch)
         for start in starts:
             tile = y[start : start + step]
             corners_of(tile)[...] = corners.of(slice(start, start + len(tile))).reshape(2, 2, -1, h // 2, w // 2, k)
@@ -96,13 +96,13 @@ def forward(x: Array, weight: Array, bias: Array | None, step: int) -> Array:
 
 def weight_grad(grad: Array, x: Array, step: int) -> Array:
     """What each weight saw times the gradient of what it made; -> (K, C, 3, 3)"""
-    (n, k, h, w), c, pictures = grad.shape, x.shape[1], grad.transpose(0, 2, 3, 1)
+    (n, k, h, w), c, images = grad.shape, x.shape[1], grad.transpose(0, 2, 3, 1)
 
-    def make(room: Room) -> Callable[..., None]:
-        gradients, memory = Gradients(x, k, step, room), room((step * h * w * k,), x.dtype)
+    def make(scratch: Scratch) -> Callable[..., None]:
+        gradients, memory = Gradients(x, k, step, scratch), scratch((step * h * w * k,), x.dtype)
 
         def add(tile: slice, sums: Array) -> None:
-            corners = corners_of(pictures[tile])
+            corners = corners_of(images[tile])
             four = memory[: corners.size].reshape(corners.shape)
             four[...] = corners
             gradients.add(tile, four.reshape(4, *four.shape[2:]), sums)
@@ -119,25 +119,25 @@ class AtPoints:
     Parameters
     ----------
     x : ndarray
-        Pictures (N, C, H, W).
+        Images (N, C, H, W).
     step : int
         How many of them make a tile.
     room : callable
         Makes arrays for intermediate results.
     """
 
-    def __init__(self, x: Array, step: int, room: Room) -> None:
+    def __init__(self, x: Array, step: int, scratch: Scratch) -> None:
         _, c, h, w = x.shape
         self.x, self.shape = x.transpose(0, 2, 3, 1), (h // 2, w // 2, c)
-        self.padded = room((step, h + 2, w + 2, c), x.dtype)
+        self.padded = scratch((step, h + 2, w + 2, c), x.dtype)
         for rim in (self.padded[:, 0], self.padded[:, -1], self.padded[:, :, 0], self.padded[:, :, -1]):
             rim[...] = 0
-        self.windows = room((POINTS * step * h * w // 4 * c,), x.dtype)
-        self.memory = room((POINTS * step * h * w // 4 * c,), x.dtype)
-        self.views: dict[int, tuple[Array, ...]] = {}  # of tiles with so many pictures
+        self.windows = scratch((POINTS * step * h * w // 4 * c,), x.dtype)
+        self.memory = scratch((POINTS * step * h * w // 4 * c,), x.dtype)
+        self.views: dict[int, tuple[Array, ...]] = {}  # of tiles with so many images
 
     def of(self, tile: slice) -> Array:
-        """Return those of some pictures: (points, windows, C); the next tile overwrites them."""
+        """Return those of some images: (points, windows, C); the next tile overwrites them."""
         n = tile.stop - tile.start
         if n not in self.views:
             self.views[n] = self.look(n)
@@ -148,7 +148,7 @@ class AtPoints:
         return result
 
     def look(self, n: int) -> tuple[Array, ...]:
-        """See the picture's place in its rim, all windows, what they are copied to, twice, and what comes of it."""
+        """See the image's place in its rim, all windows, what they are copied to, twice, and what comes of it."""
         down, across, c = self.shape
         along_n, along_h, along_w, along_c = self.padded.strides
         strides = along_h, along_w, along_n, 2 * along_h, 2 * along_w, along_c
@@ -161,14 +161,14 @@ class AtPoints:
 class Corners:
     """A convolution at the four corners of each pool of 2 x 2, with weights at the points, (points, C, K)."""
 
-    def __init__(self, x: Array, weights: Array, step: int, room: Room) -> None:
+    def __init__(self, x: Array, weights: Array, step: int, scratch: Scratch) -> None:
         (_, _, h, w), k = x.shape, weights.shape[-1]
-        self.windows, self.weights, self.shape = AtPoints(x, step, room), weights, (h // 2, w // 2, k)
-        self.values = room((POINTS * step * h * w // 4 * k,), x.dtype)
-        self.memory = room((step * h * w * k,), x.dtype)
+        self.windows, self.weights, self.shape = AtPoints(x, step, scratch), weights, (h // 2, w // 2, k)
+        self.values = scratch((POINTS * step * h * w // 4 * k,), x.dtype)
+        self.memory = scratch((step * h * w * k,), x.dtype)
 
     def of(self, tile: slice) -> Array:
-        """Return those of some pictures, (4, N, H/2, W/2, K); the next tile overwrites them."""
+        """Return those of some images, (4, N, H/2, W/2, K); the next tile overwrites them."""
         pixels, k = self.windows.of(tile), self.shape[-1]
         count = pixels.shape[1]
         values = self.values[: POINTS * count * k].reshape(POINTS, count, k)
@@ -184,11 +184,11 @@ class Gradients:
     Parameters
     ----------
     x : ndarray
-        Pictures (N, C, H, W).
+        Images (N, C, H, W).
     outputs : int
         How many channels the convolution makes.
     step : int
-        How many pictures make a tile.
+        How many images make a tile.
     room : callable
         Makes arrays for intermediate results.
     back : tuple of ndarray, optional
@@ -196,14 +196,16 @@ class Gradients:
         are written, (N, H, W, C).
     """
 
-    def __init__(self, x: Array, outputs: int, step: int, room: Room, back: tuple[Array, Array] | None = None) -> None:
+    def __init__(
+        self, x: Array, outputs: int, step: int, scratch: Scratch, back: tuple[Array, Array] | None = None
+    ) -> None:
         _, c, h, w = x.shape
-        self.windows, self.back = AtPoints(x, step, room), back
-        self.product = room((POINTS, c, outputs), x.dtype)
-        self.values = room((POINTS * step * h * w // 4 * max(c, outputs),), x.dtype)
+        self.windows, self.back = AtPoints(x, step, scratch), back
+        self.product = scratch((POINTS, c, outputs), x.dtype)
+        self.values = scratch((POINTS * step * h * w // 4 * max(c, outputs),), x.dtype)
 
     def add(self, tile: slice, four: Array, sums: Array) -> None:
-        """Add to the sums (points, C, K) what gradients (4, N, H/2, W/2, K) of some pictures give, and write those of
+        """Add to the sums (points, C, K) what gradients (4, N, H/2, W/2, K) of some images give, and write those of
         their pixels.
         """
         pixels, k = self.windows.of(tile), four.shape[-1]
@@ -222,7 +224,7 @@ class Gradients:
 
 
 def overlap(windows: Array, x: Array) -> None:
-    """Add up windows (4, 4, N, H/2, W/2, C), two pixels apart, that start one pixel before the picture.
+    """Add up windows (4, 4, N, H/2, W/2, C), two pixels apart, that start one pixel before the image.
 
     Line 1 of a window is line 3 of the one above it, and line 2 is line 0 of the one below; so for columns.
     """

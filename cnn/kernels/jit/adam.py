@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.compilation import doubles, doubles_from, floats, indices, indices_from, kernel
 
@@ -55,7 +55,7 @@ def adam(
         table += [w.size, address(w), address(grad), address(state["m"]), address(state["v"])]
         numbers += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
     rows, settings, total = np.array(table, np.int64), np.array(numbers), sum(table[::COLUMNS])
-    parts = crew.parts_of_numbers(total)
+    parts = thread_pool.parts_of_numbers(total)
     row = np.array([len(weights), address(rows), address(settings), total, parts], np.int64)
-    crew.run(update, row, parts, total * 1.0)
+    thread_pool.run(update, row, parts, total * 1.0)
     return None

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.image_ops import halves
@@ -32,19 +32,19 @@ def average_four(upper, lower, y, area, c, back):
 
 @kernel
 def average(a, part, slot):
-    """A part of the pictures: means of windows, or, backwards, each pixel's shares of them."""
+    """A part of the images: means of windows, or, backwards, each pixel's shares of them."""
     c, h, w, way, areas = a[C], a[H], a[W], indices(a[WAY]), floats(a[AREA])
     four = halves(way)
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
-        picture = floats_from(floats(a[X]), i * h * w * c)
+        image = floats_from(floats(a[X]), i * h * w * c)
         if a[BACK]:
             for p in range(h * w * c):
-                picture[p] = 0
+                image[p] = 0
         for r in range(a[OH]):
             for s in range(a[OW]):
                 y, area = floats_from(floats(a[Y]), ((i * a[OH] + r) * a[OW] + s) * c), areas[r * a[OW] + s]
                 if four and 2 * r + 1 < h and 2 * s + 1 < w:
-                    upper = floats_from(picture, 2 * (r * w + s) * c)
+                    upper = floats_from(image, 2 * (r * w + s) * c)
                     average_four(upper, floats_from(upper, w * c), y, area, c, a[BACK])
                     continue
                 top, left = r * way[2] - way[6], s * way[3] - way[7]
@@ -53,7 +53,7 @@ def average(a, part, slot):
                         y[channel] = 0
                 for u in range(max(0, top), min(h, top + way[0])):
                     for v in range(max(0, left), min(w, left + way[1])):
-                        pixel = floats_from(picture, (u * w + v) * c)
+                        pixel = floats_from(image, (u * w + v) * c)
                         if a[BACK]:
                             for channel in range(c):
                                 pixel[channel] += y[channel] / area
@@ -65,25 +65,25 @@ def average(a, part, slot):
                         y[channel] /= area
 
 
-def _run(x: Array, y: Array, slide: Any, area: Array, back: bool) -> None:
+def _run(x: Array, y: Array, geometry: Any, area: Array, back: bool) -> None:
     n, h, w, c = x.shape
-    parts, way, area = parts_of(n, get_num_threads()), pool_way(slide), np.ascontiguousarray(area, np.float32)
+    parts, way, area = parts_of(n, get_num_threads()), pool_way(geometry), np.ascontiguousarray(area, np.float32)
     arrays = (address(x), address(y), address(area), address(way))
     row = np.array([n, c, h, w, *y.shape[1:3], *arrays, back, parts], np.int64)
-    crew.run(average, row, parts, y.size * slide.size[0] * slide.size[1] * 0.3)
+    thread_pool.run(average, row, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
 
 
-def avgpool2d(x: Array, slide: Any, area: Array) -> Array:
+def avgpool2d(x: Array, geometry: Any, area: Array) -> Array:
     """(N, C, H, W) -> (N, C, OH, OW)"""
     x = channels_last(x)
     y = empty((len(x), *area.shape[:2], x.shape[3]))
-    _run(x, y, slide, area, back=False)
+    _run(x, y, geometry, area, back=False)
     return channels_first(y)
 
 
-def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], slide: Any, area: Array) -> Array:
+def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], geometry: Any, area: Array) -> Array:
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
     n, c, h, w = shape
     x = empty((n, h, w, c))
-    _run(x, channels_last(grad), slide, area, back=True)
+    _run(x, channels_last(grad), geometry, area, back=True)
     return channels_first(x)

@@ -1,4 +1,4 @@
-"""Layers that run as one, for containers/fusion/rules.py: a convolution and what follows it, while a picture is in the cache."""
+"""Layers that run as one, for containers/fusion/rules.py: a convolution and what follows it, while an image is in the cache."""
 
 from typing import Any, NamedTuple
 
@@ -25,10 +25,10 @@ class Kept(NamedTuple):
 
 
 def conv_forward(
-    x: Array, weight: Array, bias: Array | None, slide: Any, groups: int, relu: bool, pool: Any
+    x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int, relu: bool, pool: Any
 ) -> tuple[Array, Kept]:
     """Convolution, ReLU, pool."""
-    y, choice, _ = conv2d.forward(x, weight, bias, slide, groups, relu, pool)
+    y, choice, _ = conv2d.forward(x, weight, bias, geometry, groups, relu, pool)
     output = channels_last(y) if relu and pool is None else None
     return y, Kept(x, output, choice, None)
 
@@ -36,11 +36,11 @@ def conv_forward(
 def conv_norm_forward(
     x: Array, conv: tuple[Any, ...], norm: Any, relu: bool, pool: Any, follow: Any
 ) -> tuple[Array, Kept]:
-    """Convolution, batch normalisation in training, ReLU, pool; ``conv`` are weight, bias, slide and groups;
+    """Convolution, batch normalisation in training, ReLU, pool; ``conv`` are weight, bias, geometry and groups;
     ``follow`` lets the running statistics follow.
     """
-    weight, bias, slide, groups = conv
-    made, _, moments = conv2d.forward(x, weight, bias, slide, groups, moments=True)
+    weight, bias, geometry, groups = conv
+    made, _, moments = conv2d.forward(x, weight, bias, geometry, groups, moments=True)
     assert moments is not None
     output = channels_last(made)
     n, h, w, _ = output.shape
@@ -50,7 +50,7 @@ def conv_norm_forward(
     if pool is None:
         y, choice = scaled(output, known, relu)
     else:
-        y, choice = scaled(output, known, relu, pool_way(pool), pool.places(h, w))
+        y, choice = scaled(output, known, relu, pool_way(pool), pool.output_size(h, w))
     return channels_first(y), Kept(x, output, choice, known)
 
 
@@ -70,20 +70,20 @@ def conv_inference(
 
     What the last call worked out serves again if no number has changed since.
     """
-    weight, bias, slide, groups = conv
+    weight, bias, geometry, groups = conv
     numbers = [weight] if bias is None else [weight, bias]
     if norm is not None:
         tensors = norm.running_mean, norm.running_var, norm.weight, norm.bias
         numbers += [tensor.data for tensor in tensors if tensor is not None]
     settings = weight.shape, groups, 0.0 if norm is None else norm.eps
-    asked = x.shape, slide, relu, pool, get_num_threads()
+    asked = x.shape, geometry, relu, pool, get_num_threads()
     folded = before if before is not None and before.settings == settings and before.seen.still(numbers) else None
     if folded is None or folded.asked != asked:
-        plan = conv2d.planned(x.shape, weight.shape, slide, groups, relu, pool, False, asked[-1])
+        plan = conv2d.planned(x.shape, weight.shape, geometry, groups, relu, pool, False, asked[-1])
         if folded is None or folded.call.ready.algorithm != plan.known.algorithm:
             seen = Seen(numbers)  # before they are read: the next call finds what another thread changes meanwhile
             scale, shift = (None, bias) if norm is None else _as_scale_and_shift(norm, bias)
-            ready = packing.ready(x, weight, shift, slide, groups, scale)
+            ready = packing.ready(x, weight, shift, geometry, groups, scale)
         else:
             seen, ready = folded.seen, folded.call.ready
         folded = Folded(settings, seen, asked, conv2d.call(plan, ready))
@@ -104,7 +104,7 @@ def conv_backward(
     grad: Array, kept: Kept, conv: tuple[Any, ...], relu: bool, pool: Any, needs_input_grad: bool
 ) -> tuple[Array | None, Array | None, Array | None, tuple[Array, Array] | None]:
     """Return the gradients of input, weight and bias, and those of a norm's weight and bias."""
-    weight, bias, slide, groups = conv
+    weight, bias, geometry, groups = conv
     came, vectors, of_norm = Came(relu), None, None
     if kept.choice is not None:
         came = came._replace(way=pool_way(pool), choice=kept.choice)
@@ -115,11 +115,11 @@ def conv_backward(
     if kept.norm is not None and kept.output is not None:
         norm = kept.norm
         came = came._replace(center=norm.center, scale=norm.scale, shift=norm.shift)
-        sums = conv2d.gradient_sums(grad, kept.x.shape, weight, slide, groups, came)
+        sums = conv2d.gradient_sums(grad, kept.x.shape, weight, geometry, groups, came)
         vectors, *found = norm.backward(*sums, kept.output.size // len(weight), of_batch=True)
         of_norm = found[0], found[1]
     needs = needs_input_grad, bias is not None
-    gradients = conv2d.backward(grad, kept.x, kept.x.shape, weight, slide, groups, came, vectors, *needs)
+    gradients = conv2d.backward(grad, kept.x, kept.x.shape, weight, geometry, groups, came, vectors, *needs)
     return *gradients, of_norm
 
 

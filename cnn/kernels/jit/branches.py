@@ -4,7 +4,7 @@ import numpy as np
 from numba import types
 
 from cnn.kernels.choice import FLOAT32
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address, in_one_piece, same_order
 from cnn.kernels.jit.engine.compilation import Kernel, floats, kernel
 from cnn.kernels.memory import empty_like
@@ -60,7 +60,7 @@ def _run(what: Kernel, x: Array, y: Array) -> Array:
         return NotImplemented
     if x.strides != y.strides and not same_order(x, y):
         return NotImplemented
-    made, parts = empty_like(x), crew.parts_of_numbers(x.size)
+    made, parts = empty_like(x), thread_pool.parts_of_numbers(x.size)
     row = np.array([x.size, address(x), address(y), address(made), parts], np.int64)
-    crew.run(what, row, parts, x.size * 0.4)
+    thread_pool.run(what, row, parts, x.size * 0.4)
     return made

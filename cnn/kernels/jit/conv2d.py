@@ -5,14 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit.engine import convolution, convolution_grads, winograd_convolution
-from cnn.kernels.jit.engine import places as at
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import arguments as at
+from cnn.kernels.jit.engine import convolution, convolution_grads, thread_pool, winograd_convolution
 from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.engine.packing import Ready, packed, padded, unpacked
-from cnn.kernels.jit.engine.shapes import Convolution, parts_of, pool_way, prepared, serves
+from cnn.kernels.jit.engine.shapes import Convolution, parts_of, pool_way, prepared, supports
 from cnn.kernels.jit.engine.winograd import POINTS
-from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.memory import borrow_scratch, empty, return_scratch
 from cnn.kernels.parallel import get_num_threads
 
 
@@ -20,13 +19,13 @@ def forward(
     x: Array,
     weight: Array,
     bias: Array | None,
-    slide: Any,
+    geometry: Any,
     groups: int,
     relu: bool = False,
     pool: Any = None,
     moments: bool = False,
 ) -> tuple[Array, Array | None, tuple[Array, Array] | None]:
-    """Convolve; then ReLU and a pool, or, for a norm, the moments of each picture.
+    """Convolve; then ReLU and a pool, or, for a norm, the moments of each image.
 
     Returns
     -------
@@ -37,7 +36,7 @@ def forward(
     moments : pair of ndarray or None
         Means and sums of squared deviations, (N, K) each, float64.
     """
-    plan = planned(x.shape, weight.shape, slide, groups, relu, pool, moments, get_num_threads())
+    plan = planned(x.shape, weight.shape, geometry, groups, relu, pool, moments, get_num_threads())
     a, found = plan.row.copy(), None
     panels, biases = packed(weight, plan.known, a), padded(bias, plan.known, len(weight), groups)
     if moments:
@@ -45,19 +44,19 @@ def forward(
         a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
     a[at.WEIGHT], a[at.BIAS_VECTOR] = address(panels), address(biases)
     y, choice = _run(plan, a, x)
-    give_back(panels)
+    return_scratch(panels)
     return y, choice, found
 
 
 def _run(plan: "Plan", a: Array, x: Array) -> tuple[Array, Array | None]:
     """Convolve with arguments in which only input, output and room are missing."""
-    x, y, scratch, choice = channels_last(x), empty(plan.shape), borrow(plan.room), None
+    x, y, scratch, choice = channels_last(x), empty(plan.shape), borrow_scratch(plan.room), None
     if plan.way is not None:
         choice = empty(plan.shape, np.uint8)
         a[at.CHOICE] = address(choice)
     a[at.X], a[at.Y], a[at.SCRATCH] = address(x), address(y), address(scratch)
-    crew.run(plan.kernel, a, plan.parts, plan.known.work, plan.threads)
-    give_back(scratch)
+    thread_pool.run(plan.kernel, a, plan.parts, plan.known.work, plan.threads)
+    return_scratch(scratch)
     return channels_first(y), choice
 
 
@@ -78,7 +77,7 @@ class Plan(NamedTuple):
 def planned(
     shape: tuple[int, ...],
     weight: tuple[int, ...],
-    slide: Any,
+    geometry: Any,
     groups: int,
     relu: bool,
     pool: Any,
@@ -87,12 +86,12 @@ def planned(
 ) -> Plan:
     """Work it out."""
     apart = pool is not None or moments
-    known = prepared(shape, weight, slide, groups, pooled=pool is not None, merged_to=0 if apart else 4 * threads)
+    known = prepared(shape, weight, geometry, groups, pooled=pool is not None, merged_to=0 if apart else 4 * threads)
     a, places = known.numbers.copy(), known.places
     n = int(a[at.N])
     parts, way, size = parts_of(n, threads), None, known.room
     if pool is not None:
-        places, way, size = pool.places(*places), pool_way(pool), known.pooled_room
+        places, way, size = pool.output_size(*places), pool_way(pool), known.pooled_room
         a[at.PH : at.PW + 1], a[at.POOL] = places, address(way)
     is_winograd = known.algorithm == "winograd"
     if n < threads and not moments and (pool is None or (pool.pads[0][0] == 0 and not is_winograd)):
@@ -137,22 +136,22 @@ class Came(NamedTuple):
 
 
 def gradient_sums(
-    grad: Array, x_shape: tuple[int, ...], weight: Array, slide: Any, groups: int, came: Came
+    grad: Array, x_shape: tuple[int, ...], weight: Array, geometry: Any, groups: int, came: Came
 ) -> tuple[Array, Array]:
-    """Return the sums of the gradient and of gradient times output over each picture, (N, K) each, float64."""
+    """Return the sums of the gradient and of gradient times output over each image, (N, K) each, float64."""
     grad = channels_last(grad)
-    known = prepared(x_shape, weight.shape, slide, groups, pooled=came.way is not None)
+    known = prepared(x_shape, weight.shape, geometry, groups, pooled=came.way is not None)
     a = known.numbers.copy()
     n, k, (oh, ow) = len(grad), len(weight), known.places
     threads = get_num_threads()
     parts = parts_of(n, threads)
-    scratch = borrow(threads * oh * ow * k)
+    scratch = borrow_scratch(threads * oh * ow * k)
     sums = np.empty((n, k)), np.empty((n, k))
     _set_came(a, grad, came)
     a[at.MEANS], a[at.SQUARES] = address(sums[0]), address(sums[1])
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), oh * ow * k, parts
-    crew.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5, threads)
-    give_back(scratch)
+    thread_pool.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5, threads)
+    return_scratch(scratch)
     return sums
 
 
@@ -161,7 +160,7 @@ def backward(
     x: Array | None,
     x_shape: tuple[int, ...],
     weight: Array,
-    slide: Any,
+    geometry: Any,
     groups: int,
     came: Came = Came(),  # noqa: B008  # it cannot be changed
     norm: tuple[Array, Array, Array] | None = None,
@@ -176,7 +175,7 @@ def backward(
     grad = channels_last(grad)
     x_grad = w_grad = b_grad = None
     threads, pooled = get_num_threads(), came.way is not None
-    known = prepared(x_shape, weight.shape, slide, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
+    known = prepared(x_shape, weight.shape, geometry, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
     a = known.numbers.copy()
     (n, c, h, w), k = x_shape, len(weight)
     if needs_input_grad:
@@ -185,12 +184,12 @@ def backward(
         a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
     size, n = known.backward_room, int(a[at.N])
     parts = parts_of(n, threads) if x is None else min(threads, max(n, 1))
-    scratch = borrow(threads * size)
+    scratch = borrow_scratch(threads * size)
     _set_came(a, grad, came)
     if x is not None:
         x = channels_last(x)
         numbers = {"direct": known.packed(), "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
-        partial = borrow(parts * numbers)
+        partial = borrow_scratch(parts * numbers)
         a[at.X], a[at.W_GRAD] = address(x), address(partial)
         if has_bias:
             sums = np.empty((parts, k))
@@ -199,13 +198,13 @@ def backward(
         a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
     a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
     kernel = winograd_convolution.backward if known.algorithm == "winograd" else convolution_grads.backward
-    crew.run(kernel, a, parts, known.work * (1 + needs_input_grad), threads)
-    give_back(scratch)
+    thread_pool.run(kernel, a, parts, known.work * (1 + needs_input_grad), threads)
+    return_scratch(scratch)
     if needs_input_grad:
-        give_back(panels)
+        return_scratch(panels)
     if x is not None:
         w_grad = unpacked(partial, parts, weight.shape, known, a)
-        give_back(partial)
+        return_scratch(partial)
         b_grad = sums.sum(axis=0).astype(np.float32) if has_bias else None
     return None if x_grad is None else channels_first(x_grad), w_grad, b_grad
 
@@ -225,24 +224,24 @@ def _set_came(a: Array, grad: Array, came: Came) -> None:
 # The twins
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
-    if not serves(slide):
+    if not supports(geometry):
         return NotImplemented
-    return forward(x, weight, bias, slide, groups)[0]
+    return forward(x, weight, bias, geometry, groups)[0]
 
 
-def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """(N, K, OH, OW) -> shape = (N, C, H, W)"""
-    if not serves(slide):
+    if not supports(geometry):
         return NotImplemented
-    return backward(grad, None, shape, weight, slide, groups)[0]  # type: ignore[return-value]
+    return backward(grad, None, shape, weight, geometry, groups)[0]  # type: ignore[return-value]
 
 
-def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], slide: Any, groups: int) -> Array:
+def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """(N, K, OH, OW) -> shape = (K, C/groups, KH, KW)"""
-    if not serves(slide):
+    if not supports(geometry):
         return NotImplemented
     weight = np.broadcast_to(np.float32(0), shape)
-    found = backward(grad, x, x.shape, weight, slide, groups, needs_input_grad=False, has_bias=False)
+    found = backward(grad, x, x.shape, weight, geometry, groups, needs_input_grad=False, has_bias=False)
     return found[1]  # type: ignore[return-value]

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.compilation import doubles, floats, floats_from, indices, kernel
 
@@ -47,5 +47,5 @@ def mean_and_gradient(logits: Array, ids: Any) -> tuple[float, Array] | None:
     logits = np.ascontiguousarray(logits)
     grad, loss = np.empty(logits.shape, np.float32), np.empty(1)
     addresses = (address(logits), address(ids), address(grad), address(loss))
-    crew.run(forward, np.array([*logits.shape, *addresses], np.int64), 1, 0)
+    thread_pool.run(forward, np.array([*logits.shape, *addresses], np.int64), 1, 0)
     return (float(loss[0]) / len(logits), grad) if loss[0] >= 0 else NotImplemented

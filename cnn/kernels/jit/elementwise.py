@@ -3,7 +3,7 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address, flat_like, same_order
 from cnn.kernels.jit.engine.compilation import bytes_, floats, kernel
 
@@ -24,7 +24,7 @@ def gate(grad: Array, blocked: Array) -> Array:
     if made is None or not same_order(grad, blocked):
         return NotImplemented
     grad, y = made
-    parts = crew.parts_of_numbers(grad.size)
+    parts = thread_pool.parts_of_numbers(grad.size)
     row = np.array([grad.size, address(grad), address(blocked), address(y), parts], np.int64)
-    crew.run(backward, row, parts, grad.size * 0.4)
+    thread_pool.run(backward, row, parts, grad.size * 0.4)
     return y

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import bytes_, bytes_from, floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.image_ops import pool, unpool
@@ -17,7 +17,7 @@ from cnn.kernels.parallel import get_num_threads
 
 @kernel
 def forward(a, part, slot):
-    """Pool a part of the pictures."""
+    """Pool a part of the images."""
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, place = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
         y, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
@@ -26,7 +26,7 @@ def forward(a, part, slot):
 
 @kernel
 def backward(a, part, slot):
-    """Bring the gradients of a part of the pictures back to the pixels chosen."""
+    """Bring the gradients of a part of the images back to the pixels chosen."""
     size = a[H] * a[W] * a[C]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, place = floats_from(floats(a[X]), i * size), i * a[OH] * a[OW] * a[C]
@@ -36,30 +36,30 @@ def backward(a, part, slot):
         unpool(y, choice, x, indices(a[WAY]), a[H], a[W], a[W], a[C], a[OH], a[OW])
 
 
-def maxpool2d(x: Array, slide: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
+def maxpool2d(x: Array, geometry: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
     """(N, C, H, W) -> two of (N, C, OH, OW)"""
-    if slide.size[0] * slide.size[1] > 255:
+    if geometry.size[0] * geometry.size[1] > 255:
         return NotImplemented
     x = channels_last(x)
     n, h, w, c = x.shape
     y = empty((n, *counts, c))
-    choice, way = empty(y.shape, np.uint8), pool_way(slide)
+    choice, way = empty(y.shape, np.uint8), pool_way(geometry)
     parts = parts_of(n, get_num_threads())
     arrays = (address(x), address(y), address(choice), address(way))
     row = np.array([n, c, h, w, *counts, *arrays, parts], np.int64)
-    crew.run(forward, row, parts, y.size * slide.size[0] * slide.size[1] * 0.3)
+    thread_pool.run(forward, row, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(y), channels_first(choice)
 
 
-def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], slide: Any) -> Array:
+def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
     if choice.dtype != np.uint8:
         return NotImplemented
     grad, choice = channels_last(grad), channels_last(choice)
     n, c, h, w = shape
-    x, way = empty((n, h, w, c)), pool_way(slide)
+    x, way = empty((n, h, w, c)), pool_way(geometry)
     parts = parts_of(n, get_num_threads())
     arrays = (address(x), address(grad), address(choice), address(way))
     row = np.array([n, c, h, w, *grad.shape[1:3], *arrays, parts], np.int64)
-    crew.run(backward, row, parts, x.size + grad.size * slide.size[0] * slide.size[1] * 0.3)
+    thread_pool.run(backward, row, parts, x.size + grad.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(x)

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address, flat_like
 from cnn.kernels.jit.engine.compilation import bytes_, floats, kernel
 
@@ -26,8 +26,8 @@ def relu(x: Array) -> tuple[Array, Array]:
     if made is None:
         return NotImplemented
     x, y, blocked = made
-    parts = crew.parts_of_numbers(x.size)
-    crew.run(
+    parts = thread_pool.parts_of_numbers(x.size)
+    thread_pool.run(
         forward, np.array([x.size, address(x), address(y), address(blocked), parts], np.int64), parts, x.size * 0.4
     )
     return y, blocked

@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address, flat_like, same_order
 from cnn.kernels.jit.engine.compilation import floats, kernel
 
@@ -64,8 +64,8 @@ def tanh(x: Array) -> Array:
     if made is None:
         return NotImplemented
     x, y = made
-    parts = crew.parts_of_numbers(x.size)
-    crew.run(forward, np.array([x.size, address(x), address(y), 0, parts], np.int64), parts, x.size * 2.0)
+    parts = thread_pool.parts_of_numbers(x.size)
+    thread_pool.run(forward, np.array([x.size, address(x), address(y), 0, parts], np.int64), parts, x.size * 2.0)
     return y
 
 
@@ -75,7 +75,7 @@ def tanh_grad(grad: Array, y: Array) -> Array:
     if made is None or not same_order(grad, y):
         return NotImplemented
     grad, x = made
-    parts = crew.parts_of_numbers(grad.size)
+    parts = thread_pool.parts_of_numbers(grad.size)
     row = np.array([grad.size, address(x), address(y), address(grad), parts], np.int64)
-    crew.run(backward, row, parts, grad.size * 0.5)
+    thread_pool.run(backward, row, parts, grad.size * 0.5)
     return x

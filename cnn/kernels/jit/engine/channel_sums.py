@@ -1,4 +1,4 @@
-"""Sums over the pixels of a picture, for each channel, in float64: 16 channels at a time, their sums in registers."""
+"""Sums over the pixels of an image, for each channel, in float64: 16 channels at a time, their sums in registers."""
 
 from typing import Any
 
@@ -53,9 +53,9 @@ _moments, _products = _sums_of(with_other=False), _sums_of(with_other=True)
 
 @compiled(types.void(FLOATS, DOUBLES, DOUBLES, INDEX, INDEX))
 def moments(x, mean, squares, pixels, channels):
-    """Mean and sum of squared deviations of the channels of one picture.
+    """Mean and sum of squared deviations of the channels of one image.
 
-    Sums of the distances to the picture's first pixel, in float64, lose no digits where the mean is large.
+    Sums of the distances to the image's first pixel, in float64, lose no digits where the mean is large.
     """
     whole = channels // LANES * LANES
     for c in range(0, whole, LANES):
@@ -77,7 +77,7 @@ def moments(x, mean, squares, pixels, channels):
 
 @compiled(types.void(FLOATS, FLOATS, DOUBLES, DOUBLES, INDEX, INDEX))
 def sums_with(grad, x, plain, product, pixels, channels):
-    """Sums of a gradient, and of gradient times x, of the channels of one picture."""
+    """Sums of a gradient, and of gradient times x, of the channels of one image."""
     whole = channels // LANES * LANES
     for c in range(0, whole, LANES):
         given, other = floats_from(grad, c), floats_from(x, c)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.compilation import bytes_, indices, kernel
 
@@ -52,5 +52,5 @@ class Seen:
         if not self._comparable or len(arrays) != len(self.arrays) or not all(map(operator.is_, arrays, self.arrays)):
             return False
         row = self._row.copy()  # other threads may ask at the same time
-        crew.run(compare, row, 1, 0)
+        thread_pool.run(compare, row, 1, 0)
         return bool(row[SAME])

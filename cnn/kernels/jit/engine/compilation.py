@@ -62,7 +62,7 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def kernel(function: Callable[[Any, int, int], None], in_order: bool = True) -> Kernel:
-    """Compile ``function(arguments, part, slot)`` and return its address, which `crew.run` takes.
+    """Compile ``function(arguments, part, slot)`` and return its address, which `thread_pool.run` takes.
 
     Where sums need not be made in the order that is written, LLVM makes several at once.
     """

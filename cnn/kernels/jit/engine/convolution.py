@@ -1,13 +1,13 @@
-"""Convolution without a matrix of windows: the product of tile.py looks straight into the picture.
+"""Convolution without a matrix of windows: the product of tile.py looks straight into the image.
 
-Of each picture a copy with its rim of zeros is made, small enough to stay in the cache. In it the pixels of a row of
+Of each image a copy with its rim of zeros is made, small enough to stay in the cache. In it the pixels of a row of
 the window lie side by side, channels last: a window is KH runs of KW C numbers (with groups or dilation KH KW runs of
 C / groups). Windows beside each other are rows of the product, channels of the output its columns.
 """
 
 from numba import types
 
-from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine.channel_sums import moments
 from cnn.kernels.jit.engine.compilation import (
     FLOATS,
@@ -46,7 +46,7 @@ SMALL = 2048  # rows of panels, 128 KB: weights that stay in the second cache
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
 def rows_at_a_time(rows, columns, panel_rows):
-    """How many rows of a picture meet one panel after the other.
+    """How many rows of an image meet one panel after the other.
 
     Few, so that a place is written with all its channels before the next; all of them, if the weights are too large
     to be fetched over and over.
@@ -56,7 +56,7 @@ def rows_at_a_time(rows, columns, panel_rows):
 
 @compiled(types.void(INDICES, INDEX, FLOATS, *[INDEX] * 4))
 def finish(a, i, y, top, bottom, first_place, last_place):
-    """With rows ``top`` to ``bottom`` of picture i convolved: the pool's places in them, or its moments, for a norm."""
+    """With rows ``top`` to ``bottom`` of image i convolved: the pool's places in them, or its moments, for a norm."""
     k = a[at.K]
     if a[at.POOL] != 0:
         place = (i * a[at.PH] + first_place) * a[at.PW] * k
@@ -70,7 +70,7 @@ def finish(a, i, y, top, bottom, first_place, last_place):
 
 @kernel
 def forward(a, part, slot):
-    """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
+    """Convolve a part of the images; then ReLU, or a pool, or mean and squared deviations of each image."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1

@@ -1,12 +1,12 @@
-"""The gradients of a convolution: the product of tile.py looks into picture and gradient.
+"""The gradients of a convolution: the product of tile.py looks into image and gradient.
 
-The gradient of the weights has the places of a picture as its terms, and the numbers of a window as its rows. That of
+The gradient of the weights has the places of an image as its terms, and the numbers of a window as its rows. That of
 the input is in convolution_input_grad.py.
 """
 
 from numba import types
 
-from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine.channel_sums import sums_with
 from cnn.kernels.jit.engine.compilation import (
     DOUBLES,
@@ -37,7 +37,7 @@ OFTEN = 64  # rows of a product that meet columns of the gradient, from which on
 
 @compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
 def spread(a, i, into, width):
-    """Bring the gradient of picture i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
+    """Bring the gradient of image i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
     k, oh, ow = a[at.K], a[at.OH], a[at.OW]
     if a[at.POOL] != 0:
         place = i * a[at.PH] * a[at.PW] * k
@@ -68,7 +68,7 @@ def spread(a, i, into, width):
 
 @kernel
 def grad_sums(a, part, slot):
-    """For a norm: of each picture and channel, the sums of the gradient and of gradient times output."""
+    """For a norm: of each image and channel, the sums of the gradient and of gradient times output."""
     n, k, oh, ow = a[at.N], a[at.K], a[at.OH], a[at.OW]
     scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
@@ -126,7 +126,7 @@ def together(given, into, columns, step, skip, runs, length):
 
 @compiled(types.void(INDICES, *[FLOATS] * 4))
 def add_weight_grad(a, image, grad, w_grad, room):
-    """Add what one picture gives: each number that the windows saw, times the gradients at their places."""
+    """Add what one image gives: each number that the windows saw, times the gradients at their places."""
     c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1
@@ -153,7 +153,7 @@ def add_weight_grad(a, image, grad, w_grad, room):
 
 @kernel
 def backward(a, part, slot):
-    """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
+    """All gradients of a part of the images; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
     scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     grad = floats_from(scratch, a[at.HP] * a[at.WP] * c)

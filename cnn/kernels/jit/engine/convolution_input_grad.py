@@ -1,12 +1,12 @@
 """The gradient of a convolution's input: the same walk over the gradient, with the window turned.
 
-With stride s, only every s-th pixel of the window meets a given pixel of the picture: s s kinds of pixels (phases),
+With stride s, only every s-th pixel of the window meets a given pixel of the image: s s kinds of pixels (phases),
 each with a smaller window. Where the input has few channels, another way fills the panels better.
 """
 
 from numba import types
 
-from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine.compilation import (
     FLOATS,
     INDICES,
@@ -23,7 +23,7 @@ from cnn.kernels.jit.engine.tile import PANELS, WIDTH, ZERO, multiply
 
 @compiled(types.void(INDICES, FLOATS, FLOATS))
 def input_grad(a, grad, x_grad):
-    """The gradient of one picture, phase by phase."""
+    """The gradient of one image, phase by phase."""
     c, h, w, k, groups, width = a[at.C], a[at.H], a[at.W], a[at.K], a[at.GROUPS], a[at.GW]
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1
@@ -59,7 +59,7 @@ def input_grad(a, grad, x_grad):
 
 @compiled(types.void(INDICES, *[FLOATS] * 3))
 def narrow_input_grad(a, grad, x_grad, room):
-    """The gradient of one picture of few channels, for which alone a panel would be almost empty.
+    """The gradient of one image of few channels, for which alone a panel would be almost empty.
 
     The columns of the panel are the channels of all pixels in a row of the window: what each place gives to these is
     found at once, and then added up for each pixel.

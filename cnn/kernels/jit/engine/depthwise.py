@@ -4,13 +4,13 @@ vectors, and each pixel of the window is one multiplication and addition of all 
 
 from numba import types
 
-from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, INDICES, compiled, floats, floats_from
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, INDEX, INDEX, INDEX))
 def depthwise(a, image, y, relu, top, bottom):
-    """Rows ``top`` to ``bottom`` of one picture; weights are (KH KW, C)."""
+    """Rows ``top`` to ``bottom`` of one image; weights are (KH KW, C)."""
     c, weight, bias = a[at.C], floats(a[at.WEIGHT]), floats(a[at.BIAS_VECTOR])
     for i in range(top, bottom):
         for j in range(a[at.OW]):
@@ -30,7 +30,7 @@ def depthwise(a, image, y, relu, top, bottom):
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
 def add_depthwise_weight_grad(a, image, grad, w_grad):
-    """Add what one picture gives, (KH KW, C)."""
+    """Add what one image gives, (KH KW, C)."""
     c = a[at.C]
     for i in range(a[at.OH]):
         for j in range(a[at.OW]):
@@ -45,7 +45,7 @@ def add_depthwise_weight_grad(a, image, grad, w_grad):
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
 def depthwise_input_grad(a, grad, padded, x_grad):
-    """The gradient of one picture: each gradient times the window, laid where the window was."""
+    """The gradient of one image: each gradient times the window, laid where the window was."""
     c, weight, wp = a[at.C], floats(a[at.WEIGHT]), a[at.WP]
     for p in range(a[at.HP] * wp * c):
         padded[p] = 0

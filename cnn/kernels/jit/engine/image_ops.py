@@ -1,4 +1,4 @@
-"""What kernels do with one picture while it is in the cache: a rim around it, pools, the gradient of what follows."""
+"""What kernels do with one image while it is in the cache: a rim around it, pools, the gradient of what follows."""
 
 import numpy as np
 from numba import types
@@ -10,7 +10,7 @@ BLOCKED = 255  # in place of the number of the chosen pixel: ReLU lets nothing o
 
 @compiled(types.void(FLOATS, FLOATS, *[INDEX] * 8))
 def surround(x, padded, height, width, channels, top, left, padded_width, first, last):
-    """Copy a picture into the middle of zeros: the rows ``first`` to ``last`` of the result."""
+    """Copy an image into the middle of zeros: the rows ``first`` to ``last`` of the result."""
     row, whole, before = width * channels, padded_width * channels, left * channels
     for i in range(first * whole, min(top, last) * whole):
         padded[i] = 0

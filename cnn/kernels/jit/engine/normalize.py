@@ -3,7 +3,7 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.channel_sums import moments, sums_with
 from cnn.kernels.jit.engine.compilation import (
@@ -18,7 +18,7 @@ from cnn.kernels.jit.engine.compilation import (
 )
 from cnn.kernels.jit.engine.image_ops import pool
 from cnn.kernels.jit.engine.shapes import parts_of
-from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.memory import borrow_scratch, empty, return_scratch
 from cnn.kernels.parallel import get_num_threads
 
 (
@@ -47,8 +47,8 @@ from cnn.kernels.parallel import get_num_threads
 
 
 @kernel
-def picture_moments(a, part, slot):
-    """Means and sums of squared deviations of each picture of a part."""
+def image_moments(a, part, slot):
+    """Means and sums of squared deviations of each image of a part."""
     pixels = a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         mean, squares = doubles_from(doubles(a[MEANS]), i * a[C]), doubles_from(doubles(a[SQUARES]), i * a[C])
@@ -57,7 +57,7 @@ def picture_moments(a, part, slot):
 
 @kernel
 def normalize(a, part, slot):
-    """Scale and shift a part of the pictures; then ReLU, and a pool."""
+    """Scale and shift a part of the images; then ReLU, and a pool."""
     c, pixels, center, scale, shift = a[C], a[H] * a[W], floats(a[CENTER]), floats(a[SCALE]), floats(a[SHIFT])
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, y = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[Y]), i * pixels * c)
@@ -80,7 +80,7 @@ def normalize(a, part, slot):
 
 @kernel
 def grad_sums(a, part, slot):
-    """Of each picture and channel, the sums of the gradient and of gradient times x."""
+    """Of each image and channel, the sums of the gradient and of gradient times x."""
     c, pixels = a[C], a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, grad = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[GRAD]), i * pixels * c)
@@ -110,7 +110,7 @@ def _row(shape: tuple[int, ...], parts: int) -> Array:
 
 
 def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Array]:
-    """Mean and variance of the channels over a batch, from those of each picture: (N, C) -> (C,)
+    """Mean and variance of the channels over a batch, from those of each image: (N, C) -> (C,)
 
     Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
     """
@@ -120,44 +120,44 @@ def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Arr
 
 
 def moments_of(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of the channels of pictures (N, H, W, C), float64."""
+    """Mean and variance of the channels of images (N, H, W, C), float64."""
     n, h, w, c = x.shape
     parts = parts_of(n, get_num_threads())
     means, squares = np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[MEANS], a[SQUARES] = address(x), address(means), address(squares)
-    crew.run(picture_moments, a, parts, x.size * 0.5)
+    thread_pool.run(image_moments, a, parts, x.size * 0.5)
     return batch_moments(means, squares, h * w)
 
 
 def scaled(
     x: Array, norm: "Norm", relu: bool = False, way: Array | None = None, places: tuple[int, int] = (0, 0)
 ) -> tuple[Array, Array | None]:
-    """Return scale (x - center) + shift of pictures (N, H, W, C), after ReLU and a pool; and what that chose."""
+    """Return scale (x - center) + shift of images (N, H, W, C), after ReLU and a pool; and what that chose."""
     n, h, w, c = x.shape
     rooms, choice, scratch = get_num_threads(), None, None
     parts = parts_of(n, rooms)
     a = _row((n, c, h, w), parts)
     y = empty(x.shape if way is None else (n, *places, c))
     if way is not None:
-        choice, scratch = empty(y.shape, np.uint8), borrow(rooms * h * w * c)
+        choice, scratch = empty(y.shape, np.uint8), borrow_scratch(rooms * h * w * c)
         a[PH], a[PW], a[WAY], a[CHOICE], a[SCRATCH] = *places, address(way), address(choice), address(scratch)
     a[RELU], a[X], a[Y], a[SCALE], a[SHIFT] = relu, address(x), address(y), address(norm.scale), address(norm.shift)
     a[CENTER] = address(norm.center)
-    crew.run(normalize, a, parts, x.size * 0.4, rooms)
+    thread_pool.run(normalize, a, parts, x.size * 0.4, rooms)
     if scratch is not None:
-        give_back(scratch)
+        return_scratch(scratch)
     return y, choice
 
 
 def gradient_sums(grad: Array, x: Array) -> tuple[Array, Array]:
-    """Sums over each picture of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
+    """Sums over each image of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
     n, h, w, c = x.shape
     parts = parts_of(n, get_num_threads())
     plain, product = np.empty((n, c)), np.empty((n, c))
     a = _row((n, c, h, w), parts)
     a[X], a[GRAD], a[MEANS], a[SQUARES] = address(x), address(grad), address(plain), address(product)
-    crew.run(grad_sums, a, parts, x.size * 0.5)
+    thread_pool.run(grad_sums, a, parts, x.size * 0.5)
     return plain, product
 
 
@@ -170,7 +170,7 @@ def linear_in_both(grad: Array, x: Array, center: Array, vectors: tuple[Array, A
     a[X], a[GRAD], a[Y] = address(x), address(grad), address(y)
     a[CENTER] = address(center)
     a[OF_GRAD], a[OF_X], a[SHIFT] = (address(vector) for vector in vectors)
-    crew.run(back, a, parts, x.size * 0.5)
+    thread_pool.run(back, a, parts, x.size * 0.5)
     return y
 
 

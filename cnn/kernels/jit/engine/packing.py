@@ -6,14 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit.engine import convolution, convolution_grads, convolution_input_grad, winograd_convolution
-from cnn.kernels.jit.engine import places as at
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import arguments as at
+from cnn.kernels.jit.engine import (
+    convolution,
+    convolution_grads,
+    convolution_input_grad,
+    thread_pool,
+    winograd_convolution,
+)
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.shapes import Convolution, prepared
 from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS
-from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.memory import borrow_scratch, empty, return_scratch
 
 
 class Ready(NamedTuple):
@@ -24,9 +29,9 @@ class Ready(NamedTuple):
     biases: Array
 
 
-def ready(x: Array, weight: Array, bias: Array | None, slide: Any, groups: int, scale: Array | None = None) -> Ready:
+def ready(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int, scale: Array | None = None) -> Ready:
     """Pack weights, those of each channel times its ``scale``."""
-    known = prepared(x.shape, weight.shape, slide, groups)
+    known = prepared(x.shape, weight.shape, geometry, groups)
     panels = packed(weight, known, known.numbers.copy(), scale=scale, room=lambda count: empty((count,)))
     return Ready(known.algorithm, panels, padded(bias, known, len(weight), groups).copy())
 
@@ -47,7 +52,7 @@ def packed(
     a: Array,
     turned: bool = False,
     scale: Array | None = None,
-    room: Callable[[int], Array] = borrow,
+    room: Callable[[int], Array] = borrow_scratch,
 ) -> Array:
     """Lay out the weights as the kernels read them; ``turned`` for the gradient of the input."""
     if known.algorithm == "depthwise":
@@ -59,14 +64,14 @@ def packed(
     count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
     is_winograd = known.algorithm == "winograd"
     made = room(POINTS * count * size // 9 if is_winograd else count * size)
-    panels = borrow(count * size) if is_winograd else made
+    panels = borrow_scratch(count * size) if is_winograd else made
     a[at.WEIGHT], a[at.Y], a[at.SCALE] = address(weight), address(panels), 0 if scale is None else address(scale)
-    crew.run(convolution_input_grad.pack_turned if turned else convolution.pack, a, count, 0.5 * weight.size)
+    thread_pool.run(convolution_input_grad.pack_turned if turned else convolution.pack, a, count, 0.5 * weight.size)
     if is_winograd:
         row = a.copy()
         row[at.C], row[at.WEIGHT], row[at.Y], row[at.PARTS] = size // 9 // WIDTH, address(panels), address(made), count
-        crew.run(winograd_convolution.weights, row, count, 4 * weight.size)
-        give_back(panels)
+        thread_pool.run(winograd_convolution.weights, row, count, 4 * weight.size)
+        return_scratch(panels)
     return made
 
 
@@ -76,13 +81,13 @@ def unpacked(partial: Array, parts: int, shape: tuple[int, ...], known: Convolut
         taps = partial[: parts * math.prod(shape)].reshape(parts, -1, shape[0]).sum(axis=0)
         return np.ascontiguousarray(taps.T).reshape(shape)
     if known.algorithm == "winograd":
-        panels = borrow(known.packed())
+        panels = borrow_scratch(known.packed())
         a[at.Y] = address(panels)
-        crew.run(winograd_convolution.gather, a, known.panels[0], 4 * panels.size * parts)
+        thread_pool.run(winograd_convolution.gather, a, known.panels[0], 4 * panels.size * parts)
         parts, a[at.W_GRAD], a[at.PARTS] = 1, address(panels), 1
     w_grad = empty(shape)
     a[at.Y] = address(w_grad)
-    crew.run(convolution_grads.unpack, a, known.panels[0], w_grad.size * parts)
+    thread_pool.run(convolution_grads.unpack, a, known.panels[0], w_grad.size * parts)
     if known.algorithm == "winograd":
-        give_back(panels)
+        return_scratch(panels)
     return w_grad

@@ -6,11 +6,11 @@ import numpy as np
 from numba import types
 
 from cnn.kernels import one_blas_thread, parallel
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.compilation import floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.tile import BIAS, WIDTH, ZERO, multiply, multiply_across
-from cnn.kernels.memory import borrow, empty, give_back
+from cnn.kernels.memory import borrow_scratch, empty, return_scratch
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
 
@@ -79,15 +79,15 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     panels = -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
     rooms = parallel.get_num_threads()
-    scratch = borrow(rooms * (k + 1) * WIDTH)
+    scratch = borrow_scratch(rooms * (k + 1) * WIDTH)
     a, b = (x if x.flags.aligned else x.copy() for x in (a, b))  # a field of packed records has steps of bytes
     a = a if 4 in a.strides else np.ascontiguousarray(a)
     steps = [stride // 4 for stride in (*a.strides, *b.strides)]
     bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
     row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
     row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
-    crew.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30, rooms)
-    give_back(scratch)
+    thread_pool.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30, rooms)
+    return_scratch(scratch)
     return c
 
 
@@ -95,9 +95,9 @@ def _product_of_few(a: Array, b: Array, bias: Array | None, relu: bool) -> Array
     (m, k), n = a.shape, b.shape[1]
     c = empty((m, n))
     nanoseconds = n * k * 0.1  # memory is read as fast as it can be
-    parts = min(n, 4 * parallel.get_num_threads()) if nanoseconds > crew.LEAST_WORK else 1
+    parts = min(n, 4 * parallel.get_num_threads()) if nanoseconds > thread_pool.LEAST_WORK else 1
     bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
     row = [m, n, k, address(a), a.strides[0] // 4, 1, address(b), 1, b.strides[1] // 4, address(c)]
     row += [0 if bias is None else address(bias), relu, 0, 0, parts]
-    crew.run(few_rows, np.array(row, np.int64), parts, nanoseconds)
+    thread_pool.run(few_rows, np.array(row, np.int64), parts, nanoseconds)
     return c

@@ -5,14 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS, RESULTS
 
 NANOSECONDS = 1 / 30  # about what one multiplication and addition takes one thread
-LINE = 192  # about so many places of a picture are worked on at a time, so that they stay in the first cache
-FEW_PICTURES = 8
+LINE = 192  # about so many places of an image are worked on at a time, so that they stay in the first cache
+FEW_IMAGES = 8
 TILES = 64  # of Winograd's, about so many are worked on at a time
 
 
@@ -36,39 +36,39 @@ class Convolution(NamedTuple):
         return self.panels[0] * self.window * WIDTH
 
 
-def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], slide: Any, groups: int) -> str:
+def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], geometry: Any, groups: int) -> str:
     """Return how a convolution is done: a fixed choice by shape.
 
     "depthwise" : a window for each channel
-    "winograd" : 3 x 3 windows that move by one pixel, where channels fill whole panels, pictures are not tiny, and
+    "winograd" : 3 x 3 windows that move by one pixel, where channels fill whole panels, images are not tiny, and
         there are enough of them to share the weights' values at the points
     "direct" : all others
     """
     (n, c, _, _), (k, _, kh, kw) = shape, weight
     if groups == c == k:
         return "depthwise"
-    plain = (kh, kw) == (3, 3) and slide.stride == slide.dilation == (1, 1) and groups == 1
+    plain = (kh, kw) == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
     if plain and c % WIDTH == 0 and k % WIDTH == 0:
-        down, across = slide.places(*shape[2:])
+        down, across = geometry.output_size(*shape[2:])
         if min(down, across) >= RESULTS and n * down * across >= TILES * RESULTS * RESULTS:
             return "winograd"
     return "direct"
 
 
-def is_narrow(weight: tuple[int, ...], slide: Any, groups: int) -> bool:
+def is_narrow(weight: tuple[int, ...], geometry: Any, groups: int) -> bool:
     """Tell whether the input has so few channels that one panel holds those of a whole row of the window."""
     (k, c, _, kw) = weight
-    moves_by_one = slide.stride == (1, 1) and slide.dilation[1] == 1
+    moves_by_one = geometry.stride == (1, 1) and geometry.dilation[1] == 1
     return moves_by_one and groups == 1 and 1 < kw <= kw * c <= WIDTH and not c == k == 1
 
 
 def _lines(n: int, height: int, width: int, least: int) -> tuple[int, int, int]:
-    """Cut pictures whose places do not see each other into lines as long as the kernels like best, if that goes.
+    """Cut images whose places do not see each other into lines as long as the kernels like best, if that goes.
 
-    Small pictures are merged, to ``least`` lines at the least; 0: not at all.
+    Small images are merged, to ``least`` lines at the least; 0: not at all.
     """
     pixels = height * width
-    most = LINE if n >= FEW_PICTURES else pixels // FEW_PICTURES  # threads share few pictures line by line
+    most = LINE if n >= FEW_IMAGES else pixels // FEW_IMAGES  # threads share few images line by line
     longest = next((d for d in range(min(most, pixels), width, -1) if pixels % d == 0), width)
     if least and pixels < LINE:
         most = min(LINE, n * pixels // least)
@@ -82,7 +82,7 @@ def _lines(n: int, height: int, width: int, least: int) -> tuple[int, int, int]:
 def prepared(
     shape: tuple[int, ...],
     weight: tuple[int, ...],
-    slide: Any,
+    geometry: Any,
     groups: int,
     needs_input_grad: bool = True,
     pooled: bool = False,
@@ -90,25 +90,25 @@ def prepared(
 ) -> Convolution:
     """Work it out; ``pooled`` if a pool comes next, which must know where the pixels are.
 
-    Where pictures need not be told apart, small ones may be ``merged_to`` so many at the least; how many there are then
+    Where images need not be told apart, small ones may be ``merged_to`` so many at the least; how many there are then
     is said by the arguments.
     """
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
-    (sh, sw), (dh, dw), ((top, _), (left, _)) = slide.stride, slide.dilation, slide.pads
-    places = slide.places(h, w)
-    if (sh, sw, kh, kw, *slide.pads[0], *slide.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
+    (sh, sw), (dh, dw), ((top, _), (left, _)) = geometry.stride, geometry.dilation, geometry.pads
+    places = geometry.output_size(h, w)
+    if (sh, sw, kh, kw, *geometry.pads[0], *geometry.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
         n, h, w = _lines(n, h, w, merged_to)
-    oh, ow = slide.places(h, w)
-    (_, bottom), (_, right) = slide.reach((oh, ow), h, w)
+    oh, ow = geometry.output_size(h, w)
+    (_, bottom), (_, right) = geometry.reach((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
-    chosen = algorithm(shape, weight, slide, groups)
+    chosen = algorithm(shape, weight, geometry, groups)
     g_top = (kh - 1) * dh if sh == 1 else -(-kh // sh) - 1
     g_left = (kw - 1) * dw if sw == 1 else -(-kw // sw) - 1
     gh = max(oh + 2 * g_top, (h - 1 + top) // sh + 1 + g_top)
     gw = max(ow + 2 * g_left, (w - 1 + left) // sw + 1 + g_left)
     if chosen == "depthwise" or not needs_input_grad:
         gh, gw, g_top, g_left = oh, ow, 0, 0
-    narrow = is_narrow(weight, slide, groups)
+    narrow = is_narrow(weight, geometry, groups)
     if narrow:  # the window lies beside each place then, not around it
         gw, g_left = ow, 0
     tiles = [-(-size // RESULTS) for size in (oh, ow, h, w)]
@@ -164,9 +164,9 @@ def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
     return size + max(k, int(a[at.OH] * a[at.OW]) * k if pooled else 0)
 
 
-def serves(slide: Any) -> bool:
+def supports(geometry: Any) -> bool:
     """Tell whether this is a walk that the kernels know: dilated windows move one pixel at a time."""
-    (sh, sw), (dh, dw), ((top, bottom), (left, right)) = slide.stride, slide.dilation, slide.pads
+    (sh, sw), (dh, dw), ((top, bottom), (left, right)) = geometry.stride, geometry.dilation, geometry.pads
     return (sh == 1 or dh == 1) and (sw == 1 or dw == 1) and min(top, bottom, left, right) >= 0
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine import thread_pool as crew
+from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.compilation import floats, floats_from, kernel
 
@@ -54,5 +54,5 @@ def gradients(
     w_grad, vectors = np.empty_like(weight), np.empty((2, outputs), np.float32)
     row = [n, inputs, outputs, address(x), address(weight), 0 if y is None else address(y), address(grad)]
     row += [0 if x_grad is None else address(x_grad), address(w_grad), address(vectors), address(vectors[1])]
-    crew.run(backward, np.array(row, np.int64), 1, 0)
+    thread_pool.run(backward, np.array(row, np.int64), 1, 0)
     return x_grad, w_grad, vectors[0]

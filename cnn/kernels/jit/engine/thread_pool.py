@@ -2,14 +2,14 @@
 
 A job is a kernel, its arguments and a number of parts. Each thread, the caller too, has its share of them, so that from
 kernel to kernel it finds its numbers in its own cache; and who is done takes what is left of the shares of others: a
-helper that comes late leaves the caller with more to do, and nothing else. Which thread did which part changes no bit,
+worker that comes late leaves the caller with more to do, and nothing else. Which thread did which part changes no bit,
 because what a part makes depends on its number alone.
 
-Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a helper that is done
+Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a worker that is done
 looks out for the next job for a while before it goes to sleep.
 
 All is in integers in memory, which are read and written with atomic instructions:
-a helper adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
+a worker adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
 waits until nobody is inside. So nobody can read a job that is being replaced.
 """
 
@@ -28,9 +28,9 @@ from cnn.kernels.jit.engine.compilation import INDEX, INDICES, Kernel, call, com
 
 # places in the state, 64 bytes apart, so that no two are in one line of the cache
 OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED, NEXT = (8 * i for i in range(10))
-PATIENCE = 1_000_000  # how often a helper looks for a job before it sleeps: one or two milliseconds
+PATIENCE = 1_000_000  # how often a worker looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
-WORTH_WAKING = 60_000  # ns: below, only helpers that are awake are asked
+WORTH_WAKING = 60_000  # ns: below, only workers that are awake are asked
 ANY = 1 << 30  # threads may help with a job that needs no room
 
 
@@ -72,7 +72,7 @@ def take_parts(state, slot):
 
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
-def help_out(address, patience, slot):
+def work(address, patience, slot):
     """Look out for jobs and help with them; return once none has come for a while."""
     state = indices(address)
     waited = 0
@@ -89,7 +89,7 @@ def help_out(address, patience, slot):
 
 @compiled(types.boolean(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
 def lead(address, kernel, arguments, parts, rooms):
-    """Open a job, do parts of it, and return when all are done; or tell that another thread leads the helpers."""
+    """Open a job, do parts of it, and return when all are done; or tell that another thread leads the workers."""
     state = indices(address)
     if add(indices_from(state, LED), 1) != 0:
         add(indices_from(state, LED), -1)
@@ -113,17 +113,17 @@ def alone(kernel, arguments, parts):
         call(kernel, indices(arguments.ctypes.data), part, 0)
 
 
-class Crew:
-    """The helpers, all of them asleep or looking out for work."""
+class ThreadPool:
+    """The workers, all of them asleep or looking out for work."""
 
-    def __init__(self, helpers: int) -> None:
-        self.state = np.zeros(NEXT + 8 * (helpers + 1), np.int64)  # NEXT: of each share, which part is the next
-        self.state[SHARES] = helpers + 1
+    def __init__(self, workers: int) -> None:
+        self.state = np.zeros(NEXT + 8 * (workers + 1), np.int64)  # NEXT: of each share, which part is the next
+        self.state[SHARES] = workers + 1
         self.address = self.state.ctypes.data
-        # Ctrl-C may come between any two calls: it must not be able to take a helper off a list of those to be woken
-        self.alarms: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(helpers)]
+        # Ctrl-C may come between any two calls: it must not be able to take a worker off a list of those to be woken
+        self.alarms: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(workers)]
         self.threads = [
-            threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, helpers + 1)
+            threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, workers + 1)
         ]
         for thread in self.threads:
             thread.start()
@@ -131,8 +131,8 @@ class Crew:
     def _serve(self, slot: int) -> None:
         alarm = self.alarms[slot - 1]
         while not self.state[STOP]:
-            help_out(self.address, PATIENCE, slot)
-            alarm.get()  # at once, if it came while this helper was awake
+            work(self.address, PATIENCE, slot)
+            alarm.get()  # at once, if it came while this worker was awake
 
     def wake(self) -> None:
         """Wake those who sleep."""
@@ -141,7 +141,7 @@ class Crew:
                 alarm.put(None)
 
     def dismiss(self) -> None:
-        """Let the helpers end, and wait until they have."""
+        """Let the workers end, and wait until they have."""
         self.state[STOP] = 1
         for thread in self.threads:
             while thread.is_alive():
@@ -149,7 +149,7 @@ class Crew:
                 thread.join(0.01)
 
 
-_crew: Crew | None = None
+_pool: ThreadPool | None = None
 _lock = threading.Lock()
 
 
@@ -171,39 +171,39 @@ def run(kernel: Kernel, row: Any, parts: int, work: float, rooms: int = ANY) -> 
         For how many threads there is room for intermediate results; more do not help. There may be more than when the
         room was made: another thread of the user's may have set their number meanwhile.
     """
-    crew = _helpers() if parts > 1 and work >= LEAST_WORK else None
-    if crew is not None and work >= WORTH_WAKING:
-        crew.wake()
-    if crew is None or not lead(crew.address, kernel, row, parts, rooms):
+    pool = _workers() if parts > 1 and work >= LEAST_WORK else None
+    if pool is not None and work >= WORTH_WAKING:
+        pool.wake()
+    if pool is None or not lead(pool.address, kernel, row, parts, rooms):
         alone(kernel, row, parts)
 
 
-def _helpers() -> Crew | None:
-    global _crew
-    crew, count = _crew, parallel.get_num_threads() - 1
-    if (0 if crew is None else len(crew.threads)) == count:
-        return crew
+def _workers() -> ThreadPool | None:
+    global _pool
+    pool, count = _pool, parallel.get_num_threads() - 1
+    if (0 if pool is None else len(pool.threads)) == count:
+        return pool
     with _lock:
-        crew = _crew
-        if (0 if crew is None else len(crew.threads)) != count:
-            _crew = None
-            if crew is not None:
-                crew.dismiss()
-            _crew = Crew(count) if count else None
-        return _crew
+        pool = _pool
+        if (0 if pool is None else len(pool.threads)) != count:
+            _pool = None
+            if pool is not None:
+                pool.dismiss()
+            _pool = ThreadPool(count) if count else None
+        return _pool
 
 
 @atexit.register
 def _dismiss() -> None:
-    """A helper must not look out for work while the compiled code that it runs is taken away."""
-    if _crew is not None:
-        _crew.dismiss()
+    """A worker must not look out for work while the compiled code that it runs is taken away."""
+    if _pool is not None:
+        _pool.dismiss()
 
 
 def _after_fork() -> None:
-    global _crew, _lock
+    global _pool, _lock
     _lock = threading.Lock()
-    _crew = None
+    _pool = None
 
 
 if hasattr(os, "register_at_fork"):

@@ -4,7 +4,7 @@
 
 The sums stay in registers from the first term to the last, a vector of 16 columns for each row and panel; each turn of
 the inner loop loads 16 numbers of each panel and one of a for each row. A convolution is that with a looking straight
-into the picture (the offsets are the rows of the window, so no matrix of windows is ever written), its gradients are
+into the image (the offsets are the rows of the window, so no matrix of windows is ever written), its gradients are
 that with other offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no
 vectors; LLVM turns a vector of 16 into what the processor has.
 

@@ -1,12 +1,12 @@
 """3x3 convolutions with Winograd's maps: pixels to values at 36 points, for each point a product over the channels,
-and back. Some pictures at a time, so that the weights of a point are fetched once for many tiles.
+and back. Some images at a time, so that the weights of a point are fetched once for many tiles.
 
 Values are (36, tiles, C) or (36, tiles, K), with some room between the points: see `plane_of`.
 """
 
 from numba import types
 
-from cnn.kernels.jit.engine import places as at
+from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine.compilation import (
     FLOATS,
     INDEX,
@@ -48,7 +48,7 @@ def plane_of(tiles, channels):
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
 def to_points(image, width, channels, values, first, tiles, down, across):
-    """Values of a picture's tiles, from the ``first`` on: (36, tiles, C)."""
+    """Values of an image's tiles, from the ``first`` on: (36, tiles, C)."""
     plane = plane_of(tiles, channels)
     for i in range(down):
         for j in range(across):
@@ -87,7 +87,7 @@ def products(values, weight, results, start, tiles, channels, made):
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
 def from_points(values, bias, room, y, first, tiles, channels, down, across, height, width, relu):
-    """A picture's results from the values of its tiles; in ``room`` there is room for a tile."""
+    """An image's results from the values of its tiles; in ``room`` there is room for a tile."""
     plane = plane_of(tiles, channels)
     for i in range(down):
         for j in range(across):
@@ -122,7 +122,7 @@ def weights(a, part, slot):
 
 @compiled(types.void(INDICES, INDEX, *[FLOATS] * 4))
 def band(a, part, padded, values, results, room):
-    """Convolve some rows of tiles of one picture, where there are fewer pictures than threads."""
+    """Convolve some rows of tiles of one image, where there are fewer images than threads."""
     c, h, w, k, oh, ow, bands = a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.BANDS]
     i, at_band, across = part // bands, part % bands, a[at.ACROSS]
     top, bottom = at_band * a[at.DOWN] // bands, (at_band + 1) * a[at.DOWN] // bands
@@ -138,7 +138,7 @@ def band(a, part, padded, values, results, room):
 
 @kernel
 def forward(a, part, slot):
-    """Convolve a part of the pictures; then ReLU, or a pool, or mean and squared deviations of each picture."""
+    """Convolve a part of the images; then ReLU, or a pool, or mean and squared deviations of each image."""
     n, c, h, w, k, oh, ow = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW]
     down, across, some, pooled = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
@@ -182,7 +182,7 @@ def add_products(a, values, grad_values, sums, tiles):
 
 @kernel
 def backward(a, part, slot):
-    """All gradients of a part of the pictures; those of weights and bias are sums over the part."""
+    """All gradients of a part of the images; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, some = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.SOME]
     down, across, x_down, x_across = a[at.DOWN], a[at.ACROSS], a[at.X_DOWN], a[at.X_ACROSS]
     most = some * max(down * across, x_down * x_across)

@@ -97,8 +97,8 @@ def test_the_number_of_threads_up_and_down():
         result = trained(0, steps=2)
         assert found.setdefault(threads, result) == result
         names = [thread.name for thread in threading.enumerate() if thread.name.startswith("cnn-")]
-        crew = kernels.load("jit", "crew")
-        assert len(names) == (len(crew._crew.threads) if crew._crew else 0) == threads - 1
+        thread_pool = kernels.load("jit", "engine.thread_pool")
+        assert len(names) == (len(thread_pool._pool.threads) if thread_pool._pool else 0) == threads - 1
 
 
 def test_another_thread_changes_the_number_of_threads():
@@ -127,7 +127,7 @@ def test_another_thread_changes_the_number_of_threads():
 
 def test_more_helpers_than_rooms():
     """A helper for whom there is no room for intermediate results looks on; all parts are done nevertheless."""
-    crew, compiled = kernels.load("jit", "crew"), kernels.load("jit", "compiled")
+    thread_pool, compiled = kernels.load("jit", "engine.thread_pool"), kernels.load("jit", "engine.compilation")
     done = np.zeros(64, np.int64)
 
     def note(a, part, slot):
@@ -140,24 +140,24 @@ def test_more_helpers_than_rooms():
     for rooms in (1, 2, 3, 4):
         for _ in range(200):
             done[...] = 0
-            crew.run(kernel, np.array([done.ctypes.data], np.int64), 64, 1e9, rooms)
+            thread_pool.run(kernel, np.array([done.ctypes.data], np.int64), 64, 1e9, rooms)
             assert done.min() >= 1
             assert done.max() <= rooms
 
 
 def test_a_user_thread_that_finds_the_helpers_busy_works_alone():
     """It does not wait for them."""
-    crew = kernels.load("jit", "crew")
+    thread_pool = kernels.load("jit", "engine.thread_pool")
     expected = trained(0, steps=1)
-    state = crew._helpers().state
-    state[crew.LED] += 1
+    state = thread_pool._workers().state
+    state[thread_pool.LED] += 1
     try:
         assert trained(0, steps=1) == expected
-        assert state[crew.LED] == 1
+        assert state[thread_pool.LED] == 1
     finally:
-        state[crew.LED] -= 1
+        state[thread_pool.LED] -= 1
     assert trained(0, steps=1) == expected
-    assert state[crew.LED] == 0
+    assert state[thread_pool.LED] == 0
 
 
 def result_in_bytes():
@@ -290,7 +290,7 @@ print("ended", np.isfinite(loss))
 
 def test_ctrl_c_while_helpers_are_woken():
     """Whichever instruction it comes after, the helpers can still be woken and sent away."""
-    crew = kernels.load("jit", "crew")
+    thread_pool = kernels.load("jit", "engine.thread_pool")
 
     def interrupted_at(number):
         """Wake the helpers, with Ctrl-C at this instruction; tell whether there was one."""
@@ -298,7 +298,7 @@ def test_ctrl_c_while_helpers_are_woken():
 
         def trace(frame, event, _):
             nonlocal count
-            if frame.f_code is not crew.Crew.wake.__code__:
+            if frame.f_code is not thread_pool.ThreadPool.wake.__code__:
                 return None
             frame.f_trace_opcodes = True
             if event == "opcode":
@@ -319,7 +319,7 @@ def test_ctrl_c_while_helpers_are_woken():
 
     number = 1
     while True:
-        helpers = crew.Crew(2)
+        helpers = thread_pool.ThreadPool(2)
         time.sleep(0.02)  # they fall asleep
         interrupted = interrupted_at(number)
         sender = threading.Thread(target=helpers.dismiss, daemon=True)
@@ -349,6 +349,6 @@ def test_a_helper_pool_of_its_own():
     cnn.set_num_threads(3)
     trained(0, steps=1)
     assert parallel.get_num_threads() == 3
-    crew = kernels.load("jit", "crew")._crew
-    assert len(crew.threads) == 2
-    assert all(thread.daemon for thread in crew.threads)
+    pool = kernels.load("jit", "engine.thread_pool")._pool
+    assert len(pool.threads) == 2
+    assert all(thread.daemon for thread in pool.threads)

@@ -1,4 +1,4 @@
-"""From a person's picture to what a net sees: of the right size, channels and polarity."""
+"""From a person's image to what a net sees: of the right size, channels and polarity."""
 
 import glob
 import io
@@ -12,25 +12,25 @@ import numpy as np
 
 from cnn.cli.folders import SQUASHED
 from cnn.cli.words import sample_text
-from cnn.data.images import opaque, open_picture, read_with_size, readable
+from cnn.data.images import opaque, open_image, read_with_size, readable
 from cnn.module import Array
 
 BORDER_SHARE = 0.025  # of the shorter side: how wide the border is that tells the background
 SHOWN_SIZE, SHOWN_COLUMNS, SHOWN_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between
-NEARLY_ONE_COLOUR = 16  # of 255: a picture whose values differ by less shows nothing
+NEARLY_ONE_COLOUR = 16  # of 255: an image whose values differ by less shows nothing
 
-Image = Any  # Pillow's; it is imported only when a picture is read
+Image = Any  # Pillow's; it is imported only when an image is read
 
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A picture as a net sees it.
+    """An image as a net sees it.
 
     Attributes
     ----------
     pixels : ndarray of uint8, (C, H, W)
     size : tuple of int
-        Width and height of the picture as a person sees it.
+        Width and height of the image as a person sees it.
     border : float
         Mean brightness of its border, 0 to 255.
     inverted : bool
@@ -70,20 +70,20 @@ def _is_pattern(name: str | Path) -> bool:
 def look(
     path: str | Path, input_shape: tuple[int, ...], invert: str = "auto", preprocessing: dict[str, Any] | None = None
 ) -> Seen:
-    """Read a picture of any size and colour as a net with this input shape sees it.
+    """Read an image of any size and colour as a net with this input shape sees it.
 
-    A net that learned from a folder of pictures sees this one as it saw those. For any other, the picture keeps its
+    A net that learned from a folder of images sees this one as it saw those. For any other, the image keeps its
     proportions: what is missing to the net's is filled with the mean colour of its border.
 
     Parameters
     ----------
     path : str or Path
-        The picture.
+        The image.
     input_shape : tuple of int
         (channels, height, width), with 1 or 3 channels.
     invert : {"auto", "yes", "no"}
         Whether to swap light and dark. MNIST and Fashion-MNIST show light things on black, photographs mostly
-        dark things on white; "auto" inverts if the net sees grey pictures, this one's border is light, and the net did
+        dark things on white; "auto" inverts if the net sees grey images, this one's border is light, and the net did
         not learn from photographs.
     preprocessing : dict, optional
         The model's.
@@ -91,13 +91,13 @@ def look(
     Raises
     ------
     ValueError
-        If the net reads no pictures, or this is none.
+        If the net reads no images, or this is none.
     OSError
         If the file cannot be read.
     """
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
         shape = sample_text(input_shape)
-        raise ValueError(f"the model reads inputs of {shape}, not pictures of 1 or 3 channels x height x width")
+        raise ValueError(f"the model reads inputs of {shape}, not images of 1 or 3 channels x height x width")
     if _is_pattern(path):
         raise FileNotFoundError(f"no file matches {readable(path)}")
     channels, height, width = input_shape
@@ -107,7 +107,7 @@ def look(
         inverted = invert == "yes"
         why = f"{'' if inverted else 'not '}inverted, as asked" if invert != "auto" else "as it is"
         return Seen(255 - pixels if inverted else pixels, size, border, inverted, why)
-    image, size = open_picture(path)
+    image, size = open_image(path)
     image = opaque(image, _ground(image)) if image.mode == "RGBA" else image
     grey = np.asarray(image.convert("L"), dtype=np.float32)
     border = float(grey[_border(*grey.shape)].mean())
@@ -117,7 +117,7 @@ def look(
 
 
 def _ground(image: Image) -> str:
-    """Return the colour to lay under a picture with transparency: one in front of which its thing can be seen."""
+    """Return the colour to lay under an image with transparency: one in front of which its thing can be seen."""
     opaque = np.asarray(image.getchannel("A")) > 127
     return "black" if opaque.any() and np.asarray(image.convert("L"))[opaque].mean() > 127 else "white"
 
@@ -157,23 +157,23 @@ def _fit(image: Image, input_shape: tuple[int, ...]) -> Array:
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def enlarged(pictures: Sequence[Array]) -> bytes:
-    """Return a PNG of what a net saw, each pixel a square, several pictures row by row.
+def enlarged(images: Sequence[Array]) -> bytes:
+    """Return a PNG of what a net saw, each pixel a square, several images row by row.
 
     Parameters
     ----------
-    pictures : sequence of ndarray of uint8, (C, H, W)
+    images : sequence of ndarray of uint8, (C, H, W)
         At least one, all of one shape.
     """
     from PIL import Image as pillow  # noqa: N813
 
-    _, height, width = pictures[0].shape
+    _, height, width = images[0].shape
     factor = max(1, math.ceil(SHOWN_SIZE / max(height, width)))
-    columns = min(SHOWN_COLUMNS, len(pictures))
+    columns = min(SHOWN_COLUMNS, len(images))
     across, down = factor * width + SHOWN_GAP, factor * height + SHOWN_GAP
-    size = (columns * across + SHOWN_GAP, math.ceil(len(pictures) / columns) * down + SHOWN_GAP)
+    size = (columns * across + SHOWN_GAP, math.ceil(len(images) / columns) * down + SHOWN_GAP)
     sheet = pillow.new("RGB", size, (128, 128, 128))
-    for i, pixels in enumerate(pictures):
+    for i, pixels in enumerate(images):
         squares = pixels.transpose(1, 2, 0).repeat(factor, axis=0).repeat(factor, axis=1)
         tile = pillow.fromarray(squares[:, :, 0] if squares.shape[2] == 1 else squares)
         sheet.paste(tile, (SHOWN_GAP + i % columns * across, SHOWN_GAP + i // columns * down))

@@ -1,12 +1,5 @@
 """Errors for people: each says what was expected, what came, and which number or argument to change."""
 
-import functools
-from collections.abc import Callable
-from typing import ParamSpec, TypeVar
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
 
 class InputError(ValueError):
     """An array that a layer cannot work with.
@@ -37,16 +30,3 @@ class CheckpointError(ValueError):
 
 class CheckpointWarning(UserWarning):
     """A training that is resumed, but not quite as it was: from an older checkpoint, or perhaps with other bits."""
-
-
-def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Let an InputError seem to arise in this function: how it came up through the library helps nobody."""
-
-    @functools.wraps(function)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return function(*args, **kwargs)
-        except InputError as error:
-            raise error.with_traceback(None) from None
-
-    return run

@@ -154,10 +154,10 @@ class Module(Differentiable):
                 continue
             if isinstance(value, Module):
                 found[name] = value
-            elif isinstance(value, (list, tuple)):
-                found |= {f"{name}.{i}": item for i, item in enumerate(value) if isinstance(item, Module)}
-            elif isinstance(value, dict):
-                found |= {f"{name}.{key}": item for key, item in value.items() if isinstance(item, Module)}
+            elif isinstance(value, (list, tuple, dict)):
+                for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                    if isinstance(item, Module):
+                        found[f"{name}.{key}"] = item
         return found
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
@@ -254,10 +254,12 @@ class Module(Differentiable):
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
-        for module in self.modules():
+        modules: list[Module] = [self]
+        for module in modules:
             for value in vars(module).values():
                 if isinstance(value, Parameter):
                     value.grad = None
+            modules.extend(module.children().values())
 
     def to(self, dtype: Any) -> Self:
         """Convert all floating parameters and buffers to float32 or float64."""

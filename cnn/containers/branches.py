@@ -10,16 +10,30 @@ import functools
 import numpy as np
 
 from cnn.containers.container import Container
-from cnn.errors import ShapeError
+from cnn.errors import InputError, ShapeError
+from cnn.functional.elementwise import gate
 from cnn.kernels import kernel
 from cnn.layers import Identity
+from cnn.layers.relu import relu
 from cnn.module import Array, Module
 
 
 @kernel
 def added(x: Array, y: Array) -> Array:
-    """Two arrays of any one shape -> the same"""
+    """The sum of two arrays of the same shape"""
     return x + y
+
+
+@kernel
+def added_relu(x: Array, y: Array) -> Array:
+    """ReLU of the sum of two arrays of the same shape"""
+    return relu(added(x, y))[0]
+
+
+@kernel
+def added_relu_grad(grad: Array, y: Array) -> Array:
+    """The gradient of each of two summands, from that of the output y of `added_relu`"""
+    return gate(grad, y <= 0)
 
 
 class _Branches(Container):
@@ -34,12 +48,23 @@ class _Branches(Container):
 
     def run_branches(self, x: Array) -> list[Array]:
         """(N, ...) -> every branch's output"""
-        return [self.run(name, branch, x, self.needs_input_grad) for name, branch in self.children().items()]
+        outputs = []
+        for name, branch in self.children().items():
+            branch.needs_input_grad = self.needs_input_grad
+            try:
+                outputs.append(self.call(branch, x))
+            except InputError as error:
+                raise error.at(name, branch) from None
+        return outputs
 
     def run_back_branches(self, grads: list[Array]) -> Array | None:
         """A gradient for each branch's output -> the sum of their gradients of the input that they share"""
-        branches = self.children().items()
-        found = [self.run_back(name, branch, grad) for (name, branch), grad in zip(branches, grads, strict=True)]
+        found = []
+        for (name, branch), grad in zip(self.children().items(), grads, strict=True):
+            try:
+                found.append(self.call_back(branch, grad))
+            except InputError as error:
+                raise error.at(name, branch) from None
         sums = [one for one in found if one is not None]
         return functools.reduce(added, sums) if self.needs_input_grad else None
 
@@ -80,12 +105,16 @@ class Sum(_Branches):
 
     def total(self, outputs: list[Array]) -> Array:
         """Every branch's output -> their sum"""
+        self.check_shapes(outputs)
+        return functools.reduce(added, outputs)
+
+    def check_shapes(self, outputs: list[Array]) -> None:
+        """Raise an error that names the fix unless all outputs have the same shape."""
         shapes = [y.shape for y in outputs]
         if len(set(shapes)) > 1:
             raise ShapeError(
                 f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}{self.fix}"
             )
-        return functools.reduce(added, outputs)
 
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...)"""

@@ -1,5 +1,6 @@
 """Buffer and Parameter: the arrays that a model holds."""
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -33,28 +34,17 @@ class Buffer:
     def __init__(self, data: Any) -> None:
         self._data = np.array(data, order="C")
 
-    @property
-    def data(self) -> Array:
-        return self._data
-
-    @data.setter
-    def data(self, values: Any) -> None:
+    def _copy_in(self, values: Any) -> None:
         values = np.asarray(values)
-        if values.shape != self.shape:
-            raise ShapeError(f"expected an array of shape {self.shape}, got {values.shape}")
+        if values.shape != self._data.shape:
+            raise ShapeError(f"expected an array of shape {self._data.shape}, got {values.shape}")
         self._data[...] = values
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._data.shape
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        return self._data.dtype
-
-    @property
-    def size(self) -> int:
-        return self._data.size
+    # attrgetter, because these are read hundreds of times in a training step
+    data = property(attrgetter("_data"), _copy_in)
+    shape = property(attrgetter("_data.shape"))
+    dtype = property(attrgetter("_data.dtype"))
+    size = property(attrgetter("_data.size"))
 
     def to(self, dtype: Any) -> None:
         """Convert the values, if they are floating, to another floating dtype."""
@@ -95,10 +85,10 @@ class Parameter(Buffer):
 
     def accumulate_grad(self, grad: Array) -> None:
         """Add to the gradient. Shared weights and several backward passes sum up here."""
-        if grad.shape != self.shape:
+        if grad.shape != self._data.shape:
             raise ShapeError(f"a gradient for a parameter of shape {self.shape} came with shape {grad.shape}")
         if self.grad is None:
-            self.grad = np.array(grad, dtype=self.dtype, order="C")
+            self.grad = np.array(grad, dtype=self._data.dtype, order="C")
         else:
             self.grad += grad
 

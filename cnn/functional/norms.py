@@ -9,7 +9,6 @@ from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 
 Axes = tuple[int, ...]
-Weights = tuple[Parameter | None, Parameter | None]  # w and b
 
 
 @kernel
@@ -44,31 +43,42 @@ def standardize_grad(grad: Array, z: Array, scale: Array, axes: Axes) -> Array:
     return grad_x
 
 
-def scale_and_shift(z: Array, weight: Parameter | None, bias: Parameter | None, shape: tuple[int, ...]) -> Array:
-    """Return w z + b, w and b seen with that shape; z as it is where there are none."""
+def scale_and_shift(z: Array, weight: Array | None, bias: Array | None, shape: tuple[int, ...]) -> Array:
+    """Return w z + b, with w and b reshaped for broadcasting; z itself if there is no w."""
     if weight is None:
         return z
-    y = np.multiply(z, weight.data.reshape(shape), out=np.empty_like(z))
+    y = np.multiply(z, weight.reshape(shape), out=np.empty_like(z))
     if bias is not None:
-        y += bias.data.reshape(shape)
+        y += bias.reshape(shape)
     return y
 
 
 def scale_and_shift_grad(
-    grad: Array, z: Array, weight: Parameter | None, bias: Parameter | None, shape: tuple[int, ...]
-) -> Array:
-    """Return dL/dz = g w; weight and bias get the sums of g z and of g over the axes along which they are repeated."""
+    grad: Array, z: Array, weight: Array | None, shape: tuple[int, ...]
+) -> tuple[Array, Array | None, Array | None]:
+    """Return dL/dz = g w, dL/dw and dL/db: the sums of g z and of g over the axes along which w and b are broadcast."""
     if weight is None:
-        return grad
+        return grad, None, None
     axes = tuple(axis for axis in range(-z.ndim, 0) if axis < -len(shape) or shape[axis] == 1)
-    if bias is not None:
-        bias.accumulate_grad(grad.sum(axis=axes, dtype=np.float64).reshape(bias.shape))
-    weight.accumulate_grad((grad * z).sum(axis=axes, dtype=np.float64).reshape(weight.shape))
-    return np.multiply(grad, weight.data.reshape(shape), out=np.empty_like(grad))
+    b_grad = grad.sum(axis=axes, dtype=np.float64).reshape(weight.shape)
+    w_grad = (grad * z).sum(axis=axes, dtype=np.float64).reshape(weight.shape)
+    return np.multiply(grad, weight.reshape(shape), out=np.empty_like(grad)), w_grad, b_grad
 
 
-def follow(norm: Any, mean: Array, var: Array, n: int) -> None:
-    """In training, let running statistics follow those of a batch with ``n`` numbers a channel."""
+def arrays(weight: Parameter | None, bias: Parameter | None) -> tuple[Array | None, Array | None]:
+    """Return the values of w and b, or None where there is none."""
+    return None if weight is None else weight.data, None if bias is None else bias.data
+
+
+def accumulate(weight: Parameter | None, bias: Parameter | None, w_grad: Array | None, b_grad: Array | None) -> None:
+    """Add to the gradients of w and b, where there are any."""
+    for parameter, grad in ((weight, w_grad), (bias, b_grad)):
+        if parameter is not None and grad is not None:
+            parameter.accumulate_grad(grad)
+
+
+def update_running_statistics(norm: Any, mean: Array, var: Array, n: int) -> None:
+    """In training, move the running statistics towards those of a batch with ``n`` values per channel."""
     if norm.num_batches_tracked is None or not norm.training:
         return
     norm.num_batches_tracked.data += 1

@@ -1,4 +1,4 @@
-"""What the computations of this process run on; and getting ready for them."""
+"""What the computations of this process run on, and preparation for them."""
 
 import os
 import platform
@@ -6,21 +6,26 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels import choice
+from cnn.core.modes import evaluating
+from cnn.kernels import backend
+from cnn.kernels.dispatch import libraries
 from cnn.kernels.parallel import get_num_threads
-from cnn.kernels.threads import libraries
+from cnn.kernels.table import TABLE
+
+# modules whose plain functions a training step needs, whatever the layers are
+ALWAYS_NEEDED = {"cnn.functional.elementwise", "cnn.functional.norms", "cnn.loss.cross_entropy_loss", "cnn.optim.adam"}
 
 
 def config() -> dict[str, str]:
     """Return what `show_config` prints, by its headings."""
     numba = "not installed: pip install numba gives faster kernels"
-    if choice.has_numba():
+    if backend.has_numba():
         from importlib.metadata import version
 
         numba = version("numba")
     products = [f"{lib.internal_api} {lib.version or ''}, {lib.num_threads} threads" for lib in libraries()]
     return {
-        "kernels": f"{choice.active()}, of {', '.join(choice.SETS)}",
+        "backend": f"{backend.active()}, of {', '.join(backend.BACKENDS)}",
         "numba": numba,
         "threads": f"{get_num_threads()} of {os.cpu_count()} processors",
         "blas": "; ".join(products) or "unknown: it keeps its own number of threads",
@@ -30,13 +35,13 @@ def config() -> dict[str, str]:
 
 
 def show_config() -> None:
-    """Print which kernels, threads and libraries this process uses.
+    """Print which backend, threads and libraries this process uses.
 
     Examples
     --------
     >>> import cnn
     >>> cnn.show_config()  # doctest: +ELLIPSIS
-    kernels  ...
+    backend  ...
     """
     for heading, text in config().items():
         print(f"{heading:<8} {text}")
@@ -61,12 +66,12 @@ def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
     >>> from cnn.layers import Linear
     >>> cnn.kernels.warm_up(cnn.Sequential([Linear(4, 3)]), (4,))
     """
-    if choice.active() == "jit":
-        names = {type(module).__module__.rpartition(".")[2] for module in model.modules()}
-        for name in sorted(names | {"adam", "blocks", "cross_entropy_loss", "elementwise", "norms"}):
-            choice.load("jit", name)
+    if backend.active() == "jit":
+        users = {type(module).__module__ for module in model.modules()} | ALWAYS_NEEDED
+        for name, entries in TABLE.items():
+            for entry in entries:
+                if entry.backend == "jit" and name.rpartition(".")[0] in users:
+                    backend.load(entry.path.rpartition(".")[0])
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-    from cnn.core.modes import evaluating
-
     with evaluating():
         model(np.zeros((1, *input_shape), dtype))

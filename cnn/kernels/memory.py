@@ -18,6 +18,7 @@ import operator
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ LARGE = 512 * 1024  # bytes: smaller ones the system finds as fast in what it ha
 STEP = 4  # sizes are rounded up to a multiple of 2 ** (their number of bits - 1 - STEP): at most a sixteenth is lost
 
 _free: dict[int, list[Array]] = {}
-_rooms: list[Array] = []  # the smallest first
-_rooms_lent = _rooms_most = 0  # numbers in rooms that are lent, and the most that were at once
+_scratch: list[Array] = []  # the smallest first
+_scratch_lent = _scratch_most = 0  # numbers in scratch buffers that are lent, and the most that were at once
+idle_scratch: list[Array] = []  # of the thread pool, which takes the last one
 _returned: collections.deque[tuple[Array, int]] = collections.deque()  # memory of arrays that died since
 _lock = threading.RLock()
 _idle = 0  # bytes in _free
@@ -39,8 +41,8 @@ _lent = 0  # bytes in arrays that are alive
 _most = 0  # bytes that were in such arrays at once
 
 
-_HEAD = object.__basicsize__  # an array object starts as every object does; next is where its numbers are
-_read = ctypes.c_ssize_t.from_address
+HEAD = object.__basicsize__  # an array object starts as every object does; next comes the address of its numbers
+read = ctypes.c_ssize_t.from_address
 
 
 def _interface_address(array: Array) -> int:
@@ -48,12 +50,22 @@ def _interface_address(array: Array) -> int:
 
 
 def _object_address(array: Array) -> int:
-    return _read(id(array) + _HEAD).value
+    return read(id(array) + HEAD).value
 
 
 _probe = np.zeros(3)
 # NumPy's own way takes 2 us, and a training step of a small net asks a hundred times
-address = _object_address if _object_address(_probe[1:]) == _interface_address(_probe[1:]) else _interface_address
+if _object_address(_probe[1:]) != _interface_address(_probe[1:]):
+    HEAD = 0  # another Python: the address is not there
+address = _object_address if HEAD else _interface_address
+
+
+def addresses(arrays: Sequence[Array]) -> list[int]:
+    """Return where the numbers of several arrays are."""
+    found = []
+    for array in arrays:
+        found.append(read(id(array) + HEAD).value if HEAD else address(array))  # one call for all
+    return found
 
 
 @functools.cache
@@ -93,34 +105,35 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
 
 
 def borrow_scratch(count: int) -> Array:
-    """Return room for at least ``count`` float32 numbers, for what lies between; hand it to `give_back` afterwards."""
-    global _rooms_lent, _rooms_most
+    """Return a scratch buffer for at least ``count`` float32 numbers; hand it to `return_scratch` afterwards."""
+    global _scratch_lent, _scratch_most
     with _lock:
-        for i, room in enumerate(_rooms):
-            if room.size >= count:
-                _rooms.pop(i)
-                _rooms_lent += room.size
-                return room
-        room = _new_room(count)  # only this makes what is lent and idle together more
-        _rooms_lent += room.size
-        _rooms_most = max(_rooms_most, _rooms_lent)
-        while _rooms and sum(idle.size for idle in _rooms) > _rooms_most - _rooms_lent:
-            _rooms.pop(0)  # the larger ones can serve in its place
-    return room
+        for i, buffer in enumerate(_scratch):
+            if buffer.size >= count:
+                _scratch.pop(i)
+                _scratch_lent += buffer.size
+                return buffer
+        buffer = new_scratch(count)  # only this makes what is lent and idle together more
+        _scratch_lent += buffer.size
+        _scratch_most = max(_scratch_most, _scratch_lent)
+        while _scratch and sum(idle.size for idle in _scratch) > _scratch_most - _scratch_lent:
+            _scratch.pop(0)  # the larger ones can serve in its place
+    return buffer
 
 
-def _new_room(count: int) -> Array:
+def new_scratch(count: int) -> Array:
+    """Return a new buffer for ``count`` float32 numbers."""
     store = np.empty(4 * count + LINE, np.uint8)
     start = -address(store) % LINE
     return store[start : start + 4 * count].view(np.float32)
 
 
-def return_scratch(room: Array) -> None:
-    """Let the room be used again."""
-    global _rooms_lent
+def return_scratch(buffer: Array) -> None:
+    """Let a scratch buffer be used again."""
+    global _scratch_lent
     with _lock:
-        _rooms_lent -= room.size
-        bisect.insort(_rooms, room, key=_size)
+        _scratch_lent -= buffer.size
+        bisect.insort(_scratch, buffer, key=_size)
 
 
 _size = operator.attrgetter("size")
@@ -141,10 +154,11 @@ def empty_like(x: Array, dtype: Any = None) -> Array:
 
 def empty_cache() -> None:
     """Give the memory that is kept for later arrays back to the system."""
-    global _most, _rooms_most
+    global _most, _scratch_most
     with _lock:
-        _rooms.clear()
-        _rooms_most = _rooms_lent
+        _scratch.clear()
+        idle_scratch.clear()
+        _scratch_most = _scratch_lent
         _sort_in()
         _shrink(0)
         _most = _lent

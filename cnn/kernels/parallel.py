@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.choice import serve
-from cnn.kernels.threads import one_blas_thread
+from cnn.kernels.dispatch import Dispatcher, one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -25,20 +24,21 @@ LEAST_NUMBERS = 128 * 1024  # the same for what treats every number by itself
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
-_num_threads: int | None = None
 
 
-def get_num_threads() -> int:
-    """Return how many threads share the work: as many as were set, or as there are cores for this process."""
-    return _cores() if _num_threads is None else _num_threads
-
-
-@functools.cache
 def _cores() -> int:
-    """How many this process may use when it first asks: to ask takes as long as some layers need."""
+    """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+num_threads = _cores()  # read by every kernel; set by `set_num_threads`
+
+
+def get_num_threads() -> int:
+    """Return how many threads share the work: the number that was set, or the number of cores of this process."""
+    return num_threads
 
 
 def set_num_threads(n: int) -> None:
@@ -63,10 +63,10 @@ def set_num_threads(n: int) -> None:
     1
     >>> cnn.set_num_threads(before)
     """
-    global _num_threads
+    global num_threads
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"the number of threads must be an integer of at least 1, got {n!r}")
-    _num_threads = int(n)
+    num_threads = int(n)
     _forget_pool()
 
 
@@ -74,11 +74,7 @@ def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a function whose first ``count`` arguments, and whose results, are batches of independent samples."""
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def run(*arguments: Any) -> Any:
-            made = serve(function, arguments)
-            if made is not NotImplemented:
-                return made
+        def run_in_parts(arguments: tuple[Any, ...]) -> Any:
             n = len(arguments[0])
             wholes: list[Array] = []
             lock = threading.Lock()
@@ -96,7 +92,7 @@ def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 
             return _in_parts(part, count, arguments)[0]
 
-        return run
+        return _dispatched(function, run_in_parts)
 
     return decorate
 
@@ -105,17 +101,27 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
     """Mark a function whose first ``count`` arguments are batches and whose result is a sum over their samples."""
 
     def decorate(function: Callable[..., Array]) -> Callable[..., Array]:
-        @functools.wraps(function)
-        def run(*arguments: Any) -> Array:
-            made = serve(function, arguments)
-            if made is not NotImplemented:
-                return made
+        def run_in_parts(arguments: tuple[Any, ...]) -> Array:
             results = _in_parts(lambda where, *arguments: function(*arguments), count, arguments)
             return functools.reduce(operator.add, results)
 
-        return run
+        return _dispatched(function, run_in_parts)
 
     return decorate
+
+
+def _dispatched(function: Callable[..., Any], run_in_parts: Callable[[tuple[Any, ...]], Any]) -> Callable[..., Any]:
+    """Return a function that asks the table first, and else runs the plain function in parts."""
+    dispatcher = Dispatcher(function)
+
+    @functools.wraps(function)
+    def run(*arguments: Any, **named: Any) -> Any:
+        given = dispatcher.positional(arguments, named) if named else arguments
+        result = dispatcher.serve(given) if dispatcher.entries else NotImplemented
+        return run_in_parts(given) if result is NotImplemented else result
+
+    run.dispatcher = dispatcher  # type: ignore[attr-defined]
+    return run
 
 
 def in_parts(function: Callable[..., None], *lines: Any) -> None:
@@ -149,12 +155,12 @@ def _at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Make all calls at once, the first in this thread, and return their results in order."""
     if len(calls) == 1:
         return [calls[0]()]
-    # a helper works in a copy of this thread's context, which holds NumPy's error settings
-    jobs = [_helpers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    # a worker runs in a copy of this thread's context, which holds NumPy's error settings
+    jobs = [_workers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
     try:
         first = calls[0]()
     finally:
-        for job in jobs:  # also after an error or Ctrl-C: no helper may go on once BLAS has its threads again
+        for job in jobs:  # also after an error or Ctrl-C: no worker may go on once BLAS has its threads again
             job.exception()
     return [first, *(job.result() for job in jobs)]
 
@@ -170,7 +176,7 @@ def _like(part: Array, n: int) -> Array:
     return np.empty(shape, part.dtype).transpose(np.argsort(order))
 
 
-def _helpers() -> ThreadPoolExecutor:
+def _workers() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:

@@ -10,20 +10,21 @@ from cnn.module import Array, Buffer, Module, Parameter
 
 
 @kernel
-def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: norms.Weights) -> Array:
+def batchnorm(x: Array, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None) -> Array:
     """Each channel as w (x - mean) / sqrt(var + eps) + b: (N, C, ...) -> the same"""
     z, _ = norms.standardize(x, mean, var, eps)
-    return norms.scale_and_shift(z, *weights, norms.per_channel(x))
+    return norms.scale_and_shift(z, weight, bias, norms.per_channel(x))
 
 
 @kernel
 def batchnorm_grad(
-    grad: Array, x: Array, mean: Array, var: Array, eps: float, weights: norms.Weights, of_batch: bool
-) -> Array:
-    """The gradient of x as below, or w g / sqrt(var + eps) where mean and var are constants; w and b get theirs."""
+    grad: Array, x: Array, mean: Array, var: Array, eps: float, weight: Array | None, of_batch: bool
+) -> tuple[Array, Array | None, Array | None]:
+    """The gradients of x, w and b; that of x as below, or w g / sqrt(var + eps) where mean and var are constants."""
     z, scale = norms.standardize(x, mean, var, eps)
-    grad = norms.scale_and_shift_grad(grad, z, *weights, norms.per_channel(x))
-    return norms.standardize_grad(grad, z, scale, norms.all_but_channels(x)) if of_batch else grad * scale
+    grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, norms.per_channel(x))
+    x_grad = norms.standardize_grad(grad, z, scale, norms.all_but_channels(x)) if of_batch else grad * scale
+    return x_grad, w_grad, b_grad
 
 
 class BatchNorm(Module):
@@ -59,13 +60,16 @@ class BatchNorm(Module):
         norms.check_batch(x, self.num_features, self.ndims, of_batch)
         mean, var = self.statistics(x)
         self.save_for_backward(x, mean, var, of_batch)
-        return batchnorm(x, mean, var, self.eps, (self.weight, self.bias))
+        return batchnorm(x, mean, var, self.eps, *norms.arrays(self.weight, self.bias))
 
     def backward(self, grad: Array) -> Array | None:
         """(N, C, ...) -> (N, C, ...)"""
         x, mean, var, of_batch = self.saved()
         check_grad(self, grad, x.shape, x.dtype)
-        return batchnorm_grad(grad, x, mean, var, self.eps, (self.weight, self.bias), of_batch)
+        weight = None if self.weight is None else self.weight.data
+        x_grad, w_grad, b_grad = batchnorm_grad(grad, x, mean, var, self.eps, weight, of_batch)
+        norms.accumulate(self.weight, self.bias, w_grad, b_grad)
+        return x_grad
 
     def statistics(self, x: Array) -> tuple[Array, Array]:
         """Return mean and variance of the channels; in training the running ones follow those of the batch."""
@@ -73,7 +77,7 @@ class BatchNorm(Module):
             shape = norms.per_channel(x)
             return self.running_mean.data.reshape(shape).copy(), self.running_var.data.reshape(shape).copy()
         mean, var = norms.moments(x, norms.all_but_channels(x))
-        norms.follow(self, mean, var, x.size // self.num_features)
+        norms.update_running_statistics(self, mean, var, x.size // self.num_features)
         return mean, var
 
 

@@ -84,11 +84,13 @@ class GroupNorm(Module):
         norms.check_channels(x, self.num_channels, "num_channels")
         z, scale = group_norm(x, self.num_groups, self.eps)
         self.save_for_backward(z, scale)
-        return norms.scale_and_shift(z, self.weight, self.bias, norms.per_channel(x))
+        return norms.scale_and_shift(z, *norms.arrays(self.weight, self.bias), norms.per_channel(x))
 
     def backward(self, grad: Array) -> Array | None:
         """(N, C, ...) -> (N, C, ...)"""
         z, scale = self.saved()
         check_grad(self, grad, z.shape, z.dtype)
-        grad = norms.scale_and_shift_grad(grad, z, self.weight, self.bias, norms.per_channel(z))
+        weight, _ = norms.arrays(self.weight, self.bias)
+        grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, norms.per_channel(z))
+        norms.accumulate(self.weight, self.bias, w_grad, b_grad)
         return group_norm_grad(grad, z, scale, self.num_groups)

@@ -90,11 +90,13 @@ class LayerNorm(Module):
             raise ShapeError(f"expected ({wanted}), got {x.shape}: {fix}")
         z, scale = layer_norm(x, axes, self.eps)
         self.save_for_backward(z, scale, axes)
-        return norms.scale_and_shift(z, self.weight, self.bias, self.normalized_shape)
+        return norms.scale_and_shift(z, *norms.arrays(self.weight, self.bias), self.normalized_shape)
 
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...)"""
         z, scale, axes = self.saved()
         check_grad(self, grad, z.shape, z.dtype)
-        grad = norms.scale_and_shift_grad(grad, z, self.weight, self.bias, self.normalized_shape)
+        weight, _ = norms.arrays(self.weight, self.bias)
+        grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, self.normalized_shape)
+        norms.accumulate(self.weight, self.bias, w_grad, b_grad)
         return layer_norm_grad(grad, z, scale, axes)

@@ -26,12 +26,15 @@ def cross_entropy(log_p: Array, q: Array) -> Array:
 
 
 @kernel
-def mean_and_gradient(logits: Array, ids: Any) -> Any:
-    """In one walk, where a kernel knows that: the mean loss of logits (N, K) for ids from 0 to K - 1, and its gradient.
-
-    There is nothing here: what `CrossEntropyLoss` does in steps, for every kind of target, is the plain way.
-    """
-    return NotImplemented
+def mean_and_gradient(logits: Array, ids: Array) -> tuple[float, Array] | None:
+    """Mean loss of logits (N, K) for class ids (N,), and its gradient (p - q) / N; None if an id is not a class."""
+    n, classes = logits.shape
+    if ids.min() < 0 or ids.max() >= classes:
+        return None
+    q = (ids[:, None] == np.arange(classes)).astype(logits.dtype)
+    log_p = log_softmax(logits)
+    loss = float(cross_entropy(log_p, q).sum()) / n
+    return loss, (np.exp(log_p) - q) / n
 
 
 class CrossEntropyLoss(ClassLoss):
@@ -101,12 +104,12 @@ class CrossEntropyLoss(ClassLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, K, ...), (N, ...) or (N, K, ...) -> float; (N, ...) if not reduced"""
+        if self._is_plain(prediction, target):
+            found = mean_and_gradient(prediction, target)
+            if found is not None:  # else `check_target` says what is wrong
+                self.save_for_backward(found[1])
+                return found[0]
         self.check_prediction(prediction)
-        if self._is_plain:
-            made = mean_and_gradient(prediction, target)
-            if made is not NotImplemented:
-                self.save_for_backward(made[1])
-                return made[0]
         target = self.check_target(target, prediction.shape)
         q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
         if self.from_logits:
@@ -123,15 +126,21 @@ class CrossEntropyLoss(ClassLoss):
         """-> (N, K, ...)"""
         kept = self.saved()
         if len(kept) == 1:
-            return self.spread(kept[0], grad, 1)
+            return kept[0] if grad is None else self.spread(kept[0], grad)
         p, log_p, q, count = kept
         slope = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
         return self.spread(slope, grad, count, axis=1)
 
-    @property
-    def _is_plain(self) -> bool:
+    def _is_plain(self, prediction: Any, target: Any) -> bool:
+        """Tell whether this is the usual case: logits and one class id for each sample, which all count the same."""
         return (
             self.from_logits
+            and type(prediction) is type(target) is np.ndarray
+            and prediction.ndim == 2
+            and prediction.size > 0
+            and prediction.dtype.kind == "f"
+            and target.dtype.kind in "iu"
+            and target.shape == prediction.shape[:1]
             and self.weight is None
             and self.reduction == "mean"
             and not self.label_smoothing

@@ -1,14 +1,15 @@
 """What is almost surely a mistake in a net that runs, found before it has trained for an hour."""
 
+import contextlib
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
-import numpy as np
-
+from cnn import kernels
 from cnn.containers.container import Container
+from cnn.core import modes
 from cnn.errors import InputError
 from cnn.layers import (
     CELU,
@@ -39,7 +40,8 @@ from cnn.layers import (
     Tanh,
 )
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
-from cnn.module import Array, Module, evaluating, watching
+from cnn.model.outputs import Shapes, recording, shapes
+from cnn.module import Array, Module
 
 ACTIVATIONS = (
     *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, LeakyReLU, Mish),
@@ -49,51 +51,33 @@ PROBABILITIES = (LogSoftmax, Softmax)
 PASSING = (Dropout, Dropout2d, Flatten, Identity)  # two linear layers with one of these between are still one
 
 Row = list[tuple[str, Module]]
-Shapes = dict[str, tuple[int, ...]]
 
 
 class ModelWarning(UserWarning):
     """A net that runs, and is almost surely not what was meant."""
 
 
-@contextmanager
-def recording(model: Module) -> Iterator[Shapes]:
-    """Collect the shape of every module's output for one sample, by its name, while the model runs inside."""
-    names = {id(module): name for name, module in model.named_modules()}
-    found: Shapes = {}
-
-    def look(module: Module, y: Array) -> None:
-        if id(module) in names and isinstance(y, np.ndarray):  # else an error is on its way
-            found[names[id(module)]] = y.shape[1:]
-
-    with watching(look):
-        yield found
-
-
-def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
-    """Return the shape of every module's output for one sample, by its name, without computing: a batch of none runs.
-
-    Raises
-    ------
-    InputError
-        If a layer cannot work with what it is given; it tells the layer and the number to change.
-    """
-    dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-    try:
-        return _run(model, np.zeros((0, *input_shape), dtype))
-    except Exception:  # a wrong shape, or a layer that cannot work with none, such as one that takes a maximum
-        pass
-    try:
-        with np.errstate(all="ignore"):
-            return _run(model, np.zeros((2, *input_shape), dtype))
-    except InputError as error:
-        raise type(error)(error.problem.replace("got (2, ", "got (N, "), error.path, error.layer) from None
+def first_run(model: Any, x: Array, to_logits: bool) -> Array:
+    """Run a Sequential for the first time, and warn of mistakes in it."""
+    mark_as_built(model)
+    ours = all(type(module).__module__.startswith("cnn.") for module in model.modules())
+    # layers that will run fused are fused here, too: the first call gives the same bits
+    if ours and model.fuse and modes.state.watcher is None and kernels.active() != "reference":
+        y = model.run_layers(x, to_logits)
+        with contextlib.suppress(InputError):
+            warn(model, shapes(model, x.shape[1:]), model.loss_func)
+        return y
+    with recording(model) as outputs:
+        y = model.run_layers(x, to_logits)
+    warn(model, outputs, model.loss_func)
+    return y
 
 
-def _run(model: Module, x: Array) -> Shapes:
-    with recording(model) as found, evaluating():
-        model(x)
-    return found
+def mark_as_built(model: Module) -> None:
+    """Let no Sequential in the model look for mistakes again."""
+    for module in model.modules():
+        if hasattr(module, "_was_built"):
+            module._was_built = True
 
 
 def rows(model: Module, prefix: str = "") -> Iterator[Row]:

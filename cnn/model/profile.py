@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.containers.fusion.rules import Group
+from cnn.containers.fusion.step import FusedStep
 from cnn.core.modes import timing
 from cnn.kernels import get_num_threads, one_blas_thread
 from cnn.model.summary import Table, bytes_text
@@ -61,11 +61,6 @@ class Profile(Table):
                 model(x)
                 model.backward(grad)
             model.zero_grad()
-        for group, _, _ in seen.values():
-            for layer in group.layers if isinstance(group, Group) else ():
-                if id(layer) in spent and id(layer) not in seen:  # it ran forward in the group, and back by itself
-                    own, more = spent[id(group)], spent.pop(id(layer))["backward"]
-                    own["backward"] = [a + b for a, b in zip(own.get("backward", [0.0] * ROUNDS), more, strict=True)]
         self.rate = rate_of_products()
         self.batch, self.threads = len(x), get_num_threads()
         self.rows = [
@@ -75,7 +70,7 @@ class Profile(Table):
 
     @staticmethod
     def _row(names: dict[int, str], layer: Any, x: Array, y: Array, times: dict[str, float]) -> dict[str, Any]:
-        layers = layer.layers if isinstance(layer, Group) else (layer,)
+        layers = layer.layers if isinstance(layer, FusedStep) else (layer,)
         own = [p for one in layers if not one.children() for p in one.parameters()]
         passes = 1
         if "backward" in times:  # the gradients of the weights and of the input cost as much as the output
@@ -85,7 +80,7 @@ class Profile(Table):
             "layer": ", ".join(type(one).__name__ for one in layers),
             "forward": times["forward"],
             "backward": times.get("backward", 0.0),
-            "operations": 2 * passes * layer.multiply_adds(x.shape if isinstance(layer, Group) else y.shape),
+            "operations": 2 * passes * layer.multiply_adds(x.shape if isinstance(layer, FusedStep) else y.shape),
             "bytes": x.nbytes + y.nbytes + sum(p.data.nbytes for p in own),
         }
 

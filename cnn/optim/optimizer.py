@@ -232,3 +232,25 @@ class Optimizer:
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} needs a method update(self, parameter, grad, state)")
+
+
+def check_optimizer(optimizer: Any, parameters: list[Parameter]) -> None:
+    """Hand the parameters of a model to an optimizer that has none.
+
+    Raises
+    ------
+    TypeError
+        If it is not an optimizer.
+    ValueError
+        If it trains the parameters of another model.
+    """
+    if isinstance(optimizer, type):
+        raise TypeError(f"optimizer is the class {optimizer.__name__}: write {optimizer.__name__}()")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer, such as Adam(), got {optimizer!r}")
+    if not optimizer.params:
+        optimizer.take(parameters)
+    elif not {id(p) for p in parameters} & {id(p) for p in optimizer.params}:
+        raise ValueError(
+            f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"
+        )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from cnn import training
-from cnn.errors import hide_internal_frames
+from cnn.containers.chain import hide_internal_frames
 
 
 @hide_internal_frames

@@ -8,8 +8,8 @@ import numpy as np
 from cnn.kernels.array import depthwise, strips, winograd
 from cnn.kernels.array.shared import Array, Scratch, shared, summed
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
+from cnn.kernels.dispatch import one_blas_thread
 from cnn.kernels.memory import empty
-from cnn.kernels.threads import one_blas_thread
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 

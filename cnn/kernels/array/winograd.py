@@ -26,8 +26,8 @@ import numpy as np
 
 from cnn.kernels.array.shared import Array, Scratch, cut, shared, summed
 from cnn.kernels.array.windows import corners_of
+from cnn.kernels.dispatch import one_blas_thread
 from cnn.kernels.memory import empty
-from cnn.kernels.threads import one_blas_thread
 
 B = np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], np.float32).T
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], np.float32)

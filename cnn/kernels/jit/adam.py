@@ -1,4 +1,6 @@
-"""Twin of the function in optim/adam.py: one walk over weights, gradients and what is remembered of all parameters."""
+"""Compiled implementation of the function in optim/adam.py: one pass over the weights, gradients and moments of all
+parameters.
+"""
 
 import math
 from typing import Any
@@ -7,8 +9,9 @@ import numpy as np
 from numba import types
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import doubles, doubles_from, floats, indices, indices_from, kernel
+from cnn.kernels.memory import addresses
 
 (PARAMETERS, TABLE, SETTINGS, TOTAL, PARTS) = range(5)
 (COUNT, W, GRAD, M, V) = range(5)  # a row of the table
@@ -52,10 +55,11 @@ def adam(
         t = state["t"] = state.get("t", 0) + 1
         if "m" not in state:
             state["m"], state["v"] = np.zeros_like(w), np.zeros_like(w)
-        table += [w.size, address(w), address(grad), address(state["m"]), address(state["v"])]
+        table += [w.size, *addresses((w, grad, state["m"], state["v"]))]
         numbers += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
-    rows, settings, total = np.array(table, np.int64), np.array(numbers), sum(table[::COLUMNS])
+    total = sum(table[::COLUMNS])
     parts = thread_pool.parts_of_numbers(total)
-    row = np.array([len(weights), address(rows), address(settings), total, parts], np.int64)
-    thread_pool.run(update, row, parts, total * 1.0)
+    arguments = {PARAMETERS: len(weights), TABLE: np.array(table, np.int64), SETTINGS: np.array(numbers)}
+    arguments |= {TOTAL: total, PARTS: parts}
+    thread_pool.run(update, arguments, parts, total * 1.0)
     return None

@@ -1,17 +1,17 @@
-"""Twins of the functions in layers/avgpool2d.py."""
+"""Compiled implementations of the functions in layers/avgpool2d.py."""
 
 from typing import Any
 
 import numpy as np
 from numba import types
 
+from cnn.kernels import parallel
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.image_ops import halves
-from cnn.kernels.jit.engine.shapes import parts_of, pool_way
+from cnn.kernels.jit.engine.shapes import parts_of, pool_geometry
 from cnn.kernels.memory import empty
-from cnn.kernels.parallel import get_num_threads
 
 (N, C, H, W, OH, OW, X, Y, AREA, WAY, BACK, PARTS) = range(12)
 
@@ -67,10 +67,10 @@ def average(a, part, slot):
 
 def _run(x: Array, y: Array, geometry: Any, area: Array, back: bool) -> None:
     n, h, w, c = x.shape
-    parts, way, area = parts_of(n, get_num_threads()), pool_way(geometry), np.ascontiguousarray(area, np.float32)
-    arrays = (address(x), address(y), address(area), address(way))
-    row = np.array([n, c, h, w, *y.shape[1:3], *arrays, back, parts], np.int64)
-    thread_pool.run(average, row, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
+    parts, (oh, ow) = parts_of(n, parallel.num_threads), y.shape[1:3]
+    arguments = {N: n, C: c, H: h, W: w, OH: oh, OW: ow, X: x, Y: y, BACK: back, PARTS: parts}
+    arguments |= {AREA: np.ascontiguousarray(area, np.float32), WAY: pool_geometry(geometry)}
+    thread_pool.run(average, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
 
 
 def avgpool2d(x: Array, geometry: Any, area: Array) -> Array:

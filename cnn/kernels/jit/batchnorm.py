@@ -1,28 +1,25 @@
-"""Twins of the functions in layers/batchnorm.py."""
-
-from typing import Any
+"""Compiled implementations of the functions in layers/batchnorm.py."""
 
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.normalize import Norm, gradient_sums, linear_in_both, scaled
 
 
-def batchnorm(x: Array, mean: Array, var: Array, eps: float, weights: Any) -> Array:
+def batchnorm(x: Array, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None) -> Array:
     """(N, C, H, W) -> the same"""
     if x.ndim != 4:
         return NotImplemented
-    norm = Norm(mean, var, eps, *(None if w is None else w.data for w in weights))
+    norm = Norm(mean, var, eps, weight, bias)
     return channels_first(scaled(channels_last(x), norm)[0])
 
 
-def batchnorm_grad(grad: Array, x: Array, mean: Array, var: Array, eps: float, weights: Any, of_batch: bool) -> Array:
-    """(N, C, H, W) -> the same"""
+def batchnorm_grad(
+    grad: Array, x: Array, mean: Array, var: Array, eps: float, weight: Array | None, of_batch: bool
+) -> tuple[Array, Array | None, Array | None]:
+    """(N, C, H, W), (N, C, H, W) -> (N, C, H, W), (C,), (C,)"""
     if x.ndim != 4:
         return NotImplemented
     grad, x = channels_last(grad), channels_last(x)
-    norm = Norm(mean, var, eps, *(None if w is None else w.data for w in weights))
+    norm = Norm(mean, var, eps, weight, None)
     sums = gradient_sums(grad, x)
-    vectors, *of_weights = norm.backward(*sums, x.size // x.shape[3], of_batch)
-    for weight, weight_grad in zip(weights, of_weights, strict=True):
-        if weight is not None:
-            weight.accumulate_grad(weight_grad)
-    return channels_first(linear_in_both(grad, x, norm.center, vectors))
+    vectors, w_grad, b_grad = norm.backward(*sums, x.size // x.shape[3], of_batch)
+    return channels_first(linear_in_both(grad, x, norm.center, vectors)), w_grad, b_grad

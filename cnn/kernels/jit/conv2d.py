@@ -1,75 +1,42 @@
-"""Twins of the functions in layers/conv2d.py; and what groups of layers call: a convolution with what follows it."""
+"""Compiled implementations of the functions in layers/conv2d.py, and of a convolution with the layers around it.
+
+A call has three parts: plan it (everything that depends on shapes alone, remembered for each shape), pack the weights
+as the kernels read them, and run a kernel on the thread pool. The kernels are in engine/convolution*.py, depthwise.py
+and winograd_convolution.py; engine/shapes.py chooses among them.
+"""
 
 import functools
+import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnn.kernels import parallel
 from cnn.kernels.jit.engine import arguments as at
-from cnn.kernels.jit.engine import convolution, convolution_grads, thread_pool, winograd_convolution
-from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
-from cnn.kernels.jit.engine.packing import Ready, packed, padded, unpacked
-from cnn.kernels.jit.engine.shapes import Convolution, parts_of, pool_way, prepared, supports
+from cnn.kernels.jit.engine import (
+    convolution,
+    convolution_grads,
+    convolution_input_grad,
+    thread_pool,
+    winograd_convolution,
+)
+from cnn.kernels.jit.engine.arrays import Array
+from cnn.kernels.jit.engine.shapes import Convolution, parts_of, pool_geometry, prepared, supports
+from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS
 from cnn.kernels.memory import borrow_scratch, empty, return_scratch
-from cnn.kernels.parallel import get_num_threads
-
-
-def forward(
-    x: Array,
-    weight: Array,
-    bias: Array | None,
-    geometry: Any,
-    groups: int,
-    relu: bool = False,
-    pool: Any = None,
-    moments: bool = False,
-) -> tuple[Array, Array | None, tuple[Array, Array] | None]:
-    """Convolve; then ReLU and a pool, or, for a norm, the moments of each image.
-
-    Returns
-    -------
-    y : ndarray
-        (N, K, OH, OW), or what the pool makes of it.
-    choice : ndarray or None
-        Which pixel of each window the pool chose, (N, PH, PW, K).
-    moments : pair of ndarray or None
-        Means and sums of squared deviations, (N, K) each, float64.
-    """
-    plan = planned(x.shape, weight.shape, geometry, groups, relu, pool, moments, get_num_threads())
-    a, found = plan.row.copy(), None
-    panels, biases = packed(weight, plan.known, a), padded(bias, plan.known, len(weight), groups)
-    if moments:
-        found = np.empty((len(x), len(weight))), np.empty((len(x), len(weight)))
-        a[at.MEANS], a[at.SQUARES] = address(found[0]), address(found[1])
-    a[at.WEIGHT], a[at.BIAS_VECTOR] = address(panels), address(biases)
-    y, choice = _run(plan, a, x)
-    return_scratch(panels)
-    return y, choice, found
-
-
-def _run(plan: "Plan", a: Array, x: Array) -> tuple[Array, Array | None]:
-    """Convolve with arguments in which only input, output and room are missing."""
-    x, y, scratch, choice = channels_last(x), empty(plan.shape), borrow_scratch(plan.room), None
-    if plan.way is not None:
-        choice = empty(plan.shape, np.uint8)
-        a[at.CHOICE] = address(choice)
-    a[at.X], a[at.Y], a[at.SCRATCH] = address(x), address(y), address(scratch)
-    thread_pool.run(plan.kernel, a, plan.parts, plan.known.work, plan.threads)
-    return_scratch(scratch)
-    return channels_first(y), choice
 
 
 class Plan(NamedTuple):
-    """A forward pass of one shape: all but where the arrays are."""
+    """A forward pass of one shape: everything except the arrays."""
 
     known: Convolution
     row: Array  # arguments of the kernel
-    way: Array | None  # of the pool, whose address is in the row
-    shape: tuple[int, ...]  # of the result, channels last
+    pool: Array | None  # geometry of the pool, whose address is in the row
+    shape: tuple[int, ...]  # of the output, channels last
     parts: int
-    threads: int
-    room: int  # numbers that all threads together need room for
+    scratch: int  # size of the buffer that each thread needs
     kernel: int
 
 
@@ -84,75 +51,82 @@ def planned(
     moments: bool,
     threads: int,
 ) -> Plan:
-    """Work it out."""
+    """Plan a forward pass; ``pool`` is the geometry of a pool that follows, or None."""
     apart = pool is not None or moments
     known = prepared(shape, weight, geometry, groups, pooled=pool is not None, merged_to=0 if apart else 4 * threads)
-    a, places = known.numbers.copy(), known.places
+    a, output_size = known.numbers.copy(), known.output_size
     n = int(a[at.N])
-    parts, way, size = parts_of(n, threads), None, known.room
+    parts, pool_row, size = parts_of(n, threads), None, known.scratch
     if pool is not None:
-        places, way, size = pool.output_size(*places), pool_way(pool), known.pooled_room
-        a[at.PH : at.PW + 1], a[at.POOL] = places, address(way)
+        output_size, pool_row, size = pool.output_size(*output_size), pool_geometry(pool), known.pooled_scratch
+        a[at.PH : at.PW + 1], a[at.POOL] = output_size, pool_row.ctypes.data
     is_winograd = known.algorithm == "winograd"
     if n < threads and not moments and (pool is None or (pool.pads[0][0] == 0 and not is_winograd)):
-        rows = int(a[at.DOWN if is_winograd else at.OH]) if pool is None else places[0]
-        # each band of Winograd's reads the weights' values at all points: no more of them than threads have use for
+        rows = int(a[at.DOWN if is_winograd else at.OH]) if pool is None else output_size[0]
+        # each band of a Winograd convolution reads all weights: no more bands than threads have use for
         a[at.BANDS] = min(threads // n if is_winograd else threads, rows)
         parts = n * int(a[at.BANDS])
     a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
     kernel = winograd_convolution.forward if is_winograd else convolution.forward
-    return Plan(known, a, way, (shape[0], *places, weight[0]), parts, threads, threads * size, kernel)
+    return Plan(known, a, pool_row, (shape[0], *output_size, weight[0]), parts, size, kernel)
 
 
-class Call(NamedTuple):
-    """Inference of one shape: all but where input and output are."""
+def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, moments: bool = False) -> Any:
+    """Convolve; then ReLU and a pool, as planned, or, for a norm, the moments of each image.
 
-    plan: Plan
-    row: Array
-    ready: Ready  # which the row has the addresses of
+    Returns
+    -------
+    y : ndarray
+        (N, K, OH, OW), or the output of the pool.
+    choice : ndarray or None
+        Which pixel of each window the pool chose, (N, PH, PW, K).
+    moments : pair of ndarray or None
+        Means and sums of squared deviations, (N, K) each, float64.
+    """
+    panels, found = packed(weight, plan.known), None
+    arrays = {at.WEIGHT: panels, at.BIAS_VECTOR: padded(bias, plan.known, len(weight), groups)}
+    if moments:
+        found = np.empty((len(x), len(weight))), np.empty((len(x), len(weight)))
+        arrays |= {at.MEANS: found[0], at.SQUARES: found[1]}
+    y, choice = run_forward(plan, x, arrays)
+    return_scratch(panels)
+    return y, choice, found
 
-    def __call__(self, x: Array) -> Array:
-        """(N, C, H, W) -> (N, K, OH, OW), or what the pool makes of it"""
-        return _run(self.plan, self.row.copy(), x)[0]
+
+def run_forward(plan: Plan, x: Array, arrays: dict[int, Array], row: Array | None = None) -> tuple[Array, Array | None]:
+    """Run the kernel of a plan; ``arrays`` or ``row`` hold the packed weights."""
+    y, choice = empty(plan.shape), None
+    if plan.pool is not None:
+        choice = empty(plan.shape, np.uint8)
+        arrays[at.CHOICE] = choice
+    arrays[at.X], arrays[at.Y] = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y
+    row = plan.row if row is None else row
+    thread_pool.run(plan.kernel, arrays, plan.parts, plan.known.work, row, (at.SCRATCH, plan.scratch))
+    return y.transpose(0, 3, 1, 2), choice
 
 
-def call(plan: Plan, ready: Ready) -> Call:
-    """Put weights that are ready into a plan of the same algorithm."""
-    row = plan.row.copy()
-    row[at.WEIGHT], row[at.BIAS_VECTOR] = address(ready.panels), address(ready.biases)
-    return Call(plan, row, ready)
-
-
-class Came(NamedTuple):
-    """How the gradient of what follows a convolution becomes that of the convolution."""
+class Following(NamedTuple):
+    """The layers after a convolution that ran with it, as the gradient of their output passes back through them."""
 
     relu: bool = False
-    way: Array | None = None  # of a pool, see `pool_way`
+    pool: Array | None = None  # its geometry, see `pool_geometry`
     choice: Array | None = None  # which pixels it chose
     output: Array | None = None  # of the convolution (with ReLU alone: of ReLU), (N, OH, OW, K)
     center: Array | None = None  # ReLU saw scale (output - center) + shift
     scale: Array | None = None
     shift: Array | None = None
 
-
-def gradient_sums(
-    grad: Array, x_shape: tuple[int, ...], weight: Array, geometry: Any, groups: int, came: Came
-) -> tuple[Array, Array]:
-    """Return the sums of the gradient and of gradient times output over each image, (N, K) each, float64."""
-    grad = channels_last(grad)
-    known = prepared(x_shape, weight.shape, geometry, groups, pooled=came.way is not None)
-    a = known.numbers.copy()
-    n, k, (oh, ow) = len(grad), len(weight), known.places
-    threads = get_num_threads()
-    parts = parts_of(n, threads)
-    scratch = borrow_scratch(threads * oh * ow * k)
-    sums = np.empty((n, k)), np.empty((n, k))
-    _set_came(a, grad, came)
-    a[at.MEANS], a[at.SQUARES] = address(sums[0]), address(sums[1])
-    a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), oh * ow * k, parts
-    thread_pool.run(convolution_grads.grad_sums, a, parts, n * oh * ow * k * 0.5, threads)
-    return_scratch(scratch)
-    return sums
+    def arguments(self, grad: Array) -> dict[int, Any]:
+        """Return what the kernels need to know."""
+        found: dict[int, Any] = {at.GRAD: grad, at.RELU: self.relu}
+        if self.pool is not None and self.choice is not None:
+            _, height, width, _ = self.choice.shape
+            found |= {at.PH: height, at.PW: width, at.POOL: self.pool, at.CHOICE: self.choice}
+        if self.output is not None:
+            found[at.OUTPUT] = self.output
+        if self.center is not None:
+            found |= {at.CENTER: self.center, at.SCALE: self.scale, at.SHIFT: self.shift}
+        return found
 
 
 def backward(
@@ -162,7 +136,7 @@ def backward(
     weight: Array,
     geometry: Any,
     groups: int,
-    came: Came = Came(),  # noqa: B008  # it cannot be changed
+    following: Following = Following(),  # noqa: B008  # it cannot be changed
     norm: tuple[Array, Array, Array] | None = None,
     needs_input_grad: bool = True,
     has_bias: bool = True,
@@ -172,63 +146,107 @@ def backward(
     ``norm`` are three vectors (of_grad, of_output, constant): through a norm, g becomes of_grad g + of_output output +
     constant.
     """
-    grad = channels_last(grad)
-    x_grad = w_grad = b_grad = None
-    threads, pooled = get_num_threads(), came.way is not None
+    threads, pooled = parallel.num_threads, following.pool is not None
     known = prepared(x_shape, weight.shape, geometry, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
-    a = known.numbers.copy()
     (n, c, h, w), k = x_shape, len(weight)
+    arrays = following.arguments(np.ascontiguousarray(grad.transpose(0, 2, 3, 1)))
+    x_grad = w_grad = b_grad = panels = partial = sums = None
     if needs_input_grad:
-        panels, zeros = packed(weight, known, a, turned=True), np.zeros(c, np.float32)
-        x_grad = empty((n, h, w, c))
-        a[at.WEIGHT], a[at.X_GRAD], a[at.BIAS_VECTOR] = address(panels), address(x_grad), address(zeros)
-    size, n = known.backward_room, int(a[at.N])
+        panels, x_grad = packed(weight, known, turned=True), empty((n, h, w, c))
+        arrays |= {at.WEIGHT: panels, at.X_GRAD: x_grad, at.BIAS_VECTOR: np.zeros(c, np.float32)}
+    n = int(known.numbers[at.N])  # of the images as they are cut or merged
     parts = parts_of(n, threads) if x is None else min(threads, max(n, 1))
-    scratch = borrow_scratch(threads * size)
-    _set_came(a, grad, came)
     if x is not None:
-        x = channels_last(x)
-        numbers = {"direct": known.packed(), "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
-        partial = borrow_scratch(parts * numbers)
-        a[at.X], a[at.W_GRAD] = address(x), address(partial)
+        size = {"direct": known.packed, "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
+        partial = borrow_scratch(parts * size)
+        arrays |= {at.X: np.ascontiguousarray(x.transpose(0, 2, 3, 1)), at.W_GRAD: partial}
         if has_bias:
             sums = np.empty((parts, k))
-            a[at.SUMS] = address(sums)
+            arrays[at.SUMS] = sums
     if norm is not None:
-        a[at.OF_GRAD], a[at.OF_OUTPUT], a[at.CONSTANT] = (address(vector) for vector in norm)
-    a[at.SCRATCH], a[at.SCRATCH_SIZE], a[at.PARTS] = address(scratch), size, parts
+        arrays[at.OF_GRAD], arrays[at.OF_OUTPUT], arrays[at.CONSTANT] = norm
+    arrays |= {at.SCRATCH_SIZE: known.backward_scratch, at.PARTS: parts}
     kernel = winograd_convolution.backward if known.algorithm == "winograd" else convolution_grads.backward
-    thread_pool.run(kernel, a, parts, known.work * (1 + needs_input_grad), threads)
-    return_scratch(scratch)
-    if needs_input_grad:
+    work = known.work * (1 + needs_input_grad)
+    thread_pool.run(kernel, arrays, parts, work, known.numbers, (at.SCRATCH, known.backward_scratch))
+    if panels is not None:
         return_scratch(panels)
-    if x is not None:
-        w_grad = unpacked(partial, parts, weight.shape, known, a)
+    if partial is not None:
+        w_grad = unpacked(partial, parts, weight.shape, known)
         return_scratch(partial)
-        b_grad = sums.sum(axis=0).astype(np.float32) if has_bias else None
-    return None if x_grad is None else channels_first(x_grad), w_grad, b_grad
+        b_grad = None if sums is None else sums.sum(axis=0).astype(np.float32)
+    return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
 
 
-def _set_came(a: Array, grad: Array, came: Came) -> None:
-    a[at.GRAD], a[at.RELU] = address(grad), came.relu
-    if came.way is not None and came.choice is not None:
-        _, a[at.PH], a[at.PW], _ = came.choice.shape
-        a[at.POOL] = address(came.way)
-        a[at.CHOICE] = address(came.choice)
-    if came.output is not None:
-        a[at.OUTPUT] = address(came.output)
-    if came.center is not None and came.scale is not None and came.shift is not None:
-        a[at.CENTER], a[at.SCALE], a[at.SHIFT] = address(came.center), address(came.scale), address(came.shift)
+# Weights as the kernels read them
 
 
-# The twins
+def padded(bias: Array | None, known: Convolution, k: int, groups: int) -> Array:
+    """Lay out the bias as the kernels read it: each group starts a panel."""
+    if known.algorithm == "depthwise" or (groups == 1 and k % WIDTH == 0):
+        return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
+    biases = np.zeros((groups, known.panels[0] // groups * WIDTH), np.float32)
+    if bias is not None:
+        biases[:, : k // groups] = bias.reshape(groups, -1)
+    return biases
+
+
+def packed(
+    weight: Array,
+    known: Convolution,
+    turned: bool = False,
+    scale: Array | None = None,
+    allocate: Callable[[int], Array] = borrow_scratch,
+) -> Array:
+    """Lay out the weights, times a ``scale`` for each channel; ``turned`` for the gradient of the input."""
+    if known.algorithm == "depthwise":
+        panels = allocate(weight.size)
+        taps = weight.reshape(len(weight), -1).T  # (KH KW, C)
+        panels[: weight.size].reshape(taps.shape)[...] = taps if scale is None else taps * scale
+        return panels
+    weight = np.ascontiguousarray(weight)
+    count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
+    is_winograd = known.algorithm == "winograd"
+    made = allocate(POINTS * count * size // 9 if is_winograd else count * size)
+    panels = borrow_scratch(count * size) if is_winograd else made
+    kernel = convolution_input_grad.pack_turned if turned else convolution.pack
+    arrays = {at.WEIGHT: weight, at.Y: panels, at.SCALE: 0 if scale is None else scale}
+    thread_pool.run(kernel, arrays, count, 0.5 * weight.size, known.numbers)
+    if is_winograd:
+        arrays = {at.C: size // 9 // WIDTH, at.WEIGHT: panels, at.Y: made, at.PARTS: count}
+        thread_pool.run(winograd_convolution.weights, arrays, count, 4 * weight.size, known.numbers)
+        return_scratch(panels)
+    return made
+
+
+def unpacked(partial: Array, parts: int, shape: tuple[int, ...], known: Convolution) -> Array:
+    """Add up the partial gradients of the weights, and lay the sum out as the weights are."""
+    if known.algorithm == "depthwise":
+        taps = partial[: parts * math.prod(shape)].reshape(parts, -1, shape[0]).sum(axis=0)
+        return np.ascontiguousarray(taps.T).reshape(shape)
+    panels = None
+    if known.algorithm == "winograd":
+        panels = borrow_scratch(known.packed)
+        arrays = {at.W_GRAD: partial, at.Y: panels, at.PARTS: parts}
+        thread_pool.run(winograd_convolution.gather, arrays, known.panels[0], 4 * panels.size * parts, known.numbers)
+        partial, parts = panels, 1
+    w_grad = empty(shape)
+    arrays = {at.W_GRAD: partial, at.Y: w_grad, at.PARTS: parts}
+    thread_pool.run(convolution_grads.unpack, arrays, known.panels[0], w_grad.size * parts, known.numbers)
+    if panels is not None:
+        return_scratch(panels)
+    return w_grad
+
+
+# The functions of layers/conv2d.py
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if not supports(geometry):
         return NotImplemented
-    return forward(x, weight, bias, geometry, groups)[0]
+    plan = planned(x.shape, weight.shape, geometry, groups, False, None, False, parallel.num_threads)
+    return forward(plan, x, weight, bias, groups)[0]
 
 
 def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:

@@ -1,10 +1,10 @@
-"""Twin of a function in cnn/functional/elementwise.py."""
+"""Compiled implementation of a function in functional/elementwise.py."""
 
 import numpy as np
 from numba import types
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address, flat_like, same_order
+from cnn.kernels.jit.engine.arrays import Array, flat_like, same_order
 from cnn.kernels.jit.engine.compilation import bytes_, floats, kernel
 
 (COUNT, GRAD, BLOCKED, Y, PARTS) = range(5)
@@ -25,6 +25,6 @@ def gate(grad: Array, blocked: Array) -> Array:
         return NotImplemented
     grad, y = made
     parts = thread_pool.parts_of_numbers(grad.size)
-    row = np.array([grad.size, address(grad), address(blocked), address(y), parts], np.int64)
-    thread_pool.run(backward, row, parts, grad.size * 0.4)
+    arguments = {COUNT: grad.size, GRAD: grad, BLOCKED: blocked, Y: y, PARTS: parts}
+    thread_pool.run(backward, arguments, parts, grad.size * 0.4)
     return y

@@ -1,4 +1,4 @@
-"""Twins of the functions in layers/linear.py."""
+"""Compiled implementations of the functions in layers/linear.py."""
 
 from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.product import product

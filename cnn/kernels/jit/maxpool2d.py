@@ -1,16 +1,16 @@
-"""Twins of the functions in layers/maxpool2d.py."""
+"""Compiled implementations of the functions in layers/maxpool2d.py."""
 
 from typing import Any
 
 import numpy as np
 
+from cnn.kernels import parallel
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address, channels_first, channels_last
+from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import bytes_, bytes_from, floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.image_ops import pool, unpool
-from cnn.kernels.jit.engine.shapes import parts_of, pool_way
+from cnn.kernels.jit.engine.shapes import parts_of, pool_geometry
 from cnn.kernels.memory import empty
-from cnn.kernels.parallel import get_num_threads
 
 (N, C, H, W, OH, OW, X, Y, CHOICE, WAY, PARTS) = range(11)
 
@@ -43,23 +43,19 @@ def maxpool2d(x: Array, geometry: Any, counts: tuple[int, int]) -> tuple[Array, 
     x = channels_last(x)
     n, h, w, c = x.shape
     y = empty((n, *counts, c))
-    choice, way = empty(y.shape, np.uint8), pool_way(geometry)
-    parts = parts_of(n, get_num_threads())
-    arrays = (address(x), address(y), address(choice), address(way))
-    row = np.array([n, c, h, w, *counts, *arrays, parts], np.int64)
-    thread_pool.run(forward, row, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
+    choice, parts = empty(y.shape, np.uint8), parts_of(n, parallel.num_threads)
+    arguments = {N: n, C: c, H: h, W: w, OH: counts[0], OW: counts[1], X: x, Y: y, CHOICE: choice, PARTS: parts}
+    arguments[WAY] = pool_geometry(geometry)
+    thread_pool.run(forward, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(y), channels_first(choice)
 
 
 def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
-    if choice.dtype != np.uint8:
-        return NotImplemented
     grad, choice = channels_last(grad), channels_last(choice)
     n, c, h, w = shape
-    x, way = empty((n, h, w, c)), pool_way(geometry)
-    parts = parts_of(n, get_num_threads())
-    arrays = (address(x), address(grad), address(choice), address(way))
-    row = np.array([n, c, h, w, *grad.shape[1:3], *arrays, parts], np.int64)
-    thread_pool.run(backward, row, parts, x.size + grad.size * geometry.size[0] * geometry.size[1] * 0.3)
+    x, parts, (_, oh, ow, _) = empty((n, h, w, c)), parts_of(n, parallel.num_threads), grad.shape
+    arguments = {N: n, C: c, H: h, W: w, OH: oh, OW: ow, X: x, Y: grad, CHOICE: choice, PARTS: parts}
+    arguments[WAY] = pool_geometry(geometry)
+    thread_pool.run(backward, arguments, parts, x.size + grad.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(x)

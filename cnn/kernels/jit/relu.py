@@ -1,10 +1,10 @@
-"""Twin of the function in layers/relu.py."""
+"""Compiled implementation of the function in layers/relu.py."""
 
 import numpy as np
 from numba import types
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address, flat_like
+from cnn.kernels.jit.engine.arrays import Array, flat_like
 from cnn.kernels.jit.engine.compilation import bytes_, floats, kernel
 
 (COUNT, X, Y, BLOCKED, PARTS) = range(5)
@@ -27,7 +27,6 @@ def relu(x: Array) -> tuple[Array, Array]:
         return NotImplemented
     x, y, blocked = made
     parts = thread_pool.parts_of_numbers(x.size)
-    thread_pool.run(
-        forward, np.array([x.size, address(x), address(y), address(blocked), parts], np.int64), parts, x.size * 0.4
-    )
+    arguments = {COUNT: x.size, X: x, Y: y, BLOCKED: blocked, PARTS: parts}
+    thread_pool.run(forward, arguments, parts, x.size * 0.4)
     return y, blocked

@@ -1,4 +1,4 @@
-"""Twins of functions in layers/sigmoid.py: tanh, which NumPy takes twice as long for, as it has but one thread."""
+"""Compiled tanh, of layers/sigmoid.py: NumPy takes twice as long, as it has only one thread."""
 
 import math
 
@@ -8,7 +8,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address, flat_like, same_order
+from cnn.kernels.jit.engine.arrays import Array, flat_like, same_order
 from cnn.kernels.jit.engine.compilation import floats, kernel
 
 (COUNT, X, Y, GRAD, PARTS) = range(5)
@@ -65,7 +65,7 @@ def tanh(x: Array) -> Array:
         return NotImplemented
     x, y = made
     parts = thread_pool.parts_of_numbers(x.size)
-    thread_pool.run(forward, np.array([x.size, address(x), address(y), 0, parts], np.int64), parts, x.size * 2.0)
+    thread_pool.run(forward, {COUNT: x.size, X: x, Y: y, GRAD: 0, PARTS: parts}, parts, x.size * 2.0)
     return y
 
 
@@ -76,6 +76,5 @@ def tanh_grad(grad: Array, y: Array) -> Array:
         return NotImplemented
     grad, x = made
     parts = thread_pool.parts_of_numbers(grad.size)
-    row = np.array([grad.size, address(x), address(y), address(grad), parts], np.int64)
-    thread_pool.run(backward, row, parts, grad.size * 0.5)
+    thread_pool.run(backward, {COUNT: grad.size, X: x, Y: y, GRAD: grad, PARTS: parts}, parts, grad.size * 0.5)
     return x

@@ -1,10 +1,13 @@
 """Batch normalisation: y = scale (x - center) + shift for each channel, the sums for it, and what comes back."""
 
+from typing import Any
+
 import numpy as np
 from numba import types
 
+from cnn.kernels import parallel
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.channel_sums import moments, sums_with
 from cnn.kernels.jit.engine.compilation import (
     bytes_,
@@ -18,8 +21,7 @@ from cnn.kernels.jit.engine.compilation import (
 )
 from cnn.kernels.jit.engine.image_ops import pool
 from cnn.kernels.jit.engine.shapes import parts_of
-from cnn.kernels.memory import borrow_scratch, empty, return_scratch
-from cnn.kernels.parallel import get_num_threads
+from cnn.kernels.memory import empty
 
 (
     N,
@@ -28,7 +30,7 @@ from cnn.kernels.parallel import get_num_threads
     W,
     PH,
     PW,
-    WAY,
+    POOL,
     RELU,
     X,
     Y,
@@ -44,6 +46,7 @@ from cnn.kernels.parallel import get_num_threads
     SCRATCH,
     PARTS,
 ) = range(21)
+NO_ARGUMENTS = np.zeros(21, np.int64)
 
 
 @kernel
@@ -61,21 +64,21 @@ def normalize(a, part, slot):
     c, pixels, center, scale, shift = a[C], a[H] * a[W], floats(a[CENTER]), floats(a[SCALE]), floats(a[SHIFT])
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, y = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[Y]), i * pixels * c)
-        if a[WAY]:
+        if a[POOL]:
             y = floats_from(floats(a[SCRATCH]), slot * pixels * c)
         for p in range(pixels):
             given, made = floats_from(x, p * c), floats_from(y, p * c)
-            if a[RELU] and not a[WAY]:
+            if a[RELU] and not a[POOL]:
                 for channel in range(c):
                     value = (given[channel] - center[channel]) * scale[channel] + shift[channel]
                     made[channel] = types.float32(0) if value <= 0 else value
             else:
                 for channel in range(c):
                     made[channel] = (given[channel] - center[channel]) * scale[channel] + shift[channel]
-        if a[WAY]:
+        if a[POOL]:
             place = i * a[PH] * a[PW] * c
             best, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
-            pool(y, best, choice, indices(a[WAY]), a[H], a[W], c, a[PH], a[PW], a[RELU])
+            pool(y, best, choice, indices(a[POOL]), a[H], a[W], c, a[PH], a[PW], a[RELU])
 
 
 @kernel
@@ -102,13 +105,6 @@ def back(a, part, slot):
             )
 
 
-def _row(shape: tuple[int, ...], parts: int) -> Array:
-    a = np.zeros(21, np.int64)
-    a[: H + 2] = shape
-    a[PARTS] = parts
-    return a
-
-
 def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Array]:
     """Mean and variance of the channels over a batch, from those of each image: (N, C) -> (C,)
 
@@ -122,55 +118,46 @@ def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Arr
 def moments_of(x: Array) -> tuple[Array, Array]:
     """Mean and variance of the channels of images (N, H, W, C), float64."""
     n, h, w, c = x.shape
-    parts = parts_of(n, get_num_threads())
+    parts = parts_of(n, parallel.num_threads)
     means, squares = np.empty((n, c)), np.empty((n, c))
-    a = _row((n, c, h, w), parts)
-    a[X], a[MEANS], a[SQUARES] = address(x), address(means), address(squares)
-    thread_pool.run(image_moments, a, parts, x.size * 0.5)
+    arguments = {N: n, C: c, H: h, W: w, X: x, MEANS: means, SQUARES: squares, PARTS: parts}
+    thread_pool.run(image_moments, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
     return batch_moments(means, squares, h * w)
 
 
 def scaled(
-    x: Array, norm: "Norm", relu: bool = False, way: Array | None = None, places: tuple[int, int] = (0, 0)
+    x: Array, norm: "Norm", relu: bool = False, pool: Array | None = None, output_size: tuple[int, int] = (0, 0)
 ) -> tuple[Array, Array | None]:
     """Return scale (x - center) + shift of images (N, H, W, C), after ReLU and a pool; and what that chose."""
     n, h, w, c = x.shape
-    rooms, choice, scratch = get_num_threads(), None, None
-    parts = parts_of(n, rooms)
-    a = _row((n, c, h, w), parts)
-    y = empty(x.shape if way is None else (n, *places, c))
-    if way is not None:
-        choice, scratch = empty(y.shape, np.uint8), borrow_scratch(rooms * h * w * c)
-        a[PH], a[PW], a[WAY], a[CHOICE], a[SCRATCH] = *places, address(way), address(choice), address(scratch)
-    a[RELU], a[X], a[Y], a[SCALE], a[SHIFT] = relu, address(x), address(y), address(norm.scale), address(norm.shift)
-    a[CENTER] = address(norm.center)
-    thread_pool.run(normalize, a, parts, x.size * 0.4, rooms)
-    if scratch is not None:
-        return_scratch(scratch)
+    choice, parts, scratch = None, parts_of(n, parallel.num_threads), None
+    y = empty(x.shape if pool is None else (n, *output_size, c))
+    arguments: dict[int, Any] = {N: n, C: c, H: h, W: w, X: x, Y: y, RELU: relu, PARTS: parts}
+    arguments |= {CENTER: norm.center, SCALE: norm.scale, SHIFT: norm.shift}
+    if pool is not None:
+        choice, scratch = empty(y.shape, np.uint8), (SCRATCH, h * w * c)
+        arguments |= {PH: output_size[0], PW: output_size[1], POOL: pool, CHOICE: choice}
+    thread_pool.run(normalize, arguments, parts, x.size * 0.4, NO_ARGUMENTS, scratch)
     return y, choice
 
 
 def gradient_sums(grad: Array, x: Array) -> tuple[Array, Array]:
     """Sums over each image of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
     n, h, w, c = x.shape
-    parts = parts_of(n, get_num_threads())
+    parts = parts_of(n, parallel.num_threads)
     plain, product = np.empty((n, c)), np.empty((n, c))
-    a = _row((n, c, h, w), parts)
-    a[X], a[GRAD], a[MEANS], a[SQUARES] = address(x), address(grad), address(plain), address(product)
-    thread_pool.run(grad_sums, a, parts, x.size * 0.5)
+    arguments = {N: n, C: c, H: h, W: w, X: x, GRAD: grad, MEANS: plain, SQUARES: product, PARTS: parts}
+    thread_pool.run(grad_sums, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
     return plain, product
 
 
 def linear_in_both(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array]) -> Array:
     """Return of_grad grad + of_x (x - center) + constant, a number of each for a channel: (N, H, W, C)"""
     n, h, w, c = x.shape
-    parts = parts_of(n, get_num_threads())
-    y = empty(x.shape)
-    a = _row((n, c, h, w), parts)
-    a[X], a[GRAD], a[Y] = address(x), address(grad), address(y)
-    a[CENTER] = address(center)
-    a[OF_GRAD], a[OF_X], a[SHIFT] = (address(vector) for vector in vectors)
-    thread_pool.run(back, a, parts, x.size * 0.5)
+    parts, y = parts_of(n, parallel.num_threads), empty(x.shape)
+    arguments: dict[int, Any] = {N: n, C: c, H: h, W: w, X: x, GRAD: grad, Y: y, CENTER: center, PARTS: parts}
+    arguments[OF_GRAD], arguments[OF_X], arguments[SHIFT] = vectors
+    thread_pool.run(back, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
     return y
 
 

@@ -1,16 +1,18 @@
-"""A matrix product with what a Linear layer adds: c = a b + bias, and ReLU."""
+"""A matrix product with bias and ReLU, as a Linear layer needs it: c = a b + bias."""
 
 import functools
+from typing import Any
 
 import numpy as np
 from numba import types
 
-from cnn.kernels import one_blas_thread, parallel
+from cnn.kernels import parallel
+from cnn.kernels.dispatch import one_blas_thread
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.arrays import Array, same_order
 from cnn.kernels.jit.engine.compilation import floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.tile import BIAS, WIDTH, ZERO, multiply, multiply_across
-from cnn.kernels.memory import borrow_scratch, empty, return_scratch
+from cnn.kernels.memory import empty, empty_like
 
 (M, N, K, A, A_ROW, A_STEP, B, B_ROW, B_STEP, C, BIAS_VECTOR, RELU, SCRATCH, START, PARTS) = range(15)
 
@@ -75,19 +77,16 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
         if bias is not None:
             c += bias
         return np.maximum(c, 0, out=c) if relu else c
-    c = empty((m, n))
-    panels = -(-n // WIDTH)
-    parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.get_num_threads())
-    rooms = parallel.get_num_threads()
-    scratch = borrow_scratch(rooms * (k + 1) * WIDTH)
-    a, b = (x if x.flags.aligned else x.copy() for x in (a, b))  # a field of packed records has steps of bytes
-    a = a if 4 in a.strides else np.ascontiguousarray(a)
-    steps = [stride // 4 for stride in (*a.strides, *b.strides)]
-    bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
-    row = [m, n, k, address(a), steps[0], steps[1], address(b), steps[2], steps[3], address(c)]
-    row += [0 if bias is None else address(bias), relu, address(scratch), address(_start), parts]
-    thread_pool.run(product_kernel, np.array(row, np.int64), parts, m * n * k / 30, rooms)
-    return_scratch(scratch)
+    c, panels = empty((m, n)), -(-n // WIDTH)
+    parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.num_threads)
+    if not (a.flags.aligned and b.flags.aligned):  # a field of packed records has steps of bytes
+        a, b = a.copy(), b.copy()
+    if 4 not in a.strides:
+        a = np.ascontiguousarray(a)
+    arguments: dict[int, Any] = {M: m, N: n, K: k, A: a, B: b, C: c, RELU: relu, START: _start, PARTS: parts}
+    arguments |= {A_ROW: a.strides[0] // 4, A_STEP: a.strides[1] // 4, B_ROW: b.strides[0] // 4}
+    arguments |= {B_STEP: b.strides[1] // 4, BIAS_VECTOR: _vector(bias), SCRATCH: 0}
+    thread_pool.run(product_kernel, arguments, parts, m * n * k / 30, scratch=(SCRATCH, (k + 1) * WIDTH))
     return c
 
 
@@ -95,9 +94,35 @@ def _product_of_few(a: Array, b: Array, bias: Array | None, relu: bool) -> Array
     (m, k), n = a.shape, b.shape[1]
     c = empty((m, n))
     nanoseconds = n * k * 0.1  # memory is read as fast as it can be
-    parts = min(n, 4 * parallel.get_num_threads()) if nanoseconds > thread_pool.LEAST_WORK else 1
-    bias = None if bias is None else np.ascontiguousarray(bias, np.float32)
-    row = [m, n, k, address(a), a.strides[0] // 4, 1, address(b), 1, b.strides[1] // 4, address(c)]
-    row += [0 if bias is None else address(bias), relu, 0, 0, parts]
-    thread_pool.run(few_rows, np.array(row, np.int64), parts, nanoseconds)
+    parts = min(n, 4 * parallel.num_threads) if nanoseconds > thread_pool.LEAST_WORK else 1
+    arguments: dict[int, Any] = {M: m, N: n, K: k, A: a, B: b, C: c, RELU: relu, START: 0, SCRATCH: 0, PARTS: parts}
+    arguments |= {A_ROW: a.strides[0] // 4, A_STEP: 1, B_ROW: 1, B_STEP: b.strides[1] // 4, BIAS_VECTOR: _vector(bias)}
+    thread_pool.run(few_rows, arguments, parts, nanoseconds)
     return c
+
+
+def _vector(bias: Array | None) -> Any:
+    return 0 if bias is None else np.ascontiguousarray(bias, np.float32)
+
+
+# The gradient of that ReLU
+
+(COUNT, GRAD, OUTPUT, X_GRAD, GRAD_PARTS) = range(5)
+
+
+@kernel
+def relu_backward(a, part, slot):
+    """A part of the gradient, from the output of ReLU."""
+    grad, y, x_grad = floats(a[GRAD]), floats(a[OUTPUT]), floats(a[X_GRAD])
+    for i in range(part * a[COUNT] // a[GRAD_PARTS], (part + 1) * a[COUNT] // a[GRAD_PARTS]):
+        x_grad[i] = types.float32(0) if y[i] <= 0 else grad[i]
+
+
+def relu_grad(grad: Array, y: Array) -> Array:
+    """The gradient of ReLU's output and the output, of the same shape -> the gradient of its input"""
+    if not (grad.flags.c_contiguous and y.flags.c_contiguous) and not same_order(grad, y):
+        return NotImplemented
+    x_grad, parts = empty_like(grad), thread_pool.parts_of_numbers(grad.size)
+    arguments = {COUNT: grad.size, GRAD: grad, OUTPUT: y, X_GRAD: x_grad, GRAD_PARTS: parts}
+    thread_pool.run(relu_backward, arguments, parts, grad.size * 0.4)
+    return x_grad

@@ -11,7 +11,7 @@ from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS, RESULTS
 
 NANOSECONDS = 1 / 30  # about what one multiplication and addition takes one thread
-LINE = 192  # about so many places of an image are worked on at a time, so that they stay in the first cache
+LINE = 192  # about this many pixels of the output are computed at a time, so that they stay in the first-level cache
 FEW_IMAGES = 8
 TILES = 64  # of Winograd's, about so many are worked on at a time
 
@@ -20,20 +20,17 @@ class Convolution(NamedTuple):
     """What is worked out once for a shape."""
 
     algorithm: str
-    numbers: Array  # the arguments, with the places of arrays empty
+    numbers: Array  # the arguments, without the addresses of arrays
     runs: Array  # which these have the addresses of
     grad_runs: Array
-    places: tuple[int, int]
+    output_size: tuple[int, int]
     panels: tuple[int, int]  # how many panels of 16 columns the packed weights are, and those of the input gradient
     window: int  # numbers of a window, in one group
     work: float  # ns of one thread
-    room: int  # how many numbers one thread of the forward needs room for
-    pooled_room: int  # the same if a pool comes next
-    backward_room: int
-
-    def packed(self) -> int:
-        """How many numbers the packed weights are."""
-        return self.panels[0] * self.window * WIDTH
+    packed: int  # how many numbers the packed weights are
+    scratch: int  # size of the buffer that each thread of the forward pass needs
+    pooled_scratch: int  # the same if a pool follows
+    backward_scratch: int
 
 
 def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], geometry: Any, groups: int) -> str:
@@ -63,7 +60,7 @@ def is_narrow(weight: tuple[int, ...], geometry: Any, groups: int) -> bool:
 
 
 def _lines(n: int, height: int, width: int, least: int) -> tuple[int, int, int]:
-    """Cut images whose places do not see each other into lines as long as the kernels like best, if that goes.
+    """Cut images, of which each output pixel reads one input pixel, into lines of the length that kernels like best.
 
     Small images are merged, to ``least`` lines at the least; 0: not at all.
     """
@@ -95,7 +92,7 @@ def prepared(
     """
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
     (sh, sw), (dh, dw), ((top, _), (left, _)) = geometry.stride, geometry.dilation, geometry.pads
-    places = geometry.output_size(h, w)
+    output_size = geometry.output_size(h, w)
     if (sh, sw, kh, kw, *geometry.pads[0], *geometry.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
         n, h, w = _lines(n, h, w, merged_to)
     oh, ow = geometry.output_size(h, w)
@@ -126,8 +123,9 @@ def prepared(
     numbers[at.RUNS], numbers[at.G_RUNS] = address(runs), address(grad_runs)
     panels = groups * -(-(k // groups) // WIDTH), groups * -(-cg // WIDTH)
     work = n * oh * ow * k * cg * kh * kw * NANOSECONDS
-    rooms = (_room(numbers, chosen, pooled, back) for pooled, back in ((False, False), (True, False), (False, True)))
-    return Convolution(chosen, numbers, runs, grad_runs, places, panels, kh * kw * cg, work, *rooms)
+    packed = panels[0] * kh * kw * cg * WIDTH
+    sizes = (_scratch(numbers, chosen, pooled, back) for pooled, back in ((False, False), (True, False), (False, True)))
+    return Convolution(chosen, numbers, runs, grad_runs, output_size, panels, kh * kw * cg, work, packed, *sizes)
 
 
 def _runs(numbers: Array) -> tuple[Array, Array]:
@@ -147,14 +145,16 @@ def _runs(numbers: Array) -> tuple[Array, Array]:
     return np.array(runs, np.int64), of_phases
 
 
-def _room(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
-    """How many numbers one thread needs room for."""
+def _scratch(a: Array, chosen: str, pooled: bool, backward: bool) -> int:
+    """Return the size of the buffer that each thread needs."""
     c, k, tiles = int(a[at.C]), int(a[at.K]), int(a[at.SOME] * a[at.DOWN] * a[at.ACROSS])
     size = int(a[at.HP] * a[at.WP]) * c + 2 * WIDTH
     if backward:
         size += int(a[at.GH] * a[at.GW]) * k + k
         if chosen == "direct":
-            size += 2 * WIDTH * max(LINE, int(a[at.OW] + a[at.KW]))  # columns, or what a row of places gives
+            size += (
+                2 * WIDTH * max(LINE, int(a[at.OW] + a[at.KW]))
+            )  # columns, or the gradients of one row of the output
         if chosen == "winograd":
             most = max(tiles, int(a[at.SOME] * a[at.X_DOWN] * a[at.X_ACROSS]))
             size += POINTS * (most * (c + 2 * k) + 3 * WIDTH) + RESULTS * RESULTS * c + k
@@ -176,7 +176,7 @@ def parts_of(n: int, threads: int) -> int:
 
 
 @functools.lru_cache(maxsize=256)
-def pool_way(pool: Any) -> Array:
-    """How the window of a pool moves, as kernels read it."""
+def pool_geometry(pool: Any) -> Array:
+    """Return the window geometry of a pool as kernels read it."""
     (top, _), (left, _) = pool.pads
     return np.array([*pool.size, *pool.stride, *pool.dilation, top, left], np.int64)

@@ -4,7 +4,7 @@ import numpy as np
 from numba import types
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, address
+from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import floats, floats_from, kernel
 
 (N, IN, OUT, X, WEIGHT, Y, GRAD, X_GRAD, W_GRAD, B_GRAD, SCRATCH) = range(11)
@@ -52,7 +52,7 @@ def gradients(
     grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
     x_grad = np.empty_like(x) if needs_input_grad else None
     w_grad, vectors = np.empty_like(weight), np.empty((2, outputs), np.float32)
-    row = [n, inputs, outputs, address(x), address(weight), 0 if y is None else address(y), address(grad)]
-    row += [0 if x_grad is None else address(x_grad), address(w_grad), address(vectors), address(vectors[1])]
-    thread_pool.run(backward, np.array(row, np.int64), 1, 0)
+    arguments = {N: n, IN: inputs, OUT: outputs, X: x, WEIGHT: weight, Y: 0 if y is None else y, GRAD: grad}
+    arguments |= {X_GRAD: 0 if x_grad is None else x_grad, W_GRAD: w_grad, B_GRAD: vectors, SCRATCH: vectors[1]}
+    thread_pool.run(backward, arguments, 1, 0)
     return x_grad, w_grad, vectors[0]

@@ -1,16 +1,16 @@
-"""The threads that share a kernel's work: no lock of the interpreter, no sleep and no waking between two kernels.
+"""The thread pool that runs compiled kernels: no interpreter lock, no sleep and no waking between two kernels.
 
-A job is a kernel, its arguments and a number of parts. Each thread, the caller too, has its share of them, so that from
-kernel to kernel it finds its numbers in its own cache; and who is done takes what is left of the shares of others: a
-worker that comes late leaves the caller with more to do, and nothing else. Which thread did which part changes no bit,
-because what a part makes depends on its number alone.
+A job is a kernel, its arguments and a number of parts. Each thread, the caller included, has its share of the parts, so
+that from kernel to kernel it finds its numbers in its own cache. A thread that is done takes what is left of the shares
+of the others, so a worker that starts late costs nothing but its help. Which thread ran which part changes no bit,
+because the result of a part depends on its number alone.
 
-Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as many a kernel. So a worker that is done
-looks out for the next job for a while before it goes to sleep.
+Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as some kernels run. So a worker that is done
+looks for the next job for a while before it goes to sleep.
 
-All is in integers in memory, which are read and written with atomic instructions:
-a worker adds itself to those inside before it looks whether the job is open, and the caller closes the job before it
-waits until nobody is inside. So nobody can read a job that is being replaced.
+The state is integers in memory that are read and written with atomic instructions. A worker adds itself to those inside
+before it looks whether the job is open, and the caller closes the job before it waits until nobody is inside. So nobody
+can read a job that is being replaced.
 """
 
 import atexit
@@ -23,15 +23,16 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from cnn.kernels import parallel
+from cnn.kernels import memory, parallel
+from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
-# places in the state, 64 bytes apart, so that no two are in one line of the cache
-OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, ROOMS, LED, NEXT = (8 * i for i in range(10))
+# positions in the state, 64 bytes apart, so that no two share a cache line
+OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, MAX_THREADS, LED, NEXT = (8 * i for i in range(10))
 PATIENCE = 1_000_000  # how often a worker looks for a job before it sleeps: one or two milliseconds
 LEAST_WORK = 30_000  # ns: below, one thread does it
 WORTH_WAKING = 60_000  # ns: below, only workers that are awake are asked
-ANY = 1 << 30  # threads may help with a job that needs no room
+ANY = 1 << 30  # threads may work on a job that needs no scratch buffer
 
 
 INDICES_ARRAY = types.int64[::1]
@@ -79,7 +80,7 @@ def work(address, patience, slot):
     while waited < patience and not load(indices_from(state, STOP), 0):
         if load(indices_from(state, OPEN), 0):
             add(indices_from(state, INSIDE), 1)
-            if load(indices_from(state, OPEN), 0) and slot < state[ROOMS]:
+            if load(indices_from(state, OPEN), 0) and slot < state[MAX_THREADS]:
                 take_parts(state, slot)
                 waited = 0
             add(indices_from(state, INSIDE), -1)
@@ -88,13 +89,14 @@ def work(address, patience, slot):
 
 
 @compiled(types.boolean(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
-def lead(address, kernel, arguments, parts, rooms):
+def lead(address, kernel, arguments, parts, max_threads):
     """Open a job, do parts of it, and return when all are done; or tell that another thread leads the workers."""
     state = indices(address)
     if add(indices_from(state, LED), 1) != 0:
         add(indices_from(state, LED), -1)
         return False
-    state[KERNEL], state[ARGUMENTS], state[PARTS], state[ROOMS] = kernel, arguments.ctypes.data, parts, rooms
+    state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
+    state[MAX_THREADS] = max_threads
     for share in range(state[SHARES]):
         store(indices_from(state, NEXT + 8 * share), 0)
     store(indices_from(state, OPEN), 1)
@@ -114,7 +116,7 @@ def alone(kernel, arguments, parts):
 
 
 class ThreadPool:
-    """The workers, all of them asleep or looking out for work."""
+    """The workers, each of them asleep or looking for work."""
 
     def __init__(self, workers: int) -> None:
         self.state = np.zeros(NEXT + 8 * (workers + 1), np.int64)  # NEXT: of each share, which part is the next
@@ -135,13 +137,13 @@ class ThreadPool:
             alarm.get()  # at once, if it came while this worker was awake
 
     def wake(self) -> None:
-        """Wake those who sleep."""
+        """Wake the workers that sleep."""
         for alarm in self.alarms:
             if alarm.empty():
                 alarm.put(None)
 
     def dismiss(self) -> None:
-        """Let the workers end, and wait until they have."""
+        """End the workers, and wait until they have ended."""
         self.state[STOP] = 1
         for thread in self.threads:
             while thread.is_alive():
@@ -149,38 +151,69 @@ class ThreadPool:
                 thread.join(0.01)
 
 
+HEAD, read = memory.HEAD, memory.read
 _pool: ThreadPool | None = None
 _lock = threading.Lock()
 
 
-def run(kernel: Kernel, row: Any, parts: int, work: float, rooms: int = ANY) -> None:
-    """Do all parts of a job.
+def run(
+    kernel: Kernel,
+    arguments: dict[int, Any],
+    parts: int,
+    work: float,
+    row: Array | None = None,
+    scratch: tuple[int, int] | None = None,
+) -> Array:
+    """Run all parts of a job, and return its arguments as the kernel left them.
 
     Parameters
     ----------
     kernel : Kernel
-        What is done.
-    row : ndarray of int64
-        What the kernel reads; it is called with its address, the number of a part, and that of the
-        thread.
+        What is run. It gets the address of a row of integers, the number of a part, and that of the thread.
+    arguments : dict
+        What stands in the row, by position: a number, or an array, of which the kernel gets the address.
     parts : int
-        Into how many parts the job is cut.
+        How many parts the job has.
     work : float
         About how many nanoseconds the job takes one thread.
-    rooms : int
-        For how many threads there is room for intermediate results; more do not help. There may be more than when the
-        room was made: another thread of the user's may have set their number meanwhile.
+    row : ndarray of int64, optional
+        All other arguments. Without it, ``arguments`` must hold every position.
+    scratch : (position, size), optional
+        Where the address of the scratch buffer goes, and how many float32 numbers each thread needs of it. No more
+        threads work on the job than the buffer has room for, whatever number another thread of the user's sets
+        meanwhile.
     """
-    pool = _workers() if parts > 1 and work >= LEAST_WORK else None
+    row = np.zeros(len(arguments), np.int64) if row is None else row.copy()
+    max_threads, buffer = ANY, None
+    if scratch is not None:
+        max_threads = parallel.num_threads
+        buffer = memory.idle_scratch.pop() if memory.idle_scratch else None
+        if buffer is None or buffer.size < max_threads * scratch[1]:
+            buffer = memory.new_scratch(max_threads * scratch[1])
+        arguments[scratch[0]] = buffer
+    for position, value in arguments.items():
+        if type(value) is np.ndarray:  # its address, without a call; see memory.address
+            value = read(id(value) + HEAD).value if HEAD else memory.address(value)
+        row[position] = value
+    pool = None
+    if parts > 1 and work >= LEAST_WORK:
+        pool = _pool
+        if pool is None or len(pool.threads) != parallel.num_threads - 1:
+            pool = _workers()
     if pool is not None and work >= WORTH_WAKING:
-        pool.wake()
-    if pool is None or not lead(pool.address, kernel, row, parts, rooms):
+        for alarm in pool.alarms:
+            if alarm.empty():
+                alarm.put(None)
+    if pool is None or not lead(pool.address, kernel, row, parts, max_threads):
         alone(kernel, row, parts)
+    if buffer is not None:
+        memory.idle_scratch.append(buffer)
+    return row
 
 
 def _workers() -> ThreadPool | None:
     global _pool
-    pool, count = _pool, parallel.get_num_threads() - 1
+    pool, count = _pool, parallel.num_threads - 1
     if (0 if pool is None else len(pool.threads)) == count:
         return pool
     with _lock:
@@ -195,7 +228,7 @@ def _workers() -> ThreadPool | None:
 
 @atexit.register
 def _dismiss() -> None:
-    """A worker must not look out for work while the compiled code that it runs is taken away."""
+    """A worker must not look for work while the compiled code that it runs is taken away."""
     if _pool is not None:
         _pool.dismiss()
 
@@ -211,5 +244,5 @@ if hasattr(os, "register_at_fork"):
 
 
 def parts_of_numbers(count: int) -> int:
-    """Into how many parts a long row of numbers is cut."""
-    return max(1, min(4 * parallel.get_num_threads(), count // 16_384))
+    """Return how many parts a long row of numbers is cut into."""
+    return max(1, min(4 * parallel.num_threads, count // 16_384))

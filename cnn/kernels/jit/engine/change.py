@@ -1,4 +1,4 @@
-"""Whether numbers are still what they were, as fast as memory is read."""
+"""Whether numbers have changed, as fast as memory is read."""
 
 import operator
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ def compare(a, part, slot):
     a[SAME] = 1
 
 
-class Seen:
-    """What arrays held at a moment.
+class Snapshot:
+    """The numbers that arrays hold at a moment.
 
     Parameters
     ----------
@@ -47,10 +47,8 @@ class Seen:
         self._row = np.array([0, len(pairs), *(number for pair in pairs for number in pair)], np.int64)
         self._comparable = all(x.flags.c_contiguous for x in arrays)
 
-    def still(self, arrays: Sequence[Array]) -> bool:
-        """Tell whether these are the same arrays and hold, bit by bit, what they held then."""
+    def holds(self, arrays: Sequence[Array]) -> bool:
+        """Tell whether these are the same arrays and still hold, bit by bit, the same numbers."""
         if not self._comparable or len(arrays) != len(self.arrays) or not all(map(operator.is_, arrays, self.arrays)):
             return False
-        row = self._row.copy()  # other threads may ask at the same time
-        thread_pool.run(compare, row, 1, 0)
-        return bool(row[SAME])
+        return bool(thread_pool.run(compare, {}, 1, 0, self._row)[SAME])

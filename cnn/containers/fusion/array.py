@@ -1,0 +1,80 @@
+"""The fused steps of the array backend, in NumPy: [Conv2d,] ReLU, MaxPool2d."""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.containers.fusion.step import FusedStep, numbers_pixels
+from cnn.core import modes
+from cnn.errors import ShapeError
+from cnn.functional.windows import WindowGeometry
+from cnn.kernels.array import blocks, maxpool2d
+from cnn.module import Array
+
+HALVING = WindowGeometry(size=(2, 2), stride=(2, 2), dilation=(1, 1), pads=((0, 0), (0, 0)))
+
+
+class ConvReLUPoolStep(FusedStep):
+    """A convolution, ReLU and a pool of 2 x 2."""
+
+    def plan(self, x: Array) -> WindowGeometry | None:
+        conv: Any = self.layers[0]
+        pool: Any = self.layers[2]
+        weight, bias = conv.weight.data, conv.bias
+        if type(x) is not np.ndarray or x.ndim != 4 or x.dtype != weight.dtype or x.size == 0:
+            return None
+        if bias is not None and bias.data.dtype != x.dtype:
+            return None
+        if x.shape[1] != conv.in_channels or conv.groups > 1 or pool.geometry() != HALVING:
+            return None
+        geometry = conv.geometry()
+        try:
+            return geometry if blocks.supports(x.shape, geometry, weight) else None
+        except ShapeError:
+            return None
+
+    def forward(self, x: Array, plan: WindowGeometry) -> tuple[Array, Any]:
+        conv: Any = self.layers[0]
+        bias = None if conv.bias is None else conv.bias.data
+        y, choice = blocks.conv_pool(x, conv.weight.data, bias, plan, modes.state.saving)
+        return y, (x, choice, plan)
+
+    def backward(self, grad: Array, saved: Any) -> Array | None:
+        x, choice, geometry = saved
+        conv: Any = self.layers[0]
+        x_grad, w_grad, b_grad = blocks.conv_pool_backward(
+            grad, choice, x, conv.weight.data, geometry, conv.needs_input_grad
+        )
+        conv.weight.accumulate_grad(w_grad)
+        if conv.bias is not None:
+            conv.bias.accumulate_grad(b_grad)
+        return x_grad
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        conv: Any = self.layers[0]
+        n, _, h, w = input_shape
+        return conv.multiply_adds((n, conv.out_channels, *conv.geometry().output_size(h, w)))
+
+
+class ReLUPoolStep(FusedStep):
+    """ReLU, then a pool: the pool chooses first, and ReLU has fewer numbers to look at."""
+
+    def plan(self, x: Array) -> Any:
+        pool: Any = self.layers[1]
+        geometry = pool.geometry()
+        if type(x) is not np.ndarray or x.ndim != 4 or x.dtype.kind != "f" or x.size == 0:
+            return None
+        try:
+            output_size = geometry.output_size(*x.shape[2:], pool.ceil_mode)
+        except ShapeError:
+            return None
+        return (geometry, output_size) if numbers_pixels(geometry) else None
+
+    def forward(self, x: Array, plan: Any) -> tuple[Array, Any]:
+        geometry, output_size = plan
+        y, choice = maxpool2d.maxpool2d(x, geometry, output_size, relu=True)
+        return y, (x.shape, choice, geometry)
+
+    def backward(self, grad: Array, saved: Any) -> Array | None:
+        shape, choice, geometry = saved
+        return maxpool2d.maxpool2d_input_grad(grad, choice, shape, geometry)

@@ -1,0 +1,225 @@
+"""The fused steps of the jit backend: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d]; Linear[, ReLU]; a sum and ReLU."""
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cnn.containers.branches import Sum, added_relu, added_relu_grad
+from cnn.containers.fusion.step import FusedStep, numbers_pixels
+from cnn.core import modes
+from cnn.errors import ShapeError
+from cnn.functional.norms import accumulate, update_running_statistics
+from cnn.functional.windows import WindowGeometry
+from cnn.kernels import parallel
+from cnn.kernels.jit import conv2d, conv_block
+from cnn.kernels.jit.conv_block import Affine
+from cnn.kernels.jit.engine import small_linear
+from cnn.kernels.jit.engine.product import product, relu_grad
+from cnn.kernels.jit.engine.shapes import pool_geometry, supports
+from cnn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU
+from cnn.module import Array, Module
+
+FLOAT32 = np.dtype(np.float32)
+
+
+class ConvPlan(NamedTuple):
+    """How a convolution and the layers after it run with inputs of one shape."""
+
+    geometry: WindowGeometry
+    pool: WindowGeometry | None
+    with_norm: bool  # in training: the norm needs the statistics of the whole batch first
+    in_inference: bool  # nothing is saved for backward
+    forward: conv2d.Plan
+
+
+@functools.lru_cache(maxsize=1024)
+def plan_conv(
+    shape: tuple[int, ...],
+    weight: tuple[int, ...],
+    conv: tuple[Any, ...],
+    norm: tuple[Any, ...] | None,
+    relu: bool,
+    pool: tuple[Any, ...] | None,
+    saving: bool,
+    threads: int,
+) -> ConvPlan | None:
+    """Plan the step for inputs of one shape; ``conv``, ``norm`` and ``pool`` are the settings of the layers."""
+    in_channels, out_channels, groups, *window = conv
+    if shape[1] != in_channels or shape[0] == 0:
+        return None
+    if weight != (out_channels, in_channels // groups, *window[0]):
+        return None
+    geometry, pool_window = WindowGeometry.of(*window), None
+    try:
+        output_size = geometry.output_size(*shape[2:])
+        if pool is not None:
+            *pool_settings, ceil_mode = pool
+            pool_window = WindowGeometry.of(*pool_settings)
+            if pool_window.output_size(*output_size, ceil_mode) != pool_window.output_size(*output_size):
+                return None
+    except ShapeError:
+        return None
+    if not supports(geometry) or (pool_window is not None and not numbers_pixels(pool_window)):
+        return None
+    with_norm = False
+    if norm is not None:
+        num_features, tracks, training, is_float32 = norm
+        if num_features != out_channels or not tracks or not is_float32:
+            return None
+        if training and shape[0] * math.prod(output_size) < 2:
+            return None
+        if saving and not training:
+            return None  # in evaluation the norm is folded into the weights, for which there is no backward
+        with_norm = training
+    if with_norm:
+        plan = conv2d.planned(shape, weight, geometry, groups, False, None, True, threads)
+    else:
+        plan = conv2d.planned(shape, weight, geometry, groups, relu, pool_window, False, threads)
+    return ConvPlan(geometry, pool_window, with_norm, not saving and not with_norm, plan)
+
+
+class ConvStep(FusedStep):
+    """A convolution and what follows it."""
+
+    def __init__(self, layers: Sequence[Module]) -> None:
+        super().__init__(layers)
+        kinds: dict[type, Any] = {type(layer): layer for layer in layers}
+        self.conv: Conv2d = kinds[Conv2d]
+        self.norm: BatchNorm2d | None = kinds.get(BatchNorm2d)
+        self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
+        self.relu = ReLU in kinds
+        self._prepared: Any = None  # by the last call in inference
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_prepared": None}  # it holds addresses, which are others in a copy
+
+    def plan(self, x: Array) -> ConvPlan | None:
+        conv, norm, pool, weight, bias = self.conv, self.norm, self.pool, self.conv.weight.data, self.conv.bias
+        if type(x) is not np.ndarray or x.ndim != 4 or x.dtype != FLOAT32 or weight.dtype != FLOAT32:
+            return None
+        if bias is not None and bias.data.dtype != FLOAT32:
+            return None
+        settings: Any = conv.in_channels, conv.out_channels, conv.groups
+        settings += (conv.kernel_size, conv.stride, conv.dilation, conv.padding)
+        of_norm = of_pool = None
+        if norm is not None:
+            held = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
+            is_float32 = all(tensor is None or tensor.data.dtype == FLOAT32 for tensor in held)
+            of_norm = norm.num_features, norm.track_running_stats, norm.training, is_float32
+        if pool is not None:
+            of_pool = pool.kernel_size, pool.stride, pool.dilation, pool.padding, pool.ceil_mode
+        saving, threads = modes.state.saving, parallel.num_threads
+        return plan_conv(x.shape, weight.shape, settings, of_norm, self.relu, of_pool, saving, threads)
+
+    def forward(self, x: Array, plan: ConvPlan) -> tuple[Array, Any]:
+        conv, norm = self.conv, self.norm
+        weight, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
+        if plan.in_inference:
+            affine, before = None if norm is None else arrays_of(norm), self._prepared
+            y, self._prepared = conv_block.infer(plan.forward, x, weight, bias, conv.groups, affine, before)
+            return y, None
+        if norm is None or not plan.with_norm:
+            y, choice, _ = conv2d.forward(plan.forward, x, weight, bias, conv.groups)
+            output = y.transpose(0, 2, 3, 1) if self.relu and plan.pool is None else None
+            return y, (x, output, choice, None, plan)
+        y, kept, statistics = conv_block.forward_with_norm(
+            plan.forward, x, weight, bias, conv.groups, arrays_of(norm), self.relu, plan.pool
+        )
+        update_running_statistics(norm, *statistics)
+        return y, (x, *kept, plan)
+
+    def backward(self, grad: Array, saved: Any) -> Array | None:
+        x, output, choice, norm, plan = saved
+        conv: Any = self.conv
+        pool = None if plan.pool is None else pool_geometry(plan.pool)
+        following = conv2d.Following(self.relu, pool, choice, output)
+        needs = conv.needs_input_grad, conv.bias is not None
+        if norm is None:
+            if output is not None:
+                k = len(conv.weight.data)
+                zeros = np.zeros(k, np.float32)
+                following = following._replace(center=zeros, scale=np.ones(k, np.float32), shift=zeros)
+            x_grad, w_grad, b_grad = conv2d.backward(
+                grad, x, x.shape, conv.weight.data, plan.geometry, conv.groups, following, None, *needs
+            )
+        else:
+            x_grad, w_grad, b_grad, *of_norm = conv_block.backward_with_norm(
+                grad, x, conv.weight.data, plan.geometry, conv.groups, following, norm, needs
+            )
+            accumulate(self.norm.weight, self.norm.bias, *of_norm)  # type: ignore[union-attr]
+        conv.weight.accumulate_grad(w_grad)
+        if conv.bias is not None:
+            conv.bias.accumulate_grad(b_grad)
+        return x_grad
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        n, _, h, w = input_shape
+        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry().output_size(h, w)))
+
+
+def arrays_of(norm: BatchNorm2d) -> Affine:
+    """Return the arrays of a norm."""
+    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+    mean, var, weight, bias = (None if tensor is None else tensor.data for tensor in held)
+    return Affine(mean, var, weight, bias, norm.eps)
+
+
+class LinearStep(FusedStep):
+    """A linear layer, and ReLU if that follows."""
+
+    def plan(self, x: Array) -> Any:
+        linear: Any = self.layers[0]
+        weight, bias = linear.weight.data, None if linear.bias is None else linear.bias.data
+        if type(x) is not np.ndarray or x.ndim != 2 or len(x) == 0 or x.dtype != FLOAT32 or weight.dtype != FLOAT32:
+            return None
+        if x.shape[1] != linear.in_features or weight.shape != (linear.out_features, linear.in_features):
+            return None
+        if bias is not None and (bias.dtype != FLOAT32 or bias.shape != weight.shape[:1]):
+            return None
+        return weight, bias
+
+    def forward(self, x: Array, plan: Any) -> tuple[Array, Any]:
+        weight, bias = plan
+        relu = len(self.layers) > 1
+        y = product(x, weight.T, bias, relu)
+        return y, (x, y if relu else None, weight)
+
+    def backward(self, grad: Array, saved: Any) -> Array | None:
+        x, y, weight = saved
+        linear: Any = self.layers[0]
+        if len(x) * weight.size <= small_linear.SMALL:
+            x_grad, w_grad, b_grad = small_linear.gradients(grad, x, y, weight, linear.needs_input_grad)
+        else:
+            if y is not None:
+                grad = relu_grad(np.ascontiguousarray(grad), y)
+            x_grad = product(grad, weight) if linear.needs_input_grad else None
+            w_grad, b_grad = product(grad.T, x), grad.sum(axis=0)
+        if linear.bias is not None:
+            linear.bias.accumulate_grad(b_grad)
+        linear.weight.accumulate_grad(w_grad)
+        return x_grad
+
+    def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
+        linear: Any = self.layers[0]
+        return linear.multiply_adds((input_shape[0], linear.out_features))
+
+
+class SumReLUStep(FusedStep):
+    """Two branches, added, and ReLU: one pass, and the sum is never written to memory."""
+
+    def plan(self, x: Array) -> Any:
+        total = self.layers[0]
+        return total if type(x) is np.ndarray and x.dtype == FLOAT32 and len(total.children()) == 2 else None
+
+    def forward(self, x: Array, plan: Sum) -> tuple[Array, Any]:
+        outputs = plan.run_branches(x)
+        plan.check_shapes(outputs)
+        y = added_relu(*outputs)
+        return y, (y,)
+
+    def backward(self, grad: Array, saved: Any) -> Array | None:
+        (y,) = saved
+        return self.layers[0].backward(added_relu_grad(grad, y))

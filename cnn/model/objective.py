@@ -1,0 +1,113 @@
+"""Objective: what a model is trained on, its loss, together with a last Softmax that the loss takes over.
+
+Softmax and cross-entropy in one have a formula that loses no digits (`CrossEntropyLoss`, from_logits=True). So where a
+model ends with Softmax and its loss is CrossEntropyLoss(), training and evaluation stop before the Softmax and read
+logits. pairing.py says which other ends of a model fit which loss.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from cnn.containers.chain import Chain
+from cnn.layers import LogSoftmax, Softmax
+from cnn.layers.softmax import softmax
+from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
+from cnn.loss.loss_func import check_one_number
+from cnn.loss.targets import ClassLoss, ValueLoss
+from cnn.model.pairing import check_axis, check_pairing
+from cnn.module import Array, Module
+
+
+class Objective:
+    """The loss of a model, paired with the model's last layer.
+
+    Parameters
+    ----------
+    model : Chain
+    loss_func : LossFunc or None
+
+    Attributes
+    ----------
+    reads_logits : bool
+        Whether the model's last layer is a Softmax that the loss takes over.
+
+    Raises
+    ------
+    TypeError
+        If it is not a loss.
+    ValueError
+        If the end of the model does not go with it.
+    """
+
+    def __init__(self, model: Chain, loss_func: LossFunc | None) -> None:
+        if isinstance(loss_func, type):
+            raise TypeError(f"loss_func is the class {loss_func.__name__}: write {loss_func.__name__}()")
+        if loss_func is not None and not isinstance(loss_func, LossFunc):
+            raise TypeError(f"loss_func must be a LossFunc, such as CrossEntropyLoss(), got {loss_func!r}")
+        self.loss_func = loss_func
+        self.last, self.position = last_layer(model)
+        check_pairing(self.last, self.position, loss_func)
+        self.reads_logits = type(loss_func) is CrossEntropyLoss and type(self.last) is Softmax
+
+    def required(self) -> LossFunc:
+        """Return the loss, or raise an error that names the fix."""
+        if self.loss_func is None:
+            raise ValueError("this model has no loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
+        if self.loss_func.reduction == "none":
+            check_one_number(self.loss_func)
+        return self.loss_func
+
+    def run(self, model: Any, x: Array, y: Any) -> tuple[float, Array, LossFunc]:
+        """Run forward and loss.
+
+        Returns
+        -------
+        loss : float
+        outputs : ndarray
+            What the loss has read; `prediction` makes the model's outputs of it.
+        loss_func : LossFunc
+            Whose backward gives the gradient of ``outputs``.
+        """
+        loss_func = self.required()
+        outputs = model.run(x, to_logits=self.reads_logits)
+        if self.reads_logits:
+            if self.last.dim % outputs.ndim != 1:  # type: ignore[attr-defined]
+                check_axis(self.last, self.position, outputs.shape)
+            loss_func = loss_func.of_logits()  # type: ignore[attr-defined]
+        return loss_func.forward(outputs, y), outputs, loss_func
+
+    def prediction(self, outputs: Array) -> Array:
+        """Return the outputs of the model, Softmax included, from what the loss has read."""
+        return softmax(outputs, 1) if self.reads_logits else outputs
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the model tells classes apart."""
+        if isinstance(self.loss_func, ValueLoss):
+            return False
+        return isinstance(self.loss_func, ClassLoss) or isinstance(self.last, (Softmax, LogSoftmax))
+
+    def check_classes(self) -> None:
+        """Raise an error that names the fix if the model has no classes."""
+        if not self.has_classes:
+            raise ValueError(
+                f"a model with loss_func={self.loss_func!r} and no final Softmax has no classes: use predict"
+            )
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Return probabilities of classes from the outputs of the model."""
+        if isinstance(self.loss_func, NLLLoss) or isinstance(self.last, LogSoftmax):
+            return np.exp(outputs)
+        from_logits = isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits
+        return softmax(outputs, 1) if from_logits else outputs
+
+
+def last_layer(model: Chain) -> tuple[Module, str]:
+    """Return the last layer of a chain, or of the chain at its end, and its dotted name."""
+    layer: Module = model
+    names = []
+    while isinstance(layer, Chain):
+        names.append(str(len(layer.layers) - 1))
+        layer = layer.layers[-1]
+    return layer, ".".join(names)

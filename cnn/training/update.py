@@ -1,0 +1,49 @@
+"""The one training step: forward, loss, backward, and an update of the weights. `Sequential.train_step` and the loop of
+`fit` both run it; `loss_and_grad` is its first half, for loops written by hand.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from cnn.kernels import one_blas_thread
+from cnn.module import Array
+
+
+def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+    """Run forward, loss and backward. A Sequential has a better way than the plain one, and uses that.
+
+    Returns
+    -------
+    loss : float
+    outputs : ndarray
+        What the loss has read: of a Sequential that ends with Softmax and trains with CrossEntropyLoss, logits.
+    """
+    if hasattr(model, "loss_and_output_grad"):
+        return model.loss_and_output_grad(x, y)
+    prediction = model(x)
+    loss = model.loss_func(prediction, y)
+    model.backward(model.loss_func.backward())
+    return loss, prediction
+
+
+def train_step(
+    model: Any, x: Array, y: Array, before_update: Callable[[float], object] | None = None
+) -> tuple[float, Array]:
+    """Run one training step; return the loss before it, and what the loss has read.
+
+    Parameters
+    ----------
+    model : Module
+        With attributes ``loss_func`` and ``optimizer``.
+    x, y : ndarray
+        A batch of samples (N, ...) in the model's dtype, and its targets.
+    before_update : callable, optional
+        Called with the loss after backward and before the weights change; what it raises keeps them as they are.
+    """
+    with one_blas_thread():
+        loss, outputs = loss_and_grad(model, x, y)
+        if before_update is not None:
+            before_update(loss)
+        model.optimizer.step()
+    model.zero_grad()
+    return loss, outputs

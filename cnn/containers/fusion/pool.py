@@ -32,14 +32,14 @@ class ConvPoolGroup(Group):
         if x.shape[1] != conv.in_channels or conv.groups > 1 or pool.geometry() != HALVING:
             return False
         try:
-            return bool(load("array", "blocks").supports(x.shape, conv.geometry(), conv.weight.data))
+            return bool(load("array", "conv_pool").supports(x.shape, conv.geometry(), conv.weight.data))
         except ShapeError:
             return False
 
     def forward(self, x: Array) -> Array:
         conv = self.conv
         bias = None if conv.bias is None else conv.bias.data
-        y, choice = load("array", "blocks").conv_pool(x, conv.weight.data, bias, conv.geometry(), modes.state.saving)
+        y, choice = load("array", "conv_pool").conv_pool(x, conv.weight.data, bias, conv.geometry(), modes.state.saving)
         self.save_for_backward(x, choice, y.dtype)
         return y
 
@@ -47,7 +47,7 @@ class ConvPoolGroup(Group):
         x, choice, dtype = self.saved()
         check_grad(self.pool, grad, choice.shape, dtype)
         conv = self.conv
-        x_grad, w_grad, b_grad = load("array", "blocks").conv_pool_backward(
+        x_grad, w_grad, b_grad = load("array", "conv_pool").conv_pool_backward(
             grad, choice, x, conv.weight.data, conv.geometry(), conv.needs_input_grad
         )
         conv.weight.accumulate_grad(w_grad)
@@ -80,8 +80,8 @@ class PoolGroup(Group):
 
     def forward(self, x: Array) -> Array:
         geometry = self.pool.geometry()
-        y, choice = load("array", "maxpool2d").maxpool2d(
-            x, geometry, geometry.output_size(*x.shape[2:], self.pool.ceil_mode), relu=True
+        y, choice = load("array", "maxpool2d").relu_maxpool2d(
+            x, geometry, geometry.output_size(*x.shape[2:], self.pool.ceil_mode)
         )
         self.save_for_backward(x.shape, choice, y.dtype)
         return y

@@ -176,7 +176,7 @@ def test_the_same_bits_with_the_same_number_of_threads(small_tiles, pooled):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_infinity_and_nan_stay_local(small_tiles, value, pooled):
-    """They reach the tiles of 2 x 2 outputs of which one output sees them, and no other image."""
+    """They reach the tiles of 2 x 2 outputs in which an output sees them, and no other image."""
     x = draw((3, 6, 8, 8))
     model = Sequential([Conv2d(6, 5, 3, padding=1, bias=False, rng=0), *([ReLU(), MaxPool2d(2)] if pooled else [])])
     y = model(x)

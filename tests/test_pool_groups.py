@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import cnn
 from cnn import Sequential, kernels
 from cnn.kernels import choice
-from cnn.kernels.array import shared, strips, windows
+from cnn.kernels.array import parallel_for, strips, windows
 from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.module import no_grad
 
@@ -121,10 +121,10 @@ def small_tiles(monkeypatch):
     before = cnn.get_num_threads()
     for module in (windows, strips):
         monkeypatch.setattr(module, "TILE_BYTES", 12_000)
-    monkeypatch.setattr(strips, "LEAST_ROWS", 1)
+    monkeypatch.setattr(strips, "MIN_ROWS", 1)
     monkeypatch.setattr(strips, "SMALL_PRODUCT", 1500)
-    monkeypatch.setattr(windows, "LEAST_PLACES", 64)
-    monkeypatch.setattr(shared, "WORTH", 0)
+    monkeypatch.setattr(windows, "MIN_WINDOWS", 64)
+    monkeypatch.setattr(parallel_for, "MIN_NANOSECONDS", 0)
     yield
     cnn.set_num_threads(before)
 

@@ -1,4 +1,4 @@
-"""The twins in kernels/array compute what the plain functions do, whatever the tiles, the threads and the shapes."""
+"""The functions in kernels/array compute what the plain functions do, for all tiles, threads and shapes."""
 
 import importlib
 import threading
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from cnn.errors import ShapeError
 from cnn.functional.elementwise import gate
 from cnn.functional.windows import WindowGeometry
-from cnn.kernels.array import conv2d as conv2d_twins
-from cnn.kernels.array import flat, linear, maxpool2d, shared, strips, windows
+from cnn.kernels.array import chunks, linear, maxpool2d, parallel_for, strips, windows
+from cnn.kernels.array import conv2d as conv2d_kernels
 from tests.kernels.sets import using
 
 pytestmark = pytest.mark.kernels
 
 conv2d, maxpool, relu, linears, adam = (
-    importlib.import_module(name)  # the classes of the same names hide these modules
+    importlib.import_module(name)  # the classes with the same names hide these modules
     for name in (
         "cnn.layers.conv2d",
         "cnn.layers.maxpool2d",
@@ -32,21 +32,21 @@ pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
 @pytest.fixture(autouse=True)
-def small_pieces(monkeypatch):
-    """Tiles of one image or of a part of one, and threads for the least work, so that small arrays are enough."""
-    for module in (windows, conv2d_twins, maxpool2d, strips):
+def small_tiles(monkeypatch):
+    """Tiles of one image or of a part of one, and threads even for little work, so that small arrays are enough."""
+    for module in (windows, conv2d_kernels, maxpool2d, strips):
         monkeypatch.setattr(module, "TILE_BYTES", 600)
-    monkeypatch.setattr(windows, "LEAST_PLACES", 5)
-    monkeypatch.setattr(strips, "LEAST_ROWS", 1)
+    monkeypatch.setattr(windows, "MIN_WINDOWS", 5)
+    monkeypatch.setattr(strips, "MIN_ROWS", 1)
     monkeypatch.setattr(strips, "SMALL_PRODUCT", 300)
-    monkeypatch.setattr(flat, "PIECE_BYTES", 100)
-    monkeypatch.setattr(flat, "ALONE", 0)
-    monkeypatch.setattr(shared, "WORTH", 0)
-    monkeypatch.setattr(linear, "LEAST", 0)
+    monkeypatch.setattr(chunks, "CHUNK_BYTES", 100)
+    monkeypatch.setattr(chunks, "MIN_NANOSECONDS", 0)
+    monkeypatch.setattr(parallel_for, "MIN_NANOSECONDS", 0)
+    monkeypatch.setattr(linear, "MIN_NANOSECONDS", 0)
 
 
 def both(function, *arguments):
-    """What the plain function makes, and the twin with two threads, of read-only arrays."""
+    """Return the results of the plain function and of the array kernel with two threads, for read-only arrays."""
     for argument in arguments:
         if isinstance(argument, np.ndarray):
             argument.flags.writeable = False
@@ -57,7 +57,7 @@ def both(function, *arguments):
 
 
 def laid_out(rng, shape, layout, dtype=np.float64):
-    """Small integers, channels first or last in memory, or with gaps."""
+    """Return small integers, with channels first or last in memory, or with gaps."""
     n, c, h, w = shape
     if layout == "channels last":
         return rng.integers(-3, 4, (n, h, w, c)).astype(dtype).transpose(0, 3, 1, 2)
@@ -68,18 +68,18 @@ def laid_out(rng, shape, layout, dtype=np.float64):
 
 @st.composite
 def convolutions(draw):
-    """Arrays of small integers, a geometry and groups."""
+    """Draw arrays of small integers, a geometry and groups."""
     groups = draw(st.integers(1, 3))
     c, k = groups * draw(st.sampled_from([1, 1, 2, 5])), groups * draw(st.sampled_from([1, 1, 2, 3]))
-    rims = [(draw(st.integers(0, 4)), draw(st.integers(-1, 4))) for _ in range(2)]
-    geometry = WindowGeometry(draw(pair), draw(st.just((1, 1)) | pair), draw(pair), tuple(rims))
+    pads = [(draw(st.integers(0, 4)), draw(st.integers(-1, 4))) for _ in range(2)]
+    geometry = WindowGeometry(draw(pair), draw(st.just((1, 1)) | pair), draw(pair), tuple(pads))
     shape = draw(st.integers(0, 4)), c, draw(st.integers(1, 9)), draw(st.integers(1, 9))
     try:
-        places = geometry.output_size(*shape[2:])
+        oh, ow = geometry.output_size(*shape[2:])
     except ShapeError:
         assume(False)
     rng, layout = np.random.default_rng(draw(st.integers(0, 99))), st.sampled_from(["first", "channels last", "gaps"])
-    x, grad = laid_out(rng, shape, draw(layout)), laid_out(rng, (shape[0], k, *places), draw(layout))
+    x, grad = laid_out(rng, shape, draw(layout)), laid_out(rng, (shape[0], k, oh, ow), draw(layout))
     weight = rng.integers(-3, 4, (k, c // groups, *geometry.size)).astype(float)
     bias = rng.integers(-3, 4, k).astype(float) if draw(st.booleans()) else None
     return x, grad, weight, bias, geometry, groups
@@ -105,12 +105,12 @@ def test_convolutions_of_small_integers_are_exact(case):
 
 
 @pytest.mark.parametrize(
-    "rim", [((0, 0), (0, 0)), ((2, -2), (0, 0)), ((0, 0), (1, -1)), ((0, 2), (0, 3)), ((1, 1), (1, 1))]
+    "pads", [((0, 0), (0, 0)), ((2, -2), (0, 0)), ((0, 0), (1, -1)), ((0, 2), (0, 3)), ((1, 1), (1, 1))]
 )
 @pytest.mark.parametrize("groups", [1, 2])
-def test_windows_of_one_pixel(rim, groups):
-    """Their rows are the image itself, unless they look past it."""
-    rng, geometry = np.random.default_rng(0), WindowGeometry((1, 1), (1, 1), (1, 1), rim)
+def test_windows_of_one_pixel(pads, groups):
+    """The window matrix is the image itself, unless windows reach past the image."""
+    rng, geometry = np.random.default_rng(0), WindowGeometry((1, 1), (1, 1), (1, 1), pads)
     x, weight = laid_out(rng, (3, 6, 5, 4), "channels last"), rng.integers(-3, 4, (8, 6 // groups, 1, 1)).astype(float)
     plain, y = both(conv2d.conv2d, x, weight, None, geometry, groups)
     assert (y == plain).all()
@@ -137,7 +137,7 @@ def test_convolutions_of_real_numbers(dtype, case, seed):
 
     with using("reference", 1):
         expected = list(all_of(*wide))
-        sizes = list(all_of(*(None if a is None else np.abs(a) for a in wide)))  # of what is added up
+        sizes = list(all_of(*(None if a is None else np.abs(a) for a in wide)))  # of the summands
     with using("array", 2):
         found = list(all_of(*rounded))
     for a, b, size in zip(found, expected, sizes, strict=True):
@@ -147,8 +147,8 @@ def test_convolutions_of_real_numbers(dtype, case, seed):
 
 @pytest.mark.parametrize("groups", [1, 8])
 @pytest.mark.parametrize("stride", [1, 2])
-def test_images_stay_channels_last_and_tiles_change_no_bit(monkeypatch, stride, groups):
-    """Each number is the same sum however many threads there are."""
+def test_images_stay_channels_last_and_threads_change_no_bit(monkeypatch, stride, groups):
+    """Each result is the same sum for any number of threads."""
     rng = np.random.default_rng(0)
     geometry = WindowGeometry((3, 3), (stride, stride), (1, 1), ((1, 1), (1, 1)))
     x = rng.normal(size=(6, 10, 10, 8)).astype(np.float32).transpose(0, 3, 1, 2)
@@ -168,7 +168,7 @@ def test_infinity_and_nan_touch_only_the_windows_that_see_them():
     x = np.ones((1, 5, 6, 6))
     x[0, 0, 0, 0], x[0, 1, 5, 5] = np.inf, np.nan
     geometry = WindowGeometry((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
-    with np.errstate(invalid="ignore"):  # BLAS may fill up with zeros, and infinity times 0 is invalid
+    with np.errstate(invalid="ignore"):  # BLAS may pad with zeros, and infinity times 0 is invalid
         plain, y = both(conv2d.conv2d, x, np.ones((2, 5, 3, 3)), None, geometry, 1)
     assert np.array_equal(plain, y, equal_nan=True)
     assert np.isfinite(y).sum() == 2 * (36 - 8)
@@ -176,10 +176,10 @@ def test_infinity_and_nan_touch_only_the_windows_that_see_them():
 
 @st.composite
 def pools(draw):
-    """Images with equal values, some with NaN, a geometry and the counts of windows."""
+    """Draw images with equal values, some with NaN, a geometry and the output size."""
     size, stride, dilation = draw(pair), draw(pair), draw(pair)
-    rims = tuple((draw(st.integers(0, s // 2)),) * 2 for s in size)
-    geometry = WindowGeometry(size, draw(st.just(size)) if draw(st.booleans()) else stride, dilation, rims)
+    pads = tuple((draw(st.integers(0, s // 2)),) * 2 for s in size)
+    geometry = WindowGeometry(size, draw(st.just(size)) if draw(st.booleans()) else stride, dilation, pads)
     shape = draw(st.integers(0, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
     try:
         counts = geometry.output_size(*shape[2:], draw(st.booleans()))
@@ -224,13 +224,13 @@ def test_relu_and_gate(layout, dtype):
     for a, b in zip(found, plain, strict=True):
         assert a.dtype == b.dtype
         assert np.array_equal(a, b, equal_nan=True)
-    for mask in (found[1], np.ascontiguousarray(found[1])):  # in the order of x, and in another
+    for mask in (found[1], np.ascontiguousarray(found[1])):  # in the memory order of x, and in another
         plain, grad = both(gate, x, mask)
         assert grad.dtype == dtype
         assert np.array_equal(grad, plain, equal_nan=True)
 
 
-def test_arrays_of_no_numbers_and_of_one():
+def test_empty_arrays_and_arrays_of_one_element():
     for shape in ((0, 3), (), (1,)):
         plain, found = both(relu.relu, np.ones(shape))
         assert all(np.array_equal(a, b) for a, b in zip(found, plain, strict=True))
@@ -271,7 +271,7 @@ def test_adam(dtype):
     assert all(a.dtype == dtype for a in results[1][:3])
 
 
-def test_adam_goes_on_in_another_dtype_and_with_gradients_in_another_order():
+def test_adam_continues_in_another_dtype_and_with_gradients_in_another_order():
     state = [{"t": 1, "m": np.ones((3, 4)), "v": np.ones((3, 4))}]
     results = []
     for name in ("reference", "array"):
@@ -284,37 +284,37 @@ def test_adam_goes_on_in_another_dtype_and_with_gradients_in_another_order():
     assert (state[0]["m"] == 1).all()
 
 
-def test_all_pieces_are_done_once_by_several_threads():
-    meet, seen = threading.Barrier(2, timeout=20), []
+def test_several_threads_process_each_item_once():
+    barrier, seen = threading.Barrier(2, timeout=20), []
 
-    def work(pieces, room):
-        meet.wait()  # passed only if two threads are inside at once
-        memory = room((2, 3), np.float64)
-        for piece in pieces:
-            memory[...] = piece
+    def work(items, scratch):
+        barrier.wait()  # passed only if two threads are inside at once
+        memory = scratch((2, 3), np.float64)
+        for item in items:
+            memory[...] = item
             seen.append(memory.sum())
 
     with using("array", 2):
-        shared.shared(work, range(20), nanoseconds=1)
-    assert sorted(seen) == [6 * piece for piece in range(20)]
+        parallel_for.parallel_for(work, range(20), nanoseconds=1)
+    assert sorted(seen) == [6 * item for item in range(20)]
 
 
-def test_an_error_in_a_piece_reaches_the_caller():
-    def work(pieces, room):
-        for piece in pieces:
-            if piece == 5:
-                raise KeyError(piece)
+def test_an_error_in_a_work_item_reaches_the_caller():
+    def work(items, scratch):
+        for item in items:
+            if item == 5:
+                raise KeyError(item)
 
     with using("array", 2), pytest.raises(KeyError):
-        shared.shared(work, range(9), nanoseconds=1)
+        parallel_for.parallel_for(work, range(9), nanoseconds=1)
 
 
-def test_other_kinds_of_arrays_are_declined():
+def test_subclasses_and_other_dtypes_are_declined():
     class Own(np.ndarray):
         pass
 
     x, weight = np.ones((2, 5, 4, 4)), np.ones((3, 5, 1, 1))
     geometry = WindowGeometry((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)))
     for other in (weight.view(Own), weight.astype(np.float32), weight.astype(int)):
-        assert conv2d_twins.conv2d(x, other, None, geometry, 1) is NotImplemented
-        assert conv2d_twins.conv2d_input_grad(x[:, :3], other, x.shape, geometry, 1) is NotImplemented
+        assert conv2d_kernels.conv2d(x, other, None, geometry, 1) is NotImplemented
+        assert conv2d_kernels.conv2d_input_grad(x[:, :3], other, x.shape, geometry, 1) is NotImplemented

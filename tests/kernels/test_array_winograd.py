@@ -1,4 +1,4 @@
-"""Winograd's way in plain NumPy: exact where nothing is rounded, near enough elsewhere, and taken where it pays.
+"""The Winograd algorithm in plain NumPy: exact where nothing is rounded, accurate elsewhere, and used where it is faster.
 
 Largest error relative to the largest result, against float64, on normal data, of output, input gradient and weight
 gradient, as `pytest tests/kernels/test_array_winograd.py -rP` prints them:
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import cnn
 from cnn import Sequential
 from cnn.kernels import threads
-from cnn.kernels.array import shared, winograd
+from cnn.kernels.array import parallel_for, winograd
 from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
@@ -32,25 +32,25 @@ ran: set[str] = set()
 
 @pytest.fixture(autouse=True)
 def tuned():
-    """The kernels under test."""
+    """Use the kernels under test."""
     with using("array", 2):
         yield
 
 
 @pytest.fixture
 def small_tiles(monkeypatch):
-    """Tiles of a few images, of any channels, and threads for the least work; what runs is counted."""
+    """Tiles of a few images, of any channels, and threads even for little work; what runs is recorded."""
     ran.clear()
     for name in ("forward", "weight_grad", "Corners", "Gradients"):
-        monkeypatch.setattr(winograd, name, counted(name, getattr(winograd, name)))
+        monkeypatch.setattr(winograd, name, recorded(name, getattr(winograd, name)))
     monkeypatch.setattr(winograd, "TILE_BYTES", 60_000)
-    monkeypatch.setattr(winograd, "LEAST_CHANNELS", 0)
-    monkeypatch.setattr(winograd, "LEAST_WINDOWS", 1)
-    monkeypatch.setattr(shared, "WORTH", 0)
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 0)
+    monkeypatch.setattr(winograd, "MIN_WINDOWS", 1)
+    monkeypatch.setattr(parallel_for, "MIN_NANOSECONDS", 0)
 
 
-def counted(name, function):
-    """The same, which notes that it ran."""
+def recorded(name, function):
+    """Return the same function, but recording that it ran."""
 
     def run(*arguments):
         ran.add(name)
@@ -59,13 +59,13 @@ def counted(name, function):
     return run
 
 
-def tile(layer, x):
-    """How many images make a tile on Winograd's way; 0 on others."""
+def images_per_tile(layer, x):
+    """Return how many images make a tile with the Winograd algorithm; 0 if another is used."""
     return winograd.plan(x.shape, layer.geometry(), layer.out_channels, x.dtype, layer.groups)
 
 
 def integers(rng, shape, last):
-    """Small ones, channels last in memory or first."""
+    """Return small integers, with channels last in memory or first."""
     n, c, h, w = shape
     x = rng.integers(-3, 4, (n, h, w, c) if last else shape).astype(np.float32)
     return x.transpose(0, 3, 1, 2) if last else x
@@ -73,7 +73,7 @@ def integers(rng, shape, last):
 
 @st.composite
 def convolutions(draw):
-    """A convolution of 3 x 3 with a rim of one pixel and weights of small integers, images, and a generator."""
+    """Draw a 3 x 3 convolution with padding 1 and weights of small integers, images, and a generator."""
     c, k = draw(st.integers(2, 7)), draw(st.integers(1, 7))  # one to one would be depthwise
     shape = draw(st.integers(2, 9)), c, 2 * draw(st.integers(1, 5)), 2 * draw(st.integers(1, 5))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
@@ -87,9 +87,9 @@ def convolutions(draw):
 @drawn
 @given(convolutions(), st.booleans(), st.integers(1, 3))
 def test_small_integers_are_exact(small_tiles, pooled, case, needs_input_grad, count):
-    """Also among equals, of which the pool takes the first; alone and as one with ReLU and a pool."""
+    """Also for equal values, of which the pool takes the first; alone, and fused with ReLU and a pool."""
     conv, x, rng = case
-    assert tile(conv, x)
+    assert images_per_tile(conv, x)
     ran.clear()
     results, grad = [], None
     for name in ("array", "reference"):
@@ -110,36 +110,41 @@ def test_small_integers_are_exact(small_tiles, pooled, case, needs_input_grad, c
 @pytest.mark.parametrize(
     ("c", "k", "n", "size"), [(32, 64, 16, 14), (64, 64, 20, 8), (128, 128, 8, 16), (256, 256, 8, 8)]
 )
-@pytest.mark.parametrize("way", ["winograd", "direct"])
-def test_errors(c, k, n, size, way, monkeypatch):
+@pytest.mark.parametrize("algorithm", ["winograd", "direct"])
+def test_errors(c, k, n, size, algorithm, monkeypatch):
     """Outputs, the gradient of the input, and that of the weights."""
     layer, x = Conv2d(c, k, 3, padding=1, rng=0), draw((n, c, size, size))
     layer.weight.data = draw(layer.weight.shape, seed=1)
-    assert tile(layer, x)
-    if way == "direct":
-        monkeypatch.setattr(winograd, "LEAST_CHANNELS", 1000)
-        assert not tile(layer, x)
+    assert images_per_tile(layer, x)
+    if algorithm == "direct":
+        monkeypatch.setattr(winograd, "MIN_CHANNELS", 1000)
+        assert not images_per_tile(layer, x)
     errors = [difference(a, b) for a, b in zip(forward_and_backward(layer, x), in_float64(layer, x), strict=True)]
-    print(f"{way}, {c} -> {k} channels: y {errors[0]:.1e}, x_grad {errors[1]:.1e}, w_grad {errors[2]:.1e}")
+    print(f"{algorithm}, {c} -> {k} channels: y {errors[0]:.1e}, x_grad {errors[1]:.1e}, w_grad {errors[2]:.1e}")
     assert max(errors) <= NEAR
 
 
 def test_values_far_from_zero():
-    """The sums are larger, and so are the errors, in proportion."""
+    """The sums are larger, and the errors grow in proportion."""
     layer, x = Conv2d(32, 64, 3, padding=1, rng=0), draw((16, 32, 14, 14)) + 1000
-    assert tile(layer, x)
+    assert images_per_tile(layer, x)
     for a, b in zip(forward_and_backward(layer, x), in_float64(layer, x), strict=True):
         assert difference(a, b) <= NEAR
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape", "dtype", "taken"),
+    ("layer", "shape", "dtype", "used"),
     [
         (Conv2d(32, 64, 3, padding=1), (64, 32, 14, 14), np.float32, True),
         (Conv2d(64, 32, 3, padding=1), (64, 64, 14, 14), np.float32, True),
         (Conv2d(40, 40, 3, padding="same"), (64, 40, 8, 12), np.float32, True),
         (Conv2d(32, 64, 3, padding=1), (64, 32, 14, 14), np.float64, False),
-        (Conv2d(32, 32, 3, padding=1), (64, 32, 14, 14), np.float32, False),  # maps take as long as is saved
+        (
+            Conv2d(32, 32, 3, padding=1),
+            (64, 32, 14, 14),
+            np.float32,
+            False,
+        ),  # the maps take as long as the products save
         (Conv2d(32, 64, 3, padding=1), (1, 32, 10, 10), np.float32, False),
         (Conv2d(32, 64, 3, padding=1), (64, 32, 13, 14), np.float32, False),
         (Conv2d(32, 64, 3), (64, 32, 14, 14), np.float32, False),
@@ -152,12 +157,12 @@ def test_values_far_from_zero():
     ],
     ids=repr,
 )
-def test_the_choice_by_shape(layer, shape, dtype, taken):
-    assert bool(winograd.plan(shape, layer.geometry(), layer.out_channels, dtype, layer.groups)) == taken
+def test_the_choice_by_shape(layer, shape, dtype, used):
+    assert bool(winograd.plan(shape, layer.geometry(), layer.out_channels, dtype, layer.groups)) == used
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_the_same_bits_with_as_many_threads(small_tiles, pooled):
+def test_the_same_bits_with_the_same_number_of_threads(small_tiles, pooled):
     x = np.random.default_rng(0).standard_normal((9, 6, 12, 12)).astype(np.float32)
     model = Sequential([Conv2d(6, 5, 3, padding=1, rng=0), *([ReLU(), MaxPool2d(2)] if pooled else [])])
     for count in (1, 2, 4):
@@ -170,8 +175,8 @@ def test_the_same_bits_with_as_many_threads(small_tiles, pooled):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("pooled", [False, True])
-def test_what_is_not_finite_stays_near(small_tiles, value, pooled):
-    """It reaches the pools of 2 x 2 of which one place sees it, and no other image."""
+def test_infinity_and_nan_stay_local(small_tiles, value, pooled):
+    """They reach the tiles of 2 x 2 outputs in which an output sees them, and no other image."""
     x = draw((3, 6, 8, 8))
     model = Sequential([Conv2d(6, 5, 3, padding=1, bias=False, rng=0), *([ReLU(), MaxPool2d(2)] if pooled else [])])
     y = model(x)
@@ -198,8 +203,8 @@ def test_what_is_not_finite_stays_near(small_tiles, value, pooled):
     assert {"Corners", "Gradients"} <= ran
 
 
-def test_no_pixel_changes_a_place_that_does_not_see_it(small_tiles):
-    """It is in no value at a point that the place is made of, but times a zero of the maps."""
+def test_no_pixel_changes_an_output_that_does_not_see_it(small_tiles):
+    """The values at the points that such an output is computed from contain the pixel only times a zero of the maps."""
     conv, x = Conv2d(6, 5, 3, padding=1, rng=0), draw((3, 6, 8, 8))
     y = conv(x)
     x[1, :, 3, 4] = 1e6
@@ -211,7 +216,7 @@ def test_no_pixel_changes_a_place_that_does_not_see_it(small_tiles):
 
 
 def test_products_outside_of_threads_hold_blas_to_one_thread(monkeypatch):
-    """Also of a layer alone, which no Sequential guards."""
+    """Also for a layer alone, without a Sequential that limits BLAS."""
     seen = []
 
     def matmul(*arguments, **settings):
@@ -227,15 +232,15 @@ def test_products_outside_of_threads_hold_blas_to_one_thread(monkeypatch):
 
 
 @pytest.mark.parametrize(("c", "side"), [(256, 8), (192, 4), (64, 14)])
-def test_no_number_of_images_is_left_out(c, side):
-    """If there are enough windows in one batch, there are in every larger one."""
+def test_no_number_of_images_is_skipped(c, side):
+    """If a batch has enough windows, so has every larger one."""
     geometry = Conv2d(1, 1, 3, padding=1).geometry()
-    taken = [winograd.plan((n, c, side, side), geometry, c, np.float32) > 0 for n in range(1, 200)]
-    assert taken == sorted(taken)
-    assert taken[-1]
+    used = [winograd.plan((n, c, side, side), geometry, c, np.float32) > 0 for n in range(1, 200)]
+    assert used == sorted(used)
+    assert used[-1]
 
 
 @pytest.mark.parametrize("channels", [8, 64, 256, 1024])
-def test_a_weight_gradient_is_for_several_threads(channels):
-    """However large it is."""
-    assert len(shared.in_pieces(shared.cut(64, 4), winograd.POINTS * channels**2)) >= 4
+def test_several_threads_share_a_weight_gradient(channels):
+    """For every size."""
+    assert len(parallel_for.group_tiles(parallel_for.tile_slices(64, 4), winograd.POINTS * channels**2)) >= 4

@@ -1,4 +1,4 @@
-"""Memory that is used again: never while anybody can see it. (More, such as a training run, is in test_jit.py.)"""
+"""Memory is reused, but never while a view of it exists. (More tests, such as a training run, are in test_jit.py.)"""
 
 import gc
 import pickle
@@ -16,20 +16,20 @@ SIZES = [(memory.LARGE // 4,), (600, 500), (7, 33, 41, 32), (2, 3, 200_000)]
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
+def empty_cache_around_each_test():
     """No test sees memory that another used."""
     empty_cache()
     yield
     empty_cache()
 
 
-def place(array):
-    """The address of an array's first number."""
+def address(array):
+    """Return the address of an array's first element."""
     return array.__array_interface__["data"][0]
 
 
 def in_use_and_kept():
-    """Bytes, counted anew."""
+    """Return the numbers of bytes in use and kept, counted from scratch."""
     memory._sort_in()
     kept = sum(size * len(stores) for size, stores in memory._free.items())
     assert kept == memory._idle
@@ -41,35 +41,35 @@ def in_use_and_kept():
     "shape", [(), (0,), (3, 0, 5), (1,), (1023,), (1025,), (7, 31, 47, 3), (64, 30, 30, 40)], ids=str
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.float64, np.bool_, "<i8"])
-def test_an_array_like_that_of_numpy(shape, dtype):
-    """Shape, dtype and layout; it can be written into, and starts at a line of the cache if it is not tiny."""
+def test_empty_is_like_numpys(shape, dtype):
+    """Shape, dtype and layout; it is writable, and starts at a cache line if it is not tiny."""
     made, plain = memory.empty(shape, dtype), np.empty(shape, dtype)
     for name in ("shape", "dtype", "strides", "nbytes"):
         assert getattr(made, name) == getattr(plain, name)
     assert type(made) is np.ndarray
     assert made.flags.c_contiguous and made.flags.writeable and made.flags.aligned  # noqa: PT018
-    assert made.nbytes < memory.SMALL or place(made) % memory.LINE == 0
+    assert made.nbytes < memory.SMALL or address(made) % memory.LINE == 0
     made[...] = 1
     assert (made == 1).all()
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2, 3), (0, 3, 1, 2), (3, 2, 1, 0)], ids=str)
 @pytest.mark.parametrize("dtype", [None, np.bool_])
-def test_an_array_like_another(axes, dtype):
-    """As np.empty_like: in the order of memory of the other."""
+def test_empty_like(axes, dtype):
+    """Like np.empty_like: with the memory order of the other array."""
     x = np.zeros((4, 60, 30, 50), np.float32).transpose(axes)
     made, plain = memory.empty_like(x, dtype), np.empty_like(x, dtype)
     assert (made.shape, made.strides, made.dtype) == (plain.shape, plain.strides, plain.dtype)
-    assert memory.address(made) == place(made)
+    assert memory.address(made) == address(made)
 
 
 def test_addresses():
-    """They are read out of NumPy's objects; of views and of arrays that cannot be written into as well."""
+    """They are read from NumPy's array objects, also for views and read-only arrays."""
     x = np.zeros((5, 6, 7), np.float32)
     x.flags.writeable = False
     for array in (x, x[1:], x[::-1, 2], x.T, x[2:2], np.broadcast_to(x[0, 0, 3:4], (4, 4)), memory.empty((600, 500))):
-        assert memory.address(array) == place(array)
-        assert memory._object_address(array) == place(array)
+        assert memory.address(array) == address(array)
+        assert memory._object_address(array) == address(array)
 
 
 VIEWS = {
@@ -91,43 +91,43 @@ VIEWS = {
 
 @pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
 @pytest.mark.parametrize("shape", SIZES, ids=str)
-def test_no_memory_is_used_again_while_there_is_a_view(view, shape):
-    """Only the view lives; others ask for as much, and write."""
+def test_memory_is_not_reused_while_there_is_a_view(view, shape):
+    """Only the view is alive; other arrays of the same size are requested and written to."""
     x = memory.empty(shape)
-    first = place(x)
+    first = address(x)
     x[...] = 7
     seen = view(x)
     expected = np.array(seen).copy()
     del x
     others = [memory.empty(shape) for _ in range(3)]
     for other in others:
-        assert place(other) != first
+        assert address(other) != first
         other[...] = -1
     np.testing.assert_array_equal(np.array(seen), expected)
     del seen, other, others
     again = [memory.empty(shape) for _ in range(4)]
-    assert first in [place(array) for array in again]
+    assert first in [address(array) for array in again]
 
 
 def test_memory_in_a_cycle_or_a_closure_is_held():
-    """Until the garbage collector finds that nobody can reach it; weak references hold nothing."""
+    """Until the garbage collector finds that it is unreachable; weak references hold nothing."""
     x = memory.empty((600, 500))
     x[...] = 5
-    first, cycle, weak = place(x), [], weakref.ref(x)
+    first, cycle, weak = address(x), [], weakref.ref(x)
     cycle.append((cycle, x[3:]))
     del x
     other = memory.empty((600, 500))
     other[...] = -1
-    assert place(other) != first
+    assert address(other) != first
     assert (cycle[0][1] == 5).all()
     assert weak() is None or weak().base is not None
     del cycle
     gc.collect()
-    assert place(memory.empty((600, 500))) == first
+    assert address(memory.empty((600, 500))) == first
 
 
-def test_copies_are_on_their_own():
-    """A pickle or a copy of an array lives in other memory."""
+def test_copies_are_independent():
+    """A pickle or a copy of an array has other memory."""
     x = memory.empty((600, 500))
     x[...] = 5
     copies = [x.copy(), pickle.loads(pickle.dumps(x)), x + 0]
@@ -136,9 +136,9 @@ def test_copies_are_on_their_own():
     assert all((copy == 5).all() for copy in copies)
 
 
-def test_random_lives():
-    """Many arrays come and go: each keeps its own numbers, and what is kept plus what is in use is never more than
-    what was in use at once.
+def test_random_lifetimes():
+    """Many arrays are made and deleted: each keeps its own numbers, and the memory kept plus the memory in use is never
+    more than the most that was in use at once.
     """
     rng, alive, most = np.random.default_rng(0), [], 0
     for step in range(3000):
@@ -156,7 +156,7 @@ def test_random_lives():
         most = max(most, used)
         assert used + kept <= most
         assert most == memory._most
-    assert len({place(array) for _, array in alive}) == len(alive)
+    assert len({address(array) for _, array in alive}) == len(alive)
     assert in_use_and_kept()[0] > 0
     alive.clear()
     assert in_use_and_kept()[0] == 0
@@ -164,14 +164,14 @@ def test_random_lives():
     assert in_use_and_kept() == (0, 0)
 
 
-def test_what_is_given_back_is_given_back():
-    """After empty_cache, no array of ours holds memory; arrays in use stay as they are."""
+def test_empty_cache_releases_memory():
+    """After empty_cache the library keeps no memory; arrays in use stay as they are."""
     x = memory.empty((600, 500))
     x[...] = 3
-    room = memory.borrow_scratch(100_000)
-    weak = weakref.ref(room.base)
-    memory.return_scratch(room)
-    del room
+    buffer = memory.borrow_scratch(100_000)
+    weak = weakref.ref(buffer.base)
+    memory.return_scratch(buffer)
+    del buffer
     memory.empty((700, 600))
     assert in_use_and_kept()[1] > 0
     assert weak() is not None
@@ -181,50 +181,52 @@ def test_what_is_given_back_is_given_back():
     assert (x == 3).all()
 
 
-def test_rooms():
+def test_scratch_buffers():
     """The smallest that is large enough is lent; none is lent twice; and no more are kept than were lent at once."""
-    rooms = [memory.borrow_scratch(count) for count in (5000, 1000, 3000)]
-    places = [place(room) for room in rooms]
-    assert len(set(places)) == 3
-    assert all(start % memory.LINE == 0 for start in places)
-    for room in rooms:
-        memory.return_scratch(room)
+    buffers = [memory.borrow_scratch(count) for count in (5000, 1000, 3000)]
+    addresses = [address(buffer) for buffer in buffers]
+    assert len(set(addresses)) == 3
+    assert all(start % memory.LINE == 0 for start in addresses)
+    for buffer in buffers:
+        memory.return_scratch(buffer)
     again = memory.borrow_scratch(2000)
     assert again.size >= 2000
-    assert place(again) == places[2]
+    assert address(again) == addresses[2]
     other = memory.borrow_scratch(2000)
-    assert place(other) == places[0]
+    assert address(other) == addresses[0]
     memory.return_scratch(again)
     memory.return_scratch(other)
     larger = memory.borrow_scratch(5001)
-    assert place(larger) not in places
+    assert address(larger) not in addresses
     assert memory._rooms == []  # 9,000 were lent at once
     memory.return_scratch(larger)
-    places = set()
+    addresses = set()
     for _ in range(20):
         held = [memory.borrow_scratch(1000) for _ in range(2)]
-        places |= {place(room) for room in held}
-        for room in held:
-            memory.return_scratch(room)
-    assert len(places) == 2
-    assert place(larger) in places
+        addresses |= {address(buffer) for buffer in held}
+        for buffer in held:
+            memory.return_scratch(buffer)
+    assert len(addresses) == 2
+    assert address(larger) in addresses
 
 
-def test_an_array_may_die_at_any_moment():
-    """Also in the garbage collection that strikes while the lock is held: what it gives back waits to be sorted in."""
+def test_an_array_may_be_deleted_at_any_moment():
+    """Also in a garbage collection while the lock is held: the memory that it frees waits in a queue."""
     x = memory.empty((600, 500))
-    first = place(x)
+    first = address(x)
     with memory._lock:
         thread = threading.Thread(target=lambda arrays: arrays.clear(), args=([x],))
         del x
         thread.start()
         thread.join(60)
         assert not thread.is_alive()
-    assert place(memory.empty((600, 500))) == first
+    assert address(memory.empty((600, 500))) == first
 
 
 def test_many_threads():
-    """Each finds its own numbers in its arrays and its rooms, while others take and give, and the cache is emptied."""
+    """Each finds its own numbers in its arrays and scratch buffers while others borrow and return, and the cache is
+    emptied.
+    """
     errors = []
 
     def hammer(number):
@@ -232,14 +234,14 @@ def test_many_threads():
         try:
             for _ in range(300):
                 array = memory.empty((int(rng.integers(270_000, 360_000)),))
-                room = memory.borrow_scratch(int(rng.integers(100, 5000)))
+                buffer = memory.borrow_scratch(int(rng.integers(100, 5000)))
                 array[...] = number
-                room[...] = number
+                buffer[...] = number
                 view = array[::7]
                 del array
                 assert (view == number).all()
-                assert (room == number).all()
-                memory.return_scratch(room)
+                assert (buffer == number).all()
+                memory.return_scratch(buffer)
                 if rng.random() < 0.02:
                     empty_cache()
         except BaseException as error:
@@ -260,8 +262,8 @@ def test_many_threads():
     assert in_use_and_kept()[0] == 0
 
 
-def test_a_forked_child_has_memory_of_its_own():
-    """Also if another thread of the parent asks for memory at that moment, whose lock would be held for ever."""
+def test_a_forked_child_has_its_own_memory():
+    """Also if another thread of the parent holds the lock at that moment, which would stay locked for ever."""
     if not can_fork():
         return
 

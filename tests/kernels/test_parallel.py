@@ -1,4 +1,4 @@
-"""Sharing the work among threads changes no result."""
+"""Sharing work among threads does not change results."""
 
 import os
 import threading
@@ -14,14 +14,14 @@ from cnn.utils.gradcheck import difference
 
 
 @pytest.fixture(autouse=True)
-def threads_as_before():
+def restore_threads():
     yield
     parallel._num_threads = None
     parallel._forget_pool()
 
 
 def images(n=11, channels=4, size=24):
-    """Large enough to be shared, and of a number that no number of threads divides."""
+    """Return a batch large enough to be shared, of a size that no tested number of threads divides."""
     x = np.random.default_rng(0).normal(size=(n, channels, size, size))
     assert x.nbytes > parallel.LEAST_BYTES
     return x
@@ -38,13 +38,13 @@ def forward_and_backward(layer, x):
 @pytest.mark.parametrize(
     "layer", [Conv2d(4, 6, 3, stride=2, groups=2, rng=0).to(np.float64), MaxPool2d(3, 2, padding=1)]
 )
-def test_every_number_of_threads_gives_the_same(layer, threads):
+def test_every_number_of_threads_gives_the_same_result(layer, threads):
     x = images()
     cnn.set_num_threads(1)
-    alone = forward_and_backward(layer, x)
+    single = forward_and_backward(layer, x)
     cnn.set_num_threads(threads)
     shared = forward_and_backward(layer, x)
-    assert all(difference(a, b) < 1e-13 for a, b in zip(shared, alone, strict=True))
+    assert all(difference(a, b) < 1e-13 for a, b in zip(shared, single, strict=True))
     again = forward_and_backward(layer, x)
     assert all((a == b).all() for a, b in zip(shared, again, strict=True))
 
@@ -55,25 +55,25 @@ def test_images_stay_channels_last_in_memory():
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def test_the_parts_run_on_different_threads_and_small_work_on_the_callers():
+def test_parts_run_on_different_threads_and_small_work_runs_on_the_callers_thread():
     cnn.set_num_threads(2)
     seen = []
-    meet = threading.Barrier(2, timeout=20)  # passed only if two threads are inside at once
+    barrier = threading.Barrier(2, timeout=20)  # passed only if two threads are inside at once
 
     @batched(1)
-    def look(x, wait):
+    def record(x, wait):
         if wait:
-            meet.wait()
+            barrier.wait()
         seen.append((threading.current_thread(), len(x)))
         return x
 
     large = np.zeros((5, parallel.LEAST_BYTES))
-    assert look(large, True).shape == large.shape
+    assert record(large, True).shape == large.shape
     assert len({thread for thread, _ in seen}) == 2
     assert sorted(n for _, n in seen) == [2, 3]
     seen.clear()
-    look(large[:1], False)
-    look(np.zeros((5, 5)), False)
+    record(large[:1], False)
+    record(np.zeros((5, 5)), False)
     assert seen == [(threading.current_thread(), 1), (threading.current_thread(), 5)]
 
 
@@ -103,7 +103,7 @@ def test_an_error_in_any_part_reaches_the_caller(part):
 
 
 def test_numpy_error_settings_hold_in_every_thread():
-    """Warnings are errors in these tests, so a helper that did not ignore the overflow would raise."""
+    """Warnings are errors in these tests, so a worker thread that did not ignore the overflow would raise."""
     cnn.set_num_threads(2)
     square = batched(1)(np.square)
     large = np.full((2, parallel.LEAST_BYTES), 1e300)
@@ -126,13 +126,13 @@ def test_the_number_of_threads():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-def test_a_forked_child_makes_threads_of_its_own():
+def test_a_forked_child_starts_its_own_threads():
     cnn.set_num_threads(2)
     x = images()
     layer = MaxPool2d(2)
     expected = layer(x)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork while threads run
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Python versions warn about a fork while threads run
         child = os.fork()
     if child == 0:
         os._exit(0 if (layer(x) == expected).all() else 1)

@@ -8,7 +8,7 @@ from cnn.containers.fusion.step import FusedStep, numbers_pixels
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.windows import WindowGeometry
-from cnn.kernels.array import blocks, maxpool2d
+from cnn.kernels.array import conv_pool, maxpool2d
 from cnn.module import Array
 
 HALVING = WindowGeometry(size=(2, 2), stride=(2, 2), dilation=(1, 1), pads=((0, 0), (0, 0)))
@@ -29,20 +29,20 @@ class ConvReLUPoolStep(FusedStep):
             return None
         geometry = conv.geometry()
         try:
-            return geometry if blocks.supports(x.shape, geometry, weight) else None
+            return geometry if conv_pool.supports(x.shape, geometry, weight) else None
         except ShapeError:
             return None
 
     def forward(self, x: Array, plan: WindowGeometry) -> tuple[Array, Any]:
         conv: Any = self.layers[0]
         bias = None if conv.bias is None else conv.bias.data
-        y, choice = blocks.conv_pool(x, conv.weight.data, bias, plan, modes.state.saving)
+        y, choice = conv_pool.conv_pool(x, conv.weight.data, bias, plan, modes.state.saving)
         return y, (x, choice, plan)
 
     def backward(self, grad: Array, saved: Any) -> Array | None:
         x, choice, geometry = saved
         conv: Any = self.layers[0]
-        x_grad, w_grad, b_grad = blocks.conv_pool_backward(
+        x_grad, w_grad, b_grad = conv_pool.conv_pool_backward(
             grad, choice, x, conv.weight.data, geometry, conv.needs_input_grad
         )
         conv.weight.accumulate_grad(w_grad)
@@ -72,7 +72,7 @@ class ReLUPoolStep(FusedStep):
 
     def forward(self, x: Array, plan: Any) -> tuple[Array, Any]:
         geometry, output_size = plan
-        y, choice = maxpool2d.maxpool2d(x, geometry, output_size, relu=True)
+        y, choice = maxpool2d.relu_maxpool2d(x, geometry, output_size)
         return y, (x.shape, choice, geometry)
 
     def backward(self, grad: Array, saved: Any) -> Array | None:

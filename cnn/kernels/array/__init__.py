@@ -1,1 +1,1 @@
-"""Tuned NumPy: what NumPy can do for speed alone, with fewer lines of mathematics and more of memory."""
+"""Tuned NumPy kernels: what NumPy alone can do for speed, with fewer lines of mathematics and more about memory."""

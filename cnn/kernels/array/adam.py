@@ -1,12 +1,12 @@
-"""Twin of the function in optim/adam.py."""
+"""Array kernel for the function in optim/adam.py."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array.flat import flat, in_pieces
-from cnn.kernels.array.shared import Array
+from cnn.kernels.array.chunks import flat_views, in_chunks
+from cnn.kernels.array.parallel_for import Array
 
 
 def adam(
@@ -17,23 +17,23 @@ def adam(
     betas: tuple[float, float],
     eps: float,
 ) -> Any:
-    """The same steps, a piece after the other, in as little memory as can be."""
-    if any(grad.dtype != w.dtype or flat(w, grad) is None for w, grad in zip(weights, grads, strict=True)):
+    """Take the same steps chunk by chunk, with as little memory as possible."""
+    if any(grad.dtype != w.dtype or flat_views(w, grad) is None for w, grad in zip(weights, grads, strict=True)):
         return NotImplemented
     for w, grad, state in zip(weights, grads, states, strict=True):
-        _one(w, grad, state, lr, betas, eps)
+        _update(w, grad, state, lr, betas, eps)
     return None
 
 
-def _one(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float) -> None:
+def _update(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float) -> None:
     m, v = (state[name].astype(w.dtype, copy=False) if name in state else np.zeros_like(w) for name in ("m", "v"))
-    arrays = flat(w, grad, m, v)
-    assert arrays is not None  # m and v lie as w does
+    arrays = flat_views(w, grad, m, v)
+    assert arrays is not None  # m and v have the memory layout of w
     b1, b2 = betas
     t = state.get("t", 0) + 1
     state.update(t=t, m=m, v=v)
 
-    def piece(w: Array, grad: Array, m: Array, v: Array, step: Array, root: Array) -> None:
+    def update(w: Array, grad: Array, m: Array, v: Array, step: Array, root: Array) -> None:
         np.subtract(grad, m, out=step)
         step *= 1 - b1
         m += step
@@ -48,4 +48,4 @@ def _one(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[f
         step /= root
         w -= step
 
-    in_pieces(piece, arrays, [w.dtype, w.dtype], nanoseconds=2.5)
+    in_chunks(update, arrays, [w.dtype, w.dtype], nanoseconds=2.5)

@@ -1,4 +1,4 @@
-"""Twins of the functions in layers/conv2d.py: the same products, of a tile of a few images at a time."""
+"""Array kernels for the functions in layers/conv2d.py: the same products, a tile of a few images at a time."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from cnn.kernels.array import depthwise, strips, winograd
-from cnn.kernels.array.shared import Array, Scratch, shared, summed
-from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Size, Tile, Windows, as_matrix, by_group
+from cnn.kernels.array.parallel_for import Array, Scratch, parallel_for, parallel_sum
+from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Tile, TileSize, Windows, as_matrix, by_group
 from cnn.kernels.dispatch import one_blas_thread
 from cnn.kernels.memory import empty
 
@@ -15,29 +15,33 @@ MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
-    """Every window times the weights; the bias is added while the tile is in the cache."""
-    if not plain(x, weight) or is_small(x, geometry, len(weight), groups):
+    """Multiply every window with the weights; the bias is added while the tile is in the cache."""
+    if not are_plain(x, weight) or fits_one_tile(x, geometry, len(weight), groups):
         return NotImplemented
-    return convolved(x, weight, bias, geometry, groups)
+    return convolve(x, weight, bias, geometry, groups)
 
 
 def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
-    """With stride 1 this is a convolution with the kernel turned by 180 degrees; otherwise the rows are added back."""
-    if not plain(grad, weight):
+    """With stride 1 this is a convolution with the kernel rotated by 180 degrees; otherwise products are folded."""
+    if not are_plain(grad, weight):
         return NotImplemented
     c, k = shape[1], len(weight)
     if geometry.stride != (1, 1):
-        return (depthwise.input_grad if c == k == groups else folded)(grad, weight, shape, geometry, groups)
-    weight, geometry = turned(weight, shape, geometry, groups)
-    return convolved(grad, weight, None, geometry, groups)
+        input_grad = depthwise.input_grad if c == k == groups else folded_input_grad
+        return input_grad(grad, weight, shape, geometry, groups)
+    weight, geometry = rotated(weight, shape, geometry, groups)
+    return convolve(grad, weight, None, geometry, groups)
 
 
-def turned(weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> tuple[Array, Any]:
-    """Return the kernel turned by 180 degrees, from outputs to inputs, and how it moves over what it made."""
+def rotated(weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> tuple[Array, Any]:
+    """Return weights and geometry of the convolution that computes the input gradient from the output gradient.
+
+    The kernel is rotated by 180 degrees, and input and output channels are swapped.
+    """
     (_, c, h, w), k = shape, len(weight)
     pads = tuple(
-        (d * (size - 1) - before, pixels + before - places)
-        for size, d, (before, _), pixels, places in zip(
+        (d * (size - 1) - before, pixels + before - count)
+        for size, d, (before, _), pixels, count in zip(
             geometry.size, geometry.dilation, geometry.pads, (h, w), geometry.output_size(h, w), strict=True
         )
     )
@@ -45,7 +49,7 @@ def turned(weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) ->
     return weight.reshape(c, k // groups, *geometry.size), geometry._replace(pads=pads)
 
 
-def convolved(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
+def convolve(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if x.shape[1] == len(weight) == groups:
         return depthwise.forward(x, weight, bias, geometry)
@@ -55,25 +59,25 @@ def convolved(x: Array, weight: Array, bias: Array | None, geometry: Any, groups
     planned = strips.plan(x.shape, geometry, len(weight), groups)
     if planned:
         return strips.forward(x, weight, bias, geometry, planned)
-    places = geometry.output_size(*x.shape[2:])
-    y = empty((len(x), *places, len(weight)), x.dtype)
-    matrix = as_matrix(weight, groups)
-    size = Size.of(x.shape, geometry, len(weight), x.itemsize)
-    line = None if bias is None else np.tile(bias, (places[1], 1))  # longer rows are added faster
+    oh, ow = geometry.output_size(*x.shape[2:])
+    y = empty((len(x), oh, ow, len(weight)), x.dtype)
+    weights = as_matrix(weight, groups)
+    size = TileSize.choose(x.shape, geometry, len(weight), x.itemsize)
+    bias_row = None if bias is None else np.tile(bias, (ow, 1))  # longer rows are added faster
 
-    def work(pieces: Iterator[Tile], scratch: Scratch) -> None:
+    def work(tiles: Iterator[Tile], scratch: Scratch) -> None:
         windows = Windows(x, geometry, size, scratch, groups)
-        for tile in pieces:
-            np.matmul(windows.rows(tile), matrix, out=by_group(y[tile], groups))
-            if line is not None:
-                y[tile] += line
+        for tile in tiles:
+            np.matmul(windows.matrix(tile), weights, out=by_group(y[tile], groups))
+            if bias_row is not None:
+                y[tile] += bias_row
 
-    shared(work, size.tiles(len(x), places[0]), y.size * weight[0].size / MULTIPLY_ADDS)
+    parallel_for(work, size.tiles(len(x), oh), y.size * weight[0].size / MULTIPLY_ADDS)
     return y.transpose(0, 3, 1, 2)
 
 
-def folded(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
-    """A product for each pixel of the window, added to the pixels that it was read from."""
+def folded_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
+    """Compute a product for each pixel of the window and add it to the pixels that it was read from (col2im)."""
     (n, c, h, w), (k, _, kh, kw) = shape, weight.shape
     oh, ow = grad.shape[2:]
     (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
@@ -91,18 +95,18 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, gr
             parts = memory.reshape(-1)[: g.size // k * kh * kw * c].reshape(groups, kh * kw, -1, c // groups)
             np.matmul(by_group(g, groups)[:, None], matrices, out=parts)
             parts = parts.reshape(groups, kh * kw, len(g), oh, ow, c // groups).transpose(1, 2, 3, 4, 0, 5)
-            for part, (_, _, down, across) in zip(parts, geometry.shifts((oh, ow)), strict=True):
-                into[:, down, across] += part
+            for part, (_, _, rows, columns) in zip(parts, geometry.shifts((oh, ow)), strict=True):
+                into[:, rows, columns] += part
             x[start : start + step] = into[:, top : top + h, left : left + w].reshape(len(g), h, w, c)
 
-    shared(work, range(0, n, step), grad.size * weight[0].size / MULTIPLY_ADDS)
+    parallel_for(work, range(0, n, step), grad.size * weight[0].size / MULTIPLY_ADDS)
     return x.transpose(0, 3, 1, 2)
 
 
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
-    """What each weight saw times the gradient of what it made, summed tile by tile."""
+    """Multiply what each weight saw with the gradient of its output, and add up tile by tile."""
     k, c, kh, kw = shape
-    if not plain(grad, x) or is_small(x, geometry, k, groups):
+    if not are_plain(grad, x) or fits_one_tile(x, geometry, k, groups):
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, geometry)
@@ -113,40 +117,40 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: 
     if planned:
         return strips.weight_grad(grad, x, shape, geometry, planned)
     images, matrix = grad.transpose(0, 2, 3, 1), (groups, kh * kw * c, k // groups)
-    size = Size.of(x.shape, geometry, k, x.itemsize)
+    size = TileSize.choose(x.shape, geometry, k, x.itemsize)
 
     def make(scratch: Scratch) -> Callable[..., None]:
         windows, product = Windows(x, geometry, size, scratch, groups), scratch(matrix, x.dtype)
 
         def add(tile: Tile, sums: Array) -> None:
-            np.matmul(windows.rows(tile).transpose(0, 2, 1), by_group(images[tile], groups), out=product)
+            np.matmul(windows.matrix(tile).transpose(0, 2, 1), by_group(images[tile], groups), out=product)
             sums += product
 
         return add
 
     nanoseconds = grad.size * kh * kw * c / MULTIPLY_ADDS
-    (sums,) = summed(make, size.tiles(len(x), grad.shape[2]), [matrix], x.dtype, nanoseconds)
+    (sums,) = parallel_sum(make, size.tiles(len(x), grad.shape[2]), [matrix], x.dtype, nanoseconds)
     return sums.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
 
 
 def conv2d_bias_grad(grad: Array) -> Array:
-    """A product of each image with ones, which BLAS makes as fast as it can read."""
+    """Multiply each image with a vector of ones, which BLAS does as fast as it can read memory."""
     images = grad.transpose(0, 2, 3, 1)
-    if not images.flags.c_contiguous or not plain(grad):
+    if not images.flags.c_contiguous or not are_plain(grad):
         return NotImplemented
     n, h, w, k = images.shape
     with one_blas_thread():
         return np.matmul(np.ones(h * w, grad.dtype), images.reshape(n, h * w, k)).sum(axis=0)
 
 
-def plain(*arrays: Array) -> bool:
-    """Tell whether these are NumPy's own arrays and of one floating dtype."""
+def are_plain(*arrays: Array) -> bool:
+    """Tell whether these are NumPy's own arrays and have the same floating-point dtype."""
     return all(type(a) is np.ndarray and a.dtype == arrays[0].dtype for a in arrays) and arrays[0].dtype.kind == "f"
 
 
-def is_small(x: Array, geometry: Any, outputs: int, groups: int) -> bool:
-    """Tell whether there is just one tile, of which the plain functions make as good products, but for Winograd's."""
+def fits_one_tile(x: Array, geometry: Any, outputs: int, groups: int) -> bool:
+    """Tell whether there is just one tile, for which the plain functions are as fast, except with Winograd."""
     if x.shape[1] <= FEW_CHANNELS or winograd.plan(x.shape, geometry, outputs, x.dtype, groups):
         return False
-    images, lines = Size.of(x.shape, geometry, outputs, x.itemsize)
-    return images >= len(x) and lines == geometry.output_size(*x.shape[2:])[0]
+    images, rows = TileSize.choose(x.shape, geometry, outputs, x.itemsize)
+    return images >= len(x) and rows == geometry.output_size(*x.shape[2:])[0]

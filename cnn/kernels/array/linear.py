@@ -1,16 +1,16 @@
-"""Twins of the functions in layers/linear.py: each thread makes some columns of the result."""
+"""Array kernels for the functions in layers/linear.py: each thread computes some columns of the result."""
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from cnn.kernels.array.shared import Array, Scratch, shared
+from cnn.kernels.array.parallel_for import Array, Scratch, parallel_for
 from cnn.kernels.memory import empty
 from cnn.kernels.parallel import get_num_threads
 
 MULTIPLY_ADDS = 40  # of one thread in a nanosecond
-LEAST = 100_000  # ns
-LEAST_COLUMNS = 16  # of a thread: a line of the cache, which two must not write at once
+MIN_NANOSECONDS = 100_000
+MIN_COLUMNS = 16  # of a thread: a cache line, to which two threads must not write at the same time
 
 
 def linear(x: Array, weight: Array, bias: Array | None) -> Array:
@@ -31,10 +31,10 @@ def linear_weight_grad(grad: Array, x: Array) -> Array:
 def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     """Return a b + bias; a small product is left to the plain function."""
     nanoseconds = a.size * b.shape[1] / MULTIPLY_ADDS
-    if nanoseconds < LEAST or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
+    if nanoseconds < MIN_NANOSECONDS or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
         return NotImplemented
     y = empty((len(a), b.shape[1]), a.dtype)
-    step = max(LEAST_COLUMNS, -(-b.shape[1] // get_num_threads()))
+    step = max(MIN_COLUMNS, -(-b.shape[1] // get_num_threads()))
 
     def work(starts: Iterator[int], _: Scratch) -> None:
         for start in starts:
@@ -43,5 +43,5 @@ def product(a: Array, b: Array, bias: Array | None = None) -> Array:
             if bias is not None:
                 y[:, columns] += bias[columns]
 
-    shared(work, range(0, b.shape[1], step), nanoseconds)
+    parallel_for(work, range(0, b.shape[1], step), nanoseconds)
     return y

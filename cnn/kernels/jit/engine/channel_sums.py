@@ -1,4 +1,4 @@
-"""Sums over the pixels of an image, for each channel, in float64: 16 channels at a time, their sums in registers."""
+"""Sums over the pixels of an image, for each channel, in float64: 16 channels at a time, with sums in registers."""
 
 from typing import Any
 
@@ -53,23 +53,23 @@ _moments, _products = _sums_of(with_other=False), _sums_of(with_other=True)
 
 @compiled(types.void(FLOATS, DOUBLES, DOUBLES, INDEX, INDEX))
 def moments(x, mean, squares, pixels, channels):
-    """Mean and sum of squared deviations of the channels of one image.
+    """Compute mean and sum of squared deviations of the channels of one image.
 
-    Sums of the distances to the image's first pixel, in float64, lose no digits where the mean is large.
+    Sums of the differences from the image's first pixel, in float64, lose no digits where the mean is large.
     """
     whole = channels // LANES * LANES
     for c in range(0, whole, LANES):
-        given = floats_from(x, c)
-        _moments(given, given, channels, pixels, doubles_from(mean, c), doubles_from(squares, c))
+        start = floats_from(x, c)
+        _moments(start, start, channels, pixels, doubles_from(mean, c), doubles_from(squares, c))
     for c in range(whole, channels):
         mean[c] = 0
         squares[c] = 0
     for p in range(pixels if whole < channels else 0):
         pixel = floats_from(x, p * channels)
         for c in range(whole, channels):
-            distance = types.float64(pixel[c]) - types.float64(x[c])
-            mean[c] += distance
-            squares[c] += distance * distance
+            deviation = types.float64(pixel[c]) - types.float64(x[c])
+            mean[c] += deviation
+            squares[c] += deviation * deviation
     for c in range(channels):
         squares[c] -= mean[c] * mean[c] / pixels
         mean[c] = x[c] + mean[c] / pixels
@@ -77,11 +77,11 @@ def moments(x, mean, squares, pixels, channels):
 
 @compiled(types.void(FLOATS, FLOATS, DOUBLES, DOUBLES, INDEX, INDEX))
 def sums_with(grad, x, plain, product, pixels, channels):
-    """Sums of a gradient, and of gradient times x, of the channels of one image."""
+    """Compute the sums of a gradient, and of gradient times x, for each channel of one image."""
     whole = channels // LANES * LANES
     for c in range(0, whole, LANES):
-        given, other = floats_from(grad, c), floats_from(x, c)
-        _products(given, other, channels, pixels, doubles_from(plain, c), doubles_from(product, c))
+        g_start, x_start = floats_from(grad, c), floats_from(x, c)
+        _products(g_start, x_start, channels, pixels, doubles_from(plain, c), doubles_from(product, c))
     for c in range(whole, channels):
         plain[c] = 0
         product[c] = 0

@@ -1,9 +1,9 @@
 """How Python functions become machine code: with Numba, cached on disk, without the interpreter lock.
 
-A kernel is written as C would have it: a plain function ``kernel(arguments, part, slot)`` of the address of a row of
-integers, in which are the addresses of arrays and their sizes; of which part of the work to do; and of the thread's
-number, which says what room for intermediate results is its own. So it compiles once, for good, when it is first
-needed, and any thread can run it.
+A kernel is written like a C function: ``kernel(arguments, part, slot)``. ``arguments`` is the address of an array of
+integers, which holds the addresses and sizes of arrays; ``part`` says which part of the work to do; and ``slot`` is the
+number of the thread, which selects its own scratch buffer. So a kernel is compiled only once, when it is first needed,
+and any thread can run it.
 """
 
 import functools
@@ -26,27 +26,27 @@ DOUBLES = types.CPointer(types.float64)
 BYTES = types.CPointer(types.uint8)
 
 Kernel = int  # the address of compiled code
-# Whether registers hold 16 numbers, and there are 32 of them; else 8, and 16. As Numba sees it, which may be told to
-# compile for another processor (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES, NUMBA_ENABLE_AVX).
+# Whether there are 32 vector registers of 16 numbers each; else 16 of 8. This is what Numba compiles for, which may be
+# set to another processor (NUMBA_CPU_NAME, NUMBA_CPU_FEATURES, NUMBA_ENABLE_AVX).
 AVX512 = "+avx512f" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
-FUSED = {"contract"}  # a product and a sum may be one instruction, as in tile.py; no other liberty is taken
+FUSED = {"contract"}  # a product and a sum may be one instruction, as in tile.py; no other fast-math option is set
 
 
 @functools.cache
-def _edition() -> str:
-    """Return a digest of all that compiled code is made from: Numba looks for changes in a function's own file alone.
+def _digest() -> str:
+    """Return a digest of all sources of compiled code, because Numba checks only a function's own file for changes.
 
-    Code for other vectors must have another name, as kernels call each other by it.
+    It includes the vector size: code for other vectors needs another name, because kernels call each other by name.
     """
     texts = [path.read_bytes() for path in sorted(Path(__file__).parents[1].rglob("*.py"))]
     return hashlib.sha256(b"".join([*texts, str(AVX512).encode()])).hexdigest()[:12]
 
 
 def _cached(compile_: Callable[..., Any], function: Callable[..., Any]) -> Any:
-    function.__qualname__ += f"_{_edition()}"  # part of the name of the file in Numba's cache
+    function.__qualname__ += f"_{_digest()}"  # part of the name of the file in Numba's cache
     try:
         return compile_(cache=True)(function)
-    except RuntimeError:  # no folder that can be written
+    except RuntimeError:  # no writable folder
         return compile_(cache=False)(function)
 
 
@@ -64,33 +64,37 @@ def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 def kernel(function: Callable[[Any, int, int], None], in_order: bool = True) -> Kernel:
     """Compile ``function(arguments, part, slot)`` and return its address, which `thread_pool.run` takes.
 
-    Where sums need not be made in the order that is written, LLVM makes several at once.
+    If sums need not be computed in the order that is written (``in_order=False``), LLVM vectorises them.
     """
-    liberties = FUSED if in_order else FUSED | {"reassoc"}
+    fastmath = FUSED if in_order else FUSED | {"reassoc"}
     signature = types.void(INDICES, INDEX, INDEX)
-    made = _cached(functools.partial(numba.cfunc, signature, error_model="numpy", fastmath=liberties), function)
-    _kept.append(made)
-    return made.address
+    compiled_function = _cached(
+        functools.partial(numba.cfunc, signature, error_model="numpy", fastmath=fastmath), function
+    )
+    _kept_alive.append(compiled_function)
+    return compiled_function.address
 
 
-def shared(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a function that many kernels call, once: into those it goes by its name, not with its code."""
+def external(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile, only once, a function that many kernels call: they call it by name, and do not contain its code."""
 
     def decorate(function: Callable[..., Any]) -> Any:
-        made = _cached(functools.partial(numba.cfunc, signature, error_model="numpy", fastmath=FUSED), function)
-        _kept.append(made)
-        symbol = f"cnn_{name}_{_edition()}"
-        llvmlite.binding.add_symbol(symbol, made.address)
+        compiled_function = _cached(
+            functools.partial(numba.cfunc, signature, error_model="numpy", fastmath=FUSED), function
+        )
+        _kept_alive.append(compiled_function)
+        symbol = f"cnn_{name}_{_digest()}"
+        llvmlite.binding.add_symbol(symbol, compiled_function.address)
         return types.ExternalFunction(symbol, signature)
 
     return decorate
 
 
-_kept: list[Any] = []  # compiled code lives as long as its object
+_kept_alive: list[Any] = []  # compiled code is freed with its object
 
 
 def _view(pointer: Any) -> Any:
-    """Make the function that reads an address as a pointer to numbers of a type."""
+    """Make the function that converts an address to a pointer of this type."""
 
     @intrinsic
     def view(context: Any, address: Any) -> Any:
@@ -105,19 +109,19 @@ def _view(pointer: Any) -> Any:
 floats, doubles, indices, bytes_ = (_view(pointer) for pointer in (FLOATS, DOUBLES, INDICES, BYTES))
 
 
-def _after(pointer: Any) -> Any:
-    """Make the function that moves a pointer on by a number of items."""
+def _advance(pointer: Any) -> Any:
+    """Make the function that advances a pointer by a number of items."""
 
     @intrinsic
-    def after(context: Any, start: Any, count: Any) -> Any:
+    def advance(context: Any, start: Any, count: Any) -> Any:
         return pointer(pointer, types.int64), lambda context, builder, signature, values: builder.gep(
             *values[:1], values[1:]
         )
 
-    return after
+    return advance
 
 
-floats_from, doubles_from, indices_from, bytes_from = (_after(p) for p in (FLOATS, DOUBLES, INDICES, BYTES))
+floats_from, doubles_from, indices_from, bytes_from = (_advance(p) for p in (FLOATS, DOUBLES, INDICES, BYTES))
 
 
 @intrinsic

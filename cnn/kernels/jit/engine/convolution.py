@@ -1,8 +1,8 @@
-"""Convolution without a matrix of windows: the product of tile.py looks straight into the image.
+"""Convolution without a window matrix (im2col): the product of tile.py reads the image directly.
 
-Of each image a copy with its rim of zeros is made, small enough to stay in the cache. In it the pixels of a row of
-the window lie side by side, channels last: a window is KH runs of KW C numbers (with groups or dilation KH KW runs of
-C / groups). Windows beside each other are rows of the product, channels of the output its columns.
+Each image is copied and padded with zeros; the copy is small enough to stay in the cache. In it the pixels of a row of
+the window are contiguous, channels last: a window is KH runs of KW C numbers (with groups or dilation KH KW runs of
+C / groups). Adjacent windows are rows of the product, and output channels are its columns.
 """
 
 from numba import types
@@ -24,45 +24,45 @@ from cnn.kernels.jit.engine.compilation import (
     kernel,
 )
 from cnn.kernels.jit.engine.depthwise import depthwise
-from cnn.kernels.jit.engine.image_ops import pool, surround
+from cnn.kernels.jit.engine.image_ops import pad, pool
 from cnn.kernels.jit.engine.tile import BIAS, PANELS, WIDTH, multiply
 
 
 @compiled(types.int64(INDEX))
 def panels(channels):
-    """How many panels of 16 columns the channels fill."""
+    """Return how many panels of 16 columns the channels fill."""
     return (channels + WIDTH - 1) // WIDTH
 
 
 @compiled(types.int64(INDEX))
-def spans(channels):
-    """How many times as many panels as are met at once."""
+def panel_blocks(channels):
+    """Return how many blocks of `PANELS` panels, which are multiplied at once, the channels fill."""
     return (panels(channels) + PANELS - 1) // PANELS
 
 
-PLACES = 48  # at least so many for each panel that is fetched
-SMALL = 2048  # rows of panels, 128 KB: weights that stay in the second cache
+MIN_PIXELS = 48  # of the output, at the least, for each panel that is loaded
+SMALL_WEIGHTS = 2048  # rows of panels, 128 KB: weights that stay in the L2 cache
 
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
 def rows_at_a_time(rows, columns, panel_rows):
-    """How many rows of an image meet one panel after the other.
+    """Return how many output rows are multiplied with one panel after another.
 
-    Few, so that a place is written with all its channels before the next; all of them, if the weights are too large
-    to be fetched over and over.
+    Few, so that all channels of an output pixel are written before the next; all rows, if the weights are too large to
+    be loaded again and again.
     """
-    return max(1, PLACES // columns) if panel_rows <= SMALL else max(1, rows)
+    return max(1, MIN_PIXELS // columns) if panel_rows <= SMALL_WEIGHTS else max(1, rows)
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS, *[INDEX] * 4))
-def finish(a, i, y, top, bottom, first_place, last_place):
-    """With rows ``top`` to ``bottom`` of image i convolved: the pool's places in them, or its moments, for a norm."""
+def finish(a, i, y, top, bottom, first_row, last_row):
+    """Pool rows ``top`` to ``bottom`` of image i, which are convolved, or compute the image's moments for a norm."""
     k = a[at.K]
     if a[at.POOL] != 0:
-        place = (i * a[at.PH] + first_place) * a[at.PW] * k
-        into, choice = floats_from(floats(a[at.Y]), place), bytes_from(bytes_(a[at.CHOICE]), place)
-        rows, places = floats_from(y, top * a[at.OW] * k), last_place - first_place
-        pool(rows, into, choice, indices(a[at.POOL]), bottom - top, a[at.OW], k, places, a[at.PW], a[at.RELU])
+        start = (i * a[at.PH] + first_row) * a[at.PW] * k
+        into, choice = floats_from(floats(a[at.Y]), start), bytes_from(bytes_(a[at.CHOICE]), start)
+        conv_rows, pool_rows = floats_from(y, top * a[at.OW] * k), last_row - first_row
+        pool(conv_rows, into, choice, indices(a[at.POOL]), bottom - top, a[at.OW], k, pool_rows, a[at.PW], a[at.RELU])
     if a[at.MEANS]:
         means, squares = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
         moments(y, means, squares, a[at.OH] * a[at.OW], k)
@@ -75,46 +75,48 @@ def forward(a, part, slot):
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
-    some = rows_at_a_time(oh, ow, groups * panels(kg) * runs * length)
-    pooled, is_depthwise = a[at.POOL] != 0, groups == c == k
-    relu = a[at.RELU] if not pooled else 0
-    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
-    made = floats_from(scratch, a[at.HP] * a[at.WP] * c)
+    chunk = rows_at_a_time(oh, ow, groups * panels(kg) * runs * length)
+    has_pool, is_depthwise = a[at.POOL] != 0, groups == c == k
+    relu = a[at.RELU] if not has_pool else 0
+    padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
+    conv_out = floats_from(padded, a[at.HP] * a[at.WP] * c)
     start, end, top, bottom = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS], 0, oh
-    first_place, last_place = 0, a[at.PH]  # of the pool
+    first_row, last_row = 0, a[at.PH]  # of the pool's output
     if a[at.BANDS] > 1:
         start, end, band = part // a[at.BANDS], part // a[at.BANDS] + 1, part % a[at.BANDS]
         top, bottom = band * oh // a[at.BANDS], (band + 1) * oh // a[at.BANDS]
-        if pooled:
-            way = indices(a[at.POOL])
-            first_place, last_place = band * a[at.PH] // a[at.BANDS], (band + 1) * a[at.PH] // a[at.BANDS]
-            top, bottom = first_place * way[2], min(oh, (last_place - 1) * way[2] + (way[0] - 1) * way[4] + 1)
+        if has_pool:
+            window = indices(a[at.POOL])
+            first_row, last_row = band * a[at.PH] // a[at.BANDS], (band + 1) * a[at.PH] // a[at.BANDS]
+            top, bottom = first_row * window[2], min(oh, (last_row - 1) * window[2] + (window[0] - 1) * window[4] + 1)
     for i in range(start, end):
         image = floats_from(floats(a[at.X]), i * h * w * c)
         if a[at.HP] != h or a[at.WP] != w:
             first, last = top * a[at.SH], min(a[at.HP], (bottom - 1) * a[at.SH] + (a[at.KH] - 1) * a[at.DH] + 1)
-            surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], first, last)
-            image = scratch
-        y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
+            pad(image, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], first, last)
+            image = padded
+        y = conv_out if has_pool else floats_from(floats(a[at.Y]), i * oh * ow * k)
         if is_depthwise:
             depthwise(a, image, y, relu, top, bottom)
-        for first in range(top, top if is_depthwise else bottom, some):
-            for which in range(groups * spans(kg)):
-                group, q = which // spans(kg), which % spans(kg) * PANELS
+        for first in range(top, top if is_depthwise else bottom, chunk):
+            for block in range(groups * panel_blocks(kg)):
+                group, q = block // panel_blocks(kg), block % panel_blocks(kg) * PANELS
                 size, columns = runs * length * WIDTH, min(PANELS * WIDTH, kg - q * WIDTH)
                 panel = floats_from(floats(a[at.WEIGHT]), (group * panels(kg) + q) * size)
                 bias = floats_from(floats(a[at.BIAS_VECTOR]), (group * panels(kg) + q) * WIDTH)
-                step, where = a[at.SW] * c, indices(a[at.RUNS])
-                for r in range(first, min(first + some, bottom)):
+                step, offsets = a[at.SW] * c, indices(a[at.RUNS])
+                for r in range(first, min(first + chunk, bottom)):
                     x = floats_from(image, r * a[at.SH] * a[at.WP] * c + group * cg)
                     y_row = floats_from(y, r * ow * k + group * kg + q * WIDTH)
-                    multiply(ow, x, step, where, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu)
-        finish(a, i, y, top, bottom, first_place, last_place)
+                    multiply(
+                        ow, x, step, offsets, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu
+                    )
+        finish(a, i, y, top, bottom, first_row, last_row)
 
 
 @kernel
 def pack(a, part, slot):
-    """Lay out weights for `forward`: a panel for 16 output channels, in it the numbers of a window in order."""
+    """Pack weights for `forward`: a panel for 16 output channels, with the numbers of a window in order."""
     k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups
     group, q = part // panels(kg), part % panels(kg)

@@ -1,7 +1,7 @@
-"""The gradients of a convolution: the product of tile.py looks into image and gradient.
+"""The gradients of a convolution: the product of tile.py reads the image and the gradient directly.
 
-The gradient of the weights has the places of an image as its terms, and the numbers of a window as its rows. That of
-the input is in convolution_input_grad.py.
+In the product for the gradient of the weights, the terms of the sums are the output pixels of an image, and the rows
+are the numbers of a window. The gradient of the input is in convolution_input_grad.py.
 """
 
 from numba import types
@@ -27,29 +27,29 @@ from cnn.kernels.jit.engine.compilation import (
 from cnn.kernels.jit.engine.convolution import panels
 from cnn.kernels.jit.engine.convolution_input_grad import input_grad, narrow_input_grad
 from cnn.kernels.jit.engine.depthwise import add_depthwise_weight_grad, depthwise_input_grad
-from cnn.kernels.jit.engine.image_ops import gate, surround, unpool
+from cnn.kernels.jit.engine.image_ops import pad, relu_grad, unpool
 from cnn.kernels.jit.engine.shapes import LINE
 from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, multiply_across
 
-SINGLE = 32  # places whose gradients are added up in float32 before they go to float64
-OFTEN = 64  # rows of a product that meet columns of the gradient, from which on these are copied together
+FLOAT32_TERMS = 32  # output pixels whose gradients are added up in float32 before the sums are added in float64
+MIN_ROWS_TO_COPY = 64  # rows of a product, from which on the columns of the gradient are first copied
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS, INDEX))
-def spread(a, i, into, width):
-    """Bring the gradient of image i back through pool or ReLU, to rows of ``width`` pixels that hold zeros."""
+def grad_through_pool_or_relu(a, i, into, width):
+    """Backpropagate the gradient of image i through the pool or ReLU, into rows of ``width`` pixels that hold zeros."""
     k, oh, ow = a[at.K], a[at.OH], a[at.OW]
     if a[at.POOL] != 0:
-        place = i * a[at.PH] * a[at.PW] * k
-        grad, choice = floats_from(floats(a[at.GRAD]), place), bytes_from(bytes_(a[at.CHOICE]), place)
+        first = i * a[at.PH] * a[at.PW] * k
+        grad, choice = floats_from(floats(a[at.GRAD]), first), bytes_from(bytes_(a[at.CHOICE]), first)
         unpool(grad, choice, into, indices(a[at.POOL]), oh, ow, width, k, a[at.PH], a[at.PW])
         return
-    place = i * oh * ow * k
-    grad = floats_from(floats(a[at.GRAD]), place)
+    first = i * oh * ow * k
+    grad = floats_from(floats(a[at.GRAD]), first)
     if a[at.RELU]:
-        gate(
+        relu_grad(
             grad,
-            floats_from(floats(a[at.OUTPUT]), place),
+            floats_from(floats(a[at.OUTPUT]), first),
             floats(a[at.CENTER]),
             floats(a[at.SCALE]),
             floats(a[at.SHIFT]),
@@ -68,22 +68,22 @@ def spread(a, i, into, width):
 
 @kernel
 def grad_sums(a, part, slot):
-    """For a norm: of each image and channel, the sums of the gradient and of gradient times output."""
+    """For a norm: the sums of the gradient and of gradient times output, for each image and channel."""
     n, k, oh, ow = a[at.N], a[at.K], a[at.OH], a[at.OW]
     scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
         if a[at.POOL] != 0:
             for p in range(oh * ow * k):
                 scratch[p] = 0
-        spread(a, i, scratch, ow)
+        grad_through_pool_or_relu(a, i, scratch, ow)
         output = floats_from(floats(a[at.OUTPUT]), i * oh * ow * k)
         plain, product = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
         sums_with(scratch, output, plain, product, oh * ow, k)
 
 
 @compiled(types.void(INDICES, INDEX, FLOATS))
-def through_norm(a, i, grad):
-    """Bring a gradient back through a norm, which is linear in the gradient and in the norm's input."""
+def grad_through_norm(a, i, grad):
+    """Backpropagate a gradient through a norm; the result is linear in the gradient and in the norm's input."""
     k, center, of_grad, of_output = a[at.K], floats(a[at.CENTER]), floats(a[at.OF_GRAD]), floats(a[at.OF_OUTPUT])
     constant = floats(a[at.CONSTANT])
     for r in range(a[at.OH]):
@@ -97,51 +97,53 @@ def through_norm(a, i, grad):
 
 
 @compiled(types.void(FLOATS, DOUBLES, FLOATS, INDEX, INDEX, INDEX, INDEX))
-def add_bias_grad(grad, sums, room, width, k, oh, ow):
-    """Add up the gradient of each channel: up to `SINGLE` places of a row in float32, and these sums in float64."""
+def add_bias_grad(grad, sums, scratch, width, k, oh, ow):
+    """Add up the gradient of each channel: up to `FLOAT32_TERMS` pixels of a row in float32, these sums in float64."""
     for r in range(oh):
-        for first in range(0, ow, SINGLE):
+        for first in range(0, ow, FLOAT32_TERMS):
             for channel in range(k):
-                room[channel] = 0
-            for j in range(first, min(first + SINGLE, ow)):
+                scratch[channel] = 0
+            for j in range(first, min(first + FLOAT32_TERMS, ow)):
                 g = floats_from(grad, (r * width + j) * k)
                 for channel in range(k):
-                    room[channel] += g[channel]
+                    scratch[channel] += g[channel]
             for channel in range(k):
-                sums[channel] += room[channel]
+                sums[channel] += scratch[channel]
 
 
 @compiled(types.void(FLOATS, FLOATS, *[INDEX] * 5))
-def together(given, into, columns, step, skip, runs, length):
-    """Copy some columns of all terms side by side: where they were, often 1024 or 4096 bytes apart, they share few sets
-    of the first cache, and do not stay in it until all rows have met them.
+def copy_columns(source, into, columns, step, skip, runs, length):
+    """Copy some columns of all terms into contiguous memory.
+
+    Where they were, often 1024 or 4096 bytes apart, they share few sets of the L1 cache, and would not stay in it until
+    they are multiplied with all rows.
     """
     for t in range(runs):
         for p in range(length):
-            x, line = floats_from(given, t * (length * step + skip) + p * step), floats_from(into, p * columns)
+            x, line = floats_from(source, t * (length * step + skip) + p * step), floats_from(into, p * columns)
             for column in range(columns):
                 line[column] = x[column]
         into = floats_from(into, length * columns)
 
 
 @compiled(types.void(INDICES, *[FLOATS] * 4))
-def add_weight_grad(a, image, grad, w_grad, room):
-    """Add what one image gives: each number that the windows saw, times the gradients at their places."""
+def add_weight_grad(a, image, grad, w_grad, scratch):
+    """Add the contribution of one image: each number that a window sees, times the gradient of the window's output."""
     c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
     lines, size = indices_from(indices(a[at.RUNS]), runs), runs * length * WIDTH  # where the windows of rows start
-    some = max(1, LINE // ow)
-    for first in range(0, oh, some):
-        count = min(some, oh - first)
+    chunk = max(1, LINE // ow)
+    for first in range(0, oh, chunk):
+        count = min(chunk, oh - first)
         for group in range(groups):
             for q in range(0, panels(kg), PANELS):
                 columns = min(PANELS, panels(kg) - q) * WIDTH
                 b, step, skip = floats_from(grad, first * width * k + group * kg + q * WIDTH), k, (width - ow) * k
-                if runs * length >= OFTEN:
-                    together(b, room, columns, step, skip, count, ow)
-                    b, step, skip = room, columns, 0
+                if runs * length >= MIN_ROWS_TO_COPY:
+                    copy_columns(b, scratch, columns, step, skip, count, ow)
+                    b, step, skip = scratch, columns, 0
                 for run in range(runs):
                     x = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
                     into = floats_from(w_grad, (group * panels(kg) + q) * size + run * length * WIDTH)
@@ -153,10 +155,10 @@ def add_weight_grad(a, image, grad, w_grad, room):
 
 @kernel
 def backward(a, part, slot):
-    """All gradients of a part of the images; those of weights and bias are sums over the part."""
+    """Compute all gradients for a part of the images; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
-    scratch = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
-    grad = floats_from(scratch, a[at.HP] * a[at.WP] * c)
+    padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
+    grad = floats_from(padded, a[at.HP] * a[at.WP] * c)
     inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
     is_depthwise = groups == c == k
     size = groups * panels(k // groups) * a[at.KH] * a[at.KW] * (c // groups) * WIDTH
@@ -164,10 +166,10 @@ def backward(a, part, slot):
         size = a[at.KH] * a[at.KW] * c
     w_grad = floats_from(floats(a[at.W_GRAD]), part * size)
     sums = doubles_from(doubles(a[at.SUMS]), part * k)
-    room = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
-    # the gradient is read where it is if nothing comes between, and no rim is needed, nor room behind the last pixel
-    between = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.OF_GRAD] != 0
-    copied = between or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
+    scratch = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
+    # the gradient is not copied if it needs no pool, ReLU or norm, no padding, and no space after the last pixel
+    changed = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.OF_GRAD] != 0
+    copied = changed or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
     for p in range(a[at.GH] * a[at.GW] * k + WIDTH if copied else 0):
         grad[p] = 0
     if a[at.W_GRAD]:
@@ -180,46 +182,46 @@ def backward(a, part, slot):
             for p in range(a[at.GH] * a[at.GW] * k):
                 grad[p] = 0
         if copied:
-            spread(a, i, inner, a[at.GW])
+            grad_through_pool_or_relu(a, i, inner, a[at.GW])
         else:
             grad = floats_from(floats(a[at.GRAD]), i * oh * ow * k)
             inner = grad
         if a[at.OF_GRAD]:
-            through_norm(a, i, inner)
+            grad_through_norm(a, i, inner)
         if a[at.W_GRAD]:
             if a[at.SUMS]:
-                add_bias_grad(inner, sums, room, a[at.GW], k, oh, ow)
+                add_bias_grad(inner, sums, scratch, a[at.GW], k, oh, ow)
             image = floats_from(floats(a[at.X]), i * h * w * c)
             if a[at.HP] != h or a[at.WP] != w:
-                surround(image, scratch, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
-                image = scratch
+                pad(image, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
+                image = padded
             if is_depthwise:
                 add_depthwise_weight_grad(a, image, inner, w_grad)
             else:
-                add_weight_grad(a, image, inner, w_grad, room)
+                add_weight_grad(a, image, inner, w_grad, scratch)
         if a[at.X_GRAD]:
             x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
             if is_depthwise:
-                depthwise_input_grad(a, inner, scratch, x_grad)
+                depthwise_input_grad(a, inner, padded, x_grad)
             elif a[at.NARROW]:
-                narrow_input_grad(a, grad, x_grad, room)
+                narrow_input_grad(a, grad, x_grad, scratch)
             else:
                 input_grad(a, grad, x_grad)
 
 
 @kernel
 def unpack(a, part, slot):
-    """Add up the weight gradients of the parts and lay them out as the weights are."""
+    """Add up the weight gradients of the parts, in the memory layout of the weights."""
     k, cg, area, groups = a[at.K], a[at.C] // a[at.GROUPS], a[at.KH] * a[at.KW], a[at.GROUPS]
     kg = k // groups
     group, q = part // panels(kg), part % panels(kg)
     size = groups * panels(kg) * area * cg * WIDTH
-    given = floats_from(floats(a[at.W_GRAD]), part * area * cg * WIDTH)
+    partial = floats_from(floats(a[at.W_GRAD]), part * area * cg * WIDTH)
     out = floats_from(floats(a[at.Y]), (group * kg + q * WIDTH) * cg * area)
     columns = min(WIDTH, kg - q * WIDTH)
     for tap in range(area):
         for channel in range(cg):
-            line, into = floats_from(given, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
+            line, into = floats_from(partial, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
             for column in range(columns):
                 total = line[column]
                 for other in range(1, a[at.PARTS]):

@@ -1,5 +1,6 @@
-"""Convolution with a window of its own for each channel: nothing is summed over channels, so they lie side by side in
-vectors, and each pixel of the window is one multiplication and addition of all channels at once.
+"""Depthwise convolution: nothing is summed over channels, so a vector holds adjacent channels.
+
+For each pixel of the window, all channels are multiplied and added at once.
 """
 
 from numba import types
@@ -10,7 +11,7 @@ from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, INDICES, compiled,
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, INDEX, INDEX, INDEX))
 def depthwise(a, image, y, relu, top, bottom):
-    """Rows ``top`` to ``bottom`` of one image; weights are (KH KW, C)."""
+    """Compute output rows ``top`` to ``bottom`` of one image; weights are (KH KW, C)."""
     c, weight, bias = a[at.C], floats(a[at.WEIGHT]), floats(a[at.BIAS_VECTOR])
     for i in range(top, bottom):
         for j in range(a[at.OW]):
@@ -30,7 +31,7 @@ def depthwise(a, image, y, relu, top, bottom):
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
 def add_depthwise_weight_grad(a, image, grad, w_grad):
-    """Add what one image gives, (KH KW, C)."""
+    """Add the contribution of one image, (KH KW, C)."""
     c = a[at.C]
     for i in range(a[at.OH]):
         for j in range(a[at.OW]):
@@ -45,7 +46,7 @@ def add_depthwise_weight_grad(a, image, grad, w_grad):
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))
 def depthwise_input_grad(a, grad, padded, x_grad):
-    """The gradient of one image: each gradient times the window, laid where the window was."""
+    """Compute the gradient of one image: add each output gradient times the weights to the pixels of its window."""
     c, weight, wp = a[at.C], floats(a[at.WEIGHT]), a[at.WP]
     for p in range(a[at.HP] * wp * c):
         padded[p] = 0

@@ -1,16 +1,16 @@
-"""What kernels do with one image while it is in the cache: a rim around it, pools, the gradient of what follows."""
+"""What kernels do with one image while it is in the cache: padding, pooling, and the gradients of pools and ReLU."""
 
 import numpy as np
 from numba import types
 
 from cnn.kernels.jit.engine.compilation import BYTES, FLOATS, INDEX, INDICES, bytes_from, compiled, floats_from
 
-BLOCKED = 255  # in place of the number of the chosen pixel: ReLU lets nothing of the window through
+BLOCKED = 255  # instead of the index of the chosen pixel: the output of ReLU is 0, so no pixel gets a gradient
 
 
 @compiled(types.void(FLOATS, FLOATS, *[INDEX] * 8))
-def surround(x, padded, height, width, channels, top, left, padded_width, first, last):
-    """Copy an image into the middle of zeros: the rows ``first`` to ``last`` of the result."""
+def pad(x, padded, height, width, channels, top, left, padded_width, first, last):
+    """Pad an image with zeros: write the rows ``first`` to ``last`` of the padded image."""
     row, whole, before = width * channels, padded_width * channels, left * channels
     for i in range(first * whole, min(top, last) * whole):
         padded[i] = 0
@@ -28,16 +28,23 @@ def surround(x, padded, height, width, channels, top, left, padded_width, first,
 
 
 @compiled(types.boolean(INDICES))
-def halves(way):
-    """Tell whether a pool takes four pixels at a time, side by side, as most pools do."""
-    return way[0] == way[1] == way[2] == way[3] == 2 and way[4] == way[5] == 1 and way[6] == way[7] == 0
+def halves(window):
+    """Tell whether the windows of a pool are 2 x 2 pixels, adjacent and without padding, as in most pools.
+
+    ``window`` is the window geometry, see `pool`.
+    """
+    return (
+        window[0] == window[1] == window[2] == window[3] == 2
+        and window[4] == window[5] == 1
+        and window[6] == window[7] == 0
+    )
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, BYTES, INDEX, INDEX))
-def pool_four(upper, lower, best, which, channels, relu):
-    """`pool` for one window of 2 x 2, of which the upper two pixels lie side by side, and the lower two.
+def pool_2x2(upper, lower, best, chosen, channels, relu):
+    """`pool` for one window of 2 x 2; ``upper`` and ``lower`` are the addresses of its two rows.
 
-    The first of equals stays, NaN wins; and sums vectorise where a choice between bytes does not.
+    The first of equal values stays, and NaN wins. Sums are vectorised, where a choice between bytes is not.
     """
     lowest = types.float32(0) if relu else types.float32(-np.inf)
     for c in range(channels):
@@ -53,77 +60,77 @@ def pool_four(upper, lower, best, which, channels, relu):
         better = types.uint8(other > value) | types.uint8(other != other)
         number = types.uint8(number + better * types.uint8(3 - number))
         value = other if (other > value) | (other != other) else value
-        low = types.uint8(value <= lowest) & types.uint8(relu)
-        which[c] = types.uint8(number + low * types.uint8(BLOCKED - number))
+        blocked = types.uint8(value <= lowest) & types.uint8(relu)
+        chosen[c] = types.uint8(number + blocked * types.uint8(BLOCKED - number))
         best[c] = lowest if value <= lowest else value
 
 
 @compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 6))
-def pool(x, y, choice, way, height, width, channels, places_down, places_across, relu):
+def pool(x, y, choice, window, height, width, channels, oh, ow, relu):
     """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does.
 
-    ``way`` is how the window moves: size, stride, dilation and padding, each down and across.
+    ``window`` is the window geometry: size, stride, dilation and padding, each vertical and horizontal.
     """
-    four = halves(way)
-    for i in range(places_down):
-        for j in range(places_across):
-            place = (i * places_across + j) * channels
-            best, which = floats_from(y, place), bytes_from(choice, place)
-            if four and 2 * i + 1 < height and 2 * j + 1 < width:
+    two_by_two = halves(window)
+    for i in range(oh):
+        for j in range(ow):
+            start = (i * ow + j) * channels
+            best, chosen = floats_from(y, start), bytes_from(choice, start)
+            if two_by_two and 2 * i + 1 < height and 2 * j + 1 < width:
                 upper = floats_from(x, 2 * (i * width + j) * channels)
-                pool_four(upper, floats_from(upper, width * channels), best, which, channels, relu)
+                pool_2x2(upper, floats_from(upper, width * channels), best, chosen, channels, relu)
                 continue
             for c in range(channels):
                 best[c] = -np.inf
-                which[c] = 0
-            for u in range(way[0]):
-                r = i * way[2] + u * way[4] - way[6]
-                for v in range(way[1]):
-                    s = j * way[3] + v * way[5] - way[7]
+                chosen[c] = 0
+            for u in range(window[0]):
+                r = i * window[2] + u * window[4] - window[6]
+                for v in range(window[1]):
+                    s = j * window[3] + v * window[5] - window[7]
                     if r < 0 or r >= height or s < 0 or s >= width:
                         continue
-                    pixel, number = floats_from(x, (r * width + s) * channels), types.uint8(u * way[1] + v)
+                    pixel, number = floats_from(x, (r * width + s) * channels), types.uint8(u * window[1] + v)
                     for c in range(channels):
-                        value, known = pixel[c], best[c]
-                        # the first of equals stays, NaN wins; sums vectorise where a choice between bytes does not
-                        better, old = types.uint8(value > known) | types.uint8(value != value), which[c]
-                        best[c] = value if (value > known) | (value != value) else known
-                        which[c] = types.uint8(old + better * types.uint8(number - old))
+                        value, largest = pixel[c], best[c]
+                        # the first of equal values stays, NaN wins; sums are vectorised, a choice between bytes is not
+                        better, old = types.uint8(value > largest) | types.uint8(value != value), chosen[c]
+                        best[c] = value if (value > largest) | (value != value) else largest
+                        chosen[c] = types.uint8(old + better * types.uint8(number - old))
             if relu:
                 for c in range(channels):
-                    low, old = types.uint8(best[c] <= 0), which[c]
-                    which[c] = types.uint8(old + low * types.uint8(BLOCKED - old))
+                    blocked, old = types.uint8(best[c] <= 0), chosen[c]
+                    chosen[c] = types.uint8(old + blocked * types.uint8(BLOCKED - old))
                     best[c] = types.float32(0) if best[c] <= 0 else best[c]
 
 
 @compiled(types.void(FLOATS, BYTES, FLOATS, INDICES, *[INDEX] * 6))
-def unpool(grad, choice, into, way, height, width, step, channels, places_down, places_across):
+def unpool(grad, choice, into, window, height, width, step, channels, oh, ow):
     """Add each gradient to the pixel that was chosen; the rows of ``into`` are ``step`` pixels apart."""
-    for i in range(places_down):
-        for j in range(places_across):
-            place = (i * places_across + j) * channels
-            given, which = floats_from(grad, place), bytes_from(choice, place)
-            for u in range(way[0]):
-                r = i * way[2] + u * way[4] - way[6]
-                for v in range(way[1]):
-                    s = j * way[3] + v * way[5] - way[7]
+    for i in range(oh):
+        for j in range(ow):
+            start = (i * ow + j) * channels
+            g, chosen = floats_from(grad, start), bytes_from(choice, start)
+            for u in range(window[0]):
+                r = i * window[2] + u * window[4] - window[6]
+                for v in range(window[1]):
+                    s = j * window[3] + v * window[5] - window[7]
                     if r < 0 or r >= height or s < 0 or s >= width:
                         continue
-                    pixel, number = floats_from(into, (r * step + s) * channels), types.uint8(u * way[1] + v)
+                    pixel, number = floats_from(into, (r * step + s) * channels), types.uint8(u * window[1] + v)
                     for c in range(channels):
-                        pixel[c] += given[c] if which[c] == number else types.float32(0)
+                        pixel[c] += g[c] if chosen[c] == number else types.float32(0)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 4))
-def gate(grad, y, center, scale, shift, into, width, channels, height, across):
-    """Let the gradient through where scale (y - center) + shift is above 0, or NaN.
+def relu_grad(grad, y, center, scale, shift, into, width, channels, height, image_width):
+    """The gradient of ReLU: pass it where scale (y - center) + shift is above 0 or NaN, and write 0 elsewhere.
 
-    ``width`` is that of the rows of ``into``.
+    ``width`` is the length of the rows of ``into`` in pixels.
     """
     for i in range(height):
-        for j in range(across):
-            given = floats_from(grad, (i * across + j) * channels)
-            value = floats_from(y, (i * across + j) * channels)
+        for j in range(image_width):
+            g = floats_from(grad, (i * image_width + j) * channels)
+            value = floats_from(y, (i * image_width + j) * channels)
             pixel = floats_from(into, (i * width + j) * channels)
             for c in range(channels):
-                pixel[c] = types.float32(0) if (value[c] - center[c]) * scale[c] + shift[c] <= 0 else given[c]
+                pixel[c] = types.float32(0) if (value[c] - center[c]) * scale[c] + shift[c] <= 0 else g[c]

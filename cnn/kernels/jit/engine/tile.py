@@ -1,12 +1,12 @@
-"""The one product that all heavy arithmetic is made of: a few rows of numbers times one or two panels of 16 columns.
+"""The product that all heavy arithmetic consists of: a few rows of numbers times one or two panels of 16 columns.
 
     c[i, j] (+)= sum over t, p of  a[offsets[t] + i row + p step]  b[(t, p), j]        i < rows, j < 16 or 32
 
-The sums stay in registers from the first term to the last, a vector of 16 columns for each row and panel; each turn of
-the inner loop loads 16 numbers of each panel and one of a for each row. A convolution is that with a looking straight
-into the image (the offsets are the rows of the window, so no matrix of windows is ever written), its gradients are
-that with other offsets and steps, and so is a matrix product. It is written in LLVM's own language because Numba has no
-vectors; LLVM turns a vector of 16 into what the processor has.
+The sums stay in registers from the first term to the last, a vector of 16 columns for each row and panel; each
+iteration of the inner loop loads 16 numbers of each panel, and one number of a for each row. For a convolution, a is
+the image itself (the offsets are the rows of the window, so no window matrix is ever written); its gradients and matrix
+products use other offsets and steps. The product is written in LLVM's own language (LLVM IR) because Numba has no
+vectors; LLVM maps a vector of 16 to the vectors of the processor.
 
 Source: Goto and van de Geijn 2008, Anatomy of high-performance matrix multiplication, section 4; Georganas et al. 2018,
 Anatomy of high-performance deep learning convolutions on SIMD architectures, arXiv 1808.05567, section II.
@@ -19,19 +19,19 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cnn.kernels.jit.engine.compilation import AVX512, FLOATS, INDEX, INDICES, floats_from, shared
+from cnn.kernels.jit.engine.compilation import AVX512, FLOATS, INDEX, INDICES, external, floats_from
 
 WIDTH = 16  # columns of a panel
-# As many rows as registers hold sums for: 16 registers of 8 numbers without AVX-512, 32 of 16 with it. There 8 sums at
-# the least keep the processor's two units busy, each of which waits 4 cycles for its last result; and from 12 on, the
-# registers for the addresses of rows are too few.
+# As many rows as there are registers for their sums: 16 registers of 8 numbers without AVX-512, 32 of 16 with it. With
+# AVX-512 at least 8 sums are needed to keep the processor's two units busy, which have a latency of 4 cycles each; from
+# 12 rows on, there are too few registers for the addresses of the rows.
 ROWS = 10 if AVX512 else 6
-# How many panels are met at once. Of one, each multiplication loads a number of a, and two loads a cycle are all there
-# are for two multiplications; with two, each number is loaded for both.
+# How many panels are multiplied at once. With one panel, each multiplication loads a number of a, and the processor has
+# just two loads a cycle for two multiplications; with two panels, each number is loaded once for both.
 PANELS = 2 if AVX512 else 1
 ROWS_OF_TWO = 8  # 10 or 12 are no faster
 
-# What the sums start with
+# The initial values of the sums
 ZERO, LOAD, BIAS = 0, 1, 2
 
 _FLOAT, _INT, _LANE = ir.FloatType(), ir.IntType(64), ir.IntType(32)
@@ -47,18 +47,19 @@ _SIGNATURE = types.void(
 
 
 def _rows_times_panels(across: bool) -> Any:
-    """Make the product. One step is known when it is compiled, without which it would take half as long again.
+    """Make the product. One step is a compile-time constant; otherwise the product would take half as long again.
 
     rows : 1 to `ROWS`, or to `ROWS_OF_TWO` if ``columns`` are more than 16
-    a, row, step : where a starts, from row to row (1 if ``across``), from term to term (else 1)
+    a, row, step : where a starts; its step from row to row (1 if ``across``) and from term to term (1 if not)
     offsets, runs, length : ``runs`` runs of ``length`` terms each; where in a each run starts
-    b, step, skip : where b starts, from term to term, and what is left out between runs (if not ``across``, 16 and 0)
-    other : how far the second panel is from the first, in b
-    c, row, other : where the result goes, from row to row, from the first panel to the second
+    b, step, skip : where b starts; its step from term to term (16 if not ``across``), and between runs what is skipped
+        (0 if not ``across``)
+    other : distance from the first panel to the second in b
+    c, row, other : where the result is written; its step from row to row, and from the first panel to the second
     start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias for each panel)
-    columns : how many are wanted, up to 16 `PANELS`
+    columns : how many columns to write, up to 16 `PANELS`
     relu : whether negative results become 0 (NaN stays)
-    blocks : how many blocks of so many rows there are, one below the other, at least 1
+    blocks : how many blocks of this many rows there are, one below the other, at least 1
     """
 
     @intrinsic
@@ -79,10 +80,10 @@ def _rows_times_panels(across: bool) -> Any:
                 if panels > PANELS:
                     builder.branch(end)
                     continue
-                choice = builder.switch(count, end)
+                switch_rows = builder.switch(count, end)
                 for rows in range(1, most + 1):
                     block = builder.append_basic_block(f"rows_{rows}")
-                    choice.add_case(ir.Constant(_INT, rows), block)
+                    switch_rows.add_case(ir.Constant(_INT, rows), block)
                     builder.position_at_end(block)
                     _emit(builder, rows, panels, a, a_row, a_step, offsets, runs, length, b, b_step, b_skip, *rest)
                     builder.branch(end)
@@ -117,13 +118,14 @@ def _emit(
     relu: Any,
     blocks: Any,
 ) -> None:
-    """Write the product for one number of rows and of panels."""
+    """Emit the product for one number of rows and of panels."""
     fused = ir.FunctionType(_VECTOR, [_VECTOR] * 3)
     multiply_add = cgutils.get_or_insert_function(builder.module, fused, f"llvm.fmuladd.v{WIDTH}f32")
-    kinds = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
-    fetch = cgutils.get_or_insert_function(builder.module, kinds, "llvm.prefetch.p0")
-    kinds = ir.FunctionType(ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), _LANE, ir.VectorType(ir.IntType(1), WIDTH)])
-    store_some = cgutils.get_or_insert_function(builder.module, kinds, f"llvm.masked.store.v{WIDTH}f32.p0")
+    function_type = ir.FunctionType(ir.VoidType(), [_BYTE, _LANE, _LANE, _LANE])
+    prefetch = cgutils.get_or_insert_function(builder.module, function_type, "llvm.prefetch.p0")
+    mask_type = ir.VectorType(ir.IntType(1), WIDTH)
+    function_type = ir.FunctionType(ir.VoidType(), [_VECTOR, _VECTOR.as_pointer(), _LANE, mask_type])
+    masked_store = cgutils.get_or_insert_function(builder.module, function_type, f"llvm.masked.store.v{WIDTH}f32.p0")
     zeros = ir.Constant(_VECTOR, [0.0] * WIDTH)
 
     def load(pointer: Any) -> Any:
@@ -135,7 +137,7 @@ def _emit(
         for value, pointer in zip(values, pointers, strict=True):
             builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer())).align = 4
 
-    def spread(number: Any, kind: Any = _FLOAT) -> Any:
+    def broadcast(number: Any, kind: Any = _FLOAT) -> Any:
         none = ir.Constant(ir.VectorType(kind, WIDTH), ir.Undefined)
         vector = builder.insert_element(none, number, ir.Constant(_LANE, 0))
         return builder.shuffle_vector(vector, none, ir.Constant(ir.VectorType(_LANE, WIDTH), [0] * WIDTH))
@@ -143,7 +145,7 @@ def _emit(
     def times(stride: Any, i: int) -> Any:
         return builder.mul(stride, ir.Constant(_INT, i))
 
-    def both(pointer: Any, other: Any) -> list[Any]:
+    def panel_pointers(pointer: Any, other: Any) -> list[Any]:
         return [pointer, builder.gep(pointer, [other])][:panels]
 
     a_rows, c_rows = ([times(step, i) for i in range(rows + 1)] for step in (a_row, c_row))
@@ -152,9 +154,9 @@ def _emit(
 
     builder.position_at_end(again)  # for i in range(blocks)
     i, a_block, c_block = builder.phi(_INT), builder.phi(a.type), builder.phi(c.type)
-    results = [place for offset in c_rows[:-1] for place in both(builder.gep(c_block, [offset]), c_other)]
-    for pointer in results:  # by the time the sums are done, the memory they go to is in the cache
-        builder.call(fetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_LANE, n) for n in (1, 3, 1))])
+    results = [pointer for offset in c_rows[:-1] for pointer in panel_pointers(builder.gep(c_block, [offset]), c_other)]
+    for pointer in results:  # so that the memory is in the cache when the sums are complete
+        builder.call(prefetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_LANE, n) for n in (1, 3, 1))])
     names = ("from_zero", "from_c", "from_bias", "run", "begin", "term", "next", "done")
     from_zero, from_c, from_bias, run, begin, term, following, done = (builder.append_basic_block(n) for n in names)
     choice = builder.switch(start, from_zero)
@@ -166,13 +168,13 @@ def _emit(
     loaded = [load(pointer) for pointer in results]
     builder.branch(run)
     builder.position_at_end(from_bias)
-    shared = [load(place) for place in both(bias, ir.Constant(_INT, WIDTH))]
+    biases = [load(pointer) for pointer in panel_pointers(bias, ir.Constant(_INT, WIDTH))]
     builder.branch(run)
 
     builder.position_at_end(run)  # for t in range(runs)
     t, b_run = builder.phi(_INT), builder.phi(b.type)
     sums = [builder.phi(_VECTOR) for _ in range(rows * panels)]
-    for block, first in ((from_zero, [zeros] * len(sums)), (from_c, loaded), (from_bias, shared * rows)):
+    for block, first in ((from_zero, [zeros] * len(sums)), (from_c, loaded), (from_bias, biases * rows)):
         t.add_incoming(ir.Constant(_INT, 0), block)
         b_run.add_incoming(b, block)
         for total, value in zip(sums, first, strict=True):
@@ -185,8 +187,8 @@ def _emit(
     builder.position_at_end(term)  # for p in range(length)
     p, a_now, b_now = builder.phi(_INT), builder.phi(a.type), builder.phi(b.type)
     inner = [builder.phi(_VECTOR) for _ in sums]
-    columns_of_b = [load(place) for place in both(b_now, b_other)]
-    factors = [spread(builder.load(builder.gep(a_now, [offset]))) for offset in a_rows[:-1]]
+    columns_of_b = [load(pointer) for pointer in panel_pointers(b_now, b_other)]
+    factors = [broadcast(builder.load(builder.gep(a_now, [offset]))) for offset in a_rows[:-1]]
     pairs = [(factor, panel) for factor in factors for panel in columns_of_b]
     more = [builder.call(multiply_add, [*pair, total]) for pair, total in zip(pairs, inner, strict=True)]
     p_next, a_next = builder.add(p, ir.Constant(_INT, 1)), builder.gep(a_now, [a_step])
@@ -212,17 +214,18 @@ def _emit(
     if panels == 2:
         store(ends[::2], results[::2])
     ends, results = ends[panels - 1 :: panels], results[panels - 1 :: panels]
-    wanted = builder.sub(columns, ir.Constant(_INT, (panels - 1) * WIDTH))  # of the last panel
-    with builder.if_else(builder.icmp_signed("==", wanted, ir.Constant(_INT, WIDTH))) as (whole, partly):
+    last_columns = builder.sub(columns, ir.Constant(_INT, (panels - 1) * WIDTH))  # of the last panel
+    with builder.if_else(builder.icmp_signed("==", last_columns, ir.Constant(_INT, WIDTH))) as (whole, partly):
         with whole:
             store(ends, results)
         with partly:
-            limit = builder.trunc(wanted, _LANE)  # one instruction with AVX or AVX-512; LLVM makes branches elsewhere
+            # a masked store is one instruction with AVX or AVX-512; elsewhere LLVM makes branches
+            column_count = builder.trunc(last_columns, _LANE)
             lanes = ir.Constant(ir.VectorType(_LANE, WIDTH), list(range(WIDTH)))
-            mask = builder.icmp_signed("<", lanes, spread(limit, _LANE))
+            mask = builder.icmp_signed("<", lanes, broadcast(column_count, _LANE))
             for value, pointer in zip(ends, results, strict=True):
                 where = builder.bitcast(pointer, _VECTOR.as_pointer())
-                builder.call(store_some, [value, where, ir.Constant(_LANE, 4), mask])
+                builder.call(masked_store, [value, where, ir.Constant(_LANE, 4), mask])
     i_next, end = builder.add(i, ir.Constant(_INT, 1)), builder.append_basic_block("end")
     steps = [(i, ir.Constant(_INT, 0), i_next)]
     steps += [(a_block, a, builder.gep(a_block, [a_rows[-1]])), (c_block, c, builder.gep(c_block, [c_rows[-1]]))]
@@ -236,31 +239,32 @@ def _emit(
 _along, _across = _rows_times_panels(False), _rows_times_panels(True)
 
 
-@shared("multiply", types.void(INDEX, FLOATS, INDEX, *_WINDOW, FLOATS, INDEX, *_RESULT))
+@external("multiply", types.void(INDEX, FLOATS, INDEX, *_WINDOW, FLOATS, INDEX, *_RESULT))
 def multiply(rows, a, ar, o, n, m, b, bo, c, cr, co, start, bias, columns, relu):
-    """Compute any number of rows, where the terms of a lie side by side; see `_rows_times_panels`."""
+    """Compute any number of rows, where the terms of a are contiguous; see `_rows_times_panels`."""
     if rows < 1:
         return
     most = ROWS_OF_TWO if columns > WIDTH else ROWS
     blocks = (rows + most - 1) // most
-    each, larger = rows // blocks, rows % blocks  # blocks as even as can be: those of one row more come first
-    for more in (1, 0):
-        some, count = each + more, larger if more else blocks - larger
+    # blocks as even as possible: those with one row more come first
+    rows_each, larger_blocks = rows // blocks, rows % blocks
+    for extra in (1, 0):
+        block_rows, count = rows_each + extra, larger_blocks if extra else blocks - larger_blocks
         if count:
-            _along(some, a, ar, 1, o, n, m, b, WIDTH, 0, bo, c, cr, co, start, bias, columns, relu, count)
-        a, c = floats_from(a, count * some * ar), floats_from(c, count * some * cr)
+            _along(block_rows, a, ar, 1, o, n, m, b, WIDTH, 0, bo, c, cr, co, start, bias, columns, relu, count)
+        a, c = floats_from(a, count * block_rows * ar), floats_from(c, count * block_rows * cr)
 
 
-@shared("multiply_across", types.void(INDEX, FLOATS, INDEX, *_WINDOW, FLOATS, INDEX, INDEX, INDEX, *_RESULT))
+@external("multiply_across", types.void(INDEX, FLOATS, INDEX, *_WINDOW, FLOATS, INDEX, INDEX, INDEX, *_RESULT))
 def multiply_across(rows, a, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu):
-    """Compute any number of rows, where the rows of a lie side by side."""
+    """Compute any number of rows, where the rows of a are adjacent: the step from row to row is 1."""
     if rows < 1:
         return
     most = ROWS_OF_TWO if columns > WIDTH else ROWS
     blocks = (rows + most - 1) // most
-    each, larger = rows // blocks, rows % blocks
-    for more in (1, 0):
-        some, count = each + more, larger if more else blocks - larger
+    rows_each, larger_blocks = rows // blocks, rows % blocks
+    for extra in (1, 0):
+        block_rows, count = rows_each + extra, larger_blocks if extra else blocks - larger_blocks
         if count:
-            _across(some, a, 1, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu, count)
-        a, c = floats_from(a, count * some), floats_from(c, count * some * cr)
+            _across(block_rows, a, 1, ap, o, n, m, b, bp, bs, bo, c, cr, co, start, bias, columns, relu, count)
+        a, c = floats_from(a, count * block_rows), floats_from(c, count * block_rows * cr)

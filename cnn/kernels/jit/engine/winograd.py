@@ -1,14 +1,15 @@
-"""The three linear maps of Winograd's convolution F(4x4, 3x3): 16 results of a 3x3 window from 36 products, not 144.
+"""The three linear maps of the Winograd algorithm F(4x4, 3x3): 16 outputs of a 3x3 window from 36 products, not 144.
 
-    y = A' ((G w G') * (B' d B)) A        d: 6x6 pixels, w: 3x3 weights, y: 4x4 results, * place by place
+    y = A' ((G w G') * (B' d B)) A        d: 6x6 pixels, w: 3x3 weights, y: 4x4 outputs, * element by element
 
-A product of polynomials is their product at as many points as it has coefficients; here the points are 0, 1, -1, 2, -2
-and infinity. B takes pixels to values at the points, G the weights, and A brings values back. The gradients use the
-same maps turned around: dL/dw = G' ((B' d B) * (A g A')) G, and the gradient of the pixels is a convolution itself.
+A product of polynomials is the product of their values at as many points as it has coefficients; here the points are 0,
+1, -1, 2, -2 and infinity. B maps pixels to values at the points, G maps the weights, and A maps the values to outputs.
+The gradients use the transposed maps: dL/dw = G' ((B' d B) * (A g A')) G, and the gradient of the pixels is itself a
+convolution.
 
-Larger windows of points would save more and lose more digits: the largest error, against float64, relative to the
-largest result is up to 1.3e-5 here, where direct sums have 1e-6 (`pytest tests/kernels/test_jit.py -rP` prints them).
-What is allowed in float32 is 3e-5.
+More points would save more and lose more digits: the largest error against float64, relative to the largest result, is
+up to 1.3e-5 here and 1e-6 for direct sums (`pytest tests/kernels/test_jit.py -rP` prints them). The limit for float32
+is 3e-5.
 
 Source: Winograd 1980, Arithmetic complexity of computations; Lavin and Gray 2016, Fast algorithms for convolutional
 neural networks, arXiv 1509.09308, section 4.
@@ -23,8 +24,8 @@ from numba.extending import intrinsic
 
 from cnn.kernels.jit.engine.compilation import AVX512, FLOATS, INDEX
 
-LANES = 16 if AVX512 else 8  # numbers of a vector; the same bits
-RESULTS, PIXELS, POINTS = 4, 6, 36  # of a tile: results and pixels in a row of it, and values at points
+LANES = 16 if AVX512 else 8  # numbers in a vector; the results have the same bits
+RESULTS, PIXELS, POINTS = 4, 6, 36  # of a tile: its outputs in a row, its pixels in a row, and its values at the points
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _SIGNATURE = types.void(FLOATS, INDEX, INDEX, FLOATS, INDEX, INDEX)
@@ -90,11 +91,11 @@ def _points_to_weights(m: _Arithmetic, v: Line) -> Line:
     return [first, middle, m.add(m.times(1 / 6, m.sub(u, s)), v[5])]
 
 
-def _on_squares(line: Callable[[_Arithmetic, Line], Line], given: int, made: int) -> Any:
-    """Make the function that maps a square of ``given`` x ``given`` vectors to one of ``made`` x ``made``.
+def _on_squares(line: Callable[[_Arithmetic, Line], Line], size_in: int, size_out: int) -> Any:
+    """Make the function that maps a square of ``size_in`` x ``size_in`` vectors to one of ``size_out`` x ``size_out``.
 
-    It reads some numbers, `LANES`, at each of x + i x_down + j x_across, and writes as many at each of y + i y_down +
-    j y_across.
+    It reads a vector of `LANES` numbers at each x + i x_down + j x_across, and writes one at each y + i y_down +
+    j y_across. ``line`` maps a row or a column.
     """
 
     @intrinsic
@@ -103,19 +104,19 @@ def _on_squares(line: Callable[[_Arithmetic, Line], Line], given: int, made: int
             x, x_down, x_across, y, y_down, y_across = values
             m = _Arithmetic(builder)
 
-            def place(start: Any, down: Any, across: Any, i: int, j: int) -> Any:
+            def pointer(start: Any, down: Any, across: Any, i: int, j: int) -> Any:
                 steps = [builder.mul(step, ir.Constant(step.type, n)) for step, n in ((down, i), (across, j))]
                 return builder.bitcast(builder.gep(start, [builder.add(*steps)]), _VECTOR.as_pointer())
 
             columns = []
-            for j in range(given):
-                read = [builder.load(place(x, x_down, x_across, i, j)) for i in range(given)]
+            for j in range(size_in):
+                read = [builder.load(pointer(x, x_down, x_across, i, j)) for i in range(size_in)]
                 for value in read:
                     value.align = 4
                 columns.append(line(m, read))
-            for i in range(made):
+            for i in range(size_out):
                 for j, value in enumerate(line(m, [column[i] for column in columns])):
-                    builder.store(value, place(y, y_down, y_across, i, j)).align = 4
+                    builder.store(value, pointer(y, y_down, y_across, i, j)).align = 4
             return context.get_dummy_value()
 
         return _SIGNATURE, emit

@@ -1,7 +1,8 @@
-"""3x3 convolutions with Winograd's maps: pixels to values at 36 points, for each point a product over the channels,
-and back. Some images at a time, so that the weights of a point are fetched once for many tiles.
+"""3x3 convolutions with the Winograd algorithm: map pixels to values at 36 points, compute a product over the channels
+for each point, and map the results back. Some images at a time, so that the weights of a point are loaded once for many
+tiles.
 
-Values are (36, tiles, C) or (36, tiles, K), with some room between the points: see `plane_of`.
+Values are (36, tiles, C) or (36, tiles, K), with some space between the points: see `point_stride`.
 """
 
 from numba import types
@@ -20,8 +21,8 @@ from cnn.kernels.jit.engine.compilation import (
     kernel,
 )
 from cnn.kernels.jit.engine.convolution import finish
-from cnn.kernels.jit.engine.convolution_grads import add_bias_grad, spread, through_norm
-from cnn.kernels.jit.engine.image_ops import surround
+from cnn.kernels.jit.engine.convolution_grads import add_bias_grad, grad_through_norm, grad_through_pool_or_relu
+from cnn.kernels.jit.engine.image_ops import pad
 from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.jit.engine.winograd import (
     LANES,
@@ -37,19 +38,19 @@ from cnn.kernels.jit.engine.winograd import (
 
 
 @compiled(types.int64(INDEX, INDEX))
-def plane_of(tiles, channels):
-    """How far the values at one point are from those at the next: a line of the cache more than they need.
+def point_stride(tiles, channels):
+    """Return the distance from the values at one point to those at the next: a cache line more than they need.
 
-    Else they would often be a multiple of 4096 bytes apart, and the values of a tile at all points in one set of the
-    first cache, which has room for 8 or 12 lines.
+    Otherwise they would often be a multiple of 4096 bytes apart, and the values of a tile at all points would be in one
+    set of the L1 cache, which holds 8 or 12 lines.
     """
     return tiles * channels + WIDTH
 
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
 def to_points(image, width, channels, values, first, tiles, down, across):
-    """Values of an image's tiles, from the ``first`` on: (36, tiles, C)."""
-    plane = plane_of(tiles, channels)
+    """Compute the values of an image's tiles, written from tile ``first`` on: (36, tiles, C)."""
+    plane = point_stride(tiles, channels)
     for i in range(down):
         for j in range(across):
             pixel = floats_from(image, (RESULTS * i * width + RESULTS * j) * channels)
@@ -61,8 +62,8 @@ def to_points(image, width, channels, values, first, tiles, down, across):
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
 def grad_to_points(grad, width, channels, values, first, tiles, down, across):
-    """Values of the gradient's tiles, from the ``first`` on: (36, tiles, K)."""
-    plane = plane_of(tiles, channels)
+    """Compute the values of the gradient's tiles, written from tile ``first`` on: (36, tiles, K)."""
+    plane = point_stride(tiles, channels)
     for i in range(down):
         for j in range(across):
             pixel = floats_from(grad, (RESULTS * i * width + RESULTS * j) * channels)
@@ -73,44 +74,44 @@ def grad_to_points(grad, width, channels, values, first, tiles, down, across):
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, INDICES, INDEX, INDEX, INDEX))
-def products(values, weight, results, start, tiles, channels, made):
-    """For each point, values times weights: (36, tiles, C), (36, K/16, C, 16) -> (36, tiles, K)."""
-    panels = made // WIDTH
+def products(values, weight, results, start, tiles, channels, outputs):
+    """Multiply values with weights at each point: (36, tiles, C), (36, K/16, C, 16) -> (36, tiles, K)."""
+    panels = outputs // WIDTH
     for point in range(POINTS):
         for q in range(0, panels, PANELS):
             panel, size = floats_from(weight, (point * panels + q) * channels * WIDTH), channels * WIDTH
-            a = floats_from(values, point * plane_of(tiles, channels))
-            c = floats_from(results, point * plane_of(tiles, made) + q * WIDTH)
+            a = floats_from(values, point * point_stride(tiles, channels))
+            c = floats_from(results, point * point_stride(tiles, outputs) + q * WIDTH)
             columns = min(PANELS, panels - q) * WIDTH
-            multiply(tiles, a, channels, start, 1, channels, panel, size, c, made, WIDTH, ZERO, panel, columns, 0)
+            multiply(tiles, a, channels, start, 1, channels, panel, size, c, outputs, WIDTH, ZERO, panel, columns, 0)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 8))
-def from_points(values, bias, room, y, first, tiles, channels, down, across, height, width, relu):
-    """An image's results from the values of its tiles; in ``room`` there is room for a tile."""
-    plane = plane_of(tiles, channels)
+def from_points(values, bias, scratch, y, first, tiles, channels, down, across, height, width, relu):
+    """Compute an image's outputs from the values of its tiles; ``scratch`` has space for a tile."""
+    plane = point_stride(tiles, channels)
     for i in range(down):
         for j in range(across):
             value = floats_from(values, (first + i * across + j) * channels)
             for c in range(0, channels, LANES):
-                out = floats_from(room, c)
+                out = floats_from(scratch, c)
                 points_to_results(floats_from(value, c), PIXELS * plane, plane, out, RESULTS * channels, channels)
             for u in range(min(RESULTS, height - RESULTS * i)):
                 for v in range(min(RESULTS, width - RESULTS * j)):
-                    made = floats_from(room, (u * RESULTS + v) * channels)
+                    result = floats_from(scratch, (u * RESULTS + v) * channels)
                     out = floats_from(y, ((RESULTS * i + u) * width + RESULTS * j + v) * channels)
                     if relu:
                         for c in range(channels):
-                            total = made[c] + bias[c]
+                            total = result[c] + bias[c]
                             out[c] = types.float32(0) if total <= 0 else total
                     else:
                         for c in range(channels):
-                            out[c] = made[c] + bias[c]
+                            out[c] = result[c] + bias[c]
 
 
 @kernel
 def weights(a, part, slot):
-    """Values of packed weights, panel by panel: (9, C, 16) of each panel -> (36, panels, C, 16)"""
+    """Map packed weights to values, panel by panel: (9, C, 16) of each panel -> (36, panels, C, 16)"""
     c, packed, out = a[at.C], floats(a[at.WEIGHT]), floats(a[at.Y])
     plane = a[at.PARTS] * c * WIDTH
     for channel in range(c):
@@ -121,60 +122,61 @@ def weights(a, part, slot):
 
 
 @compiled(types.void(INDICES, INDEX, *[FLOATS] * 4))
-def band(a, part, padded, values, results, room):
-    """Convolve some rows of tiles of one image, where there are fewer images than threads."""
+def band(a, part, padded, values, results, scratch):
+    """Convolve some rows of tiles of one image; used where there are fewer images than threads."""
     c, h, w, k, oh, ow, bands = a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.BANDS]
     i, at_band, across = part // bands, part % bands, a[at.ACROSS]
     top, bottom = at_band * a[at.DOWN] // bands, (at_band + 1) * a[at.DOWN] // bands
     tiles = (bottom - top) * across
     x, start = floats_from(floats(a[at.X]), i * h * w * c), floats_from(padded, RESULTS * top * a[at.WP] * c)
     y = floats_from(floats(a[at.Y]), (i * oh + RESULTS * top) * ow * k)
-    surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], RESULTS * top, RESULTS * bottom + 2)
+    pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], RESULTS * top, RESULTS * bottom + 2)
     to_points(start, a[at.WP], c, values, 0, tiles, bottom - top, across)
     products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
     bias, height = floats(a[at.BIAS_VECTOR]), oh - RESULTS * top
-    from_points(results, bias, room, y, 0, tiles, k, bottom - top, across, height, ow, a[at.RELU])
+    from_points(results, bias, scratch, y, 0, tiles, k, bottom - top, across, height, ow, a[at.RELU])
 
 
 @kernel
 def forward(a, part, slot):
     """Convolve a part of the images; then ReLU, or a pool, or mean and squared deviations of each image."""
     n, c, h, w, k, oh, ow = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW]
-    down, across, some, pooled = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
+    down, across, chunk, has_pool = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     values = floats_from(padded, a[at.HP] * a[at.WP] * c)
-    results = floats_from(values, POINTS * plane_of(some * down * across, c))
-    room = floats_from(results, POINTS * plane_of(some * down * across, k))
-    made = floats_from(room, RESULTS * RESULTS * k)
+    results = floats_from(values, POINTS * point_stride(chunk * down * across, c))
+    scratch = floats_from(results, POINTS * point_stride(chunk * down * across, k))
+    conv_out = floats_from(scratch, RESULTS * RESULTS * k)
     if a[at.BANDS] > 1:
-        band(a, part, padded, values, results, room)
+        band(a, part, padded, values, results, scratch)
         return
     last = (part + 1) * n // a[at.PARTS]
-    for base in range(part * n // a[at.PARTS], last, some):
-        count = min(some, last - base)
+    for base in range(part * n // a[at.PARTS], last, chunk):
+        count = min(chunk, last - base)
         tiles = count * down * across
         for m in range(count):
             x = floats_from(floats(a[at.X]), (base + m) * h * w * c)
-            surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
+            pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
             to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)
         products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
         for m in range(count):
             i = base + m
-            y = made if pooled else floats_from(floats(a[at.Y]), i * oh * ow * k)
-            relu = a[at.RELU] if not pooled else 0
+            y = conv_out if has_pool else floats_from(floats(a[at.Y]), i * oh * ow * k)
+            relu = a[at.RELU] if not has_pool else 0
             bias = floats(a[at.BIAS_VECTOR])
-            from_points(results, bias, room, y, m * down * across, tiles, k, down, across, oh, ow, relu)
+            from_points(results, bias, scratch, y, m * down * across, tiles, k, down, across, oh, ow, relu)
             finish(a, i, y, 0, oh, 0, a[at.PH])
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS, INDEX))
 def add_products(a, values, grad_values, sums, tiles):
-    """For each point, add pixels times gradients over all tiles: -> (36, K/16, C, 16)"""
+    """Add the products of pixels and gradients over all tiles, for each point: -> (36, K/16, C, 16)"""
     c, k, start = a[at.C], a[at.K], indices(a[at.RUNS])
     panels = k // WIDTH
     for point in range(POINTS):
         for q in range(0, panels, PANELS):
-            x, b = floats_from(values, point * plane_of(tiles, c)), floats_from(grad_values, point * plane_of(tiles, k))
+            x = floats_from(values, point * point_stride(tiles, c))
+            b = floats_from(grad_values, point * point_stride(tiles, k))
             b, into = floats_from(b, q * WIDTH), floats_from(sums, (point * panels + q) * c * WIDTH)
             columns = min(PANELS, panels - q) * WIDTH
             multiply_across(c, x, c, start, 1, tiles, b, k, 0, WIDTH, into, WIDTH, c * WIDTH, LOAD, into, columns, 0)
@@ -182,16 +184,16 @@ def add_products(a, values, grad_values, sums, tiles):
 
 @kernel
 def backward(a, part, slot):
-    """All gradients of a part of the images; those of weights and bias are sums over the part."""
-    n, c, h, w, k, oh, ow, some = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.SOME]
+    """Compute all gradients for a part of the images; those of weights and bias are sums over the part."""
+    n, c, h, w, k, oh, ow, chunk = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.SOME]
     down, across, x_down, x_across = a[at.DOWN], a[at.ACROSS], a[at.X_DOWN], a[at.X_ACROSS]
-    most = some * max(down * across, x_down * x_across)
+    max_tiles = chunk * max(down * across, x_down * x_across)
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     grad = floats_from(padded, a[at.HP] * a[at.WP] * c)
-    values = floats_from(grad, a[at.GH] * a[at.GW] * k)  # of x, then those of its gradient
-    grad_values = floats_from(values, POINTS * plane_of(most, c))
-    turned_values = floats_from(grad_values, POINTS * plane_of(most, k))
-    room = floats_from(turned_values, POINTS * plane_of(most, k))
+    values = floats_from(grad, a[at.GH] * a[at.GW] * k)  # of x, then of its gradient
+    grad_values = floats_from(values, POINTS * point_stride(max_tiles, c))
+    rotated_values = floats_from(grad_values, POINTS * point_stride(max_tiles, k))
+    scratch = floats_from(rotated_values, POINTS * point_stride(max_tiles, k))
     inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
     sums, bias_sums = (
         floats_from(floats(a[at.W_GRAD]), part * POINTS * c * k),
@@ -205,40 +207,40 @@ def backward(a, part, slot):
         for channel in range(k if a[at.SUMS] else 0):
             bias_sums[channel] = 0
     last = (part + 1) * n // a[at.PARTS]
-    for base in range(part * n // a[at.PARTS], last, some):
-        count = min(some, last - base)
+    for base in range(part * n // a[at.PARTS], last, chunk):
+        count = min(chunk, last - base)
         tiles, x_tiles = count * down * across, count * x_down * x_across
         for m in range(count):
             i = base + m
             if a[at.POOL] != 0:
                 for p in range(a[at.GH] * a[at.GW] * k):
                     grad[p] = 0
-            spread(a, i, inner, a[at.GW])
+            grad_through_pool_or_relu(a, i, inner, a[at.GW])
             if a[at.OF_GRAD]:
-                through_norm(a, i, inner)
+                grad_through_norm(a, i, inner)
             if a[at.W_GRAD]:
                 if a[at.SUMS]:
-                    add_bias_grad(inner, bias_sums, room, a[at.GW], k, oh, ow)
+                    add_bias_grad(inner, bias_sums, scratch, a[at.GW], k, oh, ow)
                 x = floats_from(floats(a[at.X]), i * h * w * c)
-                surround(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
+                pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
                 to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)
                 grad_to_points(inner, a[at.GW], k, grad_values, m * down * across, tiles, down, across)
             if a[at.X_GRAD]:
                 start = floats_from(grad, (a[at.TOP] * a[at.GW] + a[at.LEFT]) * k)
-                to_points(start, a[at.GW], k, turned_values, m * x_down * x_across, x_tiles, x_down, x_across)
+                to_points(start, a[at.GW], k, rotated_values, m * x_down * x_across, x_tiles, x_down, x_across)
         if a[at.W_GRAD]:
             add_products(a, values, grad_values, sums, tiles)
         if a[at.X_GRAD]:
-            products(turned_values, floats(a[at.WEIGHT]), values, indices(a[at.RUNS]), x_tiles, k, c)
+            products(rotated_values, floats(a[at.WEIGHT]), values, indices(a[at.RUNS]), x_tiles, k, c)
             for m in range(count):
                 y, first = floats_from(floats(a[at.X_GRAD]), (base + m) * h * w * c), m * x_down * x_across
                 zero = floats(a[at.BIAS_VECTOR])
-                from_points(values, zero, room, y, first, x_tiles, c, x_down, x_across, h, w, 0)
+                from_points(values, zero, scratch, y, first, x_tiles, c, x_down, x_across, h, w, 0)
 
 
 @kernel
 def gather(a, part, slot):
-    """Add up the parts' sums at the points and bring them back to weights, packed: (36, panels, C, 16) -> (9, C, 16)"""
+    """Add up the parts' sums at the points and map them to packed weights: (36, panels, C, 16) -> (9, C, 16)"""
     c, k, parts = a[at.C], a[at.K], a[at.PARTS]
     sums, out = floats(a[at.W_GRAD]), floats_from(floats(a[at.Y]), part * 9 * c * WIDTH)
     plane = c * k

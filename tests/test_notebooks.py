@@ -71,7 +71,7 @@ def test_the_same_weights_and_batches_gave_the_same_losses(name):
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_answers_to_questions_are_folded(name):
     texts = ["".join(cell["source"]) for cell in cells(name, "markdown")]
-    questions = [text for text in texts if "**To think about.**" in text]
+    questions = [text for text in texts if "**Question.**" in text]
     assert len(questions) >= 5
     assert all("<details><summary>Answer</summary>" in text and "</details>" in text for text in questions)
 

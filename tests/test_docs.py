@@ -62,7 +62,10 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     [
         "README.md",
         "CONTRIBUTING.md",
-        *(f"docs/{name}.md" for name in ("correctness", "life_of_a_batch", "performance", "training", "your_own_layer")),
+        *(
+            f"docs/{name}.md"
+            for name in ("correctness", "life_of_a_batch", "performance", "training", "your_own_layer")
+        ),
     ],
 )
 def test_linked_files_exist(path):

@@ -1,5 +1,5 @@
-# Sourced by the other scripts: makes the virtual environment .venv in the clone, with Python 3.11 or newer, and sets $python
-# to its interpreter. On Debian and Ubuntu it installs what the system lacks for that; elsewhere it says what to do.
+# Sourced by the other scripts: makes the virtual environment .venv in the clone, with Python 3.11 or newer, and sets
+# $python to its interpreter. On Debian and Ubuntu it installs missing system packages; elsewhere it says what to do.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -10,7 +10,7 @@ fail() {
     exit 1
 }
 
-# Runs apt-get as root, or through sudo, and says so; fails where neither is there.
+# Runs apt-get as root, or with sudo (and prints that); fails if neither is possible.
 apt_get() {
     if [ "$(id -u)" = 0 ]; then
         env DEBIAN_FRONTEND=noninteractive apt-get "$@"
@@ -22,14 +22,14 @@ apt_get() {
     fi
 }
 
-# Installs Debian packages. A list of packages that could not be fetched is no reason not to try.
+# Installs Debian packages. If updating the package lists fails, it tries anyway.
 install_packages() {
     has apt-get || return 1
     apt_get update -qq || true
     apt_get install -qq -y "$@" > /dev/null
 }
 
-# Installs the Fashion-MNIST images, where there is a package of them.
+# Installs the Fashion-MNIST images if the system has a package of them.
 install_images() {
     if [ ! -d /usr/share/datasets/fashion-mnist ] && has apt-get; then
         echo "Installing the images (package dataset-fashion-mnist) ..." >&2
@@ -37,7 +37,7 @@ install_images() {
     fi
 }
 
-# Prints the name of the newest interpreter that is new enough.
+# Prints the name of the newest suitable interpreter.
 find_python() {
     for name in python3.14 python3.13 python3.12 python3.11 python3 python; do
         if has "$name" && "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then
@@ -48,7 +48,7 @@ find_python() {
     return 1
 }
 
-# Makes .venv anew with the interpreter $1.
+# Makes a new .venv with the interpreter $1.
 make_venv() {
     rm -rf .venv
     "$1" -m venv .venv
@@ -63,10 +63,10 @@ base=$(find_python) ||
     fail "This needs Python 3.11 or newer, and none was found. Install one and run this again."
 
 python=.venv/bin/python
-if ! "$python" -m pip --version > /dev/null 2>&1; then # none yet, or one that was interrupted while it was made
+if ! "$python" -m pip --version > /dev/null 2>&1; then # there is none yet, or making it was interrupted
     echo "Making the virtual environment .venv with $("$base" --version) ..." >&2
     if ! problem=$(make_venv "$base" 2>&1); then
-        # Debian's python3 comes without what makes environments
+        # Debian's python3 comes without the venv module
         version=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         install_packages "python$version-venv" && make_venv "$base" || fail "Could not make a virtual environment: $problem"
     fi

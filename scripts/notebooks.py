@@ -2,9 +2,9 @@
 
 python scripts/notebooks.py [fast | full]
 
-fast: less data, fewer epochs and seeds; the files stay as they are. full: all of it, and when all three have passed,
-what they show is written into them. Without an argument the environment variable CNN_NOTEBOOKS decides, else fast.
-Warnings are errors.
+fast: less data, fewer epochs and seeds; the files are not changed. full: everything, and once all three have passed,
+their outputs are written into the files. Without an argument the environment variable CNN_NOTEBOOKS decides; the
+default is fast. Warnings are errors.
 """
 
 import os
@@ -21,12 +21,12 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from cnn.core.files import write_bytes
 
 MODELS = Path(__file__).parent.parent / "models"
-NAMES = ("pytorch_utils", "spiral_dataset", "fashion_mnist")  # from quick to slow
-SECONDS_A_CELL = {"fast": 600, "full": 3600}  # a cell that hangs fails
+NAMES = ("pytorch_utils", "spiral_dataset", "fashion_mnist")  # from fastest to slowest
+SECONDS_PER_CELL = {"fast": 600, "full": 3600}  # a cell that takes longer fails
 KERNEL_ARGUMENTS = [
     "--log-level=ERROR",
     "--InteractiveShell.colors=nocolor",
-    # The kernel's own warnings are none of ours.
+    # Ignore warnings from the kernel itself.
     "--IPKernelApp.exec_lines=import warnings; warnings.simplefilter('error'); "
     "warnings.filterwarnings('ignore', module='ipykernel')",
 ]
@@ -36,12 +36,12 @@ WARM_UP = "from cnn import kernels, zoo; kernels.warm_up(zoo.small_cnn(), (1, 28
 
 
 def printed(cell: Any) -> str:
-    """What a cell printed."""
+    """Return the text that a cell printed."""
     return "".join(output.text for output in cell.get("outputs", []) if output.output_type == "stream")
 
 
 def execute(notebook: Any, timeout: int) -> None:
-    """Run all cells; what they print is printed at once."""
+    """Run all cells and print their text output as it comes."""
 
     def show(cell: Any, cell_index: int, execute_reply: Any) -> None:
         if text := printed(cell).rstrip():
@@ -51,21 +51,21 @@ def execute(notebook: Any, timeout: int) -> None:
         notebook,
         timeout=timeout,
         extra_arguments=KERNEL_ARGUMENTS,
-        resources={"metadata": {"path": str(MODELS)}},  # the folder it runs in, because of %run ./pytorch_utils.ipynb
+        resources={"metadata": {"path": str(MODELS)}},  # the working directory, for %run ./pytorch_utils.ipynb
         record_timing=False,
         on_cell_executed=show,
     )
     try:
         client.execute()
     except AssertionError:
-        if client.km is None:  # a signal made nbclient stop the kernel, over which it then stumbles
+        if client.km is None:  # a signal made nbclient stop the kernel, and nbclient then fails
             print("interrupted; nothing was written", file=sys.stderr)
             sys.exit(INTERRUPTED)
         raise
 
 
-def problem(notebook: Any, timeout: int) -> str | None:
-    """Run a notebook and return what is wrong with it, if anything is."""
+def find_problem(notebook: Any, timeout: int) -> str | None:
+    """Run a notebook and return a description of the first problem, or None."""
     try:
         execute(notebook, timeout)
     except CellExecutionError as error:
@@ -73,10 +73,10 @@ def problem(notebook: Any, timeout: int) -> str | None:
     except CellTimeoutError as error:
         return f"a cell took more than {timeout} s: {error}"
     except DeadKernelError:
-        return "its kernel died; perhaps there was not enough memory"
+        return "its kernel died, perhaps from lack of memory"
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
-            if output.output_type == "error" or output.get("name") == "stderr":  # from a thread, or while drawing
+            if output.output_type == "error" or output.get("name") == "stderr":  # from a thread, or while plotting
                 return f"cell {cell.id}: {output.get('evalue') or output.get('text')}"
             if "image/png" in output.get("data", {}) and not output.metadata.get("image/png", {}).get("alt"):
                 return f"cell {cell.id}: an image without alternative text"
@@ -84,31 +84,31 @@ def problem(notebook: Any, timeout: int) -> str | None:
 
 
 def main() -> int:
-    """Run all three."""
+    """Run all three notebooks and return the exit status."""
     setting = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("CNN_NOTEBOOKS", "fast")
-    if len(sys.argv) > 2 or setting not in SECONDS_A_CELL:
+    if len(sys.argv) > 2 or setting not in SECONDS_PER_CELL:
         print(f"{__doc__}\nexpected fast or full, got {' '.join(sys.argv[1:]) or setting!r}", file=sys.stderr)
         return 2
     if isinstance(sys.stdout.encoding, str):
-        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a Windows console may lack a letter
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a Windows console may lack a character
     os.environ["CNN_NOTEBOOKS"] = setting
     canary = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import warnings; warnings.warn('canary')")])
-    if "UserWarning: canary" not in (problem(canary, SECONDS_A_CELL[setting]) or ""):
-        print("warnings are not errors in the kernel, so this run would prove less than it should", file=sys.stderr)
+    if "UserWarning: canary" not in (find_problem(canary, SECONDS_PER_CELL[setting]) or ""):
+        print("warnings are not errors in the kernel, so this run would miss problems", file=sys.stderr)
         return 1
-    # compiled here, once, so that no cell waits for it and tells so
+    # compile once here, so that no cell waits for it and prints a message
     subprocess.run([sys.executable, "-c", WARM_UP], check=True)
     passed = {}
     for name in NAMES:
-        began = time.perf_counter()
+        start = time.perf_counter()
         print(f"{name}, {setting} setting", flush=True)
         notebook = nbformat.read(MODELS / f"{name}.ipynb", as_version=4)
-        wrong = problem(notebook, SECONDS_A_CELL[setting])
-        seconds = time.perf_counter() - began
-        if wrong:
-            print(f"{name} FAILED after {seconds:.0f} s\n{wrong}", flush=True)
+        problem = find_problem(notebook, SECONDS_PER_CELL[setting])
+        seconds = time.perf_counter() - start
+        if problem:
+            print(f"{name} FAILED after {seconds:.0f} s\n{problem}", flush=True)
             continue
-        notebook.metadata["language_info"] = {"name": "python"}  # not the version of Python that happened to run it
+        notebook.metadata["language_info"] = {"name": "python"}  # without the Python version of this run
         passed[name] = (nbformat.writes(notebook) + "\n").encode()
         print(f"{name}: all claims hold, {seconds:.0f} s, {len(passed[name]) / 1e6:.1f} MB", flush=True)
     if len(passed) < len(NAMES):

@@ -1,4 +1,4 @@
-"""Print the first block of a language under a heading of the README, as in readme_block.py python "Usage example"."""
+"""Print the first code block of a language under a heading of the README: readme_block.py python "Usage example"."""
 
 import re
 import sys

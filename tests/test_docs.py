@@ -1,4 +1,4 @@
-"""The code in README and docs runs and does what the text says."""
+"""The code in the README and the docs runs and does what the text says."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def code(path):
-    """All python blocks of a page, as one program."""
+    """All Python blocks of a page, as one program."""
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / path).read_text(encoding="utf-8"), re.M | re.S))
 
 
@@ -22,7 +22,7 @@ def test_your_own_layer_trains_and_passes_the_gradient_check(capsys):
     assert "epoch 60/60" in capsys.readouterr().out
 
 
-def test_your_own_layer_has_twenty_lines_and_a_wrong_one_is_caught():
+def test_your_own_layer_has_twenty_lines_and_a_wrong_gradient_is_caught():
     program = code("docs/your_own_layer.md")
     layer = program[: program.index("X = ")]
     assert len([line for line in layer.splitlines() if line.strip()]) <= 20
@@ -34,8 +34,8 @@ def test_your_own_layer_has_twenty_lines_and_a_wrong_one_is_caught():
         gradcheck(names["Swish"](), np.random.default_rng(0).normal(size=(5, 3)))
 
 
-def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
-    """The spiral as it is; the images with a few made-up ones in place of Fashion-MNIST's."""
+def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
+    """The spiral runs unchanged; a few random images stand in for Fashion-MNIST."""
     rng = np.random.default_rng(0)
     few = [(rng.integers(0, 256, (n, 1, 28, 28), np.uint8), rng.integers(0, 10, n)) for n in (96, 32)]
     monkeypatch.setattr("cnn.data.fashion_mnist", lambda: (*few[0], *few[1]))
@@ -45,11 +45,11 @@ def test_the_examples_of_the_readme_run_alone(tmp_path, monkeypatch, capsys):
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     out = capsys.readouterr().out
-    assert float(re.search(r"not seen: ([\d.]+)%", out)[1]) >= 95
+    assert float(re.search(r"validation accuracy: ([\d.]+)%", out)[1]) >= 95
     assert (tmp_path / "clothes.safetensors").exists()
 
 
-def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
+def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     [block] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.M | re.S)
     exec(compile(block, "training.md", "exec"), {})
@@ -62,10 +62,13 @@ def test_the_example_of_training_runs(tmp_path, monkeypatch, capsys):
     [
         "README.md",
         "CONTRIBUTING.md",
-        *(f"docs/{name}.md" for name in ("correctness", "performance", "training", "your_own_layer")),
+        *(
+            f"docs/{name}.md"
+            for name in ("correctness", "life_of_a_batch", "performance", "training", "your_own_layer")
+        ),
     ],
 )
-def test_links_to_files_lead_somewhere(path):
+def test_linked_files_exist(path):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / path).read_text(encoding="utf-8"))
     missing = [target for target in targets if not ((ROOT / path).parent / target).exists()]
     assert not missing

@@ -1,6 +1,6 @@
-"""The committed notebooks: run in the full setting, without errors, with described images, and quoted as they are.
+"""The committed notebooks: run in the full setting, without errors, with described images, and quoted correctly.
 
-That they run is checked by scripts/notebooks.sh, which .ci/run calls.
+scripts/notebooks.sh, which .ci/run calls, checks that they run.
 """
 
 import builtins
@@ -25,7 +25,7 @@ def outputs(name):
 
 
 def printed(name, cell_id=None):
-    """All that a notebook printed, or one cell of it."""
+    """Everything that a notebook printed, or that one cell of it printed."""
     found = [cell for cell in cells(name) if cell_id in (None, cell["id"])]
     assert found, f"{name} has no cell {cell_id}"
     streams = [output for cell in found for output in cell["outputs"] if output["output_type"] == "stream"]
@@ -42,7 +42,7 @@ def test_it_was_run_from_top_to_bottom_in_the_full_setting(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_its_outputs_hold_no_path_and_no_color_codes(name):
+def test_its_outputs_contain_no_path_and_no_color_codes(name):
     text = json.dumps(outputs(name))
     assert not re.search(r"(?<![\w.])/(home|root|tmp|usr|Users|work)/|\\u001b", text)
 
@@ -57,21 +57,21 @@ def test_every_image_has_alternative_text_with_title_and_labels(name):
         assert len(alternative) > 40
 
 
-def test_all_together_are_small():
+def test_the_three_files_are_small_together():
     assert sum((ROOT / "models" / f"{name}.ipynb").stat().st_size for name in NAMES) < 6e6
 
 
 @pytest.mark.parametrize("name", LESSONS)
 def test_the_same_weights_and_batches_gave_the_same_losses(name):
-    for cell_id, steps, bound in (("steps64", 200, 1e-8), ("steps32", 20, 1e-4)):
+    for cell_id, steps, tolerance in (("steps64", 200, 1e-8), ("steps32", 20, 1e-4)):
         found = re.search(rf"losses of {steps} steps differ by at most (\S+) ", printed(name, cell_id))
-        assert float(found[1]) <= bound
+        assert float(found[1]) <= tolerance
 
 
 @pytest.mark.parametrize("name", LESSONS)
-def test_questions_have_their_answers_folded_away(name):
+def test_the_answers_to_questions_are_folded(name):
     texts = ["".join(cell["source"]) for cell in cells(name, "markdown")]
-    questions = [text for text in texts if "**To think about.**" in text]
+    questions = [text for text in texts if "**Question.**" in text]
     assert len(questions) >= 5
     assert all("<details><summary>Answer</summary>" in text and "</details>" in text for text in questions)
 
@@ -87,25 +87,25 @@ def test_without_torch_the_first_cell_says_how_to_install_it_and_what_that_costs
     monkeypatch.setattr(builtins, "__import__", without_torch)
     with pytest.raises(ModuleNotFoundError, match=r"(?s)pip install .*torch.* 200 MB") as caught:
         exec("".join(cells("pytorch_utils")[0]["source"]), {})
-    assert caught.value.__suppress_context__  # the reader sees the advice alone
+    assert caught.value.__suppress_context__  # the reader sees only the advice
 
 
 def accuracies(name):
     """Mean and standard deviation of the accuracies as printed: {"cnn": ("92.10", "0.15"), "PyTorch": ...}."""
     found = re.findall(r"^(\w+) +mean ([\d.]+) %, standard deviation ([\d.]+) points, 5 seeds", printed(name), re.M)
     assert [row[0] for row in found] == ["cnn", "PyTorch"]
-    return {library: figures for library, *figures in found}
+    return {library: values for library, *values in found}
 
 
 def seconds(name):
-    """Seconds an epoch as printed, cnn's and PyTorch's."""
+    """Seconds per epoch as printed, for cnn and PyTorch."""
     found = re.findall(r"^(\w+) +\S+ epochs per second \((\S+) s an epoch", printed(name), re.M)
     assert [row[0] for row in found] == ["cnn", "PyTorch"]
-    return [figure for _, figure in found]
+    return [value for _, value in found]
 
 
 @pytest.mark.parametrize(("name", "least"), [("spiral_dataset", 95), ("fashion_mnist", 90)])
-def test_both_libraries_reach_the_accuracy_promised(name, least):
+def test_both_libraries_reach_the_promised_accuracy(name, least):
     assert all(float(mean) >= least for mean, _ in accuracies(name).values())
 
 

@@ -20,16 +20,16 @@ from cnn.errors import InputError, ShapeError
 X, Y = np.arange(22, dtype=np.uint8).reshape(11, 2), np.arange(11)
 
 
-def as_they_are(x, y, draws):
+def as_they_are(x, y, rng):
     return x, y
 
 
-def noisy(x, y, draws):
-    return x + draws.uniform(2), y
+def noisy(x, y, rng):
+    return x + rng.uniform(2), y
 
 
-def scaled(x, y, draws):
-    return x * draws.uniform(2), y + draws.epoch
+def scaled(x, y, rng):
+    return x * rng.uniform(2), y + rng.epoch
 
 
 class OneByOne:
@@ -237,8 +237,8 @@ def test_a_sample_that_cannot_be_read_is_named():
 def test_each_transform_has_its_own_draws_of_the_epoch_and_the_samples(ahead):
     seen = []
 
-    def spy(x, y, draws):
-        seen.append((draws.seed, draws.epoch, draws.samples.tolist(), draws.uniform().tolist()))
+    def spy(x, y, rng):
+        seen.append((rng.seed, rng.epoch, rng.indices.tolist(), rng.uniform().tolist()))
         return x, y
 
     rng, again = np.random.default_rng(3), np.random.default_rng(3)
@@ -309,7 +309,7 @@ def test_it_is_so_many_batches_ahead_and_no_more(ahead):
 
 @pytest.mark.parametrize("ahead", [0, 2])
 def test_an_error_comes_with_its_traceback_when_its_batch_is_due(ahead):
-    def broken(x, y, draws):
+    def broken(x, y, rng):
         if 6 in y:
             raise ZeroDivisionError("at six")
         return x, y
@@ -414,7 +414,7 @@ def test_a_new_iteration_ends_the_old_one():
 def test_no_two_threads_ever_read_at_once():
     busy = threading.Lock()
 
-    def slow(x, y, draws):
+    def slow(x, y, rng):
         assert busy.acquire(blocking=False)
         time.sleep(0.01)
         busy.release()
@@ -428,7 +428,7 @@ def test_no_two_threads_ever_read_at_once():
 def test_ctrl_c_is_heard_while_a_batch_is_awaited():
     go_on = threading.Event()
 
-    def stuck(x, y, draws):
+    def stuck(x, y, rng):
         go_on.wait(10)
         return x, y
 
@@ -443,7 +443,7 @@ def test_ctrl_c_is_heard_while_a_batch_is_awaited():
 
 
 def test_numpys_errstate_is_that_of_the_consumer():
-    def divide(x, y, draws):
+    def divide(x, y, rng):
         return x / np.zeros(2), y
 
     with np.errstate(all="ignore"):
@@ -457,7 +457,7 @@ import json, os, sys, warnings
 import numpy as np
 from cnn.data.loader import DataLoader
 warnings.simplefilter("ignore")  # Python's about forks of processes with threads
-loader = DataLoader(np.arange(20), np.arange(20), 2, rng=0, transforms=[lambda x, y, draws: (x, y)])
+loader = DataLoader(np.arange(20), np.arange(20), 2, rng=0, transforms=[lambda x, y, rng: (x, y)])
 batches = iter(loader)
 next(batches)
 child = os.fork()

@@ -23,7 +23,8 @@ def test_weights_are_from_the_beta_distribution(alpha):
     expected = np.sort(np.random.default_rng(0).beta(alpha, alpha, n))
     assert found[0] >= 0
     assert found[-1] <= 1
-    # Kolmogorov-Smirnov: the largest distance of the two distribution functions exceeds 1.95 sqrt(2 / n) once in a thousand times
+    # Kolmogorov-Smirnov test: by chance the largest distance of the two distribution functions exceeds
+    # 1.95 sqrt(2 / n) once in a thousand times
     cuts = np.random.default_rng(1).beta(alpha, alpha, 400)
     cuts = cuts[(cuts > 1e-9) & (cuts < 1 - 1e-9)]  # closer to 1 the resolution of float64 is too coarse
     distance = (np.searchsorted(found, cuts) - np.searchsorted(expected, cuts)) / n

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn.data.levels import Normalize
+from cnn.data.intensity import Normalize
 from cnn.data.loader import DataLoader
 from cnn.data.transforms import HorizontalFlip, RandomCrop
 from cnn.kernels import one_blas_thread

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn import zoo
-from cnn.data import unknown_name
+from cnn.data import unknown_name_message
 from cnn.layers import (
     AdaptiveAvgPool2d,
     AvgPool2d,
@@ -223,7 +223,7 @@ def choose(suite: str = "all") -> tuple[list[Case], list[Case]]:
     drawn = layers()
     classes = sorted({case.what.partition("(")[0] for case in drawn})
     if word not in map(_plain, classes):
-        raise ValueError(unknown_name("suite", suite, [*SUITES, *NETS, *classes]))
+        raise ValueError(unknown_name_message("suite", suite, [*SUITES, *NETS, *classes]))
     return [case for case in drawn if _plain(case.what.partition("(")[0]) == word], []
 
 

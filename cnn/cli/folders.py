@@ -6,8 +6,8 @@ from typing import Any
 from cnn.cli.words import counted
 from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder
-from cnn.data.images import readable
-from cnn.data.levels import Brightness, Contrast
+from cnn.data.images import printable
+from cnn.data.intensity import Brightness, Contrast
 from cnn.data.rotation import Rotation
 from cnn.data.transforms import HorizontalFlip, RandomCrop
 
@@ -23,9 +23,9 @@ def described(found: ImageFolder) -> dict[str, Any]:
     channels, height, width = found.train[0].shape[1:]
     shift = RandomCrop(padding=max(1, round(SHIFT * min(height, width))), edge="reflect")
     return {
-        "name": readable(path.name) or "images",
-        "title": f"the images in {readable(found.path)}",
-        "source": f"from {readable(path)}, scaled to {height} x {width} pixels",
+        "name": printable(path.name) or "images",
+        "title": f"the images in {printable(found.path)}",
+        "source": f"from {printable(path)}, scaled to {height} x {width} pixels",
         "things": "images",
         "class_names": found.class_names,
         "train": found.train,
@@ -45,7 +45,9 @@ def notes(found: ImageFolder) -> list[str]:
     counts = [f"{name} {count:,}" for name, count in found.counts.items()]
     lines = [f"images of each class: {shortened(counts, CLASSES_SHOWN)}", *skipped(found)]
     part = "test" if found.has_test else "validation"
-    lines.append(f"always guessing the largest class would be right for {found.guessing:.1%} of the {part} images")
+    lines.append(
+        f"always guessing the largest class would be right for {found.majority_baseline:.1%} of the {part} images"
+    )
     if not found.has_test:
         lines.append("there is no folder of test images, so the test at the end is on the validation images")
     return [*lines, *(f"warning: {text}" for text in found.warnings)]
@@ -62,4 +64,4 @@ def skipped(found: ImageFolder) -> list[str]:
 
 
 def _within(folder: Path, file: Path) -> str:
-    return readable(file.relative_to(folder))
+    return printable(file.relative_to(folder))

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn.cli.folders import SQUASHED
 from cnn.cli.words import sample_text
-from cnn.data.images import opaque, open_image, read_with_size, readable
+from cnn.data.images import flatten_alpha, open_image, printable, read_with_size
 from cnn.module import Array
 
 BORDER_SHARE = 0.025  # of the shorter side: how wide the border is that tells the background
@@ -99,7 +99,7 @@ def look(
         shape = sample_text(input_shape)
         raise ValueError(f"the model reads inputs of {shape}, not images of 1 or 3 channels x height x width")
     if _is_pattern(path):
-        raise FileNotFoundError(f"no file matches {readable(path)}")
+        raise FileNotFoundError(f"no file matches {printable(path)}")
     channels, height, width = input_shape
     if (preprocessing or {}).get("fit") == SQUASHED:
         pixels, size = read_with_size(path, (height, width), channels == 1)
@@ -108,7 +108,7 @@ def look(
         why = f"{'' if inverted else 'not '}inverted, as asked" if invert != "auto" else "as it is"
         return Seen(255 - pixels if inverted else pixels, size, border, inverted, why)
     image, size = open_image(path)
-    image = opaque(image, _ground(image)) if image.mode == "RGBA" else image
+    image = flatten_alpha(image, _ground(image)) if image.mode == "RGBA" else image
     grey = np.asarray(image.convert("L"), dtype=np.float32)
     border = float(grey[_border(*grey.shape)].mean())
     inverted, why = _polarity(invert, border, channels)

@@ -23,7 +23,7 @@ from cnn.cli.settings import DATA_SETS, FOLDER, IMAGES, MODELS, POINTS, RECIPES
 from cnn.cli.terminal import finish, note, short_warnings, tolerate_any_text
 from cnn.cli.train import train
 from cnn.cli.verify import check_names, verify
-from cnn.data import unknown_name
+from cnn.data import unknown_name_message
 from cnn.zoo import trained
 
 COMMANDS = ("bench", "data", "evaluate", "predict", "summary", "train", "verify")
@@ -92,7 +92,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.refuse_unknown_options(argv[:at])
     if at < len(argv):
         if argv[at] not in COMMANDS:
-            parser.error(unknown_name("command", argv[at], COMMANDS))
+            parser.error(unknown_name_message("command", argv[at], COMMANDS))
         commands[argv[at]].refuse_unknown_options(argv[at + 1 :])
         if argv[at] in WITH_A_MODEL:
             try:

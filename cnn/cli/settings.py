@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cnn.data.images import readable
+from cnn.data.images import printable
 from cnn.errors import InputError
 
 DATA_SETS = ("fashion-mnist", "mnist", "spiral")
@@ -69,7 +69,7 @@ def settings_for(data_set: str, **chosen: Any) -> Settings:
         if data_set != "fashion-mnist":
             raise ValueError(f"--recipe {chosen['recipe']} is for fashion-mnist, whose images chose what it does")
         if chosen["recipe"] not in RECIPES:
-            raise InputError(f"unknown recipe {readable(str(chosen['recipe']))}; there is {', '.join(RECIPES)}")
+            raise InputError(f"unknown recipe {printable(str(chosen['recipe']))}; there is {', '.join(RECIPES)}")
         usual = RECIPES[chosen["recipe"]]
     for name, option in (("image_size", "--image-size"), ("validation", "--val")):
         if name in chosen and data_set in DATA_SETS:

@@ -14,8 +14,8 @@ from cnn.cli import folders
 from cnn.cli.settings import DATA_SETS, FOLDER, Settings
 from cnn.cli.terminal import note
 from cnn.data.folder import image_folder
-from cnn.data.images import readable
-from cnn.data.levels import Normalize
+from cnn.data.images import printable
+from cnn.data.intensity import Normalize
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -27,7 +27,7 @@ IMAGE_SHAPE = (1, 28, 28)  # of every published data set
 MLP_UNITS = (256, 128)  # for images; points are fine with the zoo's own
 MANY = 5_000  # images
 
-Transform = Callable[..., tuple[Array, Array]]  # (x, y, draws), see cnn.data.transforms
+Transform = Callable[..., tuple[Array, Array]]  # (x, y, rng), see cnn.data.transforms
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,7 @@ def expected(name: str) -> tuple[str, tuple[int, ...], list[str]]:
     """Return what a data set with a name is known to hold: -> (things, shape of a sample, class names)."""
     if name == "spiral":
         return "points", (2,), SPIRAL_CLASSES
-    return "images", IMAGE_SHAPE, list(cnn.data.dataset(name).class_names)
+    return "images", IMAGE_SHAPE, list(cnn.data.dataset_info(name).class_names)
 
 
 def data_set(name: str) -> str:
@@ -106,9 +106,9 @@ def data_set(name: str) -> str:
     if name in DATA_SETS or Path(name).is_dir():
         return name
     if os.path.lexists(name):
-        raise InputError(f"{readable(name)} is a file: give the folder that holds a folder of images for each class")
-    unknown = cnn.data.unknown_name("data set", name, DATA_SETS)
-    raise InputError(f"{unknown}; and there is no folder {readable(name)}")
+        raise InputError(f"{printable(name)} is a file: give the folder that holds a folder of images for each class")
+    unknown = cnn.data.unknown_name_message("data set", name, DATA_SETS)
+    raise InputError(f"{unknown}; and there is no folder {printable(name)}")
 
 
 def load(
@@ -141,7 +141,7 @@ def load(
     """
     if data_set(name) not in DATA_SETS:
         if not quiet:
-            note(f"reading the images in {readable(name)} ...")
+            note(f"reading the images in {printable(name)} ...")
         assert FOLDER.validation is not None
         share = FOLDER.validation if validation is None else validation
         found = image_folder(name, image_size or FOLDER.image_size or 64, share, seed, grey)
@@ -154,11 +154,11 @@ def load(
         train, held = split(x, y, len(x) // 5, rng)
         source = f"made with seed {seed}"
         return Task(name, "the spiral", source, "points", SPIRAL_CLASSES, train, held, test, name)
-    info = cnn.data.dataset(name)
-    located = cnn.data.locate(info, quiet=quiet)
-    x, y, x_test, y_test = located.arrays
+    info = cnn.data.dataset_info(name)
+    dataset = cnn.data.load_dataset(info, quiet=quiet)
+    x, y, x_test, y_test = dataset.arrays
     train, held = split(x, y, min(VALIDATION_IMAGES, len(x) // 5), rng)
-    source = f"{located.source}, {located.folder}"
+    source = f"{dataset.source}, {dataset.folder}"
     return Task(name, info.title, source, "images", list(info.class_names), train, held, (x_test, y_test), name)
 
 

@@ -13,7 +13,7 @@ from cnn.cli.settings import DATA_SETS
 from cnn.cli.terminal import note, say
 from cnn.cli.words import counted, preprocessing_text, sample_text
 from cnn.core.files import write_bytes
-from cnn.data.images import readable
+from cnn.data.images import printable
 from cnn.metrics import accuracy_interval, class_report
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -115,14 +115,14 @@ def predict(args: argparse.Namespace) -> int:
             continue
         if seen.nearly_one_colour:
             where = f"see {args.show_input}" if args.show_input else "--show-input FILE shows what the net saw"
-            note(f"warning: {readable(image)}: the image is nearly one colour; {where}")
+            note(f"warning: {printable(image)}: the image is nearly one colour; {where}")
         shown.append(seen.pixels)
         classes = _classes(model, seen, args.top)
         results.append(
             {"image": image, "inverted": seen.inverted, "border_brightness": seen.border, "classes": classes}
         )
         if not args.json:
-            say("\n" * (len(shown) > 1) + f"{readable(image)}  ({seen.size[0]} x {seen.size[1]} pixels, {seen.why})")
+            say("\n" * (len(shown) > 1) + f"{printable(image)}  ({seen.size[0]} x {seen.size[1]} pixels, {seen.why})")
             for row in classes:
                 say(f"  {100 * row['probability']:5.1f} %  {row['name']}")
     if args.json:
@@ -200,17 +200,17 @@ def _spiral() -> dict[str, Any]:
 
 
 def _published(name: str) -> dict[str, Any]:
-    info = cnn.data.dataset(name)
-    located = cnn.data.locate(info)
-    _, y_train, _, y_test = located.arrays
+    info = cnn.data.dataset_info(name)
+    dataset = cnn.data.load_dataset(info)
+    _, y_train, _, y_test = dataset.arrays
     return {
         "name": info.name,
         "title": info.title,
-        "source": located.source,
+        "source": dataset.source,
         "licence": info.licence,
         "citation": info.citation,
         "homepage": info.homepage,
-        "path": str(located.folder),
+        "path": str(dataset.folder),
         "train": len(y_train),
         "test": len(y_test),
         "classes": list(info.class_names),

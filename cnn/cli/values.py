@@ -5,13 +5,13 @@ import math
 from collections.abc import Callable, Collection
 
 from cnn.cli import tasks
-from cnn.data import unknown_name
+from cnn.data import unknown_name_message
 
 
 def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
     def name(text: str) -> str:
         if text not in known:
-            raise argparse.ArgumentTypeError(unknown_name(kind, text, known))
+            raise argparse.ArgumentTypeError(unknown_name_message(kind, text, known))
         return text
 
     return name

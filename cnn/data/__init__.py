@@ -1,20 +1,20 @@
-"""Data: Fashion-MNIST, MNIST, the spiral, folders of images; batches of them, and random changes of images."""
+"""Data sets (Fashion-MNIST, MNIST, the spiral, folders of images), the DataLoader, and transforms of images."""
 
-from cnn.data.catalogue import DATASETS, FASHION_MNIST, MNIST, DataFile, DatasetInfo, dataset, unknown_name
-from cnn.data.draws import Draws
+from cnn.data.catalogue import DATASETS, FASHION_MNIST, MNIST, DataFile, DatasetInfo, dataset_info, unknown_name_message
 from cnn.data.errors import DataError, DataWarning
 from cnn.data.fashion_mnist import fashion_mnist
-from cnn.data.fetch import Located, locate
+from cnn.data.fetch import LoadedDataset, load_dataset
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.idx import read_idx
 from cnn.data.images import read_image
-from cnn.data.levels import Brightness, Contrast, Normalize
+from cnn.data.intensity import Brightness, Contrast, Normalize
 from cnn.data.loader import DataLoader
 from cnn.data.mixing import CutMix, Mixup
 from cnn.data.mnist import mnist
 from cnn.data.rotation import Rotation
+from cnn.data.sample_rng import SampleRNG
 from cnn.data.spiral import spiral
-from cnn.data.transforms import AlternatingFlip, HorizontalFlip, RandomCrop, RandomErasing, flipped_mean
+from cnn.data.transforms import AlternatingFlip, HorizontalFlip, RandomCrop, RandomErasing, flip_tta
 
 __all__ = [
     "DATASETS",
@@ -29,23 +29,23 @@ __all__ = [
     "DataLoader",
     "DataWarning",
     "DatasetInfo",
-    "Draws",
     "HorizontalFlip",
     "ImageFolder",
-    "Located",
+    "LoadedDataset",
     "Mixup",
     "Normalize",
     "RandomCrop",
     "RandomErasing",
     "Rotation",
-    "dataset",
+    "SampleRNG",
+    "dataset_info",
     "fashion_mnist",
-    "flipped_mean",
+    "flip_tta",
     "image_folder",
-    "locate",
+    "load_dataset",
     "mnist",
     "read_idx",
     "read_image",
     "spiral",
-    "unknown_name",
+    "unknown_name_message",
 ]

@@ -1,4 +1,4 @@
-"""The published data sets this library knows: what they are, where they lie, and how to tell a true copy."""
+"""The published data sets that this library supports: metadata, download addresses and checksums."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,23 +7,24 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class DataFile:
-    """One file of a data set, as it is published.
+    """One file of a published data set.
 
     Attributes
     ----------
     name : str
-        The name under which mirrors serve it, with ``.gz``.
+        The file name on the mirrors, with ``.gz``.
     size : int
-        Bytes of the decompressed content.
+        Size of the decompressed content in bytes.
     sha256 : str
-        The digest that a true copy has.
+        The expected SHA-256 digest.
     digest_of : {"content", "gz"}
-        Of what: the decompressed content, which is the same however the file was compressed, or the ``.gz`` itself.
+        What the digest is computed from: the decompressed content, which does not depend on how the file was
+        compressed, or the ``.gz`` file itself.
 
     Examples
     --------
     >>> from cnn.data import FASHION_MNIST
-    >>> FASHION_MNIST.files[0].name, FASHION_MNIST.files[0].plain_name
+    >>> FASHION_MNIST.files[0].name, FASHION_MNIST.files[0].decompressed_name
     ('train-images-idx3-ubyte.gz', 'train-images-idx3-ubyte')
     """
 
@@ -33,33 +34,33 @@ class DataFile:
     digest_of: Literal["content", "gz"] = "content"
 
     @property
-    def plain_name(self) -> str:
+    def decompressed_name(self) -> str:
         """The name of the decompressed file."""
         return self.name.removesuffix(".gz")
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A published data set.
+    """Metadata of a published data set.
 
     Attributes
     ----------
     name : str
-        Its name on the command line, also of its folder in the cache.
+        Its name on the command line, and the name of its folder in the cache.
     title : str
-        Its name in a sentence.
+        Its name in messages.
     class_names : tuple of str
-        ``class_names[label]`` is what the label means.
+        ``class_names[label]`` is the name of the class.
     licence, citation, homepage : str
-        What its authors ask users to know.
+        Its licence, the paper to cite, and its web page.
     files : tuple of DataFile
-        Training images, training labels, test images, test labels, in this order.
+        Training images, training labels, test images and test labels, in this order.
     mirrors : tuple of str
-        Addresses of folders that hold the files, each ending in ``/``, tried in this order.
+        URLs of folders that contain the files, each ending in ``/``, tried in this order.
     torchvision_name : str
-        torchvision keeps the files in ``<torchvision_name>/raw``.
+        torchvision stores the files in ``<torchvision_name>/raw``.
     debian_package, debian_folder : str or None
-        The Debian and Ubuntu package that holds the files, and where it puts them.
+        The Debian and Ubuntu package that contains the files, and the folder where it installs them.
 
     Examples
     --------
@@ -102,7 +103,7 @@ FASHION_MNIST = DatasetInfo(
         "Algorithms, 2017, arXiv:1708.07747"
     ),
     homepage="https://github.com/zalandoresearch/fashion-mnist",
-    # Of the content, not of the .gz: the Debian package compressed the same files anew.
+    # Digests of the content, not of the .gz: the Debian package compressed the same files again.
     files=(
         DataFile(
             "train-images-idx3-ubyte.gz", 47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"
@@ -173,7 +174,7 @@ MNIST = DatasetInfo(
 DATASETS = (FASHION_MNIST, MNIST)
 
 
-def dataset(name: str) -> DatasetInfo:
+def dataset_info(name: str) -> DatasetInfo:
     """Look up a published data set by its name.
 
     Parameters
@@ -188,14 +189,14 @@ def dataset(name: str) -> DatasetInfo:
     Raises
     ------
     ValueError
-        If there is none of that name; the message names the nearest.
+        If there is no data set of that name; the message suggests the closest one.
 
     Examples
     --------
-    >>> from cnn.data import dataset
-    >>> dataset("mnist").title
+    >>> from cnn.data import dataset_info
+    >>> dataset_info("mnist").title
     'MNIST'
-    >>> dataset("fashion_mnist")
+    >>> dataset_info("fashion_mnist")
     Traceback (most recent call last):
     ...
     ValueError: unknown data set 'fashion_mnist': did you mean 'fashion-mnist'? Known: fashion-mnist, mnist
@@ -203,20 +204,20 @@ def dataset(name: str) -> DatasetInfo:
     for info in DATASETS:
         if info.name == name:
             return info
-    raise ValueError(unknown_name("data set", name, [info.name for info in DATASETS]))
+    raise ValueError(unknown_name_message("data set", name, [info.name for info in DATASETS]))
 
 
-def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
-    """Say that a name is unknown, which one was perhaps meant, and which there are.
+def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return an error message for an unknown name, with the closest known name and the list of all of them.
 
     Parameters
     ----------
     kind : str
-        What the name should have been: "data set", "model".
+        What the name should refer to: "data set", "model".
     name : str
-        What came.
+        The unknown name.
     known : iterable of str
-        What would have been right.
+        The valid names.
 
     Returns
     -------
@@ -225,15 +226,15 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
     Examples
     --------
-    >>> from cnn.data import unknown_name
-    >>> unknown_name("data set", "sprial", ["mnist", "spiral"])
+    >>> from cnn.data import unknown_name_message
+    >>> unknown_name_message("data set", "sprial", ["mnist", "spiral"])
     "unknown data set 'sprial': did you mean 'spiral'? Known: mnist, spiral"
-    >>> unknown_name("data set", "x", ["mnist", "spiral"])
+    >>> unknown_name_message("data set", "x", ["mnist", "spiral"])
     "unknown data set 'x'. Known: mnist, spiral"
     """
     import difflib  # a slow import, needed only here
 
     names = sorted(known)
-    nearest = difflib.get_close_matches(name.lower(), names, n=1)
-    guess = f": did you mean {nearest[0]!r}?" if nearest else "."
-    return f"unknown {kind} {name!r}{guess} Known: {', '.join(names)}"
+    closest = difflib.get_close_matches(name.lower(), names, n=1)
+    suggestion = f": did you mean {closest[0]!r}?" if closest else "."
+    return f"unknown {kind} {name!r}{suggestion} Known: {', '.join(names)}"

@@ -1,4 +1,4 @@
-"""Is this the published file? Nothing is used before it has answered yes."""
+"""Verification of data files: no file is used before its size and SHA-256 digest have been checked."""
 
 import hashlib
 import zlib
@@ -12,12 +12,12 @@ from cnn.data.idx import read_idx
 
 
 def read_checked(path: Path, file: DataFile) -> NDArray:
-    """Read a file, decompress it if its name ends in ``.gz``, check its digest and return its array.
+    """Read a file, decompress it if its name ends in ``.gz``, verify its digest and return its array.
 
     Raises
     ------
     DataError
-        If it cannot be read, is damaged, or is another file. The message starts with the path.
+        If it cannot be read, is damaged, or is a different file. The message starts with the path.
     """
     try:
         data = path.read_bytes()
@@ -27,17 +27,17 @@ def read_checked(path: Path, file: DataFile) -> NDArray:
 
 
 def decode(data: bytes, name: str, file: DataFile, compressed: bool = True) -> NDArray:
-    """Check bytes that are said to be ``file`` and return the array in them.
+    """Verify that the bytes are those of ``file`` and return the array in them.
 
     Raises
     ------
     DataError
-        If they are damaged or something else. The message starts with ``name``, a path or an address.
+        If they are damaged or belong to a different file. The message starts with ``name``, a path or a URL.
     """
     if file.digest_of == "gz":
         if not compressed:
             raise DataError(
-                f"{name} cannot be checked: only the digest of {file.name} is known. Put {file.name} in its place"
+                f"{name} cannot be checked: only the digest of {file.name} is known. Use {file.name} instead"
             )
         _check_digest(data, name, file)
     content = _gunzip(data, name, file) if compressed else data
@@ -51,13 +51,12 @@ def decode(data: bytes, name: str, file: DataFile, compressed: bool = True) -> N
 
 
 def _gunzip(data: bytes, name: str, file: DataFile) -> bytes:
-    """Decompress at most one byte more than expected, so that a wrong file cannot fill the memory."""
+    """Decompress at most one byte more than expected, so that a wrong file cannot exhaust the memory."""
     if not data.startswith(b"\x1f\x8b"):
         start = data[:200].lstrip().lower()
-        what = "a web page" if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")) else "no gzip data"
-        raise DataError(
-            f"{name} is {what if data else 'empty'}, not the published file: {_found(data, file, 'a file of ')}"
-        )
+        what = "a web page" if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")) else "not gzip data"
+        problem = what if data else "empty"
+        raise DataError(f"{name} is not the published file ({problem}): {_found(data, file, 'a file of ')}")
     gunzip = zlib.decompressobj(wbits=31)
     try:
         content = gunzip.decompress(data, file.size + 1)
@@ -74,7 +73,7 @@ def _check_digest(data: bytes, name: str, file: DataFile) -> None:
 
 
 def _found(data: bytes, file: DataFile, what: str = "") -> str:
-    """What came and what was expected; twelve digits of a digest are enough to compare by eye."""
+    """Describe what was expected and what was found; twelve digits of a digest are enough to compare by eye."""
     of = f"{file.size} bytes of content" if file.digest_of == "content" else "a .gz"
     found = hashlib.sha256(data).hexdigest()
     return (

@@ -1,98 +1,101 @@
-"""Where the images of a folder of classes lie: which sub-folder is a class, and which a part of the data."""
+"""The layout of an image folder: which sub-folders are classes, and which are training, validation and test splits."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn.data.images import readable
+from cnn.data.images import printable
 from cnn.errors import InputError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 VALIDATION_NAMES = ("val", "valid", "validation")
-LEFT_BY_PROGRAMS = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")  # and what starts with a dot
+SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "icon\r")  # and names that start with a dot
 
 
-def layout(path: Path) -> tuple[dict[str, Path], list[str]]:
-    """Find the folders of the parts: -> (by part, "train" at least; what was ignored, in sentences)."""
+def find_splits(path: Path) -> tuple[dict[str, Path], list[str]]:
+    """Find the folder of each split: -> (folder by split, at least "train"; warnings about what was ignored)."""
     children = {child.name.lower(): child for child in _folders(path)}
-    held = [children[name] for name in VALIDATION_NAMES if name in children]
+    validation = [children[name] for name in VALIDATION_NAMES if name in children]
     others = [child.name for name, child in children.items() if name not in (TRAIN, *VALIDATION_NAMES, TEST)]
     if TRAIN in children and not others and len(children) > 1 and not _folders(children[TRAIN]):
         raise InputError(
-            f"{readable(children[TRAIN])} holds no folder of a class: put the images of each class into one of "
-            "its own, as train/cat/1.jpg and train/dog/1.jpg"
+            f"{printable(children[TRAIN])} contains no class folders: put the images of each class into a folder of "
+            "its own, such as train/cat/1.jpg and train/dog/1.jpg"
         )
-    # A net for vehicles may have a class called train: its folder holds images, and none is called val or test
-    if TRAIN not in children or not _folders(children[TRAIN]) or not (held or TEST in children or len(children) == 1):
-        return {TRAIN: path}, _beside(path, [])
-    if len(held) > 1:
-        raise InputError(f"{readable(path)} has {' and '.join(folder.name for folder in held)}: keep one of them")
-    parts = {TRAIN: children[TRAIN]}
-    parts |= {VALIDATION: held[0]} if held else {}
-    parts |= {TEST: children[TEST]} if TEST in children else {}
-    return parts, _beside(path, others)
+    # A class may be called "train", as in a data set of vehicles: then its folder contains images, or there is no
+    # folder called val or test
+    has_other_splits = validation or TEST in children
+    if TRAIN not in children or not _folders(children[TRAIN]) or not (has_other_splits or len(children) == 1):
+        return {TRAIN: path}, _ignored(path, [])
+    if len(validation) > 1:
+        raise InputError(f"{printable(path)} has {' and '.join(child.name for child in validation)}: keep one of them")
+    splits = {TRAIN: children[TRAIN]}
+    splits |= {VALIDATION: validation[0]} if validation else {}
+    splits |= {TEST: children[TEST]} if TEST in children else {}
+    return splits, _ignored(path, others)
 
 
-def _beside(path: Path, folders: list[str]) -> list[str]:
-    """Say what lies where nobody reads it."""
-    names = [f"{readable(name)}{os.sep}" for name in folders]
-    names += [readable(child.name) for child in _visible(path) if not child.is_dir()]
-    return [f"beside the folders of {readable(path)}, not read: {shortened(names)}"] if names else []
+def _ignored(path: Path, folders: list[str]) -> list[str]:
+    """Return a warning about files and folders that are not read because of where they are, if there are any."""
+    names = [f"{printable(name)}{os.sep}" for name in folders]
+    names += [printable(child.name) for child in _visible(path) if not child.is_dir()]
+    return [f"ignored in {printable(path)}: {shortened(names)}"] if names else []
 
 
-def class_names(path: Path, parts: dict[str, Path]) -> list[str]:
-    """Return the names of the classes, sorted, which must be the same in all parts."""
-    found = {part: [child.name for child in _folders(folder)] for part, folder in parts.items()}
+def class_names(splits: dict[str, Path]) -> list[str]:
+    """Return the names of the classes, sorted, which must be the same in all splits."""
+    found = {split: [child.name for child in _folders(folder)] for split, folder in splits.items()}
     names = found[TRAIN]
     if len(names) < 2:
-        raise InputError(_too_few(parts[TRAIN], names))
-    for part, folder in parts.items():
-        for name in sorted(set(names) ^ set(found[part])):
-            lacking, having = (folder, parts[TRAIN]) if name in names else (parts[TRAIN], folder)
+        raise InputError(_too_few(splits[TRAIN], names))
+    for split, folder in splits.items():
+        for name in sorted(set(names) ^ set(found[split])):
+            without, having = (folder, splits[TRAIN]) if name in names else (splits[TRAIN], folder)
             raise InputError(
-                f"{readable(having)} has the class {readable(name)}, but {readable(lacking)} has not: "
-                "all parts need the same classes"
+                f"{printable(having)} has the class {printable(name)}, but {printable(without)} does not: "
+                "all splits need the same classes"
             )
     return names
 
 
 def _too_few(folder: Path, names: list[str]) -> str:
-    """Say what is wrong with a folder of fewer than two classes."""
+    """Return an error message for a folder with fewer than two classes."""
     if not names:
         return (
-            f"{readable(folder)} holds no folder of a class: put the images of each class into one of its own, as "
-            f"{readable(folder / 'cat' / '1.jpg')} and {readable(folder / 'dog' / '1.jpg')}"
+            f"{printable(folder)} contains no class folders: put the images of each class into a folder of its own, "
+            f"such as {printable(folder / 'cat' / '1.jpg')} and {printable(folder / 'dog' / '1.jpg')}"
         )
-    text = f"{readable(folder)} has one class, {readable(names[0])}: there must be two at least to tell apart"
+    text = f"{printable(folder)} has only one class, {printable(names[0])}: at least two are needed"
     if len(_folders(folder / names[0])) > 1:
-        text += f". Or are the classes in {readable(folder / names[0])}?"
+        text += f". Are the classes in {printable(folder / names[0])}?"
     return text
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return what a folder holds, sorted by name, but for what hides and what programs left."""
-    children = [c for c in folder.iterdir() if not c.name.startswith(".") and c.name.lower() not in LEFT_BY_PROGRAMS]
+    """Return the contents of a folder, sorted by name, without hidden files and files of the operating system."""
+    children = [c for c in folder.iterdir() if not c.name.startswith(".") and c.name.lower() not in SYSTEM_FILES]
     return sorted(children, key=lambda child: child.name)
 
 
 def _folders(folder: Path) -> list[Path]:
-    return [child for child in _visible(folder) if child.is_dir() and not _of_trainings(child)]
+    return [child for child in _visible(folder) if child.is_dir() and not _contains_runs(child)]
 
 
-def _of_trainings(folder: Path) -> bool:
-    """Tell whether `cnn train .`, run among the images, left this folder: a run, or runs."""
+def _contains_runs(folder: Path) -> bool:
+    """Return whether the folder was written by `cnn train .`, started in the image folder: a run, or several runs."""
     return (folder / "config.json").is_file() or any(folder.glob("*/config.json"))
 
 
 def files_of(folder: Path, skipped: list[tuple[Path, str]]) -> list[Path]:
-    """List the files of a class; a folder is none."""
+    """List the files of a class; folders inside it are added to ``skipped``."""
     children = _visible(folder)
-    skipped += [(child, "is a folder in that of a class: move its images up") for child in children if child.is_dir()]
+    reason = "is a folder inside a class folder: move its images up"
+    skipped += [(child, reason) for child in children if child.is_dir()]
     return [child for child in children if not child.is_dir()]
 
 
 def shortened(texts: Sequence[str], most: int = 5) -> str:
-    """Join texts, and say how many more there are.
+    """Join the first ``most`` texts, and say how many more there are.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-"""What can be wrong with a data set, told to a person."""
+"""The errors and warnings about data sets."""
 
 
 class DataError(OSError):
     """A data set is missing, damaged or cannot be downloaded; the message names the file and what to do.
 
-    A subclass of OSError: like a file that is not there, it is nothing that the calling code did wrong.
+    A subclass of OSError: like a missing file, it is not a mistake in the calling code.
 
     Examples
     --------
@@ -15,7 +15,7 @@ class DataError(OSError):
 
 
 class DataWarning(UserWarning):
-    """A damaged copy of a data set was passed over for a good one, or a place that was named holds no copy.
+    """A damaged copy of a data set was skipped in favour of a good one, or a given folder contains no copy.
 
     Examples
     --------

@@ -1,21 +1,22 @@
-"""Fashion-MNIST: clothes."""
+"""Fashion-MNIST: images of clothes."""
 
 import os
 
 from cnn.data.catalogue import FASHION_MNIST
-from cnn.data.fetch import Arrays, locate
+from cnn.data.fetch import Arrays, load_dataset
 
 
 def fashion_mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
     """Fashion-MNIST: 70,000 images of clothes in 10 classes, of the same shapes as MNIST but harder.
 
-    Found in ``path``, $CNN_DATA, the Debian package dataset-fashion-mnist or the user's cache, else downloaded into the
-    cache; always checked by SHA-256 of the decompressed files. ``FASHION_MNIST.class_names`` names the classes.
+    Loaded from ``path``, $CNN_DATA, the Debian package dataset-fashion-mnist or the user's cache, or else downloaded
+    into the cache. The SHA-256 digests of the decompressed files are always verified. ``FASHION_MNIST.class_names``
+    lists the names of the classes.
 
     Parameters
     ----------
     path : str or path-like, optional
-        The folder to look at first; see `cnn.data.locate`.
+        The folder to search first; see `cnn.data.load_dataset`.
 
     Returns
     -------
@@ -29,7 +30,7 @@ def fashion_mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
     Raises
     ------
     DataError
-        If it cannot be found or downloaded, or ``path`` or CNN_DATA holds damaged or wrong files.
+        If it cannot be found or downloaded, or if ``path`` or CNN_DATA contains damaged or wrong files.
 
     Notes
     -----
@@ -43,4 +44,4 @@ def fashion_mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
     >>> x_train.shape  # doctest: +SKIP
     (60000, 1, 28, 28)
     """
-    return locate(FASHION_MNIST, path).arrays
+    return load_dataset(FASHION_MNIST, path).arrays

@@ -1,7 +1,7 @@
-"""Finding a data set: in the folder given, in $CNN_DATA, from the Debian package, in the cache, on the network.
+"""Loading a published data set from a given folder, $CNN_DATA, the Debian package, the cache, or the network.
 
-Whatever the place, a file is used only after its digest was checked. A place that the user named must be right: a
-damaged file there is an error. The other places are passed over with a warning.
+Wherever a file comes from, it is used only after its digest has been verified. A damaged file in a folder that the user
+named is an error. In the other locations it is skipped with a warning.
 """
 
 import os
@@ -19,27 +19,27 @@ Arrays = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.uint8], NDArray[
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
-    """A data set that was found and checked.
+class LoadedDataset:
+    """A data set that was loaded and verified.
 
     Attributes
     ----------
     info : DatasetInfo
-        Which one.
+        Its metadata.
     folder : pathlib.Path
-        Where its four files lie.
+        The folder that contains its four files.
     source : str
-        In words: "the folder given", "the folder in CNN_DATA", "the Debian package dataset-fashion-mnist", "the cache",
-        "downloaded from storage.googleapis.com".
+        Where it came from, for messages: "the given folder", "the folder in CNN_DATA",
+        "the Debian package dataset-fashion-mnist", "the cache", "downloaded from storage.googleapis.com".
     arrays : tuple
         ``x_train, y_train, x_test, y_test``: uint8 images (N, 1, H, W), int64 labels (N,).
 
     Examples
     --------
     >>> from pathlib import Path
-    >>> from cnn.data import MNIST, Located
-    >>> Located(MNIST, Path("data"), "the cache", arrays=())
-    Located(info='mnist', folder='data', source='the cache')
+    >>> from cnn.data import MNIST, LoadedDataset
+    >>> LoadedDataset(MNIST, Path("data"), "the cache", arrays=())
+    LoadedDataset(info='mnist', folder='data', source='the cache')
     """
 
     info: DatasetInfo
@@ -48,112 +48,116 @@ class Located:
     arrays: Arrays = field(repr=False)
 
     def __repr__(self) -> str:
-        return f"Located(info={self.info.name!r}, folder={str(self.folder)!r}, source={self.source!r})"
+        return f"LoadedDataset(info={self.info.name!r}, folder={str(self.folder)!r}, source={self.source!r})"
 
 
-def locate(info: DatasetInfo, path: str | os.PathLike[str] | None = None, *, quiet: bool = False) -> Located:
-    """Find a published data set, check it and read it; download it if it lies nowhere.
+def load_dataset(
+    info: DatasetInfo, path: str | os.PathLike[str] | None = None, *, quiet: bool = False
+) -> LoadedDataset:
+    """Find a published data set, verify it and read it; download it if it is not on this machine.
 
-    Looked at in this order: ``path``, the folder in the environment variable CNN_DATA, the Debian package's folder, the
-    user's cache; then the mirrors, unless CNN_OFFLINE is set. In ``path`` and CNN_DATA the files may lie directly, in a
-    folder of the data set's name, or as torchvision leaves them, as ``.gz`` or decompressed.
+    Searched in this order: ``path``, the folder in the environment variable CNN_DATA, the Debian package's folder, the
+    user's cache; then the mirrors, unless CNN_OFFLINE is set. In ``path`` and CNN_DATA the files may be in the folder
+    itself, in a sub-folder with the data set's name, or in the sub-folders that torchvision creates; they may be
+    ``.gz`` or decompressed.
 
     Parameters
     ----------
     info : DatasetInfo
-        ``FASHION_MNIST``, ``MNIST``, or ``dataset(name)``.
+        ``FASHION_MNIST``, ``MNIST``, or ``dataset_info(name)``.
     path : str or path-like, optional
-        A folder to look at first.
+        A folder to search first.
     quiet : bool
-        Whether to say nothing on stderr about a download.
+        Whether to print nothing on stderr about a download.
 
     Returns
     -------
-    Located
+    LoadedDataset
 
     Raises
     ------
     DataError
-        If ``path`` or CNN_DATA is no folder or holds damaged, wrong or only some of the files, or if the files lie
-        nowhere and cannot be downloaded. The message names the files and what to do.
+        If ``path`` or CNN_DATA is not a folder or contains damaged or wrong files or only some of the files, or if the
+        files are not on this machine and cannot be downloaded. The message names the files and what to do.
 
     Warns
     -----
     DataWarning
-        If ``path`` holds none of the files; if a damaged file in the Debian package's folder or the cache, or a mirror,
-        was passed over.
+        If ``path`` contains none of the files; if a damaged file in the Debian package's folder or the cache, or a
+        mirror, was skipped.
 
     Examples
     --------
-    >>> from cnn.data import FASHION_MNIST, locate
-    >>> located = locate(FASHION_MNIST)  # doctest: +SKIP
-    >>> located.source  # doctest: +SKIP
+    >>> from cnn.data import FASHION_MNIST, load_dataset
+    >>> dataset = load_dataset(FASHION_MNIST)  # doctest: +SKIP
+    >>> dataset.source  # doctest: +SKIP
     'the Debian package dataset-fashion-mnist'
     """
     variable = os.environ.get("CNN_DATA")
-    for place, source, name in ((path, "the folder given", "path"), (variable, "the folder in CNN_DATA", "CNN_DATA")):
-        if place is None or place == "":
+    for given, source, name in ((path, "the given folder", "path"), (variable, "the folder in CNN_DATA", "CNN_DATA")):
+        if given is None or given == "":
             continue
-        folder = _folder_with(info, Path(place), name)
+        folder = _folder_with(info, Path(given), name)
         if folder is not None:
             arrays, problems = _read(info, folder)
             if problems:
-                raise DataError("\n".join([*problems, f"Put the published files there, or give another {name}."]))
-            return _located(info, folder, source, arrays)
+                raise DataError("\n".join([*problems, f"Put the published files there, or use another {name}."]))
+            return _loaded(info, folder, source, arrays)
         if name == "path":
             names = ", ".join(file.name for file in info.files)
-            _warn(f"{place} holds none of {info.title}'s files ({names}); looking elsewhere")
+            _warn(f"{given} contains none of {info.title}'s files ({names}); searching other locations")
 
     if info.debian_folder is not None and any(_find(Path(info.debian_folder), file) for file in info.files):
         folder = Path(info.debian_folder)
         arrays, problems = _read(info, folder)
         if not problems:
-            return _located(info, folder, f"the Debian package {info.debian_package}", arrays)
-        _warn("\n".join([*problems, f"Looking elsewhere; apt-get install --reinstall {info.debian_package} mends it."]))
+            return _loaded(info, folder, f"the Debian package {info.debian_package}", arrays)
+        repair = f"apt-get install --reinstall {info.debian_package}"
+        _warn("\n".join([*problems, f"Searching other locations; repair the package with {repair}"]))
     return _from_cache_or_network(info, quiet)
 
 
-def _from_cache_or_network(info: DatasetInfo, quiet: bool) -> Located:
+def _from_cache_or_network(info: DatasetInfo, quiet: bool) -> LoadedDataset:
     import pooch  # here, not above: importing it takes 0.1 s
 
     folder = pooch.os_cache("cnn") / info.name
     arrays, problems = _read(info, folder, missing_is_a_problem=False)
     if problems:
-        _warn("\n".join([*problems, "Not used; looking for a good copy."]))
+        _warn("\n".join([*problems, "Not used; searching for a good copy."]))
     missing = [file for file in info.files if file.name not in arrays]
     if not missing:
-        return _located(info, folder, "the cache", arrays)
+        return _loaded(info, folder, "the cache", arrays)
     from cnn.data.download import download
 
     downloaded, hosts, notes = download(info, missing, folder, quiet)
     for note in notes:
-        _warn(f"Passed over {note}")
-    return _located(info, folder, f"downloaded from {' and '.join(hosts)}", arrays | downloaded)
+        _warn(f"Skipped {note}")
+    return _loaded(info, folder, f"downloaded from {' and '.join(hosts)}", arrays | downloaded)
 
 
-def _folder_with(info: DatasetInfo, place: Path, name: str) -> Path | None:
-    """The folder at or below ``place`` that holds all the files, else some of them."""
-    place = place.expanduser().absolute()
-    if not place.is_dir():
-        what = "is a file" if place.exists() else "does not exist"
-        raise DataError(f"{place}, given as {name}, {what}; {name} must be the folder with {info.title}'s files")
-    # The named folders come first: MNIST and Fashion-MNIST use the same file names.
-    folders = [place / info.name, place / info.torchvision_name / "raw", place]
+def _folder_with(info: DatasetInfo, root: Path, name: str) -> Path | None:
+    """Return the folder at or below ``root`` that contains the most of the files, or None if none contains any."""
+    root = root.expanduser().absolute()
+    if not root.is_dir():
+        problem = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root}, given as {name}, {problem}; {name} must be the folder with {info.title}'s files")
+    # The sub-folders come first: MNIST and Fashion-MNIST use the same file names.
+    folders = [root / info.name, root / info.torchvision_name / "raw", root]
     found = {folder: sum(_find(folder, file) is not None for file in info.files) for folder in folders}
     best = max(folders, key=lambda folder: found[folder])
     return best if found[best] else None
 
 
 def _find(folder: Path, file: DataFile) -> Path | None:
-    # The .gz first: a download replaces that one, so a damaged decompressed copy beside it cannot come back.
-    for name in (file.name, file.plain_name):
+    # The .gz first: a download replaces it, so a damaged decompressed copy next to it is not used again.
+    for name in (file.name, file.decompressed_name):
         if (folder / name).is_file():
             return folder / name
     return None
 
 
 def _read(info: DatasetInfo, folder: Path, missing_is_a_problem: bool = True) -> tuple[dict[str, NDArray], list[str]]:
-    """Read every file of the folder: the arrays of the good ones by file name, and what is wrong with the others."""
+    """Read every file of the folder: -> (arrays of the valid files by file name, error messages for the others)."""
     from concurrent.futures import ThreadPoolExecutor
 
     from cnn.data.check import read_checked
@@ -167,17 +171,17 @@ def _read(info: DatasetInfo, folder: Path, missing_is_a_problem: bool = True) ->
         except DataError as error:
             return str(error)
 
-    with ThreadPoolExecutor(max_workers=2) as pool:  # zlib and hashlib let other threads run
+    with ThreadPoolExecutor(max_workers=2) as pool:  # zlib and hashlib release the GIL
         results = dict(zip((file.name for file in info.files), pool.map(read, info.files), strict=True))
     arrays = {name: result for name, result in results.items() if not isinstance(result, str)}
     return arrays, [result for result in results.values() if isinstance(result, str) and result]
 
 
-def _located(info: DatasetInfo, folder: Path, source: str, arrays: dict[str, NDArray]) -> Located:
+def _loaded(info: DatasetInfo, folder: Path, source: str, arrays: dict[str, NDArray]) -> LoadedDataset:
     x_train, y_train, x_test, y_test = (arrays[file.name] for file in info.files)
     one_channel = (x_train[:, None], y_train.astype(np.int64), x_test[:, None], y_test.astype(np.int64))
-    return Located(info, folder, source, one_channel)
+    return LoadedDataset(info, folder, source, one_channel)
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, DataWarning, stacklevel=4)  # near the line that asked for the data set
+    warnings.warn(message, DataWarning, stacklevel=4)  # points near the line that asked for the data set

@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST and of the data sets made in its likeness."""
+"""IDX, the file format of MNIST and of data sets modelled on it."""
 
 import math
 
@@ -13,25 +13,25 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 def read_idx(payload: bytes, name: str) -> NDArray:
     """Read one array from the bytes of an IDX file.
 
-    The bytes are 0, 0, the code of the element type, the number of dimensions; then one big-endian uint32 a dimension;
-    then the elements, big-endian, the last index changing fastest.
+    The bytes are 0, 0, the code of the element type, the number of dimensions; then one big-endian uint32 per
+    dimension; then the elements, big-endian, in row-major order (the last index changes fastest).
 
     Parameters
     ----------
     payload : bytes
         The whole file, decompressed.
     name : str
-        What the error messages call the file: its path or address.
+        The name of the file in error messages: its path or URL.
 
     Returns
     -------
     ndarray
-        A new, writable array of the machine's byte order.
+        A new, writable array in native byte order.
 
     Raises
     ------
     DataError
-        If the first bytes are not IDX's, or the sizes do not agree with the length of the file.
+        If the first bytes are not those of an IDX file, or the sizes do not match the length of the file.
 
     Notes
     -----
@@ -46,22 +46,22 @@ def read_idx(payload: bytes, name: str) -> NDArray:
     """
     if len(payload) < 4 or payload[:2] != b"\0\0":
         raise DataError(
-            f"{name} is no IDX file: its first bytes are {payload[:4].hex(' ') or 'missing'}, expected 00 00"
+            f"{name} is not an IDX file: its first bytes are {payload[:4].hex(' ') or 'missing'}, expected 00 00"
         )
     code, ndim = payload[2], payload[3]
     if code not in _TYPES:
         known = ", ".join(f"{number:02x}" for number in _TYPES)
         raise DataError(
-            f"{name} is no IDX file: its third byte, the element type, is {code:02x}, expected one of {known}"
+            f"{name} is not an IDX file: its third byte, the element type, is {code:02x}, expected one of {known}"
         )
     start = 4 + 4 * ndim
     if len(payload) < start:
-        raise DataError(f"{name} is cut short: its header of {ndim} sizes needs {start} bytes, it has {len(payload)}")
+        raise DataError(f"{name} is cut short: its header of {ndim} sizes takes {start} bytes, got {len(payload)}")
     shape = tuple(int(size) for size in np.frombuffer(payload, ">u4", ndim, offset=4))
     dtype = np.dtype(_TYPES[code])
     expected = start + math.prod(shape) * dtype.itemsize
     if len(payload) != expected:
-        fault = "is cut short" if len(payload) < expected else "is too long"
-        raise DataError(f"{name} {fault}: an array of shape {shape} makes {expected} bytes, it has {len(payload)}")
-    # astype copies: frombuffer gives a read-only view of the bytes.
+        problem = "is cut short" if len(payload) < expected else "is too long"
+        raise DataError(f"{name} {problem}: with an array of shape {shape} it has {expected} bytes, got {len(payload)}")
+    # astype copies: frombuffer returns a read-only view of the bytes.
     return np.frombuffer(payload, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))

@@ -1,4 +1,4 @@
-"""One image of a person's, read safely: upright, opaque, 8 bits a channel, and of the size that a net sees."""
+"""Safe reading of one image file: upright, opaque, 8 bits per channel, scaled to the input size of a network."""
 
 import contextlib
 import stat
@@ -13,36 +13,36 @@ from numpy.typing import NDArray
 from cnn.core.checks import pair
 from cnn.errors import InputError
 
-Image = Any  # Pillow's; it is imported only when an image is read
+Image = Any  # Pillow's Image; Pillow is imported only when an image is read
 Pixels = NDArray[np.uint8]
 
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # a decoder is a place where files attack: no others
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # no others: decoders are a target of malicious files
 FORMAT_NAMES = "JPEG, PNG, GIF, BMP, TIFF or WebP"
-MAX_PIXELS = 120_000_000  # phones take 108 million; decoded, this many take half a gigabyte
+MAX_PIXELS = 120_000_000  # phone cameras have up to 108 million; decoded, this many take half a gigabyte
 TOO_LARGE = f"is too large: at most {MAX_PIXELS:,} pixels can be read; make it smaller first"
-THINNEST = 1 / 20  # an image thinner than this share of its length is refused: nothing of it would be left
+MIN_ASPECT_RATIO = 1 / 20  # shorter side / longer side; scaling a narrower image would leave nothing of its content
 # ISO media files of these brands: https://nokiatech.github.io/heif/technical.html and AV1 Image File Format, section 4
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
-HEIF_ENDINGS = (".heic", ".heif", ".hif", ".avif")
+HEIF_SUFFIXES = (".heic", ".heif", ".hif", ".avif")
 ORIENTATION = 0x0112  # the EXIF tag
-DRAFT = 2  # JPEGs are decoded at no less than twice the size wanted: the rest is left to a better filter
+DRAFT_FACTOR = 2  # JPEGs are decoded at no less than this times the final size; a better filter does the rest
 
 
 def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey: bool | None = False) -> Pixels:
-    """Read an image as a net sees it.
+    """Read an image file as the input of a network.
 
-    It is turned upright as the camera's note (EXIF orientation) says, laid on white where it is transparent, and
-    brought to 8 bits a channel: 16-bit greys are scaled, palettes and CMYK become colours. Of an animation it is the
-    first frame. The whole image is scaled to ``size``, whatever its proportions; see `scaled`.
+    The image is rotated upright according to its EXIF orientation, transparent areas are put on white, and pixels are
+    converted to 8 bits per channel: 16-bit grey values are scaled, palettes and CMYK are converted to RGB. Of an
+    animation, the first frame is read. The whole image is resized to ``size``, whatever its aspect ratio; see `resize`.
 
     Parameters
     ----------
     path : str or Path
         A JPEG, PNG, GIF, BMP, TIFF or WebP file of at most 120 million pixels.
     size : int or pair of int, optional
-        (height, width), or one number for both; by default that of the file.
+        (height, width), or one number for both; by default the size of the image in the file.
     grey : bool or None, default False
-        True: one channel. False: red, green and blue. None: one channel if the image has no colours.
+        True: one channel. False: three channels (RGB). None: one channel if the image has no colours.
 
     Returns
     -------
@@ -51,14 +51,14 @@ def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey
     Raises
     ------
     InputError
-        (a ValueError) If the file is empty, cut short, damaged, too large or no image; the message says which.
+        (a ValueError) If the file is empty, cut short, damaged, too large or not an image; the message says which.
     FileNotFoundError, PermissionError
-        If there is no such file, or it may not be read.
+        If there is no such file, or no permission to read it.
 
     Notes
     -----
-    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that is still twice ``size``: libjpeg then leaves the fine
-    cosines out, which takes a fraction of the time.
+    A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if that is still at least twice ``size``: libjpeg then leaves out
+    the high-frequency cosines, which takes a fraction of the time.
 
     Examples
     --------
@@ -74,50 +74,50 @@ def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey
 
 
 def read_with_size(path: str | Path, size: tuple[int, int] | None, grey: bool | None) -> tuple[Pixels, tuple[int, int]]:
-    """Do what `read_image` does: -> (pixels, width and height of the file's image, upright)."""
-    with _told_of(path):
+    """Read an image as `read_image` does: -> (pixels, (width, height) of the upright image in the file)."""
+    with _errors_with_name(path):
         return decode(path, size, grey)
 
 
 def open_image(path: str | Path) -> tuple[Image, tuple[int, int]]:
-    """Open an image in its own size, for other ways to scale it: -> what `load` returns."""
-    with _told_of(path):
+    """Open an image in its original size, for other ways to resize it: -> the output of `load`."""
+    with _errors_with_name(path):
         return load(path)
 
 
 @contextlib.contextmanager
-def _told_of(path: str | Path) -> Iterator[None]:
-    """Put the file's name in front of an error, and silence Pillow's warnings, which are of doubtful metadata."""
+def _errors_with_name(path: str | Path) -> Iterator[None]:
+    """Put the file name in front of error messages, and silence Pillow's warnings about invalid metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             yield
         except InputError as error:
-            raise InputError(f"{readable(path)} {error}") from None
+            raise InputError(f"{printable(path)} {error}") from None
 
 
 def decode(path: str | Path, size: tuple[int, int] | None, grey: bool | None) -> tuple[Pixels, tuple[int, int]]:
-    """Do what `read_with_size` does, with messages that leave the file's name out, and with Pillow's warnings.
+    """Read an image as `read_with_size` does, but with error messages without the file name and with Pillow's warnings.
 
-    They are to be silenced by who calls this on several threads: ``warnings.catch_warnings`` is for one.
+    A caller that uses several threads must silence the warnings itself: ``warnings.catch_warnings`` is not thread-safe.
     """
-    image, whole = load(path, size)
-    image = opaque(image if size is None else scaled(image, size))
+    image, original_size = load(path, size)
+    image = flatten_alpha(image if size is None else resize(image, size))
     pixels = np.asarray(image.convert("L") if grey else image)
     if pixels.ndim == 3 and grey is None and (pixels == pixels[:, :, :1]).all():
-        pixels = pixels[:, :, 0]  # a grey image in a file for colours
+        pixels = pixels[:, :, 0]  # a grey image stored as RGB
     if pixels.ndim == 2:
-        return np.repeat(pixels[None], 3 if grey is False else 1, axis=0), whole
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), whole
+        return np.repeat(pixels[None], 3 if grey is False else 1, axis=0), original_size
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), original_size
 
 
-def scaled(image: Image, size: tuple[int, int]) -> Image:
-    """Scale the whole of a Pillow image to (height, width), with antialiasing; the proportions are not kept.
+def resize(image: Image, size: tuple[int, int]) -> Image:
+    """Resize a whole Pillow image to (height, width), with antialiasing; the aspect ratio is not kept.
 
-    The other usual way, to cut the square in the middle out, keeps them, but loses a quarter of a camera's image
-    and half of a screenshot, perhaps with what it is about, and nobody is told. That a thing is a third too wide can be
-    learned, as training and prediction see it in the same way. Of 100 other photographs with a shape anywhere
-    (tests/data/photos.py), 99 were right with this and 93 with the square in the middle, in one run each.
+    The usual alternative, a square centre crop, keeps it, but silently loses a quarter of a camera's image and half of
+    a screenshot, perhaps including the object. A network can learn that objects are a third too wide, as training and
+    prediction resize in the same way. Of 100 other photographs with a shape anywhere (tests/data/photos.py), 99 were
+    classified correctly with this and 93 with the centre crop, in one run each.
     """
     from PIL import Image as pillow  # noqa: N813
 
@@ -127,31 +127,32 @@ def scaled(image: Image, size: tuple[int, int]) -> Image:
     return image.resize((width, height), pillow.Resampling.BICUBIC, reducing_gap=3.0)
 
 
-def opaque(image: Image, ground: str = "white") -> Image:
-    """Lay a Pillow image with transparency on a ground of one colour."""
+def flatten_alpha(image: Image, background: str = "white") -> Image:
+    """Put a Pillow image with transparency on a background of one colour."""
     from PIL import Image as pillow  # noqa: N813
 
     if image.mode != "RGBA":
         return image
-    return pillow.alpha_composite(pillow.new("RGBA", image.size, ground), image).convert("RGB")
+    return pillow.alpha_composite(pillow.new("RGBA", image.size, background), image).convert("RGB")
 
 
 def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, tuple[int, int]]:
-    """Open an image: -> (Pillow's image, upright, of mode L, RGB or RGBA; width and height of the file's, upright).
+    """Open an image: -> (Pillow image, upright, of mode L, RGB or RGBA; (width, height) of the upright original).
 
     Parameters
     ----------
     path : str or Path
         The file.
     size : pair of int, optional
-        (height, width) that will be made of it. A large JPEG may then come smaller than it is, but not than this.
+        (height, width) to which it will be resized. A large JPEG may then be decoded at a smaller size than in the
+        file, but not at a smaller size than this.
 
     Raises
     ------
     InputError
-        If that cannot be done. The message is what comes after the name of the file: "is empty".
+        If the image cannot be opened. The message is the part after the file name, such as "is empty".
     FileNotFoundError, PermissionError
-        With the name.
+        With the file name in the message.
     """
     from PIL import Image as pillow  # noqa: N813
     from PIL import UnidentifiedImageError
@@ -160,82 +161,82 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, 
     try:
         _check_file(path)
         with pillow.open(path, formats=FORMATS) as file:
-            whole = file.size
-            _check_size(*whole)
+            original_size = file.size
+            _check_size(*original_size)
             if size is not None and file.format in ("JPEG", "MPO"):
-                file.draft(None, (DRAFT * max(size),) * 2)
+                file.draft(None, (DRAFT_FACTOR * max(size),) * 2)
             file.load()
             orientation = _orientation(file)
-            image = _plain(file)
+            image = _convert_mode(file)
     except InputError:
         raise
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {readable(path)}") from None
+        raise FileNotFoundError(f"there is no file {printable(path)}") from None
     except PermissionError:
-        raise PermissionError(f"{readable(path)} cannot be read: permission denied") from None
+        raise PermissionError(f"{printable(path)} cannot be read: permission denied") from None
     except UnidentifiedImageError:
-        raise InputError(_unknown(path)) from None
+        raise InputError(_unknown_format(path)) from None
     except pillow.DecompressionBombError:
         raise InputError(TOO_LARGE) from None
     except MemoryError:
         raise InputError("is too large for the memory of this machine: make it smaller first") from None
-    except Exception as error:  # decoders meet a damaged file with errors of nearly every kind
-        raise InputError(f"is damaged or cut short ({readable(error)})") from None
-    turn = _turns().get(orientation)
-    if turn is None:
-        return image, whole
-    return image.transpose(turn), whole[::-1] if orientation >= 5 else whole
+    except Exception as error:  # decoders raise nearly every kind of error for damaged files
+        raise InputError(f"is damaged or cut short ({printable(error)})") from None
+    transpose = _transpose_methods().get(orientation)
+    if transpose is None:
+        return image, original_size
+    return image.transpose(transpose), original_size[::-1] if orientation >= 5 else original_size
 
 
-def readable(name: object) -> str:
-    r"""Return a text in which nothing moves the cursor: line ends, control signs and broken letters are escaped.
+def printable(name: object) -> str:
+    r"""Escape everything that is not printable: line breaks, control characters and invalid Unicode.
 
     Examples
     --------
-    >>> print(readable("Äpfel und\nBirnen.jpg"))
+    >>> print(printable("Äpfel und\nBirnen.jpg"))
     Äpfel und\nBirnen.jpg
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
 
 
 def _check_file(path: Path) -> None:
-    """Raise an error unless there is a file with something in it, which a pipe, say, is not."""
+    """Raise an error unless this is a regular file (a pipe is not) that is not empty."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise InputError("is a folder, expected an image")
     if not stat.S_ISREG(status.st_mode):
-        raise InputError("is no ordinary file")
+        raise InputError("is not a regular file")
     if status.st_size == 0:
         raise InputError("is empty (0 bytes)")
 
 
 def _check_size(width: int, height: int) -> None:
-    """Raise an error if that many pixels are too many; nothing has been decoded then."""
+    """Raise an error if the image has too many pixels or is too narrow, before it is decoded."""
     if width * height > MAX_PIXELS:
         raise InputError(TOO_LARGE)
-    if min(width, height) < THINNEST * max(width, height):
-        raise InputError(f"is {width} x {height} pixels, too narrow to be an image: cut out a part of it")
+    if min(width, height) < MIN_ASPECT_RATIO * max(width, height):
+        raise InputError(f"is {width} x {height} pixels, too narrow to be an image: crop it first")
 
 
-def _unknown(path: Path) -> str:
-    """Say what a file is that Pillow does not know."""
+def _unknown_format(path: Path) -> str:
+    """Return an error message for a file whose format Pillow does not know."""
     with path.open("rb") as file:
         start = file.read(12)
-    if (start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS) or path.suffix.lower() in HEIF_ENDINGS:
-        return "is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first"
-    return f"is no image that can be read: expected {FORMAT_NAMES}"
+    if (start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS) or path.suffix.lower() in HEIF_SUFFIXES:
+        return "is a HEIC, HEIF or AVIF image, which is not supported: convert to JPEG first"
+    return f"is not an image that can be read: expected {FORMAT_NAMES}"
 
 
 def _orientation(file: Image) -> int:
-    """Return EXIF's orientation, 1 to 8; once the file is loaded, as Pillow turns TIFFs while it loads them."""
+    """Return the EXIF orientation, 1 to 8; to be called after loading, as Pillow rotates TIFFs while it loads them."""
     try:
         return int(file.getexif().get(ORIENTATION, 1))
-    except Exception:  # what a camera or a program noted wrongly is no reason to lose the image
+    except Exception:  # invalid metadata is no reason to reject the image
         return 1
 
 
-def _turns() -> dict[int, Any]:
-    """What turns an image of each orientation upright. EXIF 2.32, tag 274."""
+def _transpose_methods() -> dict[int, Any]:
+    """Return, for each EXIF orientation, the transposition that makes the image upright. EXIF 2.32, tag 274."""
     from PIL.Image import Transpose
 
     return {
@@ -249,16 +250,16 @@ def _turns() -> dict[int, Any]:
     }
 
 
-def _plain(image: Image) -> Image:
-    """Return a loaded image in mode L, RGB or RGBA."""
+def _convert_mode(image: Image) -> Image:
+    """Convert a loaded image to mode L, RGB or RGBA."""
     from PIL import Image as pillow  # noqa: N813
 
     if image.mode == "F":
-        raise InputError("holds floating numbers, whose white is not known: save it as PNG first")
-    if image.mode.startswith("I"):  # Pillow would keep the wrong bits
+        raise InputError("has floating-point pixels of unknown range: save it as PNG first")
+    if image.mode.startswith("I"):  # Pillow's own conversion keeps the wrong bits
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise InputError("holds numbers of 32 bits, whose white is not known: save it as PNG first")
+            raise InputError("has 32-bit pixels of unknown range: save it as PNG first")
         return pillow.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
         return image.convert("RGBA")

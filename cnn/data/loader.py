@@ -9,13 +9,13 @@ import numpy as np
 
 from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
-from cnn.data.draws import Draws
 from cnn.data.prefetch import Prefetcher, digest, opened, sample, take
+from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.module import Array
 
 Batch = tuple[Array, Array]
-Transform = Callable[[Array, Array, Draws], Batch]
+Transform = Callable[[Array, Array, SampleRNG], Batch]
 
 
 class DataLoader:
@@ -39,7 +39,7 @@ class DataLoader:
     rng : numpy.random.Generator, int or None
         Draws the order, once each epoch, when its first batch is asked for.
     transforms : sequence of callables
-        Each is called as ``transform(x, y, draws)`` with the batch so far and a `Draws`, and returns a new pair (x, y).
+        Each is called as ``transform(x, y, rng)`` with the batch so far and a `SampleRNG`; it returns a new (x, y).
     prefetch : int, default 2
         How many batches the thread prepares ahead at most. 0: there is no thread; nor is there for arrays in memory
         without transforms, which are faster than a thread.
@@ -105,7 +105,7 @@ class DataLoader:
         self.batch_size = integer(batch_size, "batch_size", 1)
         self.shuffle = boolean(shuffle, "shuffle")
         if callable(transforms) or not all(map(callable, transforms)):
-            raise InputError(f"transforms must be a list of callables (x, y, draws) -> (x, y), got {transforms!r}")
+            raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
         self.transforms = tuple(transforms)
         self.prefetch = integer(prefetch, "prefetch", 0)
         if type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms:
@@ -162,7 +162,7 @@ class DataLoader:
         x, y = take(self.x, positions, "x"), take(self.y, positions, "y")
         for place, transform in enumerate(self.transforms):
             assert self._seed is not None
-            changed = transform(x, y, Draws(self._seed, epoch, positions, transform=place))
+            changed = transform(x, y, SampleRNG(self._seed, epoch, positions, transform=place))
             if not isinstance(changed, tuple) or [np.shape(part)[:1] for part in changed] != [positions.shape] * 2:
                 raise InputError(
                     f"transforms[{place}], {transform!r}, must return a pair (x, y) of {len(positions)} samples each"

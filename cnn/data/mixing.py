@@ -1,4 +1,4 @@
-"""Mixup and CutMix: images mixed with others of the batch, and their labels with them. See transforms.py for what a
+"""Mixup and CutMix: transforms that mix the images of a batch, and their labels. transforms.py describes what a
 transform is.
 """
 
@@ -10,29 +10,30 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.core.parameter import Array
-from cnn.data.draws import Draws
-from cnn.data.levels import above_zero, as_levels, working_dtype
-from cnn.data.transforms import boxes, check_batch, number
+from cnn.data.intensity import as_pixels, compute_dtype, positive_number
+from cnn.data.sample_rng import SampleRNG
+from cnn.data.transforms import box_masks, check_batch, number_in_range
 from cnn.errors import InputError, ShapeError
 
 
 @dataclass
 class Mixup:
-    """Blend each image with another of the batch, and their labels in the same shares.
+    """Blend each image with another of the batch, and their labels with the same weights.
 
     x' = s x + (1 - s) x[partner],  y' = s y + (1 - s) y[partner],  s from Beta(alpha, alpha)
 
-    Labels become probabilities (N, K) of float32, which CrossEntropyLoss takes. Shares and the order of partners are
-    drawn for each sample, but who the partner is depends on who is in the batch: it is the next in that order.
+    Labels become probabilities (N, K) of float32, which CrossEntropyLoss accepts. The weight s and the sort key of
+    `partners` are drawn for each sample, but the partner depends on the other samples of the batch: it is the next one
+    in the order of the keys.
 
     Parameters
     ----------
     alpha : float
-        Above 0. Near 0 most images stay nearly themselves, 1 makes all shares equally likely.
+        Above 0. Near 0, most images stay almost unchanged; 1 makes s uniformly distributed.
     classes : int
-        Number of classes K; by name.
+        Number of classes K; keyword-only.
     p : float
-        Probability that an image is blended at all, 0 to 1; by name.
+        Probability that an image is blended at all, 0 to 1; keyword-only.
 
     Raises
     ------
@@ -42,12 +43,12 @@ class Mixup:
     Source
     ------
     Zhang, Cisse, Dauphin and Lopez-Paz 2017, mixup: beyond empirical risk minimization, arXiv 1710.09412, section 2,
-    where one s serves the whole batch.
+    where one s is used for the whole batch.
 
     Examples
     --------
     >>> x = np.array([0, 100], dtype=np.uint8).reshape(2, 1, 1, 1)
-    >>> x, y = Mixup(alpha=1, classes=3)(x, np.array([0, 2]), Draws(seed=0, epoch=1, samples=[0, 1]))
+    >>> x, y = Mixup(alpha=1, classes=3)(x, np.array([0, 2]), SampleRNG(seed=0, epoch=1, indices=[0, 1]))
     >>> x.ravel()
     array([51, 72], dtype=uint8)
     >>> y.round(3)
@@ -61,38 +62,39 @@ class Mixup:
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self.alpha = above_zero(self.alpha, "alpha")
+        self.alpha = positive_number(self.alpha, "alpha")
         self.classes = integer(self.classes, "classes", 2)
-        self.p = number(self.p, "p", 0, 1)
+        self.p = number_in_range(self.p, "p", 0, 1)
 
-    def __call__(self, x: Array, y: Array, draws: Draws) -> tuple[Array, Array]:
+    def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W), (N,) or (N, K) -> the same, (N, K)"""
-        check_batch(x, draws)
-        targets = probabilities(y, self.classes, len(x))
-        share, partner = shares(draws, self.alpha, self.p), partners(draws)
-        own = share.astype(working_dtype(x.dtype)).reshape(-1, 1, 1, 1)
-        out = x * own
-        out += x[partner] * (1 - own)
-        return as_levels(out, x.dtype), blend(targets, partner, share)
+        check_batch(x, rng)
+        targets = as_probabilities(y, self.classes, len(x))
+        weights, partner = mixing_weights(rng, self.alpha, self.p), partners(rng)
+        s = weights.astype(compute_dtype(x.dtype)).reshape(-1, 1, 1, 1)
+        out = x * s
+        out += x[partner] * (1 - s)
+        return as_pixels(out, x.dtype), blend(targets, partner, weights)
 
 
 @dataclass
 class CutMix:
-    """Put a random box of another image of the batch into each, and mix their labels as the areas are.
+    """Paste a random box of another image of the batch into each, and mix the labels in proportion to the areas.
 
-    The box has the image's shape, the area 1 - s with s from Beta(alpha, alpha), and any centre in the image; what
-    lies outside is cut off, and does not count in the labels. They become probabilities (N, K) of float32, which
-    CrossEntropyLoss takes. Boxes and the order of partners are drawn for each sample, but who the partner is depends
-    on who is in the batch: it is the next in that order.
+    The box has the aspect ratio of the image, the area fraction 1 - s with s from Beta(alpha, alpha), and a uniformly
+    distributed centre in the image. The part outside the image is clipped, and does not count for the labels. Labels
+    become probabilities (N, K) of float32, which CrossEntropyLoss accepts. The box and the sort key of `partners` are
+    drawn for each sample, but the partner depends on the other samples of the batch: it is the next one in the order
+    of the keys.
 
     Parameters
     ----------
     alpha : float
-        Above 0; 1, all areas equally likely, in the paper.
+        Above 0. The paper uses 1, which makes s uniformly distributed.
     classes : int
-        Number of classes K; by name.
+        Number of classes K; keyword-only.
     p : float
-        Probability that an image gets a box at all, 0 to 1; by name. The paper takes 0.5 for CIFAR, 1 for ImageNet.
+        Probability that an image gets a box at all, 0 to 1; keyword-only. The paper uses 0.5 for CIFAR, 1 for ImageNet.
 
     Raises
     ------
@@ -102,12 +104,12 @@ class CutMix:
     Source
     ------
     Yun, Han, Oh, Chun, Choe and Yoo 2019, CutMix: regularization strategy to train strong classifiers with localizable
-    features, arXiv 1905.04899, section 3.1, where one box serves the whole batch.
+    features, arXiv 1905.04899, section 3.1, where one box is used for the whole batch.
 
     Examples
     --------
     >>> x = np.array([[1] * 9, [2] * 9], dtype=np.uint8).reshape(2, 1, 3, 3)
-    >>> x, y = CutMix(classes=2)(x, np.array([0, 1]), Draws(seed=0, epoch=2, samples=[0, 1]))
+    >>> x, y = CutMix(classes=2)(x, np.array([0, 1]), SampleRNG(seed=0, epoch=2, indices=[0, 1]))
     >>> x[0, 0]
     array([[2, 2, 1],
            [1, 1, 1],
@@ -122,69 +124,71 @@ class CutMix:
     p: float = 1.0
 
     def __post_init__(self) -> None:
-        self.alpha = above_zero(self.alpha, "alpha")
+        self.alpha = positive_number(self.alpha, "alpha")
         self.classes = integer(self.classes, "classes", 2)
-        self.p = number(self.p, "p", 0, 1)
+        self.p = number_in_range(self.p, "p", 0, 1)
 
-    def __call__(self, x: Array, y: Array, draws: Draws) -> tuple[Array, Array]:
+    def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W), (N,) or (N, K) -> the same, (N, K)"""
-        check_batch(x, draws)
-        targets = probabilities(y, self.classes, len(x))
-        share, partner = shares(draws, self.alpha, self.p), partners(draws)
+        check_batch(x, rng)
+        targets = as_probabilities(y, self.classes, len(x))
+        weights, partner = mixing_weights(rng, self.alpha, self.p), partners(rng)
         size = np.array(x.shape[2:])
-        sides = np.floor(np.sqrt(1 - share)[:, None] * size)
-        start = np.floor(draws.uniform(2) * size) - sides // 2
+        sides = np.floor(np.sqrt(1 - weights)[:, None] * size)
+        start = np.floor(rng.uniform(2) * size) - sides // 2
         end = np.minimum(start + sides, size)
         start = np.maximum(start, 0)
-        kept = 1 - (end - start).prod(axis=1) / size.prod()
+        kept_area = 1 - (end - start).prod(axis=1) / size.prod()
         out = x.copy()
-        np.copyto(out, x[partner], where=boxes(start, end, size))
-        return out, blend(targets, partner, kept)
+        np.copyto(out, x[partner], where=box_masks(start, end, size))
+        return out, blend(targets, partner, kept_area)
 
 
-def shares(draws: Draws, alpha: float, p: float) -> Array:
-    """Return how much each sample keeps of itself, from Beta(alpha, alpha), but 1 with probability 1 - p: (N,)
+def mixing_weights(rng: SampleRNG, alpha: float, p: float) -> Array:
+    """Return each sample's own weight, from Beta(alpha, alpha) with probability p and 1 otherwise: (N,)
 
     Notes
     -----
-    With u in (0, 1] and c = cos(2 pi v), t = sqrt(u^(-1/alpha) - 1) c has Student's distribution with 2 alpha degrees
-    of freedom, but for its scale, and 1/2 + t / (2 sqrt(1 + t^2)) is Beta(alpha, alpha). Nothing is drawn twice, so
-    each share takes two numbers. Written with w = u^(1/alpha), as u^(-1/alpha) overflows for a small alpha.
+    With u in (0, 1] and c = cos(2 pi v), t = sqrt(u^(-1/alpha) - 1) c has Student's t-distribution with 2 alpha degrees
+    of freedom, up to its scale, and 1/2 + t / (2 sqrt(1 + t^2)) is Beta(alpha, alpha). No number is rejected and drawn
+    again, so each weight takes two numbers. It is computed from w = u^(1/alpha), as u^(-1/alpha) overflows for a small
+    alpha.
 
     Source: Bailey 1994, Polar generation of random variates with the t-distribution; Devroye 1996, Random variate
     generation in one line of code, section 4.
     """
-    u, v, chance = draws.uniform(3).T
+    u, v, chance = rng.uniform(3).T
     w = (1 - u) ** (1 / alpha)
     c = np.cos(2 * math.pi * v)
-    share = 0.5 + 0.5 * c * np.sqrt((1 - w) / (w + (1 - w) * c * c))
-    share = np.clip(share, 0, 1)  # rounding can go beyond by 1e-16, and losses refuse a negative probability
-    return np.where(chance < p, share, 1.0)
+    weights = 0.5 + 0.5 * c * np.sqrt((1 - w) / (w + (1 - w) * c * c))
+    weights = np.clip(weights, 0, 1)  # rounding can exceed the range by 1e-16, and losses reject negative probabilities
+    return np.where(chance < p, weights, 1.0)
 
 
-def partners(draws: Draws) -> Array:
-    """Return for each sample the index of another in the batch, the next in a random order: (N,)"""
-    order = np.argsort(draws.uniform())
+def partners(rng: SampleRNG) -> Array:
+    """Return for each sample the index of another sample of the batch, the next one in a random order: (N,)"""
+    order = np.argsort(rng.uniform())
     partner = np.empty_like(order)
     partner[order] = np.roll(order, -1)
     return partner
 
 
-def blend(targets: Array, partner: Array, share: Array) -> Array:
-    """Mix probabilities (N, K) with those of the partners."""
-    own = share.astype(targets.dtype)[:, None]
-    return own * targets + (1 - own) * targets[partner]
+def blend(targets: Array, partner: Array, weights: Array) -> Array:
+    """Return the weighted means of probabilities (N, K) and those of the partners."""
+    s = weights.astype(targets.dtype)[:, None]
+    return s * targets + (1 - s) * targets[partner]
 
 
-def probabilities(y: Any, classes: int, samples: int) -> Array:
-    """Return labels (N,) or probabilities (N, K) as probabilities of float32, or raise an error that names the fix."""
+def as_probabilities(y: Any, classes: int, samples: int) -> Array:
+    """Return labels (N,) or probabilities (N, K) as float32 probabilities, or raise an error that names the fix."""
     labels = np.asarray(y)
     if len(labels.shape) == 0 or len(labels) != samples:
         raise ShapeError(f"{samples} images need {samples} labels, got {labels.shape}")
     if labels.dtype.kind == "f" and labels.shape == (samples, classes):
         return labels.astype(np.float32, copy=False)
     if labels.ndim != 1:
-        fix = "pass y.ravel()" if labels.size == samples else f"set classes={labels.shape[1]} if that is their number"
+        fix = f"set classes={labels.shape[1]} if that is the number of classes"
+        fix = "pass y.ravel()" if labels.size == samples else fix
         raise ShapeError(f"expected labels (N,) or probabilities (N, {classes}), got {labels.shape}: {fix}")
     if labels.dtype.kind not in "iu":
         raise InputError(

@@ -3,19 +3,19 @@
 import os
 
 from cnn.data.catalogue import MNIST
-from cnn.data.fetch import Arrays, locate
+from cnn.data.fetch import Arrays, load_dataset
 
 
 def mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
     """MNIST: 70,000 images of handwritten digits in 10 classes.
 
-    Found in ``path``, $CNN_DATA or the user's cache, else downloaded into the cache; always checked by SHA-256 of the
-    ``.gz`` files. Decompressed files cannot be checked, so they are refused.
+    Loaded from ``path``, $CNN_DATA or the user's cache, or else downloaded into the cache. The SHA-256 digests of the
+    ``.gz`` files are always verified. Decompressed files cannot be verified, so they are rejected.
 
     Parameters
     ----------
     path : str or path-like, optional
-        The folder to look at first; see `cnn.data.locate`.
+        The folder to search first; see `cnn.data.load_dataset`.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
     Raises
     ------
     DataError
-        If it cannot be found or downloaded, or ``path`` or CNN_DATA holds damaged or wrong files.
+        If it cannot be found or downloaded, or if ``path`` or CNN_DATA contains damaged or wrong files.
 
     Notes
     -----
@@ -43,4 +43,4 @@ def mnist(path: str | os.PathLike[str] | None = None) -> Arrays:
     >>> x_train.shape  # doctest: +SKIP
     (60000, 1, 28, 28)
     """
-    return locate(MNIST, path).arrays
+    return load_dataset(MNIST, path).arrays

@@ -8,7 +8,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 
 class DownloadBar:
-    """rich's bar with the four names that pooch calls: total, update, reset, close."""
+    """rich's progress bar with the four names that pooch uses: total, update, reset, close."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
@@ -17,29 +17,29 @@ class DownloadBar:
 
     @property
     def total(self) -> int | None:
-        """Bytes to come, None while unknown."""
+        """Size of the download in bytes; None while it is unknown."""
         return self._total
 
     @total.setter
     def total(self, value: int) -> None:
-        self._total = value or None  # pooch says 0 where the server does not tell
+        self._total = value or None  # pooch passes 0 if the server does not report the size
         self._progress.update(self._task, total=self._total)
 
     def update(self, count: int) -> None:
-        """Advance by ``count`` bytes; pooch counts the last piece as a whole one."""
-        done = self._progress.tasks[self._task].completed + count
-        self._progress.update(self._task, completed=min(done, self._total or done))
+        """Advance by ``count`` bytes; pooch counts the last chunk as a full one, so the sum is limited to the total."""
+        completed = self._progress.tasks[self._task].completed + count
+        self._progress.update(self._task, completed=min(completed, self._total or completed))
 
     def reset(self) -> None:
-        """Nothing: pooch empties the bar in order to fill it, which would flicker."""
+        """Do nothing: pooch resets the bar before it fills it, which would flicker."""
 
     def close(self) -> None:
-        """Nothing: the bar ends with the ``with`` block."""
+        """Do nothing: the bar ends with the ``with`` block."""
 
 
 @contextmanager
 def download_bar(label: str) -> Iterator[DownloadBar]:
-    """Show a bar for the duration of a ``with`` block."""
+    """Show a progress bar for the duration of a ``with`` block."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,4 +1,4 @@
-"""Rotation: images turned a little, as they may stand in the world."""
+"""Rotation: a transform that rotates images by random angles."""
 
 import math
 from dataclasses import dataclass
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn.core.parameter import Array
-from cnn.data.draws import Draws
-from cnn.data.levels import as_levels, working_dtype
-from cnn.data.transforms import check_batch, number, with_border
+from cnn.data.intensity import as_pixels, compute_dtype
+from cnn.data.sample_rng import SampleRNG
+from cnn.data.transforms import check_batch, number_in_range, zero_pad
 
 
 @dataclass
 class Rotation:
-    """Turn each image about its centre by a random angle; what comes in at the corners is 0.
+    """Rotate each image about its centre by a random angle; pixels from outside the image are 0.
 
-    A pixel is the mean of the four that surround the place it comes from, weighted by how near they are.
+    The interpolation is bilinear.
 
     Parameters
     ----------
     degrees : float
-        Angles are spread evenly from -degrees to degrees, 0 to 180.
+        From 0 to 180. Angles are uniformly distributed from -degrees to degrees.
 
     Examples
     --------
     >>> x = np.full((1, 1, 3, 3), 100, dtype=np.uint8)
-    >>> Rotation(degrees=10)(x, np.array([0]), Draws(seed=0, epoch=1, samples=[0]))[0][0, 0]
+    >>> Rotation(degrees=10)(x, np.array([0]), SampleRNG(seed=0, epoch=1, indices=[0]))[0][0, 0]
     array([[ 87, 100,  87],
            [100, 100, 100],
            [ 87, 100,  87]], dtype=uint8)
@@ -34,27 +34,27 @@ class Rotation:
     degrees: float
 
     def __post_init__(self) -> None:
-        self.degrees = number(self.degrees, "degrees", 0, 180)
+        self.degrees = number_in_range(self.degrees, "degrees", 0, 180)
 
-    def __call__(self, x: Array, y: Array, draws: Draws) -> tuple[Array, Array]:
+    def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W) -> the same"""
-        check_batch(x, draws)
-        angle = math.radians(self.degrees) * (2 * draws.uniform() - 1)
+        check_batch(x, rng)
+        angle = math.radians(self.degrees) * (2 * rng.uniform() - 1)
         return rotate(x, angle, math.radians(self.degrees)), y
 
 
-def rotate(x: Array, angle: Array, largest: float) -> Array:
-    """Turn images (N, C, H, W) against the clock by angles (N,) in radians, none beyond ``largest``."""
+def rotate(x: Array, angle: Array, max_angle: float) -> Array:
+    """Rotate images (N, C, H, W) counterclockwise by angles (N,) in radians, none larger than ``max_angle``."""
     n, c, h, w = x.shape
-    work = working_dtype(x.dtype)
-    cos, sin = (f(angle).astype(work)[:, None] for f in (np.cos, np.sin))
-    # so far out may lie what is looked up, and one pixel more each for rounding and for the neighbour
-    turn = math.sin(min(largest, math.pi / 2))
-    border_y, border_x = (math.ceil((side - 1) / 2 * turn) + 2 for side in (w, h))
-    padded = with_border(x.astype(work, copy=False), border_y, border_x)
+    dtype = compute_dtype(x.dtype)
+    cos, sin = (f(angle).astype(dtype)[:, None] for f in (np.cos, np.sin))
+    # The largest distance from the image at which pixels are read, plus one pixel each for rounding and interpolation
+    max_sin = math.sin(min(max_angle, math.pi / 2))
+    border_y, border_x = (math.ceil((side - 1) / 2 * max_sin) + 2 for side in (w, h))
+    padded = zero_pad(x.astype(dtype, copy=False), border_y, border_x)
     size_y, size_x = padded.shape[2:]
-    y, x_ = (np.arange(side, dtype=work) - (side - 1) / 2 for side in (h, w))
-    # where each pixel comes from: its place, turned back; (N, H, W)
+    y, x_ = (np.arange(side, dtype=dtype) - (side - 1) / 2 for side in (h, w))
+    # The source position of each pixel: its own position, rotated back; (N, H, W)
     from_y = (y * cos + (size_y - 1) / 2)[:, :, None] + (x_ * sin)[:, None, :]
     from_x = (x_ * cos + (size_x - 1) / 2)[:, None, :] - (y * sin)[:, :, None]
     row, column = np.floor(from_y), np.floor(from_x)
@@ -63,17 +63,17 @@ def rotate(x: Array, angle: Array, largest: float) -> Array:
     row *= size_x
     row += column
     first = np.arange(n * c).reshape(n, c, 1, 1) * (size_y * size_x)
-    place = np.add(row[:, None], first, dtype=np.intp, casting="unsafe")  # converts and adds in one walk
+    index = np.add(row[:, None], first, dtype=np.intp, casting="unsafe")  # converts and adds in one pass
     flat = padded.reshape(-1)
     right, down = from_x[:, None], from_y[:, None]
-    above = between(flat.take(place), flat[1:].take(place), right)
-    below = between(flat[size_x:].take(place), flat[size_x + 1 :].take(place), right)
-    return as_levels(between(above, below, down), x.dtype)
+    above = lerp(flat.take(index), flat[1:].take(index), right)
+    below = lerp(flat[size_x:].take(index), flat[size_x + 1 :].take(index), right)
+    return as_pixels(lerp(above, below, down), x.dtype)
 
 
-def between(a: Array, b: Array, share: Array) -> Array:
-    """Return a + share (b - a), in the memory of b."""
+def lerp(a: Array, b: Array, weight: Array) -> Array:
+    """Interpolate linearly, a + weight (b - a), in place: the result overwrites b."""
     b -= a
-    b *= share
+    b *= weight
     b += a
     return b

@@ -1,4 +1,4 @@
-"""Arms of a spiral: a small data set that no straight line separates."""
+"""The spiral: a small data set that is not linearly separable."""
 
 import math
 import operator
@@ -15,11 +15,11 @@ def spiral(
     noise: float = 0.2,
     rng: np.random.Generator | int | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Points in the plane on the arms of a spiral, one arm a class.
+    """Generate points in the plane on the arms of a spiral, one arm per class.
 
-    Class k has the points (r sin t, r cos t) with r from 0 to 1 and t from 4k to 4(k + 1) radians, both in even steps,
+    Class k has the points (r sin t, r cos t) with r from 0 to 1 and t from 4k to 4(k + 1) radians, both evenly spaced,
     and normal noise added to t. Neighbouring arms are 1.7 radians apart with three classes, 0.57 with four to eleven;
-    arm 11 falls on arm 0.
+    arm 11 coincides with arm 0.
 
     Parameters
     ----------
@@ -30,19 +30,18 @@ def spiral(
     noise : float, default 0.2
         Standard deviation of the angle, in radians; at least 0.
     rng : numpy.random.Generator or int, optional
-        Where the noise comes from: a generator, or a seed. By default a child of the generator that `cnn.manual_seed`
-        sets.
+        Draws the noise: a generator or a seed. By default a child of the generator that `cnn.manual_seed` sets.
 
     Returns
     -------
     X : ndarray of float32, shape (points_per_class * classes, 2)
     y : ndarray of int64, shape (points_per_class * classes,)
-        Sorted: shuffle before holding out a part.
+        Sorted by class: shuffle before splitting the data.
 
     Raises
     ------
     TypeError
-        If a number of points or classes is no integer.
+        If the number of points or classes is not an integer.
     ValueError
         If an argument is out of its range.
 

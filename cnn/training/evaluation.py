@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from cnn.data.draws import Draws
 from cnn.data.loader import DataLoader
 from cnn.data.prefetch import take
+from cnn.data.sample_rng import SampleRNG
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels
@@ -40,14 +40,14 @@ def in_order(loader: DataLoader, without_chance: bool = False) -> Iterable[tuple
     """Yield the loader's samples in their own order; the loader stays where it is.
 
     Its transforms draw the same numbers each time. ``without_chance``: only those are applied that say
-    ``always = True``, as `Normalize` does.
+    ``deterministic = True``, as `Normalize` does.
     """
     for start in range(0, loader.samples, loader.batch_size):
         numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
         x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
         for place, transform in enumerate(loader.transforms):
-            if not without_chance or getattr(transform, "always", False):
-                x, y = transform(x, y, Draws(0, 1, numbers, transform=place))
+            if not without_chance or getattr(transform, "deterministic", False):
+                x, y = transform(x, y, SampleRNG(0, 1, numbers, transform=place))
         yield x, y
 
 

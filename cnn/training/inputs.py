@@ -125,11 +125,11 @@ def check_callbacks(callbacks: Any) -> None:
 def check_chance(transforms: Any) -> None:
     """Raise an error if a transform does not say whether it belongs to evaluation."""
     for transform in transforms:
-        if not hasattr(transform, "always") and not type(transform).__module__.startswith("cnn."):
+        if not hasattr(transform, "deterministic") and not type(transform).__module__.startswith("cnn."):
             name = getattr(transform, "__name__", type(transform).__name__)
             raise InputError(
                 f"evaluate_train needs to know whether the transform {name} is for evaluation as well: set "
-                f"{name}.always = True, or False if it draws random numbers"
+                f"{name}.deterministic = True, or False if it draws random numbers"
             )
 
 

@@ -1,4 +1,4 @@
-"""Tools for a user's own scripts."""
+"""Utilities for the user's own scripts: gradient checks and `train_val`."""
 
 from cnn.utils.gradcheck import gradcheck
 from cnn.utils.numeric import numeric_backward

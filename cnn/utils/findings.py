@@ -1,26 +1,26 @@
-"""What a gradient check found, in words."""
+"""The results of a gradient check, and their text."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How the gradient of one array compares with central differences.
+    """The comparison of the gradient of one array with central differences.
 
     Attributes
     ----------
     name : str
         "the input", "the prediction" of a loss, or the name of a parameter.
     error : float
-        max|a - b| / max|b|; infinite if there is no gradient, or one of another shape.
+        max|a - b| / max|b|; infinite if there is no gradient or it has another shape.
     index : tuple of int or None
-        Where the two are farthest apart; None if they cannot be compared.
+        Where the two differ most; None if they cannot be compared.
     analytic, numeric : float or None
-        What backward and what central differences say there.
+        The values there by backward and by central differences.
     cause : str
-        What is probably wrong; empty if nothing is, or if no guess fits.
+        The likely mistake; empty if the gradient is correct or no known mistake fits.
     where : str
-        Which numbers are wrong, if no guess fits.
+        Which elements are wrong, if no known mistake fits.
     """
 
     name: str
@@ -38,22 +38,22 @@ class Finding:
         if self.index is not None:
             text += f", most at {list(self.index)}: backward gives {self.analytic:.6g}, not {self.numeric:.6g}"
         if self.where:
-            text += f"\n  none of the usual mistakes explains it: it is wrong {self.where}"
+            text += f"\n  no common mistake explains it: it is wrong {self.where}"
         return f"{text}\n  likely cause: {self.cause}" if self.cause else text
 
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What `gradcheck` found.
+    """The result of `gradcheck`.
 
     Attributes
     ----------
     findings : list of Finding
         One for each array.
     problems : list of str
-        What is wrong with forward or backward themselves.
+        Problems of forward or backward themselves.
     tolerance : float
-        The largest error that passes.
+        The largest accepted error.
     """
 
     tolerance: float
@@ -62,21 +62,21 @@ class GradientReport:
 
     @property
     def failures(self) -> list[Finding]:
-        """The gradients that are wrong."""
+        """The findings with an error above the tolerance."""
         return [finding for finding in self.findings if not finding.error <= self.tolerance]
 
     @property
     def passed(self) -> bool:
-        """Whether all is right."""
+        """Whether there are no problems and no wrong gradients."""
         return not self.problems and not self.failures
 
     @property
     def error(self) -> float:
-        """The largest difference."""
+        """The largest error."""
         return max((finding.error for finding in self.findings), default=0.0)
 
     def __str__(self) -> str:
         if self.passed:
             names = ", ".join(finding.name for finding in self.findings)
-            return f"right: {names}; the largest difference is {self.error:.1e}"
+            return f"correct: {names}; the largest error is {self.error:.1e}"
         return "\n".join([*self.problems, *map(str, self.failures)])

@@ -1,4 +1,4 @@
-"""Derivatives by trying: nudge a number, look at what changes. Slow, and right without any thought."""
+"""Numerical gradients by central differences: slow, but correct without any derivation."""
 
 import copy
 from collections.abc import Callable
@@ -10,25 +10,25 @@ from cnn.core.checks import check_grad
 from cnn.module import Array, Module, no_grad
 
 
-class Slopes(NamedTuple):
-    """How much a function changes with each number of an array.
+class FiniteDifferences(NamedTuple):
+    """Derivatives of a function with respect to each element of an array, by finite differences.
 
     Attributes
     ----------
     central : ndarray
-        The mean of the slope to the right and the slope to the left.
+        Central differences: the mean of the forward and the backward difference.
     jump : ndarray
-        The slope to the right minus that to the left: almost zero, but on a kink.
+        The forward difference minus the backward difference: almost zero, except at a kink.
     """
 
     central: Array
     jump: Array
 
 
-def slopes(function: Callable[[], float], array: Array, step: float = 1e-5) -> Slopes:
-    """Nudge each number of ``array`` up and down, and look at ``function()``."""
+def finite_differences(function: Callable[[], float], array: Array, step: float = 1e-5) -> FiniteDifferences:
+    """Differentiate ``function()`` by perturbing each element of ``array`` by ``step`` in both directions, in place."""
     central, jump = np.zeros_like(array), np.zeros_like(array)
-    here = function()
+    centre = function()
     for index in np.ndindex(array.shape):
         before = array[index]
         array[index] = before + step
@@ -37,17 +37,17 @@ def slopes(function: Callable[[], float], array: Array, step: float = 1e-5) -> S
         below = function()
         array[index] = before
         central[index] = (above - below) / (2 * step)
-        jump[index] = (above - here - (here - below)) / step
-    return Slopes(central, jump)
+        jump[index] = (above - centre - (centre - below)) / step
+    return FiniteDifferences(central, jump)
 
 
 def numeric_gradient(function: Callable[[], float], array: Array, step: float = 1e-5) -> Array:
-    """Return how much ``function()`` changes with each number in ``array``, by central differences."""
-    return slopes(function, array, step).central
+    """Return the gradient of ``function()`` with respect to ``array``, by central differences."""
+    return finite_differences(function, array, step).central
 
 
 def difference(a: Any, b: Any) -> float:
-    """Return max|a - b| / max|b|: how far two arrays of the same shape are apart."""
+    """Return max|a - b| / max|b|, the relative difference of two arrays of the same shape."""
     a, b = np.asarray(a), np.asarray(b)
     assert a.shape == b.shape, f"shape {a.shape}, not {b.shape}"
     if b.size == 0:
@@ -56,39 +56,42 @@ def difference(a: Any, b: Any) -> float:
     return float(np.abs(a - b).max() / (largest if largest > 0 else 1))
 
 
-def too_coarse(module: Any, output: Callable[[Array], Any], x: Array) -> str:
-    """Say so if ``output(x)``, for a float64 x, is or goes through float32, which hides what a nudge does."""
+def float32_problem(module: Any, output: Callable[[Array], Any], x: Array) -> str:
+    """Return an error message if ``output(x)`` for a float64 x is, or is computed in, float32; otherwise "".
+
+    The precision of float32 is too low to show the effect of a small perturbation.
+    """
     y = np.asarray(output(x))
-    nudge = np.random.default_rng(0).normal(size=x.shape) * (1 + np.abs(x))
-    tiny, small = (np.count_nonzero(np.asarray(output(x + size * nudge)) != y) for size in (1e-9, 1e-4))
+    perturbation = np.random.default_rng(0).normal(size=x.shape) * (1 + np.abs(x))
+    tiny, small = (np.count_nonzero(np.asarray(output(x + size * perturbation)) != y) for size in (1e-9, 1e-4))
     if y.dtype != np.float32 and 2 * tiny >= small:
         return ""
-    gives = "gives" if y.dtype == np.float32 else "goes through"
+    verb = "returns" if y.dtype == np.float32 else "computes in"
     return (
-        f"the forward of {type(module).__name__} {gives} float32 for a float64 input, too coarse for differences: "
-        "remove the astype/np.float32 in it"
+        f"the forward of {type(module).__name__} {verb} float32 for a float64 input, too imprecise for finite "
+        "differences: remove the astype/np.float32 in it"
     )
 
 
 def numeric_backward(module: Module, step: float = 1e-5) -> Module:
-    """Give a module whose backward is not written yet one by central differences, so that it trains.
+    """Wrap a module without a backward in one whose backward uses central differences, so that it can be trained.
 
-    Every number of the input and of the parameters is nudged up and down, so a backward costs as many forwards as two
-    times these numbers. It is for trying a layer out on a small net, before its gradient is derived.
+    Every element of the input and of the parameters is perturbed in both directions, so one backward costs two forwards
+    per element. Use it to try out a layer in a small network before you derive its gradient.
 
     Parameters
     ----------
     module : Module
-        Its forward must work in float64, in which the differences are taken (backward raises a ValueError if it does
-        not); its own backward is not called.
+        Its forward must compute in float64, in which the differences are taken (otherwise backward raises a
+        ValueError); its own backward is not called.
     step : float
-        How far each number is nudged.
+        Size of the perturbation of each element.
 
     Returns
     -------
     Module
-        It holds the module as its attribute ``module`` and computes what that computes, in its dtype. The gradient of a
-        random layer is that of the mask it drew.
+        A module with the same output and dtype; the original is its attribute ``module``. The gradient of a random
+        layer is the gradient for the mask that its forward drew.
 
     Examples
     --------
@@ -114,12 +117,12 @@ class NumericBackward(Module):
 
     def __init__(self, module: Module, step: float = 1e-5) -> None:
         if not isinstance(module, Module):
-            raise TypeError(f"numeric_backward needs a Module, such as a layer of your own, got {module!r}")
+            raise TypeError(f"numeric_backward needs a Module, such as your own layer, got {module!r}")
         self.module = module
         self.step = float(step)
 
     def forward(self, x: Array) -> Array:
-        """(...) -> that of the module's output"""
+        """(...) -> the shape of the module's output"""
         before = copy.deepcopy(self.module)  # a random layer draws the same mask again
         with no_grad():
             y = self.module(x)
@@ -127,25 +130,25 @@ class NumericBackward(Module):
         return y
 
     def backward(self, grad: Array) -> Array | None:
-        """That of the module's output -> (...)"""
+        """The shape of the module's output -> (...)"""
         x, before, shape, dtype = self.saved()
         check_grad(self, grad, shape, dtype)
-        module, nudged = before.to(np.float64), np.array(x, np.float64)
+        module, perturbed = before.to(np.float64), np.array(x, np.float64)
 
         def output(x: Array) -> Array:
             with no_grad():
                 return copy.deepcopy(module)(x)
 
         def weighted_output() -> float:
-            return float(np.sum(grad * output(nudged)))
+            return float(np.sum(grad * output(perturbed)))
 
-        if problem := too_coarse(module, output, nudged):
+        if problem := float32_problem(module, output, perturbed):
             raise ValueError(problem)
 
-        twins = dict(module.named_parameters())
+        copies = dict(module.named_parameters())
         for name, parameter in self.module.named_parameters():
-            found = numeric_gradient(weighted_output, twins[name].data, self.step)
-            parameter.accumulate_grad(found.astype(parameter.dtype))
+            gradient = numeric_gradient(weighted_output, copies[name].data, self.step)
+            parameter.accumulate_grad(gradient.astype(parameter.dtype))
         if not self.needs_input_grad:
             return None
-        return numeric_gradient(weighted_output, nudged, self.step).astype(x.dtype)
+        return numeric_gradient(weighted_output, perturbed, self.step).astype(x.dtype)

@@ -1,4 +1,4 @@
-"""Tools for a user's own scripts."""
+"""train_val: training with validation after every epoch."""
 
 from typing import Any
 
@@ -31,24 +31,24 @@ def train_val(
     y_train, y_val : array_like
         Labels (N,) of any integer dtype, or what the loss expects.
     epochs, batch_size : int
-        At least 1. The last batch of an epoch may be smaller; the order is drawn anew each epoch.
+        At least 1. The last batch of an epoch may be smaller; samples are shuffled again in each epoch.
     verbose_freq : int
-        Print a line every so many epochs; 0: none.
+        Print a line every ``verbose_freq`` epochs; 0: print nothing.
     rng : numpy.random.Generator, int or None
-        Draws the order of the samples.
+        Shuffles the samples.
 
     Returns
     -------
     train_losses, train_accuracies, val_losses, val_accuracies : list of float
-        One number an epoch: the means over the epoch's training samples, and the validation metrics after it in
-        evaluation mode. Accuracies are fractions, 0 to 1; with MSELoss they are nan.
+        One number per epoch: the means over the epoch's training samples, and the validation metrics after the epoch,
+        in evaluation mode. Accuracies are fractions, 0 to 1; with MSELoss they are nan.
 
     Raises
     ------
     ValueError
-        If the data do not fit; the message names the layer or the argument to change.
+        If the data do not fit the model; the message names the layer or the argument to change.
     FloatingPointError
-        If the loss becomes NaN or infinite; the model has the weights of the last step with a finite loss.
+        If the loss becomes NaN or infinite; the model keeps the weights of the last step with a finite loss.
 
     Examples
     --------

@@ -41,7 +41,9 @@ def data(monkeypatch):
     rng = np.random.default_rng(0)
     arrays = (*made_up_images(240, rng), *made_up_images(60, rng))
     monkeypatch.setattr(
-        cnn.data, "locate", lambda info, quiet=False: cnn.data.Located(info, Path("made", "up"), "a test", arrays)
+        cnn.data,
+        "load_dataset",
+        lambda info, quiet=False: cnn.data.LoadedDataset(info, Path("made", "up"), "a test", arrays),
     )
     return arrays
 

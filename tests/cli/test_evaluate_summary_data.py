@@ -63,10 +63,10 @@ def test_evaluate_on_data_that_do_not_fit(run, data, pixels):
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_data_that_do_not_fit_are_not_fetched(run, monkeypatch, undrawn, name):
-    def locate(info, quiet=False):
+    def load_dataset(info, quiet=False):
         raise AssertionError("looked for")
 
-    monkeypatch.setattr(cnn.data, "locate", locate)
+    monkeypatch.setattr(cnn.data, "load_dataset", load_dataset)
     run("train", "spiral", "--epochs", "1")
     code, _, err = run("evaluate", Path("runs", "spiral-1"), "--data", name)
     assert code == 1

@@ -11,11 +11,11 @@ from PIL import Image
 import cnn
 from cnn.cli import recipes, tasks
 from cnn.cli.settings import FOLDER, MODELS, settings_for
-from cnn.data.draws import Draws
 from cnn.data.images import read_image
+from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.sequential import Sequential
-from tests.data.photos import save_turned
+from tests.data.photos import save_with_orientation
 
 
 def shades(folder, count=6, size=(40, 30), colour=True):
@@ -27,7 +27,7 @@ def shades(folder, count=6, size=(40, 30), colour=True):
         for i in range(count):
             pixels = rng.integers(level - 30, level + 30, (size[1], size[0], 3), dtype=np.uint8)
             image = Image.fromarray(pixels if colour else pixels[:, :, 0])
-            save_turned(image, path / f"{i}.png", 1 + i % 8)
+            save_with_orientation(image, path / f"{i}.png", 1 + i % 8)
 
 
 def trained(folder, run="run", **chosen):
@@ -63,7 +63,7 @@ def test_a_folder_is_a_task(capsys):
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
         "always guessing the largest class would be right for 50.0% of the validation images",
         "there is no folder of test images, so the test at the end is on the validation images",
-        "warning: dark has only 10 images, light only 10: 50 of each class or more would be better",
+        "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
     ]
     assert task.skipped == task.notes[1:3]
 
@@ -144,13 +144,13 @@ def test_random_changes_end_with_what_the_model_reads():
     shades("f")
     task, model = trained("f", image_size=32)
     x, y = task.train
-    draws = Draws(seed=0, epoch=1, samples=np.arange(len(x)))
-    same, _ = tasks.normalize(model)(x, y, draws)
+    rng = SampleRNG(seed=0, epoch=1, indices=np.arange(len(x)))
+    same, _ = tasks.normalize(model)(x, y, rng)
     assert np.array_equal(same, tasks.inputs(model, x))
     before = x.copy()
     changed = x
     for transform in (*task.transforms, tasks.normalize(model)):
-        changed, y = transform(changed, y, draws)
+        changed, y = transform(changed, y, rng)
     assert np.array_equal(x, before)
     assert (changed.shape, changed.dtype) == (x.shape, np.float32)
     assert not np.array_equal(changed, same)
@@ -170,7 +170,7 @@ def test_a_folder_can_be_learned():
             batch = np.random.default_rng(epoch).permutation(len(x))[start : start + 8]
             xb, yb = x[batch], y[batch]
             for k, transform in enumerate((*task.transforms, tasks.normalize(model))):
-                xb, yb = transform(xb, yb, Draws(0, epoch, batch, k))
+                xb, yb = transform(xb, yb, SampleRNG(0, epoch, batch, k))
             model.train_step(xb, yb)
     assert model.evaluate(tasks.inputs(model, task.test[0]), task.test[1])[1] == 1
 

@@ -85,7 +85,7 @@ def test_five_hundred_photographs(process, tmp_path):
 
 def test_fashion_mnist_as_files(process, tmp_path):
     x, y, x_test, y_test = cnn.data.fashion_mnist()
-    names = cnn.data.dataset("fashion-mnist").class_names
+    names = cnn.data.dataset_info("fashion-mnist").class_names
     folder, unseen = tmp_path / "clothes", tmp_path / "unseen"
     for where, pixels, labels, count in ((folder, x, y, 200), (unseen, x_test, y_test, 100)):
         for label, name in enumerate(names):

@@ -177,21 +177,21 @@ def test_a_folder_that_cannot_be_made(run, monkeypatch, there):
 def test_quiet_reaches_the_download(run, monkeypatch):
     asked = []
 
-    def locate(info, quiet=False):
+    def load_dataset(info, quiet=False):
         asked.append(quiet)
         raise cnn.data.DataError("no")
 
-    monkeypatch.setattr(cnn.data, "locate", locate)
+    monkeypatch.setattr(cnn.data, "load_dataset", load_dataset)
     run("train", "mnist", "--quiet")
     run("train", "mnist")
     assert asked == [True, False]
 
 
 def test_missing_data_leave_no_folder(run, monkeypatch):
-    def locate(info, quiet=False):
+    def load_dataset(info, quiet=False):
         raise cnn.data.DataError(f"{info.title} is not on this machine and could not be downloaded.")
 
-    monkeypatch.setattr(cnn.data, "locate", locate)
+    monkeypatch.setattr(cnn.data, "load_dataset", load_dataset)
     assert run("train", "fashion-mnist") == (
         1,
         "",

@@ -83,7 +83,7 @@ def test_it_is_as_good_as_it_says(run):
 def test_images_of_other_sizes_formats_and_black_on_white(run, tmp_path):
     """The first two test images of each class: at least 18 of 20 are right."""
     _, _, x, y = cnn.data.fashion_mnist()
-    names = cnn.data.dataset("fashion-mnist").class_names
+    names = cnn.data.dataset_info("fashion-mnist").class_names
     chosen = [i for k in range(10) for i in np.flatnonzero(y == k)[:2]]
     sizes = (20, 28, 45, 64, 100, 150, 300, 400, 640, 900)
     expected = {}

@@ -1,4 +1,4 @@
-"""Made-up photographs of circles, squares and triangles: of many sizes, noisy, and turned as cameras turn them."""
+"""Synthetic photographs of circles, squares and triangles: of many sizes, noisy, and with every EXIF orientation."""
 
 import colorsys
 from pathlib import Path
@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 CLASSES = ("circle", "square", "triangle")
-SIZES = ((640, 480), (800, 600), (1024, 768), (1280, 720), (900, 900))  # width and height, as the camera is held level
+SIZES = ((640, 480), (800, 600), (1024, 768), (1280, 720), (900, 900))  # width and height in landscape orientation
 LARGE = (4000, 3000)
-LARGE_EVERY = 40  # so many photographs, one is large
+LARGE_EVERY = 40  # one of this many photographs is large
 ORIENTATION = 0x0112  # the EXIF tag
-# What the camera's image was, from the upright one: the inverse of what each orientation asks for
+# The transposition from the upright image to the stored one: the inverse of the one that each orientation stands for
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -25,12 +25,14 @@ STORED = {
 
 
 def make_photos(folder: str | Path, count: int, rng: np.random.Generator) -> list[Path]:
-    """Write ``count`` JPEGs, in turn of each class, into a folder a class; the same generator gives the same pixels.
+    """Write ``count`` JPEGs, alternating between the classes, into one folder per class.
+
+    The same generator gives the same pixels.
 
     Returns
     -------
     list of Path
-        In the order in which they were made: number i is of the class i modulo 3 and has the EXIF orientation
+        In the order in which they were written: number i is of class i modulo 3 and has the EXIF orientation
         1 + i modulo 8.
     """
     paths = []
@@ -40,13 +42,13 @@ def make_photos(folder: str | Path, count: int, rng: np.random.Generator) -> lis
         path.parent.mkdir(parents=True, exist_ok=True)
         width, height = LARGE if i % LARGE_EVERY == LARGE_EVERY - 1 else SIZES[rng.integers(len(SIZES))]
         size = (height, width) if rng.random() < 0.4 else (width, height)
-        save_turned(photo(name, size, rng), path, 1 + i % 8, quality=85)
+        save_with_orientation(photo(name, size, rng), path, 1 + i % 8, quality=85)
         paths.append(path)
     return paths
 
 
-def save_turned(image: Image.Image, path: str | Path, orientation: int, **options: Any) -> None:
-    """Store the image so that EXIF's orientation turns it upright."""
+def save_with_orientation(image: Image.Image, path: str | Path, orientation: int, **options: Any) -> None:
+    """Store an upright image with an EXIF orientation, so that applying the orientation makes it upright again."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     stored = image.transpose(STORED[orientation]) if orientation in STORED else image
@@ -54,10 +56,10 @@ def save_turned(image: Image.Image, path: str | Path, orientation: int, **option
 
 
 def photo(name: str, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Return an image, (width, height), of one shape of any colour, wholly in it, on a noisy ground with a few lines."""
+    """Return an image, (width, height), of one shape, completely inside it, on a noisy background with a few lines."""
     width, height = size
-    ground = rng.integers(40, 216) + rng.integers(-25, 26, 3)  # dull, as a table is
-    corners = np.clip(ground + rng.integers(-30, 31, (2, 2, 3)), 0, 255).astype(np.uint8)
+    background = rng.integers(40, 216) + rng.integers(-25, 26, 3)  # a dull colour, as of a table
+    corners = np.clip(background + rng.integers(-30, 31, (2, 2, 3)), 0, 255).astype(np.uint8)
     image = Image.fromarray(corners).resize(size, Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(image)
     short = min(size)
@@ -75,7 +77,7 @@ def photo(name: str, size: tuple[int, int], rng: np.random.Generator) -> Image.I
         angles = rng.uniform(0, 2 * np.pi) + np.arange(count) * 2 * np.pi / count
         points = centre + radius * np.column_stack([np.cos(angles), np.sin(angles)])
         draw.polygon([tuple(point) for point in points], fill=colour)
-    # Coarse noise, so that something of it is left in a small image
+    # Coarse noise, so that some of it is left in a small image
     grains = rng.normal(0, 22, (height // 5 + 1, width // 5 + 1, 3)).clip(-127, 127) + 128
     noise = Image.fromarray(grains.astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
     pixels = np.asarray(image).astype(np.int16) + np.asarray(noise) - 128
@@ -83,7 +85,7 @@ def photo(name: str, size: tuple[int, int], rng: np.random.Generator) -> Image.I
 
 
 def _colour(rng: np.random.Generator) -> tuple[int, int, int]:
-    """Return a strong colour of any hue: red, green and blue."""
+    """Return a saturated colour of any hue: (red, green, blue)."""
     rgb = colorsys.hsv_to_rgb(rng.random(), rng.uniform(0.75, 1), rng.uniform(0.6, 1))
     red, green, blue = (round(255 * c) for c in rgb)
     return red, green, blue

@@ -1,9 +1,9 @@
-"""The real Fashion-MNIST; .ci/run installs the Debian package that holds it."""
+"""The real Fashion-MNIST; .ci/run installs the Debian package that contains it."""
 
 import numpy as np
 import pytest
 
-from cnn.data import FASHION_MNIST, DataError, fashion_mnist, locate, mnist
+from cnn.data import FASHION_MNIST, DataError, fashion_mnist, load_dataset, mnist
 
 pytestmark = pytest.mark.data
 
@@ -27,12 +27,12 @@ def test_the_published_arrays():
         "T-shirt/top",
         "Dress",
     ]
-    # The mean and deviation that PyTorch users normalise with.
+    # The mean and the standard deviation that PyTorch users use for normalisation.
     assert x_train.mean() / 255 == pytest.approx(0.2860, abs=1e-4)
     assert x_train.std() / 255 == pytest.approx(0.3530, abs=1e-4)
 
 
-def test_it_is_not_taken_for_mnist():
-    folder = locate(FASHION_MNIST).folder
+def test_it_is_not_mistaken_for_mnist():
+    folder = load_dataset(FASHION_MNIST).folder
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte.* is not the published file"):
         mnist(folder)

@@ -1,4 +1,4 @@
-"""A folder of classes: what is read, how it is split, what is passed over, and what is said of it."""
+"""Image folders: which images are read, how they are split, which files are skipped, and the warnings."""
 
 import shutil
 from pathlib import Path
@@ -17,7 +17,7 @@ from tests.data.photos import CLASSES, ORIENTATION, make_photos
 
 
 def fill(folder, counts, colour=True, names="{}.png"):
-    """Write so many images of each class; each is of one colour that no other has."""
+    """Write ``counts[name]`` images of each class; each image has a single colour, different from all others."""
     number = 0
     for name, count in counts.items():
         (folder / name).mkdir(parents=True)
@@ -27,9 +27,9 @@ def fill(folder, counts, colour=True, names="{}.png"):
             Image.new("RGB", (12, 10), shade).save(folder / name / names.format(i))
 
 
-def numbers(part):
-    """Which images they are."""
-    return part[0][:, 0, 0, 0].tolist()
+def numbers(split):
+    """Return the numbers of the images in a split."""
+    return split[0][:, 0, 0, 0].tolist()
 
 
 def test_photos_of_all_sizes_and_orientations(tmp_path):
@@ -40,17 +40,17 @@ def test_photos_of_all_sizes_and_orientations(tmp_path):
     assert (found.train[0].shape, found.train[0].dtype) == ((18, 3, 32, 32), np.uint8)
     assert (found.validation[0].shape, found.validation[1].dtype) == ((6, 3, 32, 32), np.int64)
     assert np.bincount(found.validation[1]).tolist() == [2, 2, 2]
-    assert found.guessing == pytest.approx(1 / 3)
+    assert found.majority_baseline == pytest.approx(1 / 3)
     assert found.skipped == []
     seen = {
-        pixels.tobytes(): int(y) for part in (found.train, found.validation) for pixels, y in zip(*part, strict=True)
+        pixels.tobytes(): int(y) for split in (found.train, found.validation) for pixels, y in zip(*split, strict=True)
     }
     assert len(seen) == 24
     for i, path in enumerate(paths):
         assert seen[read_image(path, 32).tobytes()] == i % 3
 
 
-def test_made_photos_are_the_same_each_time(tmp_path):
+def test_synthetic_photos_are_reproducible(tmp_path):
     first, second = (make_photos(tmp_path / name, 4, np.random.default_rng(5)) for name in "ab")
     for one, other in zip(first, second, strict=True):
         assert one.read_bytes() == other.read_bytes()
@@ -64,27 +64,27 @@ def test_made_photos_are_the_same_each_time(tmp_path):
     st.floats(0.01, 0.99),
     st.integers(0, 10**6),
 )
-def test_every_class_is_in_both_parts(tmp_path_factory, counts, share, seed):
+def test_every_class_is_in_both_splits(tmp_path_factory, counts, fraction, seed):
     path = tmp_path_factory.mktemp("f")
     fill(path, {f"c{i}": count for i, count in enumerate(counts)})
-    found = image_folder(path, 4, share, seed)
-    held, left = (np.bincount(part[1], minlength=len(counts)) for part in (found.validation, found.train))
-    assert (held + left).tolist() == counts
-    assert held.min() >= 1
-    assert left.min() >= 1
-    for count, n in zip(held, counts, strict=True):
-        assert abs(count - share * n) <= 1
+    found = image_folder(path, 4, fraction, seed)
+    held_out, rest = (np.bincount(split[1], minlength=len(counts)) for split in (found.validation, found.train))
+    assert (held_out + rest).tolist() == counts
+    assert held_out.min() >= 1
+    assert rest.min() >= 1
+    for count, n in zip(held_out, counts, strict=True):
+        assert abs(count - fraction * n) <= 1
     assert sorted(numbers(found.train) + numbers(found.validation)) == list(range(1, sum(counts) + 1))
-    again = image_folder(path, 4, share, seed)
+    again = image_folder(path, 4, fraction, seed)
     assert numbers(again.train) == numbers(found.train)
     assert found.test[0] is found.validation[0]
     assert not found.has_test
 
 
-def test_the_seed_decides_who_is_held_out(tmp_path):
+def test_the_seed_decides_which_images_are_held_out(tmp_path):
     fill(tmp_path, {"a": 20, "b": 20})
-    held = {tuple(numbers(image_folder(tmp_path, 4, seed=seed).validation)) for seed in range(6)}
-    assert len(held) == 6
+    held_out = {tuple(numbers(image_folder(tmp_path, 4, seed=seed).validation)) for seed in range(6)}
+    assert len(held_out) == 6
 
 
 def test_a_new_image_moves_few_others(tmp_path):
@@ -95,15 +95,15 @@ def test_a_new_image_moves_few_others(tmp_path):
     assert len(set(before) - set(after)) <= 1
 
 
-def test_one_image_is_for_training(tmp_path):
+def test_a_single_image_is_in_the_training_set(tmp_path):
     fill(tmp_path, {"a": 1, "b": 4})
     found = image_folder(tmp_path, 4)
     assert np.bincount(found.train[1]).tolist() == [1, 3]
     assert found.validation[1].tolist() == [1]
-    assert found.warnings == ["a has only 1 image, b only 4: 50 of each class or more would be better"]
+    assert found.warnings == ["a has only 1 image, b only 4: at least 50 of each class are recommended"]
 
 
-def test_grey_only_if_all_are(tmp_path):
+def test_one_channel_only_if_all_images_are_grey(tmp_path):
     fill(tmp_path, {"a": 3, "b": 3}, colour=False)
     assert image_folder(tmp_path, 8).train[0].shape[1:] == (1, 8, 8)
     assert image_folder(tmp_path, 8, grey=False).train[0].shape[1:] == (3, 8, 8)
@@ -116,7 +116,7 @@ def test_grey_only_if_all_are(tmp_path):
     assert np.array_equal(greys[:, 0], greys[:, 2])  # grey images have all three channels
 
 
-def test_what_cannot_be_read_is_told_and_passed_over(tmp_path):
+def test_files_that_cannot_be_read_are_reported_and_skipped(tmp_path):
     fill(tmp_path, {"a": 3, "b": 3})
     for name in ("empty.jpg", "cut.png", "IMG.heic", "notes.txt", "bomb.png"):
         (tmp_path / "a" / name).touch()
@@ -127,33 +127,33 @@ def test_what_cannot_be_read_is_told_and_passed_over(tmp_path):
     (tmp_path / "b" / "more").mkdir()
     found = image_folder(tmp_path, 4)
     assert found.counts == {"a": 3, "b": 3}
-    told = {str(path.relative_to(tmp_path)): why for path, why in found.skipped}
-    assert told.pop(str(Path("a", "cut.png"))).startswith("is damaged or cut short")
-    assert told == {
+    reasons = {str(path.relative_to(tmp_path)): why for path, why in found.skipped}
+    assert reasons.pop(str(Path("a", "cut.png"))).startswith("is damaged or cut short")
+    assert reasons == {
         str(Path("a", "empty.jpg")): "is empty (0 bytes)",
-        str(Path("a", "IMG.heic")): "is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first",
-        str(Path("a", "notes.txt")): "is no image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
+        str(Path("a", "IMG.heic")): "is a HEIC, HEIF or AVIF image, which is not supported: convert to JPEG first",
+        str(Path("a", "notes.txt")): "is not an image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
         str(Path("a", "bomb.png")): "is too large: at most 120,000,000 pixels can be read; make it smaller first",
-        str(Path("b", "more")): "is a folder in that of a class: move its images up",
+        str(Path("b", "more")): "is a folder inside a class folder: move its images up",
     }
 
 
-def test_what_hides_or_was_left_by_programs_is_ignored(tmp_path):
+def test_hidden_files_and_system_files_are_ignored(tmp_path):
     fill(tmp_path, {"a": 2, "b": 2, ".git": 1, "__MACOSX": 1})
     for name in ("Thumbs.db", ".DS_Store", "._0.png", "desktop.ini"):
         (tmp_path / "a" / name).write_bytes(b"x")
         (tmp_path / name).write_bytes(b"x")
     found = image_folder(tmp_path, 4)
     assert (found.class_names, found.skipped) == (["a", "b"], [])
-    assert len(found.warnings) == 1  # of the few images
+    assert len(found.warnings) == 1  # about the small number of images
 
 
-def test_files_beside_the_classes_are_named(tmp_path):
+def test_files_next_to_the_class_folders_are_listed(tmp_path):
     fill(tmp_path, {"a": 2, "b": 2})
     for i in range(7):
         (tmp_path / f"{i}.jpg").touch()
     assert image_folder(tmp_path, 4).warnings[0] == (
-        f"beside the folders of {tmp_path}, not read: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"
+        f"ignored in {tmp_path}: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 2 more"
     )
 
 
@@ -172,21 +172,21 @@ def test_names_of_all_kinds(tmp_path):
     assert "\n" not in found.warnings[0]
 
 
-def test_names_that_differ_in_capitals(tmp_path):
+def test_names_that_differ_only_in_case(tmp_path):
     fill(tmp_path, {"Cat": 2, "dog": 2})
-    assert not any("capitals" in text for text in image_folder(tmp_path, 4).warnings)
-    if (tmp_path / "cat").exists():  # the file system sees no difference
+    assert not any("case" in text for text in image_folder(tmp_path, 4).warnings)
+    if (tmp_path / "cat").exists():  # a case-insensitive file system
         return
     fill(tmp_path, {"cat": 2})
-    expected = "the classes Cat and cat differ in capitals alone: if they are one, put them into one folder"
+    expected = "the classes Cat and cat differ only in case: if they are the same class, merge their folders"
     assert expected in image_folder(tmp_path, 4).warnings
 
 
 def test_few_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "FEW", 4)
+    monkeypatch.setattr(module, "FEW_IMAGES", 4)
     fill(tmp_path, {"a": 3, "b": 4, "c": 2})
     assert image_folder(tmp_path, 4).warnings == [
-        "a has only 3 images, c only 2: 4 of each class or more would be better"
+        "a has only 3 images, c only 2: at least 4 of each class are recommended"
     ]
     shutil.rmtree(tmp_path / "a")
     shutil.rmtree(tmp_path / "c")
@@ -194,45 +194,45 @@ def test_few_images(tmp_path, monkeypatch):
     assert image_folder(tmp_path, 4).warnings == []
 
 
-def test_always_guessing_the_largest_class(tmp_path):
+def test_the_majority_baseline(tmp_path):
     fill(tmp_path, {"a": 10, "b": 30})
-    assert image_folder(tmp_path, 4, validation=0.5).guessing == 0.75
+    assert image_folder(tmp_path, 4, validation=0.5).majority_baseline == 0.75
 
 
-# Parts that are folders
+# Folders of splits
 
 
-@pytest.mark.parametrize("held", ["val", "valid", "validation", "Val"])
-def test_folders_of_parts(tmp_path, held):
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Val"])
+def test_folders_of_splits(tmp_path, name):
     fill(tmp_path / "train", {"a": 3, "b": 4})
-    fill(tmp_path / held, {"a": 2, "b": 1}, names="v{}.png")
+    fill(tmp_path / name, {"a": 2, "b": 1}, names="v{}.png")
     found = image_folder(tmp_path, 4)
-    assert [len(part[1]) for part in (found.train, found.validation, found.test)] == [7, 3, 3]
+    assert [len(split[1]) for split in (found.train, found.validation, found.test)] == [7, 3, 3]
     assert numbers(found.train) == list(range(1, 8))
     assert found.validation[1].tolist() == [0, 0, 1]
     assert not found.has_test
     fill(tmp_path / "test", {"a": 1, "b": 3})
     found = image_folder(tmp_path, 4)
-    assert [len(part[1]) for part in (found.train, found.validation, found.test)] == [7, 3, 4]
+    assert [len(split[1]) for split in (found.train, found.validation, found.test)] == [7, 3, 4]
     assert found.has_test
     assert found.counts == {"a": 6, "b": 8}
-    assert found.guessing == 0.75
+    assert found.majority_baseline == 0.75
 
 
 def test_a_test_folder_without_one_for_validation(tmp_path):
     fill(tmp_path / "train", {"a": 10, "b": 10})
     fill(tmp_path / "test", {"a": 1, "b": 1})
     found = image_folder(tmp_path, 4)
-    assert [len(part[1]) for part in (found.train, found.validation, found.test)] == [16, 4, 2]
+    assert [len(split[1]) for split in (found.train, found.validation, found.test)] == [16, 4, 2]
 
 
-def test_vehicles(tmp_path):
+def test_a_class_called_train(tmp_path):
     fill(tmp_path, {"train": 2, "car": 2})
     assert image_folder(tmp_path, 4).class_names == ["car", "train"]
     fill(tmp_path / "val", {"car": 1})
     fill(tmp_path / "train", {"car": 2, "bus": 2})
     with pytest.raises(
-        InputError, match=r"train has the class bus, but .*val has not: all parts need the same classes"
+        InputError, match=r"train has the class bus, but .*val does not: all splits need the same classes"
     ):
         image_folder(tmp_path, 4)
 
@@ -240,16 +240,19 @@ def test_vehicles(tmp_path):
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({}, "f holds no folder of a class: put the images of each class into one of its own, as"),
-        ({"cat": 3}, "f has one class, cat: there must be two at least to tell apart"),
-        ({"data/cat": 3, "data/dog": 3}, r"two at least to tell apart\. Or are the classes in .*data\?"),
-        ({"cat": 3, "dog": 0}, r"dog has no image that can be read: add some, or remove the folder"),
+        ({}, "f contains no class folders: put the images of each class into a folder of its own, such as"),
+        ({"cat": 3}, "f has only one class, cat: at least two are needed"),
+        ({"data/cat": 3, "data/dog": 3}, r"at least two are needed\. Are the classes in .*data\?"),
+        ({"cat": 3, "dog": 0}, r"dog has no image that can be read: add images or remove the folder"),
         (
             {"train": 3, "val": 3},
-            "train holds no folder of a class: put the images of each class into one of its own",
+            "train contains no class folders: put the images of each class into a folder of its own",
         ),
-        ({"train/a": 1, "train/b": 1, "val/a": 1}, r"train has the class b, but .*val has not"),
-        ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "val/c": 1}, r"val has the class c, but .*train has not"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1}, r"train has the class b, but .*val does not"),
+        (
+            {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1, "val/c": 1},
+            r"val has the class c, but .*train does not",
+        ),
         ({"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 0}, r"b has no image that can be read"),
         ({"train/a": 1, "train/b": 1, "val/a": 1, "valid/a": 1}, "has val and valid: keep one of them"),
     ],
@@ -271,7 +274,7 @@ def test_why_a_class_has_no_image(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"validation": 0}, "validation must be a share above 0 and below 1, such as 0.2, got 0"),
+        ({"validation": 0}, "validation must be a fraction above 0 and below 1, such as 0.2, got 0"),
         ({"validation": 1.0}, "below 1"),
         ({"validation": float("nan")}, "got nan"),
         ({"validation": "0.2"}, "got '0.2'"),
@@ -279,12 +282,12 @@ def test_why_a_class_has_no_image(tmp_path):
         ({"seed": -1}, "seed must be an integer of at least 0"),
     ],
 )
-def test_arguments_that_are_wrong(tmp_path, settings, message):
+def test_invalid_arguments(tmp_path, settings, message):
     fill(tmp_path, {"a": 2, "b": 2})
     with pytest.raises(ValueError, match=message):
         image_folder(tmp_path, **settings)
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_folder_that_does_not_exist(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         image_folder(tmp_path / "none")

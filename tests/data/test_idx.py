@@ -31,17 +31,17 @@ def test_an_axis_of_size_zero():
 @pytest.mark.parametrize(
     ("payload", "words"),
     [
-        (b"", "a file is no IDX file: its first bytes are missing"),
-        (b"<!DOCTYPE html>", "a file is no IDX file: its first bytes are 3c 21 44 4f"),
+        (b"", "a file is not an IDX file: its first bytes are missing"),
+        (b"<!DOCTYPE html>", "a file is not an IDX file: its first bytes are 3c 21 44 4f"),
         (idx(0x07, (1,), b"x"), "element type, is 07, expected one of 08, 09"),
-        (bytes([0, 0, 8, 3, 0, 0]), "header of 3 sizes needs 16 bytes, it has 6"),
-        (idx(8, (2, 2), b"abc"), r"cut short: an array of shape \(2, 2\) makes 16 bytes, it has 15"),
-        (idx(8, (2, 2), b"abcde"), "too long: .* makes 16 bytes, it has 17"),
-        (idx(0x0C, (2,), b"12345"), "makes 16 bytes, it has 13"),
-        # Sizes whose product overflows 64 bits must not come round to a small number.
+        (bytes([0, 0, 8, 3, 0, 0]), "header of 3 sizes takes 16 bytes, got 6"),
+        (idx(8, (2, 2), b"abc"), r"cut short: with an array of shape \(2, 2\) it has 16 bytes, got 15"),
+        (idx(8, (2, 2), b"abcde"), "too long: .* it has 16 bytes, got 17"),
+        (idx(0x0C, (2,), b"12345"), "it has 16 bytes, got 13"),
+        # Sizes whose product overflows 64 bits must not wrap around to a small number.
         (idx(8, (2**31, 2**31, 4), b""), "cut short"),
     ],
 )
-def test_what_is_wrong_is_told(payload, words):
+def test_errors_say_what_is_wrong(payload, words):
     with pytest.raises(DataError, match=words):
         read_idx(payload, "a file")

@@ -1,4 +1,4 @@
-"""One image, read safely: turned, opaque, scaled; and what is said of files that are none."""
+"""Safe reading of one image: upright, opaque, resized; and the error messages for files that are not images."""
 
 import contextlib
 import os
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnn.data import images
-from cnn.data.images import read_image, readable
+from cnn.data.images import printable, read_image
 from cnn.errors import InputError
-from tests.data.photos import photo, save_turned
+from tests.data.photos import photo, save_with_orientation
 
 
 def numbers(height, width, channels=3):
@@ -22,13 +22,13 @@ def numbers(height, width, channels=3):
 
 
 def smooth(height=60, width=90):
-    """An image of which a JPEG loses next to nothing: no two corners are alike."""
+    """An image that JPEG compresses almost without loss; no two corners are alike."""
     corners = np.array([[[250, 20, 20], [20, 240, 30]], [[30, 20, 220], [240, 240, 40]]], dtype=np.uint8)
     return Image.fromarray(corners).resize((width, height), Image.Resampling.BILINEAR)
 
 
-def png_that_claims(width, height):
-    """A tiny PNG whose header says that it is of this size."""
+def png_with_header(width, height):
+    """A tiny PNG whose header claims this size."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -48,40 +48,42 @@ def test_pixels_are_those_of_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("ending", ["png", "tif", "webp"])
-def test_every_orientation_is_turned_upright(tmp_path, orientation, ending):
-    path = tmp_path / f"a.{ending}"
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_every_orientation_is_made_upright(tmp_path, orientation, suffix):
+    path = tmp_path / f"a.{suffix}"
     pixels = numbers(6, 9)
-    save_turned(Image.fromarray(pixels), path, orientation, **({"lossless": True} if ending == "webp" else {}))
+    save_with_orientation(
+        Image.fromarray(pixels), path, orientation, **({"lossless": True} if suffix == "webp" else {})
+    )
     assert np.array_equal(read_image(path), pixels.transpose(2, 0, 1))
     assert images.open_image(path)[1] == (9, 6)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_jpegs_of_every_orientation_are_alike(tmp_path, orientation):
-    save_turned(smooth(), tmp_path / "a.jpg", orientation, quality=95)
+    save_with_orientation(smooth(), tmp_path / "a.jpg", orientation, quality=95)
     seen = read_image(tmp_path / "a.jpg", size=(20, 30)).astype(int)
-    wanted = np.asarray(smooth().resize((30, 20), Image.Resampling.BICUBIC)).transpose(2, 0, 1).astype(int)
-    assert abs(seen - wanted).max() < 8
+    expected = np.asarray(smooth().resize((30, 20), Image.Resampling.BICUBIC)).transpose(2, 0, 1).astype(int)
+    assert abs(seen - expected).max() < 8
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 6000])
 def test_an_orientation_that_does_not_exist_is_ignored(tmp_path, orientation):
-    save_turned(Image.fromarray(numbers(4, 6)), tmp_path / "a.png", orientation)
+    save_with_orientation(Image.fromarray(numbers(4, 6)), tmp_path / "a.png", orientation)
     assert read_image(tmp_path / "a.png").shape == (3, 4, 6)
 
 
-def test_damaged_exif_does_not_cost_the_image(tmp_path):
+def test_an_image_with_damaged_exif_is_read(tmp_path):
     smooth().save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(range(40)))
     assert read_image(tmp_path / "a.jpg").shape == (3, 60, 90)
 
 
-def test_transparency_is_laid_on_white(tmp_path):
+def test_transparent_areas_become_white(tmp_path):
     pixels = numbers(4, 4, 4)
     Image.fromarray(pixels).save(tmp_path / "a.png")
-    share = pixels[:, :, 3:] / 255
-    wanted = pixels[:, :, :3] * share + 255 * (1 - share)
-    assert abs(read_image(tmp_path / "a.png").transpose(1, 2, 0) - wanted).max() <= 1
+    alpha = pixels[:, :, 3:] / 255
+    expected = pixels[:, :, :3] * alpha + 255 * (1 - alpha)
+    assert abs(read_image(tmp_path / "a.png").transpose(1, 2, 0) - expected).max() <= 1
     palette = Image.new("P", (2, 1))
     palette.putpalette([9, 9, 9, 200, 0, 0])
     palette.putpixel((1, 0), 1)
@@ -91,31 +93,31 @@ def test_transparency_is_laid_on_white(tmp_path):
     assert read_image(tmp_path / "c.png", grey=True).min() == 255
 
 
-def test_colours_under_what_is_transparent_do_not_bleed(tmp_path):
-    image = Image.new("RGBA", (80, 80), (0, 0, 0, 0))  # black, and not to be seen
+def test_colours_of_transparent_pixels_do_not_bleed(tmp_path):
+    image = Image.new("RGBA", (80, 80), (0, 0, 0, 0))  # black, and fully transparent
     image.paste((255, 255, 255, 255), (0, 0, 40, 80))
     image.save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png", size=10).min() >= 254
 
 
-@pytest.mark.parametrize("ending", ["png", "tif"])
-def test_16_bits_are_scaled(tmp_path, ending):
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bits_are_scaled(tmp_path, suffix):
     values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
-    Image.fromarray(values).save(tmp_path / f"a.{ending}")
-    assert np.array_equal(read_image(tmp_path / f"a.{ending}", grey=True)[0], np.round(values / 257))
+    Image.fromarray(values).save(tmp_path / f"a.{suffix}")
+    assert np.array_equal(read_image(tmp_path / f"a.{suffix}", grey=True)[0], np.round(values / 257))
 
 
-def test_numbers_whose_white_nobody_knows(tmp_path):
+def test_pixels_of_unknown_range(tmp_path):
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=r"a\.tif holds floating numbers, whose white is not known"):
+    with pytest.raises(InputError, match=r"a\.tif has floating-point pixels of unknown range"):
         read_image(tmp_path / "a.tif")
     Image.fromarray(np.full((4, 4), 70_000, np.int32)).save(tmp_path / "b.tif")
-    with pytest.raises(InputError, match=r"b\.tif holds numbers of 32 bits"):
+    with pytest.raises(InputError, match=r"b\.tif has 32-bit pixels of unknown range"):
         read_image(tmp_path / "b.tif")
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "CMYK", "YCbCr", "RGB"])
-def test_modes_become_red_green_and_blue(tmp_path, mode):
+def test_modes_become_rgb(tmp_path, mode):
     path = tmp_path / ("a.jpg" if mode in ("CMYK", "YCbCr") else "a.png")
     image = smooth(16, 16).convert(mode)
     image.save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
@@ -124,7 +126,7 @@ def test_modes_become_red_green_and_blue(tmp_path, mode):
     assert read_image(path, grey=True).shape == (1, 16, 16)
 
 
-def test_grey_if_it_is(tmp_path):
+def test_grey_images_are_detected(tmp_path):
     grey = np.repeat(numbers(9, 9, 1), 3, axis=2)
     Image.fromarray(grey).save(tmp_path / "grey.png")
     assert np.array_equal(read_image(tmp_path / "grey.png", grey=None), grey.transpose(2, 0, 1)[:1])
@@ -134,12 +136,12 @@ def test_grey_if_it_is(tmp_path):
     assert read_image(tmp_path / "grey.png").shape == (3, 9, 9)
 
 
-@pytest.mark.parametrize("ending", ["gif", "webp", "png", "tif"])
-def test_the_first_frame_of_an_animation(tmp_path, ending):
+@pytest.mark.parametrize("suffix", ["gif", "webp", "png", "tif"])
+def test_the_first_frame_of_an_animation(tmp_path, suffix):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
-    extra = {"lossless": True} if ending == "webp" else {}
-    frames[0].save(tmp_path / f"a.{ending}", save_all=True, append_images=frames[1:], **extra)
-    assert read_image(tmp_path / f"a.{ending}")[:, 3, 3].tolist() == [255, 0, 0]
+    extra = {"lossless": True} if suffix == "webp" else {}
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **extra)
+    assert read_image(tmp_path / f"a.{suffix}")[:, 3, 3].tolist() == [255, 0, 0]
 
 
 def test_two_images_in_a_jpeg_as_phones_write_them(tmp_path):
@@ -154,18 +156,18 @@ def test_two_images_in_a_jpeg_as_phones_write_them(tmp_path):
     st.sampled_from([1, 2, 7, (3, 5), (64, 64), None]),
     st.sampled_from([True, False, None]),
 )
-def test_the_shape_is_what_was_asked(tmp_path_factory, height, width, size, grey):
+def test_the_shape_is_as_requested(tmp_path_factory, height, width, size, grey):
     path = tmp_path_factory.mktemp("p") / "a.png"
     if min(height, width) < max(height, width) / 20:
         height = width
     Image.fromarray(numbers(height, width)).save(path)
     seen = read_image(path, size, grey)
-    wanted = (height, width) if size is None else (size, size) if isinstance(size, int) else size
-    assert seen.shape[1:] == wanted
+    expected = (height, width) if size is None else (size, size) if isinstance(size, int) else size
+    assert seen.shape[1:] == expected
     assert len(seen) in ({True: [1], False: [3], None: [1, 3]}[grey])
 
 
-def test_the_whole_image_is_seen(tmp_path):
+def test_the_whole_image_is_used(tmp_path):
     image = Image.new("RGB", (400, 200), "black")
     image.paste("red", (0, 0, 40, 200))
     image.save(tmp_path / "a.png")
@@ -184,28 +186,28 @@ def test_scaling_averages(tmp_path):
 def test_a_large_jpeg_is_decoded_small(tmp_path, monkeypatch):
     large = photo("square", (4000, 3000), np.random.default_rng(0))
     large.save(tmp_path / "a.jpg", quality=90)
-    image, whole = images.load(tmp_path / "a.jpg", (64, 64))
-    assert whole == (4000, 3000)
+    image, original_size = images.load(tmp_path / "a.jpg", (64, 64))
+    assert original_size == (4000, 3000)
     assert image.size == (500, 375)  # an eighth
     small = read_image(tmp_path / "a.jpg", size=64).astype(int)
-    monkeypatch.setattr(images, "DRAFT", 10_000)
+    monkeypatch.setattr(images, "DRAFT_FACTOR", 10_000)
     assert images.load(tmp_path / "a.jpg", (64, 64))[0].size == (4000, 3000)
     assert abs(small - read_image(tmp_path / "a.jpg", size=64)).mean() < 2
 
 
-def test_a_draft_is_never_smaller_than_what_is_wanted(tmp_path):
-    save_turned(smooth(300, 1000), tmp_path / "a.jpg", 6)
-    image, whole = images.load(tmp_path / "a.jpg", (100, 64))
-    assert whole == (1000, 300)
+def test_a_draft_is_never_smaller_than_requested(tmp_path):
+    save_with_orientation(smooth(300, 1000), tmp_path / "a.jpg", 6)
+    image, original_size = images.load(tmp_path / "a.jpg", (100, 64))
+    assert original_size == (1000, 300)
     assert min(image.size) >= 200
 
 
-# What is no image
+# Files that are not images
 
 
-def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    (tmp_path / "a.png").write_bytes(png_that_claims(20_000, 20_000))
-    (tmp_path / "b.png").write_bytes(png_that_claims(12_000, 10_001))
+def test_a_decompression_bomb_is_rejected_before_it_is_decoded(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(png_with_header(20_000, 20_000))
+    (tmp_path / "b.png").write_bytes(png_with_header(12_000, 10_001))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("it was decoded"))
     for name in ("a.png", "b.png"):
         with pytest.raises(InputError) as error:
@@ -215,8 +217,8 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
         )
 
 
-def test_what_a_phone_of_108_megapixels_takes_is_allowed(tmp_path):
-    (tmp_path / "a.png").write_bytes(png_that_claims(12_000, 9_000))
+def test_images_of_108_megapixels_are_allowed(tmp_path):
+    (tmp_path / "a.png").write_bytes(png_with_header(12_000, 9_000))
     with pytest.raises(InputError, match="is damaged or cut short"):  # and not "too large"
         read_image(tmp_path / "a.png", size=8)
 
@@ -230,18 +232,18 @@ def heif(brand):
     [
         ("a.jpg", b"", "is empty (0 bytes)"),
         ("a.heic", b"", "is empty (0 bytes)"),
-        ("a.jpg", b"not an image", "is no image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP"),
-        ("a.txt", "Ä".encode() * 999, "is no image that can be read"),
+        ("a.jpg", b"not an image", "is not an image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP"),
+        ("a.txt", "Ä".encode() * 999, "is not an image that can be read"),
         ("a.jpg", b"\xff\xd8\xff", "is "),
-        ("a.jpg", heif(b"heic"), "is a HEIC, HEIF or AVIF image, which is not read: convert to JPEG first"),
+        ("a.jpg", heif(b"heic"), "is a HEIC, HEIF or AVIF image, which is not supported: convert to JPEG first"),
         ("a.png", heif(b"mif1"), "convert to JPEG"),
         ("IMG_1.HEIC", b"anything", "convert to JPEG"),
         ("a.heif", b"anything", "convert to JPEG"),
         ("a.avif", heif(b"avif"), "convert to JPEG"),
-        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is no image that can be read"),
+        ("a.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not an image that can be read"),
     ],
 )
-def test_files_that_are_no_images(tmp_path, name, content, message):
+def test_files_that_are_not_images(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError) as error:
         read_image(tmp_path / name)
@@ -251,24 +253,24 @@ def test_files_that_are_no_images(tmp_path, name, content, message):
     assert error.value.__suppress_context__
 
 
-def test_a_jpeg_with_the_ending_of_another_is_read(tmp_path):
+def test_a_jpeg_with_another_suffix_is_read(tmp_path):
     smooth().save(tmp_path / "a.heic", format="JPEG")
     assert read_image(tmp_path / "a.heic").shape == (3, 60, 90)
 
 
-@pytest.mark.parametrize("ending", ["jpg", "png", "gif", "bmp", "tif", "webp"])
-@pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
-def test_files_cut_short(tmp_path, ending, share):
-    path = tmp_path / f"a.{ending}"
+@pytest.mark.parametrize("suffix", ["jpg", "png", "gif", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.9])
+def test_files_cut_short(tmp_path, suffix, fraction):
+    path = tmp_path / f"a.{suffix}"
     photo("circle", (200, 150), np.random.default_rng(0)).save(path)
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"a\.\w+ is (damaged or cut short|no image)"):
+    path.write_bytes(whole[: int(fraction * len(whole))])
+    with pytest.raises(InputError, match=r"a\.\w+ is (damaged or cut short|not an image)"):
         read_image(path, size=32)
 
 
 @given(st.integers(0, 2**32 - 1))
-def test_damage_never_shows_another_error(tmp_path_factory, seed):
+def test_damaged_files_never_raise_another_error(tmp_path_factory, seed):
     rng = np.random.default_rng(seed)
     folder = tmp_path_factory.mktemp("p")
     path = folder / ("a.jpg", "a.png", "a.gif", "a.bmp", "a.tif", "a.webp")[seed % 6]
@@ -280,27 +282,27 @@ def test_damage_never_shows_another_error(tmp_path_factory, seed):
         assert read_image(path, size=8).shape == (3, 8, 8)
 
 
-def test_what_is_not_there_or_no_file(tmp_path):
+def test_missing_files_folders_and_pipes(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*a\.jpg"):
         read_image(tmp_path / "a.jpg")
     with pytest.raises(InputError, match="is a folder, expected an image"):
         read_image(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.jpg")
-        with pytest.raises(InputError, match="is no ordinary file"):  # and it does not wait for one who writes
+        with pytest.raises(InputError, match="is not a regular file"):  # and it does not wait for a writer
             read_image(tmp_path / "pipe.jpg")
 
 
 def test_too_narrow(tmp_path):
     Image.new("L", (100, 4)).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match="is 100 x 4 pixels, too narrow to be an image: cut out a part of it"):
+    with pytest.raises(InputError, match="is 100 x 4 pixels, too narrow to be an image: crop it first"):
         read_image(tmp_path / "a.png")
     Image.new("L", (100, 5)).save(tmp_path / "a.png")
     assert read_image(tmp_path / "a.png").shape == (3, 5, 100)
 
 
 @pytest.mark.parametrize("size", [0, -3, 2.5, (3,), True])
-def test_sizes_that_are_none(tmp_path, size):
+def test_invalid_sizes(tmp_path, size):
     with pytest.raises(ValueError, match=r"size.* must be"):
         read_image(tmp_path / "a.png", size)
 
@@ -315,6 +317,6 @@ def test_sizes_that_are_none(tmp_path, size):
         ("caf\udce9.jpg", r"caf\udce9.jpg"),
     ],
 )
-def test_names_are_shown_readable(name, shown):
-    assert readable(name) == shown
-    readable(name).encode()
+def test_names_are_made_printable(name, shown):
+    assert printable(name) == shown
+    printable(name).encode()

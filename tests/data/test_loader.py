@@ -20,20 +20,20 @@ from cnn.errors import InputError, ShapeError
 X, Y = np.arange(22, dtype=np.uint8).reshape(11, 2), np.arange(11)
 
 
-def as_they_are(x, y, draws):
+def identity(x, y, rng):
     return x, y
 
 
-def noisy(x, y, draws):
-    return x + draws.uniform(2), y
+def noisy(x, y, rng):
+    return x + rng.uniform(2), y
 
 
-def scaled(x, y, draws):
-    return x * draws.uniform(2), y + draws.epoch
+def scaled(x, y, rng):
+    return x * rng.uniform(2), y + rng.epoch
 
 
 class OneByOne:
-    """Gives samples one by one, and remembers which."""
+    """Returns single samples, and records which ones were read."""
 
     def __init__(self, data):
         self.data = data
@@ -76,7 +76,7 @@ def _threads_end():
     assert_no_thread_left()
 
 
-# what comes, in which order
+# the batches and their order
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
@@ -94,14 +94,14 @@ def test_the_order_is_the_next_permutation_of_each_epoch(kind, ahead, tmp_path):
         assert loader.epoch == epoch
 
 
-def test_without_shuffle_nothing_is_drawn():
+def test_without_shuffle_no_random_number_is_drawn():
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     assert labels(DataLoader(X, Y, batch_size=5, shuffle=False, rng=rng)) == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10]]
     assert rng.bit_generator.state == before
 
 
-def test_a_generator_is_left_alone_until_the_first_batch():
+def test_a_generator_is_not_used_before_the_first_batch():
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     loader = DataLoader(X, Y, rng=rng)
@@ -118,23 +118,23 @@ def test_batches_are_new_arrays():
             assert a.flags.writeable
 
 
-def test_a_file_is_read_forward_and_given_in_order(tmp_path):
-    asked = []
+def test_a_file_is_read_in_ascending_order_and_returned_in_random_order(tmp_path):
+    requested = []
 
     class Recorded(np.memmap):
         def __getitem__(self, key):
             if isinstance(key, np.ndarray):
-                asked.append(key.tolist())
+                requested.append(key.tolist())
             return super().__getitem__(key)
 
     np.save(tmp_path / "x.npy", X)
     x = np.load(tmp_path / "x.npy", "r").view(Recorded)
     order = np.random.default_rng(1).permutation(11)
     assert_same(list(DataLoader(x, Y, batch_size=11, rng=1)), [(X[order], Y[order])])
-    assert asked == [list(range(11))]
+    assert requested == [list(range(11))]
 
 
-def test_targets_may_be_anything_of_that_length(tmp_path):
+def test_targets_may_be_any_sequence_of_the_same_length(tmp_path):
     np.save(tmp_path / "y.npy", Y)
     lists = [Y.tolist(), tuple(Y), list(Y)]
     for y in (*lists, OneByOne(Y), tmp_path / "y.npy", np.load(tmp_path / "y.npy", "r")):
@@ -146,7 +146,7 @@ def test_targets_may_be_anything_of_that_length(tmp_path):
     np.testing.assert_array_equal(found, masks)
 
 
-def test_what_pandas_holds_is_taken_by_position_not_by_label():
+def test_pandas_data_are_indexed_by_position_not_by_label():
     class Series(OneByOne):
         iloc = None
 
@@ -159,7 +159,7 @@ def test_what_pandas_holds_is_taken_by_position_not_by_label():
     assert labels(DataLoader(X, Series(Y), shuffle=False)) == [Y.tolist()]
 
 
-# what is refused
+# invalid arguments
 
 RAGGED = [np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((4, 3))]
 
@@ -184,16 +184,16 @@ RAGGED = [np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((4, 3))]
         (X, Y, {"batch_size": 2.0}, "batch_size must be an integer"),
         (X, Y, {"shuffle": "no"}, "shuffle must be True or False"),
         (X, Y, {"prefetch": -1}, "prefetch must be an integer of at least 0"),
-        (X, Y, {"transforms": as_they_are}, "list of callables"),
+        (X, Y, {"transforms": identity}, "list of callables"),
         (X, Y, {"transforms": [3]}, "list of callables"),
     ],
 )
-def test_what_cannot_work_is_refused_at_once(x, y, settings, message):
+def test_invalid_arguments_are_rejected_at_once(x, y, settings, message):
     with pytest.raises(ValueError, match=message):
         DataLoader(x, y, **settings)
 
 
-def test_files_that_hold_no_one_array_are_refused(tmp_path):
+def test_files_that_do_not_contain_one_array_are_rejected(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"x: there is no file .*none\.npy"):
         DataLoader(str(tmp_path / "none.npy"), Y)
     np.savez(tmp_path / "two.npz", X, Y)
@@ -212,13 +212,13 @@ def test_files_that_hold_no_one_array_are_refused(tmp_path):
 
 @pytest.mark.parametrize("ahead", [0, 2])
 @pytest.mark.parametrize("last", [np.zeros((4, 3)), np.zeros((2, 3), np.float32)])
-def test_samples_that_differ_are_named(last, ahead):
+def test_the_error_names_samples_of_different_shapes_or_dtypes(last, ahead):
     loader = DataLoader([*RAGGED[:2], last], [0, 1, 2], shuffle=False, prefetch=ahead)
     with pytest.raises(ShapeError, match=r"x\[0\] is float64 of shape \(2, 3\) and x\[2\] is float"):
         list(loader)
 
 
-def test_a_sample_that_cannot_be_read_is_named():
+def test_the_error_names_the_sample_that_cannot_be_read():
     class Broken(OneByOne):
         def __getitem__(self, i):
             if i == 7:
@@ -234,15 +234,15 @@ def test_a_sample_that_cannot_be_read_is_named():
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
-def test_each_transform_has_its_own_draws_of_the_epoch_and_the_samples(ahead):
+def test_each_transform_gets_its_own_rng_for_the_epoch_and_the_samples(ahead):
     seen = []
 
-    def spy(x, y, draws):
-        seen.append((draws.seed, draws.epoch, draws.samples.tolist(), draws.uniform().tolist()))
+    def spy(x, y, rng):
+        seen.append((rng.seed, rng.epoch, rng.indices.tolist(), rng.uniform().tolist()))
         return x, y
 
     rng, again = np.random.default_rng(3), np.random.default_rng(3)
-    loader = DataLoader(X, Y, batch_size=6, rng=rng, transforms=[spy, as_they_are, spy], prefetch=ahead)
+    loader = DataLoader(X, Y, batch_size=6, rng=rng, transforms=[spy, identity, spy], prefetch=ahead)
     seed = again.integers(2**63)
     assert loader.state_dict()["seed"] == seed
     assert rng.bit_generator.state == again.bit_generator.state
@@ -253,7 +253,7 @@ def test_each_transform_has_its_own_draws_of_the_epoch_and_the_samples(ahead):
     assert len({number for found in seen for number in found[3]}) == 4 * 11
 
 
-def test_batch_size_and_thread_change_nothing_in_a_sample():
+def test_samples_do_not_depend_on_batch_size_and_thread():
     def images(batch_size, ahead):
         loader = DataLoader(X, Y, batch_size, False, 5, [noisy, scaled], ahead)
         return [np.concatenate(parts) for parts in zip(*loader, strict=True)]
@@ -262,20 +262,20 @@ def test_batch_size_and_thread_change_nothing_in_a_sample():
 
 
 @pytest.mark.parametrize("wrong", [lambda x, y, d: x, lambda x, y, d: (x[:2], y[:2]), lambda x, y, d: (x, 3)])
-def test_a_transform_that_returns_something_else_is_named(wrong):
+def test_the_error_names_a_transform_that_does_not_return_a_pair(wrong):
     with pytest.raises(InputError, match=r"transforms\[1\], .*, must return a pair \(x, y\) of 4 samples each"):
-        list(DataLoader(X, Y, 4, transforms=[as_they_are, wrong]))
+        list(DataLoader(X, Y, 4, transforms=[identity, wrong]))
 
 
 # the thread
 
 
-def test_a_thread_only_where_it_is_worth_it(tmp_path):
+def test_a_thread_is_used_only_where_it_saves_time(tmp_path):
     np.save(tmp_path / "x.npy", X)
     for x, settings, expected in (
         (X, {}, 0),
-        (X, {"transforms": [as_they_are]}, 1),
-        (X, {"transforms": [as_they_are], "prefetch": 0}, 0),
+        (X, {"transforms": [identity]}, 1),
+        (X, {"transforms": [identity], "prefetch": 0}, 0),
         (OneByOne(X), {}, 1),
         (tmp_path / "x.npy", {}, 1),
     ):
@@ -287,7 +287,7 @@ def test_a_thread_only_where_it_is_worth_it(tmp_path):
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 4])
-def test_it_is_so_many_batches_ahead_and_no_more(ahead):
+def test_at_most_prefetch_batches_are_prepared_ahead(ahead):
     arrived = threading.Event()
 
     class Watched(OneByOne):
@@ -302,14 +302,14 @@ def test_it_is_so_many_batches_ahead_and_no_more(ahead):
     x.read.clear()
     next(batches)
     assert arrived.wait(5)
-    time.sleep(0.05)  # for it to go too far
+    time.sleep(0.05)  # enough time to read too many
     assert x.read == list(range(ahead + 1))
     batches.close()
 
 
 @pytest.mark.parametrize("ahead", [0, 2])
-def test_an_error_comes_with_its_traceback_when_its_batch_is_due(ahead):
-    def broken(x, y, draws):
+def test_an_error_is_raised_with_its_traceback_at_its_batch(ahead):
+    def broken(x, y, rng):
         if 6 in y:
             raise ZeroDivisionError("at six")
         return x, y
@@ -325,8 +325,8 @@ def test_an_error_comes_with_its_traceback_when_its_batch_is_due(ahead):
     assert next(batches, None) is None
 
 
-def test_leaving_ends_the_thread():
-    loader = DataLoader(X, Y, 1, transforms=[as_they_are])
+def test_leaving_an_iteration_ends_the_thread():
+    loader = DataLoader(X, Y, 1, transforms=[identity])
     for _ in loader:
         assert len(threads()) == 1
         break
@@ -367,30 +367,30 @@ def test_nothing_is_read_after_leaving():
     batches.close()
     go_on.set()
     assert_no_thread_left()
-    assert x.read == [0, 1]  # it was at that one
+    assert x.read == [0, 1]  # sample 1 was being read
 
 
-def test_a_loader_dies_with_its_last_reference(tmp_path):
-    died = []
+def test_a_loader_is_freed_with_its_last_reference(tmp_path):
+    freed = []
 
-    class Mortal(OneByOne):
+    class Tracked(OneByOne):
         def __del__(self):
-            died.append(True)
+            freed.append(True)
 
-    loader = DataLoader(Mortal(X), Y, 1)
+    loader = DataLoader(Tracked(X), Y, 1)
     list(loader)
     next(iter(loader))
     assert_no_thread_left()
     gc.disable()
     try:
         del loader
-        assert died
+        assert freed
     finally:
         gc.enable()
 
 
 def test_a_new_iteration_ends_the_old_one():
-    loader = DataLoader(X, Y, 4, rng=0, transforms=[as_they_are])
+    loader = DataLoader(X, Y, 4, rng=0, transforms=[identity])
     old = iter(loader)
     next(old)
     state = loader.state_dict()
@@ -411,10 +411,10 @@ def test_a_new_iteration_ends_the_old_one():
     assert len(list(loader)) == 2
 
 
-def test_no_two_threads_ever_read_at_once():
+def test_only_one_thread_reads_at_a_time():
     busy = threading.Lock()
 
-    def slow(x, y, draws):
+    def slow(x, y, rng):
         assert busy.acquire(blocking=False)
         time.sleep(0.01)
         busy.release()
@@ -425,25 +425,25 @@ def test_no_two_threads_ever_read_at_once():
         next(iter(loader))
 
 
-def test_ctrl_c_is_heard_while_a_batch_is_awaited():
+def test_ctrl_c_works_while_waiting_for_a_batch():
     go_on = threading.Event()
 
-    def stuck(x, y, draws):
+    def stuck(x, y, rng):
         go_on.wait(10)
         return x, y
 
     loader = DataLoader(X, Y, 4, transforms=[stuck])
-    began = time.perf_counter()
+    start = time.perf_counter()
     threading.Timer(0.05, _thread.interrupt_main).start()
     with pytest.raises(KeyboardInterrupt):
         next(iter(loader))
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - start < 5
     assert loader.state_dict()["taken"] == 0
     go_on.set()
 
 
 def test_numpys_errstate_is_that_of_the_consumer():
-    def divide(x, y, draws):
+    def divide(x, y, rng):
         return x / np.zeros(2), y
 
     with np.errstate(all="ignore"):
@@ -456,8 +456,8 @@ FORKED = """
 import json, os, sys, warnings
 import numpy as np
 from cnn.data.loader import DataLoader
-warnings.simplefilter("ignore")  # Python's about forks of processes with threads
-loader = DataLoader(np.arange(20), np.arange(20), 2, rng=0, transforms=[lambda x, y, draws: (x, y)])
+warnings.simplefilter("ignore")  # Python warns about forks of processes with threads
+loader = DataLoader(np.arange(20), np.arange(20), 2, rng=0, transforms=[lambda x, y, rng: (x, y)])
 batches = iter(loader)
 next(batches)
 child = os.fork()
@@ -475,14 +475,14 @@ def run(program):
     ).stdout
 
 
-def test_after_a_fork_both_go_on():
+def test_after_a_fork_both_processes_continue():
     if hasattr(os, "fork"):
         child, parent = run(FORKED).splitlines()
         assert child == parent
         assert len(json.loads(child)) == 9 + 10
 
 
-def test_a_program_ends_with_an_iteration_open():
+def test_a_program_can_exit_during_an_iteration():
     program = FORKED.replace("os.fork()", "None").replace("found = [y.tolist() for _, y in batches]", "sys.exit(0)")
     assert run(program) == ""
 
@@ -503,34 +503,34 @@ GENERATORS = [np.random.PCG64, np.random.MT19937, np.random.Philox, np.random.SF
     ahead=st.sampled_from([(0, 0), (2, 2), (0, 2), (2, 0)]),
     kind=st.sampled_from(GENERATORS),
 )
-def test_a_restored_loader_gives_what_the_other_would_have(
+def test_a_restored_loader_gives_the_same_batches(
     n, batch_size, epoch, stop, shuffle, transforms, one_by_one, ahead, kind
 ):
     x, y = np.arange(2.0 * n).reshape(n, 2), np.arange(n)
 
     def loader(seed, ahead):
         rng = np.random.Generator(kind(seed))
-        rng.integers(9, size=3, dtype=np.uint32)  # half of 64 bits are left over
+        rng.integers(9, size=3, dtype=np.uint32)  # leaves half of 64 bits in the generator
         return DataLoader(OneByOne(x) if one_by_one else x, y, batch_size, shuffle, rng, transforms, ahead)
 
-    whole = loader(1, ahead[0])
+    original = loader(1, ahead[0])
     for _ in range(epoch - 1):
-        list(whole)
-    rest, state = [], whole.state_dict()
-    for batch in whole:
-        if whole.taken <= stop:
-            state = whole.state_dict()
+        list(original)
+    rest, state = [], original.state_dict()
+    for batch in original:
+        if original.taken <= stop:
+            state = original.state_dict()
         else:
             rest.append(batch)
     restored = loader(2, ahead[1])
     state = json.loads(json.dumps(state))
     restored.load_state_dict(state)
     assert restored.state_dict() == state
-    if rest:  # else the epoch was over
+    if rest:  # otherwise the epoch was complete
         assert_same(list(restored), rest)
-    assert json.dumps(restored.state_dict()) == json.dumps(whole.state_dict())
-    assert_same(list(restored), list(whole))
-    assert json.dumps(restored.state_dict()) == json.dumps(whole.state_dict())
+    assert json.dumps(restored.state_dict()) == json.dumps(original.state_dict())
+    assert_same(list(restored), list(original))
+    assert json.dumps(restored.state_dict()) == json.dumps(original.state_dict())
 
 
 def test_the_last_state_loaded_counts():
@@ -543,7 +543,7 @@ def test_the_last_state_loaded_counts():
     assert labels(loader) == first
 
 
-def test_who_shares_the_generator_does_not_disturb():
+def test_other_users_of_the_generator_do_not_matter():
     def epochs(loader, rng):
         for _ in range(2):
             for _, y in loader:
@@ -562,7 +562,7 @@ def test_who_shares_the_generator_does_not_disturb():
     assert list(epochs(loader, rng)) == expected
 
 
-def test_a_state_of_another_loader_is_refused_and_changes_nothing():
+def test_a_state_of_another_loader_is_rejected_and_changes_nothing():
     loader = DataLoader(X, Y, 2, rng=0)
     list(loader)
     before = loader.state_dict()
@@ -590,34 +590,34 @@ def test_a_state_of_another_loader_is_refused_and_changes_nothing():
 # fingerprints
 
 
-def test_a_fingerprint_tells_what_differs(tmp_path):
+def test_fingerprints_show_what_differs(tmp_path):
     first = DataLoader(X, Y).fingerprint()
 
-    def said(x, y, old=first):
+    def compare(x, y, old=first):
         return differences(json.loads(json.dumps(old)), DataLoader(x, y).fingerprint())
 
     np.save(tmp_path / "x.npy", X)
     for same in (X, X.copy(order="F"), X.tolist(), tmp_path / "x.npy", OneByOne(X), list(X)):
         x = np.array(same, np.uint8) if isinstance(same, list) else same
-        assert said(x, Y) == ""
-    assert said(X[:9], Y[:9]) == "11 samples before, 9 now"
-    assert said(X[:, None], Y) == "samples of shape (2,) before, (1, 2) now"
-    assert said(X.astype("f"), Y.astype("f")) == (
+        assert compare(x, Y) == ""
+    assert compare(X[:9], Y[:9]) == "11 samples before, 9 now"
+    assert compare(X[:, None], Y) == "samples of shape (2,) before, (1, 2) now"
+    assert compare(X.astype("f"), Y.astype("f")) == (
         "samples of uint8 before, float32 now; targets of int64 before, float32 now"
     )
-    assert said(X, Y[:, None]) == "targets of shape () before, (1,) now"
+    assert compare(X, Y[:, None]) == "targets of shape () before, (1,) now"
     for i in (0, 5, 10):
         changed, other = X.copy(), Y.copy()
         changed[i] += 1
         other[i] += 1
-        assert said(changed, Y) == "other values in the samples"
-        assert said(X, other) == "other values in the targets"
-        assert said(changed, other) == "other values in the samples and the targets"
+        assert compare(changed, Y) == "other values in the samples"
+        assert compare(X, other) == "other values in the targets"
+        assert compare(changed, other) == "other values in the samples and the targets"
     many = DataLoader(np.zeros((60_000, 1)), np.zeros(60_000)).fingerprint()
-    assert said(X, Y, old=many).startswith("60,000 samples before, 11 now")
+    assert compare(X, Y, old=many).startswith("60,000 samples before, 11 now")
 
 
-def test_much_is_read_in_even_steps(monkeypatch):
+def test_large_data_are_read_at_evenly_spaced_samples(monkeypatch):
     monkeypatch.setattr(prefetch, "MOST_BYTES", 8)
     monkeypatch.setattr(prefetch, "AT_ONCE", 4)
     before = DataLoader(X, X).fingerprint()

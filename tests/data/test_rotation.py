@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.data.draws import Draws
 from cnn.data.rotation import Rotation, rotate
+from cnn.data.sample_rng import SampleRNG
 
 
 def images(shape, dtype=np.uint8):
@@ -14,8 +14,8 @@ def images(shape, dtype=np.uint8):
     return x if dtype == np.uint8 else x.astype(dtype)
 
 
-def pixel_by_pixel(image, angle):
-    """Turn one channel (H, W) against the clock, with loops and zeros outside."""
+def rotate_with_loops(image, angle):
+    """Rotate one channel (H, W) counterclockwise, with loops and zeros outside the image."""
     h, w = image.shape
     out = np.zeros((h, w))
     for i in range(h):
@@ -32,42 +32,42 @@ def pixel_by_pixel(image, angle):
 
 
 @given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 180), st.integers(0, 1000))
-def test_each_pixel_is_the_weighted_mean_of_four(h, w, degrees, seed):
+def test_the_interpolation_is_bilinear(h, w, degrees, seed):
     x = images((3, 2, h, w), np.float64)
-    out = Rotation(degrees)(x, None, Draws(seed, 1, np.arange(3)))[0]
-    for one, turned, u in zip(x, out, Draws(seed, 1, np.arange(3)).uniform(), strict=True):
+    out = Rotation(degrees)(x, None, SampleRNG(seed, 1, np.arange(3)))[0]
+    for one, rotated, u in zip(x, out, SampleRNG(seed, 1, np.arange(3)).uniform(), strict=True):
         for channel in range(2):
-            wanted = pixel_by_pixel(one[channel], math.radians(degrees) * (2 * u - 1))
-            np.testing.assert_allclose(turned[channel], wanted, rtol=0, atol=1e-9)
+            expected = rotate_with_loops(one[channel], math.radians(degrees) * (2 * u - 1))
+            np.testing.assert_allclose(rotated[channel], expected, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
-def test_quarters_of_a_turn(dtype):
+def test_rotations_by_multiples_of_90_degrees(dtype):
     x = images((4, 3, 8, 8), dtype)
     out = rotate(x, np.array([0, 0.5, 1, -0.5]) * math.pi, math.pi)
     assert out.dtype == dtype
-    wanted = [x[0], np.rot90(x[1], 1, (1, 2)), np.rot90(x[2], 2, (1, 2)), np.rot90(x[3], -1, (1, 2))]
-    np.testing.assert_allclose(out, wanted, rtol=0, atol=0 if dtype == np.uint8 else 1e-3)
+    expected = [x[0], np.rot90(x[1], 1, (1, 2)), np.rot90(x[2], 2, (1, 2)), np.rot90(x[3], -1, (1, 2))]
+    np.testing.assert_allclose(out, expected, rtol=0, atol=0 if dtype == np.uint8 else 1e-3)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, np.float32, np.float64])
-def test_no_turn_changes_no_bit(dtype):
+def test_rotation_by_0_degrees_changes_nothing(dtype):
     x = images((4, 1, 28, 28), dtype)
-    np.testing.assert_array_equal(Rotation(0)(x, None, Draws(0, 1, np.arange(4)))[0], x)
+    np.testing.assert_array_equal(Rotation(0)(x, None, SampleRNG(0, 1, np.arange(4)))[0], x)
 
 
 def test_uint8_is_rounded():
     x = images((8, 1, 28, 28))
-    out = Rotation(15)(x, None, Draws(0, 1, np.arange(8)))[0].astype(float)
-    exact = Rotation(15)(x.astype(np.float64), None, Draws(0, 1, np.arange(8)))[0]
+    out = Rotation(15)(x, None, SampleRNG(0, 1, np.arange(8)))[0].astype(float)
+    exact = Rotation(15)(x.astype(np.float64), None, SampleRNG(0, 1, np.arange(8)))[0]
     assert abs(out - exact).max() < 0.501
 
 
-def test_a_long_thin_image_in_every_direction():
+def test_a_long_thin_image_at_every_angle():
     x = np.ones((200, 1, 1, 61), np.uint8)
-    out = Rotation(180)(x, None, Draws(0, 1, np.arange(200)))[0]
+    out = Rotation(180)(x, None, SampleRNG(0, 1, np.arange(200)))[0]
     assert (out[..., 30] == 1).all()  # the centre stays
-    angles = math.pi * (2 * Draws(0, 1, np.arange(200)).uniform() - 1)
+    angles = math.pi * (2 * SampleRNG(0, 1, np.arange(200)).uniform() - 1)
     across = abs(np.sin(angles)) > 0.5
     assert (out[across].sum(axis=(1, 2, 3)) < 10).all()
 

@@ -11,7 +11,7 @@ def test_shapes_dtypes_and_labels():
     assert X.dtype == np.float32
     assert y.dtype == np.int64
     np.testing.assert_array_equal(np.bincount(y), [50, 50, 50, 50])
-    assert np.linalg.norm(X, axis=1).max() <= 1 + 1e-6  # noise turns a point, it never changes its radius
+    assert np.linalg.norm(X, axis=1).max() <= 1 + 1e-6  # noise changes the angle of a point, never its radius
 
 
 def test_defaults():
@@ -20,7 +20,7 @@ def test_defaults():
     assert y.max() == 2
 
 
-def test_without_noise_it_is_the_formula():
+def test_without_noise_the_points_follow_the_formula():
     X, y = spiral(points_per_class=7, classes=3, noise=0)
     for k in range(3):
         for i in range(7):
@@ -30,13 +30,13 @@ def test_without_noise_it_is_the_formula():
             )
 
 
-def test_noise_is_normal_with_that_deviation():
+def test_noise_is_normal_with_the_given_standard_deviation():
     X, _ = spiral(points_per_class=20_000, classes=1, noise=0.1, rng=3)
     radius = np.linspace(0, 1, 20_000)[1:]
     angle = np.unwrap(np.arctan2(X[1:, 0] / radius, X[1:, 1] / radius))
-    off = (angle - np.linspace(0, 4, 20_000)[1:] + np.pi) % (2 * np.pi) - np.pi
-    assert abs(off.mean()) < 0.005
-    assert off.std() == pytest.approx(0.1, rel=0.03)
+    error = (angle - np.linspace(0, 4, 20_000)[1:] + np.pi) % (2 * np.pi) - np.pi
+    assert abs(error.mean()) < 0.005
+    assert error.std() == pytest.approx(0.1, rel=0.03)
 
 
 def test_the_same_seed_gives_the_same_points():
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_points():
 
 
 def test_manual_seed_sets_the_default(monkeypatch):
-    monkeypatch.setattr(cnn.core.rng, "_default", cnn.core.rng._default)  # given back afterwards
+    monkeypatch.setattr(cnn.core.rng, "_default", cnn.core.rng._default)  # restored afterwards
     cnn.core.rng.manual_seed(1)
     first = spiral()[0]
     assert (spiral()[0] != first).any()
@@ -73,6 +73,6 @@ def test_a_single_point():
         ({"noise": float("inf")}, ValueError, "noise must be a finite number of at least 0, got inf"),
     ],
 )
-def test_bad_arguments(arguments, error, words):
+def test_invalid_arguments(arguments, error, words):
     with pytest.raises(error, match=words):
         spiral(**arguments)

@@ -1,4 +1,4 @@
-"""The gradient check that users have for their own layers: it names what is wrong with deliberately wrong ones."""
+"""The gradient check for users' own layers: it names the mistakes in deliberately wrong layers."""
 
 import copy
 
@@ -18,7 +18,7 @@ IMAGES = np.random.default_rng(0).normal(size=(3, 2, 4, 5))
 
 
 def cause_of(module, x, name="the input", target=None):
-    """The check must fail, with this array alone; return what it holds for the cause."""
+    """Check that the gradient of this array alone is wrong, and return the reported cause."""
     report = gradcheck(module, x, target, raise_on_failure=False)
     assert [finding.name for finding in report.failures] == [name]
     with pytest.raises(AssertionError, match="the gradient of") as caught:
@@ -32,7 +32,7 @@ def cause_of(module, x, name="the input", target=None):
 
 
 def with_weight_grad(change, layer=Linear):
-    """A layer whose gradient of the weight is changed afterwards."""
+    """Return a layer class whose weight gradient is modified after the backward."""
 
     class Wrong(layer):
         def backward(self, grad):
@@ -55,7 +55,7 @@ def with_input_grad(change, layer=Linear):
     return Wrong
 
 
-def test_a_net_that_is_ready_to_train_can_be_checked_and_stays_as_it_is():
+def test_a_model_with_an_optimizer_can_be_checked_and_is_not_modified():
     layers = [Linear(3, 4, rng=0), ReLU(), Linear(4, 2, rng=1), Softmax()]
     model = Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=Adam())
     before = model.state_dict()
@@ -66,15 +66,15 @@ def test_a_net_that_is_ready_to_train_can_be_checked_and_stays_as_it_is():
     assert all(np.array_equal(values, before[name]) for name, values in model.state_dict().items())
 
 
-def test_a_right_layer_gives_a_report_too():
+def test_a_correct_layer_gives_a_report_too():
     report = gradcheck(Linear(3, 2, rng=0), X, raise_on_failure=False)
     assert report.passed
     assert [finding.name for finding in report.findings] == ["the input", "weight", "bias"]
     assert report.error == max(finding.error for finding in report.findings) < 1e-6
-    assert str(report) == f"right: the input, weight, bias; the largest difference is {report.error:.1e}"
+    assert str(report) == f"correct: the input, weight, bias; the largest error is {report.error:.1e}"
 
 
-def test_random_layers_are_right():
+def test_random_layers_are_correct():
     assert gradcheck(Sequential([Dropout(0.5), Linear(3, 2)]), X) < 1e-6
 
 
@@ -101,7 +101,7 @@ def test_a_transposed_weight_gradient_of_a_convolution():
     assert cause_of(wrong, IMAGES, "weight") == "it is transposed (its axes are in the order (1, 0, 2, 3))"
 
 
-def test_a_window_that_is_turned_around():
+def test_a_kernel_that_is_rotated():
     def change(self, x, grad):
         right = copy.deepcopy(self)
         right.__class__ = Conv2d
@@ -111,7 +111,7 @@ def test_a_window_that_is_turned_around():
         return right.weight.grad[:, :, ::-1, ::-1]
 
     wrong = with_weight_grad(change, Conv2d)(2, 3, 3, rng=0)
-    assert cause_of(wrong, IMAGES, "weight") == "its last two axes are turned by 180 degrees"
+    assert cause_of(wrong, IMAGES, "weight") == "its last two axes are rotated by 180 degrees"
 
 
 def test_a_missing_sum_over_the_batch():
@@ -121,23 +121,23 @@ def test_a_missing_sum_over_the_batch():
 
 
 @pytest.mark.parametrize("sample", [0, 4])
-def test_one_sample_in_place_of_the_batch(sample):
+def test_one_sample_instead_of_the_batch(sample):
     wrong = with_weight_grad(lambda self, x, grad: np.outer(grad[sample], x[sample]))
-    text = f"it is the part of sample {sample} alone: it is not summed over the batch"
+    text = f"it is the gradient of sample {sample} only: it is not summed over the batch"
     assert cause_of(wrong(3, 2, rng=0), X, "weight") == text
 
 
 @pytest.mark.parametrize(
     ("factor", "text"),
     [
-        (5, "it is N = 5 times the right one: multiplied by N too often"),
+        (5, "it is N = 5 times the correct gradient: multiplied by N once too often"),
         (
             0.2,
-            "it is 1/N = 1/5 times the right one: divided by N: the loss has already divided, a layer only sums",
+            "it is 1/N = 1/5 times the correct gradient: divided by N: the loss has already divided, a layer only sums",
         ),
-        (2, "it is 2 times the right one: a constant factor is wrong"),
-        (-1, "it is -1 times the right one: the sign is wrong"),
-        (0.7, "it is 0.7 times the right one: a constant factor is wrong"),
+        (2, "it is 2 times the correct gradient: a constant factor is wrong"),
+        (-1, "it is -1 times the correct gradient: the sign is wrong"),
+        (0.7, "it is 0.7 times the correct gradient: a constant factor is wrong"),
     ],
 )
 def test_a_factor(factor, text):
@@ -146,14 +146,14 @@ def test_a_factor(factor, text):
     assert cause_of(with_input_grad(lambda grad: factor * grad)(3, 2, rng=0), X) == text
 
 
-def test_a_mean_over_all_of_grad_in_place_of_a_sum():
+def test_a_mean_over_grad_instead_of_a_sum():
     wrong = with_weight_grad(lambda self, x, grad: grad.T @ x / grad.size)
-    text = "it is 1/grad.size = 1/20 times the right one: divided by grad.size: "
+    text = "it is 1/grad.size = 1/20 times the correct gradient: divided by grad.size: "
     assert cause_of(wrong(3, 4, rng=0), X, "weight") == text + "the loss has already divided, a layer only sums"
 
 
 def test_a_factor_2_in_a_batch_of_2_may_be_either():
-    text = "it is N = 2 times the right one: multiplied by N too often, or the factor is wrong"
+    text = "it is N = 2 times the correct gradient: multiplied by N once too often, or the factor is wrong"
     assert cause_of(with_input_grad(lambda grad: 2 * grad)(3, 2, rng=0), X[:2]) == text
 
 
@@ -167,7 +167,7 @@ def test_a_parameter_without_a_gradient():
     assert cause_of(Wrong(3, 2), X, "weight") == "it is missing: backward never calls self.weight.accumulate_grad(...)"
 
 
-def test_several_wrong_gradients_are_all_told():
+def test_several_wrong_gradients_are_all_reported():
     report = gradcheck(
         with_input_grad(np.zeros_like, with_weight_grad(lambda self, x, grad: grad.T @ -x))(3, 2),
         X,
@@ -191,10 +191,10 @@ def test_an_input_gradient_that_is_not_finite():
         grad[1, 2] = np.nan
         return grad
 
-    assert cause_of(with_input_grad(change)(3, 2, rng=0), X) == "it holds NaN or infinity"
+    assert cause_of(with_input_grad(change)(3, 2, rng=0), X) == "it contains NaN or infinity"
 
 
-def test_an_error_that_no_guess_fits_still_says_where():
+def test_an_unexplained_error_reports_where_it_is():
     def change(grad):
         grad[1, 2] += 9
         return grad
@@ -203,10 +203,10 @@ def test_an_error_that_no_guess_fits_still_says_where():
     assert report.failures[0].index == (1, 2)
     assert report.failures[0].analytic - report.failures[0].numeric == pytest.approx(9)
     assert report.failures[0].cause == ""
-    assert str(report).endswith("\n  none of the usual mistakes explains it: it is wrong at 1 of 15 numbers")
+    assert str(report).endswith("\n  no common mistake explains it: it is wrong at 1 of 15 elements")
 
 
-def test_errors_on_one_side_of_zero_are_told():
+def test_errors_on_one_side_of_zero_are_reported():
     class Wrong(Module):
         def forward(self, x):
             self.save_for_backward(x)
@@ -217,10 +217,10 @@ def test_errors_on_one_side_of_zero_are_told():
 
     count = np.sum(X < 0)
     text = str(gradcheck(Wrong(), X, raise_on_failure=False))
-    assert text.endswith(f"it is wrong at {count} of 15 numbers, all where x < 0")
+    assert text.endswith(f"it is wrong at {count} of 15 elements, all where x < 0")
 
 
-def test_a_backward_that_forgets_grad():
+def test_a_backward_that_ignores_grad():
     class Wrong(Module):
         def forward(self, x):
             self.save_for_backward(x)
@@ -229,10 +229,10 @@ def test_a_backward_that_forgets_grad():
         def backward(self, grad):
             return np.cos(self.saved()[0])
 
-    assert cause_of(Wrong(), X) == "it is the same for another grad: grad is not multiplied in"
+    assert cause_of(Wrong(), X) == "it does not depend on grad: backward must multiply by grad"
 
 
-def test_a_bias_gradient_that_keeps_its_dims():
+def test_a_bias_gradient_with_keepdims():
     class Wrong(Linear):
         def backward(self, grad):
             (x,) = self.saved()
@@ -257,7 +257,7 @@ def test_a_backward_that_overwrites():
 
 
 class Normalised(Module):
-    """Zero mean and unit variance, with a backward that leaves out a part."""
+    """Normalise to zero mean and unit variance, with a backward that can leave out a term."""
 
     def __init__(self, axes, without_mean=False, without_variance=False):
         self.axes, self.without_mean, self.without_variance = axes, without_mean, without_variance
@@ -284,13 +284,13 @@ class Normalised(Module):
         (IMAGES, 3, "the last axis"),
     ],
 )
-def test_a_normalisation_without_the_part_through_the_mean(x, axes, what):
+def test_a_normalisation_without_some_terms(x, axes, what):
     assert gradcheck(Normalised(axes), x) < 1e-6
-    text = f"the error is constant along {what}: it misses the part that goes through the mean over {what}"
+    text = f"the error is constant along {what}: the term through the mean over {what} is missing"
     if axes == (0, 2, 3):
         text = "the error is the same for all samples and pixels of a channel: - mean(grad) is missing"
-    variance = f"the error is proportional to x - mean over {what}: the part through the variance is missing"
-    both = f"the error is a + b x along {what}: the parts through mean and variance are missing"
+    variance = f"the error is proportional to x - mean over {what}: the term through the variance is missing"
+    both = f"the error is a + b x along {what}: the terms through mean and variance are missing"
     assert cause_of(Normalised(axes, without_variance=True), x) == variance
     assert cause_of(Normalised(axes, without_mean=True, without_variance=True), x) == both
     assert cause_of(Normalised(axes, without_mean=True), x) == text
@@ -304,7 +304,7 @@ def enlarged(x):
 
 
 class GreedyPool(Module):
-    """Gives the gradient to every value that ties."""
+    """Passes the gradient to every tied value."""
 
     def forward(self, x):
         y = MaxPool2d(2)(x)
@@ -319,20 +319,20 @@ class GreedyPool(Module):
 TIE = np.array([[[[3.0, 1.0, 5.0, 0.0], [2.0, 3.0, 7.0, 6.0]]]])
 
 
-def test_a_pool_that_gives_the_gradient_to_every_tied_value():
+def test_a_pool_that_passes_the_gradient_to_every_tied_value():
     assert gradcheck(GreedyPool(), IMAGES[:, :, :, :4]) < 1e-6
     text = cause_of(GreedyPool(), TIE)
     assert text == (
-        "values tie in a window, at [0, 0, 0, 0] and [0, 0, 1, 1], and get G + G instead of G in all: "
-        "only the first gets it"
+        "tied values in a window, at [0, 0, 0, 0] and [0, 0, 1, 1], get G + G instead of G in total: "
+        "only the first should get it"
     ).replace("G", f"{np.random.default_rng(987).normal():.4g}")
 
 
-def test_a_right_layer_on_a_kink_is_told_to_move():
+def test_a_correct_layer_at_a_kink_cannot_be_checked():
     for layer, x in ((MaxPool2d(2), TIE), (ReLU(), np.array([[1.0, 0.0, -2.0]])), (ReLU(), np.zeros((2, 3)))):
         text = cause_of(layer, x)
-        assert text.startswith("it cannot be checked here: x lies on a kink at [0, ")
-        assert text.endswith(f"move it, for example x + 0.1 * np.random.default_rng(0).normal(size={x.shape})")
+        assert text.startswith("it cannot be checked at this point: x is at a kink at [0, ")
+        assert text.endswith(f"change it, for example x + 0.1 * np.random.default_rng(0).normal(size={x.shape})")
         assert "off by" not in str(gradcheck(layer, x, raise_on_failure=False))
 
 
@@ -341,7 +341,7 @@ def test_a_kink_does_not_hide_a_mistake_elsewhere():
     assert "kink" not in gradcheck(wrong(), [[1.0, 0.0, -2.0]], raise_on_failure=False).failures[0].cause
 
 
-# Layers that change what they should only read
+# Layers that modify arrays that they must only read
 
 
 class InPlace(ReLU):
@@ -356,24 +356,24 @@ class InPlaceBackward(ReLU):
         return grad
 
 
-class Restless(Linear):
+class ChangesWeight(Linear):
     def forward(self, x):
         self.weight.data = 2 * self.weight.data
         return super().forward(x)
 
 
-class Counting(Module):
+class GlobalState(Module):
     calls = 0
 
     def forward(self, x):
-        Counting.calls += 1
-        return x * Counting.calls
+        GlobalState.calls += 1
+        return x * GlobalState.calls
 
     def backward(self, grad):
-        return grad * Counting.calls
+        return grad * GlobalState.calls
 
 
-class Drifting(Module):
+class ChangesState(Module):
     scale = 1.0
 
     def forward(self, x):
@@ -385,7 +385,7 @@ class Drifting(Module):
 
 
 class Noise(Module):
-    """Random in evaluation too, with a generator of its own: nothing wrong."""
+    """Random in evaluation too, with its own generator, which is correct."""
 
     def __init__(self):
         self.rng = np.random.default_rng(0)
@@ -397,7 +397,7 @@ class Noise(Module):
         return grad
 
 
-class Forgetful(ReLU):
+class SavesNothing(ReLU):
     def forward(self, x):
         return np.maximum(x, 0)
 
@@ -405,12 +405,12 @@ class Forgetful(ReLU):
 @pytest.mark.parametrize(
     ("layer", "text"),
     [
-        (InPlace(), "forward changes the input: "),
-        (InPlaceBackward(), "backward changes the gradient that it is given: "),
-        (Restless(3, 2), "forward changes weight: "),
-        (Counting(), "forward gives other numbers the second time, with the same input"),
-        (Drifting(), "forward gives other numbers the second time, in evaluation mode: it changes its state"),
-        (Forgetful(), "forward saves nothing for backward: self.save_for_backward(...)"),
+        (InPlace(), "forward modifies the input, "),
+        (InPlaceBackward(), "backward modifies the gradient of the output, "),
+        (ChangesWeight(3, 2), "forward modifies weight, "),
+        (GlobalState(), "forward returns different values the second time, with the same input"),
+        (ChangesState(), "forward returns different values the second time, in evaluation mode: it modifies its state"),
+        (SavesNothing(), "forward saves nothing for backward: self.save_for_backward(...)"),
     ],
 )
 def test_state_that_changes(layer, text):
@@ -419,11 +419,11 @@ def test_state_that_changes(layer, text):
     assert text in str(caught.value)
 
 
-def test_a_layer_with_a_generator_may_give_other_numbers_each_time():
+def test_a_layer_with_a_generator_may_return_different_values_each_time():
     assert gradcheck(Noise(), X) < 1e-6
 
 
-def test_a_fault_inside_backward_is_not_covered_up():
+def test_an_error_inside_backward_is_reported():
     class Faulty(ReLU):
         def backward(self, grad):
             raise RuntimeError("out of luck")
@@ -432,15 +432,15 @@ def test_a_fault_inside_backward_is_not_covered_up():
         gradcheck(Faulty(), X)
 
 
-def test_something_else_than_a_layer_is_refused():
-    with pytest.raises(TypeError, match=r"is the class Linear: write Linear\(\.\.\.\)"):
+def test_objects_that_are_not_modules_are_rejected():
+    with pytest.raises(TypeError, match=r"got the class Linear: write Linear\(\.\.\.\)"):
         gradcheck(Linear, X)
     with pytest.raises(TypeError, match="expected a Module or LossFunc, got <function"):
         gradcheck(lambda x: x, X)
 
 
-class Coarse(Module):
-    """Works in float32, and gives what a test asks for."""
+class ComputesInFloat32(Module):
+    """Computes in float32, and returns the dtype that a test asks for."""
 
     def __init__(self, dtype):
         self.dtype = dtype
@@ -454,21 +454,24 @@ class Coarse(Module):
         return grad * (1 - self.saved()[0] ** 2)
 
 
-@pytest.mark.parametrize(("dtype", "verb"), [("f", "gives"), ("d", "goes through")])
-def test_a_forward_in_float32_is_too_coarse(dtype, verb):
-    text = f"the forward of Coarse {verb} float32 for a float64 input, too coarse for differences: remove the astype"
+@pytest.mark.parametrize(("dtype", "verb"), [("f", "returns"), ("d", "computes in")])
+def test_a_forward_in_float32_is_too_imprecise(dtype, verb):
+    text = (
+        f"the forward of ComputesInFloat32 {verb} float32 for a float64 input, too imprecise for finite differences: "
+        "remove the astype"
+    )
     with pytest.raises(AssertionError, match=text):
-        gradcheck(Coarse(dtype), X)
-    twin = numeric_backward(Coarse(dtype))
-    y = twin(X.astype(np.float32))
+        gradcheck(ComputesInFloat32(dtype), X)
+    layer = numeric_backward(ComputesInFloat32(dtype))
+    y = layer(X.astype(np.float32))
     with pytest.raises(ValueError, match=text):
-        twin.backward(y)
+        layer.backward(y)
 
 
 # Losses
 
 
-def test_right_losses():
+def test_correct_losses():
     assert gradcheck(MSELoss(), X, X[::-1]) < 1e-6
     assert gradcheck(CrossEntropyLoss(from_logits=True), X, [0, 1, 2, 0, 1]) < 1e-6
 
@@ -490,11 +493,11 @@ class AbsoluteLoss(LossFunc):
 @pytest.mark.parametrize(
     ("factor", "text"),
     [
-        (15, "it is prediction.size = 15 times the right one: a sum that should be a mean"),
-        (5, "it is N = 5 times the right one: a sum that should be a mean"),
-        (0.2, "it is 1/N = 1/5 times the right one: a mean that should be a sum"),
-        (1 / 3, "it is 1/(values per sample) = 1/3 times the right one: a mean that should be a sum"),
-        (-1, "it is -1 times the right one: the sign is wrong"),
+        (15, "it is prediction.size = 15 times the correct gradient: a sum that should be a mean"),
+        (5, "it is N = 5 times the correct gradient: a sum that should be a mean"),
+        (0.2, "it is 1/N = 1/5 times the correct gradient: a mean that should be a sum"),
+        (1 / 3, "it is 1/(values per sample) = 1/3 times the correct gradient: a mean that should be a sum"),
+        (-1, "it is -1 times the correct gradient: the sign is wrong"),
     ],
 )
 def test_wrong_losses(factor, text):
@@ -506,7 +509,7 @@ def test_wrong_losses(factor, text):
 
 
 class Swish(Module):
-    """x times its sigmoid, with a trained slope and no backward."""
+    """x times its sigmoid, with a trainable slope and no backward."""
 
     def __init__(self):
         self.slope = Parameter(np.ones(1, np.float32))
@@ -515,7 +518,7 @@ class Swish(Module):
         return x / (1 + np.exp(-self.slope.data * x))
 
 
-def test_a_layer_without_a_backward_trains_in_a_net():
+def test_a_layer_without_a_backward_trains_in_a_model():
     x = np.random.default_rng(0).normal(size=(40, 2))
     y = (x[:, 0] * x[:, 1] > 0).astype(int)
     layers = [Linear(2, 6, rng=0), numeric_backward(Swish()), Linear(6, 2, rng=1), Softmax()]
@@ -529,38 +532,38 @@ def test_a_layer_without_a_backward_trains_in_a_net():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_it_gives_the_gradients_of_the_layers_own_backward(dtype):
     layer = Conv2d(2, 3, 2, rng=0).to(dtype)
-    twin = numeric_backward(copy.deepcopy(layer))
+    numeric_layer = numeric_backward(copy.deepcopy(layer))
     x = IMAGES.astype(dtype)
     grad = np.random.default_rng(1).normal(size=layer(x).shape).astype(dtype)
-    np.testing.assert_array_equal(twin(x), layer(x))
-    input_grad, numeric = layer.backward(grad), twin.backward(grad)
+    np.testing.assert_array_equal(numeric_layer(x), layer(x))
+    input_grad, numeric = layer.backward(grad), numeric_layer.backward(grad)
     assert numeric.dtype == dtype
     np.testing.assert_allclose(numeric, input_grad, rtol=1e-4, atol=1e-5)
-    for ours, theirs in zip(layer.parameters(), twin.parameters(), strict=True):
-        assert theirs.grad.dtype == dtype
-        np.testing.assert_allclose(theirs.grad, ours.grad, rtol=1e-4, atol=1e-5)
+    for expected, parameter in zip(layer.parameters(), numeric_layer.parameters(), strict=True):
+        assert parameter.grad.dtype == dtype
+        np.testing.assert_allclose(parameter.grad, expected.grad, rtol=1e-4, atol=1e-5)
 
 
-def test_a_forward_leaves_the_state_dict_as_it_is():
-    twin = numeric_backward(Linear(3, 2))
-    before = list(twin.state_dict())
-    twin(X.astype(np.float32))
-    assert list(twin.state_dict()) == before == ["module.weight", "module.bias"]
+def test_a_forward_does_not_change_the_state_dict():
+    numeric_layer = numeric_backward(Linear(3, 2))
+    before = list(numeric_layer.state_dict())
+    numeric_layer(X.astype(np.float32))
+    assert list(numeric_layer.state_dict()) == before == ["module.weight", "module.bias"]
 
 
-def test_the_mask_of_a_random_layer_is_the_one_it_drew():
-    twin = numeric_backward(Dropout(0.5, rng=0))
-    first, second = twin(X), twin(X)
+def test_the_backward_uses_the_mask_that_the_forward_drew():
+    numeric_layer = numeric_backward(Dropout(0.5, rng=0))
+    first, second = numeric_layer(X), numeric_layer(X)
     assert not np.array_equal(first, second)
-    np.testing.assert_allclose(twin.backward(np.ones_like(X)), second / X, rtol=1e-6)
+    np.testing.assert_allclose(numeric_layer.backward(np.ones_like(X)), second / X, rtol=1e-6)
 
 
-def test_it_saves_like_other_layers():
-    twin = numeric_backward(Identity())
-    twin(X)
+def test_errors_are_those_of_other_layers():
+    numeric_layer = numeric_backward(Identity())
+    numeric_layer(X)
     with pytest.raises(ValueError, match="backward expects the gradient of its output"):
-        twin.backward(X[:2])
+        numeric_layer.backward(X[:2])
     with pytest.raises(RuntimeError, match="nothing saved"):
-        twin.backward(X)
+        numeric_layer.backward(X)
     with pytest.raises(TypeError, match="needs a Module"):
         numeric_backward(cnn.layers.ReLU)

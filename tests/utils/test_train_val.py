@@ -1,4 +1,4 @@
-"""train_val: the program of the README."""
+"""train_val: the example program of the README."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_the_program_of_the_readme_reaches_095():
     assert val_accuracies[-1] >= 0.95
     for metrics in (train_losses, train_accuracies, val_losses, val_accuracies):
         assert len(metrics) == 100
-        assert {type(figure) for figure in metrics} == {float}
+        assert {type(metric) for metric in metrics} == {float}
     assert val_losses[-1] < val_losses[0]
 
 
@@ -53,7 +53,7 @@ def test_it_prints_every_verbose_freq_epochs(capsys):
     assert [line[:11] for line in capsys.readouterr().out.splitlines()] == ["epoch 10/20", "epoch 20/20"]
 
 
-def test_a_bad_verbose_freq():
+def test_an_invalid_verbose_freq():
     model = Sequential([Linear(4, 2), Softmax()], loss_func=CrossEntropyLoss(), optimizer=Adam())
     with pytest.raises(ValueError, match="verbose_freq must be an integer of at least 0, got -1"):
         train_val(model, np.eye(4), [0, 1, 0, 1], np.eye(4), [0, 1, 0, 1], verbose_freq=-1)

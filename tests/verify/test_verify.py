@@ -112,7 +112,7 @@ def test_a_wrong_backward_is_found(monkeypatch):
     (failure,) = [check for check in verify(["ReLU"]).failures if check.source == NUMERIC]
     assert failure.what == "ReLU(), training, gradient of the input"
     assert failure.error == pytest.approx(1)
-    assert "gradient of the input: off by 1.0e+00; likely cause: it is N = 2 times the right one" in str(failure)
+    assert "gradient of the input: off by 1.0e+00; likely cause: it is N = 2 times the correct gradient" in str(failure)
 
 
 def test_a_layer_that_raises_is_a_failure(monkeypatch):

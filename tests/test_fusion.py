@@ -15,14 +15,14 @@ import cnn
 from cnn import Sequential, kernels
 from cnn.containers.fusion import rules as fusion
 from cnn.core.parameter import Buffer, Parameter
-from cnn.kernels import choice
+from cnn.kernels import backend
 from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.module import evaluating, no_grad
 from cnn.optim import SGD, Adam
 from cnn.utils.gradcheck import difference
 
-pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
+pytestmark = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not installed")
 
 
 @pytest.fixture(autouse=True)

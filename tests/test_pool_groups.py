@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import cnn
 from cnn import Sequential, kernels
-from cnn.kernels import choice
+from cnn.kernels import backend
 from cnn.kernels.array import parallel_for, strips, windows
 from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.module import no_grad
@@ -80,7 +80,7 @@ def test_errors_are_those_of_the_layers():
 @pytest.mark.parametrize("order", [("array", "jit"), ("jit", "array"), ("array", "reference"), ("reference", "array")])
 def test_backward_follows_the_latest_forward(order):
     """Also if other kernels served before, in which other neighbours run as one."""
-    if "jit" in order and not choice.has_numba():
+    if "jit" in order and not backend.has_numba():
         pytest.skip("Numba is not installed")
     x = draw((4, 3, 12, 12))
     model = Sequential([Conv2d(3, 8, 3, padding=1, rng=0), ReLU(), MaxPool2d(2)])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cnn.kernels import backend
 from cnn import Sequential, kernels
 from cnn.containers.branches import Residual, Sum, added
 from cnn.layers import BatchNorm2d, Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU
@@ -167,7 +168,7 @@ def test_what_comes_next(after, name):
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("shape", [(0, 3, 2, 2), (5,), (3, 5, 7, 9), (40_001,), (8, 16, 33, 33)])
 def test_its_kernels(threads, shape):
-    branches = kernels.load("jit", "branches")
+    branches = backend.load("cnn.kernels.jit.branches")
     x, z = draw(shape), draw(shape, 1)
     x.flat[:3], z.flat[:3] = (np.nan, 1, -0.0)[: x.size], (1, -1, 0)[: z.size]
     total = x + z

@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from cnn.kernels import backend
 from cnn import ModelWarning, Sequential, kernels
 from cnn.containers.branches import Residual
 from cnn.kernels import memory, parallel
@@ -115,18 +116,18 @@ def guard_kernels():
                 module.np = GuardedNumpy()
                 changed += 1
     assert changed > 15
-    conv2d = kernels.load("jit", "conv2d")
+    conv2d = backend.load("cnn.kernels.jit.conv2d")
     run = conv2d._run
 
     def counted(plan, a, x):
-        places = kernels.load("jit", "engine.arguments")
+        places = backend.load("cnn.kernels.jit.engine.arguments")
         seen[plan.known.algorithm, int(a[places.BANDS]) > 1] += 1
         return run(plan, a, x)
 
     prepared = conv2d.prepared
 
     def watched(shape, *others, **named):
-        known, places = prepared(shape, *others, **named), kernels.load("jit", "engine.arguments")
+        known, places = prepared(shape, *others, **named), backend.load("cnn.kernels.jit.engine.arguments")
         way = "back" if len(others) > 3 else "there"  # only the way back says whether it needs the input's gradient
         seen["narrow", way] += int(known.numbers[places.NARROW])
         seen["merged", way] += known.numbers[places.N] < shape[0]
@@ -246,7 +247,7 @@ def raise_threads():
     """Let there be more helpers than a kernel has made room for, as when another thread of the user's sets the number of
     threads in that moment.
     """
-    thread_pool = kernels.load("jit", "engine.thread_pool")
+    thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     thread_pool.parallel = types.SimpleNamespace(get_num_threads=lambda: parallel.get_num_threads() + 2)
 
 

@@ -8,23 +8,23 @@ import pytest
 
 import cnn
 from cnn import kernels
-from cnn.kernels import choice, parallel
+from cnn.kernels import backend, parallel
 from tests.conformance import draw
 
-needs_numba = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
+needs_numba = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not installed")
 
 
 @contextlib.contextmanager
 def using(name, threads=2):
     """Choose kernels and a number of threads; afterwards all is as before."""
-    before, threads_before = kernels.active(), parallel._num_threads
+    before, threads_before = kernels.active(), parallel.num_threads
     kernels.use(name)
     cnn.set_num_threads(threads)
     try:
         yield
     finally:
         kernels.use(before)
-        parallel._num_threads = threads_before
+        parallel.num_threads = threads_before
         parallel._forget_pool()
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import cnn
 from cnn import kernels, zoo
 from cnn.errors import ShapeError
-from cnn.kernels import choice
+from cnn.kernels import backend
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
 from cnn.module import Parameter
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.kernels
 CLOSE = 3e-5  # max|a - b| / max|b|
 EVERY = [
     pytest.param((name, threads), id=f"{name}-{threads}", marks=[needs_numba] if name == "jit" else [])
-    for name in choice.SETS
+    for name in backend.BACKENDS
     for threads in (1, 2, 4)
 ]
 
@@ -41,7 +41,7 @@ def kernel_set(request):
 
 def algorithm(layer, x):
     """How the set "jit" does a convolution."""
-    return kernels.load("jit", "engine.shapes").algorithm(x.shape, layer.weight.shape, layer.geometry(), layer.groups)
+    return backend.load("cnn.kernels.jit.engine.shapes").algorithm(x.shape, layer.weight.shape, layer.geometry(), layer.groups)
 
 
 @functools.cache
@@ -125,14 +125,14 @@ def test_convolutions():
         except ShapeError:
             return
         layer, x = compare_drawn(Conv2d, arguments, shape, seed)
-        if choice.has_numba():
-            served = kernels.load("jit", "engine.shapes").supports(layer.geometry())
+        if backend.has_numba():
+            served = backend.load("cnn.kernels.jit.engine.shapes").supports(layer.geometry())
             seen.add(algorithm(layer, x) if served else "none")
         seen.update([f"n={shape[0]}", *(["rest"] if layer.out_channels % 16 else [])])
 
     run()
     assert seen >= {"n=1", "rest"}
-    assert seen >= {"direct", "depthwise", "none"} or not choice.has_numba()
+    assert seen >= {"direct", "depthwise", "none"} or not backend.has_numba()
 
 
 @pytest.mark.parametrize("shape", [(40, 24, 3, 5), (64, 33, 8, 8), (37, 17, 4, 4), (48, 300, 1, 1)], ids=str)
@@ -148,10 +148,10 @@ def test_windows_of_one_pixel_and_many_small_images(shape, after):
     found = forward_and_backward(model, x)
     for a, b in zip(found, in_float64(model, x), strict=True):
         assert np.linalg.norm(a - b) <= CLOSE * max(np.linalg.norm(b), 0.01 * math.sqrt(b.size))
-    if choice.active() == "jit" and not after:
+    if backend.active() == "jit" and not after:
         geometry = layers[0].geometry()
-        known = kernels.load("jit", "engine.shapes").prepared(shape, layers[0].weight.shape, geometry, 1, merged_to=16)
-        assert known.numbers[kernels.load("jit", "engine.arguments").N] < n
+        known = backend.load("cnn.kernels.jit.engine.shapes").prepared(shape, layers[0].weight.shape, geometry, 1, merged_to=16)
+        assert known.numbers[backend.load("cnn.kernels.jit.engine.arguments").N] < n
 
 
 @pytest.mark.parametrize("c", [1, 2, 3, 5, 6])
@@ -186,11 +186,11 @@ def test_convolutions_of_many_images():
     def run(drawn):
         arguments, shape = drawn
         layer, x = compare_drawn(Conv2d, arguments, shape)
-        if choice.has_numba():
+        if backend.has_numba():
             seen.add(algorithm(layer, x))
 
     run()
-    assert seen == {"direct", "winograd"} or not choice.has_numba()
+    assert seen == {"direct", "winograd"} or not backend.has_numba()
 
 
 @st.composite
@@ -261,7 +261,7 @@ def test_gradients_are_adjoint(shape):
     assert layer.weight.grad is not None
     pairs = [(y, g), (x, x_grad), (layer.weight.data, layer.weight.grad)]
     of_y, of_x, of_w = (float((p.astype(np.float64) * q.astype(np.float64)).sum()) for p, q in pairs)
-    if c == 32 and choice.active() == "jit":
+    if c == 32 and backend.active() == "jit":
         assert algorithm(layer, x) == "winograd"
         size = math.sqrt(float((y.astype(np.float64) ** 2).sum() * (g.astype(np.float64) ** 2).sum()))
         assert max(abs(of_x - of_y), abs(of_w - of_y)) <= 1e-4 * size

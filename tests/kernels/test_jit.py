@@ -14,11 +14,11 @@ import pytest
 import cnn
 from cnn import kernels, zoo
 from cnn.functional.windows import WindowGeometry
-from cnn.kernels import choice, memory, parallel
+from cnn.kernels import backend, memory, parallel
 from cnn.layers import Conv2d, ReLU
 from cnn.utils.gradcheck import difference
 
-pytestmark = pytest.mark.skipif(not choice.has_numba(), reason="Numba is not installed")
+pytestmark = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not installed")
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +27,7 @@ def as_before():
     kernels.use("jit")
     yield
     kernels.use(before)
-    parallel._num_threads = None
+    parallel.num_threads = None
 
 
 def draw(shape, seed=0):
@@ -82,7 +82,7 @@ def test_float64_is_never_compiled(monkeypatch):
     def fails(*arguments):
         raise AssertionError("a compiled kernel served float64")
 
-    monkeypatch.setattr(kernels.load("jit", "conv2d"), "conv2d", fails)
+    monkeypatch.setattr(backend.load("cnn.kernels.jit.conv2d"), "conv2d", fails)
     choice._twins.clear()
     layer = Conv2d(1, 1, 1)
     with pytest.raises(AssertionError, match="served"):  # the trap works
@@ -237,7 +237,7 @@ def test_wrong_names_and_a_missing_numba(monkeypatch):
 
 
 def test_a_twin_may_decline_and_other_arrays_go_to_the_plain_function(monkeypatch):
-    twin = kernels.load("jit", "relu")
+    twin = backend.load("cnn.kernels.jit.relu")
     expected = ReLU()(draw((3, 4)))
     monkeypatch.setattr(twin, "relu", lambda x: NotImplemented)
     choice._twins.clear()
@@ -298,7 +298,7 @@ def test_the_main_thread_and_another_share_the_helpers():
 @pytest.mark.parametrize("relu", [False, True])
 def test_products_of_a_few_rows(rows, relu):
     """Up to four are read where they lie, if their terms lie side by side."""
-    product = kernels.load("jit", "engine.product").product
+    product = backend.load("cnn.kernels.jit.engine.product").product
     rng = np.random.default_rng(rows)
     for k, n in [(3136, 128), (300, 10), (5, 3), (1, 1)]:
         weight, bias = (rng.standard_normal(shape).astype(np.float32) for shape in ((n, k), (n,)))

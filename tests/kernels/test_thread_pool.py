@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 
+from cnn.kernels import backend
 import cnn
 from cnn import Sequential, kernels
 from cnn.kernels import parallel
@@ -97,7 +98,7 @@ def test_the_number_of_threads_up_and_down():
         result = trained(0, steps=2)
         assert found.setdefault(threads, result) == result
         names = [thread.name for thread in threading.enumerate() if thread.name.startswith("cnn-")]
-        thread_pool = kernels.load("jit", "engine.thread_pool")
+        thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
         assert len(names) == (len(thread_pool._pool.threads) if thread_pool._pool else 0) == threads - 1
 
 
@@ -127,7 +128,7 @@ def test_another_thread_changes_the_number_of_threads():
 
 def test_more_helpers_than_rooms():
     """A helper for whom there is no room for intermediate results looks on; all parts are done nevertheless."""
-    thread_pool, compiled = kernels.load("jit", "engine.thread_pool"), kernels.load("jit", "engine.compilation")
+    thread_pool, compiled = backend.load("cnn.kernels.jit.engine.thread_pool"), backend.load("cnn.kernels.jit.engine.compilation")
     done = np.zeros(64, np.int64)
 
     def note(a, part, slot):
@@ -147,7 +148,7 @@ def test_more_helpers_than_rooms():
 
 def test_a_user_thread_that_finds_the_helpers_busy_works_alone():
     """It does not wait for them."""
-    thread_pool = kernels.load("jit", "engine.thread_pool")
+    thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     expected = trained(0, steps=1)
     state = thread_pool._workers().state
     state[thread_pool.LED] += 1
@@ -290,7 +291,7 @@ print("ended", np.isfinite(loss))
 
 def test_ctrl_c_while_helpers_are_woken():
     """Whichever instruction it comes after, the helpers can still be woken and sent away."""
-    thread_pool = kernels.load("jit", "engine.thread_pool")
+    thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
 
     def interrupted_at(number):
         """Wake the helpers, with Ctrl-C at this instruction; tell whether there was one."""
@@ -349,6 +350,6 @@ def test_a_helper_pool_of_its_own():
     cnn.set_num_threads(3)
     trained(0, steps=1)
     assert parallel.get_num_threads() == 3
-    pool = kernels.load("jit", "engine.thread_pool")._pool
+    pool = backend.load("cnn.kernels.jit.engine.thread_pool")._pool
     assert len(pool.threads) == 2
     assert all(thread.daemon for thread in pool.threads)

@@ -15,7 +15,7 @@ import threadpoolctl
 
 from cnn import Sequential
 from cnn.containers.branches import Residual
-from cnn.kernels import choice, kernel, one_blas_thread, threads
+from cnn.kernels import backend, kernel, one_blas_thread, threads
 from cnn.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.module import Module
@@ -72,7 +72,7 @@ def test_every_product_has_one_thread(make, shape, two_threads, monkeypatch):
     assert blas_threads() == two_threads
 
 
-@pytest.mark.parametrize("name", ["reference", *(["jit"] if choice.has_numba() else [])])
+@pytest.mark.parametrize("name", ["reference", *(["jit"] if backend.has_numba() else [])])
 def test_layers_of_the_users_have_one_thread_within_a_net(name, two_threads, monkeypatch):
     """Also one that is put into a container later."""
     monkeypatch.setattr(choice, "_active", name)

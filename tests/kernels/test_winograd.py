@@ -11,6 +11,7 @@ gradient, as `pytest tests/kernels/test_winograd.py -rP` prints them:
 import numpy as np
 import pytest
 
+from cnn.kernels import backend
 from cnn import kernels
 from cnn.layers import Conv2d
 from cnn.utils.gradcheck import difference
@@ -32,7 +33,7 @@ def compiled():
 
 def algorithm(layer, shape):
     """How a convolution of this shape is done."""
-    return kernels.load("jit", "engine.shapes").algorithm(shape, layer.weight.shape, layer.geometry(), layer.groups)
+    return backend.load("cnn.kernels.jit.engine.shapes").algorithm(shape, layer.weight.shape, layer.geometry(), layer.groups)
 
 
 def convolution(c, k, n, size):
@@ -47,11 +48,11 @@ def convolution(c, k, n, size):
 def test_errors(c, k, n, size, way, monkeypatch):
     """Outputs, the gradient of the input, and that of the weights."""
     layer, x = convolution(c, k, n, size)
-    shapes = kernels.load("jit", "engine.shapes")
+    shapes = backend.load("cnn.kernels.jit.engine.shapes")
     assert algorithm(layer, x.shape) == "winograd"
     if way == "direct":
         monkeypatch.setattr(shapes, "algorithm", lambda *arguments: "direct")
-    known = shapes.prepared, kernels.load("jit", "conv2d").planned
+    known = shapes.prepared, backend.load("cnn.kernels.jit.conv2d").planned
     try:
         for cache in known:
             cache.cache_clear()

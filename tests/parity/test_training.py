@@ -82,7 +82,7 @@ def test_20_steps_in_float32(kernel_set):
     happens by chance in about one run of five, to the plain NumPy of the layer files as well, and in float64 to none. So seven
     runs are drawn, and the bound holds for three of them at least; an error in a kernel would show in all.
     """
-    if kernel_set == "jit" and not kernels.choice.has_numba():
+    if kernel_set == "jit" and not kernels.backend.has_numba():
         pytest.skip("Numba is not installed")
     before = kernels.active()
     kernels.use(kernel_set)

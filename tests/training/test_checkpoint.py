@@ -365,7 +365,7 @@ def test_other_kernels_are_told(tmp_path, monkeypatch):
             train(tmp_path, resume=True, stop=1)
     finally:
         cnn.set_num_threads(2)
-        cnn.kernels.parallel._num_threads = None
+        cnn.kernels.parallel.num_threads = None
 
 
 def test_a_folder_of_another_training_is_refused(tmp_path):

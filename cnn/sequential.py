@@ -24,7 +24,7 @@ from cnn.model import lint as mistakes
 from cnn.model.pairing import check_axis, check_pairing
 from cnn.model.profile import Profile
 from cnn.model.summary import Summary
-from cnn.module import Array, Module, evaluating, watching
+from cnn.module import Array, Module, evaluating, forward_hook
 from cnn.optim import Optimizer
 
 
@@ -487,7 +487,7 @@ class Sequential(Container):
             if module is not self and id(module) in names:
                 outputs[names[id(module)]] = y
 
-        with evaluating(), watching(look):
+        with evaluating(), forward_hook(look):
             self.forward(training.as_samples(x, self))
         return outputs
 

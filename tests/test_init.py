@@ -70,7 +70,7 @@ def test_zeros():
 
 def test_layers_that_begin_with_constants_count_against_the_limit_of_a_model_file():
     for make in (lambda: PReLU(11), lambda: BatchNorm2d(6), lambda: LayerNorm((3, 3)), lambda: GroupNorm(1, 9)):
-        with init.at_most(10), pytest.raises(ValueError, match="more than the"):
+        with init.limit_total_size(10), pytest.raises(ValueError, match="more than the"):
             make()
-    with init.at_most(24):
+    with init.limit_total_size(24):
         BatchNorm2d(6)

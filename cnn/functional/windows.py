@@ -99,7 +99,7 @@ class WindowGeometry(NamedTuple):
                 yield u, v, down, across
 
 
-def surround(x: Array, pads: Pads, value: float) -> Array:
+def pad_images(x: Array, pads: Pads, value: float) -> Array:
     """Put a rim of ``value`` around images (N, H, W, C); without a rim nothing is copied."""
     if pads == ((0, 0), (0, 0)):
         return x
@@ -111,7 +111,7 @@ def unfold(x: Array, geometry: WindowGeometry, groups: int = 1) -> Array:
     n, c, h, w = x.shape
     oh, ow = geometry.output_size(h, w)
     spans = tuple(d * (k - 1) + 1 for k, d in zip(geometry.size, geometry.dilation, strict=True))
-    x = surround(x.transpose(0, 2, 3, 1), geometry.reach((oh, ow), h, w), 0)
+    x = pad_images(x.transpose(0, 2, 3, 1), geometry.needed_padding((oh, ow), h, w), 0)
     seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))  # (N, H', W', C, span, span), no copy
     seen = seen[:, :: geometry.stride[0], :: geometry.stride[1], :, :: geometry.dilation[0], :: geometry.dilation[1]]
     seen = seen[:, :oh, :ow]  # fewer than there are where the rim is negative
@@ -123,11 +123,11 @@ def fold(rows: Array, shape: tuple[int, ...], geometry: WindowGeometry) -> Array
     """Add each row back to the pixels it was read from (col2im, unfold's adjoint): rows -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     groups, (oh, ow) = len(rows), geometry.output_size(h, w)
-    (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
+    (top, bottom), (left, right) = geometry.needed_padding((oh, ow), h, w)
     x = np.zeros((n, top + h + bottom, left + w + right, c), rows.dtype)
     parts = x.reshape(*x.shape[:3], groups, c // groups)  # the same memory
     rows = rows.reshape(groups, n, oh, ow, *geometry.size, c // groups).transpose(1, 2, 3, 0, 6, 4, 5)
-    for u, v, down, across in geometry.shifts((oh, ow)):
+    for u, v, down, across in geometry.window_offsets((oh, ow)):
         parts[:, down, across] += rows[..., u, v]
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 

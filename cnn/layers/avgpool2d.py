@@ -3,7 +3,7 @@
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
-from cnn.functional.windows import WindowGeometry, surround
+from cnn.functional.windows import WindowGeometry, pad_images
 from cnn.kernels import batched
 from cnn.module import Array, Module
 
@@ -25,9 +25,9 @@ def areas(geometry: WindowGeometry, counts: Pair, height: int, width: int, inclu
 def avgpool2d(x: Array, geometry: WindowGeometry, area: Array) -> Array:
     """The sum of each window, divided by its area: (N, C, H, W) -> (N, C, OH, OW)."""
     counts = (area.shape[0], area.shape[1])
-    x = surround(x.transpose(0, 2, 3, 1), geometry.reach(counts, x.shape[2], x.shape[3]), 0)
+    x = pad_images(x.transpose(0, 2, 3, 1), geometry.needed_padding(counts, x.shape[2], x.shape[3]), 0)
     y = np.zeros((len(x), *counts, x.shape[3]), x.dtype)
-    for _, _, down, across in geometry.shifts(counts):
+    for _, _, down, across in geometry.window_offsets(counts):
         y += x[:, down, across]
     return (y / area).transpose(0, 3, 1, 2)
 
@@ -36,10 +36,10 @@ def avgpool2d(x: Array, geometry: WindowGeometry, area: Array) -> Array:
 def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], geometry: WindowGeometry, area: Array) -> Array:
     """Each pixel gets its share of each window that it is in: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     counts, (_, c, h, w) = (area.shape[0], area.shape[1]), shape
-    (top, bottom), (left, right) = geometry.reach(counts, h, w)
+    (top, bottom), (left, right) = geometry.needed_padding(counts, h, w)
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     share = grad.transpose(0, 2, 3, 1) / area
-    for _, _, down, across in geometry.shifts(counts):
+    for _, _, down, across in geometry.window_offsets(counts):
         x[:, down, across] += share
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 

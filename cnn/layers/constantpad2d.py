@@ -3,17 +3,17 @@
 import numpy as np
 
 from cnn.core.checks import check_grad, check_images, check_input
-from cnn.functional.windows import Sides, check_kept, sides, surround
+from cnn.functional.windows import Sides, check_kept, pad_images, sides
 from cnn.module import Array, Module
 
 
 def constant_pad2d(x: Array, padding: Sides, value: float) -> Array:
-    """Cut off the negative sides and surround what is left: (N, C, H, W) -> (N, C, OH, OW)."""
+    """Cut off the negative sides and pad_images what is left: (N, C, H, W) -> (N, C, OH, OW)."""
     left, right, top, bottom = padding
     down = slice(max(0, -top), x.shape[2] - max(0, -bottom))
     across = slice(max(0, -left), x.shape[3] - max(0, -right))
     rim = ((max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
-    return surround(x.transpose(0, 2, 3, 1)[:, down, across], rim, value).transpose(0, 3, 1, 2)
+    return pad_images(x.transpose(0, 2, 3, 1)[:, down, across], rim, value).transpose(0, 3, 1, 2)
 
 
 class ConstantPad2d(Module):

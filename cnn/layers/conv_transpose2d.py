@@ -127,7 +127,7 @@ class ConvTranspose2d(Module):
         """(N, C, H, W) -> (N, K, OH, OW)"""
         check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
-        oh, ow = (geometry := self.geometry()).extent(x.shape[2], x.shape[3])
+        oh, ow = (geometry := self.geometry()).input_size(x.shape[2], x.shape[3])
         if min(oh, ow, *x.shape[2:]) < 1:
             fix = "use less padding, a larger kernel_size or larger images"
             raise ShapeError(f"images of {x.shape[2]} x {x.shape[3]} would become {oh} x {ow}: {fix}")

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
-from cnn.functional.windows import WindowGeometry, surround
+from cnn.functional.windows import WindowGeometry, pad_images
 from cnn.kernels import batched
 from cnn.module import Array, Module
 
@@ -11,9 +11,9 @@ from cnn.module import Array, Module
 @batched(1)
 def maxpool2d(x: Array, geometry: WindowGeometry, counts: Pair) -> tuple[Array, Array]:
     """Largest value of each window, and which of its pixels that was: (N, C, H, W) -> two of (N, C, OH, OW)."""
-    rim = geometry.reach(counts, x.shape[2], x.shape[3])
-    x = surround(x.transpose(0, 2, 3, 1), rim, -np.inf)  # zeros would beat negative values
-    shifts = geometry.shifts(counts)
+    rim = geometry.needed_padding(counts, x.shape[2], x.shape[3])
+    x = pad_images(x.transpose(0, 2, 3, 1), rim, -np.inf)  # zeros would beat negative values
+    shifts = geometry.window_offsets(counts)
     _, _, down, across = next(shifts)
     y = x[:, down, across].copy()
     choice = np.zeros(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))  # mostly one byte
@@ -30,10 +30,10 @@ def maxpool2d(x: Array, geometry: WindowGeometry, counts: Pair) -> tuple[Array, 
 def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: WindowGeometry) -> Array:
     """Each gradient goes to the pixel chosen; overlapping windows add up: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     _, c, h, w = shape
-    (top, bottom), (left, right) = geometry.reach((grad.shape[2], grad.shape[3]), h, w)
+    (top, bottom), (left, right) = geometry.needed_padding((grad.shape[2], grad.shape[3]), h, w)
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
-    for u, v, down, across in geometry.shifts((grad.shape[1], grad.shape[2])):
+    for u, v, down, across in geometry.window_offsets((grad.shape[1], grad.shape[2])):
         x[:, down, across] += grad * (choice == u * geometry.size[1] + v)
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 

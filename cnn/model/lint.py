@@ -39,7 +39,7 @@ from cnn.layers import (
     Tanh,
 )
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
-from cnn.module import Array, Module, evaluating, watching
+from cnn.module import Array, Module, evaluating, forward_hook
 
 ACTIVATIONS = (
     *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, LeakyReLU, Mish),
@@ -66,7 +66,7 @@ def recording(model: Module) -> Iterator[Shapes]:
         if id(module) in names and isinstance(y, np.ndarray):  # else an error is on its way
             found[names[id(module)]] = y.shape[1:]
 
-    with watching(look):
+    with forward_hook(look):
         yield found
 
 

@@ -225,7 +225,7 @@ def test_transposed_convolutions():
         nonlocal count
         arguments, shape = drawn
         layer = ConvTranspose2d(**arguments)
-        if min(layer.geometry().extent(*shape[2:])) >= 1:
+        if min(layer.geometry().input_size(*shape[2:])) >= 1:
             compare_drawn(ConvTranspose2d, arguments, shape)
             count += 1
 

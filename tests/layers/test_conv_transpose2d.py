@@ -26,7 +26,7 @@ def layer_and_size(arguments, size):
     extra = arguments["output_padding"]
     assume(all(e < max(s, d) for e, s, d in zip(extra, arguments["stride"], arguments["dilation"], strict=True)))
     layer = ConvTranspose2d(2 * arguments["groups"], 3 * arguments["groups"], **arguments, rng=0).to(np.float64)
-    oh, ow = layer.geometry().extent(*size)
+    oh, ow = layer.geometry().input_size(*size)
     assume(oh > 0 and ow > 0)
     return layer, (oh, ow)
 

@@ -81,7 +81,7 @@ class Group(Differentiable):
 
 def allowed() -> str | None:
     """Return the kernels whose groups may run: those that serve, while nobody watches the layers."""
-    return kernels.active() if modes.state.watcher is None else None
+    return kernels.active() if modes.state.forward_hook is None else None
 
 
 @functools.cache

@@ -76,7 +76,7 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, gr
     """A product for each pixel of the window, added to the pixels that it was read from."""
     (n, c, h, w), (k, _, kh, kw) = shape, weight.shape
     oh, ow = grad.shape[2:]
-    (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
+    (top, bottom), (left, right) = geometry.needed_padding((oh, ow), h, w)
     matrices = as_matrix(weight, groups).reshape(groups, kh * kw, c // groups, k // groups).transpose(0, 1, 3, 2)
     x, grad = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
     step = max(1, TILE_BYTES // max(1, oh * ow * kh * kw * c * grad.itemsize))
@@ -91,7 +91,7 @@ def folded(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, gr
             parts = memory.reshape(-1)[: g.size // k * kh * kw * c].reshape(groups, kh * kw, -1, c // groups)
             np.matmul(by_group(g, groups)[:, None], matrices, out=parts)
             parts = parts.reshape(groups, kh * kw, len(g), oh, ow, c // groups).transpose(1, 2, 3, 4, 0, 5)
-            for part, (_, _, down, across) in zip(parts, geometry.shifts((oh, ow)), strict=True):
+            for part, (_, _, down, across) in zip(parts, geometry.window_offsets((oh, ow)), strict=True):
                 into[:, down, across] += part
             x[start : start + step] = into[:, top : top + h, left : left + w].reshape(len(g), h, w, c)
 

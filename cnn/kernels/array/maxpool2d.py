@@ -24,7 +24,7 @@ def maxpool2d(x: Array, geometry: Any, counts: tuple[int, int], relu: bool = Fal
     x = x.transpose(0, 2, 3, 1)
     y = empty((n, *counts, c), x.dtype)
     choice = empty(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))
-    (top, bottom), (left, right) = rim = geometry.reach(counts, h, w)
+    (top, bottom), (left, right) = rim = geometry.needed_padding(counts, h, w)
     bare = not any(map(any, rim))
     step = images_of(x)
 
@@ -59,7 +59,7 @@ def look(
 ) -> None:
     """Keep the largest value of each window of a tile, and its number."""
     candidate, better = candidate[: len(x)], better[: len(x)]
-    for number, (_, _, down, across) in enumerate(geometry.shifts(y.shape[1:3])):
+    for number, (_, _, down, across) in enumerate(geometry.window_offsets(y.shape[1:3])):
         if number == 0:
             y[...] = x[:, down, across]
             choice[...] = 0
@@ -79,7 +79,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geo
     """The gradients of a tile go to all their pixels while they are in the cache."""
     n, c, h, w = shape
     counts = grad.shape[2:]
-    (top, bottom), (left, right) = rim = geometry.reach(counts, h, w)
+    (top, bottom), (left, right) = rim = geometry.needed_padding(counts, h, w)
     bare = not any(map(any, rim))
     x = empty((n, h, w, c), grad.dtype)
     step = images_of(x)
@@ -99,7 +99,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geo
             into = tile if padded is None else padded[: len(g)]
             if not every:
                 into[...] = 0
-            for number, (_, _, down, across) in enumerate(geometry.shifts(counts)):
+            for number, (_, _, down, across) in enumerate(geometry.window_offsets(counts)):
                 np.equal(which, number, out=chosen)
                 if finite:
                     given[...] = chosen

@@ -69,7 +69,7 @@ class Windows:
         self.places = geometry.output_size(h, w)
         # Of few channels only a few numbers of a window lie together in an image, but each of them in many places
         self.as_columns = c <= FEW_CHANNELS
-        bare = top == left == 0 and geometry.reach(self.places, h, w) == ((0, 0), (0, 0))
+        bare = top == left == 0 and geometry.needed_padding(self.places, h, w) == ((0, 0), (0, 0))
         self.is_ready = bare and (self.as_columns or self.x.flags.c_contiguous)
         just_pixels = bare and geometry.size == geometry.stride == (1, 1) and self.places == (h, w)
         self.are_pixels = just_pixels and self.x.flags.c_contiguous and not corners

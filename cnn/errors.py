@@ -1,4 +1,4 @@
-"""Errors for people: each says what was expected, what came, and which number or argument to change."""
+"""Errors: each message says what was expected, what was given, and which number or argument to change."""
 
 import functools
 from collections.abc import Callable
@@ -11,8 +11,8 @@ R = TypeVar("R")
 class InputError(ValueError):
     """An array that a layer cannot work with.
 
-    A container that catches one on its way out puts the layer's position in front (see `at`), so the user reads which
-    layer of the net refused instead of a traceback through it.
+    A container that catches one puts the layer's position in front (see `at`), so that the user reads which layer of
+    the net raised it instead of a traceback through the net.
     """
 
     def __init__(self, problem: str, path: str = "", layer: str = "") -> None:
@@ -22,7 +22,7 @@ class InputError(ValueError):
         super().__init__(f"layer {path}, {layer}: {problem}" if path else problem)
 
     def at(self, name: str, layer: object) -> "InputError":
-        """Return the same error as seen from one container further out, where the layer's name is ``name``."""
+        """Return the same error with ``name``, the layer's name in the enclosing container, in front of the path."""
         path = f"{name}.{self.path}" if self.path else name
         return type(self)(self.problem, path, self.layer or repr(layer))
 
@@ -32,15 +32,15 @@ class ShapeError(InputError):
 
 
 class CheckpointError(ValueError):
-    """A training that cannot be resumed: another model or other data, or no checkpoint that can be read."""
+    """Training cannot be resumed: the model or data are different, or there is no readable checkpoint."""
 
 
 class CheckpointWarning(UserWarning):
-    """A training that is resumed, but not quite as it was: from an older checkpoint, or perhaps with other bits."""
+    """Training is resumed, but not exactly as it was: from an older checkpoint, or perhaps with different rounding."""
 
 
 def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Let an InputError seem to arise in this function: how it came up through the library helps nobody."""
+    """Raise an InputError from this function, without the traceback through the library, which does not help users."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:

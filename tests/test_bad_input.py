@@ -345,8 +345,8 @@ def test_model_files_that_are_damaged(tmp_path):
     whole = path.read_bytes()
     for damaged in (b"", b"not a model at all", whole[:100], whole[:-10]):
         path.write_bytes(damaged)
-        assert_says(message(Sequential.load, path), str(path), "cut short, damaged or no safetensors file")
-        assert_says(message(model.load_weights, path), str(path), "cut short, damaged or no safetensors file")
+        assert_says(message(Sequential.load, path), str(path), "cut short, damaged or not a safetensors file")
+        assert_says(message(model.load_weights, path), str(path), "cut short, damaged or not a safetensors file")
     assert_says(message(Sequential.load, tmp_path / "none.safetensors", error=FileNotFoundError), "none.safetensors")
     assert_says(message(Sequential.load, tmp_path), "folder")
 

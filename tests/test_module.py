@@ -49,7 +49,7 @@ def test_gradients_accumulate_in_an_array_of_their_own():
     np.testing.assert_array_equal(parameter.grad, [2, 2])
     np.testing.assert_array_equal(grad, [1, 1])
     assert parameter.grad.dtype == np.float32
-    with pytest.raises(ShapeError, match=r"shape \(2,\) came with shape \(1,\)"):
+    with pytest.raises(ShapeError, match=r"shape \(2,\), the shape of the parameter, got \(1,\)"):
         parameter.accumulate_grad(np.ones(1))
 
 

@@ -45,7 +45,9 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_wrong_images_are_named():
-    with pytest.raises(ShapeError, match=r"window spans 3 pixels down, but the input of 2 x 4.*smaller kernel_size"):
+    with pytest.raises(
+        ShapeError, match=r"window spans 3 pixels vertically, but the input of 2 x 4.*smaller kernel_size"
+    ):
         AvgPool2d(3)(np.zeros((1, 1, 2, 4)))
     with pytest.raises(ShapeError, match=r"a single image needs a batch axis: x\[None\]"):
         AvgPool2d(2)(np.zeros((3, 4, 4), np.float32))

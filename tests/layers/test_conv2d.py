@@ -130,8 +130,8 @@ def test_initial_weights():
         ((2, 6, 6, 3), r"channels come last here: pass x.transpose\(0, 3, 1, 2\), or set in_channels=6"),
         ((3, 6, 6), r"a single image needs a batch axis: x\[None\]"),
         ((6, 6), r"reshape rows of pixels, x.reshape\(-1, 3, H, W\)"),
-        ((2, 3, 2, 6), "window spans 3 pixels down, but the input of 2 x 6.*use a smaller kernel_size"),
-        ((2, 3, 6, 2), "window spans 3 pixels across"),
+        ((2, 3, 2, 6), "window spans 3 pixels vertically, but the input of 2 x 6.*use a smaller kernel_size"),
+        ((2, 3, 6, 2), "window spans 3 pixels horizontally"),
     ],
 )
 def test_a_wrong_input_names_the_fix(shape, message):

@@ -78,7 +78,9 @@ def test_a_large_window_counts_its_pixels_beyond_one_byte():
 
 
 def test_a_window_larger_than_the_image_is_an_error():
-    with pytest.raises(ShapeError, match=r"window spans 3 pixels down, but the input of 2 x 4.*smaller kernel_size"):
+    with pytest.raises(
+        ShapeError, match=r"window spans 3 pixels vertically, but the input of 2 x 4.*smaller kernel_size"
+    ):
         MaxPool2d(3)(np.zeros((1, 1, 2, 4)))
 
 

@@ -36,7 +36,7 @@ def test_a_copied_pixel_gets_the_gradient_of_all_copies():
 
 @ALL
 def test_cutting_everything_off_is_an_error(pad):
-    with pytest.raises(ShapeError, match=r"padding=\(-2, -1, 0, 0\) leaves nothing of an input of 2 x 3: cut less"):
+    with pytest.raises(ShapeError, match=r"padding=\(-2, -1, 0, 0\) leaves nothing of an input of 2 x 3: crop less"):
         pad((-2, -1, 0, 0))(X)
 
 

@@ -65,9 +65,9 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_an_image_without_pixels_is_an_error():
-    with pytest.raises(ShapeError, match=r"Upsample\(scale_factor=\(0.3, 0.3\)\) makes 0 of 3 pixels down"):
+    with pytest.raises(ShapeError, match=r"Upsample\(scale_factor=\(0.3, 0.3\)\) turns 3 pixels into 0 vertically"):
         Upsample(scale_factor=0.3)(np.zeros((1, 1, 3, 4)))
-    with pytest.raises(ShapeError, match="makes 2 of 0 pixels across"):
+    with pytest.raises(ShapeError, match="turns 0 pixels into 2 horizontally"):
         Upsample(size=2)(np.zeros((1, 1, 3, 0)))
 
 

@@ -19,7 +19,7 @@ REFUSALS = {
     "PixelShuffle": "divisible by",
     "ReflectionPad2d": "mirrors",
     "Unflatten": "does not fit",
-    "Upsample": "makes 0 of",
+    "Upsample": "pixels into 0",
 }
 
 

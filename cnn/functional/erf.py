@@ -22,7 +22,7 @@ def erf(x: Array) -> Array:
 
     have an error below 1e-17. For float32 the series stops after h³, with an error below 1e-11.
 
-    Source: Abramowitz and Stegun 1964, Handbook of mathematical functions, 7.1.19; the polynomials in a are Hermite polynomials.
+    Source: Abramowitz and Stegun 1964, Handbook of mathematical functions, 7.1.19; in a they are Hermite polynomials.
 
     Examples
     --------

@@ -73,7 +73,7 @@ def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0, rng: Rng
 
 
 def weight_and_bias(shape: tuple[int, ...], bias: bool, rng: Rng = None) -> tuple[Parameter, Parameter | None]:
-    """Return the initial weight and bias of Linear and Conv2d, as in PyTorch: uniform in ± 1 / sqrt(fan_in)."""
+    """Return initial weight and bias (or None) of Linear and Conv2d, uniform in ± 1 / sqrt(fan_in) as in PyTorch."""
     rng = generator(rng)
     bound = 1 / math.sqrt(fan_in_and_out(shape)[0])
     weight = Parameter(uniform(shape, -bound, bound, rng))

@@ -72,7 +72,7 @@ class Conv2d(Module):
     Attributes
     ----------
     weight, bias : Parameter
-        (K, C/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(C/groups KH KW). bias may be None.
+        (K, C/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(C/groups KH KW). bias is None if bias=False.
 
     Source
     ------

@@ -71,7 +71,7 @@ class ConvTranspose2d(Module):
     Attributes
     ----------
     weight, bias : Parameter
-        (C, K/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(K/groups KH KW). bias may be None.
+        (C, K/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(K/groups KH KW). bias is None if bias=False.
 
     Source
     ------

@@ -56,7 +56,7 @@ class Linear(Module):
     Attributes
     ----------
     weight, bias : Parameter
-        (out, in) and (out,), initially uniform in ± 1 / sqrt(in). bias may be None.
+        (out, in) and (out,), initially uniform in ± 1 / sqrt(in). bias is None if bias=False.
 
     Source
     ------

@@ -21,7 +21,7 @@ def prelu_input_grad(grad: Array, x: Array, weight: Array) -> Array:
 
 
 def prelu_weight_grad(grad: Array, x: Array) -> Array:
-    """The gradient of the weight from each element, not yet summed: the weight only multiplies negative x."""
+    """The contribution of each element, not yet summed: only negative x is multiplied by the weight."""
     return grad * np.minimum(x, 0)
 
 

@@ -1,11 +1,11 @@
-"""Errors for people: each says what was expected, what came, and which number or argument to change."""
+"""Errors: each message says what was expected, what was given, and which number or argument to change."""
 
 
 class InputError(ValueError):
     """An array that a layer cannot work with.
 
-    A container that catches one on its way out puts the layer's position in front (see `at`), so the user reads which
-    layer of the net refused instead of a traceback through it.
+    A container that catches one puts the layer's position in front (see `at`), so that the user reads which layer of
+    the net raised it instead of a traceback through the net.
     """
 
     def __init__(self, problem: str, path: str = "", layer: str = "") -> None:
@@ -15,7 +15,7 @@ class InputError(ValueError):
         super().__init__(f"layer {path}, {layer}: {problem}" if path else problem)
 
     def at(self, name: str, layer: object) -> "InputError":
-        """Return the same error as seen from one container further out, where the layer's name is ``name``."""
+        """Return the same error with ``name``, the layer's name in the enclosing container, in front of the path."""
         path = f"{name}.{self.path}" if self.path else name
         return type(self)(self.problem, path, self.layer or repr(layer))
 
@@ -25,8 +25,8 @@ class ShapeError(InputError):
 
 
 class CheckpointError(ValueError):
-    """A training that cannot be resumed: another model or other data, or no checkpoint that can be read."""
+    """Training cannot be resumed: the model or data are different, or there is no readable checkpoint."""
 
 
 class CheckpointWarning(UserWarning):
-    """A training that is resumed, but not quite as it was: from an older checkpoint, or perhaps with other bits."""
+    """Training is resumed, but not exactly as it was: from an older checkpoint, or perhaps with different rounding."""

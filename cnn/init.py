@@ -2,11 +2,12 @@
 
     layer.weight.data = kaiming_normal(layer.weight.shape)
 
-The variance of an activation stays the same from layer to layer if each weight has variance gain² / fan, where fan is
-the number of terms in the sum that makes one output (fan_in) or, going backward, one input (fan_out).
+The variance of the activations stays the same from layer to layer if each weight has variance gain² / fan, where fan
+is the number of terms in the sum for one output (fan_in) or, in the backward pass, for the gradient of one input
+(fan_out).
 
 Source: Glorot and Bengio 2010 (Xavier); He, Zhang, Ren and Sun 2015, arXiv 1502.01852 (Kaiming); Saxe, McClelland and
-Ganguli 2013, arXiv 1312.6120 (orthogonal). Names and numbers are those of torch.nn.init.
+Ganguli 2013, arXiv 1312.6120 (orthogonal). Names and numbers are the same as in torch.nn.init.
 """
 
 import math
@@ -21,17 +22,17 @@ from cnn.module import Array, Parameter
 
 Rng = np.random.Generator | int | None
 
-_left: ContextVar[float] = ContextVar("left", default=math.inf)
+_remaining: ContextVar[float] = ContextVar("remaining", default=math.inf)
 
 
 @contextmanager
-def at_most(count: int) -> Iterator[None]:
-    """Refuse to draw more than ``count`` numbers in all inside: a small model file must not ask for a giant model."""
-    token = _left.set(count)
+def limit_total_size(size: int) -> Iterator[None]:
+    """Refuse to create weights of more than ``size`` numbers in total, so that no small file builds a huge model."""
+    token = _remaining.set(size)
     try:
         yield
     finally:
-        _left.reset(token)
+        _remaining.reset(token)
 
 
 def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -40,7 +41,7 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
     Parameters
     ----------
     shape : tuple of int
-        A weight's: (out, in) for Linear, (out, in/groups, kh, kw) for Conv2d.
+        The shape of a weight: (out, in) for Linear, (out, in/groups, kh, kw) for Conv2d.
 
     Examples
     --------
@@ -53,26 +54,26 @@ def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * receptive_field, shape[0] * receptive_field
 
 
-def _take(shape: tuple[int, ...]) -> None:
-    """Count the numbers against what `at_most` allows."""
-    if math.prod(shape) > _left.get():
-        raise ValueError(f"weights of shape {tuple(shape)} are more than the {_left.get():,} numbers that are left")
-    _left.set(_left.get() - math.prod(shape))
+def _count(shape: tuple[int, ...]) -> None:
+    """Subtract the size of new weights from what `limit_total_size` allows."""
+    if math.prod(shape) > _remaining.get():
+        raise ValueError(f"weights of shape {tuple(shape)} are more than the {_remaining.get():,} numbers allowed")
+    _remaining.set(_remaining.get() - math.prod(shape))
 
 
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, rng: Rng = None) -> Array:
     """Uniform between low and high."""
-    _take(shape)
+    _count(shape)
     return generator(rng).uniform(low, high, shape).astype(np.float32)
 
 
 def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Array:
-    """Gaussian of the given mean and standard deviation."""
+    """Gaussian with the given mean and standard deviation."""
     return generator(rng).normal(mean, std, shape).astype(np.float32)
 
 
 def weight_and_bias(shape: tuple[int, ...], bias: bool, rng: Rng = None) -> tuple[Parameter, Parameter | None]:
-    """Return what Linear and Conv2d start with, as in PyTorch: both uniform in ± 1 / sqrt(fan_in); bias may be None."""
+    """Return initial weight and bias (or None) of Linear and Conv2d, uniform in ± 1 / sqrt(fan_in) as in PyTorch."""
     rng = generator(rng)
     bound = 1 / math.sqrt(fan_in_and_out(shape)[0])
     weight = Parameter(uniform(shape, -bound, bound, rng))
@@ -80,8 +81,8 @@ def weight_and_bias(shape: tuple[int, ...], bias: bool, rng: Rng = None) -> tupl
 
 
 def constant(shape: tuple[int, ...], value: float) -> Array:
-    """All the same number, as in the layers that normalise: 1 to multiply with, 0 to add."""
-    _take(shape)
+    """All the same number, as in normalisation layers: 1 for the scale, 0 for the shift."""
+    _count(shape)
     return np.full(shape, value, np.float32)
 
 
@@ -91,7 +92,7 @@ def zeros(shape: tuple[int, ...]) -> Array:
 
 
 def kaiming_uniform(shape: tuple[int, ...], a: float = 0.0, rng: Rng = None) -> Array:
-    """Uniform in ± sqrt(6 / ((1 + a²) fan_in)): keeps the variance through a (leaky) ReLU of slope ``a``.
+    """Uniform in ± sqrt(6 / ((1 + a²) fan_in)): preserves the variance through a (leaky) ReLU of slope ``a``.
 
     With ``a=sqrt(5)`` the bound is 1 / sqrt(fan_in), PyTorch's default for Linear and Conv2d.
 
@@ -105,7 +106,7 @@ def kaiming_uniform(shape: tuple[int, ...], a: float = 0.0, rng: Rng = None) -> 
 
 
 def kaiming_normal(shape: tuple[int, ...], a: float = 0.0, rng: Rng = None) -> Array:
-    """Gaussian of standard deviation sqrt(2 / ((1 + a²) fan_in))."""
+    """Gaussian with standard deviation sqrt(2 / ((1 + a²) fan_in))."""
     return normal(shape, 0.0, math.sqrt(2 / ((1 + a**2) * fan_in_and_out(shape)[0])), rng)
 
 
@@ -116,13 +117,13 @@ def xavier_uniform(shape: tuple[int, ...], gain: float = 1.0, rng: Rng = None) -
 
 
 def xavier_normal(shape: tuple[int, ...], gain: float = 1.0, rng: Rng = None) -> Array:
-    """Gaussian of standard deviation gain sqrt(2 / (fan_in + fan_out))."""
+    """Gaussian with standard deviation gain sqrt(2 / (fan_in + fan_out))."""
     return normal(shape, 0.0, gain * math.sqrt(2 / sum(fan_in_and_out(shape))), rng)
 
 
 def orthogonal(shape: tuple[int, ...], gain: float = 1.0, rng: Rng = None) -> Array:
-    """Rows (or columns, if there are more rows than columns) of the flattened weight are orthogonal, of length
-    ``gain``.
+    """The rows of the flattened weight (or its columns, if it has more rows than columns) are orthogonal and have
+    length ``gain``.
 
     Examples
     --------
@@ -130,15 +131,15 @@ def orthogonal(shape: tuple[int, ...], gain: float = 1.0, rng: Rng = None) -> Ar
     >>> bool(np.allclose(w @ w.T, np.eye(3), atol=1e-6))
     True
     """
-    fan_in_and_out(shape)  # refuses shapes that are no weight's
+    fan_in_and_out(shape)  # raises an error for shapes with fewer than 2 axes
     rows, columns = shape[0], math.prod(shape[1:])
     q, r = np.linalg.qr(generator(rng).normal(size=(max(rows, columns), min(rows, columns))))
-    q = q * np.sign(np.diag(r))  # makes the draw uniform over all orthogonal matrices
+    q = q * np.sign(np.diag(r))  # makes the distribution uniform over all orthogonal matrices
     return (gain * (q if rows >= columns else q.T)).reshape(shape).astype(np.float32)
 
 
 def dirac(shape: tuple[int, ...]) -> Array:
-    """Convolution kernels that pass the first channels through unchanged.
+    """Convolution weights that copy the first input channels to the output unchanged.
 
     Examples
     --------

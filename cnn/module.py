@@ -14,10 +14,10 @@ import numpy as np
 
 from cnn.core import modes
 from cnn.core.files import read_tensors, write_tensors
-from cnn.core.modes import evaluating, no_grad, watching
+from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
 
-__all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "no_grad", "watching"]
+__all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
 
 
 class Differentiable:
@@ -134,8 +134,8 @@ class Module(Differentiable):
 
     def __call__(self, x: Array) -> Array:
         y = self.forward(x)
-        if modes.state.watcher is not None:
-            modes.state.watcher(self, y)
+        if modes.state.forward_hook is not None:
+            modes.state.forward_hook(self, y)
         return y
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""What every layer must do. A new layer adds a line to CASES and passes all CHECKS."""
+"""Checks that every layer must pass. For a new layer, add a line to CASES; it must pass all CHECKS."""
 
 import math
 import re
@@ -52,7 +52,7 @@ from cnn.layers import (
 from cnn.module import Module
 from cnn.utils.gradcheck import difference, gradcheck
 
-CASES = [  # a new layer each time, and the shape of an input
+CASES = [  # a function that creates a layer, and the shape of an input
     (lambda: Conv2d(3, 4, 3, rng=0), (2, 3, 5, 6)),
     (lambda: Conv2d(1, 2, (2, 3), stride=2, padding=1, rng=0), (3, 1, 6, 5)),
     (lambda: Conv2d(4, 6, 2, padding="same", groups=2, bias=False, rng=0), (2, 4, 3, 4)),
@@ -127,7 +127,7 @@ CASES = [  # a new layer each time, and the shape of an input
 
 
 class Mix(Module):
-    """A fixed linear map of all numbers of a sample, so that a layer under test stands in the middle of a net."""
+    """A fixed linear map of all numbers of a sample, which puts a layer under test in the middle of a net."""
 
     def __init__(self, shape, seed):
         size = math.prod(shape[1:])
@@ -141,24 +141,24 @@ class Mix(Module):
 
 
 def draw(shape, dtype=np.float32, seed=0):
-    """Draw numbers for an input or a gradient."""
+    """Draw random numbers for an input or a gradient."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)
 
 
 def draw_like(y, seed=0):
-    """Draw a gradient for an output; not the numbers of its input, which could hide a mistake."""
+    """Draw a gradient for an output, different from the numbers of the input, which could hide a mistake."""
     return draw(y.shape, y.dtype, 1000 + seed)
 
 
 def frozen(array):
-    """Return a copy that cannot be written into."""
+    """Return a read-only copy."""
     array = array.copy(order="K")
     array.flags.writeable = False
     return array
 
 
 def error_of(function, *args):
-    """Call a function that must refuse its arguments, and return its error."""
+    """Call a function that must raise an error, and return the error."""
     try:
         function(*args)
     except Exception as error:
@@ -167,14 +167,14 @@ def error_of(function, *args):
 
 
 def arrow(method):
-    """Read the shapes before and after from a docstring such as "(N, C, H, W) -> (N, C*H*W)"."""
+    """Read input and output shape from a docstring such as "(N, C, H, W) -> (N, C*H*W)"."""
     found = re.match(r"\((.+?)\) -> \((.+?)\)", method.__doc__ or "")
     assert found, f"the docstring of {method.__qualname__} must begin with shapes: (N, ...) -> (N, ...)"
     return found.groups()
 
 
 def bind(pattern, shape, sizes):
-    """Compare a shape with its letters, whose sizes are kept in ``sizes``."""
+    """Compare a shape with a pattern of letters; their sizes are collected in ``sizes``."""
     letters = pattern.split(", ")
     if "..." in letters:
         i = letters.index("...")
@@ -189,7 +189,7 @@ def bind(pattern, shape, sizes):
 
 
 def shape_arrow(make, shape):
-    """Forward's docstring tells the shapes, and backward's is the way back."""
+    """The docstring of forward gives the right shapes, and that of backward the reverse."""
     layer, sizes = make(), {}
     y = layer(draw(shape))
     before, after = arrow(layer.forward)
@@ -200,7 +200,7 @@ def shape_arrow(make, shape):
 
 
 def dtype_kept(make, shape):
-    """float32 stays float32 and float64 stays float64: outputs, gradients, parameters."""
+    """No dtype promotion: float32 stays float32 and float64 stays float64 in outputs, gradients and parameters."""
     for dtype in (np.float32, np.float64):
         layer = make().to(dtype)
         for mode in (True, False):
@@ -230,8 +230,8 @@ def gradients_accumulate(make, shape):
     assert all(p.grad is None for p in layer.parameters())
 
 
-def given_arrays_untouched(make, shape):
-    """Input and gradient are only read."""
+def inputs_not_modified(make, shape):
+    """Forward and backward do not write to the input and the gradient."""
     for mode in (True, False):
         layer, x = make().train(mode), draw(shape)
         x_read_only = frozen(x)
@@ -242,8 +242,8 @@ def given_arrays_untouched(make, shape):
         np.testing.assert_array_equal(x, x_read_only)
 
 
-def outputs_untouched(make, shape):
-    """What was returned is not written into by a later forward or backward."""
+def outputs_not_modified(make, shape):
+    """A later forward or backward does not write to arrays that were returned before."""
     layer = make()
     y = layer(draw(shape))
     grad = layer.backward(draw_like(y))
@@ -257,7 +257,7 @@ def outputs_untouched(make, shape):
 
 
 def saved_state_emptied(make, shape):
-    """The slot is full between forward and backward in both modes, and empty afterwards."""
+    """Arrays are saved between forward and backward in both modes, and released afterwards."""
     for mode in (True, False):
         layer = make().train(mode)
         leaves = [m for m in layer.modules() if not m.children()]
@@ -271,12 +271,12 @@ def saved_state_emptied(make, shape):
 
 
 def groups_of(module):
-    """The neighbours that may run as one (cnn/containers/fusion/rules.py), which have one slot together."""
+    """Return the groups of layers that may be fused (cnn/containers/fusion/rules.py); a group saves its arrays once."""
     return [group for m in module.modules() if isinstance(m, Sequential) for group in m._groups]
 
 
 def second_backward_raises(make, shape):
-    """Nothing doubles silently."""
+    """A second backward is an error, so that gradients never double silently."""
     layer = make()
     y = layer(draw(shape))
     layer.backward(draw_like(y))
@@ -286,14 +286,14 @@ def second_backward_raises(make, shape):
 
 
 def backward_alone_raises(make, shape):
-    """A backward needs a forward."""
+    """Backward without forward is an error."""
     error = error_of(make().backward, draw_like(make()(draw(shape))))
     assert isinstance(error, RuntimeError)
     assert "forward" in str(error)
 
 
-def no_grad_keeps_nothing(make, shape):
-    """Inside no_grad the output is the same, nothing is kept, and backward says so."""
+def no_grad_saves_nothing(make, shape):
+    """Inside no_grad the output is the same, nothing is saved, and the error of backward says so."""
     layer, x = make(), draw(shape)
     with no_grad():
         y = layer(x)
@@ -303,7 +303,7 @@ def no_grad_keeps_nothing(make, shape):
 
 
 def state_round_trip(make, shape):
-    """Another layer that gets the state gives the same numbers, and shares no memory."""
+    """Another layer that loads the state gives the same numbers and shares no memory."""
     layer, other, x = make().eval(), make().eval(), draw(shape)
     for p in other.parameters():
         p.data = p.data + 1
@@ -316,10 +316,10 @@ def state_round_trip(make, shape):
 
 
 def repr_evaluates(make, shape):
-    """The text of a layer builds the same layer."""
-    names = {name: getattr(place, name) for place in (cnn, cnn.layers) for name in place.__all__}
+    """Evaluating the repr of a layer creates an equal layer."""
+    names = {name: getattr(module, name) for module in (cnn, cnn.layers) for name in module.__all__}
     layer = make()
-    if not type(layer).__module__.startswith("cnn."):  # a layer of a user's own
+    if not type(layer).__module__.startswith("cnn."):  # a custom layer
         names[type(layer).__name__] = type(layer)
     again = eval(repr(layer), names)
     assert type(again) is type(layer)
@@ -329,7 +329,7 @@ def repr_evaluates(make, shape):
 
 
 def batch_of_one(make, shape):
-    """A sample alone gives what it gives in a batch."""
+    """A single sample gives the same numbers as in a batch."""
     layer, x = make().eval().to(np.float64), draw(shape, np.float64)
     y = layer(x)
     grad = draw_like(y)
@@ -338,8 +338,8 @@ def batch_of_one(make, shape):
     assert difference(layer.backward(grad[:1]), grad_x[:1]) <= 1e-12
 
 
-def batch_of_none(make, shape):
-    """No samples give no outputs, and zero gradients for the parameters."""
+def empty_batch(make, shape):
+    """An empty batch gives an empty output, and zero gradients for the parameters."""
     layer, full = make(), make()(draw(shape)).shape
     y = layer(np.zeros((0, *shape[1:]), np.float32))
     assert y.shape == (0, *full[1:])
@@ -347,7 +347,7 @@ def batch_of_none(make, shape):
     assert all(not p.grad.any() for p in layer.parameters())
 
 
-def memory_layout_is_invisible(make, shape):
+def memory_layout_makes_no_difference(make, shape):
     """Strided, reversed, Fortran-ordered and channels-last arrays give the same numbers."""
 
     def every_second(a):
@@ -376,10 +376,10 @@ def memory_layout_is_invisible(make, shape):
 
 
 def wrong_dtype_raises(make, shape):
-    """Integers are refused, and so is the other floating dtype where there are parameters; the error names astype."""
+    """Integers raise an error, and so does the other float dtype if there are parameters; the error names astype."""
     layer = make()
-    refused = [np.int64, np.uint8, np.bool_, *([np.float64] if layer.parameters() else [])]
-    for dtype in refused:
+    wrong_dtypes = [np.int64, np.uint8, np.bool_, *([np.float64] if layer.parameters() else [])]
+    for dtype in wrong_dtypes:
         error = error_of(layer, np.ones(shape, dtype))
         assert isinstance(error, InputError)
         assert "astype" in str(error)
@@ -387,7 +387,7 @@ def wrong_dtype_raises(make, shape):
 
 
 def wrong_gradient_raises(make, shape):
-    """Backward refuses None, another shape and another dtype."""
+    """Backward raises an error for None, another shape or another dtype."""
     layer, x = make(), draw(shape)
     grad = draw_like(layer(x))
     for wrong in (None, grad[..., :-1], grad[0], grad[..., None], grad.astype(np.float64)):
@@ -402,36 +402,36 @@ CHECKS = [
     dtype_kept,
     numeric_gradients,
     gradients_accumulate,
-    given_arrays_untouched,
-    outputs_untouched,
+    inputs_not_modified,
+    outputs_not_modified,
     saved_state_emptied,
     second_backward_raises,
     backward_alone_raises,
-    no_grad_keeps_nothing,
+    no_grad_saves_nothing,
     state_round_trip,
     repr_evaluates,
     batch_of_one,
-    batch_of_none,
-    memory_layout_is_invisible,
+    empty_batch,
+    memory_layout_makes_no_difference,
     wrong_dtype_raises,
     wrong_gradient_raises,
 ]
 
 
-WITHOUT_MEANING = {  # checks that ask nothing of some layers: those in which the samples of a batch see each other
-    "batch_of_one": lambda layer: of_batch(layer.eval()),  # a sample alone has another mean than in its batch
-    "batch_of_none": lambda layer: of_batch(layer),  # there is no mean of nothing
+NOT_APPLICABLE = {  # checks that do not apply to layers in which the samples of a batch depend on each other
+    "batch_of_one": lambda layer: uses_batch_statistics(layer.eval()),  # a single sample's mean is not the batch's
+    "empty_batch": lambda layer: uses_batch_statistics(layer),  # an empty batch has no mean
 }
 
 
-def of_batch(layer):
-    """Whether a layer takes mean and variance of its batch."""
+def uses_batch_statistics(layer):
+    """Return whether a layer uses the mean and variance of its batch."""
     return isinstance(layer, (BatchNorm1d, BatchNorm2d)) and (layer.training or not layer.track_running_stats)
 
 
-def has_meaning(check, make):
-    """Whether a check asks anything of a layer."""
-    return check.__name__ not in WITHOUT_MEANING or not WITHOUT_MEANING[check.__name__](make())
+def applies(check, make):
+    """Return whether a check applies to a layer."""
+    return check.__name__ not in NOT_APPLICABLE or not NOT_APPLICABLE[check.__name__](make())
 
 
 def failures(make, shape):

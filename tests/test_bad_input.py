@@ -1,4 +1,4 @@
-"""Bad input: each error tells the layer, its position, what was expected, what came and the fix, where they apply."""
+"""Bad input: where they apply, an error names the layer, its position, what was expected, what was given and the fix."""
 
 import errno
 import re
@@ -15,7 +15,7 @@ from cnn.sequential import Sequential
 
 
 def small_net(optimizer=True):
-    """A net for images of 1 x 8 x 8 and three classes."""
+    """A net for 1 x 8 x 8 images and three classes."""
     layers = [
         Conv2d(1, 4, kernel_size=3, padding=1),
         ReLU(),
@@ -34,7 +34,7 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 
 
 def message(call, *arguments, error=ValueError, **keywords):
-    """The text of the error that a call raises."""
+    """Return the message of the error that a call raises."""
     with pytest.raises(error) as caught:
         call(*arguments, **keywords)
     return str(caught.value)
@@ -57,7 +57,7 @@ def assert_says(text, *parts):
     ids=["channels", "channels last", "no channels", "flat", "features"],
 )
 def test_wrong_images_name_layer_position_and_fix(x, parts):
-    """Fit refuses before anything is trained."""
+    """Fit raises the error before anything is trained."""
     model = small_net()
     before = model.state_dict()
     assert_says(message(model.fit, x, LABELS, epochs=1), *parts)
@@ -71,13 +71,13 @@ def test_a_single_image_without_a_batch():
     assert_says(message(three.predict, images(shape=(3, 8, 8))[0]), "layer 0", "(3, 8, 8)", "x[None]")
 
 
-def test_rank_of_linear():
+def test_number_of_axes_of_linear():
     assert_says(message(Linear(4, 2), np.zeros(4, np.float32)), "expected (N, 4)", "got (4,)", "x[None]")
     text = message(Sequential([Linear(4, 2)]), np.zeros((5, 1, 8, 8), np.float32))
     assert_says(text, "layer 0, Linear(", "Flatten()", "in_features=64")
 
 
-def test_rank_of_pool_flatten_and_softmax():
+def test_number_of_axes_of_pool_flatten_and_softmax():
     assert_says(message(MaxPool2d(2), np.zeros((8, 8), np.float32)), "expected (N, C, H, W)", "2 axes")
     assert_says(message(Flatten(), np.zeros(8, np.float32)), "x[None]")
     assert_says(message(Softmax(dim=2), np.zeros((2, 3), np.float32)), "dim=2", "(2, 3)", "change dim")
@@ -91,7 +91,7 @@ def test_bytes_of_0_to_255_name_the_division(method):
     assert_says(message(getattr(model, method), *arguments), "uint8", 'x.astype("float32") / 255')
 
 
-def test_layers_refuse_other_dtypes():
+def test_layers_raise_errors_for_other_dtypes():
     assert_says(message(small_net(), np.zeros((2, 1, 8, 8), np.uint8)), "layer 0, Conv2d(", 'x.astype("float32") / 255')
     assert_says(
         message(Linear(2, 2), np.zeros((2, 2))), "float32", "got float64", 'x.astype("float32")', '.to("float64")'
@@ -115,7 +115,7 @@ def test_layers_refuse_other_dtypes():
     ],
     ids=["text", "complex", "integers", "no samples", "no pixels", "number", "ragged", "too large for float32"],
 )
-def test_data_that_are_no_samples(x, parts):
+def test_data_that_are_not_samples(x, parts):
     for method, arguments in (("fit", (x, LABELS)), ("evaluate", (x, LABELS)), ("predict", (x,))):
         assert_says(message(getattr(small_net(), method), *arguments), *parts)
 
@@ -147,7 +147,7 @@ def test_nan_and_infinity_are_found_and_counted(value):
         (3, ["y:", "single number"]),
     ],
     ids=["too large", "from one", "negative", "fractional", "whole floats", "nan", "length", "text", "bool", "column",
-         "one-hot of another width", "no probabilities", "number"],
+         "one-hot of another width", "not probabilities", "number"],
 )  # fmt: skip
 def test_labels(y, parts):
     """All labels are checked before the first step."""
@@ -253,7 +253,7 @@ def test_softmax_paired_wrongly_with_the_loss():
     assert_says(standalone, "row 1", "3", "-1", "Softmax()", "from_logits=True")
 
 
-def test_losses_and_optimizers_that_are_none():
+def test_losses_and_optimizers_of_the_wrong_type():
     assert_says(message(Sequential, [ReLU()], loss_func="mse", error=TypeError), "LossFunc", "'mse'")
     assert_says(message(Sequential, [ReLU()], optimizer="adam", error=TypeError), "Optimizer", "'adam'")
     assert_says(message(Sequential, ReLU(), ReLU(), error=TypeError), "layers must be a list", "Sequential([ReLU(...)")
@@ -264,7 +264,7 @@ def test_losses_and_optimizers_that_are_none():
     assert_says(message(cnn.Parameter, [1, 2], error=TypeError), "floating", "int64")
 
 
-def test_validation_data_that_are_no_pair():
+def test_validation_data_that_are_not_a_pair():
     x = images()
     for wrong in (x, (x,), 0.1, (x, LABELS, 3)):
         assert_says(
@@ -277,7 +277,7 @@ def test_masked_arrays_and_other_libraries_arrays():
     assert_says(message(small_net().predict, x), "masked", "filled")
 
     class Tensor:
-        """As PyTorch's: an array only once it is detached."""
+        """Like PyTorch's: must be detached to become an array."""
 
         dtype = "torch.float32"
 
@@ -310,7 +310,7 @@ def test_step_without_backward():
     assert_says(message(model.optimizer.step, error=RuntimeError), "no gradient", "backward")
 
 
-def test_a_loss_that_turns_nan_gives_back_the_last_good_weights():
+def test_a_loss_that_becomes_nan_restores_the_last_finite_weights():
     rng = np.random.default_rng(0)
     model = Sequential([Linear(4, 8, rng=0), ReLU(), Linear(8, 2, rng=1)], loss_func=MSELoss(), optimizer=Adam(lr=1e30))
     x, y = rng.normal(size=(64, 4)), rng.normal(size=(64, 2))
@@ -323,7 +323,7 @@ def test_a_loss_that_turns_nan_gives_back_the_last_good_weights():
     assert np.isfinite(loss)
 
 
-def test_the_weights_given_back_are_those_of_the_last_finite_step():
+def test_the_restored_weights_are_those_of_the_last_finite_step():
     model = Sequential([Linear(1, 1, rng=0)], loss_func=MSELoss(), optimizer=Adam(lr=0.1))
     x, y = np.ones((4, 1), np.float32), np.zeros((4, 1), np.float32)
     seen = []
@@ -345,8 +345,8 @@ def test_model_files_that_are_damaged(tmp_path):
     whole = path.read_bytes()
     for damaged in (b"", b"not a model at all", whole[:100], whole[:-10]):
         path.write_bytes(damaged)
-        assert_says(message(Sequential.load, path), str(path), "cut short, damaged or no safetensors file")
-        assert_says(message(model.load_weights, path), str(path), "cut short, damaged or no safetensors file")
+        assert_says(message(Sequential.load, path), str(path), "cut short, damaged or not a safetensors file")
+        assert_says(message(model.load_weights, path), str(path), "cut short, damaged or not a safetensors file")
     assert_says(message(Sequential.load, tmp_path / "none.safetensors", error=FileNotFoundError), "none.safetensors")
     assert_says(message(Sequential.load, tmp_path), "folder")
 
@@ -377,7 +377,7 @@ def test_a_full_disk_while_saving_leaves_the_old_file(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["model.safetensors"]
 
 
-def test_saving_into_a_folder_that_is_not_there(tmp_path):
+def test_saving_to_a_folder_that_does_not_exist(tmp_path):
     assert_says(message(small_net().save, tmp_path / "no" / "model.safetensors", error=OSError), "model.safetensors")
 
 

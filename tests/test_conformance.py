@@ -1,4 +1,4 @@
-"""Every layer passes every check; and every check can fail, which deliberately broken layers show."""
+"""Every layer passes every check; deliberately broken layers show that every check can fail."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from cnn import Module, Parameter
 from cnn.core.checks import check_grad, check_input
 from cnn.errors import InputError
 from cnn.utils.gradcheck import gradcheck
-from tests.conformance import CASES, CHECKS, WITHOUT_MEANING, draw, failures, has_meaning
+from tests.conformance import CASES, CHECKS, NOT_APPLICABLE, applies, draw, failures
 
 RUNS = [
     pytest.param(make, shape, check, id=f"{type(make()).__name__}{i}-{check.__name__}")
     for i, (make, shape) in enumerate(CASES)
     for check in CHECKS
-    if has_meaning(check, make)
+    if applies(check, make)
 ]
 
 
@@ -22,16 +22,16 @@ def test_layer(make, shape, check):
     check(make, shape)
 
 
-def test_only_batches_of_none_and_one_are_left_out_and_only_of_two_layers():
-    left_out = {(type(make()).__name__, c.__name__) for make, _ in CASES for c in CHECKS if not has_meaning(c, make)}
-    assert {check for _, check in left_out} == set(WITHOUT_MEANING)
-    assert {layer for layer, _ in left_out} == {"BatchNorm1d", "BatchNorm2d"}
-    for layer in ("BatchNorm1d", "BatchNorm2d"):  # in evaluation they are asked
-        assert any(layer in run.id and "batch_of_none" in run.id for run in RUNS)
+def test_only_the_checks_of_empty_and_single_sample_batches_are_skipped_and_only_for_two_layers():
+    skipped = {(type(make()).__name__, c.__name__) for make, _ in CASES for c in CHECKS if not applies(c, make)}
+    assert {check for _, check in skipped} == set(NOT_APPLICABLE)
+    assert {layer for layer, _ in skipped} == {"BatchNorm1d", "BatchNorm2d"}
+    for layer in ("BatchNorm1d", "BatchNorm2d"):  # in evaluation the checks apply to them
+        assert any(layer in run.id and "empty_batch" in run.id for run in RUNS)
 
 
-class Sound(Module):
-    """y = x w with a square w, all right. The layers below change one line each."""
+class Correct(Module):
+    """y = x w with a square w, implemented correctly. Each layer below changes it in one point."""
 
     def __init__(self, size=3):
         self.size = size
@@ -60,32 +60,32 @@ class Sound(Module):
         return grad @ self.weight.data.T
 
 
-class TransposedWeightGradient(Sound):
+class TransposedWeightGradient(Correct):
     def weight_grad(self, x, grad):
         return grad.T @ x
 
 
-class NoSumOverTheBatch(Sound):
+class NoSumOverTheBatch(Correct):
     def weight_grad(self, x, grad):
         return np.outer(x[0], grad[0]) if len(x) else 0 * self.weight.data
 
 
-class GradientTimesN(Sound):
+class GradientTimesN(Correct):
     def weight_grad(self, x, grad):
         return len(x) * (x.T @ grad)
 
 
-class NoInputGradient(Sound):
+class NoInputGradient(Correct):
     def input_grad(self, grad):
         return np.zeros_like(grad)
 
 
-class TransposedInputGradient(Sound):
+class TransposedInputGradient(Correct):
     def input_grad(self, grad):
         return grad @ self.weight.data
 
 
-class WritesIntoInput(Sound):
+class WritesIntoInput(Correct):
     def forward(self, x):
         """(N, D) -> (N, D)"""
         check_input(x, self.weight.dtype)
@@ -94,28 +94,28 @@ class WritesIntoInput(Sound):
         return x @ self.weight.data / 2
 
 
-class WritesIntoGradient(Sound):
+class WritesIntoGradient(Correct):
     def input_grad(self, grad):
         grad[...] = grad @ self.weight.data.T
         return grad
 
 
-class ReusesItsOutput(Sound):
+class ReusesItsOutput(Correct):
     def output(self, x):
         if not hasattr(self, "buffer") or self.buffer.shape != x.shape or self.buffer.dtype != x.dtype:
             self.buffer = np.empty(x.shape, x.dtype)
         return np.matmul(x, self.weight.data, out=self.buffer)
 
 
-class OverwritesWeightGradient(Sound):
+class OverwritesWeightGradient(Correct):
     def backward(self, grad):
         """(N, D) -> (N, D)"""
         self.weight.grad = None
         return super().backward(grad)
 
 
-class KeepsItsInputItself(Sound):
-    """Forgets to use the slot: a second backward doubles silently, and memory is never given back."""
+class SavesItsInputInAnAttribute(Correct):
+    """Does not use save_for_backward: a second backward doubles gradients silently, and memory is never released."""
 
     def save_for_backward(self, x):
         self.kept = x
@@ -124,28 +124,28 @@ class KeepsItsInputItself(Sound):
         return (self.kept,)
 
 
-class SavesInTrainingAlone(Sound):
+class SavesOnlyInTraining(Correct):
     def save_for_backward(self, x):
         if self.training:
             super().save_for_backward(x)
 
 
-class SavesInsideNoGrad(Sound):
+class SavesInsideNoGrad(Correct):
     def save_for_backward(self, x):
         self._saved = (x,)
 
 
-class Promotes(Sound):
+class Promotes(Correct):
     def output(self, x):
         return x @ self.weight.data * np.float64(1)
 
 
-class ReadsMemoryOrder(Sound):
+class ReadsMemoryOrder(Correct):
     def output(self, x):
         return x.ravel(order="K").reshape(x.shape) @ self.weight.data
 
 
-class MeanOverTheBatch(Sound):
+class MeanOverTheBatch(Correct):
     def output(self, x):
         return (x - x.mean(axis=0) if len(x) else x) @ self.weight.data
 
@@ -157,7 +157,7 @@ class MeanOverTheBatch(Sound):
         return grad - grad.mean(axis=0) if len(grad) else grad
 
 
-class TakesAnything(Sound):
+class AcceptsAnyInput(Correct):
     def forward(self, x):
         """(N, D) -> (N, D)"""
         x = np.asarray(x, self.weight.dtype)
@@ -165,7 +165,7 @@ class TakesAnything(Sound):
         return self.output(x)
 
 
-class TakesAnyGradient(Sound):
+class AcceptsAnyGradient(Correct):
     def backward(self, grad):
         """(N, D) -> (N, D)"""
         (x,) = self.saved()
@@ -174,41 +174,41 @@ class TakesAnyGradient(Sound):
         return self.input_grad(grad)
 
 
-class WrongArrow(Sound):
+class WrongShapesInDocstring(Correct):
     def forward(self, x):
         """(N, C, H, W) -> (N, K)"""
         return super().forward(x)
 
 
-class NeedsASample(Sound):
+class FailsOnEmptyBatch(Correct):
     def forward(self, x):
         """(N, D) -> (N, D)"""
         if hasattr(x, "shape") and len(x) == 0:
-            raise InputError("nothing there")
+            raise InputError("empty")
         return super().forward(x)
 
 
-class ForgetsArgument(Sound):
+class ForgetsArgument(Correct):
     def __init__(self, width=3):
         super().__init__(width)
 
 
-class HidesANumber(Sound):
-    """A number that the output depends on is no Buffer, so it is not saved."""
+class HidesState(Correct):
+    """A number that the output depends on is not a Buffer, so it is not saved."""
 
     count = 0
 
     def __init__(self, size=3):
         super().__init__(size)
-        HidesANumber.count += 1
-        self.number = HidesANumber.count
+        HidesState.count += 1
+        self.number = HidesState.count
 
     def output(self, x):
         return super().output(x) * self.number
 
 
-def test_a_sound_layer_fails_nothing():
-    assert failures(Sound, (4, 3)) == set()
+def test_a_correct_layer_fails_no_check():
+    assert failures(Correct, (4, 3)) == set()
 
 
 @pytest.mark.parametrize(
@@ -219,37 +219,37 @@ def test_a_sound_layer_fails_nothing():
         (GradientTimesN, "numeric_gradients"),
         (NoInputGradient, "numeric_gradients"),
         (TransposedInputGradient, "numeric_gradients"),
-        (WritesIntoInput, "given_arrays_untouched"),
-        (WritesIntoGradient, "given_arrays_untouched"),
-        (ReusesItsOutput, "outputs_untouched"),
+        (WritesIntoInput, "inputs_not_modified"),
+        (WritesIntoGradient, "inputs_not_modified"),
+        (ReusesItsOutput, "outputs_not_modified"),
         (OverwritesWeightGradient, "gradients_accumulate"),
-        (KeepsItsInputItself, "saved_state_emptied"),
-        (KeepsItsInputItself, "second_backward_raises"),
-        (KeepsItsInputItself, "backward_alone_raises"),
-        (SavesInTrainingAlone, "saved_state_emptied"),
-        (SavesInsideNoGrad, "no_grad_keeps_nothing"),
+        (SavesItsInputInAnAttribute, "saved_state_emptied"),
+        (SavesItsInputInAnAttribute, "second_backward_raises"),
+        (SavesItsInputInAnAttribute, "backward_alone_raises"),
+        (SavesOnlyInTraining, "saved_state_emptied"),
+        (SavesInsideNoGrad, "no_grad_saves_nothing"),
         (Promotes, "dtype_kept"),
-        (ReadsMemoryOrder, "memory_layout_is_invisible"),
+        (ReadsMemoryOrder, "memory_layout_makes_no_difference"),
         (MeanOverTheBatch, "batch_of_one"),
-        (NeedsASample, "batch_of_none"),
-        (TakesAnything, "wrong_dtype_raises"),
-        (TakesAnyGradient, "wrong_gradient_raises"),
-        (WrongArrow, "shape_arrow"),
+        (FailsOnEmptyBatch, "empty_batch"),
+        (AcceptsAnyInput, "wrong_dtype_raises"),
+        (AcceptsAnyGradient, "wrong_gradient_raises"),
+        (WrongShapesInDocstring, "shape_arrow"),
         (ForgetsArgument, "repr_evaluates"),
-        (HidesANumber, "state_round_trip"),
+        (HidesState, "state_round_trip"),
     ],
 )
-def test_a_broken_layer_is_found(broken, check):
+def test_a_broken_layer_fails_the_check(broken, check):
     assert check in failures(broken, (4, 3))
 
 
-def test_every_check_is_shown_to_fail_above():
-    named = {check for _, check in test_a_broken_layer_is_found.pytestmark[0].args[1]}
+def test_every_check_fails_for_a_broken_layer_above():
+    named = {check for _, check in test_a_broken_layer_fails_the_check.pytestmark[0].args[1]}
     assert named == {check.__name__ for check in CHECKS}
 
 
-def test_gradcheck_returns_the_error_and_leaves_the_layer_alone():
-    layer = Sound()
+def test_gradcheck_returns_the_error_and_leaves_the_layer_unchanged():
+    layer = Correct()
     weight = layer.weight.data.copy()
     assert 0 <= gradcheck(layer, draw((2, 3))) <= 1e-6
     assert layer.weight.dtype == np.float32

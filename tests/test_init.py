@@ -54,7 +54,7 @@ def test_orthogonal(shape):
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 3, 3), (4, 2, 3, 5), (2, 4, 1, 1), (3, 3, 2, 4)])
-def test_dirac_passes_the_first_channels_through(shape):
+def test_dirac_copies_the_first_channels(shape):
     w = init.dirac(shape)
     assert w.sum() == min(shape[:2])
     for channel in range(min(shape[:2])):
@@ -68,9 +68,9 @@ def test_zeros():
     assert init.zeros((3,)).dtype == np.float32
 
 
-def test_layers_that_begin_with_constants_count_against_the_limit_of_a_model_file():
+def test_layers_with_constant_initial_weights_count_towards_the_limit_of_a_model_file():
     for make in (lambda: PReLU(11), lambda: BatchNorm2d(6), lambda: LayerNorm((3, 3)), lambda: GroupNorm(1, 9)):
-        with init.at_most(10), pytest.raises(ValueError, match="more than the"):
+        with init.limit_total_size(10), pytest.raises(ValueError, match="more than the"):
             make()
-    with init.at_most(24):
+    with init.limit_total_size(24):
         BatchNorm2d(6)

@@ -6,7 +6,7 @@ import pytest
 import cnn
 from cnn import Buffer, Module, Parameter, Sequential, ShapeError, no_grad
 from cnn.layers import Conv2d, Dropout, Linear, MaxPool2d, ReLU, Softmax
-from cnn.module import evaluating, watching
+from cnn.module import evaluating, forward_hook
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
@@ -49,7 +49,7 @@ def test_gradients_accumulate_in_an_array_of_their_own():
     np.testing.assert_array_equal(parameter.grad, [2, 2])
     np.testing.assert_array_equal(grad, [1, 1])
     assert parameter.grad.dtype == np.float32
-    with pytest.raises(ShapeError, match=r"shape \(2,\) came with shape \(1,\)"):
+    with pytest.raises(ShapeError, match=r"shape \(2,\), the shape of the parameter, got \(1,\)"):
         parameter.accumulate_grad(np.ones(1))
 
 
@@ -179,7 +179,7 @@ def test_no_grad_and_watching_belong_to_one_thread():
     def train():
         trained(X)
 
-    with no_grad(), watching(lambda module, y: watched.append(module)):
+    with no_grad(), forward_hook(lambda module, y: watched.append(module)):
         thread = threading.Thread(target=train)
         thread.start()
         thread.join()
@@ -189,7 +189,7 @@ def test_no_grad_and_watching_belong_to_one_thread():
 
 def test_watching_sees_every_module_and_gives_way_after():
     model, seen = Sequential([Linear(3, 2), ReLU()]), []
-    with watching(lambda module, y: seen.append((module, y.shape))):
+    with forward_hook(lambda module, y: seen.append((module, y.shape))):
         model(X)
     assert [module for module, _ in seen] == [*model.layers, model]
     model(X)

@@ -17,7 +17,7 @@ def test_manual_seed_repeats_everything_created_after_it():
         np.testing.assert_array_equal(a, b)
 
 
-def test_another_seed_gives_other_numbers_and_no_seed_fresh_ones():
+def test_another_seed_gives_different_numbers_and_no_seed_gives_new_ones():
     cnn.manual_seed(0)
     a = generator().random(5)
     cnn.manual_seed(1)
@@ -25,8 +25,8 @@ def test_another_seed_gives_other_numbers_and_no_seed_fresh_ones():
     assert (Linear(3, 4).weight.data != Linear(3, 4).weight.data).any()
 
 
-def test_each_taker_has_a_stream_of_its_own():
-    """However many numbers one takes, the next one's do not change."""
+def test_each_generator_has_its_own_stream():
+    """However many numbers one generator draws, the numbers of the next one do not change."""
     cnn.manual_seed(0)
     generator()
     second = generator().random(3)
@@ -35,13 +35,13 @@ def test_each_taker_has_a_stream_of_its_own():
     np.testing.assert_array_equal(generator().random(3), second)
 
 
-def test_a_generator_is_used_as_it_is_and_an_int_seeds_one():
+def test_a_generator_is_used_directly_and_an_int_is_a_seed():
     rng = np.random.default_rng(0)
     assert generator(rng) is rng
     assert generator(3).random() == np.random.default_rng(3).random() == generator(np.int64(3)).random()
 
 
-def test_numpys_own_global_state_is_neither_read_nor_changed():
+def test_the_global_state_of_numpy_is_neither_read_nor_changed():
     np.random.seed(0)  # noqa: NPY002
     before = np.random.get_state()[1].copy()  # noqa: NPY002
     cnn.manual_seed(0)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from cnn.kernels import backend
 from cnn import Sequential, kernels
 from cnn.containers.branches import Residual, Sum, added
+from cnn.kernels import backend
 from cnn.layers import BatchNorm2d, Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU
 from cnn.module import Module
 from cnn.utils.gradcheck import difference

@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 
 def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Let an InputError seem to arise in this function: how it came up through the library helps nobody."""
+    """Raise an InputError from this function, without the traceback through the library, which does not help users."""
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -88,7 +88,7 @@ class Chain(Container):
         if backend == "jit" and type(x) is np.ndarray and x.dtype == FLOAT64:
             backend = "array"  # which serves what compiled kernels leave
         fused = None
-        if self.fuse and modes.state.watcher is None:
+        if self.fuse and modes.state.forward_hook is None:
             fused = self._fused.get(backend)
             if fused is None:
                 fused = self._fused[backend] = fused_steps(layers, backend)

@@ -1,1 +1,1 @@
-"""What everything stands on: parameters, modes of a thread, random numbers, checks, files."""
+"""Foundations: parameters, modes of a thread, random numbers, checks, files."""

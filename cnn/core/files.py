@@ -1,8 +1,8 @@
-"""Files that are never half written, and arrays in them.
+"""Atomic writes, and arrays in files.
 
-What is written goes to a temporary file beside the old one, which takes its place only when it is whole and on the
-disk. So a crash or a full disk at any moment leaves the old file as it was. Arrays are stored as safetensors, never
-pickled: reading one runs no code.
+Data are first written to a temporary file next to the old one, which replaces it only once it is complete and on the
+disk. So a crash or a full disk at any moment leaves the old file intact. Arrays are stored as safetensors, never
+pickled: reading them runs no code.
 """
 
 import contextlib
@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 
 LOCK = ".lock"
-METADATA_KEY = "cnn"  # one key with sorted JSON: several keys would be written in random order
+METADATA_KEY = "cnn"  # a single key with sorted JSON, because several keys would be written in random order
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Replace the file by one that holds ``data``, all or nothing.
+    """Replace the contents of the file by ``data`` atomically.
 
     Raises
     ------
     OSError
-        If it cannot be written, with the reason and the path; what was there before is unchanged.
+        If it cannot be written, with the reason and the path; an existing file is left unchanged.
     """
     given = Path(path)
-    path = given.resolve()  # a link stays, and what it leads to is replaced
+    path = given.resolve()  # a symbolic link stays, and its target is replaced
     if not path.parent.is_dir():
         raise FileNotFoundError(f"could not write {given}: there is no folder {given.parent}; create it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
@@ -47,18 +47,18 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise type(error)(
-            error.errno, f"could not write (what was there is unchanged): {reason}", str(given)
+            error.errno, f"could not write (an existing file is left unchanged): {reason}", str(given)
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # gone already if all went well
+        with contextlib.suppress(OSError):  # it no longer exists if all went well
             temporary.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the folder's list of names on the disk, where that can be done: a power cut may lose a new name."""
+    """Sync the folder's entries to disk, where the system can: a power cut may lose the name of a new file."""
     if sys.platform == "win32":
         return
-    with contextlib.suppress(OSError):  # some file systems refuse
+    with contextlib.suppress(OSError):  # some file systems do not support it
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -68,12 +68,12 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process alone; the system lets go of it when the process ends, however that happens.
+    """Lock a folder for this process; the operating system releases the lock when the process ends, however it ends.
 
     Raises
     ------
     FileExistsError
-        If another process, or another part of this one, holds it.
+        If another process, or another part of this one, holds the lock.
     """
     path = folder / LOCK
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
@@ -100,32 +100,32 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: dict[str, Any] | None = None) -> None:
-    """Write arrays, and a description that JSON can hold, as safetensors; the same values give the same bytes."""
+    """Write arrays and JSON-serialisable metadata as safetensors; the same values give the same bytes."""
     from safetensors.numpy import save
 
     text = None
     if metadata is not None:
-        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=_plain)}
+        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=_to_json)}
     # safetensors writes wrong values from an array that is not contiguous
     write_bytes(path, save({name: np.array(array, order="C") for name, array in tensors.items()}, text))
 
 
-def _plain(value: Any) -> Any:
-    """Turn NumPy's numbers and arrays into what JSON can hold."""
+def _to_json(value: Any) -> Any:
+    """Convert NumPy numbers and arrays to types that JSON supports."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
-    raise TypeError(f"a model file can hold numbers, texts, lists and dicts, got {value!r}")
+    raise TypeError(f"a model file can hold numbers, strings, lists and dicts, got {value!r}")
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any] | None]:
-    """Read the arrays and the description of a safetensors file.
+    """Read the arrays and the metadata of a safetensors file.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is cut short, damaged or no safetensors file.
+        If it is cut short, damaged or not a safetensors file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -136,8 +136,8 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         raise FileNotFoundError(f"there is no file {path}")
     try:
         with safe_open(path, framework="numpy") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a dict)
             text = (file.metadata() or {}).get(METADATA_KEY)
         return tensors, None if text is None else json.loads(text)
     except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path} is cut short, damaged or no safetensors file ({error})") from None
+        raise ValueError(f"{path} is cut short, damaged or not a safetensors file ({error})") from None

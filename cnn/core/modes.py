@@ -1,20 +1,20 @@
-"""Switches of a thread: keep nothing for backward, behave as in evaluation, watch what every module makes."""
+"""Modes of a thread: without gradients, in evaluation, with a hook after every forward, with a clock on every layer."""
 
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-Watcher = Callable[[Any, Any], None]
+ForwardHook = Callable[[Any, Any], None]
 Clock = Callable[..., Any]
 
 
 class ThreadState(threading.local):
-    """Switches that belong to one thread, so that evaluating in one does not disturb training in another."""
+    """The modes of one thread, so that evaluating in one thread does not disturb training in another."""
 
     saving: bool = True
     evaluating: bool = False
-    watcher: Watcher | None = None
+    forward_hook: ForwardHook | None = None
     clock: Clock | None = None
 
 
@@ -23,7 +23,7 @@ state = ThreadState()
 
 @contextmanager
 def no_grad() -> Iterator[None]:
-    """Run forward passes that keep nothing for a backward pass, in this thread.
+    """Run forward passes that save nothing for a backward pass, in this thread.
 
     Examples
     --------
@@ -41,20 +41,20 @@ def no_grad() -> Iterator[None]:
 
 
 @contextmanager
-def watching(watcher: Watcher) -> Iterator[None]:
-    """Call ``watcher(module, output)`` after every module that runs inside, in this thread; outer watchers go on."""
-    before = state.watcher
+def forward_hook(hook: ForwardHook) -> Iterator[None]:
+    """Call ``hook(module, output)`` after the forward of every module inside, in this thread; outer hooks stay on."""
+    before = state.forward_hook
 
     def both(module: Any, y: Any) -> None:
-        watcher(module, y)
+        hook(module, y)
         if before is not None:
             before(module, y)
 
-    state.watcher = both
+    state.forward_hook = both
     try:
         yield
     finally:
-        state.watcher = before
+        state.forward_hook = before
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def timed(layer: Any, what: str, function: Callable[[Any], Any], array: Any) -> 
 
 @contextmanager
 def evaluating() -> Iterator[None]:
-    """Evaluation mode and `no_grad` inside, in this thread; another may train the same modules at the same time."""
+    """Evaluation mode and `no_grad`, in this thread; another thread may train the same modules at the same time."""
     before, state.evaluating = state.evaluating, True
     try:
         with no_grad():

@@ -21,7 +21,7 @@ class Buffer:
     Attributes
     ----------
     data : ndarray
-        Assigning copies into the array that is there, because an optimizer may hold a view of it.
+        Assigning to it copies into the existing array, because an optimizer may hold a view of it.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class Buffer:
     size = property(attrgetter("_data.size"))
 
     def to(self, dtype: Any) -> None:
-        """Convert the values, if they are floating, to another floating dtype."""
+        """Convert the values, if they are floating-point, to another floating-point dtype."""
         if np.issubdtype(self.dtype, np.floating):
             self._data = self._data.astype(dtype, copy=False)
 
@@ -80,25 +80,27 @@ class Parameter(Buffer):
     def __init__(self, data: Any) -> None:
         super().__init__(data)
         if self.dtype.kind != "f":
-            raise TypeError(f"a Parameter is trained in small steps, so it holds floating numbers, got {self.dtype}")
+            raise TypeError(
+                f"a Parameter is trained in small steps, so it must hold floating-point numbers, got {self.dtype}"
+            )
         self.grad: Array | None = None
 
     def accumulate_grad(self, grad: Array) -> None:
-        """Add to the gradient. Shared weights and several backward passes sum up here."""
+        """Add to the gradient: those of shared weights and of several backward passes are summed."""
         if grad.shape != self._data.shape:
-            raise ShapeError(f"a gradient for a parameter of shape {self.shape} came with shape {grad.shape}")
+            raise ShapeError(f"expected a gradient of shape {self.shape}, the shape of the parameter, got {grad.shape}")
         if self.grad is None:
             self.grad = np.array(grad, dtype=self._data.dtype, order="C")
         else:
             self.grad += grad
 
     def to(self, dtype: Any) -> None:
-        """Convert values and gradient to another floating dtype."""
+        """Convert values and gradient to another floating-point dtype."""
         super().to(dtype)
         if self.grad is not None:
             self.grad = self.grad.astype(dtype, copy=False)
 
 
 def plain_array(value: Any) -> Array:
-    """Return a NumPy array of anything that holds numbers, a PyTorch tensor that asks for gradients included."""
+    """Convert anything that holds numbers to a NumPy array, including a PyTorch tensor that requires gradients."""
     return np.asarray(value.detach() if hasattr(value, "detach") else value)

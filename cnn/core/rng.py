@@ -1,7 +1,7 @@
-"""Randomness: one default generator, from which everything random takes a generator of its own.
+"""Random numbers: one default generator, from which everything random gets a generator of its own.
 
-A layer, an initialiser or a shuffle that is given no ``rng`` spawns a child of the default one, so no two layers ever
-share a stream.
+A layer, an initialiser or a shuffle without an ``rng`` spawns a child of the default generator, so no two layers ever
+share a random stream.
 """
 
 import threading
@@ -14,7 +14,7 @@ _default = np.random.default_rng()
 
 
 def manual_seed(seed: int) -> None:
-    """Make everything random that is created from now on repeatable.
+    """Set the random seed, so that everything random created from now on is reproducible.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def manual_seed(seed: int) -> None:
     Raises
     ------
     ValueError
-        If the seed is negative or no integer.
+        If the seed is negative or not an integer.
 
     Examples
     --------
@@ -64,12 +64,12 @@ def generator(rng: np.random.Generator | int | None = None) -> np.random.Generat
         return rng
     if rng is not None:
         return _seeded(rng)
-    with _lock:  # spawning counts the children, so two threads must not do it at once
+    with _lock:  # spawning counts the children, so two threads must not do it at the same time
         return _default.spawn(1)[0]
 
 
 def state_dict() -> dict[str, Any]:
-    """Return the state of the default generator, and how many children it has, as JSON can hold it."""
+    """Return the state of the default generator and its number of children, JSON-serialisable."""
     with _lock:
         sequence = _default.bit_generator.seed_seq
         return {
@@ -81,7 +81,7 @@ def state_dict() -> dict[str, Any]:
 
 
 def load_state_dict(state: dict[str, Any]) -> None:
-    """Put the default generator into a state of `state_dict`."""
+    """Restore the state of the default generator from `state_dict`."""
     global _default
     sequence = np.random.SeedSequence(
         state["entropy"], spawn_key=tuple(state["key"]), n_children_spawned=state["children"]

@@ -1,1 +1,1 @@
-"""Plain mathematics that several layers share."""
+"""Mathematical functions that several layers share."""

@@ -1,8 +1,8 @@
-"""What layers share that treat every number by itself: `Elementwise`, and a few functions.
+"""The base class of element-wise layers, `Elementwise`, and functions that these layers share.
 
-``np.where`` takes ten times as long as arithmetic where the signs of its mask are random, as those of activations are.
-So these layers put their pieces together with minimum, maximum and products with masks. And they work in blocks, which
-takes half the time: what one step of a formula leaves is still in the processor's cache for the next.
+``np.where`` takes ten times as long as arithmetic where its mask is random, as the signs of activations are. So these
+layers combine the parts of a formula with minimum, maximum and products with masks. They also process arrays in
+blocks, which takes half the time: the result of one step of a formula is still in the processor's cache for the next.
 """
 
 import math
@@ -15,14 +15,14 @@ from cnn.core.checks import check_grad, check_input
 from cnn.kernels import empty_like, in_parts, kernel
 from cnn.module import Array, Module
 
-BLOCK = 32768  # numbers
+BLOCK = 32768  # elements
 
 
 class Elementwise(Module):
-    """A layer whose every output depends on one input, y = f(x), so that dL/dx = g f'(x) at each place.
+    """An element-wise layer: each output element depends on one input element, y = f(x), so dL/dx = g f'(x).
 
-    A subclass writes `value`, `gradient` under it and, if backward needs something smaller than the input, `keep`.
-    `value` and `gradient` see blocks of the arrays, with one axis.
+    A subclass defines `value`, then `gradient` and, if backward can do with something smaller than the input, `keep`.
+    `value` and `gradient` get one-dimensional blocks of the arrays.
     """
 
     def value(self, x: Array) -> Array:
@@ -30,11 +30,11 @@ class Elementwise(Module):
         raise NotImplementedError(f"{type(self).__name__} needs a method value(self, x) that returns its output")
 
     def gradient(self, grad: Array, kept: Array) -> Array:
-        """Return g f'(x), a new array, from g and what `keep` returned."""
+        """Return g f'(x), a new array, from g and the output of `keep`."""
         raise NotImplementedError(f"{type(self).__name__} needs a method gradient(self, grad, kept)")
 
     def keep(self, x: Array, y: Array) -> Array:
-        """Return what `gradient` needs to know, of the shape of x."""
+        """Return the array that `gradient` needs besides g, of the same shape as x."""
         return x
 
     def forward(self, x: Array) -> Array:
@@ -52,42 +52,42 @@ class Elementwise(Module):
 
 
 def in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:
-    """Return ``function(*arrays)``, which treats every place by itself, in the dtype and layout of the first array."""
+    """Apply an element-wise function block by block: ``function(*arrays)``, in dtype and layout of the first array."""
     y = empty_like(arrays[0])
-    lines = [in_memory_order(array, y) for array in (*arrays, y)]
-    if any(line is None for line in lines):
+    flat = [in_memory_order(array, y) for array in (*arrays, y)]
+    if any(array is None for array in flat):
         return _in_any_order(function, arrays, y)
 
     def part(*parts: Any) -> None:
         for start in range(0, len(parts[0]), BLOCK):
-            *given, out = (array[start : start + BLOCK] for array in parts)
-            out[...] = function(*given)
+            *inputs, out = (array[start : start + BLOCK] for array in parts)
+            out[...] = function(*inputs)
 
-    in_parts(part, *lines)
+    in_parts(part, *flat)
     return y
 
 
 def in_memory_order(array: Array, like: Array) -> Array | None:
-    """Return the numbers as they lie in memory, or None if they do not lie in one piece in the order of ``like``."""
+    """Return a flat view in memory order, or None unless the array is contiguous in the axis order of ``like``."""
     if array.strides != tuple(step // like.itemsize * array.itemsize for step in like.strides):
         return None
     order = sorted(range(array.ndim), key=lambda axis: -array.strides[axis])
-    line = array.transpose(order)
-    return line.reshape(-1) if line.flags.c_contiguous else None
+    ordered = array.transpose(order)
+    return ordered.reshape(-1) if ordered.flags.c_contiguous else None
 
 
 def _in_any_order(function: Callable[..., Array], arrays: tuple[Array, ...], y: Array) -> Array:
-    roles = [*[["readonly"] for _ in arrays], ["writeonly"]]
+    op_flags = [*[["readonly"] for _ in arrays], ["writeonly"]]
     flags = ["external_loop", "buffered", "zerosize_ok"]
-    with np.nditer([*arrays, y], flags, roles, buffersize=BLOCK) as blocks:  # type: ignore[arg-type]
-        for *parts, out in blocks:
-            out[...] = function(*parts)
+    with np.nditer([*arrays, y], flags, op_flags, buffersize=BLOCK) as blocks:  # type: ignore[arg-type]
+        for *inputs, out in blocks:
+            out[...] = function(*inputs)
     return y
 
 
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(-x))."""
-    with np.errstate(over="ignore"):  # an exp(-x) that is too large becomes infinite, and 1 / inf is the 0 that is due
+    with np.errstate(over="ignore"):  # where exp(-x) overflows to infinity, 1 / inf gives 0 as it should
         return 1 / (1 + np.exp(-x))
 
 
@@ -95,7 +95,7 @@ def sigmoid(x: Array) -> Array:
 def gate(grad: Array, blocked: Array) -> Array:
     """Return 0 where ``blocked`` and ``grad`` elsewhere.
 
-    A product with a mask would make NaN of a blocked infinity. Instead, all bits of a number stay or all become 0.
+    A product with a mask would turn a blocked infinity into NaN. A bit mask keeps or clears all bits of a number.
 
     Examples
     --------
@@ -103,16 +103,16 @@ def gate(grad: Array, blocked: Array) -> Array:
     array([1., 0., 0.])
     """
     bits = np.dtype(f"i{grad.itemsize}")
-    stays = np.subtract(blocked, 1, dtype=np.int8)  # -1, all bits set, or 0
+    bit_mask = np.subtract(blocked, 1, dtype=np.int8)  # -1, all bits set, or 0
     y = np.empty_like(grad)
-    np.bitwise_and(grad.view(bits), stays, out=y.view(bits))
+    np.bitwise_and(grad.view(bits), bit_mask, out=y.view(bits))
     return y
 
 
-def real(value: Any, name: str, above: float = -math.inf) -> float:
+def finite_float(value: Any, name: str, above: float = -math.inf) -> float:
     """Return ``value`` as a float, or raise an error that names the argument."""
     number = not isinstance(value, bool) and isinstance(value, (int, float, np.integer, np.floating))
     if not number or not above < value < math.inf:
-        wanted = "a finite number" if above == -math.inf else f"a finite number larger than {above:g}"
-        raise ValueError(f"{name} must be {wanted}, got {value!r}")
+        expected = "a finite number" if above == -math.inf else f"a finite number larger than {above:g}"
+        raise ValueError(f"{name} must be {expected}, got {value!r}")
     return float(value)

@@ -1,4 +1,4 @@
-"""How a small window moves over an image: what convolutions, pools and pads share."""
+"""How a small window moves over an image: code that convolution, pooling and padding layers share."""
 
 import functools
 import math
@@ -12,14 +12,14 @@ from cnn.errors import ShapeError
 from cnn.module import Array
 
 Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
-Sides = tuple[int, int, int, int]  # (left, right, top, bottom), PyTorch's order
-Sizes = tuple[int | None, int | None]  # (height, width); None: that of the input
+PadSides = tuple[int, int, int, int]  # (left, right, top, bottom), PyTorch's order
+OutputSize = tuple[int | None, int | None]  # (height, width); None: the same as the input's
 
 
 class WindowGeometry(NamedTuple):
-    """The way of a window: its size, the step from place to place, the step between its pixels, the rim around.
+    """Size, stride and dilation of a sliding window, and the padding around the image, each (height, width).
 
-    A negative rim at the end (`ConvTranspose2d` has some) means that the windows do not reach the last pixels.
+    Negative padding at the end (`ConvTranspose2d` uses it) means that the windows do not reach the last pixels.
     """
 
     size: Pair
@@ -30,19 +30,19 @@ class WindowGeometry(NamedTuple):
     @classmethod
     @functools.lru_cache(maxsize=1024)
     def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "WindowGeometry":
-        """Return the geometry of a layer; padding "same" is span - 1 in all, the odd pixel below and to the right."""
-        down, across = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
-        pads = ((down // 2, down - down // 2), (across // 2, across - across // 2))
+        """Return a layer's geometry; "same" pads by dilation (size - 1) in total, an odd pixel at bottom and right."""
+        rows, columns = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
+        pads = ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
         if not isinstance(padding, str):
             pads = ((padding[0], padding[0]), (padding[1], padding[1]))
         return cls(size, stride, dilation, pads)
 
     @functools.lru_cache(maxsize=4096)  # noqa: B019  # a geometry is a few numbers
     def output_size(self, height: int, width: int, ceil_mode: bool = False) -> Pair:
-        """Return how many windows fit down and across an image.
+        """Return the height and width of the output: how many windows fit vertically and horizontally.
 
         A dilated window spans dilation (size - 1) + 1 pixels; floor((pixels + padding - span) / stride) + 1 of them
-        fit. With ``ceil_mode`` the division rounds up, but no window may start behind the image.
+        fit. With ``ceil_mode`` the division rounds up, but no window may start beyond the end of the image.
 
         Examples
         --------
@@ -53,82 +53,83 @@ class WindowGeometry(NamedTuple):
         for axis, pixels in enumerate((height, width)):
             before, after = self.pads[axis]
             span = self.dilation[axis] * (self.size[axis] - 1) + 1
-            room, stride = before + pixels + after - span, self.stride[axis]
-            count = (-(-room // stride) if ceil_mode else room // stride) + 1
+            last_start, stride = before + pixels + after - span, self.stride[axis]
+            count = (-(-last_start // stride) if ceil_mode else last_start // stride) + 1
             if ceil_mode and (count - 1) * stride >= before + pixels:
                 count -= 1
             if count < 1:
+                direction = ("vertically", "horizontally")[axis]
                 raise ShapeError(
-                    f"the window spans {span} pixels {('down', 'across')[axis]}, but the input of {height} x {width} "
-                    f"has only {before + pixels + after} with its padding: use a smaller kernel_size or dilation, more "
-                    "padding, or larger images"
+                    f"the window spans {span} pixels {direction}, but the input of {height} x {width} has only "
+                    f"{before + pixels + after} with its padding: use a smaller kernel_size or dilation, more padding, "
+                    "or larger images"
                 )
             counts.append(count)
         return counts[0], counts[1]
 
-    def extent(self, down: int, across: int) -> Pair:
-        """Return the height and width of the smallest image that has this many places.
+    def input_size(self, oh: int, ow: int) -> Pair:
+        """Return the height and width of the smallest image for which the output size is oh x ow.
 
         Examples
         --------
-        >>> WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).extent(3, 3)
+        >>> WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).input_size(3, 3)
         (5, 7)
         """
         height, width = (
             stride * (count - 1) + dilation * (size - 1) + 1 - before - after
-            for count, size, stride, dilation, (before, after) in zip((down, across), *self, strict=True)
+            for count, size, stride, dilation, (before, after) in zip((oh, ow), *self, strict=True)
         )
         return height, width
 
-    def reach(self, counts: Pair, height: int, width: int) -> Pads:
-        """Return the rim that the windows need: with ceil_mode the last ones reach further than the padding."""
-        rim = []
+    def needed_padding(self, output_size: Pair, height: int, width: int) -> Pads:
+        """Return the padding that the windows need: with ceil_mode the last ones extend beyond the given padding."""
+        pads = []
         for axis, pixels in enumerate((height, width)):
             before = self.pads[axis][0]
-            end = self.stride[axis] * (counts[axis] - 1) + self.dilation[axis] * (self.size[axis] - 1) + 1
-            rim.append((before, max(0, end - before - pixels)))
-        return rim[0], rim[1]
+            end = self.stride[axis] * (output_size[axis] - 1) + self.dilation[axis] * (self.size[axis] - 1) + 1
+            pads.append((before, max(0, end - before - pixels)))
+        return pads[0], pads[1]
 
-    def shifts(self, counts: Pair) -> Iterator[tuple[int, int, slice, slice]]:
+    def window_offsets(self, output_size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
         """Yield for each pixel (u, v) of the window which rows and columns of the padded image it meets."""
         for u in range(self.size[0]):
             for v in range(self.size[1]):
                 top, left = u * self.dilation[0], v * self.dilation[1]
-                down = slice(top, top + self.stride[0] * (counts[0] - 1) + 1, self.stride[0])
-                across = slice(left, left + self.stride[1] * (counts[1] - 1) + 1, self.stride[1])
-                yield u, v, down, across
+                rows = slice(top, top + self.stride[0] * (output_size[0] - 1) + 1, self.stride[0])
+                columns = slice(left, left + self.stride[1] * (output_size[1] - 1) + 1, self.stride[1])
+                yield u, v, rows, columns
 
 
-def surround(x: Array, pads: Pads, value: float) -> Array:
-    """Put a rim of ``value`` around images (N, H, W, C); without a rim nothing is copied."""
+def pad_images(x: Array, pads: Pads, value: float) -> Array:
+    """Pad images (N, H, W, C) with ``value``; where there is nothing to pad, they are returned without a copy."""
     if pads == ((0, 0), (0, 0)):
         return x
     return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
 
 
 def unfold(x: Array, geometry: WindowGeometry, groups: int = 1) -> Array:
-    """Write what each window sees as one row (im2col): (N, C, H, W) -> (groups, N*OH*OW, KH*KW*C/groups)."""
+    """Write the pixels of each window as one row (im2col): (N, C, H, W) -> (groups, N*OH*OW, KH*KW*C/groups)."""
     n, c, h, w = x.shape
     oh, ow = geometry.output_size(h, w)
     spans = tuple(d * (k - 1) + 1 for k, d in zip(geometry.size, geometry.dilation, strict=True))
-    x = surround(x.transpose(0, 2, 3, 1), geometry.reach((oh, ow), h, w), 0)
-    seen = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))  # (N, H', W', C, span, span), no copy
-    seen = seen[:, :: geometry.stride[0], :: geometry.stride[1], :, :: geometry.dilation[0], :: geometry.dilation[1]]
-    seen = seen[:, :oh, :ow]  # fewer than there are where the rim is negative
-    seen = seen.reshape(n, oh, ow, groups, c // groups, *geometry.size).transpose(3, 0, 1, 2, 5, 6, 4)
-    return seen.reshape(groups, n * oh * ow, math.prod(geometry.size) * (c // groups))
+    x = pad_images(x.transpose(0, 2, 3, 1), geometry.needed_padding((oh, ow), h, w), 0)
+    windows = np.lib.stride_tricks.sliding_window_view(x, spans, axis=(1, 2))  # (N, H', W', C, span, span), no copy
+    (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
+    windows = windows[:, ::sh, ::sw, :, ::dh, ::dw][:, :oh, :ow]  # negative padding leaves out the last windows
+    windows = windows.reshape(n, oh, ow, groups, c // groups, *geometry.size).transpose(3, 0, 1, 2, 5, 6, 4)
+    return windows.reshape(groups, n * oh * ow, math.prod(geometry.size) * (c // groups))
 
 
 def fold(rows: Array, shape: tuple[int, ...], geometry: WindowGeometry) -> Array:
-    """Add each row back to the pixels it was read from (col2im, unfold's adjoint): rows -> shape = (N, C, H, W)."""
+    """Add each row back to the pixels it was read from (col2im, adjoint of unfold): rows -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     groups, (oh, ow) = len(rows), geometry.output_size(h, w)
-    (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
+    (top, bottom), (left, right) = geometry.needed_padding((oh, ow), h, w)
     x = np.zeros((n, top + h + bottom, left + w + right, c), rows.dtype)
-    parts = x.reshape(*x.shape[:3], groups, c // groups)  # the same memory
+    grouped = x.reshape(*x.shape[:3], groups, c // groups)  # a view: the same memory
     rows = rows.reshape(groups, n, oh, ow, *geometry.size, c // groups).transpose(1, 2, 3, 0, 6, 4, 5)
-    for u, v, down, across in geometry.shifts((oh, ow)):
-        parts[:, down, across] += rows[..., u, v]
+    for u, v, vertical, horizontal in geometry.window_offsets((oh, ow)):
+        grouped[:, vertical, horizontal] += rows[..., u, v]
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
 
@@ -138,10 +139,10 @@ def as_rows(x: Array, groups: int) -> Array:
     return x.transpose(0, 2, 3, 1).reshape(n * h * w, groups, k // groups).transpose(1, 0, 2)
 
 
-def from_rows(rows: Array, n: int, places: Pair) -> Array:
-    """Make images of rows again: (groups, N*OH*OW, K/groups) -> (N, K, OH, OW)."""
+def from_rows(rows: Array, n: int, output_size: Pair) -> Array:
+    """Turn rows back into images: (groups, N*OH*OW, K/groups) -> (N, K, OH, OW)."""
     groups, _, k = rows.shape
-    return rows.transpose(1, 0, 2).reshape(n, *places, groups * k).transpose(0, 3, 1, 2)
+    return rows.transpose(1, 0, 2).reshape(n, *output_size, groups * k).transpose(0, 3, 1, 2)
 
 
 def as_matrix(weight: Array, groups: int) -> Array:
@@ -152,13 +153,13 @@ def as_matrix(weight: Array, groups: int) -> Array:
 
 
 def from_matrix(matrix: Array, shape: tuple[int, ...]) -> Array:
-    """Make weights of the columns again: (groups, KH*KW*C/groups, K/groups) -> shape = (K, C/groups, KH, KW)."""
+    """Turn columns back into weights: (groups, KH*KW*C/groups, K/groups) -> shape = (K, C/groups, KH, KW)."""
     groups, (k, c, kh, kw) = len(matrix), shape
     return matrix.reshape(groups, kh, kw, c, k // groups).transpose(0, 4, 3, 1, 2).reshape(shape)
 
 
 def regions(pixels: int, count: int) -> list[slice]:
-    """Cut a line of pixels into ``count`` regions as even as can be, overlapping by a pixel where it does not divide.
+    """Divide a row of pixels into ``count`` nearly equal regions, which overlap by a pixel if there is a remainder.
 
     Examples
     --------
@@ -166,12 +167,12 @@ def regions(pixels: int, count: int) -> list[slice]:
     [slice(0, 3, None), slice(2, 5, None)]
     """
     if pixels == 0:
-        raise ShapeError("expected images of at least one pixel, got empty ones, which cannot be cut into regions")
+        raise ShapeError("expected images of at least one pixel, got empty ones, which cannot be divided into regions")
     return [slice(i * pixels // count, -(-(i + 1) * pixels // count)) for i in range(count)]
 
 
-def sizes(value: Any) -> Sizes:
-    """Return the (height, width) of regions from one size or from two; None is kept."""
+def parse_output_size(value: Any) -> OutputSize:
+    """Return (height, width) from one size or from two; None is kept."""
     both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2:
         raise ValueError(f"output_size must be one integer or a pair (height, width), got {value!r}")
@@ -179,8 +180,8 @@ def sizes(value: Any) -> Sizes:
     return height, width
 
 
-def sides(value: Any) -> Sides:
-    """Return the padding of the four sides from one int or from four; a negative one cuts."""
+def parse_pad_sides(value: Any) -> PadSides:
+    """Return the padding of the four sides from one int or from four; negative padding crops."""
     four = tuple(value) if isinstance(value, (tuple, list)) else (value,) * 4
     if len(four) != 4 or any(isinstance(p, bool) or not isinstance(p, (int, np.integer)) for p in four):
         raise ValueError(f"padding must be one integer or four, (left, right, top, bottom), got {value!r}")
@@ -188,8 +189,8 @@ def sides(value: Any) -> Sides:
     return left, right, top, bottom
 
 
-def check_kept(padding: Sides, height: int, width: int) -> None:
-    """Raise an error unless the negative sides leave a pixel."""
+def check_crop(padding: PadSides, height: int, width: int) -> None:
+    """Raise an error if negative padding crops the whole image away."""
     left, right, top, bottom = (min(0, side) for side in padding)
     if height + top + bottom < 1 or width + left + right < 1:
-        raise ShapeError(f"padding={padding} leaves nothing of an input of {height} x {width}: cut less")
+        raise ShapeError(f"padding={padding} leaves nothing of an input of {height} x {width}: crop less")

@@ -1,4 +1,4 @@
-"""Layers, one a file. Each file holds its mathematics as plain functions, then the layer with forward and backward."""
+"""Layers, one per file: first the mathematics as plain functions, then the layer with forward and backward."""
 
 from cnn.layers.adaptiveavgpool2d import AdaptiveAvgPool2d
 from cnn.layers.adaptivemaxpool2d import AdaptiveMaxPool2d

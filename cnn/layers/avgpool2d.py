@@ -1,57 +1,57 @@
-"""AvgPool2d: the mean of each window. `WindowGeometry`, the way of a window, is explained in cnn/functional/windows.py."""
+"""AvgPool2d: the mean of each window. cnn/functional/windows.py explains `WindowGeometry`."""
 
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
-from cnn.functional.windows import WindowGeometry, surround
+from cnn.functional.windows import WindowGeometry, pad_images
 from cnn.kernels import batched
 from cnn.module import Array, Module
 
 
-def areas(geometry: WindowGeometry, counts: Pair, height: int, width: int, include_pad: bool) -> Array:
-    """Count the pixels of each window, with or without those of the padding: (OH, OW, 1).
+def areas(geometry: WindowGeometry, output_size: Pair, height: int, width: int, include_pad: bool) -> Array:
+    """Count the pixels of each window, including or excluding those of the padding: (OH, OW, 1).
 
-    What a window of ceil_mode covers beyond the padding never counts.
+    With ceil_mode a window may extend beyond the padding; that part is never counted.
     """
     sides = []
     for axis, pixels in enumerate((height, width)):
-        start = geometry.stride[axis] * np.arange(counts[axis]) - geometry.pads[axis][0]
-        rim = geometry.pads[axis][0] if include_pad else 0
-        sides.append(np.minimum(start + geometry.size[axis], pixels + rim) - np.maximum(start, -rim))
+        start = geometry.stride[axis] * np.arange(output_size[axis]) - geometry.pads[axis][0]
+        pad = geometry.pads[axis][0] if include_pad else 0
+        sides.append(np.minimum(start + geometry.size[axis], pixels + pad) - np.maximum(start, -pad))
     return sides[0][:, None, None] * sides[1][:, None]
 
 
 @batched(1)
 def avgpool2d(x: Array, geometry: WindowGeometry, area: Array) -> Array:
     """The sum of each window, divided by its area: (N, C, H, W) -> (N, C, OH, OW)."""
-    counts = (area.shape[0], area.shape[1])
-    x = surround(x.transpose(0, 2, 3, 1), geometry.reach(counts, x.shape[2], x.shape[3]), 0)
-    y = np.zeros((len(x), *counts, x.shape[3]), x.dtype)
-    for _, _, down, across in geometry.shifts(counts):
-        y += x[:, down, across]
+    output_size = (area.shape[0], area.shape[1])
+    x = pad_images(x.transpose(0, 2, 3, 1), geometry.needed_padding(output_size, x.shape[2], x.shape[3]), 0)
+    y = np.zeros((len(x), *output_size, x.shape[3]), x.dtype)
+    for _, _, rows, columns in geometry.window_offsets(output_size):
+        y += x[:, rows, columns]
     return (y / area).transpose(0, 3, 1, 2)
 
 
 @batched(1)
 def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], geometry: WindowGeometry, area: Array) -> Array:
-    """Each pixel gets its share of each window that it is in: (N, C, OH, OW) -> shape = (N, C, H, W)."""
-    counts, (_, c, h, w) = (area.shape[0], area.shape[1]), shape
-    (top, bottom), (left, right) = geometry.reach(counts, h, w)
+    """Each pixel gets its share from each window that contains it: (N, C, OH, OW) -> shape = (N, C, H, W)."""
+    output_size, (_, c, h, w) = (area.shape[0], area.shape[1]), shape
+    (top, bottom), (left, right) = geometry.needed_padding(output_size, h, w)
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     share = grad.transpose(0, 2, 3, 1) / area
-    for _, _, down, across in geometry.shifts(counts):
-        x[:, down, across] += share
+    for _, _, rows, columns in geometry.window_offsets(output_size):
+        x[:, rows, columns] += share
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
 
 class AvgPool2d(Module):
-    """Keep the mean of each small region: a smaller image of the same scene.
+    """Take the mean of each small window: a smaller image of the same scene.
 
     y[n, c, i, j] = 1 / m[i, j]  sum over u, v of  x[n, c, s i + u - p, s j + v - p]
 
-    with stride s, padding p, x zero outside the image, and m the number of pixels that count: KH KW, but for windows
-    at the edges (see count_include_pad). Each pixel of a window gets the same share, so dL/dx adds up g / m over the
-    windows that a pixel is in.
+    with stride s, padding p, x zero outside the image, and m the number of pixels that count: KH KW, except in windows
+    at the edges (see count_include_pad). Each pixel of a window gets the same share, so dL/dx of a pixel is the sum of
+    g / m over the windows that contain it.
 
     Parameters
     ----------
@@ -62,20 +62,20 @@ class AvgPool2d(Module):
     padding : int or pair of int
         Zeros around the image, at most half of kernel_size.
     ceil_mode : bool
-        Whether pixels that are left over at the end get a window of their own. What it covers beyond the padding
+        Whether leftover pixels at the end get a window of their own. The part of it that extends beyond the padding
         does not count.
     count_include_pad : bool
         Whether the zeros of the padding count in the mean.
 
     Shape
     -----
-    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - KH) / stride) + 1, OW alike; with ceil_mode the division
-    rounds up.
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - KH) / stride) + 1, OW likewise; with ceil_mode the
+    division rounds up.
 
     Source
     ------
-    LeCun et al. 1989, Handwritten digit recognition with a back-propagation network, layers H2 and H4. Numbers at the
-    edges are those of torch.nn.AvgPool2d.
+    LeCun et al. 1989, Handwritten digit recognition with a back-propagation network, layers H2 and H4. At the
+    edges the numbers are the same as in torch.nn.AvgPool2d.
 
     Examples
     --------
@@ -102,7 +102,7 @@ class AvgPool2d(Module):
             raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
 
     def geometry(self) -> WindowGeometry:
-        """How the window moves."""
+        """Return how the window moves."""
         return WindowGeometry.of(self.kernel_size, self.stride, (1, 1), self.padding)
 
     def forward(self, x: Array) -> Array:
@@ -110,8 +110,8 @@ class AvgPool2d(Module):
         check_input(x)
         check_images(x)
         h, w = x.shape[2:]
-        counts = self.geometry().output_size(h, w, self.ceil_mode)
-        area = areas(self.geometry(), counts, h, w, self.count_include_pad).astype(x.dtype)
+        output_size = self.geometry().output_size(h, w, self.ceil_mode)
+        area = areas(self.geometry(), output_size, h, w, self.count_include_pad).astype(x.dtype)
         y = avgpool2d(x, self.geometry(), area)
         self.save_for_backward(x.shape, y.shape, area)
         return y

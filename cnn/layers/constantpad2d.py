@@ -1,34 +1,34 @@
-"""ConstantPad2d and ZeroPad2d: a rim of one value around the images."""
+"""ConstantPad2d and ZeroPad2d: padding with one value around the images."""
 
 import numpy as np
 
 from cnn.core.checks import check_grad, check_images, check_input
-from cnn.functional.windows import Sides, check_kept, sides, surround
+from cnn.functional.windows import PadSides, check_crop, pad_images, parse_pad_sides
 from cnn.module import Array, Module
 
 
-def constant_pad2d(x: Array, padding: Sides, value: float) -> Array:
-    """Cut off the negative sides and surround what is left: (N, C, H, W) -> (N, C, OH, OW)."""
+def constant_pad2d(x: Array, padding: PadSides, value: float) -> Array:
+    """Crop the negative sides and pad the others: (N, C, H, W) -> (N, C, OH, OW)."""
     left, right, top, bottom = padding
-    down = slice(max(0, -top), x.shape[2] - max(0, -bottom))
-    across = slice(max(0, -left), x.shape[3] - max(0, -right))
-    rim = ((max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
-    return surround(x.transpose(0, 2, 3, 1)[:, down, across], rim, value).transpose(0, 3, 1, 2)
+    rows = slice(max(0, -top), x.shape[2] - max(0, -bottom))
+    columns = slice(max(0, -left), x.shape[3] - max(0, -right))
+    pads = ((max(0, top), max(0, bottom)), (max(0, left), max(0, right)))
+    return pad_images(x.transpose(0, 2, 3, 1)[:, rows, columns], pads, value).transpose(0, 3, 1, 2)
 
 
 class ConstantPad2d(Module):
-    """Put a rim of one value around the image.
+    """Pad the image with one value on all sides.
 
     y[n, c, i, j] = x[n, c, i - top, j - left], and ``value`` outside the image
 
-    Values only move, so the gradient is what is left of g without the rim.
+    Values only move, so the gradient is g without the padding.
 
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the image.
+        Width of the padding: (left, right, top, bottom), or one number for all four. A negative side is cropped.
     value : float
-        What the rim holds.
+        The value of the padding.
 
     Shape
     -----
@@ -36,7 +36,7 @@ class ConstantPad2d(Module):
 
     Source
     ------
-    torch.nn.ConstantPad2d, the order of the four sides as well.
+    torch.nn.ConstantPad2d, including the order of the four sides.
 
     Examples
     --------
@@ -44,8 +44,8 @@ class ConstantPad2d(Module):
     array([[[[9., 1., 9., 9.]]]], dtype=float32)
     """
 
-    def __init__(self, padding: int | Sides, value: float) -> None:
-        self.padding = sides(padding)
+    def __init__(self, padding: int | PadSides, value: float) -> None:
+        self.padding = parse_pad_sides(padding)
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
             raise ValueError(f"value must be a number, got {value!r}")
         self.value = float(value)
@@ -54,7 +54,7 @@ class ConstantPad2d(Module):
         """(N, C, H, W) -> (N, C, OH, OW)"""
         check_input(x)
         check_images(x)
-        check_kept(self.padding, x.shape[2], x.shape[3])
+        check_crop(self.padding, x.shape[2], x.shape[3])
         y = constant_pad2d(x, self.padding, self.value)
         self.save_for_backward(y.shape, y.dtype)
         return y
@@ -67,12 +67,12 @@ class ConstantPad2d(Module):
 
 
 class ZeroPad2d(ConstantPad2d):
-    """Put a rim of zeros around the image: `ConstantPad2d` with the value 0.
+    """Pad the image with zeros on all sides: `ConstantPad2d` with the value 0.
 
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), one number for all. A negative side is cut off the image.
+        Width of the padding: (left, right, top, bottom), or one number for all four. A negative side is cropped.
 
     Examples
     --------
@@ -80,5 +80,5 @@ class ZeroPad2d(ConstantPad2d):
     (2, 3, 30, 30)
     """
 
-    def __init__(self, padding: int | Sides) -> None:
+    def __init__(self, padding: int | PadSides) -> None:
         super().__init__(padding, 0.0)

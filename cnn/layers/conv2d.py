@@ -1,4 +1,4 @@
-"""Conv2d: a small window of weights slides over the image. What it sees: unfold and fold in functional/windows.py."""
+"""Conv2d: a small window of weights slides over the image. See unfold and fold in functional/windows.py."""
 
 import math
 
@@ -13,7 +13,7 @@ from cnn.module import Array, Module
 
 @batched(1)
 def conv2d(x: Array, weight: Array, bias: Array | None, geometry: WindowGeometry, groups: int) -> Array:
-    """Every window times the weights, as one matrix product: (N, C, H, W) -> (N, K, OH, OW)."""
+    """Multiply every window by the weights, as one matrix product: (N, C, H, W) -> (N, K, OH, OW)."""
     y = unfold(x, geometry, groups) @ as_matrix(weight, groups)  # (groups, N*OH*OW, K/groups)
     if bias is not None:
         y += bias.reshape(groups, 1, -1)
@@ -30,25 +30,25 @@ def conv2d_input_grad(
 
 @summed(2)
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: WindowGeometry, groups: int) -> Array:
-    """What each weight saw times the gradient of what it made: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
+    """Each weight's inputs times the gradients of its outputs: (N, K, OH, OW) -> shape = (K, C/groups, KH, KW)."""
     return from_matrix(unfold(x, geometry, groups).transpose(0, 2, 1) @ as_rows(grad, groups), shape)
 
 
 @kernel
 def conv2d_bias_grad(grad: Array) -> Array:
-    """The sum over all places: (N, K, OH, OW) -> (K,)"""
+    """The sum over samples and pixels: (N, K, OH, OW) -> (K,)"""
     return grad.sum(axis=(2, 3)).sum(axis=0)  # in two steps, which keeps more digits
 
 
 class Conv2d(Module):
-    """Look at every place of the image through the same small window and weigh what is seen there.
+    """Slide a small window over the image and compute the same weighted sum of its pixels at every position.
 
     y[n, k, i, j] = b[k] + sum over c, u, v of  w[k, c, u, v] x[n, c, s i + d u - p, s j + d v - p]
 
     with stride s, dilation d, padding p, x zero outside the image, and c over the channels of k's group. Written with
     one row for each window this is a matrix product, so the gradients are those of a product: dL/dw = rowsᵀ g, dL/db is
-    the sum of g, and dL/dx is g wᵀ with each row added back to the pixels it was read from. (What the field calls
-    convolution is a correlation: w is not turned around.)
+    the sum of g, and dL/dx is g wᵀ with each row added back to the pixels it was read from. (What deep learning calls
+    a convolution is a cross-correlation: w is not flipped.)
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class Conv2d(Module):
     padding : int, pair of int or "same"
         Zeros around the image; "same" keeps H and W and needs stride 1.
     groups : int
-        The channels are cut into this many parts that do not see each other; groups=C is a depthwise convolution.
+        The channels are divided into this many independent groups; groups=C is a depthwise convolution.
     bias : bool
         Whether b is added.
     rng : numpy.random.Generator, int or None
@@ -67,12 +67,12 @@ class Conv2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW alike.
+    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW likewise.
 
     Attributes
     ----------
     weight, bias : Parameter
-        (K, C/groups, KH, KW) and (K,), at first uniform in ± 1 / sqrt(C/groups KH KW). bias is None without one.
+        (K, C/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(C/groups KH KW). bias is None if bias=False.
 
     Source
     ------
@@ -115,7 +115,7 @@ class Conv2d(Module):
         self.weight, self.bias = init.weight_and_bias(shape, bias, rng)
 
     def geometry(self) -> WindowGeometry:
-        """How the window moves."""
+        """Return how the window moves."""
         return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding)
 
     def forward(self, x: Array) -> Array:

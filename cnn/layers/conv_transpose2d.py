@@ -1,4 +1,4 @@
-"""ConvTranspose2d: a convolution run backwards, which makes images larger. Its mathematics is that of conv2d.py."""
+"""ConvTranspose2d: a convolution run backwards, which makes images larger. The mathematics is that of conv2d.py."""
 
 import math
 
@@ -17,7 +17,7 @@ from cnn.module import Array, Module, Parameter
 def conv_transpose2d(
     x: Array, weight: Array, bias: Array | None, shape: tuple[int, ...], geometry: WindowGeometry, groups: int
 ) -> Array:
-    """Every pixel times the weights, laid on its window: (N, C, H, W) -> shape = (N, K, OH, OW)."""
+    """Every pixel times the weights, added into its window: (N, C, H, W) -> shape = (N, K, OH, OW)."""
     y = fold(as_rows(x, groups) @ as_matrix(weight, groups).transpose(0, 2, 1), (len(x), *shape[1:]), geometry)
     if bias is not None:
         y += bias[:, None, None]
@@ -26,7 +26,7 @@ def conv_transpose2d(
 
 @batched(1)
 def conv_transpose2d_input_grad(grad: Array, weight: Array, geometry: WindowGeometry, groups: int) -> Array:
-    """What each pixel's window gets back, times the weights: (N, K, OH, OW) -> (N, C, H, W)."""
+    """The gradient of each pixel's window times the weights: (N, K, OH, OW) -> (N, C, H, W)."""
     rows = unfold(grad, geometry, groups) @ as_matrix(weight, groups)
     return from_rows(rows, len(grad), geometry.output_size(grad.shape[2], grad.shape[3]))
 
@@ -35,18 +35,18 @@ def conv_transpose2d_input_grad(grad: Array, weight: Array, geometry: WindowGeom
 def conv_transpose2d_weight_grad(
     grad: Array, x: Array, shape: tuple[int, ...], geometry: WindowGeometry, groups: int
 ) -> Array:
-    """The gradient where each weight was laid, times the pixel it was laid for: -> shape = (C, K/groups, KH, KW)."""
+    """Each pixel times the gradient of the outputs it contributed to: -> shape = (C, K/groups, KH, KW)."""
     return from_matrix(unfold(grad, geometry, groups).transpose(0, 2, 1) @ as_rows(x, groups), shape)
 
 
 class ConvTranspose2d(Module):
-    """Lay a small window of weights over the larger image for each pixel, as strong as the pixel; what overlaps adds.
+    """Add a small window of weights, scaled by the pixel, into a larger image for each pixel; overlaps sum up.
 
     y[n, k, s i + d u - p, s j + d v - p] += w[c, k, u, v] x[n, c, i, j],  and b[k] once for each pixel of y
 
-    with stride s, dilation d, padding p, and c over the channels of k's group. It is the transpose of the matrix of a
-    `Conv2d` from y to x with the same weights, which gave convolution's input gradient; so dL/dx is that convolution
-    of g, and dL/dw the convolution's weight gradient with x and g in each other's places. dL/db is the sum of g.
+    with stride s, dilation d, padding p, and c over the channels of k's group. This is the input gradient (the
+    transposed matrix) of a `Conv2d` from y to x with the same weights. So dL/dx is that convolution of g, and dL/dw its
+    weight gradient with x and g swapped; dL/db is the sum of g.
 
     Parameters
     ----------
@@ -55,10 +55,10 @@ class ConvTranspose2d(Module):
     kernel_size, stride, dilation : int or pair of int
         Height and width of the window; step between windows in y; step between the pixels inside a window.
     padding, output_padding : int or pair of int
-        Pixels cut off around y; how many fewer are cut below and to the right, less than stride or dilation. Conv2d(1,
-        1, 3, stride=2, padding=1) makes 4 x 4 of 7 x 7 and of 8 x 8: 0 goes back to the smaller, 1 to the larger.
+        Pixels cropped around y; how many fewer are cropped at bottom and right, less than stride or dilation. Conv2d(1,
+        1, 3, stride=2, padding=1) turns both 7 x 7 and 8 x 8 into 4 x 4: 0 restores the smaller size, 1 the larger.
     groups : int
-        The channels are cut into this many parts that do not see each other.
+        The channels are divided into this many independent groups.
     bias : bool
         Whether b is added.
     rng : numpy.random.Generator, int or None
@@ -66,17 +66,17 @@ class ConvTranspose2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, K, OH, OW), OH = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1, OW alike.
+    (N, C, H, W) -> (N, K, OH, OW), OH = (H-1) stride - 2 padding + dilation (KH-1) + output_padding + 1, OW likewise.
 
     Attributes
     ----------
     weight, bias : Parameter
-        (C, K/groups, KH, KW) and (K,), at first uniform in ± 1 / sqrt(K/groups KH KW). bias is None without one.
+        (C, K/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(K/groups KH KW). bias is None if bias=False.
 
     Source
     ------
     Zeiler, Krishnan, Taylor and Fergus 2010, Deconvolutional networks; Dumoulin and Visin 2016, A guide to
-    convolution arithmetic for deep learning, arXiv 1603.07285, section 4. Numbers, initial ones too, as torch.nn's.
+    convolution arithmetic for deep learning, arXiv 1603.07285, section 4. Numbers as in torch.nn.ConvTranspose2d.
 
     Examples
     --------
@@ -101,10 +101,9 @@ class ConvTranspose2d(Module):
     ) -> None:
         self.in_channels = integer(in_channels, "in_channels", 1)
         self.out_channels = integer(out_channels, "out_channels", 1)
-        self.kernel_size = pair(kernel_size, "kernel_size", 1)
+        self.kernel_size, self.groups = pair(kernel_size, "kernel_size", 1), integer(groups, "groups", 1)
         self.stride, self.dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
         self.padding, self.output_padding = pair(padding, "padding", 0), pair(output_padding, "output_padding", 0)
-        self.groups = integer(groups, "groups", 1)
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
                 raise ValueError(f"{name}={channels} is not divisible by groups={self.groups}: change one of them")
@@ -117,17 +116,15 @@ class ConvTranspose2d(Module):
         self.bias = Parameter(init.uniform((self.out_channels,), -bound, bound, rng)) if bias else None
 
     def geometry(self) -> WindowGeometry:
-        """How the window moves over y."""
-        (down, across), (below, right) = self.padding, self.output_padding
-        return WindowGeometry(
-            self.kernel_size, self.stride, self.dilation, ((down, down - below), (across, across - right))
-        )
+        """Return how the window moves over y."""
+        (top, left), (rows, columns) = self.padding, self.output_padding
+        return WindowGeometry(self.kernel_size, self.stride, self.dilation, ((top, top - rows), (left, left - columns)))
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
         check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
-        oh, ow = (geometry := self.geometry()).extent(x.shape[2], x.shape[3])
+        oh, ow = (geometry := self.geometry()).input_size(x.shape[2], x.shape[3])
         if min(oh, ow, *x.shape[2:]) < 1:
             fix = "use less padding, a larger kernel_size or larger images"
             raise ShapeError(f"images of {x.shape[2]} x {x.shape[3]} would become {oh} x {ow}: {fix}")
@@ -150,5 +147,4 @@ class ConvTranspose2d(Module):
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Each input pixel costs one multiplication and addition for each weight of its channel."""
-        oh, ow = output_shape[-2:]
-        return output_shape[0] * math.prod(self.geometry().output_size(oh, ow)) * self.weight.size
+        return output_shape[0] * math.prod(self.geometry().output_size(*output_shape[-2:])) * self.weight.size

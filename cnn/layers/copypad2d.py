@@ -1,20 +1,20 @@
-"""ReplicationPad2d and ReflectionPad2d: a rim of copied pixels around the images."""
+"""ReplicationPad2d and ReflectionPad2d: padding with copied pixels around the images."""
 
 import numpy as np
 
 from cnn.core.checks import check_grad, check_images, check_input
 from cnn.errors import ShapeError
-from cnn.functional.windows import Sides, check_kept, sides
+from cnn.functional.windows import PadSides, check_crop, parse_pad_sides
 from cnn.module import Array, Module
 
 
 def copy_pad2d(x: Array, rows: Array, columns: Array) -> Array:
-    """Copy each pixel from its row and column: (N, C, H, W) -> (N, C, OH, OW)."""
+    """Copy each output pixel from its source row and column: (N, C, H, W) -> (N, C, OH, OW)."""
     return x.transpose(0, 2, 3, 1).take(rows, axis=1).take(columns, axis=2).transpose(0, 3, 1, 2)
 
 
 def copy_pad2d_input_grad(grad: Array, rows: Array, columns: Array, shape: tuple[int, ...]) -> Array:
-    """Add each gradient to the pixel that was copied: (N, C, OH, OW) -> shape = (N, C, H, W)."""
+    """Add the gradient of each copy to the pixel that it was copied from: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     grad = grad.transpose(0, 2, 3, 1)
     merged, x = np.zeros((n, len(rows), w, c), grad.dtype), np.zeros((n, h, w, c), grad.dtype)
@@ -26,22 +26,22 @@ def copy_pad2d_input_grad(grad: Array, rows: Array, columns: Array, shape: tuple
 
 
 class CopyPad2d(Module):
-    """What both pads share: each row and each column of the result is a copy of one of the image."""
+    """What both layers share: each row and each column of the output is a copy of one of the image."""
 
-    def __init__(self, padding: int | Sides) -> None:
-        self.padding = sides(padding)
+    def __init__(self, padding: int | PadSides) -> None:
+        self.padding = parse_pad_sides(padding)
 
-    def sources(self, pixels: int, before: int, after: int) -> Array:
-        """Return which of the pixels in a line each place shows, the rim included."""
+    def source_indices(self, pixels: int, before: int, after: int) -> Array:
+        """Return for each output position along an axis, padding included, the index of the pixel that it copies."""
         raise NotImplementedError
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
         check_input(x)
         check_images(x)
-        check_kept(self.padding, x.shape[2], x.shape[3])
+        check_crop(self.padding, x.shape[2], x.shape[3])
         left, right, top, bottom = self.padding
-        rows, columns = self.sources(x.shape[2], top, bottom), self.sources(x.shape[3], left, right)
+        rows, columns = self.source_indices(x.shape[2], top, bottom), self.source_indices(x.shape[3], left, right)
         y = copy_pad2d(x, rows, columns)
         self.save_for_backward(x.shape, x.dtype, rows, columns)
         return y
@@ -54,16 +54,16 @@ class CopyPad2d(Module):
 
 
 class ReplicationPad2d(CopyPad2d):
-    """Continue the image with its outermost pixels, so that the rim makes no edge that is not in the image.
+    """Pad the image by repeating its outermost pixels, so that the padding adds no edge that is not in the image.
 
-    y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = i moved into the image: max(0, min(i, H - 1))
+    y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = i clipped to the image: max(0, min(i, H - 1))
 
     A pixel that was copied gets the sum of the gradients of its copies.
 
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), or one number for all. A negative side is cut off.
+        Width of the padding: (left, right, top, bottom), or one number for all four. A negative side is cropped.
 
     Shape
     -----
@@ -71,7 +71,7 @@ class ReplicationPad2d(CopyPad2d):
 
     Source
     ------
-    Numbers as torch.nn.ReplicationPad2d.
+    The numbers are the same as in torch.nn.ReplicationPad2d.
 
     Examples
     --------
@@ -79,13 +79,13 @@ class ReplicationPad2d(CopyPad2d):
     array([[[[1., 1., 2., 3., 3., 3.]]]], dtype=float32)
     """
 
-    def sources(self, pixels: int, before: int, after: int) -> Array:
-        """Return for each place the pixel that is nearest to it."""
+    def source_indices(self, pixels: int, before: int, after: int) -> Array:
+        """Return for each output position the nearest pixel."""
         return np.arange(-before, pixels + after).clip(0, pixels - 1)
 
 
 class ReflectionPad2d(CopyPad2d):
-    """Continue the image with its mirror image; the outermost pixels are the mirrors and are not repeated.
+    """Pad the image with its mirror image; the outermost pixels are the mirror axes and are not repeated.
 
     y[n, c, i, j] = x[n, c, r(i - top), r(j - left)],  r(i) = |i| above the image, 2 (H - 1) - i below it
 
@@ -94,8 +94,8 @@ class ReflectionPad2d(CopyPad2d):
     Parameters
     ----------
     padding : int or four of int
-        How wide the rim is: (left, right, top, bottom), or one number for all; less than the image. A negative side
-        is cut off.
+        Width of the padding: (left, right, top, bottom), or one number for all four; less than the size of the image.
+        A negative side is cropped.
 
     Shape
     -----
@@ -103,7 +103,7 @@ class ReflectionPad2d(CopyPad2d):
 
     Source
     ------
-    Numbers as torch.nn.ReflectionPad2d.
+    The numbers are the same as in torch.nn.ReflectionPad2d.
 
     Examples
     --------
@@ -111,12 +111,12 @@ class ReflectionPad2d(CopyPad2d):
     array([[[[2., 1., 2., 3., 2., 1.]]]], dtype=float32)
     """
 
-    def sources(self, pixels: int, before: int, after: int) -> Array:
-        """Return for each place the pixel that the mirrors show there."""
+    def source_indices(self, pixels: int, before: int, after: int) -> Array:
+        """Return for each output position the pixel that is mirrored there."""
         if max(before, after) >= pixels:
             raise ShapeError(
-                f"padding={self.padding} mirrors {max(before, after)} pixels beside the outermost one, but the input "
+                f"padding={self.padding} mirrors {max(before, after)} pixels next to the outermost one, but the input "
                 f"has only {pixels} in that direction: use a padding of at most {pixels - 1}"
             )
-        places = np.abs(np.arange(-before, pixels + after))
-        return pixels - 1 - np.abs(pixels - 1 - places)
+        mirrored = np.abs(np.arange(-before, pixels + after))
+        return pixels - 1 - np.abs(pixels - 1 - mirrored)

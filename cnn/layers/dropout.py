@@ -1,4 +1,4 @@
-"""Dropout: in training, forget a random part of the values."""
+"""Dropout: in training, set random values to zero."""
 
 import numpy as np
 
@@ -8,11 +8,11 @@ from cnn.module import Array, Module
 
 
 class Dropout(Module):
-    """Zero a random share of the values in training, so that no unit can rely on one other; do nothing in evaluation.
+    """Zero random values in training, so that no unit can rely on a single other unit; do nothing in evaluation.
 
     y = x m / (1 - p),  each m[i] is 0 with probability p, else 1
 
-    Dividing keeps the mean, so evaluation needs no change. The gradient passes through the same mask,
+    The division keeps the mean, so evaluation needs no scaling. The gradient is multiplied by the same mask,
     dL/dx = g m / (1 - p).
 
     Parameters
@@ -29,7 +29,7 @@ class Dropout(Module):
     Source
     ------
     Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014, Dropout: a simple way to prevent neural networks
-    from overfitting, section 4, whose p is the share that is kept, 1 - p here; scaled in training as in its section 10.
+    from overfitting, section 4, where p is the fraction that is kept, 1 - p here; scaled in training as in section 10.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class Dropout(Module):
         mask = None
         y = x
         if self.training and self.p > 0:
-            mask = np.empty_like(x)  # in the memory layout of x, which need not be the order of its axes
+            mask = np.empty_like(x)  # same memory layout as x, which may differ from the order of its axes
             mask[...] = self.rng.random(x.shape, np.float32) >= self.p
             mask *= 1 / (1 - self.p) if self.p < 1 else 0
             y = np.multiply(x, mask, out=np.empty_like(x))

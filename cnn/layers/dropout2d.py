@@ -1,4 +1,4 @@
-"""Dropout2d: in training, forget whole channels."""
+"""Dropout2d: in training, set whole channels to zero."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from cnn.module import Array, Module
 
 
 class Dropout2d(Module):
-    """Zero whole channels at random in training: neighbouring pixels say nearly the same, so a pixel alone would hardly
-    be missed.
+    """Zero whole channels at random in training: neighbouring pixels are so similar that dropping single pixels has
+    little effect.
 
     y = x m / (1 - p),  each m[n, c] is 0 with probability p, else 1
 
-    Dividing keeps the mean, so evaluation needs no change. The gradient passes through the same mask,
+    The division keeps the mean, so evaluation needs no scaling. The gradient is multiplied by the same mask,
     dL/dx = g m / (1 - p).
 
     Parameters
@@ -30,7 +30,7 @@ class Dropout2d(Module):
     Source
     ------
     Tompson, Goroshin, Jain, LeCun and Bregler 2015, Efficient object localization using convolutional networks, arXiv
-    1411.4280, section 3.2 (SpatialDropout). Numbers as torch.nn.Dropout2d.
+    1411.4280, section 3.2 (SpatialDropout). Numbers as in torch.nn.Dropout2d.
 
     Examples
     --------

@@ -1,11 +1,11 @@
-"""ELU, SELU and CELU: negative values run smoothly into a floor.
+"""ELU, SELU and CELU: negative values saturate smoothly.
 
-forward and backward of these classes are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
 
-from cnn.functional.elementwise import Elementwise, real
+from cnn.functional.elementwise import Elementwise, finite_float
 from cnn.module import Array
 
 
@@ -21,16 +21,16 @@ def elu_slope(x: Array, alpha: float, width: float = 1.0) -> Array:
 
 
 class ELU(Elementwise):
-    """Let positive values through and bend negative ones into a floor at -alpha, so that the mean stays near zero.
+    """Keep positive values and let negative ones saturate at -alpha, so that the mean activation stays near zero.
 
     y = x where x > 0, else alpha (exp(x) - 1)
 
-    The gradient passes where x > 0; elsewhere it is multiplied by alpha exp(x), which at 0 is alpha.
+    The gradient is unchanged where x > 0; elsewhere it is multiplied by alpha exp(x), which is alpha at 0.
 
     Parameters
     ----------
     alpha : float
-        The depth of the floor.
+        Minus the value at which negative inputs saturate.
 
     Shape
     -----
@@ -39,7 +39,7 @@ class ELU(Elementwise):
     Source
     ------
     Clevert, Unterthiner and Hochreiter 2016, Fast and accurate deep network learning by exponential linear units,
-    arXiv 1511.07289; numbers as torch.nn.ELU.
+    arXiv 1511.07289; numbers as in torch.nn.ELU.
 
     Examples
     --------
@@ -48,7 +48,7 @@ class ELU(Elementwise):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = real(alpha, "alpha")
+        self.alpha = finite_float(alpha, "alpha")
 
     def value(self, x: Array) -> Array:
         return elu(x, self.alpha)
@@ -58,12 +58,12 @@ class ELU(Elementwise):
 
 
 class SELU(Elementwise):
-    """An ELU whose two numbers pull mean and variance towards 0 and 1 from layer to layer, with no normalisation.
+    """An ELU whose two constants pull mean and variance towards 0 and 1 from layer to layer, without normalisation.
 
     y = scale x where x > 0, else scale alpha (exp(x) - 1)
 
-    The gradient is multiplied by scale where x > 0 and by scale alpha exp(x) elsewhere. Mean and variance stay so if
-    the weights start with mean 0 and variance 1 / fan_in.
+    The gradient is multiplied by scale where x > 0 and by scale alpha exp(x) elsewhere. Mean and variance stay at
+    0 and 1 if the weights start with mean 0 and variance 1 / fan_in.
 
     Shape
     -----
@@ -72,7 +72,7 @@ class SELU(Elementwise):
     Source
     ------
     Klambauer, Unterthiner, Mayr and Hochreiter 2017, Self-normalizing neural networks, arXiv 1706.02515, equations 2
-    and 14; numbers as torch.nn.SELU.
+    and 14; numbers as in torch.nn.SELU.
 
     Examples
     --------
@@ -91,16 +91,16 @@ class SELU(Elementwise):
 
 
 class CELU(Elementwise):
-    """An ELU that has slope 1 at zero whatever alpha is: the deeper its floor at -alpha, the slower it gets there.
+    """An ELU with slope 1 at zero for every alpha: the lower its limit -alpha, the more slowly it gets there.
 
     y = x where x > 0, else alpha (exp(x / alpha) - 1)
 
-    The gradient passes where x > 0; elsewhere it is multiplied by exp(x / alpha).
+    The gradient is unchanged where x > 0; elsewhere it is multiplied by exp(x / alpha).
 
     Parameters
     ----------
     alpha : float
-        The depth of the floor, larger than 0.
+        Minus the value at which negative inputs saturate, larger than 0.
 
     Shape
     -----
@@ -108,7 +108,7 @@ class CELU(Elementwise):
 
     Source
     ------
-    Barron 2017, Continuously differentiable exponential linear units, arXiv 1704.07483; numbers as torch.nn.CELU.
+    Barron 2017, Continuously differentiable exponential linear units, arXiv 1704.07483; numbers as in torch.nn.CELU.
 
     Examples
     --------
@@ -117,7 +117,7 @@ class CELU(Elementwise):
     """
 
     def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = real(alpha, "alpha", above=0)
+        self.alpha = finite_float(alpha, "alpha", above=0)
 
     def value(self, x: Array) -> Array:
         return elu(x, self.alpha, width=self.alpha)

@@ -10,11 +10,11 @@ from cnn.module import Array, Module
 
 
 class Flatten(Module):
-    """Lay all channels and pixels of each sample in one row, so that a Linear layer can read them.
+    """Write all channels and pixels of each sample in one row, as a Linear layer needs them.
 
     y[n] = x[n] read in the order of its axes
 
-    Values only move, so the gradient moves back the same way.
+    Values are only moved, so the gradient is moved back in the same way.
 
     Shape
     -----
@@ -22,7 +22,7 @@ class Flatten(Module):
 
     Source
     ------
-    The order is that of torch.nn.Flatten: channel, then row, then column, whatever the layout in memory.
+    The order is that of torch.nn.Flatten: channel, then row, then column, for any memory layout.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""GELU: a value times the chance that a normal number is smaller.
+"""GELU: a value times the probability that a standard normal variable is smaller.
 
-forward and backward of this class are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x).
 """
 
 import math
@@ -11,7 +11,7 @@ from cnn.functional.elementwise import Elementwise
 from cnn.functional.erf import erf
 from cnn.module import Array
 
-WIDEST = 40.0  # beyond ± this, every slope is 0 or 1 to the last bit; its square does not overflow
+LIMIT = 40.0  # beyond ± this, every slope is 0 or 1 to the last bit; its square does not overflow
 
 
 def gelu(x: Array) -> Array:
@@ -19,35 +19,35 @@ def gelu(x: Array) -> Array:
 
 
 def gelu_slope(x: Array) -> Array:
-    """Φ(x) + x φ(x), for φ, the density, is the slope of Φ."""
-    near = np.clip(x, -WIDEST, WIDEST)
-    density = np.exp(-0.5 * near * near) / math.sqrt(2 * math.pi)
-    return normal_cdf(near) + near * density
+    """Φ(x) + x φ(x), as the density φ is the slope of Φ."""
+    clipped = np.clip(x, -LIMIT, LIMIT)
+    density = np.exp(-0.5 * clipped * clipped) / math.sqrt(2 * math.pi)
+    return normal_cdf(clipped) + clipped * density
 
 
 def normal_cdf(x: Array) -> Array:
-    """Φ(x), the probability that a normal number is smaller than x."""
+    """Φ(x), the probability that a standard normal variable is smaller than x."""
     return 0.5 * (1 + erf(x * math.sqrt(0.5)))
 
 
 def gelu_tanh(x: Array) -> Array:
-    return x * (0.5 * (1 + np.tanh(cubic(np.clip(x, -WIDEST, WIDEST)))))
+    return x * (0.5 * (1 + np.tanh(cubic(np.clip(x, -LIMIT, LIMIT)))))
 
 
 def gelu_tanh_slope(x: Array) -> Array:
-    near = np.clip(x, -WIDEST, WIDEST)
-    t = np.tanh(cubic(near))
-    cubic_slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
-    return 0.5 * (1 + t) + 0.5 * near * (1 - t * t) * cubic_slope
+    clipped = np.clip(x, -LIMIT, LIMIT)
+    t = np.tanh(cubic(clipped))
+    cubic_slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * clipped * clipped)
+    return 0.5 * (1 + t) + 0.5 * clipped * (1 - t * t) * cubic_slope
 
 
 def cubic(x: Array) -> Array:
-    """Return u(x), chosen so that (1 + tanh(u)) / 2 comes close to Φ."""
+    """Return u(x), chosen so that (1 + tanh(u)) / 2 approximates Φ."""
     return math.sqrt(2 / math.pi) * x * (1 + 0.044715 * x * x)
 
 
 class GELU(Elementwise):
-    """Weigh each value by the probability that a normal number is smaller: a ReLU that hesitates around zero.
+    """Weight each value by the probability that a standard normal variable is smaller: a ReLU smooth around zero.
 
     y = x Φ(x),  Φ(x) = (1 + erf(x / √2)) / 2
 
@@ -56,7 +56,7 @@ class GELU(Elementwise):
     Parameters
     ----------
     approximate : "none" or "tanh"
-        "tanh": Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, right to 0.0005 and faster; GPT-2 was trained with it.
+        "tanh": Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2, accurate to 0.0005 and faster; used in GPT-2.
 
     Shape
     -----
@@ -64,7 +64,7 @@ class GELU(Elementwise):
 
     Source
     ------
-    Hendrycks and Gimpel 2016, Gaussian error linear units, arXiv 1606.08415, section 2; numbers as torch.nn.GELU.
+    Hendrycks and Gimpel 2016, Gaussian error linear units, arXiv 1606.08415, section 2; numbers as in torch.nn.GELU.
 
     Examples
     --------

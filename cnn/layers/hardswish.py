@@ -1,7 +1,7 @@
-"""Hardsigmoid and Hardswish: three straight pieces, or parabola between lines, instead of exponentials.
+"""Hardsigmoid and Hardswish: piecewise lines and parabolas instead of exponentials.
 
-forward and backward of these classes are in functional/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
-`keep`, gradient gets what that returns instead of x.)
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x). A class
+with a method `keep` passes the output of `keep` to gradient instead of x.
 """
 
 import numpy as np
@@ -11,16 +11,16 @@ from cnn.module import Array
 
 
 def hardsigmoid(x: Array) -> Array:
-    """0 up to -3, 1 from 3, a straight line between."""
+    """0 up to -3, 1 from 3 on, and linear between."""
     return np.clip(x / 6 + 0.5, 0, 1)
 
 
 class Hardsigmoid(Elementwise):
-    """A sigmoid made of straight lines: 0 up to -3, 1 from 3, and a ramp between.
+    """A piecewise linear sigmoid: 0 up to -3, 1 from 3 on, and linear between.
 
     y = min(max(x + 3, 0), 6) / 6
 
-    On the ramp the gradient is divided by 6; on both flats, at -3 and 3 as well, it is zero.
+    Between -3 and 3 the gradient is divided by 6; elsewhere, including at -3 and 3, it is zero.
 
     Shape
     -----
@@ -28,8 +28,8 @@ class Hardsigmoid(Elementwise):
 
     Source
     ------
-    Courbariaux, Bengio and David 2015, BinaryConnect, arXiv 1511.00363, section 2.2 (with a ramp from -1 to 1); numbers
-    as torch.nn.Hardsigmoid.
+    Courbariaux, Bengio and David 2015, BinaryConnect, arXiv 1511.00363, section 2.2 (linear from -1 to 1); numbers as
+    in torch.nn.Hardsigmoid.
 
     Examples
     --------
@@ -44,15 +44,15 @@ class Hardsigmoid(Elementwise):
         return gate(grad, flat) / 6
 
     def keep(self, x: Array, y: Array) -> Array:
-        return ~(np.abs(x) < 3)  # where x is NaN as well
+        return ~(np.abs(x) < 3)  # also True where x is NaN
 
 
 class Hardswish(Elementwise):
-    """SiLU with straight lines for its gate: nothing passes below -3, everything above 3, a parabola joins them.
+    """SiLU with a piecewise linear gate: the output is 0 below -3, x above 3, and a parabola between.
 
     y = x min(max(x + 3, 0), 6) / 6
 
-    The gradient is zero up to -3, multiplied by x / 3 + 1/2 between, and passes from 3.
+    The gradient is zero up to -3, multiplied by x / 3 + 1/2 between, and unchanged from 3 on.
 
     Shape
     -----
@@ -60,7 +60,7 @@ class Hardswish(Elementwise):
 
     Source
     ------
-    Howard and others 2019, Searching for MobileNetV3, arXiv 1905.02244, section 5.2; numbers as torch.nn.Hardswish.
+    Howard and others 2019, Searching for MobileNetV3, arXiv 1905.02244, section 5.2; numbers as in torch.nn.Hardswish.
 
     Examples
     --------

@@ -1,15 +1,15 @@
-"""Identity: what comes in goes out."""
+"""Identity: the output is the input."""
 
 from cnn.core.checks import check_grad, check_input
 from cnn.module import Array, Module
 
 
 class Identity(Module):
-    """Do nothing: the short way around other layers in a residual net, or a place holder.
+    """Return the input: the skip connection of a residual net, or a placeholder.
 
     y = x
 
-    The gradient passes as it is.
+    The gradient is unchanged.
 
     Shape
     -----

@@ -1,26 +1,26 @@
-"""LeakyReLU: negative values become small.
+"""LeakyReLU: negative values are scaled down.
 
-forward and backward of this class are in functional/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
-`keep`, gradient gets what that returns instead of x.)
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x). A class
+with a method `keep` passes the output of `keep` to gradient instead of x.
 """
 
 import numpy as np
 
-from cnn.functional.elementwise import Elementwise, real
+from cnn.functional.elementwise import Elementwise, finite_float
 from cnn.module import Array
 
 
 class LeakyReLU(Elementwise):
-    """Let positive values through and a little of negative ones, so that no unit is ever without a gradient.
+    """Keep positive values and scale negative ones down, so that every unit always has a gradient.
 
     y = x where x > 0, else negative_slope x
 
-    The gradient passes where x > 0; elsewhere, at 0 as well, it is multiplied by negative_slope.
+    The gradient is unchanged where x > 0; elsewhere, including at 0, it is multiplied by negative_slope.
 
     Parameters
     ----------
     negative_slope : float
-        What negative values are multiplied by.
+        Factor for negative values.
 
     Shape
     -----
@@ -28,7 +28,7 @@ class LeakyReLU(Elementwise):
 
     Source
     ------
-    Maas, Hannun and Ng 2013, Rectifier nonlinearities improve neural network acoustic models; numbers as
+    Maas, Hannun and Ng 2013, Rectifier nonlinearities improve neural network acoustic models; numbers as in
     torch.nn.LeakyReLU.
 
     Examples
@@ -38,7 +38,7 @@ class LeakyReLU(Elementwise):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = real(negative_slope, "negative_slope")
+        self.negative_slope = finite_float(negative_slope, "negative_slope")
 
     def value(self, x: Array) -> Array:
         return np.maximum(x, 0) + self.negative_slope * np.minimum(x, 0)

@@ -22,7 +22,7 @@ def linear(x: Array, weight: Array, bias: Array | None) -> Array:
 
 @kernel
 def linear_input_grad(grad: Array, weight: Array) -> Array:
-    """Each input gets back what each output that it fed gets: (..., out) -> (..., in)"""
+    """Sum over the outputs of grad[row, out] weight[out, in]: (..., out) -> (..., in)"""
     return grad @ weight
 
 
@@ -33,12 +33,12 @@ def linear_weight_grad(grad: Array, x: Array) -> Array:
 
 
 class Linear(Module):
-    """Weigh all inputs and add them up, once for each output.
+    """Compute each output as a weighted sum of all inputs.
 
     y = x wᵀ + b
 
-    Each weight's gradient is the input that it saw times the gradient of the output that it made, summed over the
-    batch: dL/dw = gᵀ x, dL/db = sum of g; and dL/dx = g w.
+    Each weight's gradient is its input times the gradient of its output, summed over the batch: dL/dw = gᵀ x,
+    dL/db = sum of g; and dL/dx = g w.
 
     Parameters
     ----------
@@ -51,12 +51,12 @@ class Linear(Module):
 
     Shape
     -----
-    (N, in) -> (N, out); further axes between N and the last stay as they are.
+    (N, in) -> (N, out); any axes between N and the last are kept.
 
     Attributes
     ----------
     weight, bias : Parameter
-        (out, in) and (out,), at first uniform in ± 1 / sqrt(in). bias is None without one.
+        (out, in) and (out,), initially uniform in ± 1 / sqrt(in). bias is None if bias=False.
 
     Source
     ------
@@ -84,7 +84,7 @@ class Linear(Module):
             if x.ndim == 1:
                 fix = "a single sample needs a batch axis: x[None]"
                 if self.in_features == 1:
-                    fix = "samples of one number each need an axis for it: x[:, None]"
+                    fix = "samples of one number each need a feature axis: x[:, None]"
             elif x.ndim == 4 or (x.ndim > 2 and math.prod(x.shape[1:]) == self.in_features):
                 fix = f"put Flatten() before it and set in_features={math.prod(x.shape[1:])}"
             raise ShapeError(f"expected (N, {self.in_features}), got {x.shape}: {fix}")

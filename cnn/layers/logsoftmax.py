@@ -1,4 +1,4 @@
-"""LogSoftmax: any numbers become logarithms of probabilities. See `LogSoftmax`."""
+"""LogSoftmax: scores become log-probabilities."""
 
 import numpy as np
 
@@ -8,31 +8,32 @@ from cnn.module import Array, Module
 
 
 def log_softmax(x: Array, dim: int = -1) -> Array:
-    """Any shape -> the same; the exponentials have sum 1 along ``dim``."""
-    y = x - x.max(axis=dim, keepdims=True)  # changes no difference and keeps exp from overflowing
+    """Any shape -> the same; the exponentials sum to 1 along ``dim``."""
+    y = x - x.max(axis=dim, keepdims=True)  # leaves the result unchanged and keeps exp from overflowing
     return y - np.log(np.exp(y).sum(axis=dim, keepdims=True))
 
 
 class LogSoftmax(Module):
-    """The logarithm of Softmax in one step: no probability is too small for it.
+    """The logarithm of Softmax in one step: no probability underflows, however small.
 
     y[k] = x[k] - log(sum over j of exp(x[j]))
 
-    Raising one score lowers all other shares, so the gradient of each depends on all: dL/dx = g - exp(y) sum of g.
+    Raising one score lowers all other probabilities, so each gradient depends on all of them: dL/dx = g - exp(y) sum of
+    g.
 
     Parameters
     ----------
     dim : int
-        The axis along which the shares add up to one.
+        The axis along which the probabilities sum to one.
 
     Shape
     -----
-    Any shape with that axis -> the same.
+    Any shape that has this axis -> the same.
 
     Source
     ------
     Bridle 1990, Training stochastic model recognition algorithms as networks can lead to maximum mutual information
-    estimation of parameters; numbers as torch.nn.LogSoftmax.
+    estimation of parameters; numbers as in torch.nn.LogSoftmax.
 
     Examples
     --------

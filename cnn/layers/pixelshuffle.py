@@ -6,25 +6,25 @@ from cnn.module import Array, Module
 
 
 def pixel_shuffle(x: Array, r: int) -> Array:
-    """Every r² channels become r x r pixels: (N, C r², H, W) -> (N, C, r H, r W)."""
+    """Rearrange every r² channels into r x r pixels: (N, C r², H, W) -> (N, C, r H, r W)."""
     n, k, h, w = x.shape
     x = x.transpose(0, 2, 3, 1).reshape(n, h, w, k // r**2, r, r).transpose(0, 1, 4, 2, 5, 3)
     return x.reshape(n, h * r, w * r, k // r**2).transpose(0, 3, 1, 2)
 
 
 def pixel_unshuffle(y: Array, r: int) -> Array:
-    """Every r x r pixels become r² channels: (N, C, r H, r W) -> (N, C r², H, W)."""
+    """Rearrange every r x r pixels into r² channels: (N, C, r H, r W) -> (N, C r², H, W)."""
     n, c, oh, ow = y.shape
     y = y.transpose(0, 2, 3, 1).reshape(n, oh // r, r, ow // r, r, c).transpose(0, 1, 3, 5, 2, 4)
     return y.reshape(n, oh // r, ow // r, c * r**2).transpose(0, 3, 1, 2)
 
 
 class PixelShuffle(Module):
-    """Lay groups of channels out as pixels: a convolution before it draws the finer image, at the cost of the coarse.
+    """Rearrange groups of channels into pixels: a convolution before it computes the finer image at coarse resolution.
 
     y[n, c, r i + u, r j + v] = x[n, c r² + r u + v, i, j],  r = upscale_factor
 
-    Values only move, so the gradient moves back the same way.
+    Values are only moved, so the gradient is moved back in the same way.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class PixelShuffle(Module):
         if x.shape[1] % self.upscale_factor**2:
             raise ShapeError(
                 f"upscale_factor={self.upscale_factor} needs a number of channels divisible by "
-                f"{self.upscale_factor**2}, got {x.shape}: let the layer before make as many"
+                f"{self.upscale_factor**2}, got {x.shape}: change the out_channels of the layer before it"
             )
         y = pixel_shuffle(x, self.upscale_factor)
         self.save_for_backward(y.shape, y.dtype)

@@ -1,10 +1,10 @@
-"""PReLU: negative values become small, by a factor that is learned. See `PReLU`."""
+"""PReLU: negative values are scaled by a factor that is learned."""
 
 import numpy as np
 
 from cnn.core.checks import check_grad, check_input, integer
 from cnn.errors import ShapeError
-from cnn.functional.elementwise import real
+from cnn.functional.elementwise import finite_float
 from cnn.init import constant
 from cnn.module import Array, Module, Parameter
 
@@ -15,43 +15,44 @@ def prelu(x: Array, weight: Array) -> Array:
 
 
 def prelu_input_grad(grad: Array, x: Array, weight: Array) -> Array:
-    """Where x > 0 the gradient passes, elsewhere times the weight."""
+    """The gradient is unchanged where x > 0, elsewhere multiplied by the weight."""
     positive = x > 0
     return grad * (positive + weight * ~positive)
 
 
 def prelu_weight_grad(grad: Array, x: Array) -> Array:
-    """Each negative x is a place where the weight has a say: its gradient there, not yet summed."""
+    """The contribution of each element, not yet summed: only negative x is multiplied by the weight."""
     return grad * np.minimum(x, 0)
 
 
 class PReLU(Module):
-    """Let positive values through, and learn how much of negative ones.
+    """Keep positive values, and learn how much of negative ones to keep.
 
     y = x where x > 0, else w x
 
-    The gradient of the input passes where x > 0 and is multiplied by w elsewhere; that of w is the sum of g x over all
-    x <= 0 that it multiplies.
+    The gradient of the input is g where x > 0 and w g elsewhere; that of w is the sum of g x over the x <= 0 that it
+    multiplies.
 
     Parameters
     ----------
     num_parameters : int
-        1, or the number of channels, so that each has a w of its own.
+        1, or the number of channels, so that each channel has its own w.
     init : float
-        What w is at first.
+        Initial value of w.
 
     Shape
     -----
-    Any shape -> the same; with more than one w (N, C, ...) -> the same, C being num_parameters.
+    Any shape -> the same; with more than one w (N, C, ...) -> the same, where C is num_parameters.
 
     Attributes
     ----------
     weight : Parameter
-        (num_parameters,). Weight decay would pull it to 0, that is to ReLU.
+        (num_parameters,). Weight decay would pull it towards 0, that is, towards ReLU.
 
     Source
     ------
-    He, Zhang, Ren and Sun 2015, Delving deep into rectifiers, arXiv 1502.01852, section 2.1; numbers as torch.nn.PReLU.
+    He, Zhang, Ren and Sun 2015, Delving deep into rectifiers, arXiv 1502.01852, section 2.1; numbers as in
+    torch.nn.PReLU.
 
     Examples
     --------
@@ -61,7 +62,7 @@ class PReLU(Module):
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25) -> None:
         self.num_parameters = integer(num_parameters, "num_parameters", 1)
-        self.init = real(init, "init")
+        self.init = finite_float(init, "init")
         self.weight = Parameter(constant((self.num_parameters,), self.init))
 
     def forward(self, x: Array) -> Array:
@@ -71,7 +72,7 @@ class PReLU(Module):
             fix = f"set num_parameters={x.shape[1]}, or 1 for all channels" if x.ndim > 1 else "add the channel axis"
             raise ShapeError(f"expected (N, {self.num_parameters}, ...), got {x.shape}: {fix}")
         self.save_for_backward(x)
-        return np.asarray(prelu(x, self._spread_weight(x)))
+        return np.asarray(prelu(x, self._broadcastable_weight(x)))
 
     def backward(self, grad: Array) -> Array | None:
         """(...) -> (...)"""
@@ -81,9 +82,9 @@ class PReLU(Module):
         self.weight.accumulate_grad(prelu_weight_grad(grad, x).sum(axis=others).reshape(self.weight.shape))
         if not self.needs_input_grad:
             return None
-        return np.asarray(prelu_input_grad(grad, x, self._spread_weight(x)))
+        return np.asarray(prelu_input_grad(grad, x, self._broadcastable_weight(x)))
 
-    def _spread_weight(self, x: Array) -> Array:
-        """Return the weight with axes of length 1, so that it meets axis 1 of x, or everything."""
+    def _broadcastable_weight(self, x: Array) -> Array:
+        """Return the weight with axes of length 1 added, so that it broadcasts along axis 1 of x, or over all of x."""
         axes = (1, -1) + (1,) * (x.ndim - 2) if self.num_parameters > 1 else (1,) * x.ndim
         return self.weight.data.reshape(axes)

@@ -10,17 +10,17 @@ from cnn.module import Array, Module
 
 @kernel
 def relu(x: Array) -> tuple[Array, Array]:
-    """Any shape -> the same, and where nothing passes."""
+    """Any shape -> the output of the same shape, and a mask of the blocked elements."""
     y = np.maximum(x, 0, out=np.empty_like(x))  # NaN stays NaN
     return y, y <= 0
 
 
 class ReLU(Module):
-    """Let positive values through and block negative ones: the bend that makes a stack of layers more than one layer.
+    """Keep positive values and block negative ones: a nonlinearity makes a stack of layers more than one linear map.
 
     y = max(x, 0)
 
-    Where x > 0 the output moves with the input, so the gradient passes; elsewhere it is zero, at x = 0 as well.
+    Where x > 0 the slope is 1, so the gradient is unchanged; elsewhere, including at x = 0, it is zero.
 
     Shape
     -----
@@ -48,5 +48,5 @@ class ReLU(Module):
         """(...) -> (...)"""
         blocked, dtype = self.saved()
         check_grad(self, grad, blocked.shape, dtype)
-        # np.where(x > 0, grad, 0), which takes ten times as long; and grad * (x > 0) makes NaN of a blocked infinity
+        # np.where(x > 0, grad, 0) takes ten times as long, and grad * (x > 0) turns a blocked infinity into NaN
         return gate(grad, blocked)

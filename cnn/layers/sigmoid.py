@@ -1,7 +1,7 @@
-"""Sigmoid and Tanh: any number becomes one between two limits.
+"""Sigmoid and Tanh: squash any number into an interval.
 
-forward and backward of Sigmoid are in functional/elementwise.py: y = value(x), dL/dx = gradient(g, x). (Where there is a
-`keep`, gradient gets what that returns instead of x.)
+The base class of Sigmoid in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx =
+gradient(g, x). A class with a method `keep` passes the output of `keep` to gradient instead of x.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ class Sigmoid(Elementwise):
 
     y = 1 / (1 + exp(-x))
 
-    The output tells its own slope, so the gradient is multiplied by y (1 - y): at most 1/4, and nothing at the ends.
+    The slope follows from the output: the gradient is multiplied by y (1 - y), at most 1/4 and close to 0 at both ends.
 
     Shape
     -----
@@ -37,7 +37,7 @@ class Sigmoid(Elementwise):
 
     Source
     ------
-    Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors, equation 2; numbers as
+    Rumelhart, Hinton and Williams 1986, Learning representations by back-propagating errors, equation 2; numbers as in
     torch.nn.Sigmoid.
 
     Examples
@@ -57,11 +57,11 @@ class Sigmoid(Elementwise):
 
 
 class Tanh(Elementwise):
-    """Squeeze any number between -1 and 1: a sigmoid that keeps zero where it is.
+    """Squash any number into the interval from -1 to 1: a sigmoid that maps zero to zero.
 
     y = (exp(x) - exp(-x)) / (exp(x) + exp(-x))
 
-    The output tells its own slope, so the gradient is multiplied by 1 - y²: all passes at 0, nothing at the ends.
+    The slope follows from the output: the gradient is multiplied by 1 - y², 1 at 0 and close to 0 at both ends.
 
     Shape
     -----
@@ -70,7 +70,7 @@ class Tanh(Elementwise):
     Source
     ------
     LeCun, Bottou, Orr and Müller 1998, Efficient BackProp, section 4.4, on why it trains faster than a sigmoid; numbers
-    as torch.nn.Tanh.
+    as in torch.nn.Tanh.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""SiLU and Mish: a value times a smooth gate that the value itself opens.
+"""SiLU and Mish: a value times a smooth gate computed from the value itself.
 
-forward and backward of these classes are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from cnn.module import Array
 
 
 class SiLU(Elementwise):
-    """Let each value open its own gate: large values pass, very negative ones do not; known as Swish too.
+    """Multiply each value by its own sigmoid gate: large values pass, very negative ones do not; also known as Swish.
 
     y = x σ(x),  σ(x) = 1 / (1 + exp(-x))
 
@@ -24,7 +24,7 @@ class SiLU(Elementwise):
     ------
     Elfwing, Uchibe and Doya 2018, Sigmoid-weighted linear units for neural network function approximation in
     reinforcement learning, arXiv 1702.03118; Ramachandran, Zoph and Le 2017, Searching for activation functions, arXiv
-    1710.05941; numbers as torch.nn.SiLU.
+    1710.05941; numbers as in torch.nn.SiLU.
 
     Examples
     --------
@@ -40,25 +40,25 @@ class SiLU(Elementwise):
         return grad * (s * (1 + x * (1 - s)))
 
 
-FLAT = 20.0  # beyond it tanh(softplus(x)) is 1 to the last bit, and the square of exp(x) would overflow in the end
+LIMIT = 20.0  # beyond it tanh(softplus(x)) is 1 to the last bit, and for large x the square of exp(x) would overflow
 
 
 def mish_gate(x: Array) -> Array:
     """tanh(softplus(x)) = n / (n + 2), n = e (e + 2), e = exp(x): one exponential instead of three functions."""
-    e = np.exp(np.minimum(x, FLAT))
+    e = np.exp(np.minimum(x, LIMIT))
     n = e * (e + 2)
     return n / (n + 2)
 
 
 def mish_gate_slope(x: Array) -> Array:
     """2 n' / (n + 2)², n' = 2 e (e + 1)."""
-    e = np.exp(np.minimum(x, FLAT))
+    e = np.exp(np.minimum(x, LIMIT))
     n = e * (e + 2)
     return 4 * e * (e + 1) / (n + 2) ** 2
 
 
 class Mish(Elementwise):
-    """Let each value open its own gate, like SiLU with another gate, a little steeper.
+    """Multiply each value by its own gate, as in SiLU, but with a slightly steeper gate.
 
     y = x tanh(softplus(x)),  softplus(x) = log(1 + exp(x))
 
@@ -70,7 +70,8 @@ class Mish(Elementwise):
 
     Source
     ------
-    Misra 2019, Mish: a self regularized non-monotonic activation function, arXiv 1908.08681; numbers as torch.nn.Mish.
+    Misra 2019, Mish: a self regularized non-monotonic activation function, arXiv 1908.08681; numbers as in
+    torch.nn.Mish.
 
     Examples
     --------
@@ -82,4 +83,4 @@ class Mish(Elementwise):
         return x * mish_gate(x)
 
     def gradient(self, grad: Array, x: Array) -> Array:
-        return grad * (mish_gate(x) + np.minimum(x, FLAT) * mish_gate_slope(x))
+        return grad * (mish_gate(x) + np.minimum(x, LIMIT) * mish_gate_slope(x))

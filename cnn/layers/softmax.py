@@ -1,4 +1,4 @@
-"""Softmax: any numbers become probabilities. See `Softmax`."""
+"""Softmax: scores become probabilities."""
 
 import numpy as np
 
@@ -8,29 +8,29 @@ from cnn.module import Array, Module
 
 
 def softmax(x: Array, dim: int = -1) -> Array:
-    """Any shape -> the same, with sum 1 along ``dim``."""
-    e = np.exp(x - x.max(axis=dim, keepdims=True))  # subtracting changes nothing and keeps exp from overflowing
+    """Any shape -> the same; sums to 1 along ``dim``."""
+    e = np.exp(x - x.max(axis=dim, keepdims=True))  # leaves the result unchanged and keeps exp from overflowing
     return e / e.sum(axis=dim, keepdims=True)
 
 
 class Softmax(Module):
-    """Turn scores into probabilities: the larger a score, the larger its share of one.
+    """Turn scores into probabilities that sum to one: the larger the score, the larger the probability.
 
     p[k] = exp(x[k]) / sum over j of exp(x[j])
 
-    Raising one score lowers all other shares, so the gradient of each depends on all: dL/dx = p (g - sum of g p).
+    Raising one score lowers all other probabilities, so each gradient depends on all: dL/dx = p (g - sum of g p).
 
-    Before `CrossEntropyLoss`, training skips this layer and uses the joint formula, whose gradient is p - y: it loses
-    no digits where a probability is too small to be written as a float.
+    Before `CrossEntropyLoss`, training skips this layer and uses the formula for both together, whose gradient is
+    p - y: it loses no precision where a probability is too small for a float.
 
     Parameters
     ----------
     dim : int
-        The axis along which the shares add up to one.
+        The axis along which the probabilities sum to one.
 
     Shape
     -----
-    Any shape with that axis -> the same.
+    Any shape that has this axis -> the same.
 
     Source
     ------

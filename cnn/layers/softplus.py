@@ -1,27 +1,27 @@
-"""Softplus: a ReLU with a round corner.
+"""Softplus: a smooth ReLU.
 
-forward and backward of this class are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
 
-from cnn.functional.elementwise import Elementwise, real, sigmoid
+from cnn.functional.elementwise import Elementwise, finite_float, sigmoid
 from cnn.module import Array
 
 
 class Softplus(Elementwise):
-    """A ReLU with a round corner: always positive, which a variance or a rate must be.
+    """A smooth ReLU: always positive, as a variance or a rate must be.
 
     y = log(1 + exp(beta x)) / beta, and y = x where beta x > threshold
 
-    The gradient is multiplied by the sigmoid of beta x, and passes above the threshold.
+    The gradient is multiplied by the sigmoid of beta x; above the threshold it is unchanged.
 
     Parameters
     ----------
     beta : float
-        How sharp the corner is, larger than 0.
+        Sharpness of the bend at 0, larger than 0.
     threshold : float
-        From where on y is x itself, larger than 0; at 20 the two are already closer than 1e-8.
+        Value of beta x above which y is x, larger than 0; at 20 the two already differ by less than 1e-8.
 
     Shape
     -----
@@ -30,7 +30,7 @@ class Softplus(Elementwise):
     Source
     ------
     Dugas, Bengio, Bélisle, Nadeau and Garcia 2001, Incorporating second-order functional knowledge for better option
-    pricing; numbers as torch.nn.Softplus.
+    pricing; numbers as in torch.nn.Softplus.
 
     Examples
     --------
@@ -39,13 +39,13 @@ class Softplus(Elementwise):
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
-        self.beta = real(beta, "beta", above=0)
-        self.threshold = real(threshold, "threshold", above=0)
+        self.beta = finite_float(beta, "beta", above=0)
+        self.threshold = finite_float(threshold, "threshold", above=0)
 
     def value(self, x: Array) -> Array:
-        rounding = np.log1p(np.exp(-self.beta * np.abs(x))) / self.beta  # what the round corner adds to max(x, 0)
-        return np.maximum(x, 0) + rounding * (self.beta * x <= self.threshold)
+        smoothing = np.log1p(np.exp(-self.beta * np.abs(x))) / self.beta  # the difference from max(x, 0)
+        return np.maximum(x, 0) + smoothing * (self.beta * x <= self.threshold)
 
     def gradient(self, grad: Array, x: Array) -> Array:
-        straight = self.beta * x > self.threshold
-        return grad * (straight + sigmoid(self.beta * x) * ~straight)
+        linear = self.beta * x > self.threshold
+        return grad * (linear + sigmoid(self.beta * x) * ~linear)

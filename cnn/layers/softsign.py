@@ -1,6 +1,6 @@
-"""Softsign: any number becomes one between -1 and 1, slowly.
+"""Softsign: squash any number into the interval from -1 to 1, slowly.
 
-forward and backward of this class are in cnn/functional/elementwise.py: y = value(x), dL/dx = gradient(g, x).
+The base class in cnn/functional/elementwise.py has forward and backward: y = value(x), dL/dx = gradient(g, x).
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ from cnn.module import Array
 
 
 class Softsign(Elementwise):
-    """Squeeze any number between -1 and 1 as Tanh does, but come near the limits slowly, so that less saturates.
+    """Squash any number into the interval from -1 to 1 as Tanh does, but more slowly, so that fewer units saturate.
 
     y = x / (1 + |x|)
 
@@ -23,7 +23,7 @@ class Softsign(Elementwise):
     Source
     ------
     Glorot and Bengio 2010, Understanding the difficulty of training deep feedforward neural networks, section 3.3;
-    numbers as torch.nn.Softsign.
+    numbers as in torch.nn.Softsign.
 
     Examples
     --------
@@ -35,5 +35,5 @@ class Softsign(Elementwise):
         return x / (1 + np.abs(x))
 
     def gradient(self, grad: Array, x: Array) -> Array:
-        share = 1 / (1 + np.abs(x))  # its square may underflow to the 0 that is due; that of 1 + |x| would overflow
-        return grad * (share * share)
+        inverse = 1 / (1 + np.abs(x))  # its square may underflow to 0, which is right; that of 1 + |x| would overflow
+        return grad * (inverse * inverse)

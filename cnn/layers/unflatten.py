@@ -1,4 +1,4 @@
-"""Unflatten: an axis becomes several, so that the row that a Linear layer made can be read as an image."""
+"""Unflatten: split one axis into several, so that the output of a Linear layer becomes an image."""
 
 import math
 from collections.abc import Sequence
@@ -11,22 +11,22 @@ from cnn.module import Array, Module
 
 
 class Unflatten(Module):
-    """Read one axis as several, the last the fastest: the way back from Flatten.
+    """Split one axis into several, in row-major order: the inverse of Flatten.
 
     y[n] = x[n] with its numbers in the same order, written as (C, H, W)
 
-    Values only move, so the gradient moves back the same way.
+    Values are only moved, so the gradient is moved back in the same way.
 
     Parameters
     ----------
     dim : int
-        The axis to cut; 1 is that of the features of a batch of rows.
+        The axis to split; 1 is the feature axis of a batch of rows.
     unflattened_size : tuple of int
-        The sizes of the new axes. One of them may be -1: what is left for it.
+        The sizes of the new axes. One of them may be -1: it is computed from the others.
 
     Shape
     -----
-    (N, C H W) -> (N, C, H, W); in general the axis ``dim`` is replaced by those of unflattened_size.
+    (N, C H W) -> (N, C, H, W); in general the axis ``dim`` is replaced by axes of the sizes unflattened_size.
 
     Source
     ------

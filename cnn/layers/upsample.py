@@ -9,11 +9,11 @@ from cnn.errors import ShapeError
 from cnn.kernels import batched
 from cnn.module import Array, Module
 
-Taps = tuple[Array, Array]  # which pixels of a line each place shows, and how much of them: two arrays (taps, places)
+Taps = tuple[Array, Array]  # (taps, outputs) each: the input pixels that an output pixel combines, and their weights
 
 
-def scales(scale_factor: Any) -> tuple[float, float]:
-    """Return the scales down and across from one number or from two."""
+def parse_scale_factor(scale_factor: Any) -> tuple[float, float]:
+    """Return the vertical and horizontal scale from one number or from two."""
     both = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
     numbers = all(isinstance(s, (int, float, np.number)) and not isinstance(s, bool) and 0 < s < np.inf for s in both)
     if len(both) != 2 or not numbers:
@@ -22,15 +22,15 @@ def scales(scale_factor: Any) -> tuple[float, float]:
 
 
 def nearest(pixels: int, count: int, scale: float | None) -> Taps:
-    """Which of the pixels in a line each of ``count`` places shows."""
-    # in float32 as PyTorch: more digits would round some places to other pixels; at 1 and 2 it ignores the scale given
+    """Return the input pixel that each of ``count`` output pixels along an axis copies."""
+    # in float32 like PyTorch: more digits would round to other pixels in places; at 1 and 2 it ignores the given scale
     step = np.float32(1 / scale if scale and count not in (pixels, 2 * pixels) else pixels / count)
     source = np.floor(np.arange(count, dtype=np.float32) * step).astype(int)
     return source.clip(0, pixels - 1)[None], np.ones((1, count))
 
 
 def bilinear(pixels: int, count: int, scale: float | None, align_corners: bool | None) -> Taps:
-    """Which two of the pixels in a line each of ``count`` places shows, and how much of them."""
+    """Return the two input pixels between which each of ``count`` output pixels lies, and their weights."""
     if align_corners:
         source = np.arange(count) * ((pixels - 1) / max(1, count - 1))
     else:  # pixel i covers i to i + 1, so its centre is at i + 1/2
@@ -40,55 +40,55 @@ def bilinear(pixels: int, count: int, scale: float | None, align_corners: bool |
     return np.stack([i0, np.minimum(i0 + 1, pixels - 1)]), np.stack([1 - t, t])
 
 
-def reverse(taps: Taps, pixels: int) -> Taps:
-    """Which of the places show each of the pixels, and how much of it: the same map the other way, its transpose."""
-    found = np.flatnonzero(taps[1])
-    found = found[taps[0].ravel()[found].argsort(kind="stable")]
-    pixel, place = taps[0].ravel()[found], found % taps[0].shape[1]
-    turn = np.arange(len(pixel)) - np.searchsorted(pixel, pixel)  # how many places before this show the same pixel
-    places, weights = np.zeros((2, turn.max() + 1, pixels))  # what is left at weight 0 counts nothing
-    places[turn, pixel], weights[turn, pixel] = place, taps[1].ravel()[found]
-    return places.astype(int), weights
+def transpose(taps: Taps, pixels: int) -> Taps:
+    """Return for each of the input pixels the output pixels that use it, and their weights: the transposed matrix."""
+    nonzero = np.flatnonzero(taps[1])
+    nonzero = nonzero[taps[0].ravel()[nonzero].argsort(kind="stable")]
+    source, target = taps[0].ravel()[nonzero], nonzero % taps[0].shape[1]
+    tap = np.arange(len(source)) - np.searchsorted(source, source)  # how many earlier outputs use the same input
+    index, weights = np.zeros((2, tap.max() + 1, pixels))  # unused taps keep weight 0
+    index[tap, source], weights[tap, source] = target, taps[1].ravel()[nonzero]
+    return index.astype(int), weights
 
 
-def mix(x: Array, taps: Taps, axis: int) -> Array:
-    """y[i] = sum over k of w[k, i] x[index[k, i]] along an axis."""
+def interpolate(x: Array, taps: Taps, axis: int) -> Array:
+    """y[i] = sum over k of weight[k, i] x[index[k, i]] along an axis."""
     y = x
     for k, (index, weight) in enumerate(zip(*taps, strict=True)):
-        part = x.take(index, axis)
+        term = x.take(index, axis)
         if (weight != 1).any():
-            line = part.swapaxes(axis, -1)
-            line *= weight.astype(x.dtype)
-            line[..., weight == 0] = 0  # of infinity too
-        y = np.add(y, part, out=y) if k else part
+            weighted = term.swapaxes(axis, -1)  # a view
+            weighted *= weight.astype(x.dtype)
+            weighted[..., weight == 0] = 0  # also where x is infinite
+        y = np.add(y, term, out=y) if k else term
     return y
 
 
 @batched(1)
 @np.errstate(invalid="ignore")  # inf - inf and 0 * inf
-def resize(x: Array, down: Taps, across: Taps) -> Array:
-    """Mix the rows, then the columns: (N, C, H, W) -> (N, C, OH, OW)."""
-    return mix(mix(x.transpose(0, 2, 3, 1), down, 1), across, 2).transpose(0, 3, 1, 2)
+def resize(x: Array, vertical: Taps, horizontal: Taps) -> Array:
+    """Interpolate the rows, then the columns: (N, C, H, W) -> (N, C, OH, OW)."""
+    return interpolate(interpolate(x.transpose(0, 2, 3, 1), vertical, 1), horizontal, 2).transpose(0, 3, 1, 2)
 
 
 class Upsample(Module):
-    """Draw the image larger, by repeating pixels or by mixing neighbours: the way back up in a U-shaped net.
+    """Enlarge the image by repeating pixels or by interpolating between neighbours: the way back up in a U-Net.
 
     y[i] = (1 - t) x[i0] + t x[i1]  along the rows, then along the columns; in "nearest" y[i] = x[i0]
 
-    Place i of the output lies between the pixels i0 and i1 = i0 + 1 of the input, t away from i0. Each output hands
-    (1 - t) of its gradient to i0 and t of it to i1.
+    Output pixel i lies between the input pixels i0 and i1 = i0 + 1, at distance t from i0. It passes (1 - t) of its
+    gradient to i0 and t of it to i1.
 
     Parameters
     ----------
     size : int, pair of int or None
         OH and OW. Give either this or scale_factor.
     scale_factor : float, pair of float or None
-        OH / H and OW / W; what is no whole number of pixels is rounded down.
+        OH / H and OW / W; fractions of a pixel are rounded down.
     mode : "nearest" or "bilinear"
-        Whether pixels are repeated or mixed.
+        Whether pixels are repeated or interpolated.
     align_corners : bool or None
-        For "bilinear": whether the centres of the corner pixels stay in the corners, or (False, None) their edges.
+        For "bilinear": align the centres of the corner pixels, or (False, None) their outer corners.
 
     Shape
     -----
@@ -98,7 +98,7 @@ class Upsample(Module):
     ------
     Catmull and Smith 1980, 3-D transformations of images in scanline order, on resizing rows, then columns; in a net:
     Long, Shelhamer and Darrell 2015, Fully convolutional networks for semantic segmentation, arXiv 1411.4038,
-    section 3.3. Numbers as torch.nn.Upsample, which takes a pixel's distance from the scale_factor, not from OH / H.
+    section 3.3. Numbers as in torch.nn.Upsample, which computes positions from the scale_factor, not from OH / H.
 
     Examples
     --------
@@ -118,19 +118,19 @@ class Upsample(Module):
         if mode not in ("nearest", "bilinear"):
             raise ValueError(f'mode must be "nearest" or "bilinear", got {mode!r}')
         if mode == "nearest" and align_corners is not None:
-            raise ValueError(f'align_corners={align_corners!r} is for mode="bilinear": leave it away')
+            raise ValueError(f'align_corners={align_corners!r} is for mode="bilinear": leave it out')
         self.size = None if size is None else pair(size, "size", 1)
-        self.scale_factor = None if scale_factor is None else scales(scale_factor)
+        self.scale_factor = None if scale_factor is None else parse_scale_factor(scale_factor)
         self.mode = mode
         self.align_corners = None if align_corners is None else bool(align_corners)
 
     def taps(self, axis: int, pixels: int) -> Taps:
-        """Return which of so many rows (axis 0) or columns (axis 1) those of the output show."""
+        """Return the taps of the output's rows (axis 0) or columns (axis 1) for this many input pixels."""
         scale = None if self.scale_factor is None else self.scale_factor[axis]
         count = int(pixels * (scale or 0)) if self.size is None else self.size[axis]
         if pixels < 1 or count < 1:
-            direction = ("down", "across")[axis]
-            raise ShapeError(f"{self!r} makes {count} of {pixels} pixels {direction}: enlarge scale_factor or input")
+            direction = ("vertically", "horizontally")[axis]
+            raise ShapeError(f"{self!r} turns {pixels} pixels into {count} {direction}: use a larger scale or input")
         corners = self.align_corners
         return bilinear(pixels, count, scale, corners) if self.mode == "bilinear" else nearest(pixels, count, scale)
 
@@ -145,6 +145,6 @@ class Upsample(Module):
 
     def backward(self, grad: Array) -> Array | None:
         """(N, C, OH, OW) -> (N, C, H, W)"""
-        (_, _, h, w), shape, dtype, down, across = self.saved()
+        (_, _, h, w), shape, dtype, vertical, horizontal = self.saved()
         check_grad(self, grad, shape, dtype)
-        return resize(grad, reverse(down, h), reverse(across, w))
+        return resize(grad, transpose(vertical, h), transpose(horizontal, w))

@@ -109,7 +109,7 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
             f"{path} has format {description.get('format')!r}, this version reads {FORMAT}: update the library"
         )
     try:
-        with init.at_most(10_000 + 2 * sum(array.size for array in tensors.values())):
+        with init.limit_total_size(10_000 + 2 * sum(array.size for array in tensors.values())):
             model = build(description["architecture"], known_classes(container, classes))
         if not isinstance(model, container):
             raise ValueError(f"its architecture is no {container.__name__}")

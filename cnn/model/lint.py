@@ -62,7 +62,7 @@ def first_run(model: Any, x: Array, to_logits: bool) -> Array:
     mark_as_built(model)
     ours = all(type(module).__module__.startswith("cnn.") for module in model.modules())
     # layers that will run fused are fused here, too: the first call gives the same bits
-    if ours and model.fuse and modes.state.watcher is None and kernels.active() != "reference":
+    if ours and model.fuse and modes.state.forward_hook is None and kernels.active() != "reference":
         y = model.run_layers(x, to_logits)
         with contextlib.suppress(InputError):
             warn(model, shapes(model, x.shape[1:]), model.loss_func)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.errors import InputError
-from cnn.module import Array, Module, evaluating, watching
+from cnn.module import Array, Module, evaluating, forward_hook
 from cnn.training.inputs import as_samples
 
 Shapes = dict[str, tuple[int, ...]]
@@ -24,7 +24,7 @@ def recording(model: Module) -> Iterator[Shapes]:
         if id(module) in names and isinstance(y, np.ndarray):  # else an error is on its way
             found[names[id(module)]] = y.shape[1:]
 
-    with watching(look):
+    with forward_hook(look):
         yield found
 
 
@@ -63,7 +63,7 @@ def activations(model: Module, x: Any) -> dict[str, Array]:
         if module is not model and id(module) in names:
             outputs[names[id(module)]] = y
 
-    with evaluating(), watching(look):
+    with evaluating(), forward_hook(look):
         model.forward(as_samples(x, model))
     return outputs
 

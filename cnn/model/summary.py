@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cnn.module import Array, Module, Parameter, evaluating, watching
+from cnn.module import Array, Module, Parameter, evaluating, forward_hook
 
 
 class Row(NamedTuple):
@@ -92,7 +92,7 @@ class Summary(Table):
             size = sum(parameter.size for parameter in own)
             self.rows.append(Row(names[id(module)], repr(module), y.shape[1:], size, work, y.nbytes))
 
-        with evaluating(), watching(look):
+        with evaluating(), forward_hook(look):
             model(np.zeros((1, *self.input_shape), dtype))
         self.parameter_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
 

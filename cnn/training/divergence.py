@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnn.module import Array, Module, no_grad, watching
+from cnn.module import Array, Module, forward_hook, no_grad
 
 
 class LastGood:
@@ -37,6 +37,6 @@ def first_not_finite(model: Module, x: Array) -> str:
         if not found and not module.children() and not np.isfinite(y).all():
             found.append(f"the output of layer {names[id(module)]}, {module!r}, is NaN or infinite")
 
-    with no_grad(), watching(look):
+    with no_grad(), forward_hook(look):
         model(x)
     return found[0] if found else "every layer's output is finite, so it arose in the loss"

@@ -10,7 +10,7 @@ from cnn.core import rng
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.layers import ReLU
-from cnn.module import Array, Module, Parameter, watching
+from cnn.module import Array, Module, Parameter, forward_hook
 from cnn.training.divergence import first_not_finite
 from cnn.training.inputs import as_samples, check_labels
 from cnn.training.loop import loss_and_grad
@@ -78,7 +78,7 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
             dead[names[id(module)]] = 1 - int(np.count_nonzero(alive)) / alive.size
 
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        with watching(look):
+        with forward_hook(look):
             loss, prediction = loss_and_grad(twin, x, y)
         not_finite = "" if math.isfinite(loss) else first_not_finite(twin, x)
         gradients = _norms(twin)

@@ -146,7 +146,7 @@ def test_a_file_that_is_no_model(run, pixels):
     (pixels / "model.safetensors").write_bytes(whole[:1000])
     code, _, err = run("summary", pixels)
     assert code == 1
-    assert "is cut short, damaged or no safetensors file" in err
+    assert "is cut short, damaged or not a safetensors file" in err
     Path("empty.safetensors").touch()
     assert run("summary", "empty.safetensors")[0] == 1
 

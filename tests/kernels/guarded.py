@@ -15,10 +15,9 @@ import warnings
 
 import numpy as np
 
-from cnn.kernels import backend
 from cnn import ModelWarning, Sequential, kernels
 from cnn.containers.branches import Residual
-from cnn.kernels import memory, parallel
+from cnn.kernels import backend, memory, parallel
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cnn
-from cnn import kernels, zoo
+from cnn import zoo
 from cnn.errors import ShapeError
 from cnn.kernels import backend
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
@@ -41,7 +41,9 @@ def kernel_set(request):
 
 def algorithm(layer, x):
     """How the set "jit" does a convolution."""
-    return backend.load("cnn.kernels.jit.engine.shapes").algorithm(x.shape, layer.weight.shape, layer.geometry(), layer.groups)
+    return backend.load("cnn.kernels.jit.engine.shapes").algorithm(
+        x.shape, layer.weight.shape, layer.geometry(), layer.groups
+    )
 
 
 @functools.cache
@@ -150,7 +152,9 @@ def test_windows_of_one_pixel_and_many_small_images(shape, after):
         assert np.linalg.norm(a - b) <= CLOSE * max(np.linalg.norm(b), 0.01 * math.sqrt(b.size))
     if backend.active() == "jit" and not after:
         geometry = layers[0].geometry()
-        known = backend.load("cnn.kernels.jit.engine.shapes").prepared(shape, layers[0].weight.shape, geometry, 1, merged_to=16)
+        known = backend.load("cnn.kernels.jit.engine.shapes").prepared(
+            shape, layers[0].weight.shape, geometry, 1, merged_to=16
+        )
         assert known.numbers[backend.load("cnn.kernels.jit.engine.arguments").N] < n
 
 
@@ -225,7 +229,7 @@ def test_transposed_convolutions():
         nonlocal count
         arguments, shape = drawn
         layer = ConvTranspose2d(**arguments)
-        if min(layer.geometry().extent(*shape[2:])) >= 1:
+        if min(layer.geometry().input_size(*shape[2:])) >= 1:
             compare_drawn(ConvTranspose2d, arguments, shape)
             count += 1
 

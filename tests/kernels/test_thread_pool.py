@@ -10,10 +10,9 @@ import time
 import numpy as np
 import pytest
 
-from cnn.kernels import backend
 import cnn
-from cnn import Sequential, kernels
-from cnn.kernels import parallel
+from cnn import Sequential
+from cnn.kernels import backend, parallel
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
@@ -128,7 +127,10 @@ def test_another_thread_changes_the_number_of_threads():
 
 def test_more_helpers_than_rooms():
     """A helper for whom there is no room for intermediate results looks on; all parts are done nevertheless."""
-    thread_pool, compiled = backend.load("cnn.kernels.jit.engine.thread_pool"), backend.load("cnn.kernels.jit.engine.compilation")
+    thread_pool, compiled = (
+        backend.load("cnn.kernels.jit.engine.thread_pool"),
+        backend.load("cnn.kernels.jit.engine.compilation"),
+    )
     done = np.zeros(64, np.int64)
 
     def note(a, part, slot):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from cnn.kernels import backend
-from cnn import kernels
 from cnn.layers import Conv2d
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
@@ -33,7 +32,9 @@ def compiled():
 
 def algorithm(layer, shape):
     """How a convolution of this shape is done."""
-    return backend.load("cnn.kernels.jit.engine.shapes").algorithm(shape, layer.weight.shape, layer.geometry(), layer.groups)
+    return backend.load("cnn.kernels.jit.engine.shapes").algorithm(
+        shape, layer.weight.shape, layer.geometry(), layer.groups
+    )
 
 
 def convolution(c, k, n, size):

@@ -1,4 +1,4 @@
-"""Convolution and pooling as loops over single numbers: too slow to use, too simple to be wrong."""
+"""Convolution and pooling as loops over single numbers: too slow for practical use, too simple to be wrong."""
 
 import numpy as np
 
@@ -13,23 +13,23 @@ def conv2d(x, weight, bias, stride, padding, dilation, groups):
     oh = (h + 2 * padding[0] - span(kh, dilation[0])) // stride[0] + 1
     ow = (w + 2 * padding[1] - span(kw, dilation[1])) // stride[1] + 1
     y = np.zeros((n, k, oh, ow))
-    for place, terms in products(x.shape, weight.shape, y.shape, stride, padding, dilation, groups):
-        y[place] = sum(x[seen] * weight[used] for seen, used in terms) + (0 if bias is None else bias[place[1]])
+    for output, terms in products(x.shape, weight.shape, y.shape, stride, padding, dilation, groups):
+        y[output] = sum(x[pixel] * weight[w] for pixel, w in terms) + (0 if bias is None else bias[output[1]])
     return y
 
 
 def conv2d_grads(grad, x, weight, stride, padding, dilation, groups):
     """The product rule, one product at a time: gradients of x, weight and bias."""
     grad_x, grad_weight = np.zeros(x.shape), np.zeros(weight.shape)
-    for place, terms in products(x.shape, weight.shape, grad.shape, stride, padding, dilation, groups):
-        for seen, used in terms:
-            grad_x[seen] += grad[place] * weight[used]
-            grad_weight[used] += grad[place] * x[seen]
+    for output, terms in products(x.shape, weight.shape, grad.shape, stride, padding, dilation, groups):
+        for pixel, w in terms:
+            grad_x[pixel] += grad[output] * weight[w]
+            grad_weight[w] += grad[output] * x[pixel]
     return grad_x, grad_weight, grad.sum(axis=(0, 2, 3))
 
 
 def products(x_shape, weight_shape, y_shape, stride, padding, dilation, groups):
-    """For each output number, which input number meets which weight."""
+    """Yield the index of each output element, and the index pairs (input element, weight) whose products it sums."""
     (_, _, h, w), (k, c, kh, kw) = x_shape, weight_shape
     for n, o, i, j in np.ndindex(y_shape):
         first = o // (k // groups) * c  # the first channel of this output's group
@@ -43,24 +43,24 @@ def products(x_shape, weight_shape, y_shape, stride, padding, dilation, groups):
 
 
 def maxpool2d(x, kernel_size, stride, padding, dilation, ceil_mode):
-    """Return the maxima, and for each where in the image it is; the first of equals, NaN before all."""
-    counts = []
+    """Return the maxima, and for each its index in the image; the first of equal values, NaN above all."""
+    all_starts = []
     for axis in (0, 1):
         pixels, starts = x.shape[2 + axis], [-padding[axis]]
-        reach = span(kernel_size[axis], dilation[axis])
+        window = span(kernel_size[axis], dilation[axis])
         while True:
             start = starts[-1] + stride[axis]
-            fits = start + reach <= pixels + padding[axis]
-            left_over = ceil_mode and start < pixels and starts[-1] + reach < pixels + padding[axis]
-            if not (fits or left_over):
+            fits = start + window <= pixels + padding[axis]
+            leftover = ceil_mode and start < pixels and starts[-1] + window < pixels + padding[axis]
+            if not (fits or leftover):
                 break
             starts.append(start)
-        counts.append(starts)
-    y = np.full((*x.shape[:2], len(counts[0]), len(counts[1])), -np.inf)
+        all_starts.append(starts)
+    y = np.full((*x.shape[:2], len(all_starts[0]), len(all_starts[1])), -np.inf)
     where = {}
     for n, c, i, j in np.ndindex(y.shape):
         for u, v in np.ndindex(kernel_size):
-            row, column = counts[0][i] + u * dilation[0], counts[1][j] + v * dilation[1]
+            row, column = all_starts[0][i] + u * dilation[0], all_starts[1][j] + v * dilation[1]
             if 0 <= row < x.shape[2] and 0 <= column < x.shape[3]:
                 value = x[n, c, row, column]
                 if (n, c, i, j) not in where or value > y[n, c, i, j] or np.isnan(value):
@@ -69,8 +69,8 @@ def maxpool2d(x, kernel_size, stride, padding, dilation, ceil_mode):
 
 
 def maxpool2d_input_grad(grad, where, shape):
-    """Each gradient goes to where its maximum was."""
+    """Each gradient goes to the pixel of its maximum."""
     grad_x = np.zeros(shape)
-    for place, pixel in where.items():
-        grad_x[pixel] += grad[place]
+    for output, pixel in where.items():
+        grad_x[pixel] += grad[output]
     return grad_x

@@ -13,7 +13,7 @@ assert len(ALL) >= 13
 @pytest.mark.parametrize("layer", [cls() for cls in ALL], ids=repr)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_layout_and_blocks(layer, dtype):
-    """Channels-last memory stays so, and an array of several blocks is what its parts are."""
+    """Channels-last memory is kept, and an array of several blocks gives the same numbers as its parts."""
     x = np.random.default_rng(0).normal(size=(3, 40, 40, 16)).astype(dtype).transpose(0, 3, 1, 2)
     assert x.size > 2 * BLOCK
     grad = np.random.default_rng(1).normal(size=x.shape).astype(dtype)
@@ -36,7 +36,7 @@ def test_an_array_without_axes(layer):
 
 
 @pytest.mark.parametrize(("cls", "kept"), [(Sigmoid, "y"), (Tanh, "y"), (LeakyReLU, "a mask"), (GELU, "x")])
-def test_no_more_is_kept_than_needed(cls, kept):
+def test_only_what_backward_needs_is_saved(cls, kept):
     layer, x = cls(), np.ones((2, 3), np.float32)
     y = layer(x)
     saved = layer.saved()[0]
@@ -57,7 +57,7 @@ def test_prelu_sums_per_channel():
     np.testing.assert_array_equal(layer.weight.grad, [2 * (-2 - 5), 2 * (-3 - 4)])
 
 
-def test_prelu_first_in_a_net_gives_no_input_gradient():
+def test_prelu_as_first_layer_computes_no_input_gradient():
     layer = PReLU()
     layer.needs_input_grad = False
     layer(-np.ones((1, 2), np.float32))
@@ -100,6 +100,6 @@ def test_log_softmax_names_the_axis():
         LogSoftmax(2)(np.ones((2, 3)))
 
 
-def test_log_softmax_is_exact_where_a_probability_vanishes():
-    """Warnings are errors in these tests; the logarithm of Softmax's 0 would be one."""
+def test_log_softmax_is_exact_where_a_probability_underflows():
+    """Warnings are errors in these tests, so the logarithm of a Softmax output of 0 would fail."""
     np.testing.assert_array_equal(LogSoftmax()(np.array([[1e4, 0.0]], np.float32)), [[0, -1e4]])

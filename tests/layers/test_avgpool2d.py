@@ -5,8 +5,8 @@ from cnn.errors import ShapeError
 from cnn.layers import AvgPool2d
 
 
-def test_what_counts_at_the_edges():
-    """The zeros of the padding count if told; what lies beyond the padding, which ceil_mode reaches, never does."""
+def test_which_pixels_count_at_the_edges():
+    """The zeros of the padding count if count_include_pad; pixels beyond it, which ceil_mode reaches, never count."""
     x = np.full((1, 1, 1, 4), 6.0)
     pool = {"kernel_size": (1, 3), "stride": 3, "padding": (0, 1), "ceil_mode": True}
     np.testing.assert_array_equal(AvgPool2d(**pool)(x), [[[[4, 4]]]])
@@ -45,7 +45,9 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_wrong_images_are_named():
-    with pytest.raises(ShapeError, match=r"window spans 3 pixels down, but the input of 2 x 4.*smaller kernel_size"):
+    with pytest.raises(
+        ShapeError, match=r"window spans 3 pixels vertically, but the input of 2 x 4.*smaller kernel_size"
+    ):
         AvgPool2d(3)(np.zeros((1, 1, 2, 4)))
     with pytest.raises(ShapeError, match=r"a single image needs a batch axis: x\[None\]"):
         AvgPool2d(2)(np.zeros((3, 4, 4), np.float32))

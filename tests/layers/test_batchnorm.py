@@ -28,8 +28,8 @@ def test_by_hand():
 
 @pytest.mark.parametrize("layout", [np.ascontiguousarray, lambda x: np.moveaxis(np.moveaxis(x, 1, -1).copy(), -1, 1)])
 @pytest.mark.parametrize(("mean", "spread"), [(0, 1), (1e4, 1), (-1e4, 1e-1), (1e6, 10)])
-def test_no_digits_are_lost_far_from_zero(mean, spread, layout):
-    """In float32 as in float64; in many pixels of one sign a float32 sum would go astray, and E[x²] - E[x]² at once."""
+def test_no_precision_is_lost_far_from_zero(mean, spread, layout):
+    """As accurate in float32 as in float64: a float32 sum of many pixels of one sign, or E[x²] - E[x]², would not be."""
     x = layout(np.random.default_rng(0).normal(mean, spread, size=(16, 2, 64, 64)).astype(np.float32))
     exact, layer = x.astype(np.float64), BatchNorm2d(2, momentum=1.0)
     var = exact.var(axis=(0, 2, 3), keepdims=True)
@@ -39,7 +39,7 @@ def test_no_digits_are_lost_far_from_zero(mean, spread, layout):
     assert difference(layer.running_var.data, exact.var(axis=(0, 2, 3), ddof=1)) <= 1e-6
 
 
-def test_evaluation_leaves_the_statistics_alone_and_no_grad_does_not():
+def test_evaluation_does_not_update_the_statistics_but_no_grad_does():
     layer, x = BatchNorm2d(3), draw((2, 3, 4, 4))
     fresh = layer.state_dict()
     layer.eval()(x)
@@ -54,7 +54,7 @@ def test_evaluation_leaves_the_statistics_alone_and_no_grad_does_not():
     assert (layer.running_mean.data != 0).all()
 
 
-def test_one_may_evaluate_while_another_trains():
+def test_one_thread_may_evaluate_while_another_trains():
     layer, x, seen = BatchNorm1d(2), draw((5, 2)), []
     layer(x)
     expected = BatchNorm1d(2)
@@ -74,7 +74,7 @@ def test_one_may_evaluate_while_another_trains():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"affine": False}])
-def test_what_was_returned_does_not_follow_the_statistics(arguments):
+def test_returned_arrays_do_not_follow_the_statistics(arguments):
     """They are updated in place; no output, gradient or state may share their memory."""
     layer, x = BatchNorm2d(3, momentum=1.0, **arguments), draw((2, 3, 4, 4))
     layer(x)
@@ -214,5 +214,5 @@ def test_wrong_arguments_are_named(arguments, message):
 
 def test_repr():
     assert repr(BatchNorm2d(3)) == "BatchNorm2d(num_features=3)"
-    told = "BatchNorm1d(num_features=3, momentum=None, affine=False, track_running_stats=False)"
-    assert repr(BatchNorm1d(3, momentum=None, affine=False, track_running_stats=False)) == told
+    expected = "BatchNorm1d(num_features=3, momentum=None, affine=False, track_running_stats=False)"
+    assert repr(BatchNorm1d(3, momentum=None, affine=False, track_running_stats=False)) == expected

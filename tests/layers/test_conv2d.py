@@ -71,14 +71,14 @@ def test_adjoint_identity(kernel, stride, dilation, padding, groups, size):
 
 
 def test_by_hand():
-    """A correlation, not turned around: the kernel [[1, 2]] at (a, b) gives a + 2 b."""
+    """A cross-correlation, not flipped: the kernel [[1, 2]] at (a, b) gives a + 2 b."""
     layer = Conv2d(1, 1, (1, 2), bias=True)
     layer.weight.data, layer.bias.data = [[[[1, 2]]]], [10]
     y = layer(np.array([[[[1, 2, 3]]]], np.float32))
     np.testing.assert_array_equal(y, [[[[15, 18]]]])
 
 
-def test_windows_that_do_not_tile_the_input_floor():
+def test_output_sizes_are_rounded_down():
     assert Conv2d(1, 2, 3, stride=2, padding=1)(np.ones((1, 1, 6, 6), np.float32)).shape == (1, 2, 3, 3)
     assert Conv2d(1, 2, 2, stride=2)(np.ones((1, 1, 7, 5), np.float32)).shape == (1, 2, 3, 2)
 
@@ -90,7 +90,7 @@ def test_same_keeps_height_and_width(kernel, dilation):
     assert Conv2d(1, 2, kernel, padding="same", dilation=dilation)(x).shape == (1, 2, 6, 7)
 
 
-def test_groups_do_not_see_each_other():
+def test_groups_are_independent():
     layer, x = Conv2d(4, 2, 3, groups=2, rng=0), np.random.default_rng(0).normal(size=(1, 4, 5, 5)).astype(np.float32)
     before = layer(x)
     x[:, 2:] += 1
@@ -99,8 +99,8 @@ def test_groups_do_not_see_each_other():
     assert (after[:, 1] != before[:, 1]).all()
 
 
-def test_nobody_needs_the_gradient_of_the_data():
-    """Then it is not computed; that of the weights is."""
+def test_the_gradient_of_the_data_is_not_computed():
+    """Without needs_input_grad only the gradients of the parameters are computed."""
     layer, x = Conv2d(1, 2, 3, rng=0), np.ones((1, 1, 5, 5), np.float32)
     grad = np.ones_like(layer(x))
     assert layer.backward(grad) is not None
@@ -113,7 +113,7 @@ def test_nobody_needs_the_gradient_of_the_data():
 
 
 def test_initial_weights():
-    """Uniform in 1 / sqrt(fan_in), of weight and bias, float32, the same for the same rng."""
+    """Weight and bias are uniform in ± 1 / sqrt(fan_in), float32, and the same for the same rng."""
     layer = Conv2d(8, 64, 3, groups=2, rng=0)
     bound = 1 / np.sqrt(4 * 9)
     for p in layer.parameters():
@@ -130,8 +130,8 @@ def test_initial_weights():
         ((2, 6, 6, 3), r"channels come last here: pass x.transpose\(0, 3, 1, 2\), or set in_channels=6"),
         ((3, 6, 6), r"a single image needs a batch axis: x\[None\]"),
         ((6, 6), r"reshape rows of pixels, x.reshape\(-1, 3, H, W\)"),
-        ((2, 3, 2, 6), "window spans 3 pixels down, but the input of 2 x 6.*use a smaller kernel_size"),
-        ((2, 3, 6, 2), "window spans 3 pixels across"),
+        ((2, 3, 2, 6), "window spans 3 pixels vertically, but the input of 2 x 6.*use a smaller kernel_size"),
+        ((2, 3, 6, 2), "window spans 3 pixels horizontally"),
     ],
 )
 def test_a_wrong_input_names_the_fix(shape, message):
@@ -139,7 +139,7 @@ def test_a_wrong_input_names_the_fix(shape, message):
         Conv2d(3, 4, 3)(np.zeros(shape, np.float32))
 
 
-def test_grey_images_without_their_axes_name_the_fix():
+def test_errors_for_grey_images_with_missing_axes_name_the_fix():
     with pytest.raises(ShapeError, match=r"add the channel axis: x\[:, None\]"):
         Conv2d(1, 4, 3)(np.zeros((5, 6, 6), np.float32))
     with pytest.raises(ShapeError, match=r"one grey image is x\[None, None\]"):

@@ -8,13 +8,13 @@ from cnn.layers import Conv2d, ConvTranspose2d
 from cnn.layers.conv_transpose2d import conv_transpose2d, conv_transpose2d_input_grad, conv_transpose2d_weight_grad
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
-rims = st.tuples(st.integers(0, 2), st.integers(0, 2))
+paddings = st.tuples(st.integers(0, 2), st.integers(0, 2))
 configurations = st.fixed_dictionaries(
     {
         "kernel_size": pairs,
         "stride": pairs,
-        "padding": rims,
-        "output_padding": rims,
+        "padding": paddings,
+        "output_padding": paddings,
         "dilation": pairs,
         "groups": st.integers(1, 2),
     }
@@ -22,11 +22,11 @@ configurations = st.fixed_dictionaries(
 
 
 def layer_and_size(arguments, size):
-    """Build a layer that the arguments allow, with a size of its output."""
+    """Build a layer if the arguments are valid, and return it with its output size."""
     extra = arguments["output_padding"]
     assume(all(e < max(s, d) for e, s, d in zip(extra, arguments["stride"], arguments["dilation"], strict=True)))
     layer = ConvTranspose2d(2 * arguments["groups"], 3 * arguments["groups"], **arguments, rng=0).to(np.float64)
-    oh, ow = layer.geometry().extent(*size)
+    oh, ow = layer.geometry().input_size(*size)
     assume(oh > 0 and ow > 0)
     return layer, (oh, ow)
 
@@ -80,7 +80,7 @@ def test_it_is_the_backward_of_a_convolution(arguments):
 
 
 def test_by_hand():
-    """Two pixels lay their windows side by side, then overlapping."""
+    """The windows of two pixels: side by side, overlapping, and with a gap."""
     x, weight = np.array([[[[1, 10]]]], np.float32), [[[[1, 2]]]]
     for stride, expected in ((2, [1, 2, 10, 20]), (1, [1, 12, 20]), (3, [1, 2, 0, 10, 20])):
         layer = ConvTranspose2d(1, 1, (1, 2), stride=(1, stride), bias=False)
@@ -88,7 +88,7 @@ def test_by_hand():
         np.testing.assert_array_equal(layer(x), [[[expected]]])
 
 
-def test_output_padding_says_which_of_the_sizes_that_shrink_to_one():
+def test_output_padding_chooses_between_the_sizes_that_conv2d_maps_to_the_same_one():
     conv = Conv2d(1, 1, 3, stride=2, padding=1)
     for extra in (0, 1):
         y = ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=extra)(np.ones((1, 1, 4, 4), np.float32))
@@ -96,8 +96,8 @@ def test_output_padding_says_which_of_the_sizes_that_shrink_to_one():
         assert conv(y).shape == (1, 1, 4, 4)
 
 
-def test_nobody_needs_the_gradient_of_the_data():
-    """Then it is not computed; that of the weights is."""
+def test_the_gradient_of_the_data_is_not_computed():
+    """Without needs_input_grad only the gradients of the parameters are computed."""
     layer, x = ConvTranspose2d(1, 2, 3, rng=0), np.ones((1, 1, 3, 3), np.float32)
     grad = np.ones_like(layer(x))
     assert layer.backward(grad) is not None
@@ -110,7 +110,7 @@ def test_nobody_needs_the_gradient_of_the_data():
 
 
 def test_initial_weights():
-    """Uniform in 1 / sqrt(K/groups KH KW), float32, the same for the same rng."""
+    """Uniform in ± 1 / sqrt(K/groups KH KW), float32, and the same for the same rng."""
     layer = ConvTranspose2d(8, 64, 3, groups=2, rng=0)
     bound = 1 / np.sqrt(32 * 9)
     for p in layer.parameters():
@@ -155,7 +155,7 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_multiply_adds():
-    """Each of the 4 x 5 input pixels, with 4 channels, meets 3 x 9 weights."""
+    """Each of the 4 x 5 input pixels, with 4 channels, is multiplied by 3 x 9 weights."""
     layer = ConvTranspose2d(4, 6, 3, stride=2, groups=2, output_padding=1)
     shape = layer(np.ones((1, 4, 4, 5), np.float32)).shape
     assert layer.multiply_adds(shape) == 4 * 5 * 4 * 3 * 9

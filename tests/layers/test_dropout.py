@@ -9,7 +9,7 @@ ONES = np.ones((200, 500), np.float32)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_zeroes_a_share_and_keeps_the_mean(p):
+def test_zeroes_a_fraction_p_and_keeps_the_mean(p):
     y = Dropout(p, rng=0)(ONES)
     np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - p)], rtol=1e-6)
     five_sigma = 5 * np.sqrt(p * (1 - p) / ONES.size)
@@ -23,7 +23,7 @@ def test_backward_uses_the_mask_of_forward():
     np.testing.assert_array_equal(layer.backward(ONES), y)
 
 
-def test_a_new_mask_each_time_and_each_value_on_its_own():
+def test_each_forward_draws_a_new_mask_and_elements_are_independent():
     layer = Dropout(0.5, rng=0)
     first, second = layer(ONES) == 0, layer(ONES) == 0
     assert 0.24 < (first & second).mean() < 0.26
@@ -44,8 +44,8 @@ def test_eval_between_forward_and_backward_does_not_change_the_mask():
     np.testing.assert_array_equal(layer.eval().backward(ONES), y)
 
 
-def test_the_ends():
-    """p=0 passes everything; p=1 nothing, without dividing by zero."""
+def test_p_of_0_and_1():
+    """p=0 keeps everything; p=1 zeroes everything, without dividing by zero."""
     none, all_ = Dropout(0), Dropout(1)
     np.testing.assert_array_equal(none(ONES), ONES)
     np.testing.assert_array_equal(none.backward(ONES), ONES)

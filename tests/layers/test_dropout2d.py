@@ -8,7 +8,7 @@ ONES = np.ones((100, 200, 2, 3), np.float32)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
-def test_whole_channels_go_and_the_mean_stays(p):
+def test_zeroes_whole_channels_and_keeps_the_mean(p):
     y = Dropout2d(p, rng=0)(ONES)
     channels = y[:, :, 0, 0]
     np.testing.assert_array_equal(y, np.broadcast_to(channels[:, :, None, None], y.shape))
@@ -16,7 +16,7 @@ def test_whole_channels_go_and_the_mean_stays(p):
     assert abs((channels == 0).mean() - p) < 5 * np.sqrt(p * (1 - p) / channels.size)
 
 
-def test_each_channel_of_each_sample_on_its_own_and_anew_each_time():
+def test_each_forward_draws_a_new_mask_and_channels_are_independent():
     layer = Dropout2d(0.5, rng=0)
     first, second = (layer(ONES)[:, :, 0, 0] == 0 for _ in range(2))
     for one, other in ((first, second), (first[1:], first[:-1]), (first[:, 1:], first[:, :-1])):
@@ -36,7 +36,7 @@ def test_evaluation_changes_nothing_and_draws_nothing():
     np.testing.assert_array_equal(layer.train()(ONES), Dropout2d(0.5, rng=0)(ONES))
 
 
-def test_the_ends():
+def test_p_of_0_and_1():
     for p, expected in ((0, ONES), (1, 0 * ONES)):
         layer = Dropout2d(p)
         np.testing.assert_array_equal(layer(ONES), expected)
@@ -56,6 +56,6 @@ def test_p_is_a_probability(p):
         Dropout2d(p)
 
 
-def test_rows_are_refused():
+def test_rows_are_an_error():
     with pytest.raises(ShapeError, match=r"expected \(N, C, H, W\)"):
         Dropout2d()(np.ones((2, 3), np.float32))

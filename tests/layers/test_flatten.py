@@ -5,7 +5,7 @@ from cnn.errors import ShapeError
 from cnn.layers import Flatten, Identity
 
 
-def test_reads_channel_then_row_then_column_whatever_the_memory():
+def test_the_order_is_channel_then_row_then_column_for_any_memory_layout():
     x = np.arange(24.0).reshape(1, 2, 3, 4)
     for layout in (x, x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), np.asfortranarray(x)):
         layer = Flatten()
@@ -19,7 +19,7 @@ def test_a_single_sample_is_an_error():
         Flatten()(np.ones(5))
 
 
-def test_identity_hands_on_what_it_gets():
+def test_identity_returns_its_arguments():
     layer, x, grad = Identity(), np.ones((2, 3)), np.ones((2, 3))
     assert layer(x) is x
     assert layer.backward(grad) is grad

@@ -9,13 +9,13 @@ def draw(shape):
     return np.random.default_rng(0).normal(2, 3, size=shape).astype(np.float32)
 
 
-def test_one_group_is_layer_norm_and_single_channels_are_instances():
+def test_one_group_is_layer_norm_and_one_channel_per_group_is_instance_norm():
     x = draw((3, 4, 5, 2))
     np.testing.assert_array_equal(GroupNorm(1, 4)(x), LayerNorm((4, 5, 2))(x))
     np.testing.assert_array_equal(GroupNorm(4, 4)(x), LayerNorm((5, 2))(x))
 
 
-def test_groups_and_samples_do_not_see_each_other():
+def test_groups_and_samples_are_independent():
     layer, x = GroupNorm(2, 4), draw((2, 4, 3, 3))
     before = layer(x)
     x[0, 2:] *= 5
@@ -23,7 +23,7 @@ def test_groups_and_samples_do_not_see_each_other():
     np.testing.assert_array_equal(layer(x)[0, :2], before[0, :2])
 
 
-def test_no_digits_are_lost_far_from_zero():
+def test_no_precision_is_lost_far_from_zero():
     x = draw((2, 2, 40, 40)) + np.float32(1e4)
     exact = x.astype(np.float64)
     z = (exact - exact.mean(axis=(2, 3), keepdims=True)) / np.sqrt(exact.var(axis=(2, 3), keepdims=True) + 1e-5)

@@ -5,14 +5,14 @@ from cnn.errors import ShapeError
 from cnn.layers import LayerNorm
 
 
-def test_each_sample_on_its_own():
+def test_samples_are_independent():
     layer, x = LayerNorm(4), np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
     before = layer(x)
     x[1:] *= 9
     np.testing.assert_array_equal(layer(x)[0], before[0])
 
 
-def test_no_digits_are_lost_far_from_zero():
+def test_no_precision_is_lost_far_from_zero():
     x = np.random.default_rng(0).normal(1e4, 1, size=(2, 3000)).astype(np.float32)
     exact = x.astype(np.float64)
     z = (exact - exact.mean(axis=1, keepdims=True)) / np.sqrt(exact.var(axis=1, keepdims=True) + 1e-5)

@@ -25,7 +25,7 @@ def test_adjoint_identity(between):
     assert forward == np.sum(x * layer.backward(g)) == np.sum(layer.weight.data * layer.weight.grad)
 
 
-def test_nobody_needs_the_gradient_of_the_data():
+def test_the_gradient_of_the_data_is_not_computed():
     layer = Linear(2, 3)
     layer.needs_input_grad = False
     assert layer.backward(layer(np.ones((4, 2), np.float32))) is None

@@ -51,13 +51,13 @@ def test_overlapping_windows_add_up():
     np.testing.assert_array_equal(grad_of_ones(MaxPool2d((1, 2), stride=1), x), [[[[0, 2, 0]]]])
 
 
-def test_the_rim_is_minus_infinity():
-    """A rim of zeros would win against negative values."""
+def test_the_padding_is_minus_infinity():
+    """Zero padding would win against negative values."""
     x = np.full((1, 1, 2, 2), -5.0)
     np.testing.assert_array_equal(MaxPool2d(3, stride=1, padding=1)(x), np.full((1, 1, 2, 2), -5))
 
 
-def test_windows_that_do_not_tile_the_input_floor_or_ceil():
+def test_output_sizes_are_rounded_down_or_up():
     x = np.arange(49.0).reshape(1, 1, 7, 7)
     np.testing.assert_array_equal(MaxPool2d(2)(x)[0, 0], [[8, 10, 12], [22, 24, 26], [36, 38, 40]])
     assert MaxPool2d(2, ceil_mode=True)(x).shape == (1, 1, 4, 4)
@@ -71,14 +71,16 @@ def test_nan_wins():
     np.testing.assert_array_equal(layer.backward(np.ones((1, 1, 1, 1))), [[[[0, 1], [0, 0]]]])
 
 
-def test_a_large_window_counts_its_pixels_beyond_one_byte():
+def test_a_window_with_more_pixels_than_a_byte_can_number():
     x = np.zeros((1, 1, 20, 20))
     x[0, 0, 19, 19] = 1
     assert grad_of_ones(MaxPool2d(20), x)[0, 0, 19, 19] == 1
 
 
 def test_a_window_larger_than_the_image_is_an_error():
-    with pytest.raises(ShapeError, match=r"window spans 3 pixels down, but the input of 2 x 4.*smaller kernel_size"):
+    with pytest.raises(
+        ShapeError, match=r"window spans 3 pixels vertically, but the input of 2 x 4.*smaller kernel_size"
+    ):
         MaxPool2d(3)(np.zeros((1, 1, 2, 4)))
 
 
@@ -104,6 +106,6 @@ def test_a_single_image_is_an_error():
         MaxPool2d(2)(np.zeros((3, 4, 4), np.float32))
 
 
-def test_stride_is_kernel_size_unless_told():
+def test_stride_is_kernel_size_by_default():
     assert MaxPool2d(3).stride == (3, 3)
     assert repr(MaxPool2d((2, 3), 1)) == "MaxPool2d(kernel_size=(2, 3), stride=(1, 1))"

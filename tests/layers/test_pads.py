@@ -22,25 +22,25 @@ def test_the_order_is_left_right_top_bottom():
 
 
 @ALL
-def test_negative_padding_cuts(pad):
+def test_negative_padding_crops(pad):
     layer = pad((-1, 0, -1, 0))
     np.testing.assert_array_equal(layer(X), [[[[5, 6]]]])
     np.testing.assert_array_equal(layer.backward(np.array([[[[7.0, 8]]]])), [[[[0, 0, 0], [0, 7, 8]]]])
 
 
-def test_a_copied_pixel_gets_the_gradient_of_all_copies():
+def test_a_copied_pixel_gets_the_gradients_of_all_its_copies():
     for layer, expected in ((ReflectionPad2d((2, 1, 0, 0)), [1, 3, 2]), (ReplicationPad2d((2, 1, 0, 0)), [3, 1, 2])):
         y = layer(X)
         np.testing.assert_array_equal(layer.backward(np.ones_like(y)), [[[expected, expected]]])
 
 
 @ALL
-def test_cutting_everything_off_is_an_error(pad):
-    with pytest.raises(ShapeError, match=r"padding=\(-2, -1, 0, 0\) leaves nothing of an input of 2 x 3: cut less"):
+def test_cropping_everything_is_an_error(pad):
+    with pytest.raises(ShapeError, match=r"padding=\(-2, -1, 0, 0\) leaves nothing of an input of 2 x 3: crop less"):
         pad((-2, -1, 0, 0))(X)
 
 
-def test_a_mirror_image_is_smaller_than_the_image():
+def test_reflection_padding_must_be_smaller_than_the_image():
     with pytest.raises(ShapeError, match=r"padding=\(0, 0, 2, 0\) mirrors 2 pixels .* only 2 .* at most 1"):
         ReflectionPad2d((0, 0, 2, 0))(X)
 

@@ -5,7 +5,7 @@ from cnn.errors import ShapeError
 from cnn.layers import Flatten, PixelShuffle, Unflatten
 
 
-def test_channels_become_pixels_in_reading_order():
+def test_channels_become_pixels_in_row_major_order():
     x = np.arange(16.0).reshape(1, 8, 1, 2)
     layer = PixelShuffle(2)
     y = layer(x)
@@ -26,7 +26,7 @@ def test_wrong_factors_are_named(factor):
         PixelShuffle(factor)
 
 
-def test_unflatten_undoes_flatten_whatever_the_memory():
+def test_unflatten_undoes_flatten_for_any_memory_layout():
     x = np.arange(24.0).reshape(1, 2, 3, 4)
     for layout in (x, x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2), np.asfortranarray(x)):
         layer = Unflatten(1, (2, 3, -1))

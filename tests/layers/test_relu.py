@@ -11,7 +11,7 @@ def test_by_hand():
 
 
 def test_nan_is_not_hidden():
-    """Nor is the gradient where it was: PyTorch passes it, too."""
+    """The gradient passes where the input was NaN, as in PyTorch."""
     layer = ReLU()
     assert np.isnan(layer(np.array([[np.nan]]))).all()
     np.testing.assert_array_equal(layer.backward(np.array([[3.0]])), [[3.0]])
@@ -25,7 +25,7 @@ def test_blocks_infinite_gradients():
     np.testing.assert_array_equal(layer.backward(grad), [[0, 0, 0, 0, np.inf]])
 
 
-def test_channels_last_memory_stays_so():
+def test_channels_last_memory_is_kept():
     """Otherwise every convolution after it would have to copy."""
     x = np.ones((2, 4, 4, 3)).transpose(0, 3, 1, 2)
     assert ReLU()(x).strides == x.strides

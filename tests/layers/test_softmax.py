@@ -18,15 +18,15 @@ def test_large_scores_do_not_overflow():
     np.testing.assert_array_equal(y, [[1, 0, 0], [0.5, 0.5, 0]])
 
 
-def test_a_common_gradient_changes_nothing():
-    """The shares add up to one, so raising all of them alike is no direction."""
+def test_the_same_gradient_for_all_outputs_gives_zero():
+    """The outputs sum to one, so they cannot all increase together."""
     layer = Softmax()
     y = layer(np.random.default_rng(0).normal(size=(3, 4)))
     np.testing.assert_allclose(layer.backward(np.ones_like(y)), 0, atol=1e-15)
 
 
 @pytest.mark.parametrize("dim", [2, -3, 5])
-def test_an_axis_that_is_not_there_is_an_error(dim):
+def test_an_axis_that_does_not_exist_is_an_error(dim):
     with pytest.raises(ShapeError, match=f"dim={dim} needs at least"):
         Softmax(dim)(np.ones((2, 2)))
 

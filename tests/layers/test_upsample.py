@@ -16,15 +16,15 @@ def test_align_corners_keeps_the_corners():
     np.testing.assert_allclose(layer[True](x), line(0, 2, 4, 6), rtol=1e-6)
 
 
-def test_a_repeated_pixel_gets_the_gradient_of_all_copies():
+def test_a_repeated_pixel_gets_the_gradients_of_all_its_copies():
     layer = Upsample(size=(1, 5))
     np.testing.assert_array_equal(layer(line(1, 2)), line(1, 1, 1, 2, 2))
     np.testing.assert_array_equal(layer.backward(line(1, 2, 3, 4, 5)), line(6, 9))
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_stays_in_its_place(odd):
-    """It comes where it is shown, also where that is all that is shown, and so do its gradients."""
+def test_nan_and_infinity_do_not_spread(odd):
+    """They appear only in outputs that use them with a weight above 0, and so do their gradients."""
     x = line(1, 2, odd, 4, 5)
     np.testing.assert_array_equal(Upsample(scale_factor=(1, 2))(x), line(1, 1, 2, 2, odd, odd, 4, 4, 5, 5))
     layer = Upsample(size=(1, 9), mode="bilinear", align_corners=True)
@@ -37,7 +37,7 @@ def test_what_is_not_finite_stays_in_its_place(odd):
     np.testing.assert_array_equal(layer.backward(line(1, odd)), line(1, 0, 0, 0, odd))
 
 
-def test_opposite_infinities_mix_to_not_a_number():
+def test_opposite_infinities_interpolate_to_nan():
     x = line(np.inf, -np.inf)
     np.testing.assert_array_equal(Upsample((1, 3), mode="bilinear")(x), line(np.inf, np.nan, -np.inf))
 
@@ -65,9 +65,9 @@ def test_wrong_arguments_are_named(arguments, message):
 
 
 def test_an_image_without_pixels_is_an_error():
-    with pytest.raises(ShapeError, match=r"Upsample\(scale_factor=\(0.3, 0.3\)\) makes 0 of 3 pixels down"):
+    with pytest.raises(ShapeError, match=r"Upsample\(scale_factor=\(0.3, 0.3\)\) turns 3 pixels into 0 vertically"):
         Upsample(scale_factor=0.3)(np.zeros((1, 1, 3, 4)))
-    with pytest.raises(ShapeError, match="makes 2 of 0 pixels across"):
+    with pytest.raises(ShapeError, match="turns 0 pixels into 2 horizontally"):
         Upsample(size=2)(np.zeros((1, 1, 3, 0)))
 
 

@@ -1,4 +1,4 @@
-"""Everything in this folder compares with PyTorch: `pytest -m "not parity"` leaves it out, and runs without PyTorch."""
+"""All tests in this folder compare with PyTorch: `pytest -m "not parity"` skips them and runs without PyTorch."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_ignore_collect(collection_path, config):
-    """Do not even import these files where they are deselected: PyTorch may be missing then."""
+    """Do not import these files if they are deselected: PyTorch may not be installed."""
     if collection_path.is_relative_to(HERE) and "not parity" in (config.option.markexpr or ""):
         return True
     return None

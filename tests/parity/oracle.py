@@ -1,4 +1,4 @@
-"""How the tests in this folder ask PyTorch."""
+"""Comparison with PyTorch, for the tests in this folder."""
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ def tensor(array, needs_grad=False):
 
 
 class Tally:
-    """Count the different configurations that ran, and keep the largest error of each dtype."""
+    """Count the different configurations that ran, and record the largest error of each dtype."""
 
     def __init__(self):
         self.seen = set()
-        self.refused = set()
+        self.rejected = set()
         self.worst = {"float64": 0.0, "float32": 0.0}
 
     def agree(self, what, ours, theirs):
@@ -33,13 +33,13 @@ class Tally:
         self.worst[str(ours.dtype)] = max(self.worst[str(ours.dtype)], error)
 
     def report(self, at_least):
-        """Assert that enough ran; ``pytest -rP`` shows the metrics."""
-        print(f"{len(self.seen)} configurations, {len(self.refused)} refused by both, largest errors {self.worst}")
+        """Assert that enough configurations ran; ``pytest -rP`` shows the numbers."""
+        print(f"{len(self.seen)} configurations, {len(self.rejected)} rejected by both, largest errors {self.worst}")
         assert len(self.seen) >= at_least
 
 
 def compare_layers(tally, ours, theirs, x, grad_seed=1):
-    """Run both forward and backward, and compare outputs and all gradients. The weights must be the same already."""
+    """Run forward and backward of both, and compare outputs and all gradients. Their weights must already be equal."""
     theirs_x = tensor(x, needs_grad=True)
     theirs_y = theirs(theirs_x)
     y = ours(x)
@@ -54,9 +54,9 @@ def compare_layers(tally, ours, theirs, x, grad_seed=1):
 
 
 def give_weights(ours, theirs):
-    """Load our weights into PyTorch's module, which gets our dtype."""
+    """Load our weights into the PyTorch module, and convert it to our dtype."""
     state = {name: tensor(array) for name, array in ours.state_dict().items()}
     for array in state.values():
-        if array.is_floating_point():  # num_batches_tracked of a BatchNorm is a whole number
+        if array.is_floating_point():  # num_batches_tracked of a BatchNorm is an integer
             theirs.to(array.dtype)
     theirs.load_state_dict(state)

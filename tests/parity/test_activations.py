@@ -1,4 +1,4 @@
-"""Every activation against PyTorch: drawn numbers, and the numbers where it bends, saturates or is not a number."""
+"""Every activation against PyTorch: random numbers, and those where it has a kink, saturates or is NaN."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.parity.oracle import DTYPES, TOLERANCE, Tally, compare_layers, give_w
 numbers = st.floats(0.05, 4)
 signed = st.floats(-2, 2)
 shapes = st.lists(st.integers(1, 5), min_size=1, max_size=4)
-ARGUMENTS = {  # name: its arguments; SELU and the like have none
+ARGUMENTS = {  # name: its arguments; some have none
     "LeakyReLU": {"negative_slope": signed},
     "ELU": {"alpha": signed},
     "SELU": {},
@@ -43,7 +43,7 @@ VARIANTS = [(name, {}) for name in ARGUMENTS] + [
 
 
 class Formula(nn.Module):
-    """What PyTorch's own differentiation makes of a formula."""
+    """A formula differentiated by PyTorch's autograd."""
 
     def __init__(self, forward):
         super().__init__()
@@ -51,8 +51,8 @@ class Formula(nn.Module):
 
 
 def both(name, arguments, dtype=np.float32):
-    """Our layer and PyTorch's. Two of PyTorch's backward passes round 1/6 and 1/alpha to float32 whatever the dtype, so in
-    float64 the formula stands for them.
+    """Return our layer and PyTorch's. Two of PyTorch's backward passes round 1/6 and 1/alpha to float32 for every dtype,
+    so in float64 the formula replaces them.
     """
     theirs = getattr(nn, name)(**arguments)
     if dtype == np.float64 and name == "Hardsigmoid":
@@ -71,7 +71,7 @@ def run_torch(layer, x, grad):
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_drawn_numbers(name):
+def test_random_numbers(name):
     tally = Tally()
 
     @settings(max_examples=40)
@@ -79,7 +79,7 @@ def test_drawn_numbers(name):
     def run(shape, scale, arguments, seed):
         for dtype in DTYPES:
             x = (scale * np.random.default_rng(seed).normal(size=shape)).astype(dtype)
-            x.flat[0] = 0.5  # where every slope is large, should the others all saturate
+            x.flat[0] = 0.5  # every slope is large here, in case all other elements saturate
             compare_layers(tally, *both(name, arguments, dtype), x)
         tally.seen.add((*shape, scale, *arguments.values(), seed))
 
@@ -90,8 +90,8 @@ def test_drawn_numbers(name):
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_on_a_grid(name, arguments, dtype):
-    """Each number by itself: here nothing small hides behind something large. The tails of PyTorch's own formulas,
-    1 + erf and 1 + tanh, are as coarse as ours.
+    """Element-wise tolerances, so that small errors do not hide behind large values. The tails of PyTorch's formulas,
+    1 + erf and 1 + tanh, are as inaccurate as ours.
     """
     x = np.linspace(-12, 12, 4801).astype(dtype)
     ours, theirs = both(name, arguments, dtype)
@@ -103,8 +103,8 @@ def test_on_a_grid(name, arguments, dtype):
 
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_where_it_bends(name, arguments, dtype):
-    """At 0, at the ends of the ramps and at the thresholds, and right beside them."""
+def test_near_kinks(name, arguments, dtype):
+    """At 0, at the ends of the linear parts and at the thresholds, and directly next to them."""
     kinks = np.array([0, -0.0, -3, 3, 1.5, 20], dtype)
     x = np.concatenate([kinks, np.nextafter(kinks, dtype(-30)), np.nextafter(kinks, dtype(30))])
     grad = np.linspace(1, 2, len(x)).astype(dtype)
@@ -142,13 +142,13 @@ def test_slopes_at_the_kinks_to_the_last_bit(name, arguments, at, dtype):
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_huge_numbers(name, arguments, dtype):
-    """Nothing overflows on the way, which would be a warning, and so an error here."""
+    """No intermediate result overflows, which would be a warning, and so an error here."""
     x = np.array([-1e4, -1e3, -100, 100, 1e3, 1e4] + [-1e300, -1e30, 1e30, 1e300] * (dtype == np.float64), dtype)
     ours, theirs = both(name, arguments)
     theirs_y, theirs_grad = run_torch(theirs, x, np.ones_like(x))
     np.testing.assert_allclose(ours(x), theirs_y, rtol=TOLERANCE[x.dtype], atol=1e-30)
     grad = ours.backward(np.ones_like(x))
-    right = np.isfinite(theirs_grad)  # GELU's cube overflows in PyTorch
+    right = np.isfinite(theirs_grad)  # the cube in GELU overflows in PyTorch
     assert right.all() or arguments == {"approximate": "tanh"}
     np.testing.assert_allclose(grad[right], theirs_grad[right], rtol=TOLERANCE[x.dtype], atol=1e-9)
     np.testing.assert_array_equal(grad[~right], (x > 0)[~right])
@@ -157,11 +157,11 @@ def test_huge_numbers(name, arguments, dtype):
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_infinities(name, arguments, dtype):
-    """PyTorch's limits, wherever it has some."""
+    """The same limits as PyTorch, wherever PyTorch does not give NaN."""
     x = np.array([-np.inf, np.inf], dtype)
     ours, theirs = both(name, arguments)
     theirs_y, theirs_grad = run_torch(theirs, x, np.ones_like(x))
-    with np.errstate(invalid="ignore"):  # inf * 0, where PyTorch has NaN
+    with np.errstate(invalid="ignore"):  # inf * 0, where PyTorch gives NaN
         y = ours(x)
         grad = ours.backward(np.ones_like(x))
     for mine, right in ((y, theirs_y), (grad, theirs_grad)):
@@ -171,8 +171,8 @@ def test_infinities(name, arguments, dtype):
 
 @pytest.mark.parametrize(("name", "arguments"), VARIANTS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_not_a_number(name, arguments, dtype):
-    """It stays so in the output, and in the gradient as in PyTorch's vectorised code."""
+def test_nan(name, arguments, dtype):
+    """NaN stays NaN in the output; the gradient is that of PyTorch's vectorised code."""
     x = np.full(32, np.nan, dtype)
     ours, theirs = both(name, arguments)
     theirs_y, theirs_grad = run_torch(theirs, x, np.ones_like(x))
@@ -183,7 +183,7 @@ def test_not_a_number(name, arguments, dtype):
 @pytest.mark.parametrize("name", ["ReLU", "Hardswish", "Hardsigmoid", "LeakyReLU"])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_infinite_gradients(name, dtype):
-    """Nothing comes through where nothing passes, not even infinity."""
+    """Where the slope is 0 the gradient is 0, even for an infinite gradient."""
     x = np.array([-5, -3.5, -1, 1, 3.5, 5], dtype)
     for infinite in (np.inf, -np.inf):
         grad = np.full_like(x, infinite)
@@ -229,7 +229,7 @@ def test_prelu_limits(dtype):
 
 @pytest.mark.parametrize("shape", [(4, 7), (3, 1), (0, 5), (2, 3, 4), (2, 3, 4, 5)])
 def test_log_softmax(shape):
-    """The gradient of a certain answer is almost zero, so it is compared on the scale of what comes in, about 1."""
+    """For a confident prediction the gradient is almost zero, so it is compared on the scale of grad, about 1."""
     tally = Tally()
     for dim in (dim for dim in range(-len(shape), len(shape)) if shape[dim]):
         for dtype in DTYPES:
@@ -243,7 +243,7 @@ def test_log_softmax(shape):
 
 
 def test_log_softmax_of_minus_infinity():
-    """A class that was ruled out stays so, and disturbs no other."""
+    """A class with probability 0 keeps it, and does not affect the others."""
     x, grad = np.array([[1.0, 2.0, -np.inf]]), np.array([[1.0, 2.0, 3.0]])
     theirs_y, theirs_grad = run_torch(nn.LogSoftmax(-1), x, grad)
     ours = layers.LogSoftmax()

@@ -14,7 +14,7 @@ SHAPES = [(4, 3), (4,), (2, 3, 2, 2), (1,)]
 
 
 def run_both(steps, dtype, **settings):
-    """Train four arrays on the same random gradients; the last is left without one in two steps of three."""
+    """Train four arrays on the same random gradients; the last one has no gradient in two of three steps."""
     rng = np.random.default_rng(0)
     ours = [Parameter(rng.normal(size=shape).astype(dtype)) for shape in SHAPES]
     theirs = [torch.nn.Parameter(tensor(p.data)) for p in ours]
@@ -45,12 +45,12 @@ def test_a_hundred_steps():
     eps=st.sampled_from([1e-8, 1e-3, 1.0]),
     weight_decay=st.sampled_from([0.0, 1e-4, 0.1]),
 )
-def test_a_hundred_steps_of_any_setting(lr, betas, eps, weight_decay):
+def test_a_hundred_steps_with_any_settings(lr, betas, eps, weight_decay):
     assert run_both(100, np.float64, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay) <= 1e-10
 
 
 def test_a_frozen_array_is_not_decayed():
-    """Without a gradient nothing happens, weight decay included."""
+    """Without a gradient nothing changes, not even by weight decay."""
     ours = [Parameter([1.0, 2.0]), Parameter([3.0])]
     ours[1].accumulate_grad(np.array([1.0]))
     Adam(ours, lr=0.1, weight_decay=0.5).step()

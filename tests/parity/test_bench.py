@@ -1,4 +1,4 @@
-"""`cnn bench` beside PyTorch: that both do the same work, on tiny cases."""
+"""`cnn bench` against PyTorch: both do the same work, tested on tiny cases."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def quick(monkeypatch):
 
 
 @pytest.mark.parametrize("case", SMALL + LAYERS, ids=lambda case: f"{case.kind} {case.what}")
-def test_both_formats_compute_what_we_do(case, monkeypatch):
+def test_pytorch_computes_the_same_in_both_memory_formats(case, monkeypatch):
     programs = run._programs(case, pytorch)
     images = len(case.shape) == 3
     assert [program.name for program in programs] == ["cnn", "contiguous", "channels_last"][: 2 + images]
@@ -44,11 +44,11 @@ def test_both_formats_compute_what_we_do(case, monkeypatch):
         program.run(2)
     monkeypatch.setattr(run, "TOLERANCE", 0.0)
     if case.kind != LAYER:
-        with pytest.raises(RuntimeError, match="is not PyTorch's"):  # they round differently, so they were compared
+        with pytest.raises(RuntimeError, match="is not PyTorch's"):  # rounding differs, so the results were compared
             run._programs(Case(case.kind, case.what, 64, case.shape, case.classes, case.make), pytorch)
 
 
-def test_other_weights_are_noticed(monkeypatch):
+def test_different_weights_are_detected(monkeypatch):
     real = pytorch.twin
 
     def wrong(module, without_softmax=False):
@@ -61,14 +61,14 @@ def test_other_weights_are_noticed(monkeypatch):
         run._programs(SMALL[0], pytorch)
 
 
-def test_the_memory_formats_are_what_they_say():
+def test_memory_formats():
     x = SMALL[0].data()[0]
     assert pytorch.tensor(x, "channels_last").is_contiguous(memory_format=torch.channels_last)
     assert pytorch.tensor(np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)).is_contiguous()
     assert pytorch.tensor(np.ones((2, 3), np.float32), "channels_last").shape == (2, 3)
 
 
-def test_every_net_of_the_suite_has_a_twin_with_the_same_names():
+def test_every_net_of_the_suite_has_a_pytorch_counterpart_with_the_same_names():
     for make, *_ in cases.NETS.values():
         ours = make()
         theirs = pytorch.twin(ours, without_softmax=True)
@@ -76,7 +76,7 @@ def test_every_net_of_the_suite_has_a_twin_with_the_same_names():
         assert len(theirs) == len(ours) - 1
 
 
-def test_threads_are_given_back():
+def test_the_number_of_threads_is_restored():
     before = torch.get_num_threads()
     with pytorch.threads(before + 1):
         assert torch.get_num_threads() == before + 1

@@ -35,7 +35,7 @@ def configurations(draw):
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 def test_random_configurations():
-    """At least 200 different ones, outputs and all gradients; what PyTorch refuses, we refuse too."""
+    """At least 200 different ones, outputs and all gradients; what PyTorch rejects, we reject too."""
     tally = Tally()
 
     @settings(max_examples=500)
@@ -50,7 +50,7 @@ def test_random_configurations():
         try:
             theirs.float()(torch.zeros(shape))
         except RuntimeError:
-            tally.refused.add(key)
+            tally.rejected.add(key)
             with pytest.raises(ValueError, match="window spans"):
                 ours(x.astype(np.float32))
             return
@@ -64,7 +64,7 @@ def test_random_configurations():
 
     run()
     tally.report(at_least=200)
-    assert tally.refused
+    assert tally.rejected
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_random_configurations():
     ],
     ids=str,
 )
-def test_both_refuse(arguments):
+def test_both_raise_an_error(arguments):
     """In the constructor or, for some in PyTorch, at the first input."""
     with pytest.raises((ValueError, RuntimeError)):
         torch.nn.Conv2d(4, 3, 3, **arguments)(torch.zeros(1, 4, 6, 6))
@@ -90,7 +90,7 @@ def test_both_refuse(arguments):
 
 @pytest.mark.parametrize("memory", ["channels_first", "channels_last"])
 def test_larger_images(memory):
-    """As in a real net, in both memory formats."""
+    """Sizes as in a real net, in both memory formats."""
     rng, tally = np.random.default_rng(0), Tally()
     for dtype in DTYPES:
         ours = Conv2d(32, 64, 3, padding=1, rng=rng).to(dtype)

@@ -16,7 +16,7 @@ def one_or_two(low, high):
 @st.composite
 def configurations(draw):
     groups = draw(st.sampled_from([1, 1, 2, 3]))
-    # at least two: the sum that makes a single gradient may cancel, and nothing is left to compare in float32
+    # at least two: the sum for a single gradient may cancel, leaving too few digits to compare in float32
     channels = st.integers(1 if groups > 1 else 2, 3).map(lambda n: n * groups)
     return {
         "in_channels": draw(channels),
@@ -32,7 +32,7 @@ def configurations(draw):
 
 
 def test_random_configurations():
-    """At least 200 different ones, outputs and all gradients; what PyTorch refuses, we refuse too."""
+    """At least 200 different ones, outputs and all gradients; what PyTorch rejects, we reject too."""
     tally = Tally()
 
     @settings(max_examples=450)
@@ -45,7 +45,7 @@ def test_random_configurations():
             # in float32, or of an empty batch, PyTorch checks less
             torch.nn.ConvTranspose2d(**arguments).double()(torch.zeros(1, *shape[1:], dtype=torch.float64))
         except RuntimeError:
-            tally.refused.add(key)
+            tally.rejected.add(key)
             with pytest.raises(ValueError, match=r"output_padding|would become"):
                 ConvTranspose2d(**arguments)(x.astype(np.float32))
             return
@@ -61,7 +61,7 @@ def test_random_configurations():
 
     run()
     tally.report(at_least=200)
-    assert tally.refused
+    assert tally.rejected
 
 
 def test_positional_arguments_are_in_the_same_order():
@@ -73,7 +73,7 @@ def test_positional_arguments_are_in_the_same_order():
 
 @pytest.mark.parametrize("memory", ["channels_first", "channels_last"])
 def test_larger_images(memory):
-    """As in a real net, in both memory formats."""
+    """Sizes as in a real net, in both memory formats."""
     rng, tally = np.random.default_rng(0), Tally()
     for dtype in DTYPES:
         ours = ConvTranspose2d(64, 32, 3, stride=2, padding=1, output_padding=1, rng=rng).to(dtype)
@@ -85,7 +85,7 @@ def test_larger_images(memory):
         compare_layers(tally, ours, theirs, x)
 
 
-def test_initial_weights_are_drawn_from_the_same_range():
+def test_initial_weights_have_the_same_range():
     torch.manual_seed(0)
     arguments = {"in_channels": 32, "out_channels": 48, "kernel_size": (2, 3), "groups": 2}
     ours = ConvTranspose2d(**arguments, rng=0).state_dict()

@@ -12,7 +12,7 @@ def test_dirac(shape):
 
 @pytest.mark.parametrize("name", ["kaiming_uniform", "kaiming_normal", "xavier_uniform", "xavier_normal"])
 @pytest.mark.parametrize("shape", [(400, 300), (64, 32, 5, 5)])
-def test_draws_have_the_same_spread(name, shape):
+def test_random_weights_have_the_same_standard_deviation(name, shape):
     torch.manual_seed(0)
     theirs = getattr(torch.nn.init, f"{name}_")(torch.empty(shape)).numpy()
     ours = getattr(init, name)(shape, rng=0)

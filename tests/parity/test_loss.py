@@ -20,7 +20,7 @@ from tests.parity.oracle import DTYPES, TOLERANCE, Tally, tensor
 
 
 def compare_losses(tally, ours, theirs, x, target, theirs_target=None):
-    """Loss and gradient, of the logits or outputs ``x``."""
+    """Compare loss and gradient for the logits or outputs ``x``."""
     theirs_x = tensor(x, needs_grad=True)
     theirs_loss = theirs(theirs_x, tensor(target) if theirs_target is None else theirs_target)
     theirs_loss.backward()
@@ -69,7 +69,7 @@ def test_cross_entropy_takes_any_integer_dtype(dtype, from_logits):
 @settings(max_examples=100)
 @given(st.integers(1, 9), st.integers(1, 11), st.sampled_from([0.1, 1, 5]), st.integers(0, 99))
 def test_cross_entropy_of_probabilities(n, classes, scale, seed):
-    """PyTorch has no such loss: minus the mean of the target times log p, differentiated by PyTorch."""
+    """PyTorch has no such loss, so its autograd differentiates minus the mean of the target times log p."""
     x, ids, soft = draw(n, classes, scale, seed)
     for dtype in DTYPES:
         p = Softmax()(x.astype(dtype))
@@ -80,7 +80,7 @@ def test_cross_entropy_of_probabilities(n, classes, scale, seed):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_cross_entropy_of_a_certain_mistake_is_finite(dtype):
+def test_cross_entropy_of_a_confident_mistake_is_finite(dtype):
     """Logits of 1e4 on the wrong side: the loss is 1e4, not infinite, and the gradient p - y."""
     x = np.array([[1e4, 0, -1e4], [-1e4, 1e4, 0]], dtype)
     compare_losses(Tally(), CrossEntropyLoss(from_logits=True), torch.nn.CrossEntropyLoss(), x, np.array([2, 0]))
@@ -91,9 +91,9 @@ SEEDS = st.integers(0, 10_000)
 
 
 def compare_reduced(tally, ours, theirs, x, target, before=None):
-    """Loss and gradient for any reduction; losses that are not reduced get a random gradient.
+    """Compare loss and gradient for any reduction; losses without reduction get a random gradient.
 
-    ``before`` is a layer of ours whose output our loss gets, while PyTorch's gets ``x``.
+    ``before`` is one of our layers: our loss gets its output, while PyTorch's loss gets ``x``.
     """
     theirs_x = tensor(x, needs_grad=True)
     theirs_loss = theirs(theirs_x, tensor(target))
@@ -119,23 +119,23 @@ def theirs_of(kind, options, dtype):
 
 @st.composite
 def class_problems(draw):
-    """Options of a loss of classes, logits, and as targets ids, of which some may be ignored, or probabilities."""
+    """Draw options of a classification loss, logits, and targets: class ids (some may be ignored) or probabilities."""
     n, classes = draw(st.integers(1, 5)), draw(st.integers(1, 6))
-    places = draw(st.lists(st.integers(1, 4), max_size=3))
+    positions = draw(st.lists(st.integers(1, 4), max_size=3))
     rng = np.random.default_rng(draw(SEEDS))
     options = {"reduction": draw(REDUCTIONS), "ignore_index": draw(st.sampled_from([-100, -1, 0, 255]))}
-    target, x = rng.integers(0, classes, (n, *places)), rng.normal(size=(n, classes, *places))
+    target, x = rng.integers(0, classes, (n, *positions)), rng.normal(size=(n, classes, *positions))
     if draw(st.booleans()):
         target[rng.random(target.shape) < 0.3] = options["ignore_index"]
-    x[0], x[0, 0], target[0] = 0, 1, classes - 1  # a mistake; where all is right, float32 has no digits of p - y
+    x[0], x[0, 0], target[0] = 0, 1, classes - 1  # a wrong prediction; if all are right, p - y has no digits in float32
     if np.all(target == options["ignore_index"]):
-        options["reduction"] = "sum"  # the mean over nothing is 0 here and NaN there
+        options["reduction"] = "sum"  # the mean over no samples is 0 here and NaN in PyTorch
     if draw(st.booleans()):
         options["weight"] = rng.uniform(0.1, 3, classes).tolist()
     if draw(st.booleans()):
-        target = rng.random((n, classes, *places))
+        target = rng.random((n, classes, *positions))
         target /= target.sum(axis=1, keepdims=True)
-        options["ignore_index"] = -100  # PyTorch refuses another for probabilities
+        options["ignore_index"] = -100  # PyTorch allows no other value for probabilities
     return options, x, target
 
 
@@ -180,7 +180,7 @@ def test_softmax_and_cross_entropy_of_probabilities_with_all_options():
 
 
 def test_nll():
-    """PyTorch's takes ids alone; on probabilities it is cross-entropy of logits."""
+    """PyTorch's NLLLoss only takes class ids; for probabilities ours is compared with cross-entropy of logits."""
     tally = Tally()
 
     @settings(max_examples=200)
@@ -202,9 +202,9 @@ def test_nll():
 
 @st.composite
 def weights_of(draw, shape, rng):
-    """Nothing, or weights of a shape that broadcasts to that of the prediction."""
-    wanted = draw(st.sampled_from([None, (), shape[-1:], shape[1:], (*shape[:1], *[1] * (len(shape) - 1))]))
-    return {} if wanted is None else rng.uniform(0, 3, wanted).tolist()
+    """Draw no weights, or weights of a shape that broadcasts to that of the prediction."""
+    weight_shape = draw(st.sampled_from([None, (), shape[-1:], shape[1:], (*shape[:1], *[1] * (len(shape) - 1))]))
+    return {} if weight_shape is None else rng.uniform(0, 3, weight_shape).tolist()
 
 
 @pytest.mark.parametrize("kind", ["BCELoss", "BCEWithLogitsLoss"])
@@ -219,7 +219,7 @@ def test_binary_cross_entropy(kind):
         x, target = scale * rng.normal(size=shape), rng.random(shape)
         if data.draw(st.booleans()):
             target = target.round()
-        x.flat[0], target.flat[0] = scale, 0  # a mistake; where all is right, PyTorch's logits lose digits and ours not
+        x.flat[0], target.flat[0] = scale, 0  # a wrong prediction; if all are right, PyTorch's logits lose digits
         options = {"reduction": reduction}
         for name in ("weight", "pos_weight")[: 1 + (kind == "BCEWithLogitsLoss")]:
             weight = data.draw(weights_of(shape, rng))
@@ -240,7 +240,7 @@ def test_binary_cross_entropy(kind):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_binary_cross_entropy_at_0_and_1(dtype, reduction):
-    """Logarithms stop at -100, and the denominator of the gradient at 1e-12."""
+    """Logarithms are at least -100, and the denominator of the gradient at least 1e-12."""
     p, y = np.array([[0, 0, 0, 1, 1, 1]], dtype), np.array([[0, 0.5, 1, 0, 0.5, 1]], dtype)
     compare_reduced(Tally(), BCELoss(reduction=reduction), torch.nn.BCELoss(reduction=reduction), p, y)
 
@@ -249,7 +249,7 @@ VALUE_LOSSES = {MSELoss: None, L1Loss: None, HuberLoss: "delta", SmoothL1Loss: "
 
 
 @pytest.mark.parametrize("kind", VALUE_LOSSES)
-def test_losses_of_numbers(kind):
+def test_regression_losses(kind):
     tally = Tally()
 
     @settings(max_examples=100)
@@ -259,7 +259,7 @@ def test_losses_of_numbers(kind):
         if VALUE_LOSSES[kind]:
             options[VALUE_LOSSES[kind]] = corner
         x, target = 2 * np.random.default_rng(seed).normal(size=(2, *shape))
-        x.flat[0] = target.flat[0]  # no difference at all
+        x.flat[0] = target.flat[0]  # a difference of 0
         for dtype in DTYPES:
             ours, theirs = kind(**options), getattr(torch.nn, kind.__name__)(**options)
             compare_reduced(tally, ours, theirs, x.astype(dtype), target.astype(dtype))

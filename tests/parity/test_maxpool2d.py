@@ -25,7 +25,7 @@ configurations = st.fixed_dictionaries(
 
 
 def values(kind, shape, rng):
-    """Draw all kinds of images: ordinary, with ties, and negative ones, which a rim of zeros would beat."""
+    """Draw images: ordinary ones, ones with ties, and negative ones, for which zero padding would win."""
     if kind == "ties":
         return rng.integers(-2, 3, shape).astype(float)
     x = rng.normal(size=shape)
@@ -33,7 +33,7 @@ def values(kind, shape, rng):
 
 
 def test_random_configurations():
-    """At least 200 different ones, outputs and gradients; what PyTorch refuses, we refuse too."""
+    """At least 200 different ones, outputs and gradients; what PyTorch rejects, we reject too."""
     tally = Tally()
 
     @settings(max_examples=900)
@@ -52,11 +52,11 @@ def test_random_configurations():
         try:
             y = theirs(torch.tensor(x))
         except RuntimeError:
-            tally.refused.add(key)
+            tally.rejected.add(key)
             with pytest.raises(ValueError, match=r"window spans|half of kernel_size"):
                 MaxPool2d(**arguments)(x)
             return
-        if torch.isinf(y).any():  # a dilated window that meets no pixel: PyTorch's gradient goes astray
+        if torch.isinf(y).any():  # a dilated window without any pixel: PyTorch's gradient is wrong
             np.testing.assert_array_equal(MaxPool2d(**arguments)(x), y.numpy())
             return
         for dtype in DTYPES:
@@ -65,13 +65,13 @@ def test_random_configurations():
 
     run()
     tally.report(at_least=200)
-    assert tally.refused
+    assert tally.rejected
 
 
 @settings(max_examples=100)
 @given(configurations, st.integers(0, 1000))
 def test_nan_wins(arguments, seed):
-    """In the output and, where a window holds one NaN, in who gets the gradient."""
+    """In the output and, if a window contains one NaN, in which pixel gets the gradient."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(2, 2, 9, 9))
     x[rng.random(x.shape) < 0.05] = np.nan

@@ -15,22 +15,22 @@ epsilons = st.sampled_from([1e-5, 1e-3, 0.5])
 
 
 def draw(shape, seed=0):
-    """Draw an input, from another seed than the gradient: of one that is like the input nothing would be left."""
+    """Draw an input, with another seed than the gradient: the gradient of the input is 0 for g equal to the input."""
     return np.random.default_rng(1000 + seed).normal(0.3, 1.5, size=shape)
 
 
 def dtypes(values):
-    """Which dtypes to compare where mean and variance are of so many values.
+    """Return the dtypes to compare if mean and variance are taken over this many values.
 
-    The gradient loses what points along the ones and along z. Of two numbers nothing but rounding is left, of few too
-    little to compare in float32, here as in PyTorch.
+    The gradient loses its components along the vector of ones and along z. For two values only rounding errors remain,
+    and for few values too little to compare in float32, both here and in PyTorch.
     """
     assume(values > 2)
     return DTYPES if values > 5 else DTYPES[:1]
 
 
 def same_weights(ours, theirs, dtype, seed=0):
-    """Give both layers the same random parameters, the way round that the seed says."""
+    """Give both layers the same random parameters, loaded from ours to PyTorch or back, depending on the seed."""
     ours.to(dtype)
     theirs.to(getattr(torch, np.dtype(dtype).name))
     for i, p in enumerate(ours.parameters()):
@@ -47,7 +47,7 @@ def same_weights(ours, theirs, dtype, seed=0):
 
 
 def same_state(tally, ours, theirs):
-    """Compare parameters and running statistics, names and order included."""
+    """Compare parameters and running statistics, including names and order."""
     state = theirs.state_dict()
     assert list(ours.state_dict()) == list(state)
     for name, array in ours.state_dict().items():
@@ -69,7 +69,7 @@ batch_norms = st.fixed_dictionaries(
 
 
 def test_batch_norm():
-    """Three batches in training, one of them without gradients, then evaluation; statistics after each."""
+    """Three batches in training, one of them without gradients, then evaluation; compare statistics after each."""
     tally = Tally()
 
     @settings(max_examples=150)
@@ -79,7 +79,7 @@ def test_batch_norm():
         shape = (n, channels, *rest)
         name = "BatchNorm2d" if len(rest) == 2 else "BatchNorm1d"
         for dtype in dtypes(n * np.prod(rest)):
-            ours, theirs = (getattr(place, name)(channels, **arguments) for place in (layers, torch.nn))
+            ours, theirs = (getattr(library, name)(channels, **arguments) for library in (layers, torch.nn))
             same_weights(ours, theirs, dtype, seed)
             for step in range(3):
                 x = (draw(shape, seed + step) * (1 + step) + step).astype(dtype)
@@ -106,10 +106,10 @@ def test_batch_norm():
     ("name", "arguments"), [("BatchNorm2d", (32,)), ("GroupNorm", (4, 32)), ("LayerNorm", ((32, 14, 14),))]
 )
 def test_larger_images(name, arguments, memory):
-    """As in a real net, in both memory formats, shared among threads where that is done."""
+    """Sizes as in a real net, in both memory formats, with several threads where the layer uses them."""
     tally = Tally()
     for dtype in DTYPES:
-        ours, theirs = (getattr(place, name)(*arguments) for place in (layers, torch.nn))
+        ours, theirs = (getattr(library, name)(*arguments) for library in (layers, torch.nn))
         same_weights(ours, theirs, dtype)
         x = draw((16, 32, 14, 14)).astype(dtype)
         if memory == "channels_last":
@@ -184,7 +184,7 @@ def test_group_norm():
         ("GroupNorm", (2, 3), (2, 3, 2)),
     ],
 )
-def test_both_refuse(name, arguments, shape):
+def test_both_raise_an_error(name, arguments, shape):
     with pytest.raises((ValueError, RuntimeError)):
         getattr(torch.nn, name)(*arguments)(torch.zeros(shape))
     with pytest.raises(ValueError, match=r"expected|divisible"):
@@ -193,7 +193,7 @@ def test_both_refuse(name, arguments, shape):
 
 @pytest.mark.parametrize("shape", [(64, 3), (8, 3, 20, 20)])
 def test_far_from_zero(shape):
-    """Mean 1e4 and spread 1 in float32: as PyTorch's in float64, of the same numbers."""
+    """Mean 1e4 and standard deviation 1 in float32 give the same as PyTorch in float64 for the same numbers."""
     name = "BatchNorm2d" if len(shape) == 4 else "BatchNorm1d"
     ours, theirs = getattr(layers, name)(3), getattr(torch.nn, name)(3).double()
     x, grad = (1e4 + draw(shape)).astype(np.float32), draw(shape, 1).astype(np.float32)
@@ -209,14 +209,14 @@ def test_far_from_zero(shape):
 @pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dropout2d(p, dtype):
-    """The streams differ, so their own mask, fed by hand, must explain each, with one scale."""
+    """The random streams differ, so each output is compared with the formula for its own mask, with one scale."""
     tally = Tally()
     x, grad = np.abs(draw((9, 8, 3, 2))).astype(dtype) + 1, draw((9, 8, 3, 2), 1).astype(dtype)
     ours, theirs = Dropout2d(p, rng=0), torch.nn.Dropout2d(p)
     y = ours(x)
     grad_x = ours.backward(grad)
     theirs_y = theirs(tensor(x))
-    scale = float((theirs_y / tensor(x)).max())  # what PyTorch multiplies with
+    scale = float((theirs_y / tensor(x)).max())  # the factor that PyTorch uses
     assert torch.equal((theirs_y != 0).any(dim=(2, 3)), (theirs_y != 0).all(dim=(2, 3)))
     mask = tensor(y)[:, :, :1, :1] != 0
     tally.agree("output", y, tensor(x) * mask * scale)

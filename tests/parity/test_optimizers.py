@@ -1,4 +1,4 @@
-"""Optimizers, groups, clipping and averages against PyTorch, over a hundred steps. See test_adam.py for Adam."""
+"""Optimizers, groups, gradient clipping and weight averages against PyTorch, over 100 steps. Adam: test_adam.py."""
 
 import math
 
@@ -76,7 +76,7 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def as_exact_as_ours(monkeypatch):
-    """Let PyTorch keep float64: NAdam's product of mu has the default dtype, and Muon rounds to bfloat16."""
+    """Make PyTorch keep float64: NAdam's product of mu has the default dtype, and Muon rounds to bfloat16."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
@@ -85,7 +85,7 @@ def as_exact_as_ours(monkeypatch):
 
 
 def run_both(name, dtype, steps=100, convert=None, **chosen):
-    """Train arrays on the same random gradients; the last is left without one in two steps of three."""
+    """Train arrays on the same random gradients; the last one has no gradient in two of three steps."""
     rng = np.random.default_rng(0)
     ours = [Parameter(rng.normal(size=shape).astype(dtype)) for shape in (MATRICES if name == "Muon" else SHAPES)]
     theirs = [torch.nn.Parameter(tensor(p.data)) for p in ours]
@@ -114,13 +114,13 @@ def run_both(name, dtype, steps=100, convert=None, **chosen):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_hundred_steps_of_the_defaults(name):
+def test_a_hundred_steps_with_the_defaults(name):
     assert run_both(name, np.float64) <= 1e-10
     assert run_both(name, np.float32) <= 3e-5
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_hundred_steps_of_any_setting(name):
+def test_a_hundred_steps_with_any_settings(name):
     tally = Tally()
 
     @settings(max_examples=25)
@@ -141,13 +141,13 @@ def test_the_state_follows_a_model_that_is_converted(name, before, after):
     assert run_both(name, before, steps=20, convert=after, **chosen) <= 3e-5
 
 
-def test_muon_as_pytorch_rounds_it(monkeypatch):
-    """With the bfloat16 of torch.optim.Muon the steps are the same but for its 8 bits."""
+def test_muon_with_the_rounding_of_pytorch(monkeypatch):
+    """With the bfloat16 of torch.optim.Muon the steps agree to its 8 bits of precision."""
     monkeypatch.undo()
     assert run_both("Muon", np.float32, lr=0.1) <= 0.03
 
 
-def test_muon_takes_a_convolution_as_a_matrix():
+def test_muon_treats_a_convolution_weight_as_a_matrix():
     rng = np.random.default_rng(0)
     conv, matrix = Parameter(rng.normal(size=(4, 3, 2, 2))), Parameter(np.zeros((4, 12)))
     matrix.data = conv.data.reshape(4, 12)
@@ -160,7 +160,7 @@ def test_muon_takes_a_convolution_as_a_matrix():
 
 
 def net():
-    """A small net in both libraries, in float64, and batches for it that change."""
+    """Return a small net in both libraries, in float64, and a function that draws batches for it."""
     ours = Sequential([Conv2d(1, 2, 3, rng=0), ReLU(), Flatten(), Linear(18, 3, rng=1)], loss_func=MSELoss())
     theirs = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(18, 3))
     give_weights(ours.to(np.float64), theirs)
@@ -176,7 +176,7 @@ def gradients(ours, theirs, batch):
     torch.nn.functional.mse_loss(theirs(tensor(x)), tensor(y)).backward()
 
 
-def farthest(ours, theirs):
+def largest_difference(ours, theirs):
     return max(difference(p.data, q.detach()) for p, q in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
@@ -208,13 +208,13 @@ def test_groups_clipping_and_an_average_in_a_net(name):
         their_optimizer.step()
         average.update()
         their_average.update_parameters(theirs)
-    assert farthest(ours, theirs) <= 1e-10
+    assert largest_difference(ours, theirs) <= 1e-10
     with average.applied():
-        assert farthest(ours, their_average) <= 1e-10
-    assert farthest(ours, theirs) <= 1e-10
+        assert largest_difference(ours, their_average) <= 1e-10
+    assert largest_difference(ours, theirs) <= 1e-10
 
 
-def test_an_optimizer_of_three_lines_has_groups():
+def test_a_custom_optimizer_has_parameter_groups():
     class GradientDescent(Optimizer):
         def update(self, parameter, grad, state):
             parameter.data -= self.lr * grad
@@ -230,7 +230,7 @@ def test_an_optimizer_of_three_lines_has_groups():
         gradients(ours, theirs, batch())
         ours.optimizer.step()
         their_optimizer.step()
-    assert farthest(ours, theirs) <= 1e-10
+    assert largest_difference(ours, theirs) <= 1e-10
 
 
 def test_decay_groups():
@@ -244,7 +244,7 @@ def test_decay_groups():
         gradients(ours, theirs, batch())
         ours.optimizer.step()
         their_optimizer.step()
-    assert farthest(ours, theirs) <= 1e-10
+    assert largest_difference(ours, theirs) <= 1e-10
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -269,7 +269,7 @@ def test_clip_grad_norm(dtype, norm_type, max_norm):
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
-def test_clip_grad_norm_of_what_is_not_finite(wrong):
+def test_clip_grad_norm_of_nan_and_infinity(wrong):
     ours, theirs = Parameter([0.0, 0.0]), torch.nn.Parameter(torch.zeros(2))
     for norm_type in (2.0, math.inf):
         ours.grad, theirs.grad = np.array([wrong, 1.0]), tensor([wrong, 1.0])

@@ -16,7 +16,7 @@ def draw(shape, seed=0):
 
 
 def test_linear():
-    """2-d and 3-d inputs, an empty batch included."""
+    """2-d and 3-d inputs, including an empty batch."""
     tally = Tally()
 
     @settings(max_examples=150)
@@ -35,7 +35,7 @@ def test_linear():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_relu(dtype):
-    """Negative, zero, minus zero, infinite and not a number."""
+    """Negative, zero, minus zero, infinite and NaN."""
     x = np.concatenate([draw(50), [0.0, -0.0, np.inf, -np.inf]]).reshape(2, 27).astype(dtype)
     compare = Tally()
     theirs_x = tensor(x, needs_grad=True)
@@ -50,7 +50,7 @@ def test_relu(dtype):
 
 @pytest.mark.parametrize("shape", [(4, 7), (3, 1), (0, 5), (2, 3, 4), (2, 3, 4, 5)])
 def test_softmax(shape):
-    """The gradient of a certain answer is almost zero, so it is compared on the scale of what comes in, about 1."""
+    """For a confident prediction the gradient is almost zero, so it is compared on the scale of grad, about 1."""
     for dim in (dim for dim in range(-len(shape), len(shape)) if shape[dim]):
         for dtype in DTYPES:
             for scale in (1, 30, 1e4):
@@ -75,7 +75,7 @@ def test_flatten_and_identity(shape):
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9, 1.0])
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_dropout(p, dtype):
-    """The streams differ, so their own mask, fed by hand, must explain each, with one scale."""
+    """The random streams differ, so each output is compared with the formula for its own mask, with one scale."""
     tally = Tally()
     x, grad = np.abs(draw((40, 30))).astype(dtype) + 1, draw((40, 30), 1).astype(dtype)
     ours, theirs = Dropout(p, rng=0), torch.nn.Dropout(p)
@@ -84,7 +84,7 @@ def test_dropout(p, dtype):
     theirs_x = tensor(x, needs_grad=True)
     theirs_y = theirs(theirs_x)
     theirs_y.backward(tensor(grad))
-    scale = float((theirs_y / theirs_x).detach().max())  # what PyTorch multiplies with
+    scale = float((theirs_y / theirs_x).detach().max())  # the factor that PyTorch uses
     mask = tensor(y) != 0
     tally.agree("output", y, tensor(x) * mask * scale)
     tally.agree("gradient", grad_x, tensor(grad) * mask * scale)

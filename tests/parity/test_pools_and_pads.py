@@ -14,17 +14,17 @@ def one_or_two(number):
     return number | st.tuples(number, number)
 
 
-REFUSALS = {
+ERRORS = {
     "AvgPool2d": "window spans|half of kernel_size",
     "PixelShuffle": "divisible by",
     "ReflectionPad2d": "mirrors",
     "Unflatten": "does not fit",
-    "Upsample": "makes 0 of",
+    "Upsample": "pixels into 0",
 }
 
 
 def compare(tally, name, arguments, shape, ties=False):
-    """Compare our layer with PyTorch's of the same name in both dtypes; what PyTorch refuses, ours must refuse too."""
+    """Compare our layer with PyTorch's of the same name in both dtypes; what PyTorch rejects, ours must reject too."""
     rng = np.random.default_rng(abs(hash(shape)))
     x = rng.integers(-2, 3, shape).astype(float) if ties else rng.normal(size=shape)
     key = (name, *arguments.items(), shape)
@@ -32,8 +32,8 @@ def compare(tally, name, arguments, shape, ties=False):
         theirs = getattr(torch.nn, name)(**arguments)
         theirs(torch.tensor(x))
     except (RuntimeError, ValueError):
-        tally.refused.add(key)
-        with pytest.raises(ValueError, match=REFUSALS[name]):
+        tally.rejected.add(key)
+        with pytest.raises(ValueError, match=ERRORS[name]):
             getattr(layers, name)(**arguments)(x)
         return
     for dtype in DTYPES:
@@ -61,12 +61,12 @@ def test_avgpool2d():
 
     run()
     tally.report(at_least=200)
-    assert tally.refused
+    assert tally.rejected
 
 
 @pytest.mark.parametrize("name", ["AdaptiveAvgPool2d", "AdaptiveMaxPool2d"])
 def test_adaptive_pools(name):
-    """Also to sizes larger than the input, and with ties, where the first of equals gets the gradient."""
+    """Also to sizes larger than the input, and with ties, where the first of equal values gets the gradient."""
     tally = Tally()
 
     @settings(max_examples=200)
@@ -79,7 +79,7 @@ def test_adaptive_pools(name):
 
 
 def test_nan_wins_in_adaptive_max_pool2d():
-    """In the output and, as each window holds one NaN at most, in who gets the gradient."""
+    """In the output and, as each region contains at most one NaN, in which pixel gets the gradient."""
     x = np.random.default_rng(0).normal(size=(2, 2, 8, 8))
     x[0, :, 1, 2] = x[1, 0, 6, 6] = np.nan
     theirs_x = tensor(x, needs_grad=True)
@@ -93,7 +93,7 @@ def test_nan_wins_in_adaptive_max_pool2d():
 
 @pytest.mark.parametrize("name", ["ZeroPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d"])
 def test_pads(name):
-    """Padding on some sides and cutting on others; what PyTorch refuses, such as too large a mirror, we refuse too."""
+    """Padding on some sides and cropping on others; what PyTorch rejects, such as too much reflection, we reject too."""
     tally = Tally()
     side = st.integers(-2, 3)
 
@@ -104,12 +104,12 @@ def test_pads(name):
         left, right, top, bottom = padding if isinstance(padding, tuple) else (padding,) * 4
         kept = height + min(0, top) + min(0, bottom), width + min(0, left) + min(0, right)
         if min(kept) < 1:
-            return  # PyTorch may make a rim around nothing; ours refuse, see tests/layers
+            return  # PyTorch may pad an empty image; ours raise an error, see tests/layers
         compare(tally, name, arguments, (n, 2, height, width))
 
     run()
     tally.report(at_least=50)
-    assert bool(tally.refused) == (name == "ReflectionPad2d")
+    assert bool(tally.rejected) == (name == "ReflectionPad2d")
 
 
 factors = st.sampled_from([0.3, 0.5, 0.7, 1, 1.1, 1.3, 1.5, 2, 2.1, 2.5, 3, 3.3, 1 / 3, 2 / 3, 4 / 3])
@@ -117,7 +117,7 @@ factors = st.sampled_from([0.3, 0.5, 0.7, 1, 1.1, 1.3, 1.5, 2, 2.1, 2.5, 3, 3.3,
 
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
 def test_upsample(mode):
-    """To sizes and by factors, whole and odd ones, up and down."""
+    """To sizes and by factors, integer and fractional ones, up and down."""
     tally = Tally()
     aligned = st.sampled_from([None, False, True]) if mode == "bilinear" else st.none()
     sizes = st.fixed_dictionaries({"size": one_or_two(st.integers(1, 20))})
@@ -131,13 +131,13 @@ def test_upsample(mode):
 
     run()
     tally.report(at_least=200)
-    assert tally.refused
+    assert tally.rejected
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
 @pytest.mark.parametrize("mode", ["nearest", "bilinear"])
-def test_upsample_spreads_what_is_not_finite_no_further(mode, odd):
-    """PyTorch multiplies infinity by the weight 0, which makes it NaN in some more places; all else agrees."""
+def test_upsample_does_not_spread_nan_and_infinity(mode, odd):
+    """PyTorch multiplies infinity by the weight 0, which gives NaN in some more pixels; everything else agrees."""
     for size in (3, (7, 8), (12, 14), (2, 20), 1):
         for aligned in (None,) if mode == "nearest" else (False, True):
             x = np.random.default_rng(0).normal(size=(2, 2, 6, 7))
@@ -150,8 +150,8 @@ def test_upsample_spreads_what_is_not_finite_no_further(mode, odd):
             np.testing.assert_array_equal(np.isinf(y[exact]), np.isinf(theirs[exact]))
 
 
-def test_upsample_of_a_line_by_every_scale():
-    """Which pixel is the nearest is a matter of the last digit: all lengths to 40, by odd factors."""
+def test_upsample_of_a_row_of_pixels_by_many_scales():
+    """Which pixel is nearest depends on the last digit: all lengths up to 40, by unusual factors."""
     tally = Tally()
     for scale in (0.1, 0.3, 0.6, 0.7, 0.9, 1.1, 1.4, 1.7, 2.1, 2.3, 3.3, 7.7, 1 / 3, 2 / 3, 5 / 3, 10 / 7):
         for length in range(1, 41):
@@ -163,14 +163,14 @@ def test_upsample_of_a_line_by_every_scale():
 
 
 def test_pixel_shuffle():
-    """Not of an empty batch, for which PyTorch gets the shape of its gradient wrong."""
+    """Without empty batches, for which the shape of PyTorch's gradient is wrong."""
     tally = Tally()
     for r in (1, 2, 3):
         for channels in (1, 4, 9, 18):
             for n, height, width in ((2, 2, 3), (1, 1, 1), (1, 3, 2)):
                 compare(tally, "PixelShuffle", {"upscale_factor": r}, (n, channels, height, width))
     tally.report(at_least=15)
-    assert tally.refused
+    assert tally.rejected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The twins of the recipes in benchmarks/recipes.py train as the recipes do."""
+"""The PyTorch counterparts of the recipes, in benchmarks/recipes.py, train as the recipes do."""
 
 import importlib.util
 from dataclasses import replace
@@ -15,14 +15,14 @@ from cnn.cli.settings import RECIPES, settings_for
 from cnn.cli.tasks import Task
 from tests.parity.oracle import give_weights
 
-spec = importlib.util.spec_from_file_location("twins", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
-twins = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(twins)
+spec = importlib.util.spec_from_file_location("counterparts", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
+counterparts = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(counterparts)
 
 
 @pytest.mark.parametrize("recipe", [None, *RECIPES])
 def test_24_steps_in_float64(recipe):
-    """From the same weights on the same changed images: the same losses and rates."""
+    """From the same weights on the same augmented images: the same losses and learning rates."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (48, 1, 28, 28)).astype(np.uint8), rng.integers(0, 10, 48)
     task = Task("made up", "", "", "images", [str(k) for k in range(10)], (x, y), (x, y), (x, y))
@@ -34,8 +34,8 @@ def test_24_steps_in_float64(recipe):
     give_weights(ours, theirs)
     for dropout in (*ours.modules(), *theirs.modules()):
         if type(dropout).__name__ == "Dropout":
-            dropout.p = 0.0  # the two draw other masks
-    loss_func, optimizer, schedule = twins.parts(theirs, chosen, len(plan.loader))
+            dropout.p = 0.0  # the two draw different masks
+    loss_func, optimizer, schedule = counterparts.parts(theirs, chosen, len(plan.loader))
     steps = 0
     for _ in range(chosen.epochs):
         for batch, labels in plan.loader:

@@ -1,4 +1,4 @@
-"""Schedules against torch.optim.lr_scheduler: every rate of every group, and the weights that come of them."""
+"""Schedules against torch.optim.lr_scheduler: every learning rate of every group, and the resulting weights."""
 
 import math
 import warnings
@@ -70,9 +70,9 @@ PLATEAU = st.fixed_dictionaries(
 
 
 def run_both(make, name="SGD", metric=None):
-    """Train two groups on the same random gradients, and compare rates, momentum and weights at each step.
+    """Train two groups on the same random gradients; compare learning rates and momentum at each step, then the weights.
 
-    ``make(module, optimizer)`` gives the schedule of ``cnn.optim`` or of PyTorch.
+    ``make(module, optimizer)`` returns the schedule of ``cnn.optim`` or of PyTorch.
     """
     rng = np.random.default_rng(0)
     ours = [Parameter(rng.normal(size=(3, 2))), Parameter(rng.normal(size=2))]
@@ -93,11 +93,11 @@ def run_both(make, name="SGD", metric=None):
             q.grad = tensor(p.grad)
         our_optimizer.step()
         their_optimizer.step()
-        told = () if metric is None else (metric(),)
-        ours_schedule.step(*told)
-        with warnings.catch_warnings():  # of the closed forms that SequentialLR itself asks for
+        values = () if metric is None else (metric(),)
+        ours_schedule.step(*values)
+        with warnings.catch_warnings():  # about the closed forms, which SequentialLR itself uses
             warnings.simplefilter("ignore")
-            theirs_schedule.step(*told)
+            theirs_schedule.step(*values)
     assert max(difference(p.data, q.detach()) for p, q in zip(ours, theirs, strict=True)) <= 1e-10
 
 
@@ -130,7 +130,7 @@ def test_a_plateau(chosen, seed, with_nan):
 @pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
 @pytest.mark.parametrize("threshold", [0.0, 0.02])
 def test_a_threshold(mode, threshold_mode, threshold):
-    """The figure gets better by about the threshold, with some noise."""
+    """The metric improves by about the threshold, with some noise."""
     rng = np.random.default_rng(0)
     t = iter(range(STEPS))
 
@@ -141,7 +141,7 @@ def test_a_threshold(mode, threshold_mode, threshold):
     run_both(lambda module, o: module.ReduceLROnPlateau(o, **chosen), metric=metric)
 
 
-def test_one_schedule_after_the_other():
+def test_sequential_schedules():
     tally = Tally()
     parts = {name: SCHEDULES[name] for name in SCHEDULES if name != "OneCycleLR"}
     part = st.sampled_from(sorted(parts)).flatmap(lambda name: st.tuples(st.just(name), parts[name]))
@@ -172,7 +172,7 @@ PAIRS = [
 
 
 class Both:
-    """Two schedules of one optimizer, stepped one after the other; a plateau sees a figure that never gets better."""
+    """Two schedules of one optimizer, stepped one after the other; a plateau gets a metric that never improves."""
 
     def __init__(self, module, optimizer, pair):
         self.optimizer = optimizer
@@ -191,8 +191,8 @@ def test_two_schedules_of_one_optimizer(pair):
     run_both(lambda module, o: Both(module, o, pair))
 
 
-class WithAHand:
-    """A schedule, and a rate that is set by hand at the third step."""
+class SetByHand:
+    """A schedule, with the learning rate set by hand at the third step."""
 
     def __init__(self, schedule):
         self.schedule, self.steps = schedule, 0
@@ -217,11 +217,11 @@ class WithAHand:
         ("CosineAnnealingWarmRestarts", {"T_0": 8, "eta_min": 0.01}),
     ],
 )
-def test_a_rate_set_by_hand(name, chosen):
-    run_both(lambda module, o: WithAHand(getattr(module, name)(o, **chosen)))
+def test_a_learning_rate_set_by_hand(name, chosen):
+    run_both(lambda module, o: SetByHand(getattr(module, name)(o, **chosen)))
 
 
-def test_factors_at_once():
+def test_chained_schedules():
     tally = Tally()
     factors = {"StepLR": STEP, "MultiStepLR": MULTI, "ExponentialLR": EXPONENTIAL, "LinearLR": LINEAR}
     factors["CosineAnnealingLR"] = st.fixed_dictionaries({"T_max": st.integers(1, 150)})
@@ -230,7 +230,7 @@ def test_factors_at_once():
     @settings(max_examples=40)
     @given(st.lists(part, min_size=1, max_size=3))
     def check(chosen):
-        assume(all(kw.get("gamma") != 0 for _, kw in chosen))  # 0 / 0: PyTorch's depends on which
+        assume(all(kw.get("gamma") != 0 for _, kw in chosen))  # 0 / 0: PyTorch's result depends on which schedule it is
         run_both(lambda module, o: module.ChainedScheduler([getattr(module, name)(o, **kw) for name, kw in chosen]))
         tally.seen.add(repr(chosen))
 

@@ -1,4 +1,4 @@
-"""PyTorch's weights load here, and ours there, with no mapping."""
+"""PyTorch's weights load here, and ours load there, without renaming."""
 
 import numpy as np
 import pytest
@@ -57,8 +57,8 @@ def test_weights_load(direction):
     assert difference(ours(x), theirs(tensor(x)).detach().numpy()) <= 3e-5
 
 
-def test_initial_weights_are_drawn_from_the_same_range():
-    """The reference net's parameters, ours and PyTorch's, agree in bound and standard deviation."""
+def test_initial_weights_have_the_same_range():
+    """The parameters of the reference net, ours and PyTorch's, agree in bound and standard deviation."""
     torch.manual_seed(0)
     ours = small_cnn().state_dict()
     theirs = {

@@ -1,4 +1,4 @@
-"""The same weights, batches and Adam, here and in PyTorch: the losses of the reference net stay the same."""
+"""With the same weights, batches and Adam as in PyTorch, the losses of the reference net are the same."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests.parity.oracle import give_weights, tensor
 
 
 class Images:
-    """28 x 28 images of ten coarse shapes on black, hard to tell in much noise, and one label in ten is wrong.
+    """28 x 28 images of ten coarse shapes on black with strong noise; one label in ten is wrong.
 
     So there is something to learn, no file is needed, and the loss stays far from zero over all 200 steps.
     """
@@ -75,17 +75,17 @@ def test_200_steps_in_float64():
     assert 0.2 < ours[-20:].mean() < 1.5 < 2 < ours[0]  # it did learn, and there is still something to compare
 
 
-@pytest.mark.parametrize("kernel_set", ["reference", "array", "jit"])
-def test_20_steps_in_float32(kernel_set):
-    """An activation within a rounding error of zero is on in one library and off in the other, and Adam's first step of
-    the unit's weights is the whole rate however small the gradient: from there the losses part, by up to 1e-2. That
-    happens by chance in about one run of five, to the plain NumPy of the layer files as well, and in float64 to none. So seven
-    runs are drawn, and the bound holds for three of them at least; an error in a kernel would show in all.
+@pytest.mark.parametrize("backend", ["reference", "array", "jit"])
+def test_20_steps_in_float32(backend):
+    """An activation within a rounding error of zero may be active in one library and not in the other, and Adam's first
+    step of that unit's weights is the full learning rate however small the gradient: from there the losses diverge, by
+    up to 1e-2. That happens by chance in about one of five runs, also with the plain NumPy of the layer files, and never
+    in float64. So there are seven runs, and the tolerance must hold for at least three; a kernel error would show in all.
     """
-    if kernel_set == "jit" and not kernels.backend.has_numba():
+    if backend == "jit" and not kernels.backend.has_numba():
         pytest.skip("Numba is not installed")
     before = kernels.active()
-    kernels.use(kernel_set)
+    kernels.use(backend)
     try:
         losses = [train_both(20, np.float32, seed=seed) for seed in range(7)]
     finally:

@@ -1,4 +1,4 @@
-"""Every net of the zoo beside a twin in PyTorch: the same state_dict, outputs and gradients."""
+"""Every net of the zoo against its PyTorch counterpart: the same state_dict, outputs and gradients."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.parity.oracle import give_weights, tensor
 
 
 class Branches(nn.ModuleDict):
-    """What Sum, Residual and Concat are, in PyTorch."""
+    """Sum, Residual and Concat in PyTorch."""
 
     def __init__(self, branches, combine):
         super().__init__(branches)
@@ -22,9 +22,9 @@ class Branches(nn.ModuleDict):
         return self.combine([branch(x) for branch in self.values()])
 
 
-def twin(module):
-    """The same architecture in PyTorch, built from constructor arguments alone."""
-    children = {name: twin(child) for name, child in module.children().items()}
+def counterpart(module):
+    """Return the same architecture in PyTorch, built only from constructor arguments."""
+    children = {name: counterpart(child) for name, child in module.children().items()}
     if isinstance(module, Sequential):
         return nn.Sequential(*children.values())
     if isinstance(module, Concat):
@@ -65,14 +65,14 @@ def test_the_same_numbers(net, shape, train):
     ours = net(shape, 5).to(np.float64).train(train)
     for module in ours.modules():
         if isinstance(module, Dropout):
-            module.p = 0.0  # the two draw other masks
+            module.p = 0.0  # the two draw different masks
     rng = np.random.default_rng(0)
     for name, buffer in ours.named_tensors():
         if name.endswith("running_mean"):  # as after some training
             buffer.data = rng.normal(size=buffer.shape)
         if name.endswith("running_var"):
             buffer.data = rng.uniform(0.5, 2, buffer.shape)
-    theirs = twin(ours).train(train)
+    theirs = counterpart(ours).train(train)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     give_weights(ours, theirs)
     theirs.double()
@@ -84,12 +84,12 @@ def test_the_same_numbers(net, shape, train):
     theirs_y.backward(tensor(grad))
     assert relative(ours.backward(grad), theirs_x.grad.numpy()) < 1e-9
     for (name, p), q in zip(ours.named_parameters(), theirs.parameters(), strict=True):
-        scale = max(np.abs(q.grad.numpy()).max(), 1e-6)  # a bias before a norm has a gradient of nothing but rounding
+        scale = max(np.abs(q.grad.numpy()).max(), 1e-6)  # before a norm, the gradient of a bias is only rounding errors
         assert np.abs(p.grad - q.grad.numpy()).max() / scale < 1e-9, name
     for (name, a), b in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         assert np.abs(a - b.numpy()).max() < 1e-9, name  # running statistics
 
 
-def test_every_net_of_the_zoo_has_a_twin_here():
+def test_every_net_of_the_zoo_has_a_case_here():
     covered = {net.__name__ for net, _ in CASES} | {"resnet", "densenet", "unet"}
     assert covered - {"<lambda>"} == set(zoo.__all__)

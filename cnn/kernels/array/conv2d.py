@@ -80,7 +80,7 @@ def folded_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geomet
     """Compute a product for each pixel of the window and add it to the pixels that it was read from (col2im)."""
     (n, c, h, w), (k, _, kh, kw) = shape, weight.shape
     oh, ow = grad.shape[2:]
-    (top, bottom), (left, right) = geometry.reach((oh, ow), h, w)
+    (top, bottom), (left, right) = geometry.needed_padding((oh, ow), h, w)
     matrices = as_matrix(weight, groups).reshape(groups, kh * kw, c // groups, k // groups).transpose(0, 1, 3, 2)
     x, grad = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
     step = max(1, TILE_BYTES // max(1, oh * ow * kh * kw * c * grad.itemsize))
@@ -95,7 +95,7 @@ def folded_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geomet
             parts = memory.reshape(-1)[: g.size // k * kh * kw * c].reshape(groups, kh * kw, -1, c // groups)
             np.matmul(by_group(g, groups)[:, None], matrices, out=parts)
             parts = parts.reshape(groups, kh * kw, len(g), oh, ow, c // groups).transpose(1, 2, 3, 4, 0, 5)
-            for part, (_, _, rows, columns) in zip(parts, geometry.shifts((oh, ow)), strict=True):
+            for part, (_, _, rows, columns) in zip(parts, geometry.window_offsets((oh, ow)), strict=True):
                 into[:, rows, columns] += part
             x[start : start + step] = into[:, top : top + h, left : left + w].reshape(len(g), h, w, c)
 

@@ -26,7 +26,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Any) -> Array
         for tile in tiles:
             out, padded = y[tile], windows.padded_tile(tile)
             product = memory[: out.shape[0], : out.shape[1]]
-            for i, (_, _, rows, columns) in enumerate(geometry.shifts(out.shape[1:3])):
+            for i, (_, _, rows, columns) in enumerate(geometry.window_offsets(out.shape[1:3])):
                 np.multiply(padded[:, rows, columns], weight_rows[i], out=product if i else out)
                 if i:
                     out += product
@@ -41,7 +41,7 @@ def input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any
     """Add the gradient times each weight to the pixels that the weight saw: (N, C, OH, OW) -> shape = (N, C, H, W)."""
     n, c, h, w = shape
     counts = grad.shape[2:]
-    (top, bottom), (left, right) = geometry.reach(counts, h, w)
+    (top, bottom), (left, right) = geometry.needed_padding(counts, h, w)
     x, images = empty((n, h, w, c), grad.dtype), grad.transpose(0, 2, 3, 1)
     weight_rows = repeat_weights(weight, counts[1])
 
@@ -49,7 +49,7 @@ def input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any
         padded, product = scratch((top + h + bottom, left + w + right, c), x.dtype), scratch((*counts, c), x.dtype)
         for i in indices:
             padded[...] = 0
-            for weight_row, (_, _, rows, columns) in zip(weight_rows, geometry.shifts(counts), strict=True):
+            for weight_row, (_, _, rows, columns) in zip(weight_rows, geometry.window_offsets(counts), strict=True):
                 np.multiply(images[i], weight_row, out=product)
                 padded[rows, columns] += product
             x[i] = padded[top : top + h, left : left + w]
@@ -72,7 +72,7 @@ def weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any) ->
         for index in indices:
             g, padded = images[tiles[index]], windows.padded_tile(tiles[index])
             product = memory[: g.size // shape[0]]
-            for i, (_, _, rows, columns) in enumerate(geometry.shifts(g.shape[1:3])):
+            for i, (_, _, rows, columns) in enumerate(geometry.window_offsets(g.shape[1:3])):
                 np.multiply(padded[:, rows, columns], g, out=product.reshape(g.shape))
                 np.matmul(ones[: len(product)], product, out=sums[index, i])
 

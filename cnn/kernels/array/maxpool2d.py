@@ -33,7 +33,7 @@ def _pool(x: Array, geometry: Any, counts: tuple[int, int], relu: bool) -> tuple
     x = x.transpose(0, 2, 3, 1)
     y = empty((n, *counts, c), x.dtype)
     choice = empty(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))
-    (top, bottom), (left, right) = pads = geometry.reach(counts, h, w)
+    (top, bottom), (left, right) = pads = geometry.needed_padding(counts, h, w)
     unpadded = not any(map(any, pads))
     step = images_per_tile(x)
 
@@ -68,7 +68,7 @@ def _pool_tile(
 ) -> None:
     """Write the largest value of each window of a tile, and the index of its pixel in the window."""
     candidate, better = candidate[: len(x)], better[: len(x)]
-    for number, (_, _, rows, columns) in enumerate(geometry.shifts(y.shape[1:3])):
+    for number, (_, _, rows, columns) in enumerate(geometry.window_offsets(y.shape[1:3])):
         if number == 0:
             y[...] = x[:, rows, columns]
             choice[...] = 0
@@ -88,7 +88,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geo
     """Write the gradients of a tile to all their pixels while they are in the cache."""
     n, c, h, w = shape
     counts = grad.shape[2:]
-    (top, bottom), (left, right) = pads = geometry.reach(counts, h, w)
+    (top, bottom), (left, right) = pads = geometry.needed_padding(counts, h, w)
     unpadded = not any(map(any, pads))
     x = empty((n, h, w, c), grad.dtype)
     step = images_per_tile(x)
@@ -109,7 +109,7 @@ def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geo
             into = tile if padded is None else padded[: len(g)]
             if not covers_all:
                 into[...] = 0
-            for number, (_, _, rows, columns) in enumerate(geometry.shifts(counts)):
+            for number, (_, _, rows, columns) in enumerate(geometry.window_offsets(counts)):
                 np.equal(indices, number, out=chosen)
                 if finite:
                     masked[...] = chosen

@@ -73,7 +73,7 @@ class Windows:
         self.output_size = geometry.output_size(h, w)
         # With few channels only a few numbers of a window are adjacent in an image, but each of them is in many windows
         self.channels_first = c <= FEW_CHANNELS
-        unpadded = top == left == 0 and geometry.reach(self.output_size, h, w) == ((0, 0), (0, 0))
+        unpadded = top == left == 0 and geometry.needed_padding(self.output_size, h, w) == ((0, 0), (0, 0))
         self.reads_x = unpadded and (self.channels_first or self.x.flags.c_contiguous)
         pointwise = unpadded and geometry.size == geometry.stride == (1, 1) and self.output_size == (h, w)
         self.is_view = pointwise and self.x.flags.c_contiguous and not corners  # the matrix is x itself

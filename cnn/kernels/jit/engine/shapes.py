@@ -96,7 +96,7 @@ def prepared(
     if (sh, sw, kh, kw, *geometry.pads[0], *geometry.pads[1], groups) == (1, 1, 1, 1, 0, 0, 0, 0, 1) and not pooled:
         n, h, w = _lines(n, h, w, merged_to)
     oh, ow = geometry.output_size(h, w)
-    (_, bottom), (_, right) = geometry.reach((oh, ow), h, w)
+    (_, bottom), (_, right) = geometry.needed_padding((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
     chosen = algorithm(shape, weight, geometry, groups)
     g_top = (kh - 1) * dh if sh == 1 else -(-kh // sh) - 1

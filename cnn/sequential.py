@@ -18,7 +18,7 @@ from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.loss.loss_func import check_one_number
-from cnn.loss.targets import ClassLoss, ValueLoss
+from cnn.loss.targets import ClassificationLoss, ElementwiseLoss
 from cnn.model import file as model_file
 from cnn.model import lint as mistakes
 from cnn.model.pairing import check_axis, check_pairing
@@ -294,7 +294,7 @@ class Sequential(Container):
                 raise TypeError(f"optimizer must be an Optimizer, such as Adam(), got {optimizer!r}")
             mine = self.parameters()
             if not optimizer.params:
-                optimizer.take(mine)
+                optimizer.set_params(mine)
             elif not {id(p) for p in mine} & {id(p) for p in optimizer.params}:
                 raise ValueError(
                     f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"
@@ -464,9 +464,11 @@ class Sequential(Container):
         return softmax(y, 1) if isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits else y
 
     def _has_classes(self) -> bool:
-        if isinstance(self.loss_func, ValueLoss):
+        if isinstance(self.loss_func, ElementwiseLoss):
             return False
-        return isinstance(self.loss_func, ClassLoss) or isinstance(self._last_layer()[0], (Softmax, LogSoftmax))
+        return isinstance(self.loss_func, ClassificationLoss) or isinstance(
+            self._last_layer()[0], (Softmax, LogSoftmax)
+        )
 
     def preprocess(self, pixels: Any) -> Array:
         """Turn pixels of 0 to 255, (N, C, H, W), into inputs as they were in training: (scale pixel - mean) / std."""

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from cnn.errors import InputError, ShapeError
-from cnn.loss.targets import ValueLoss, as_tuple
+from cnn.loss.targets import ElementwiseLoss, as_tuple
 from cnn.module import Array
 
-SMALLEST = float(np.float32(1e-12))  # denominator in BCELoss's gradient, of this precision in PyTorch
+MIN_DENOMINATOR = float(np.float32(1e-12))  # denominator in BCELoss's gradient, of this precision in PyTorch
 
 
 def softplus(x: Array) -> Array:
@@ -16,7 +16,7 @@ def softplus(x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-class BinaryLoss(ValueLoss):
+class BinaryLoss(ElementwiseLoss):
     """What both have in common: targets between 0 and 1, and a weight for each number."""
 
     def __init__(self, weight: Any, reduction: str) -> None:
@@ -81,7 +81,7 @@ class BCELoss(BinaryLoss):
                 f"BCELoss reads probabilities between 0 and 1, got {p[wrong][0]:.4g}: end the model with Sigmoid(), or "
                 "use BCEWithLogitsLoss()"
             )
-        weight = broadcast(self.weight, "weight", p)
+        weight = broadcast_weight(self.weight, "weight", p)
         with np.errstate(divide="ignore"):
             log_p, log_not_p = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
         self.save_for_backward(p, y, weight)
@@ -90,7 +90,7 @@ class BCELoss(BinaryLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         p, y, weight = self.saved()
-        return self.spread((p - y) / np.maximum(p * (1 - p), SMALLEST) * weight, grad)
+        return self.reduce_backward((p - y) / np.maximum(p * (1 - p), MIN_DENOMINATOR) * weight, grad)
 
 
 class BCEWithLogitsLoss(BinaryLoss):
@@ -136,8 +136,8 @@ class BCEWithLogitsLoss(BinaryLoss):
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
         self.check_prediction(prediction)
         y = self.check_target(target, prediction.shape).astype(prediction.dtype)
-        weight = broadcast(self.weight, "weight", prediction)
-        yes, no = y * weight * broadcast(self.pos_weight, "pos_weight", prediction), (1 - y) * weight
+        weight = broadcast_weight(self.weight, "weight", prediction)
+        yes, no = y * weight * broadcast_weight(self.pos_weight, "pos_weight", prediction), (1 - y) * weight
         minus_log_s, minus_log_not_s = softplus(-prediction), softplus(prediction)
         self.save_for_backward(yes, no, minus_log_s, minus_log_not_s)
         return self.reduce(yes * minus_log_s + no * minus_log_not_s)
@@ -145,10 +145,10 @@ class BCEWithLogitsLoss(BinaryLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         yes, no, minus_log_s, minus_log_not_s = self.saved()
-        return self.spread(no * np.exp(-minus_log_s) - yes * np.exp(-minus_log_not_s), grad)
+        return self.reduce_backward(no * np.exp(-minus_log_s) - yes * np.exp(-minus_log_not_s), grad)
 
 
-def broadcast(numbers: Any, name: str, prediction: Array) -> Array | float:
+def broadcast_weight(numbers: Any, name: str, prediction: Array) -> Array | float:
     """Return weights as what a prediction can be multiplied by, or raise an error that names the fix."""
     if numbers is None:
         return 1.0

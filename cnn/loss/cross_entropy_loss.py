@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn.errors import InputError
 from cnn.kernels import kernel
-from cnn.loss.targets import ClassLoss
+from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
 
 
@@ -34,7 +34,7 @@ def mean_and_gradient(logits: Array, ids: Any) -> Any:
     return NotImplemented
 
 
-class CrossEntropyLoss(ClassLoss):
+class CrossEntropyLoss(ClassificationLoss):
     """How surprised the model is by the true class: minus the logarithm of the probability that it gave to it.
 
     L = -1/N sum over n, k of  q[n, k] log p[n, k],  where q is 1 for the true class and 0 elsewhere
@@ -108,7 +108,7 @@ class CrossEntropyLoss(ClassLoss):
                 self.save_for_backward(made[1])
                 return made[0]
         target = self.check_target(target, prediction.shape)
-        q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
+        q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf
         if self.from_logits:
             log_p = log_softmax(prediction)
         else:
@@ -123,10 +123,10 @@ class CrossEntropyLoss(ClassLoss):
         """-> (N, K, ...)"""
         kept = self.saved()
         if len(kept) == 1:
-            return self.spread(kept[0], grad, 1)
+            return self.reduce_backward(kept[0], grad, 1)
         p, log_p, q, count = kept
         slope = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
-        return self.spread(slope, grad, count, axis=1)
+        return self.reduce_backward(slope, grad, count, axis=1)
 
     @property
     def _is_plain(self) -> bool:

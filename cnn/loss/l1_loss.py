@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn.loss.targets import ValueLoss
+from cnn.loss.targets import ElementwiseLoss
 from cnn.module import Array
 
 
-class L1Loss(ValueLoss):
+class L1Loss(ElementwiseLoss):
     """Mean of the absolute differences: one outlier counts no more than its distance.
 
     L = 1/M sum over all M values of |prediction - target|
@@ -49,10 +49,10 @@ class L1Loss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (difference,) = self.saved()
-        return self.spread(np.sign(difference), grad)
+        return self.reduce_backward(np.sign(difference), grad)
 
 
-class HuberLoss(ValueLoss):
+class HuberLoss(ElementwiseLoss):
     """Squares for small differences, distances for large ones: smooth at the target, and calm about outliers.
 
     L = 1/M sum over all M values of  d²/2 where |d| <= delta, delta (|d| - delta/2) elsewhere, d = prediction - target
@@ -86,7 +86,7 @@ class HuberLoss(ValueLoss):
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.delta = finite(delta, "delta")
+        self.delta = at_least_zero(delta, "delta")
         if delta == 0:
             raise ValueError("delta must be more than 0: the loss would be 0 everywhere")
 
@@ -101,10 +101,10 @@ class HuberLoss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (clipped,) = self.saved()
-        return self.spread(clipped, grad)
+        return self.reduce_backward(clipped, grad)
 
 
-class SmoothL1Loss(ValueLoss):
+class SmoothL1Loss(ElementwiseLoss):
     """`L1Loss` with a round corner: `HuberLoss` divided by its delta, so that the slope far away is always 1.
 
     L = 1/M sum over all M values of  d²/(2 beta) where |d| < beta, |d| - beta/2 elsewhere, d = prediction - target
@@ -138,7 +138,7 @@ class SmoothL1Loss(ValueLoss):
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.beta = finite(beta, "beta")
+        self.beta = at_least_zero(beta, "beta")
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
@@ -151,10 +151,10 @@ class SmoothL1Loss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (clipped,) = self.saved()
-        return self.spread(clipped, grad)
+        return self.reduce_backward(clipped, grad)
 
 
-def finite(value: float, name: str) -> float:
+def at_least_zero(value: float, name: str) -> float:
     """Return ``value`` as a plain float, or raise an error that names the argument."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")

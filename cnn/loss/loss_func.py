@@ -13,7 +13,7 @@ class LossFunc(Differentiable):
     """A number that says how wrong a prediction is, and its gradient.
 
     A subclass writes ``forward(prediction, target)``, which saves what ``backward()`` needs to return the gradient of
-    the prediction; and, if its targets have rules, ``check_target``. With `reduce` in forward and `spread` in backward
+    the prediction; and, if its targets have rules, ``check_target``. With `reduce` in forward and `reduce_backward` in backward
     it has all three reductions; one that is always a mean returns a float and needs neither.
 
     Parameters
@@ -29,7 +29,7 @@ class LossFunc(Differentiable):
     ...         return self.reduce(np.abs(prediction - target))
     ...     def backward(self, grad=None):
     ...         (slope,) = self.saved()
-    ...         return self.spread(slope, grad)
+    ...         return self.reduce_backward(slope, grad)
     >>> loss_func = AbsoluteLoss()
     >>> loss_func(np.array([[1.0, 5.0]]), np.array([[2.0, 3.0]]))
     1.5
@@ -82,7 +82,9 @@ class LossFunc(Differentiable):
         total = float(np.sum(losses, dtype=np.float64))
         return total if self.reduction == "sum" else total / (losses.size if count is None else count)
 
-    def spread(self, slope: Array, grad: Array | None, count: float | None = None, axis: int | None = None) -> Array:
+    def reduce_backward(
+        self, slope: Array, grad: Array | None, count: float | None = None, axis: int | None = None
+    ) -> Array:
         """Turn the slope of each loss into the gradient of what `reduce` made of the losses.
 
         ``grad`` is the gradient of the losses themselves, for reduction="none" alone; they lack the ``axis`` of

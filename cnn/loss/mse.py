@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from cnn.loss.targets import ValueLoss
+from cnn.loss.targets import ElementwiseLoss
 from cnn.module import Array
 
 
-class MSELoss(ValueLoss):
+class MSELoss(ElementwiseLoss):
     """Mean of the squared differences: large errors count most.
 
     L = 1/M sum over all M values of (prediction - target)²
@@ -47,7 +47,7 @@ class MSELoss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (difference,) = self.saved()
-        return self.spread(2 * difference, grad)
+        return self.reduce_backward(2 * difference, grad)
 
 
 MSE = MSELoss

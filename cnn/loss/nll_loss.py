@@ -7,11 +7,11 @@ import numpy as np
 
 from cnn.errors import InputError
 from cnn.loss.cross_entropy_loss import cross_entropy
-from cnn.loss.targets import ClassLoss
+from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
 
 
-class NLLLoss(ClassLoss):
+class NLLLoss(ClassificationLoss):
     """Minus the log-probability that the model gave to the true class; after LogSoftmax this is cross-entropy.
 
     L = -1/N sum over n, k of  q[n, k] log p[n, k],  where q is 1 for the true class and 0 elsewhere
@@ -53,7 +53,7 @@ class NLLLoss(ClassLoss):
         self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
         check_log_probabilities(prediction)
-        q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
+        q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf
         self.save_for_backward(q, count)
         losses = cross_entropy(prediction, q)
         return self.reduce(losses.astype(prediction.dtype) if self.reduction == "none" else losses, count)
@@ -61,7 +61,7 @@ class NLLLoss(ClassLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, K, ...)"""
         q, count = self.saved()
-        return self.spread(0 - q, grad, count, axis=1)
+        return self.reduce_backward(0 - q, grad, count, axis=1)
 
 
 def check_log_probabilities(log_p: Array) -> None:

@@ -1,4 +1,4 @@
-"""What losses accept as targets: classes (`ClassLoss`) or numbers (`ValueLoss`). Each error names the fix."""
+"""What losses accept as targets: classes (`ClassificationLoss`) or numbers (`ElementwiseLoss`). Each error names the fix."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from cnn.loss.loss_func import LossFunc
 from cnn.module import Array
 
 
-class ClassLoss(LossFunc):
+class ClassificationLoss(LossFunc):
     """A loss of classes along axis 1, each target with a weight: the base of `CrossEntropyLoss` and `NLLLoss`.
 
     Parameters
@@ -34,7 +34,7 @@ class ClassLoss(LossFunc):
             raise ValueError(f"weight must be a list with one number for each class, got {weight!r}")
         self.ignore_index = int(ignore_index)
 
-    def weigh(self, prediction: Array, target: Array) -> Array:
+    def weighted_target(self, prediction: Array, target: Array) -> Array:
         """How much each log p[k] counts: (N, K, ...), (N, ...) or (N, K, ...) -> (N, K, ...)"""
         classes, by_class = prediction.shape[1], (-1, *[1] * (prediction.ndim - 2))
         ids = target if target.ndim < prediction.ndim else None
@@ -82,14 +82,14 @@ class ClassLoss(LossFunc):
                 place = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
                 row = f"{place[0]}{f' at {place[1:]}' if places else ''}"
                 raise InputError(
-                    f"targets {in_letters(shape)} are probabilities: each row must hold no negative number and sum to "
+                    f"targets {symbolic_shape(shape)} are probabilities: each row must hold no negative number and sum to "
                     f"1, but row {row} has minimum {np.moveaxis(target, 1, -1)[place].min():.4g} and sum "
                     f"{sums[place]:.4g}"
                 )
             return target
         if target.shape != ids_shape:
             raise ShapeError(
-                f"expected labels {in_letters(ids_shape)} or probabilities {in_letters(shape)}, got {target.shape}: "
+                f"expected labels {symbolic_shape(ids_shape)} or probabilities {symbolic_shape(shape)}, got {target.shape}: "
                 + shape_fix(target.shape, shape)
             )
         if target.dtype.kind == "f":
@@ -112,7 +112,7 @@ class ClassLoss(LossFunc):
         return target
 
 
-class ValueLoss(LossFunc):
+class ElementwiseLoss(LossFunc):
     """A loss that compares number with number: the base of `MSELoss`, `L1Loss`, `BCELoss` and the like."""
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
@@ -132,12 +132,12 @@ class ValueLoss(LossFunc):
         return target
 
 
-def in_letters(shape: tuple[int, ...]) -> str:
+def symbolic_shape(shape: tuple[int, ...]) -> str:
     """Write a shape with N for the number of samples.
 
     Examples
     --------
-    >>> in_letters((64,)), in_letters((64, 10))
+    >>> symbolic_shape((64,)), symbolic_shape((64, 10))
     ('(N,)', '(N, 10)')
     """
     return "(" + ", ".join(["N", *map(str, shape[1:])]) + ("," if len(shape) == 1 else "") + ")"

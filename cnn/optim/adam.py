@@ -9,7 +9,7 @@ import numpy as np
 from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, check_betas, remembered
+from cnn.optim.shared import at_least_zero, check_betas, state_array
 
 
 @kernel
@@ -25,7 +25,7 @@ def adam(
     b1, b2 = betas
     for w, grad, state in zip(weights, grads, states, strict=True):
         t = state["t"] = state.get("t", 0) + 1
-        m, v = remembered(state, "m", w), remembered(state, "v", w)
+        m, v = state_array(state, "m", w), state_array(state, "v", w)
         m += (1 - b1) * (grad - m)
         v *= b2
         v += (1 - b2) * grad * grad

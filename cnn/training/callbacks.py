@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
-from cnn.optim.shared import at_least_zero, brief, chosen
-from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, begins, check_metric, metric_of
+from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
+from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, check_metric, is_first_step, metric_of
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
@@ -51,13 +51,15 @@ class Scheduled:
         self, schedule: Schedule | ReduceLROnPlateau, every: str = "epoch", monitor: str | None = None
     ) -> None:
         if not isinstance(schedule, (Schedule, ReduceLROnPlateau)):
-            raise TypeError(f"schedule must be one of cnn.optim, such as StepLR(optimizer, 10), got {brief(schedule)}")
+            raise TypeError(
+                f"schedule must be one of cnn.optim, such as StepLR(optimizer, 10), got {short_repr(schedule)}"
+            )
         if every not in ("epoch", "step"):
-            raise ValueError(f'every must be "epoch" or "step", got {brief(every)}')
+            raise ValueError(f'every must be "epoch" or "step", got {short_repr(every)}')
         if isinstance(schedule, OneCycleLR) and every == "epoch":
             raise ValueError('a OneCycleLR goes by steps: Scheduled(schedule, every="step")')
         if isinstance(schedule, Schedule) and monitor is not None:
-            raise ValueError(f"{type(schedule).__name__} watches no metric: leave monitor={brief(monitor)} out")
+            raise ValueError(f"{type(schedule).__name__} watches no metric: leave monitor={short_repr(monitor)} out")
         if isinstance(schedule, ReduceLROnPlateau):
             if monitor is None or every == "step":
                 raise ValueError('a ReduceLROnPlateau goes by epochs: Scheduled(schedule, monitor="val_loss")')
@@ -70,10 +72,10 @@ class Scheduled:
         self._checked = False
 
     def __repr__(self) -> str:
-        return f"Scheduled({', '.join(chosen(self))})"
+        return f"Scheduled({', '.join(non_default_settings(self))})"
 
     def __call__(self, step: "Step") -> None:
-        if not self._checked or begins(step):
+        if not self._checked or is_first_step(step):
             self._check(step)
         if step.metrics is None and self.every == "epoch":
             return
@@ -151,7 +153,7 @@ class Averaged:
         return f"Averaged(decay={self.decay!r}, n_averaged={self.state_dict()['n_averaged']})"
 
     def __call__(self, step: "Step") -> None:
-        if begins(step):
+        if is_first_step(step):
             self.load_state_dict({"n_averaged": 0, "averages": {}})
         self._of(step.model).update()
 

@@ -107,13 +107,13 @@ class Checkpoint:
             raise type(error)(error.errno, reason, str(self.folder)) from error
         self._lock.enter_context(locked(self.folder))
         try:
-            there = found(self.folder)
+            there = find_checkpoints(self.folder)
             if there and (resumed is None or resumed.folder.resolve() != self.folder.resolve()):
                 raise FileExistsError(
                     f"{self.folder} has checkpoints of another training, such as {there[0].name}: resume it with "
                     f"resume={str(self.folder)!r}, or choose another folder"
                 )
-            for damaged in resumed.passed_over if resumed is not None else ():
+            for damaged in resumed.damaged if resumed is not None else ():
                 damaged.rename(damaged.with_name(f"damaged-{damaged.name}"))  # or it would count as the latest
             for leftover in self.folder.glob(".*.part"):  # of a training that was killed while it wrote
                 leftover.unlink(missing_ok=True)
@@ -130,7 +130,7 @@ class Checkpoint:
         """Write the first checkpoint, before the first step: a training that is killed early has one to go on from."""
         self._write(run, 0, is_best=False)
 
-    def last(self, step: Any, run: Any) -> None:
+    def write_last(self, step: Any, run: Any) -> None:
         """Write one more, as the caller breaks off."""
         total = (step.epoch - 1) * step.steps + step.step
         if total != self._total:
@@ -163,7 +163,7 @@ class Checkpoint:
         if total is not None:
             write_bytes(self.folder / TIMES, json.dumps(times(run)).encode())
             write(self.folder / STEPS.format(total), arrays, description)
-            for old in found(self.folder)[self.keep :]:
+            for old in find_checkpoints(self.folder)[self.keep :]:
                 old.unlink(missing_ok=True)
             self._total, self._last = total, time.monotonic()
 
@@ -174,7 +174,7 @@ class Checkpoint:
         return last == last and all(not sign * metric <= last for metric in metrics[:-1])
 
 
-def found(folder: Path) -> list[Path]:
+def find_checkpoints(folder: Path) -> list[Path]:
     """Return the checkpoints in a folder, the latest first."""
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 

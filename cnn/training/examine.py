@@ -15,7 +15,7 @@ from cnn.training.divergence import first_not_finite
 from cnn.training.inputs import as_samples, check_labels
 from cnn.training.loop import loss_and_grad
 
-LEAST_SAMPLES = 32  # in fewer, many a unit that lives is 0 by chance
+MIN_SAMPLES = 32  # in fewer, many a unit that lives is 0 by chance
 
 Gradients = dict[str, tuple[float, float]]
 
@@ -73,7 +73,7 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
     dead: dict[str, float] = {}
 
     def look(module: Module, out: Array) -> None:
-        if isinstance(module, ReLU) and id(module) in names and out.ndim > 1 and out.size and len(out) >= LEAST_SAMPLES:
+        if isinstance(module, ReLU) and id(module) in names and out.ndim > 1 and out.size and len(out) >= MIN_SAMPLES:
             alive = out.any(axis=(0, *range(2, out.ndim)))
             dead[names[id(module)]] = 1 - int(np.count_nonzero(alive)) / alive.size
 

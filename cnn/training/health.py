@@ -15,7 +15,7 @@ from cnn.init import fan_in_and_out
 from cnn.loss import CrossEntropyLoss, NLLLoss
 from cnn.module import Array, Module, Parameter
 from cnn.training.examine import Gradients, examine, gradient_norms
-from cnn.training.stopping import begins
+from cnn.training.stopping import is_first_step
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
@@ -234,7 +234,7 @@ class Health:
         return f"Health({len(self.x)} samples, notes={self.notes!r})"
 
     def __call__(self, step: "Step") -> None:
-        if begins(step):
+        if is_first_step(step):
             self._told = {}
         if step.metrics is None and not (step.epoch == 1 and step.step in FIRST_STEPS):
             return
@@ -243,7 +243,7 @@ class Health:
         if found.not_finite:
             self._tell("not finite", f"the loss of the samples of Health is {found.loss}: {found.not_finite}")
             return
-        if begins(step):
+        if is_first_step(step):
             # the step's loss is that of the model as it began; of a batch of one it may be high by chance
             loss = min(step.loss, found.loss)
             self._tell("first loss", first_loss_note(model, self.x, loss, found.classes))

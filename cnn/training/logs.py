@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn.core.checks import boolean
 from cnn.core.files import sync_folder
-from cnn.training.stopping import METRICS, begins
+from cnn.training.stopping import METRICS, is_first_step
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
@@ -45,7 +45,7 @@ class EpochLog:
         raise NotImplementedError(f"{type(self).__name__} needs a method line(self, epoch, metrics)")
 
     def __call__(self, step: "Step") -> None:
-        if self._length is None or begins(step):
+        if self._length is None or is_first_step(step):
             self._begin()
         if step.metrics is not None:
             metrics = {name: float(value) for name, value in step.metrics.items()}

@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnn.training.pace import Pace, told
+from cnn.training.throughput import Throughput, progress_line
 
 if TYPE_CHECKING:  # the loop imports this file
     from cnn.training.step import Step
 
 # Seconds between what is shown: a notebook is slow to draw, and a file keeps everything
-IN_A_TERMINAL, IN_A_NOTEBOOK, IN_A_FILE = 1 / 8, 1 / 4, 10.0
+TERMINAL_INTERVAL, NOTEBOOK_INTERVAL, FILE_INTERVAL = 1 / 8, 1 / 4, 10.0
 
 
-def for_fit(verbose: bool) -> "Progress":
+def fit_progress(verbose: bool) -> "Progress":
     """Return what suits stdout, or the notebook that this runs in; something silent unless ``verbose``.
 
     Returns
@@ -32,7 +32,7 @@ def for_fit(verbose: bool) -> "Progress":
 
     Examples
     --------
-    >>> with for_fit(verbose=True) as shown:
+    >>> with fit_progress(verbose=True) as shown:
     ...     shown.line("epoch 1/1  train loss 0.5000")
     epoch 1/1  train loss 0.5000
     """
@@ -40,10 +40,10 @@ def for_fit(verbose: bool) -> "Progress":
         return Progress()
     if _is_notebook(sys.stdout) and not os.environ.get("NO_PROGRESS"):
         return NotebookLine(sys.stdout)
-    return for_stream(sys.stdout)
+    return stream_progress(sys.stdout)
 
 
-def for_stream(stream: TextIO | None) -> "Progress":
+def stream_progress(stream: TextIO | None) -> "Progress":
     """Return what suits the stream: a live line in a terminal, plain lines elsewhere or where these are asked for.
 
     They are asked for by the environment variables NO_PROGRESS, CI (if not empty), and TERM=dumb.
@@ -89,19 +89,19 @@ class Progress:
 class _Shown(Progress):
     """What the three kinds share: a stream, a pace, and a time between what they show."""
 
-    seconds_between: float
+    interval: float
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pace = Pace()
+        self._throughput = Throughput()
         self._last_shown = -math.inf
         self._step: Step | None = None
 
     def show(self, step: "Step", samples: int = 0) -> None:
         now = time.monotonic()
         self._step = step
-        self._pace.add(step, samples, now)
-        if 0 <= now - self._last_shown < self.seconds_between:  # below 0: the clock was set back
+        self._throughput.add(step, samples, now)
+        if 0 <= now - self._last_shown < self.interval:  # below 0: the clock was set back
             return
         self._last_shown = now
         self._draw(step)
@@ -116,7 +116,7 @@ class _Shown(Progress):
 class LiveLine(_Shown):
     """One line in a terminal, rewritten in place; the lines that stay scroll by above it."""
 
-    seconds_between = IN_A_TERMINAL
+    interval = TERMINAL_INTERVAL
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -127,7 +127,9 @@ class LiveLine(_Shown):
 
     def _draw(self, step: "Step") -> None:
         room = _columns(self._stream) - 1  # in the last column the cursor would go to the next line
-        text = told(step, self._pace.speed, self._pace.left(step), room - 2)  # a terminal adds ^C when it is typed
+        text = progress_line(
+            step, self._throughput.samples_per_second, self._throughput.seconds_left(step), room - 2
+        )  # a terminal adds ^C when it is typed
         self._drawn = True
         # The second time only brings the cursor to the end of the text, where other output may follow
         _write(self._stream, f"\r{text.ljust(room)}\r{text}")
@@ -150,30 +152,33 @@ class LiveLine(_Shown):
 class PlainLines(_Shown):
     """A line every ten seconds at most, for what keeps everything: a file, a pipe, the log of a server."""
 
-    seconds_between = IN_A_FILE
+    interval = FILE_INTERVAL
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._last_shown = time.monotonic()
-        self._passed_over = False
+        self._skipped = False
 
     def _draw(self, step: "Step") -> None:
         # After an epoch's last step its own line mostly follows. If none does, the next step is told.
-        self._passed_over = step.step == step.steps and not self._passed_over
-        if self._passed_over:
+        self._skipped = step.step == step.steps and not self._skipped
+        if self._skipped:
             self._last_shown = -math.inf
         else:
-            _write(self._stream, told(step, self._pace.speed, self._pace.left(step)) + "\n")
+            _write(
+                self._stream,
+                progress_line(step, self._throughput.samples_per_second, self._throughput.seconds_left(step)) + "\n",
+            )
 
     def line(self, text: str) -> None:
         super().line(text)
-        self._last_shown, self._passed_over = time.monotonic(), False
+        self._last_shown, self._skipped = time.monotonic(), False
 
 
 class NotebookLine(_Shown):
     """One output of a notebook's cell, updated in place; the lines that stay are below it. It ends as the last step."""
 
-    seconds_between = IN_A_NOTEBOOK
+    interval = NOTEBOOK_INTERVAL
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -181,10 +186,10 @@ class NotebookLine(_Shown):
 
     def __exit__(self, *error: object) -> None:
         if self._handle is not None and self._step is not None:
-            self._display(told(self._step))
+            self._display(progress_line(self._step))
 
     def _draw(self, step: "Step") -> None:
-        self._display(told(step, self._pace.speed, self._pace.left(step)))
+        self._display(progress_line(step, self._throughput.samples_per_second, self._throughput.seconds_left(step)))
 
     def _display(self, text: str) -> None:
         content = {"text/plain": text}

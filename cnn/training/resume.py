@@ -10,7 +10,7 @@ from cnn.data.loader import differences
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.module import Array
 from cnn.training import state as states
-from cnn.training.checkpoint import TIMES, found, read, transforms_text
+from cnn.training.checkpoint import TIMES, find_checkpoints, read, transforms_text
 
 
 class Resumed:
@@ -18,7 +18,7 @@ class Resumed:
 
     def __init__(self, folder: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
         self.folder, self.arrays = folder, arrays
-        self.passed_over: list[Path] = []  # damaged ones
+        self.damaged: list[Path] = []  # damaged ones
         self.state: dict[str, Any] = states.unpack(description, arrays)
 
     @classmethod
@@ -40,7 +40,7 @@ class Resumed:
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"there is no folder {folder} to resume from")
-        paths = found(folder)
+        paths = find_checkpoints(folder)
         for i, path in enumerate(paths):
             try:
                 resumed = cls(folder, *read(path))
@@ -50,7 +50,7 @@ class Resumed:
                 warnings.warn(f"{error}; {paths[i + 1].name} is used", CheckpointWarning, stacklevel=4)
                 continue
             resumed._check(run)
-            resumed.passed_over = paths[:i]
+            resumed.damaged = paths[:i]
             return resumed
         warnings.warn(
             f"{folder} has no checkpoint yet: the training starts at the beginning", CheckpointWarning, stacklevel=4
@@ -62,7 +62,7 @@ class Resumed:
         state = self.state
         if state["loss"] != repr(run.model.loss_func):
             raise CheckpointError(f"the loss was {state['loss']} and is {run.model.loss_func!r} now")
-        wrong = states.other_architecture(state["architecture"], states.architecture(run.model))
+        wrong = states.architecture_difference(state["architecture"], states.architecture(run.model))
         if wrong is not None:
             raise CheckpointError(f"the checkpoint in {self.folder} is of another model: {wrong}")
         wrong = differences(state["data"], run.data)

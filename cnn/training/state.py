@@ -85,7 +85,7 @@ def architecture(model: Module) -> dict[str, Any]:
     }
 
 
-def other_architecture(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+def architecture_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     """Say in which way two architectures differ, or None."""
     before, now = old["tensors"], new["tensors"]
     for name in [*before, *now]:

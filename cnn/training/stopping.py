@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.module import Array
-from cnn.optim.shared import at_least_zero, brief, chosen
+from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
 from cnn.training.history import History
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 METRICS = [field.name for field in fields(History) if field.name.endswith(("loss", "accuracy"))]
 
 
-def begins(step: "Step") -> bool:
+def is_first_step(step: "Step") -> bool:
     """Whether a training begins with this step."""
     return step.epoch == 1 and step.step == 1
 
@@ -26,7 +26,7 @@ def begins(step: "Step") -> bool:
 def check_metric(name: Any) -> str:
     """Return the name of a metric to watch, or raise an error that lists them: before an epoch is spent on it."""
     if name not in METRICS:
-        raise ValueError(f"monitor must be one of {', '.join(METRICS)}, got {brief(name)}")
+        raise ValueError(f"monitor must be one of {', '.join(METRICS)}, got {short_repr(name)}")
     return str(name)
 
 
@@ -118,10 +118,10 @@ class EarlyStopping:
         self.weights: dict[str, Array] = {}
 
     def __repr__(self) -> str:
-        return f"EarlyStopping({', '.join([*chosen(self), f'best={self.best!r}', f'best_epoch={self.best_epoch!r}'])})"
+        return f"EarlyStopping({', '.join([*non_default_settings(self), f'best={self.best!r}', f'best_epoch={self.best_epoch!r}'])})"
 
     def __call__(self, step: "Step") -> bool:
-        if begins(step):
+        if is_first_step(step):
             self._forget()
         if step.metrics is None:
             return False
@@ -228,7 +228,7 @@ class TimeBudget:
 
     def __call__(self, step: "Step") -> bool:
         now = time.monotonic()
-        if begins(step):
+        if is_first_step(step):
             self.seconds = 0.0
         elif self._last is not None:
             self.seconds += now - self._last

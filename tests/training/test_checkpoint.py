@@ -70,7 +70,7 @@ def train(folder, stop=None, resume=False, optimizer=None, epochs=EPOCHS, every=
 def everything(model, folder):
     """What must be the same: weights, buffers, memory of the optimizer, history, and the file of the last step."""
     metrics = {name: values for name, values in vars(model.history).items() if name != "seconds"}
-    last = checkpoint.found(Path(folder))[0]
+    last = checkpoint.find_checkpoints(Path(folder))[0]
     return model.state_dict(), model.optimizer.state_dict(), metrics, last.name, last.read_bytes()
 
 
@@ -190,7 +190,9 @@ def test_which_are_kept(tmp_path):
     x, y = data()
     settings = {"validation_data": (x, y), "batch_size": BATCH, "epochs": 4, "verbose_freq": 0}
     model.fit(x, y, callbacks=[Checkpoint(tmp_path, steps=2, keep=3, best="val_loss")], **settings)
-    assert [path.name for path in checkpoint.found(tmp_path)] == [f"step-{n:08}.safetensors" for n in (16, 14, 12)]
+    assert [path.name for path in checkpoint.find_checkpoints(tmp_path)] == [
+        f"step-{n:08}.safetensors" for n in (16, 14, 12)
+    ]
     best = checkpoint.read(tmp_path / "best.safetensors")[1]
     assert best["epoch"] == 1 + int(np.argmin(model.history.val_loss))
     assert len(json.loads((tmp_path / "times.json").read_text())["seconds"]) == 4
@@ -214,7 +216,7 @@ def test_minutes(tmp_path, monkeypatch):
 def test_a_damaged_one_is_told_and_the_one_before_it_used(tmp_path):
     expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
     train(tmp_path / "broken", stop=7)
-    latest, before = checkpoint.found(tmp_path / "broken")
+    latest, before = checkpoint.find_checkpoints(tmp_path / "broken")
     whole = latest.read_bytes()
     damages = (whole[:-1000], b"", whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], b"x" * 100)
     for i, damage in enumerate(damages):
@@ -228,7 +230,7 @@ def test_a_damaged_one_is_told_and_the_one_before_it_used(tmp_path):
 
 def test_breaking_off_loses_nothing(tmp_path):
     train(tmp_path, stop=5, every=100)
-    assert [path.name for path in checkpoint.found(tmp_path)] == [
+    assert [path.name for path in checkpoint.find_checkpoints(tmp_path)] == [
         "step-00000005.safetensors",
         "step-00000000.safetensors",
     ]
@@ -261,7 +263,7 @@ def test_the_same_loader_serves_again(tmp_path):
 
 def test_all_are_damaged(tmp_path):
     train(tmp_path, stop=4)
-    for path in checkpoint.found(tmp_path):
+    for path in checkpoint.find_checkpoints(tmp_path):
         path.write_bytes(b"")
     with (
         pytest.warns(CheckpointWarning, match="is used"),
@@ -480,9 +482,9 @@ def test_a_fault_at_every_call_that_changes_files(tmp_path, kind):
                 Faults(patch, at, error)
                 with contextlib.suppress(Crash, OSError):
                     train(folder, every=4)
-            had = len(checkpoint.found(folder)) if folder.is_dir() else 0
+            had = len(checkpoint.find_checkpoints(folder)) if folder.is_dir() else 0
             resumed += had > 0
-            for path in checkpoint.found(folder)[-1:]:
+            for path in checkpoint.find_checkpoints(folder)[-1:]:
                 checkpoint.read(path)
             again = train(folder, every=4, resume=folder.is_dir())
         assert_same(everything(again, folder), expected)

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from cnn.training.progress import LiveLine, NotebookLine, PlainLines, Progress, for_fit, for_stream
+from cnn.training.progress import LiveLine, NotebookLine, PlainLines, Progress, fit_progress, stream_progress
 from tests.training.screen import PseudoTerminal
 from tests.training.steps import shows, steps_of, ticking
 
@@ -35,7 +35,7 @@ def test_a_pipe_gets_plain_lines_alone(name, now, monkeypatch):
     reading, writing = os.pipe()
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", stream)
-        lines = shows(for_fit(verbose=True), epochs=2, steps=1000)
+        lines = shows(fit_progress(verbose=True), epochs=2, steps=1000)
         monkeypatch.undo()
     with open(reading, encoding="utf-8") as stream:  # noqa: PTH123
         text = stream.read()
@@ -68,7 +68,7 @@ def test_where_epochs_get_no_line_their_last_steps_are_told(now):
 
 
 def test_silence(capsys, now):
-    shows(for_fit(verbose=False))
+    shows(fit_progress(verbose=False))
     assert capsys.readouterr() == ("", "")
 
 
@@ -97,16 +97,16 @@ class Tee:
 @needs_terminal
 def test_which_one(monkeypatch):
     terminal = PseudoTerminal(80)
-    assert type(for_stream(terminal.stream)) is LiveLine
+    assert type(stream_progress(terminal.stream)) is LiveLine
     for name, value in (("TERM", "dumb"), ("NO_PROGRESS", "1"), ("CI", "true")):
         with monkeypatch.context() as patch:
             patch.setenv(name, value)
-            assert type(for_stream(terminal.stream)) is PlainLines
+            assert type(stream_progress(terminal.stream)) is PlainLines
     terminal.close()
-    assert type(for_stream(terminal.stream)) is PlainLines  # closed
-    assert type(for_stream(None)) is Progress
+    assert type(stream_progress(terminal.stream)) is PlainLines  # closed
+    assert type(stream_progress(None)) is Progress
     for stream in (Pretender(), io.StringIO(), Tee()):
-        assert type(for_stream(stream)) is PlainLines
+        assert type(stream_progress(stream)) is PlainLines
 
 
 def test_a_notebook_is_known_by_its_kernel_and_its_stream(monkeypatch):
@@ -114,19 +114,19 @@ def test_a_notebook_is_known_by_its_kernel_and_its_stream(monkeypatch):
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
     monkeypatch.setitem(sys.modules, "IPython", ipython)
-    assert type(for_fit(True)) is PlainLines  # what the cell prints is caught
+    assert type(fit_progress(True)) is PlainLines  # what the cell prints is caught
     monkeypatch.setattr(sys, "stdout", cell)
-    assert type(for_fit(True)) is NotebookLine
-    assert type(for_fit(False)) is Progress
+    assert type(fit_progress(True)) is NotebookLine
+    assert type(fit_progress(False)) is Progress
     monkeypatch.setenv("NO_PROGRESS", "1")
-    assert type(for_fit(True)) is PlainLines
+    assert type(fit_progress(True)) is PlainLines
     monkeypatch.delenv("NO_PROGRESS")
     ipython.get_ipython = lambda: SimpleNamespace()  # IPython in a terminal
-    assert type(for_fit(True)) is PlainLines
+    assert type(fit_progress(True)) is PlainLines
     ipython.get_ipython = lambda: None
-    assert type(for_fit(True)) is PlainLines
+    assert type(fit_progress(True)) is PlainLines
     monkeypatch.delitem(sys.modules, "IPython")
-    assert type(for_fit(True)) is PlainLines
+    assert type(fit_progress(True)) is PlainLines
 
 
 # Streams that fail
@@ -154,7 +154,7 @@ def test_a_terminal_that_was_closed_is_no_error(now):
     ours, theirs = os.openpty()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stream = open(theirs, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    shown = for_stream(stream)
+    shown = stream_progress(stream)
     assert type(shown) is LiveLine
     os.close(ours)
     signal.signal(signal.SIGHUP, before)

@@ -11,10 +11,10 @@ import cnn
 CELL = """
 import time
 from types import SimpleNamespace
-from cnn.training.progress import for_fit
+from cnn.training.progress import fit_progress
 
 def train(end):
-    with for_fit(verbose=True) as shown:
+    with fit_progress(verbose=True) as shown:
         for i in range(1, end + 1):
             epoch, step = (i - 1) // 150 + 1, (i - 1) % 150 + 1
             shown.show(SimpleNamespace(epoch=epoch, epochs=4, step=step, steps=150, loss=1 / i, accuracy=0.5), 64)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import cnn
-from cnn.training.progress import LiveLine, for_fit, for_stream
+from cnn.training.progress import LiveLine, fit_progress, stream_progress
 from tests.training.screen import PseudoTerminal, Screen
 from tests.training.steps import Step, shows, steps_of, ticking
 
@@ -35,7 +35,7 @@ def test_one_line_in_place_and_the_epochs_stay(columns, now, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")  # as exported before the window was made narrow
     terminal = PseudoTerminal(columns)
     monkeypatch.setattr(sys, "stdout", terminal.stream)
-    lines = shows(for_fit(verbose=True), epochs=3)
+    lines = shows(fit_progress(verbose=True), epochs=3)
     screen = Screen(terminal.close())
     assert screen.rows == [*lines, ""]
     assert screen.widest < columns
@@ -55,7 +55,7 @@ def test_an_exception_leaves_nothing_behind(columns, now):
     terminal = PseudoTerminal(columns)
 
     def breaks_off():
-        with for_stream(terminal.stream) as shown:
+        with stream_progress(terminal.stream) as shown:
             shown.show(Step(1, 2, 1, 9), 8)
             raise FloatingPointError("the loss became nan")
 
@@ -69,10 +69,10 @@ def test_an_exception_leaves_nothing_behind(columns, now):
 INTERRUPTED = """
 import fcntl, itertools, sys, termios, time
 from types import SimpleNamespace
-from cnn.training.progress import for_fit
+from cnn.training.progress import fit_progress
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # Ctrl-C goes to the processes of this terminal
 try:
-    with for_fit(True) as shown:
+    with fit_progress(True) as shown:
         shown.line("epoch 1/9")
         for i in range(1, 10000):
             shown.show(SimpleNamespace(epoch=2, epochs=9, step=i, steps=9999, loss=0.5, accuracy=0.5), 32)

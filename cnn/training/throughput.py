@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # the loop imports what imports this file
     from cnn.training.step import Step
 
-MEMORY = 20.0  # seconds over which the speed is smoothed
+TIME_CONSTANT = 20.0  # seconds over which the speed is smoothed
 
 
-class Pace:
+class Throughput:
     """How fast the steps follow each other of late, and how much time an epoch takes besides: validation and the like.
 
     Only steps that were added count, so after a resume not those of the process before; nor does the very first, which
@@ -40,7 +40,7 @@ class Pace:
 
     def _update(self) -> None:
         if self._seconds > 0:  # some clocks stand still for 15 ms
-            keep = math.exp(-self._seconds / MEMORY)
+            keep = math.exp(-self._seconds / TIME_CONSTANT)
             self._weight = keep * self._weight + 1 - keep
             self._steps_a_second = keep * self._steps_a_second + (1 - keep) * self._steps / self._seconds
             self._samples_a_second = keep * self._samples_a_second + (1 - keep) * self._samples / self._seconds
@@ -48,12 +48,12 @@ class Pace:
             self._steps = self._samples = 0
 
     @property
-    def speed(self) -> float | None:
+    def samples_per_second(self) -> float | None:
         """Samples a second, without what is between the epochs; None while unknown."""
         self._update()
         return self._samples_a_second / self._weight if self._samples_a_second else None
 
-    def left(self, step: "Step") -> float | None:
+    def seconds_left(self, step: "Step") -> float | None:
         """Return the seconds after this step until the end; None while unknown."""
         self._update()
         if not self._weight:
@@ -75,7 +75,7 @@ class _Mean:
         self.value += (value - self.value) / self._count
 
 
-def told(step: "Step", speed: float | None = None, left: float | None = None, width: int = 100) -> str:
+def progress_line(step: "Step", speed: float | None = None, left: float | None = None, width: int = 100) -> str:
     """Return a line about a step: as much as fits into ``width`` characters, without what is None or nan.
 
     Parameters
@@ -94,7 +94,7 @@ def told(step: "Step", speed: float | None = None, left: float | None = None, wi
     >>> from types import SimpleNamespace
     >>> step = SimpleNamespace(epoch=3, epochs=10, step=412, steps=938, loss=0.4312, accuracy=0.8471)
     >>> for width in (100, 77, 57, 37, 10):
-    ...     print("|", told(step, 5124, 125.3, width))
+    ...     print("|", progress_line(step, 5124, 125.3, width))
     |  epoch  3/10  step 412/938  loss 0.4312  accuracy 0.8471  5,120 samples/s  2:05 left
     |  epoch  3/10  step 412/938  loss 0.4312  accuracy 0.8471  5,120/s  2:05 left
     |  epoch  3/10  412/938  loss 0.4312  acc 0.8471  2:05 left
@@ -103,11 +103,11 @@ def told(step: "Step", speed: float | None = None, left: float | None = None, wi
     """
     epoch = f"{step.epoch:{len(str(step.epochs))}}/{step.epochs}"
     at = f"{step.step:{len(str(step.steps))}}/{step.steps}"
-    loss, accuracy = _figure(step.loss), _figure(step.accuracy)
+    loss, accuracy = _number(step.loss), _number(step.accuracy)
     long_loss = loss and f"loss {loss}"
     long_accuracy = accuracy and f"accuracy {accuracy}"
     a_second = "" if speed is None else _three_digits(speed)
-    short_left = "" if left is None else clock(left)
+    short_left = "" if left is None else format_duration(left)
     long_left = short_left and f"{short_left} left"
     whole = [f"epoch {epoch}", f"step {at}", long_loss, long_accuracy]
     for parts in (
@@ -127,19 +127,19 @@ def told(step: "Step", speed: float | None = None, left: float | None = None, wi
     return ""
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration for people.
 
     Examples
     --------
-    >>> clock(7.9), clock(125), clock(3723)
+    >>> format_duration(7.9), format_duration(125), format_duration(3723)
     ('0:07', '2:05', '1:02:03')
     """
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
-def _figure(value: float) -> str:
+def _number(value: float) -> str:
     """Return four decimals, but no endless digits of what is large; nothing of nan."""
     if value != value:
         return ""

@@ -7,11 +7,11 @@ from cnn.module import Array
 
 
 class MSELoss(ElementwiseLoss):
-    """Mean of the squared differences: large errors count most.
+    """Mean squared error: large errors count most.
 
     L = 1/M sum over all M values of (prediction - target)²
 
-    The gradient pulls each prediction straight to its target: dL/dprediction = 2 (prediction - target) / M.
+    The gradient is proportional to the error: dL/dprediction = 2 (prediction - target) / M.
 
     Parameters
     ----------

@@ -11,14 +11,14 @@ import pytest
 
 from cnn.training.progress import LiveLine, NotebookLine, PlainLines, Progress, fit_progress, stream_progress
 from tests.training.screen import PseudoTerminal
-from tests.training.steps import shows, steps_of, ticking
+from tests.training.steps import run_progress, steps_of, fake_clock
 
 needs_terminal = pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo-terminals of this kind")
 
 
 @pytest.fixture
 def now(monkeypatch):
-    return ticking(monkeypatch)
+    return fake_clock(monkeypatch)
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_a_pipe_gets_plain_lines_alone(name, now, monkeypatch):
     reading, writing = os.pipe()
     with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
         monkeypatch.setattr(sys, "stdout", stream)
-        lines = shows(fit_progress(verbose=True), epochs=2, steps=1000)
+        lines = run_progress(fit_progress(verbose=True), epochs=2, steps=1000)
         monkeypatch.undo()
     with open(reading, encoding="utf-8") as stream:  # noqa: PTH123
         text = stream.read()
@@ -50,7 +50,7 @@ def test_a_pipe_gets_plain_lines_alone(name, now, monkeypatch):
 
 def test_a_plain_line_every_ten_seconds_at_most(now):
     stream = io.StringIO()
-    shows(PlainLines(stream), epochs=2, steps=4000)  # an epoch takes 50 s
+    run_progress(PlainLines(stream), epochs=2, steps=4000)  # an epoch takes 50 s
     starts = [line.split("  loss")[0] for line in stream.getvalue().splitlines()]
     assert len(starts) == 2 * (4 + 1)
     assert starts[:5] == [*(f"epoch 1/2  step {800 * i:4}/4000" for i in range(1, 5)), "epoch 1/2  train loss 0.4312"]
@@ -58,17 +58,17 @@ def test_a_plain_line_every_ten_seconds_at_most(now):
 
 def test_where_epochs_get_no_line_their_last_steps_are_told(now):
     stream = io.StringIO()
-    with PlainLines(stream) as shown:
+    with PlainLines(stream) as display:
         for step in steps_of(100, 1):
             now[0] += 6
-            shown.show(step)
+            display.show(step)
     lines = stream.getvalue().splitlines()
     assert 30 <= len(lines) <= 60
     assert lines[-1].startswith("epoch  99/100  step 1/1  loss 0.4312")
 
 
 def test_silence(capsys, now):
-    shows(fit_progress(verbose=False))
+    run_progress(fit_progress(verbose=False))
     assert capsys.readouterr() == ("", "")
 
 
@@ -136,7 +136,7 @@ def test_a_notebook_is_known_by_its_kernel_and_its_stream(monkeypatch):
 def test_a_closed_stream_is_no_error(make, now):
     stream = io.StringIO()
     stream.close()
-    shows(make(stream))
+    run_progress(make(stream))
 
 
 @pytest.mark.parametrize("make", [LiveLine, PlainLines])
@@ -144,7 +144,7 @@ def test_a_reader_that_went_away_is_no_error(make, now):
     reading, writing = os.pipe()
     os.close(reading)
     stream = open(writing, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    shows(make(stream), steps=1000)
+    run_progress(make(stream), steps=1000)
     with suppress(OSError):  # what is still in its buffer
         stream.close()
 
@@ -154,11 +154,11 @@ def test_a_terminal_that_was_closed_is_no_error(now):
     ours, theirs = os.openpty()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stream = open(theirs, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-    shown = stream_progress(stream)
-    assert type(shown) is LiveLine
+    display = stream_progress(stream)
+    assert type(display) is LiveLine
     os.close(ours)
     signal.signal(signal.SIGHUP, before)
-    shows(shown)
+    run_progress(display)
     with suppress(OSError):
         stream.close()
 

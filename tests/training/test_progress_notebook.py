@@ -14,12 +14,12 @@ from types import SimpleNamespace
 from cnn.training.progress import fit_progress
 
 def train(end):
-    with fit_progress(verbose=True) as shown:
+    with fit_progress(verbose=True) as display:
         for i in range(1, end + 1):
             epoch, step = (i - 1) // 150 + 1, (i - 1) % 150 + 1
-            shown.show(SimpleNamespace(epoch=epoch, epochs=4, step=step, steps=150, loss=1 / i, accuracy=0.5), 64)
+            display.show(SimpleNamespace(epoch=epoch, epochs=4, step=step, steps=150, loss=1 / i, accuracy=0.5), 64)
             if step == 150 and epoch % 2 == 0:
-                shown.line(f"epoch {epoch}/4")
+                display.line(f"epoch {epoch}/4")
             time.sleep(0.002)
         if end < 600:
             raise KeyboardInterrupt
@@ -27,7 +27,7 @@ def train(end):
 
 
 class Recorder(NotebookClient):
-    """Notes the messages that change what a cell shows."""
+    """Notes the messages that change what a cell run_progress."""
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] in ("stream", "display_data", "update_display_data", "clear_output"):

@@ -33,8 +33,8 @@ def fit_progress(verbose: bool) -> "Progress":
 
     Examples
     --------
-    >>> with fit_progress(verbose=True) as shown:
-    ...     shown.line("epoch 1/1  train loss 0.5000")
+    >>> with fit_progress(verbose=True) as display:
+    ...     display.line("epoch 1/1  train loss 0.5000")
     epoch 1/1  train loss 0.5000
     """
     if not verbose:

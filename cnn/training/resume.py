@@ -84,7 +84,8 @@ class Resumed:
         now = [type(callback).__name__ for callback in run.callbacks]
         if before != now:
             raise CheckpointError(
-                f"the callbacks were {', '.join(before) or 'none'}, but are {', '.join(now) or 'none'} now: pass the same"
+                f"the callbacks were {', '.join(before) or 'none'}, but are {', '.join(now) or 'none'} now: "
+                "pass the same"
             )
         if state["epoch"] > run.epochs:
             raise CheckpointError(

@@ -84,7 +84,12 @@ def run(make, clock=None, saved=None, until=None):
             break
     if number + 1 != until and hasattr(callback, "end"):
         callback.end(step)
-    state = {"model": model.state_dict(), "optimizer": model.optimizer.state_dict(), "callback": {}, "steps_done": number + 1}
+    state = {
+        "model": model.state_dict(),
+        "optimizer": model.optimizer.state_dict(),
+        "callback": {},
+        "steps_done": number + 1,
+    }
     state["callback"] = through_json(callback.state_dict()) if hasattr(callback, "state_dict") else {}
     return copy.deepcopy(state)
 

@@ -29,7 +29,9 @@ def line_of(step: Step) -> str:
     return epoch_line(step.epoch, step.epochs, {"train_loss": step.loss})
 
 
-def run_progress(display: progress.Progress, epochs: int = 3, steps: int = 938, samples: int = 64, every: int = 1) -> list[str]:
+def run_progress(
+    display: progress.Progress, epochs: int = 3, steps: int = 938, samples: int = 64, every: int = 1
+) -> list[str]:
     """Run a display through all steps; return the lines about epochs."""
     lines = []
     with display:

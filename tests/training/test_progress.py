@@ -1,4 +1,4 @@
-"""How far a training is: in files, in streams that fail, and which display is chosen."""
+"""The progress display in files and in streams that fail, and the choice of a display."""
 
 import io
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from cnn.training.progress import LiveLine, NotebookLine, PlainLines, Progress, fit_progress, stream_progress
 from tests.training.screen import PseudoTerminal
-from tests.training.steps import run_progress, steps_of, fake_clock
+from tests.training.steps import fake_clock, run_progress, steps_of
 
 needs_terminal = pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo-terminals of this kind")
 
@@ -29,7 +29,7 @@ def environment(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["NO_PROGRESS", "CI", "TERM", None])
-def test_a_pipe_gets_plain_lines_alone(name, now, monkeypatch):
+def test_a_pipe_gets_plain_lines_only(name, now, monkeypatch):
     if name is not None:
         monkeypatch.setenv(name, "dumb")
     reading, writing = os.pipe()
@@ -56,7 +56,7 @@ def test_a_plain_line_every_ten_seconds_at_most(now):
     assert starts[:5] == [*(f"epoch 1/2  step {800 * i:4}/4000" for i in range(1, 5)), "epoch 1/2  train loss 0.4312"]
 
 
-def test_where_epochs_get_no_line_their_last_steps_are_told(now):
+def test_without_lines_about_epochs_their_last_steps_are_shown(now):
     stream = io.StringIO()
     with PlainLines(stream) as display:
         for step in steps_of(100, 1):
@@ -72,15 +72,15 @@ def test_silence(capsys, now):
     assert capsys.readouterr() == ("", "")
 
 
-class Pretender(io.StringIO):
-    """IDLE's window: says that it is a terminal."""
+class FakeTerminal(io.StringIO):
+    """Like IDLE's window, which claims to be a terminal."""
 
     def isatty(self):
         return True
 
 
 class Tee:
-    """What people write to print into two places."""
+    """A stream as users write it to print to two destinations."""
 
     encoding = None
 
@@ -95,7 +95,7 @@ class Tee:
 
 
 @needs_terminal
-def test_which_one(monkeypatch):
+def test_the_choice_of_a_display(monkeypatch):
     terminal = PseudoTerminal(80)
     assert type(stream_progress(terminal.stream)) is LiveLine
     for name, value in (("TERM", "dumb"), ("NO_PROGRESS", "1"), ("CI", "true")):
@@ -105,16 +105,16 @@ def test_which_one(monkeypatch):
     terminal.close()
     assert type(stream_progress(terminal.stream)) is PlainLines  # closed
     assert type(stream_progress(None)) is Progress
-    for stream in (Pretender(), io.StringIO(), Tee()):
+    for stream in (FakeTerminal(), io.StringIO(), Tee()):
         assert type(stream_progress(stream)) is PlainLines
 
 
-def test_a_notebook_is_known_by_its_kernel_and_its_stream(monkeypatch):
+def test_a_notebook_is_detected_by_its_kernel_and_its_stream(monkeypatch):
     ipython = ModuleType("IPython")
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     cell = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
     monkeypatch.setitem(sys.modules, "IPython", ipython)
-    assert type(fit_progress(True)) is PlainLines  # what the cell prints is caught
+    assert type(fit_progress(True)) is PlainLines  # the output of the cell is captured
     monkeypatch.setattr(sys, "stdout", cell)
     assert type(fit_progress(True)) is NotebookLine
     assert type(fit_progress(False)) is Progress
@@ -133,24 +133,24 @@ def test_a_notebook_is_known_by_its_kernel_and_its_stream(monkeypatch):
 
 
 @pytest.mark.parametrize("make", [LiveLine, PlainLines, NotebookLine])
-def test_a_closed_stream_is_no_error(make, now):
+def test_a_closed_stream_is_not_an_error(make, now):
     stream = io.StringIO()
     stream.close()
     run_progress(make(stream))
 
 
 @pytest.mark.parametrize("make", [LiveLine, PlainLines])
-def test_a_reader_that_went_away_is_no_error(make, now):
+def test_a_pipe_without_a_reader_is_not_an_error(make, now):
     reading, writing = os.pipe()
     os.close(reading)
     stream = open(writing, "w", encoding="utf-8")  # noqa: PTH123, SIM115
     run_progress(make(stream), steps=1000)
-    with suppress(OSError):  # what is still in its buffer
+    with suppress(OSError):  # the rest of its buffer
         stream.close()
 
 
 @needs_terminal
-def test_a_terminal_that_was_closed_is_no_error(now):
+def test_a_closed_terminal_is_not_an_error(now):
     ours, theirs = os.openpty()
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     stream = open(theirs, "w", encoding="utf-8")  # noqa: PTH123, SIM115
@@ -164,7 +164,7 @@ def test_a_terminal_that_was_closed_is_no_error(now):
 
 
 @pytest.mark.parametrize("make", [LiveLine, PlainLines])
-def test_letters_that_the_encoding_lacks(make, now):
+def test_characters_that_the_encoding_lacks(make, now):
     raw = io.BytesIO()
     with io.TextIOWrapper(raw, encoding="latin-1", newline="\n") as stream:
         make(stream).line("größer 靴")

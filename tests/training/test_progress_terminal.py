@@ -1,4 +1,4 @@
-"""How far a training is: the live line in terminals."""
+"""The progress display: the live line in terminals."""
 
 import io
 import os
@@ -12,7 +12,7 @@ import pytest
 import cnn
 from cnn.training.progress import LiveLine, fit_progress, stream_progress
 from tests.training.screen import PseudoTerminal, Screen
-from tests.training.steps import Step, run_progress, steps_of, fake_clock
+from tests.training.steps import Step, fake_clock, run_progress, steps_of
 
 needs_terminal = pytest.mark.skipif(os.name != "posix", reason="Windows has no pseudo-terminals of this kind")
 
@@ -32,7 +32,7 @@ def environment(monkeypatch):
 @needs_terminal
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_one_line_in_place_and_the_epochs_stay(columns, now, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")  # as exported before the window was made narrow
+    monkeypatch.setenv("COLUMNS", "200")  # as exported before the window was made narrower
     terminal = PseudoTerminal(columns)
     monkeypatch.setattr(sys, "stdout", terminal.stream)
     lines = run_progress(fit_progress(verbose=True), epochs=3)
@@ -43,7 +43,7 @@ def test_one_line_in_place_and_the_epochs_stay(columns, now, monkeypatch):
     drawn = {frame for frame in screen.frames if "/938" in frame}
     assert 250 < len(drawn) < 290  # one in ten steps
     assert sum("0.4312" in frame for frame in drawn) == len(drawn)
-    assert sum("left" in frame or ":" in frame for frame in drawn) == len(drawn) - 1  # all but the very first
+    assert sum("left" in frame or ":" in frame for frame in drawn) == len(drawn) - 1  # all except the very first
     assert any(
         {40: "/938  loss 0.4312  0:02 left", 80: "5,120/s", 120: "5,120 samples/s"}[columns] in frame for frame in drawn
     )
@@ -54,13 +54,13 @@ def test_one_line_in_place_and_the_epochs_stay(columns, now, monkeypatch):
 def test_an_exception_leaves_nothing_behind(columns, now):
     terminal = PseudoTerminal(columns)
 
-    def breaks_off():
+    def raises():
         with stream_progress(terminal.stream) as display:
             display.show(Step(1, 2, 1, 9), 8)
             raise FloatingPointError("the loss became nan")
 
     with pytest.raises(FloatingPointError):
-        breaks_off()
+        raises()
     screen = Screen(terminal.close())
     assert screen.rows == [""]
     assert any("loss 0.4312" in frame for frame in screen.frames)
@@ -101,7 +101,7 @@ def test_control_c_leaves_nothing_behind(columns):
     assert screen.widest <= columns
 
 
-def test_room_for_other_lines(now, monkeypatch):
+def test_hidden_while_other_lines_are_printed(now, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     stream = io.StringIO()
     with LiveLine(stream) as display:
@@ -115,7 +115,7 @@ def test_room_for_other_lines(now, monkeypatch):
     assert "\x1b" not in stream.getvalue()
 
 
-def test_other_output_follows_the_line_and_nothing_of_it_is_lost(now, monkeypatch):
+def test_other_output_follows_the_line_and_is_not_overwritten(now, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     stream = io.StringIO()
     with LiveLine(stream) as display:
@@ -129,7 +129,7 @@ def test_other_output_follows_the_line_and_nothing_of_it_is_lost(now, monkeypatc
     ]
 
 
-def test_at_most_eight_times_a_second(now):
+def test_at_most_eight_updates_per_second(now):
     stream = io.StringIO()
     with LiveLine(stream) as display:
         for step in steps_of(1, 801):  # ten seconds
@@ -137,7 +137,7 @@ def test_at_most_eight_times_a_second(now):
         assert 70 <= stream.getvalue().count("\r") / 2 <= 81
 
 
-def test_a_clock_that_is_set_back_neither_stops_it_nor_spoils_the_figures(now):
+def test_a_clock_that_is_set_back_neither_stops_the_display_nor_changes_its_numbers(now):
     stream = io.StringIO()
     with LiveLine(stream) as display:
         for step in steps_of(1, 800):

@@ -1,4 +1,4 @@
-"""Adam: a step size of its own for each weight."""
+"""Adam: an adaptive step size for each weight."""
 
 import math
 from collections.abc import Iterable
@@ -36,25 +36,25 @@ def adam(
 
 
 class Adam(Optimizer):
-    """Walk along the mean of recent gradients, each weight in steps measured by how large its gradients have been.
+    """Step along the moving average of the gradients, divided for each weight by the recent size of its gradients.
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g²
     w = w - lr mhat / (sqrt(vhat) + eps),  mhat = m / (1 - b1^t),  vhat = v / (1 - b2^t)
 
-    m and v start at zero and are too small at first; the divisions by 1 - b^t correct that.
+    m and v start at zero and are too small at first; the division by 1 - b^t corrects that bias.
 
     Parameters
     ----------
     params : iterable of Parameter, optional
-        What to train; see `Optimizer`.
+        The parameters to train; see `Optimizer`.
     lr : float
         Learning rate, at least 0: about how far a weight moves in one step.
     betas : pair of float
-        b1 and b2, at least 0 and below 1: how much of the past m and v keep.
+        b1 and b2, the decay rates of m and v, at least 0 and below 1.
     eps : float
-        Keeps the division from blowing up, at least 0.
+        Avoids division by zero; at least 0.
     weight_decay : float
-        Adds weight_decay times w to g (the L2 penalty of the paper's time, not the decoupled decay of AdamW).
+        Adds weight_decay times w to g, at least 0 (L2 penalty, not the decoupled weight decay of AdamW).
 
     Source
     ------
@@ -95,7 +95,7 @@ class Adam(Optimizer):
         adam([w], [grad + self.weight_decay * w if self.weight_decay else grad], [state], self.lr, self.betas, self.eps)
 
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
-        """Change all parameters in place, together, unless a subclass has an update of its own."""
+        """Change all parameters in place in one call, unless a subclass overrides ``update``."""
         if type(self).update is not Adam.update or self.weight_decay:
             super().update_all(parameters, grads, states)
         else:

@@ -1,4 +1,4 @@
-"""Confusion matrix, report of the classes and interval of an accuracy, against numbers worked by hand."""
+"""Confusion matrix, class report and accuracy interval, compared with numbers computed by hand."""
 
 import math
 
@@ -11,11 +11,11 @@ from cnn.errors import InputError, ShapeError
 from cnn.metrics import accuracy_interval, class_report, confusion_matrix
 
 TRUE = [0, 0, 0, 0, 1, 1, 1, 2, 2, 2]
-SAID = [0, 0, 0, 1, 1, 1, 0, 2, 0, 2]
+PREDICTED = [0, 0, 0, 1, 1, 1, 0, 2, 0, 2]
 
 
-def test_rows_are_the_truth():
-    matrix = confusion_matrix(TRUE, SAID, 4)
+def test_rows_are_the_true_classes():
+    matrix = confusion_matrix(TRUE, PREDICTED, 4)
     np.testing.assert_array_equal(matrix, [[3, 1, 0, 0], [1, 2, 0, 0], [1, 0, 2, 0], [0, 0, 0, 0]])
     assert matrix.dtype == np.int64
 
@@ -31,41 +31,41 @@ labels = st.integers(1, 6).flatmap(
 @given(labels, st.sampled_from([np.uint8, np.int32, np.uint64]))
 def test_the_matrix_counts_every_pair(drawn, dtype):
     classes, pairs = drawn
-    true, said = np.array(pairs).T
-    matrix = confusion_matrix(true.astype(dtype), said, classes)
+    true, predicted = np.array(pairs).T
+    matrix = confusion_matrix(true.astype(dtype), predicted, classes)
     expected = [[pairs.count((i, j)) for j in range(classes)] for i in range(classes)]
     np.testing.assert_array_equal(matrix, expected)
-    np.testing.assert_array_equal(confusion_matrix(said, true, classes), matrix.T)
+    np.testing.assert_array_equal(confusion_matrix(predicted, true, classes), matrix.T)
 
 
-def test_one_label_a_place():
-    true, said = np.array(TRUE).reshape(5, 2, 1), np.array(SAID).reshape(5, 2, 1)
-    np.testing.assert_array_equal(confusion_matrix(true, said, 3), confusion_matrix(TRUE, SAID, 3))
+def test_labels_of_any_shape():
+    true, predicted = np.array(TRUE).reshape(5, 2, 1), np.array(PREDICTED).reshape(5, 2, 1)
+    np.testing.assert_array_equal(confusion_matrix(true, predicted, 3), confusion_matrix(TRUE, PREDICTED, 3))
 
 
 @pytest.mark.parametrize(
-    ("true", "said", "classes", "error", "match"),
+    ("true", "predicted", "classes", "error", "match"),
     [
-        ([0, 1], [0], 2, ShapeError, r"one shape, got \(2,\) and \(1,\)"),
-        ([[0], [1]], [0, 1], 2, ShapeError, "one shape"),
+        ([0, 1], [0], 2, ShapeError, r"the same shape, got \(2,\) and \(1,\)"),
+        ([[0], [1]], [0, 1], 2, ShapeError, "the same shape"),
         ([], [], 2, ShapeError, "y_true is empty"),
         ([0, 1], np.eye(2), 2, InputError, r"y_pred.*float64.*y_pred.argmax\(axis=1\)"),
         ([0.0, 1.0], [0, 1], 2, InputError, r"y_true.*y_true.astype\(np.int64\)"),
         ([True, False], [0, 1], 2, InputError, "y_true.*bool"),
         (["cat", "dog"], [0, 1], 2, InputError, "y_true.*np.unique"),
-        ([0, 2], [0, 1], 2, InputError, "y_true must lie between 0 and 1 for 2 classes, got 0 to 2: give 3 classes"),
+        ([0, 2], [0, 1], 2, InputError, "y_true must lie between 0 and 1 for 2 classes, got 0 to 2: pass 3 classes"),
         ([0, 1], [0, -100], 2, InputError, "y_pred.*got -100 to 0: leave out"),
         ([0, 1], [0, 1], 0, ValueError, "classes must be an integer of at least 1"),
         (np.array([2**64 - 1], np.uint64), [0], 1, InputError, "got 18446744073709551615 to"),
     ],
 )
-def test_wrong_labels_are_told(true, said, classes, error, match):
+def test_wrong_labels_are_reported(true, predicted, classes, error, match):
     with pytest.raises(error, match=match):
-        confusion_matrix(true, said, classes)
+        confusion_matrix(true, predicted, classes)
 
 
-def test_report_worked_by_hand():
-    report = class_report(TRUE, SAID, ["a", "b", "c"])
+def test_report_computed_by_hand():
+    report = class_report(TRUE, PREDICTED, ["a", "b", "c"])
     np.testing.assert_allclose(report.precision, [3 / 5, 2 / 3, 1])
     np.testing.assert_allclose(report.recall, [3 / 4, 2 / 3, 2 / 3])
     np.testing.assert_allclose(report.f1, [6 / 9, 2 / 3, 4 / 5])
@@ -75,8 +75,8 @@ def test_report_worked_by_hand():
     assert report.macro["f1"] == pytest.approx((6 / 9 + 2 / 3 + 4 / 5) / 3)
 
 
-def test_what_is_undefined_is_nan_and_a_dash_and_no_warning():
-    """Class b is never said, c never there, d neither; warnings are errors here."""
+def test_undefined_metrics_are_nan_and_a_dash_without_a_warning():
+    """Class b is never predicted, c never occurs, d neither; warnings are errors here."""
     report = class_report([0, 1, 1], [0, 0, 2], ["a", "b", "c", "d"])
     np.testing.assert_array_equal(report.precision, [0.5, np.nan, 0, np.nan])
     np.testing.assert_array_equal(report.recall, [1, 0, np.nan, np.nan])
@@ -91,7 +91,7 @@ def test_what_is_undefined_is_nan_and_a_dash_and_no_warning():
     ]
     assert rows[7] == ["mean", "0.250", "0.500", "0.222", "3"]
     assert '"-"' in report.notes()
-    assert '"-"' not in class_report(TRUE, SAID, ["a", "b", "c"]).notes()
+    assert '"-"' not in class_report(TRUE, PREDICTED, ["a", "b", "c"]).notes()
 
 
 @given(labels)
@@ -112,16 +112,16 @@ def test_the_report_as_html_escapes_names():
 
 
 def test_names_are_checked():
-    with pytest.raises(InputError, match="class_names must be a list of texts"):
+    with pytest.raises(InputError, match="class_names must be a list of strings"):
         class_report([0], [0], "ab")
-    with pytest.raises(InputError, match="class_names must be a list of texts"):
+    with pytest.raises(InputError, match="class_names must be a list of strings"):
         class_report([0], [0], [1, 2])
     with pytest.raises(InputError, match=r"y_true.*0 to 1"):
         class_report([0, 1], [0, 0], ["a"])
 
 
-def test_interval_worked_by_hand():
-    """With z = 1 all is a fraction: 2 of 4 gives (1/2 + 1/8 -+ sqrt(1/16 + 1/64)) / (5/4)."""
+def test_interval_computed_by_hand():
+    """With z = 1, 2 of 4 gives (1/2 + 1/8 -+ sqrt(1/16 + 1/64)) / (5/4)."""
     low, high = accuracy_interval(2, 4, confidence=math.erf(1 / math.sqrt(2)))
     assert low == pytest.approx((5 / 8 - math.sqrt(5 / 64)) / 1.25)
     assert high == pytest.approx((5 / 8 + math.sqrt(5 / 64)) / 1.25)
@@ -145,37 +145,37 @@ counts = st.integers(1, 10**9).flatmap(lambda n: st.tuples(st.integers(0, n), st
 
 @given(counts, st.floats(1e-6, 1 - 1e-9))
 def test_the_interval_solves_wilsons_equation(drawn, confidence):
-    right, count = drawn
-    low, high = accuracy_interval(right, count, confidence)
-    assert 0 <= low <= right / count <= high <= 1
-    mirrored = accuracy_interval(count - right, count, confidence)
+    correct, count = drawn
+    low, high = accuracy_interval(correct, count, confidence)
+    assert 0 <= low <= correct / count <= high <= 1
+    mirrored = accuracy_interval(count - correct, count, confidence)
     assert (1 - high, 1 - low) == pytest.approx(mirrored, abs=1e-12)
 
 
 @given(counts, st.integers(2, 1000))
 def test_the_interval_shrinks_with_the_count_and_grows_with_confidence(drawn, times):
-    right, count = drawn
-    low, high = accuracy_interval(right, count)
-    low_of_more, high_of_more = accuracy_interval(times * right, times * count)
+    correct, count = drawn
+    low, high = accuracy_interval(correct, count)
+    low_of_more, high_of_more = accuracy_interval(times * correct, times * count)
     assert high_of_more - low_of_more < high - low
-    surer_low, surer_high = accuracy_interval(right, count, confidence=0.99)
-    assert surer_low <= low
-    assert high <= surer_high
-    assert surer_high - surer_low > high - low
+    wider_low, wider_high = accuracy_interval(correct, count, confidence=0.99)
+    assert wider_low <= low
+    assert high <= wider_high
+    assert wider_high - wider_low > high - low
 
 
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
         ((1, 0), "count must be an integer of at least 1"),
-        ((-1, 2), "right must be an integer of at least 0"),
-        ((0.5, 2), "right must be an integer"),
-        ((3, 2), "right must be at most count, got 3 of 2"),
+        ((-1, 2), "correct must be an integer of at least 0"),
+        ((0.5, 2), "correct must be an integer"),
+        ((3, 2), "correct must be at most count, got 3 of 2"),
         ((1, 2, 95), "confidence must be a number between 0 and 1"),
         ((1, 2, 1), "confidence"),
         ((1, 2, math.nan), "confidence"),
     ],
 )
-def test_wrong_counts_are_told(arguments, match):
+def test_wrong_counts_are_reported(arguments, match):
     with pytest.raises(ValueError, match=match):
         accuracy_interval(*arguments)

@@ -2,9 +2,9 @@
 
 import sys
 
-from cnn.training.progress import Progress, for_stream
+from cnn.training.progress import Progress, stream_progress
 
 
 def for_training(quiet: bool = False) -> Progress:
     """Return what suits stderr: a live line in a terminal, plain lines elsewhere, nothing if quiet."""
-    return Progress() if quiet else for_stream(sys.stderr)
+    return Progress() if quiet else stream_progress(sys.stderr)

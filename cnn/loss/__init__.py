@@ -1,4 +1,4 @@
-"""Losses, one a file, or a few that are variants of one."""
+"""Losses: one per file, or a few variants of the same loss."""
 
 from cnn.loss.bce_loss import BCELoss, BCEWithLogitsLoss
 from cnn.loss.cross_entropy_loss import CrossEntropyLoss

@@ -1,30 +1,30 @@
-"""BCELoss and BCEWithLogitsLoss: binary cross-entropy, for answers that are each yes or no."""
+"""BCELoss and BCEWithLogitsLoss: binary cross-entropy, for labels that are each 0 or 1."""
 
 from typing import Any
 
 import numpy as np
 
 from cnn.errors import InputError, ShapeError
-from cnn.loss.targets import ValueLoss, as_tuple
+from cnn.loss.targets import ElementwiseLoss, as_tuple
 from cnn.module import Array
 
-SMALLEST = float(np.float32(1e-12))  # denominator in BCELoss's gradient, of this precision in PyTorch
+MIN_DENOMINATOR = float(np.float32(1e-12))  # in BCELoss's gradient; float32, as in PyTorch
 
 
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), without overflow: minus the logarithm of sigmoid(-x)."""
+    """Return log(1 + exp(x)) without overflow; it is minus the logarithm of sigmoid(-x)."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-class BinaryLoss(ValueLoss):
-    """What both have in common: targets between 0 and 1, and a weight for each number."""
+class BinaryLoss(ElementwiseLoss):
+    """The base of both losses: targets between 0 and 1, and an optional weight for each element."""
 
     def __init__(self, weight: Any, reduction: str) -> None:
         super().__init__(reduction)
         self.weight = as_tuple(weight, "weight")
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
-        """Return the target as an array if it has the prediction's shape and lies between 0 and 1; True counts as 1."""
+        """Return the target as an array if it has the prediction's shape and values in 0 to 1; True counts as 1."""
         target = np.asarray(target)
         target = super().check_target(target.astype(np.uint8) if target.dtype == bool else target, shape)
         if target.size and not (target.min() >= 0 and target.max() <= 1):
@@ -37,12 +37,12 @@ class BinaryLoss(ValueLoss):
 
 
 class BCELoss(BinaryLoss):
-    """How surprised the model is by each yes or no, from the probability that it gave to yes.
+    """Binary cross-entropy from probabilities: minus the log of the probability that the model gave to each label.
 
     L = -1/M sum over all M values of  y log p + (1 - y) log(1 - p),  with logarithms of at least -100
 
-    Each probability is pulled to its target, the harder the surer it was: dL/dp = (p - y) / (p (1 - p) M).
-    Near 0 and 1 digits are lost; `BCEWithLogitsLoss` without Sigmoid keeps them.
+    The gradient, dL/dp = (p - y) / (p (1 - p) M), is large where the model is sure and wrong. Near p = 0 and p = 1
+    precision is lost; `BCEWithLogitsLoss` without Sigmoid keeps it.
 
     Parameters
     ----------
@@ -75,13 +75,13 @@ class BCELoss(BinaryLoss):
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
         self.check_prediction(prediction)
         p, y = prediction, self.check_target(target, prediction.shape).astype(prediction.dtype)
-        wrong = (p < 0) | (p > 1)  # NaN is let through
+        wrong = (p < 0) | (p > 1)  # False for NaN, which the training loop reports
         if wrong.any():
             raise InputError(
-                f"BCELoss reads probabilities between 0 and 1, got {p[wrong][0]:.4g}: end the model with Sigmoid(), or "
-                "use BCEWithLogitsLoss()"
+                f"BCELoss expects probabilities between 0 and 1, got {p[wrong][0]:.4g}: end the model with Sigmoid(), "
+                "or use BCEWithLogitsLoss()"
             )
-        weight = broadcast(self.weight, "weight", p)
+        weight = broadcast_weight(self.weight, "weight", p)
         with np.errstate(divide="ignore"):
             log_p, log_not_p = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
         self.save_for_backward(p, y, weight)
@@ -90,15 +90,15 @@ class BCELoss(BinaryLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         p, y, weight = self.saved()
-        return self.spread((p - y) / np.maximum(p * (1 - p), SMALLEST) * weight, grad)
+        return self.reduce_backward((p - y) / np.maximum(p * (1 - p), MIN_DENOMINATOR) * weight, grad)
 
 
 class BCEWithLogitsLoss(BinaryLoss):
-    """Sigmoid and `BCELoss` in one step that loses no digits: the model ends without Sigmoid.
+    """Sigmoid and `BCELoss` combined, without loss of precision: the model ends without Sigmoid.
 
     L = -1/M sum over all M values of  w y log s(x) + (1 - y) log(1 - s(x)),  where s(x) = 1 / (1 + exp(-x))
 
-    Without w the gradient is what softmax and cross-entropy have: dL/dx = (s(x) - y) / M. With it,
+    Without w the gradient has the same form as for softmax and cross-entropy: dL/dx = (s(x) - y) / M. With w it is
     dL/dx = ((1 - y) s(x) - w y (1 - s(x))) / M.
 
     Parameters
@@ -108,12 +108,13 @@ class BCEWithLogitsLoss(BinaryLoss):
     reduction : {"mean", "sum", "none"}
         One number for the batch, or a loss for each value.
     pos_weight : array_like, optional
-        How much yes counts, w: more than 1 finds more of what is rare. A number, one for each column of predictions
-        (N, K), or any shape that broadcasts to the prediction's, such as (K, 1, 1) for (N, K, H, W).
+        w, the weight of label 1: above 1 it raises recall, which helps with rare labels. One number, one for each
+        column of predictions (N, K), or any shape that broadcasts to the prediction's, such as (K, 1, 1) for
+        (N, K, H, W).
 
     Shape
     -----
-    prediction (N, ...) of any numbers, target of the same shape -> float, or (N, ...) with reduction="none".
+    prediction (N, ...) of any real numbers, target of the same shape -> float, or (N, ...) with reduction="none".
 
     Source
     ------
@@ -136,23 +137,23 @@ class BCEWithLogitsLoss(BinaryLoss):
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
         self.check_prediction(prediction)
         y = self.check_target(target, prediction.shape).astype(prediction.dtype)
-        weight = broadcast(self.weight, "weight", prediction)
-        yes, no = y * weight * broadcast(self.pos_weight, "pos_weight", prediction), (1 - y) * weight
+        weight = broadcast_weight(self.weight, "weight", prediction)
+        positive, negative = y * weight * broadcast_weight(self.pos_weight, "pos_weight", prediction), (1 - y) * weight
         minus_log_s, minus_log_not_s = softplus(-prediction), softplus(prediction)
-        self.save_for_backward(yes, no, minus_log_s, minus_log_not_s)
-        return self.reduce(yes * minus_log_s + no * minus_log_not_s)
+        self.save_for_backward(positive, negative, minus_log_s, minus_log_not_s)
+        return self.reduce(positive * minus_log_s + negative * minus_log_not_s)
 
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
-        yes, no, minus_log_s, minus_log_not_s = self.saved()
-        return self.spread(no * np.exp(-minus_log_s) - yes * np.exp(-minus_log_not_s), grad)
+        positive, negative, minus_log_s, minus_log_not_s = self.saved()
+        return self.reduce_backward(negative * np.exp(-minus_log_s) - positive * np.exp(-minus_log_not_s), grad)
 
 
-def broadcast(numbers: Any, name: str, prediction: Array) -> Array | float:
-    """Return weights as what a prediction can be multiplied by, or raise an error that names the fix."""
-    if numbers is None:
+def broadcast_weight(weight: Any, name: str, prediction: Array) -> Array | float:
+    """Return a weight as an array that broadcasts to the prediction, or raise an error that names the fix."""
+    if weight is None:
         return 1.0
-    array, shape = np.array(numbers, prediction.dtype), prediction.shape
+    array, shape = np.array(weight, prediction.dtype), prediction.shape
     try:
         fits = np.broadcast_shapes(array.shape, shape) == shape
     except ValueError:
@@ -160,6 +161,6 @@ def broadcast(numbers: Any, name: str, prediction: Array) -> Array | float:
     if not fits:
         fix = f"give {shape[-1]} numbers"
         if len(shape) > 2 and array.shape == shape[1:2]:
-            fix = f"for one number a channel pass np.reshape({name}, {(shape[1], *[1] * (len(shape) - 2))})"
+            fix = f"for one number per channel pass np.reshape({name}, {(shape[1], *[1] * (len(shape) - 2))})"
         raise ShapeError(f"{name} of shape {array.shape} does not fit predictions of shape {shape}: {fix}")
     return array

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn.errors import InputError
 from cnn.kernels import kernel
-from cnn.loss.targets import ClassLoss
+from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
 
 
@@ -37,7 +37,7 @@ def mean_and_gradient(logits: Array, ids: Array) -> tuple[float, Array] | None:
     return loss, (np.exp(log_p) - q) / n
 
 
-class CrossEntropyLoss(ClassLoss):
+class CrossEntropyLoss(ClassificationLoss):
     """How surprised the model is by the true class: minus the logarithm of the probability that it gave to it.
 
     L = -1/N sum over n, k of  q[n, k] log p[n, k],  where q is 1 for the true class and 0 elsewhere
@@ -111,7 +111,7 @@ class CrossEntropyLoss(ClassLoss):
                 return found[0]
         self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
-        q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
+        q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf
         if self.from_logits:
             log_p = log_softmax(prediction)
         else:
@@ -126,10 +126,10 @@ class CrossEntropyLoss(ClassLoss):
         """-> (N, K, ...)"""
         kept = self.saved()
         if len(kept) == 1:
-            return kept[0] if grad is None else self.spread(kept[0], grad)
+            return kept[0] if grad is None else self.reduce_backward(kept[0], grad)
         p, log_p, q, count = kept
         slope = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
-        return self.spread(slope, grad, count, axis=1)
+        return self.reduce_backward(slope, grad, count, axis=1)
 
     def _is_plain(self, prediction: Any, target: Any) -> bool:
         """Tell whether this is the usual case: logits and one class id for each sample, which all count the same."""

@@ -1,20 +1,20 @@
-"""L1Loss, SmoothL1Loss and HuberLoss: the absolute error, and two that are round at its corner."""
+"""L1Loss, SmoothL1Loss and HuberLoss: the absolute error, and two variants that are smooth at 0."""
 
 import math
 from typing import Any
 
 import numpy as np
 
-from cnn.loss.targets import ValueLoss
+from cnn.loss.targets import ElementwiseLoss
 from cnn.module import Array
 
 
-class L1Loss(ValueLoss):
-    """Mean of the absolute differences: one outlier counts no more than its distance.
+class L1Loss(ElementwiseLoss):
+    """Mean absolute error: an outlier counts only in proportion to its distance.
 
     L = 1/M sum over all M values of |prediction - target|
 
-    The gradient is the same however large the error: dL/dprediction = sign(prediction - target) / M.
+    The gradient does not depend on the size of the error: dL/dprediction = sign(prediction - target) / M.
 
     Parameters
     ----------
@@ -49,22 +49,22 @@ class L1Loss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (difference,) = self.saved()
-        return self.spread(np.sign(difference), grad)
+        return self.reduce_backward(np.sign(difference), grad)
 
 
-class HuberLoss(ValueLoss):
-    """Squares for small differences, distances for large ones: smooth at the target, and calm about outliers.
+class HuberLoss(ElementwiseLoss):
+    """Squared error for small differences, absolute error for large ones: smooth at 0, and robust to outliers.
 
     L = 1/M sum over all M values of  d²/2 where |d| <= delta, delta (|d| - delta/2) elsewhere, d = prediction - target
 
-    With c = d clipped to ±delta both are c (d - c/2), and the gradient is that of the square, clipped: c / M.
+    With c = d clipped to ±delta both cases are c (d - c/2), and the gradient is the clipped difference: c / M.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
         One number for the batch, or a loss for each value.
     delta : float
-        Where the square goes over into the line, more than 0.
+        Where the squared error changes to the absolute error, above 0.
 
     Shape
     -----
@@ -86,7 +86,7 @@ class HuberLoss(ValueLoss):
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.delta = finite(delta, "delta")
+        self.delta = at_least_zero(delta, "delta")
         if delta == 0:
             raise ValueError("delta must be more than 0: the loss would be 0 everywhere")
 
@@ -101,22 +101,22 @@ class HuberLoss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (clipped,) = self.saved()
-        return self.spread(clipped, grad)
+        return self.reduce_backward(clipped, grad)
 
 
-class SmoothL1Loss(ValueLoss):
-    """`L1Loss` with a round corner: `HuberLoss` divided by its delta, so that the slope far away is always 1.
+class SmoothL1Loss(ElementwiseLoss):
+    """`L1Loss` that is smooth at 0: `HuberLoss` divided by its delta, so that the slope for large errors is 1.
 
     L = 1/M sum over all M values of  d²/(2 beta) where |d| < beta, |d| - beta/2 elsewhere, d = prediction - target
 
-    With c = d / beta clipped to ±1 both are c (d - beta c/2), and the gradient is c / M.
+    With c = d / beta clipped to ±1 both cases are c (d - beta c/2), and the gradient is c / M.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
         One number for the batch, or a loss for each value.
     beta : float
-        Where the square goes over into the line, at least 0; 0 is `L1Loss`.
+        Where the squared error changes to the absolute error, at least 0; 0 is `L1Loss`.
 
     Shape
     -----
@@ -138,7 +138,7 @@ class SmoothL1Loss(ValueLoss):
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
         super().__init__(reduction)
-        self.beta = finite(beta, "beta")
+        self.beta = at_least_zero(beta, "beta")
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
@@ -151,11 +151,11 @@ class SmoothL1Loss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (clipped,) = self.saved()
-        return self.spread(clipped, grad)
+        return self.reduce_backward(clipped, grad)
 
 
-def finite(value: float, name: str) -> float:
-    """Return ``value`` as a plain float, or raise an error that names the argument."""
+def at_least_zero(value: float, name: str) -> float:
+    """Return ``value`` as a Python float, or raise an error that names the argument."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
     return float(value)

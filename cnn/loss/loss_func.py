@@ -1,4 +1,4 @@
-"""LossFunc: what every loss is."""
+"""LossFunc: the base class of all losses."""
 
 from typing import Any
 
@@ -10,11 +10,12 @@ from cnn.module import Array, Differentiable
 
 
 class LossFunc(Differentiable):
-    """A number that says how wrong a prediction is, and its gradient.
+    """A loss: a number that measures how wrong a prediction is, and its gradient.
 
-    A subclass writes ``forward(prediction, target)``, which saves what ``backward()`` needs to return the gradient of
-    the prediction; and, if its targets have rules, ``check_target``. With `reduce` in forward and `spread` in backward
-    it has all three reductions; one that is always a mean returns a float and needs neither.
+    A subclass implements ``forward(prediction, target)``, which saves what ``backward()`` needs to return the gradient
+    of the prediction, and overrides ``check_target`` if it restricts its targets. With `reduce` in forward and
+    `reduce_backward` in backward it supports all three reductions; a loss that is always a mean returns a float and
+    needs neither.
 
     Parameters
     ----------
@@ -29,7 +30,7 @@ class LossFunc(Differentiable):
     ...         return self.reduce(np.abs(prediction - target))
     ...     def backward(self, grad=None):
     ...         (slope,) = self.saved()
-    ...         return self.spread(slope, grad)
+    ...         return self.reduce_backward(slope, grad)
     >>> loss_func = AbsoluteLoss()
     >>> loss_func(np.array([[1.0, 5.0]]), np.array([[2.0, 3.0]]))
     1.5
@@ -56,10 +57,10 @@ class LossFunc(Differentiable):
         return self.forward(prediction, target)
 
     def check_prediction(self, prediction: Any) -> None:
-        """Raise an error unless ``prediction`` is a floating array, for a mean with at least one sample."""
+        """Raise an error unless ``prediction`` is a floating-point array; a mean also needs at least one sample."""
         check_input(prediction)
         if prediction.size == 0 and self.reduction == "mean":
-            raise InputError(f"a mean over no samples has no value: got a prediction of shape {prediction.shape}")
+            raise InputError(f"the mean over no samples is undefined: got a prediction of shape {prediction.shape}")
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array that fits predictions of ``shape``, or raise an error that names the fix."""
@@ -69,11 +70,11 @@ class LossFunc(Differentiable):
         return target
 
     def count(self, prediction: Array, target: Array) -> float:
-        """How much the mean over a batch counts in the mean over several: as much as it has samples."""
+        """Return the weight of this batch's mean in a mean over several batches: its number of samples."""
         return len(prediction)
 
     def reduce(self, losses: Array, count: float | None = None) -> float | Array:
-        """Return the mean (their sum over ``count``, or over how many there are), the sum, or the losses as they are.
+        """Return the mean (the sum divided by ``count``, or by the number of losses), the sum, or the losses unchanged.
 
         Sums are taken in float64.
         """
@@ -82,11 +83,13 @@ class LossFunc(Differentiable):
         total = float(np.sum(losses, dtype=np.float64))
         return total if self.reduction == "sum" else total / (losses.size if count is None else count)
 
-    def spread(self, slope: Array, grad: Array | None, count: float | None = None, axis: int | None = None) -> Array:
-        """Turn the slope of each loss into the gradient of what `reduce` made of the losses.
+    def reduce_backward(
+        self, slope: Array, grad: Array | None, count: float | None = None, axis: int | None = None
+    ) -> Array:
+        """Return the gradient through `reduce`, from the derivative of each loss, ``slope``.
 
-        ``grad`` is the gradient of the losses themselves, for reduction="none" alone; they lack the ``axis`` of
-        ``slope`` if one is given.
+        ``grad`` is the gradient of the losses, which only reduction="none" has. If ``axis`` is given, the losses do not
+        have that axis of ``slope``.
         """
         if self.reduction == "none":
             if grad is None:
@@ -96,16 +99,16 @@ class LossFunc(Differentiable):
             return slope * (grad if axis is None else np.expand_dims(grad, axis))
         if grad is not None:
             raise InputError(
-                f"a loss that is one number (reduction={self.reduction!r}) is where gradients begin: call backward() "
-                'without one, or use reduction="none"'
+                f"a loss that is one number (reduction={self.reduction!r}) takes no gradient: call backward() without "
+                'one, or use reduction="none"'
             )
         return slope if self.reduction == "sum" else slope / (slope.size if count is None else count)
 
 
 def check_one_number(loss_func: LossFunc) -> None:
-    """Raise an error that names the fix if a loss gives an array, which no model can be trained on."""
+    """Raise an error that names the fix if a loss returns an array, with which training is impossible."""
     if loss_func.reduction == "none":
         raise ValueError(
-            f"{loss_func!r} gives a loss for each target, but training and evaluation need one number: use "
-            'reduction="mean" or "sum", or call the loss and its backward(grad) by hand'
+            f"{loss_func!r} returns a loss for each target, but training and evaluation need one number: use "
+            'reduction="mean" or "sum", or call the loss and its backward(grad) yourself'
         )

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from cnn.loss.targets import ValueLoss
+from cnn.loss.targets import ElementwiseLoss
 from cnn.module import Array
 
 
-class MSELoss(ValueLoss):
-    """Mean of the squared differences: large errors count most.
+class MSELoss(ElementwiseLoss):
+    """Mean squared error: large errors count most.
 
     L = 1/M sum over all M values of (prediction - target)²
 
-    The gradient pulls each prediction straight to its target: dL/dprediction = 2 (prediction - target) / M.
+    The gradient is proportional to the error: dL/dprediction = 2 (prediction - target) / M.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class MSELoss(ValueLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
         (difference,) = self.saved()
-        return self.spread(2 * difference, grad)
+        return self.reduce_backward(2 * difference, grad)
 
 
 MSE = MSELoss

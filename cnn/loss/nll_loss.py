@@ -1,4 +1,4 @@
-"""NLLLoss: how surprised the model is by the true class, from log-probabilities."""
+"""NLLLoss: the negative log-likelihood of the true class, from log-probabilities."""
 
 import math
 from typing import Any
@@ -7,23 +7,23 @@ import numpy as np
 
 from cnn.errors import InputError
 from cnn.loss.cross_entropy_loss import cross_entropy
-from cnn.loss.targets import ClassLoss
+from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
 
 
-class NLLLoss(ClassLoss):
+class NLLLoss(ClassificationLoss):
     """Minus the log-probability that the model gave to the true class; after LogSoftmax this is cross-entropy.
 
     L = -1/N sum over n, k of  q[n, k] log p[n, k],  where q is 1 for the true class and 0 elsewhere
 
-    The loss is a sum of its inputs, so the gradient is what they are multiplied by: dL/d(log p) = -q / N.
+    The loss is linear in its inputs, so the gradient is their coefficients: dL/d(log p) = -q / N.
 
     Parameters
     ----------
     weight : K numbers, optional
-        How much each class counts; a mean over class ids divides by the sum of their weights instead of N.
+        The weight of each class; a mean over class ids divides by the sum of their weights instead of N.
     ignore_index : int
-        Class ids of this value do not count. A mean over nothing that counts is 0 (PyTorch: NaN).
+        Targets with this class id are ignored. The mean is 0 if all targets are ignored (PyTorch: NaN).
     reduction : {"mean", "sum", "none"}
         One number for the batch, or a loss for each target.
 
@@ -34,7 +34,7 @@ class NLLLoss(ClassLoss):
 
     Source
     ------
-    Fisher 1922, maximum likelihood. Numbers as torch.nn.NLLLoss, which has no probabilities as targets.
+    Fisher 1922, maximum likelihood. Numbers as torch.nn.NLLLoss, which does not accept probabilities as targets.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class NLLLoss(ClassLoss):
         self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
         check_log_probabilities(prediction)
-        q, count = self.weigh(prediction, target), self.count(prediction, target) or math.inf
+        q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf
         self.save_for_backward(q, count)
         losses = cross_entropy(prediction, q)
         return self.reduce(losses.astype(prediction.dtype) if self.reduction == "none" else losses, count)
@@ -61,11 +61,11 @@ class NLLLoss(ClassLoss):
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, K, ...)"""
         q, count = self.saved()
-        return self.spread(0 - q, grad, count, axis=1)
+        return self.reduce_backward(0 - q, grad, count, axis=1)
 
 
 def check_log_probabilities(log_p: Array) -> None:
-    """Raise an error that names the fix if the exponentials do not sum to one along axis 1; NaN is let through."""
+    """Raise an error that names the fix if the exponentials do not sum to one along axis 1; NaN is accepted."""
     with np.errstate(over="ignore"):
         sums = np.exp(log_p).sum(axis=1)
     wrong = np.abs(sums - 1) > 1e-3
@@ -74,6 +74,6 @@ def check_log_probabilities(log_p: Array) -> None:
         if np.all(log_p >= 0) and np.all(np.abs(log_p.sum(axis=1) - 1) <= 1e-3):
             fix = "these are probabilities: take np.log of them, or end the model with LogSoftmax(dim=1)"
         raise InputError(
-            f"NLLLoss reads log-probabilities, whose exponentials sum to 1 along axis 1, but got a sum of "
+            f"NLLLoss expects log-probabilities, whose exponentials sum to 1 along axis 1, but got a sum of "
             f"{sums[wrong][0]:.4g}: {fix}"
         )

@@ -1,4 +1,4 @@
-"""What losses accept as targets: classes (`ClassLoss`) or numbers (`ValueLoss`). Each error names the fix."""
+"""The targets of losses: classes (`ClassificationLoss`) or numbers (`ElementwiseLoss`). Each error names the fix."""
 
 import math
 from typing import Any
@@ -10,15 +10,15 @@ from cnn.loss.loss_func import LossFunc
 from cnn.module import Array
 
 
-class ClassLoss(LossFunc):
-    """A loss of classes along axis 1, each target with a weight: the base of `CrossEntropyLoss` and `NLLLoss`.
+class ClassificationLoss(LossFunc):
+    """A loss over classes along axis 1, with class weights: the base of `CrossEntropyLoss` and `NLLLoss`.
 
     Parameters
     ----------
     weight : K numbers, optional
-        How much targets of each class count; a mean divides by the sum of the weights.
+        The weight of each class; a mean divides by the sum of the weights.
     ignore_index : int
-        Class ids of this value do not count at all.
+        Targets with this class id are ignored.
     reduction : {"mean", "sum", "none"}
         See `LossFunc`.
     """
@@ -34,11 +34,11 @@ class ClassLoss(LossFunc):
             raise ValueError(f"weight must be a list with one number for each class, got {weight!r}")
         self.ignore_index = int(ignore_index)
 
-    def weigh(self, prediction: Array, target: Array) -> Array:
-        """How much each log p[k] counts: (N, K, ...), (N, ...) or (N, K, ...) -> (N, K, ...)"""
+    def weighted_target(self, prediction: Array, target: Array) -> Array:
+        """Return the factor of each log p[k] in the loss: (N, K, ...), (N, ...) or (N, K, ...) -> (N, K, ...)"""
         classes, by_class = prediction.shape[1], (-1, *[1] * (prediction.ndim - 2))
         ids = target if target.ndim < prediction.ndim else None
-        if ids is not None:  # probability 1 for the class of that id
+        if ids is not None:  # one-hot: probability 1 for the class with that id
             target = np.expand_dims(ids, 1) == np.arange(classes).reshape(by_class)
         q = target.astype(prediction.dtype, copy=False)
         if self.label_smoothing:
@@ -49,7 +49,7 @@ class ClassLoss(LossFunc):
         return q * ~np.expand_dims(ignored, 1) if np.any(ignored) else q
 
     def count(self, prediction: Array, target: Array) -> float:
-        """What a mean divides by: the sum of the weights of the ids that count; probabilities count one a place."""
+        """Return the divisor of the mean: the sum of the weights of the ids not ignored, or the number of rows."""
         if target.ndim == prediction.ndim:
             return target.size / target.shape[1]
         ids = target[target != self.ignore_index]
@@ -60,8 +60,8 @@ class ClassLoss(LossFunc):
         target, name = np.asarray(target), type(self).__name__
         if len(shape) < 2 or shape[1] == 0:
             raise ShapeError(f"{name} expects predictions (N, K) or (N, K, d1, ...) of K classes, got {shape}")
-        n, classes, *places = shape
-        ids_shape = (n, *places)
+        n, classes, *spatial = shape
+        ids_shape = (n, *spatial)
         if self.weight is not None and len(self.weight) != classes:
             raise ShapeError(
                 f"weight has {len(self.weight)} numbers, but predictions have {classes} classes: give {classes} numbers"
@@ -79,18 +79,18 @@ class ClassLoss(LossFunc):
             sums = target.sum(axis=1)
             wrong = (target < 0).any(axis=1) | ~np.isclose(sums, 1, atol=1e-3)
             if wrong.any():
-                place = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
-                row = f"{place[0]}{f' at {place[1:]}' if places else ''}"
+                index = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
+                row = f"{index[0]}{f' at {index[1:]}' if spatial else ''}"
                 raise InputError(
-                    f"targets {in_letters(shape)} are probabilities: each row must hold no negative number and sum to "
-                    f"1, but row {row} has minimum {np.moveaxis(target, 1, -1)[place].min():.4g} and sum "
-                    f"{sums[place]:.4g}"
+                    f"targets {symbolic_shape(shape)} are probabilities: each row must hold no negative number and sum "
+                    f"to 1, but row {row} has minimum {np.moveaxis(target, 1, -1)[index].min():.4g} and sum "
+                    f"{sums[index]:.4g}"
                 )
             return target
         if target.shape != ids_shape:
             raise ShapeError(
-                f"expected labels {in_letters(ids_shape)} or probabilities {in_letters(shape)}, got {target.shape}: "
-                + shape_fix(target.shape, shape)
+                f"expected labels {symbolic_shape(ids_shape)} or probabilities {symbolic_shape(shape)}, got "
+                f"{target.shape}: {shape_fix(target.shape, shape)}"
             )
         if target.dtype.kind == "f":
             whole = np.isfinite(target).all() and bool(np.all(target == np.floor(target)))
@@ -100,20 +100,20 @@ class ClassLoss(LossFunc):
         low, high = (int(ids.min()), int(ids.max())) if ids.size else (0, 0)
         if low < 0 or high >= classes:
             fix = f"give the last Linear {high + 1} out_features"
-            if places:
+            if spatial:
                 fix = f"give the last Conv2d {high + 1} out_channels"
             if low < 0 or low == 1:
                 fix = "number the classes from 0"
             if low < 0 or high == 255:
-                fix += f", or set ignore_index={low if low < 0 else 255} if that marks what is not to count"
+                fix += f", or set ignore_index={low if low < 0 else 255} if that marks targets to ignore"
             raise InputError(
                 f"labels must lie between 0 and {classes - 1} for {classes} outputs, got {low} to {high}: {fix}"
             )
         return target
 
 
-class ValueLoss(LossFunc):
-    """A loss that compares number with number: the base of `MSELoss`, `L1Loss`, `BCELoss` and the like."""
+class ElementwiseLoss(LossFunc):
+    """An element-wise loss of numbers: the base of `MSELoss`, `L1Loss`, `BCELoss` and similar losses."""
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array if it is real and finite and has the shape of the prediction."""
@@ -132,35 +132,35 @@ class ValueLoss(LossFunc):
         return target
 
 
-def in_letters(shape: tuple[int, ...]) -> str:
+def symbolic_shape(shape: tuple[int, ...]) -> str:
     """Write a shape with N for the number of samples.
 
     Examples
     --------
-    >>> in_letters((64,)), in_letters((64, 10))
+    >>> symbolic_shape((64,)), symbolic_shape((64, 10))
     ('(N,)', '(N, 10)')
     """
     return "(" + ", ".join(["N", *map(str, shape[1:])]) + ("," if len(shape) == 1 else "") + ")"
 
 
 def shape_fix(target: tuple[int, ...], shape: tuple[int, ...]) -> str:
-    """Say what to do with a target of a shape that fits predictions (N, K, ...) neither as ids nor as probabilities."""
-    n, classes, *places = shape
-    if not places and math.prod(target) == n:
+    """Return the fix for a target whose shape fits predictions (N, K, ...) neither as ids nor as probabilities."""
+    n, classes, *spatial = shape
+    if not spatial and math.prod(target) == n:
         return "pass y.ravel()"
-    if target == (n, 1, *places):
+    if target == (n, 1, *spatial):
         return "pass y[:, 0]"
-    if target == (n, *places, classes) and places:
+    if target == (n, *spatial, classes) and spatial:
         return "the classes belong on axis 1: pass np.moveaxis(y, -1, 1)"
-    if places and len(target) <= 2:
-        return "for one class a sample, flatten before the last Linear"
-    if len(target) == len(shape) and target[2:] == tuple(places):
+    if spatial and len(target) <= 2:
+        return "for one class per sample, flatten before the last Linear"
+    if len(target) == len(shape) and target[2:] == tuple(spatial):
         return f"for one-hot rows the model needs {target[1]} outputs"
-    return "each place of the prediction needs one label"
+    return "each spatial position of the prediction needs one label"
 
 
 def as_tuple(value: Any, name: str) -> Any:
-    """Return numbers of at least 0 as a float or as (nested) tuples of floats, which repr and model files can hold.
+    """Return non-negative numbers as a float or as (nested) tuples of floats, which repr and model files can hold.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.loss.loss_func import check_one_number
-from cnn.loss.targets import ClassLoss, ValueLoss
+from cnn.loss.targets import ClassificationLoss, ElementwiseLoss
 from cnn.model.pairing import check_axis, check_pairing
 from cnn.module import Array, Module
 
@@ -84,9 +84,9 @@ class Objective:
     @property
     def has_classes(self) -> bool:
         """Whether the model tells classes apart."""
-        if isinstance(self.loss_func, ValueLoss):
+        if isinstance(self.loss_func, ElementwiseLoss):
             return False
-        return isinstance(self.loss_func, ClassLoss) or isinstance(self.last, (Softmax, LogSoftmax))
+        return isinstance(self.loss_func, ClassificationLoss) or isinstance(self.last, (Softmax, LogSoftmax))
 
     def check_classes(self) -> None:
         """Raise an error that names the fix if the model has no classes."""

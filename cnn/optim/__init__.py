@@ -1,4 +1,4 @@
-"""Optimizers, one a file; schedules of their learning rate; clipping of gradients; averages of weights."""
+"""Optimizers (one per file), learning rate schedules, gradient clipping and weight averaging."""
 
 from cnn.optim.adagrad import Adagrad
 from cnn.optim.adam import Adam

@@ -1,4 +1,4 @@
-"""Adagrad: steps that get shorter the more a weight has moved."""
+"""Adagrad: the more a weight has moved, the shorter its steps become."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,31 +7,31 @@ import numpy as np
 
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, remembered
+from cnn.optim.shared import at_least_zero, state_array
 
 
 class Adagrad(Optimizer):
-    """Divide each weight's gradient by the size of all its gradients so far: rare features keep long steps.
+    """Divide each weight's gradient by the size of all its gradients so far, so that rare features keep long steps.
 
     s = s + g²
     w = w - lr / (1 + (t - 1) lr_decay) g / (sqrt(s) + eps)
 
-    Nothing is ever forgotten, so steps shrink as 1 / sqrt(t); `RMSprop` forgets.
+    The sum s never decays, so steps shrink as 1 / sqrt(t); in `RMSprop` it decays.
 
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train; see `Optimizer`.
+        The parameters to train; see `Optimizer`.
     lr : float
         Learning rate, at least 0.
     lr_decay : float
-        Makes the learning rate fall as 1 / t besides, at least 0.
+        Additionally makes the learning rate fall as 1 / t; at least 0.
     weight_decay : float
         Adds weight_decay times w to g (L2 penalty), at least 0.
     initial_accumulator_value : float
-        What s starts with, at least 0; more makes the first steps shorter.
+        Initial value of s, at least 0; a larger one makes the first steps shorter.
     eps : float
-        Keeps the division from blowing up, at least 0.
+        Avoids division by zero; at least 0.
 
     Source
     ------
@@ -75,6 +75,6 @@ class Adagrad(Optimizer):
         if self.weight_decay:
             grad = grad + self.weight_decay * w
         t = state["t"] = state.get("t", 0) + 1
-        s = remembered(state, "s", w, self.initial_accumulator_value)
+        s = state_array(state, "s", w, self.initial_accumulator_value)
         s += grad * grad
         w -= self.lr / (1 + (t - 1) * self.lr_decay) * grad / (np.sqrt(s) + self.eps)

@@ -1,4 +1,4 @@
-"""Adam: a step size of its own for each weight."""
+"""Adam: an adaptive step size for each weight."""
 
 import math
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ import numpy as np
 from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, check_betas, remembered
+from cnn.optim.shared import at_least_zero, check_betas, state_array
 
 
 @kernel
@@ -25,7 +25,7 @@ def adam(
     b1, b2 = betas
     for w, grad, state in zip(weights, grads, states, strict=True):
         t = state["t"] = state.get("t", 0) + 1
-        m, v = remembered(state, "m", w), remembered(state, "v", w)
+        m, v = state_array(state, "m", w), state_array(state, "v", w)
         m += (1 - b1) * (grad - m)
         v *= b2
         v += (1 - b2) * grad * grad
@@ -36,25 +36,25 @@ def adam(
 
 
 class Adam(Optimizer):
-    """Walk along the mean of recent gradients, each weight in steps measured by how large its gradients have been.
+    """Step along the moving average of the gradients, divided for each weight by the recent size of its gradients.
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g²
     w = w - lr mhat / (sqrt(vhat) + eps),  mhat = m / (1 - b1^t),  vhat = v / (1 - b2^t)
 
-    m and v start at zero and are too small at first; the divisions by 1 - b^t correct that.
+    m and v start at zero and are too small at first; the division by 1 - b^t corrects that bias.
 
     Parameters
     ----------
     params : iterable of Parameter, optional
-        What to train; see `Optimizer`.
+        The parameters to train; see `Optimizer`.
     lr : float
         Learning rate, at least 0: about how far a weight moves in one step.
     betas : pair of float
-        b1 and b2, at least 0 and below 1: how much of the past m and v keep.
+        b1 and b2, the decay rates of m and v, at least 0 and below 1.
     eps : float
-        Keeps the division from blowing up, at least 0.
+        Avoids division by zero; at least 0.
     weight_decay : float
-        Adds weight_decay times w to g (the L2 penalty of the paper's time, not the decoupled decay of AdamW).
+        Adds weight_decay times w to g, at least 0 (L2 penalty, not the decoupled weight decay of AdamW).
 
     Source
     ------
@@ -95,7 +95,7 @@ class Adam(Optimizer):
         adam([w], [grad + self.weight_decay * w if self.weight_decay else grad], [state], self.lr, self.betas, self.eps)
 
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
-        """Change all parameters in place, together, unless a subclass has an update of its own."""
+        """Change all parameters in place in one call, unless a subclass overrides ``update``."""
         if type(self).update is not Adam.update or self.weight_decay:
             super().update_all(parameters, grads, states)
         else:

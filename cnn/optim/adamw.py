@@ -1,4 +1,4 @@
-"""AdamW: Adam, with a decay of the weights that the gradients have no part in."""
+"""AdamW: Adam with weight decay decoupled from the gradients."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,7 +9,7 @@ from cnn.optim.optimizer import Optimizer
 
 
 class AdamW(Adam):
-    """Shrink all weights by the same share, then take a step of `Adam`.
+    """Shrink all weights by the same factor, then take a step of `Adam`.
 
     w = (1 - lr weight_decay) w, then w = w - lr mhat / (sqrt(vhat) + eps) as in `Adam`
 
@@ -18,15 +18,15 @@ class AdamW(Adam):
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train; see `Optimizer`. `decay_groups` spares biases and norms the decay.
+        The parameters to train; see `Optimizer`. `decay_groups` exempts biases and norms from the decay.
     lr : float
         Learning rate, at least 0.
     betas : pair of float
-        b1 and b2, at least 0 and below 1: how much of the past m and v keep.
+        b1 and b2, the decay rates of m and v, at least 0 and below 1.
     eps : float
-        Keeps the division from blowing up, at least 0.
+        Avoids division by zero; at least 0.
     weight_decay : float
-        At least 0; a step takes away lr times weight_decay of each weight.
+        At least 0; each step subtracts lr times weight_decay times the weight.
 
     Source
     ------
@@ -60,7 +60,7 @@ class AdamW(Adam):
         adam([w], [grad], [state], self.lr, self.betas, self.eps)
 
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
-        """Change all parameters in place, together, unless a subclass has an update of its own."""
+        """Change all parameters in place in one call, unless a subclass overrides ``update``."""
         if type(self).update is not AdamW.update:
             Optimizer.update_all(self, parameters, grads, states)
             return

@@ -1,4 +1,4 @@
-"""Clipping: gradients that are too large are cut, before the step of the optimizer."""
+"""Gradient clipping: gradients that are too large are scaled down or cut before the optimizer's step."""
 
 import math
 from collections.abc import Iterable
@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 
 from cnn.module import Module, Parameter
-from cnn.optim.shared import at_least_zero, brief
+from cnn.optim.shared import at_least_zero, short_repr
 
 
 def clip_grad_norm_(
     parameters: Iterable[Parameter], max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> float:
-    """Scale all gradients together, in place, so that their common norm is at most ``max_norm``: the direction stays.
+    """Scale all gradients in place by one factor so that their total norm is at most ``max_norm``; the direction stays.
 
     grad = grad min(1, max_norm / (norm + 1e-6)),  norm = (sum |grad|^norm_type)^(1 / norm_type) over all parameters
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over; at least one must have one.
+        Parameters without a gradient are skipped; at least one must have one.
     max_norm : float
         At least 0.
     norm_type : float
@@ -31,7 +31,7 @@ def clip_grad_norm_(
     Returns
     -------
     float
-        The norm before.
+        The norm before clipping.
 
     Source
     ------
@@ -47,7 +47,7 @@ def clip_grad_norm_(
     >>> weight.grad.round(4), bias.grad.round(4)
     (array([3.]), array([4.]))
 
-    A loop written by hand, in which clipping has its place between backward and the optimizer's step:
+    In a training loop written by hand, clip between backward and the optimizer's step:
 
     >>> from cnn import Sequential
     >>> from cnn.layers import Linear
@@ -66,7 +66,7 @@ def clip_grad_norm_(
     """
     max_norm = at_least_zero(max_norm, "max_norm")
     if not isinstance(norm_type, (int, float)) or not norm_type > 0:
-        raise ValueError(f"norm_type must be a number above 0, or math.inf, got {brief(norm_type)}")
+        raise ValueError(f"norm_type must be a number above 0, or math.inf, got {short_repr(norm_type)}")
     grads = _grads(parameters)
     norm = _norm(grads, float(norm_type))
     if error_if_nonfinite and not math.isfinite(norm):
@@ -83,7 +83,7 @@ def clip_grad_norm_(
 
 
 def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:
-    """Cut each number of each gradient, in place, to -clip_value ... clip_value; numbers as torch.nn.utils.
+    """Limit each element of each gradient, in place, to -clip_value ... clip_value; numbers as torch.nn.utils.
 
     Examples
     --------
@@ -109,7 +109,7 @@ def _grads(parameters: Iterable[Parameter]) -> list[np.ndarray]:
 
 
 def _norm(grads: list[np.ndarray], norm_type: float) -> float:
-    """Return the norm of all gradients as one vector, divided by the largest on the way so that no power overflows."""
+    """Return the norm of all gradients as one vector; dividing by the largest element first avoids overflow."""
     largest = float(np.max([np.abs(grad).max(initial=0) for grad in grads], initial=0))
     if norm_type == math.inf or largest == 0 or not math.isfinite(largest):
         return largest

@@ -1,4 +1,4 @@
-"""Several schedules: one after the other (SequentialLR), or all at once (ChainedScheduler)."""
+"""Combinations of schedules: one after the other (SequentialLR), or all at once (ChainedScheduler)."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule, check_optimizer
-from cnn.optim.shared import brief, set_groups
+from cnn.optim.shared import set_in_groups, short_repr
 
 
 class SequentialLR(Schedule):
-    """One schedule after the other, each from its own beginning; the milestones say at which steps the next takes over.
+    """One schedule after the other, each starting from its own step 0; the next starts at each milestone.
 
     Source
     ------
@@ -28,33 +28,33 @@ class SequentialLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, schedulers: Sequence[Schedule], milestones: Sequence[int]) -> None:
         check_optimizer(optimizer)
-        self.schedulers = _checked(schedulers, optimizer)
+        self.schedulers = _check_schedulers(schedulers, optimizer)
         self.milestones = [integer(m, "each of milestones", 1) for m in milestones]
         if len(self.milestones) != len(self.schedulers) - 1 or sorted(set(self.milestones)) != self.milestones:
             needed = len(self.schedulers) - 1
-            raise ValueError(f"{needed + 1} schedulers need {needed} rising milestones, got {brief(milestones)}")
+            raise ValueError(f"{needed + 1} schedulers need {needed} rising milestones, got {short_repr(milestones)}")
         super().__init__(optimizer)
 
-    def _at(self, t: int) -> tuple[Schedule, int]:
-        """Return the schedule whose turn it is, and its own number of steps."""
+    def _active(self, t: int) -> tuple[Schedule, int]:
+        """Return the schedule that is active at step ``t``, and how many steps it has taken by then."""
         i = bisect_right(self.milestones, t)
         return self.schedulers[i], t - [0, *self.milestones][i]
 
     def rate(self, initial: float, t: int) -> float:
-        schedule, steps = self._at(t)
+        schedule, steps = self._active(t)
         return schedule.rate(initial, steps)
 
     def apply(self, t: int) -> None:
-        schedule, steps = self._at(t)
+        schedule, steps = self._active(t)
         if steps == 0:
-            set_groups(schedule, "lr", schedule.base_lrs)
+            set_in_groups(schedule, "lr", schedule.base_lrs)
         schedule.apply(steps)
 
 
 class ChainedScheduler(Schedule):
-    """Several schedules at once, such as a warm-up on top of a decay: ``step`` is a step of each, in their order.
+    """Several schedules at once, such as a warm-up on top of a decay: ``step`` steps each of them, in order.
 
-    The same as stepping each of them by hand.
+    The result is the same as stepping each of them by hand.
 
     Source
     ------
@@ -70,7 +70,7 @@ class ChainedScheduler(Schedule):
     """
 
     def __init__(self, schedulers: Sequence[Schedule], optimizer: Optimizer | None = None) -> None:
-        self.schedulers = _checked(schedulers, optimizer)
+        self.schedulers = _check_schedulers(schedulers, optimizer)
         self.optimizer = self.schedulers[0].optimizer
         self.base_lrs = self.schedulers[0].base_lrs
         self.last_epoch = 0  # the schedulers have already set the rates
@@ -79,7 +79,7 @@ class ChainedScheduler(Schedule):
         lr = initial
         for step in range(t + 1):
             for schedule in self.schedulers:
-                lr = schedule.change(lr, initial, step)
+                lr = schedule.next_rate(lr, initial, step)
         return lr
 
     def apply(self, t: int) -> None:
@@ -87,12 +87,12 @@ class ChainedScheduler(Schedule):
             schedule.apply(t)
 
 
-def _checked(schedulers: Sequence[Schedule], optimizer: Optimizer | None) -> list[Schedule]:
-    """Return the schedules as a list if all are those of one optimizer."""
+def _check_schedulers(schedulers: Sequence[Schedule], optimizer: Optimizer | None) -> list[Schedule]:
+    """Return the schedules as a list if they all belong to one optimizer."""
     found = list(schedulers)
     if not found or not all(isinstance(schedule, Schedule) for schedule in found):
         raise TypeError(
-            f"schedulers must be a list of schedules, such as [LinearLR(optimizer)], got {brief(schedulers)}"
+            f"schedulers must be a list of schedules, such as [LinearLR(optimizer)], got {short_repr(schedulers)}"
         )
     if any(schedule.optimizer is not (optimizer or found[0].optimizer) for schedule in found):
         raise ValueError("all schedulers must have the same optimizer")

@@ -1,4 +1,4 @@
-"""Schedules along a cosine: CosineAnnealingLR, CosineAnnealingWarmRestarts."""
+"""Cosine schedules: CosineAnnealingLR, CosineAnnealingWarmRestarts."""
 
 import math
 
@@ -9,11 +9,11 @@ from cnn.optim.shared import at_least_zero
 
 
 class CosineAnnealingLR(Schedule):
-    """Half a cosine down to ``eta_min``: slow at the start, fast in the middle, slow again where it settles.
+    """Half a cosine down to ``eta_min``: slow at the start, fast in the middle, slow again at the end.
 
     lr = eta_min + (initial lr - eta_min) (1 + cos(pi t / T_max)) / 2
 
-    After ``T_max`` steps it is at ``eta_min``; beyond, it rises along the same cosine.
+    After ``T_max`` steps the rate is ``eta_min``; after that it rises along the same cosine.
 
     Source
     ------
@@ -38,12 +38,12 @@ class CosineAnnealingLR(Schedule):
 
 
 class CosineAnnealingWarmRestarts(Schedule):
-    """Half a cosine down to ``eta_min``, then back to the start, again and again, each time ``T_mult`` times as long.
+    """Half a cosine down to ``eta_min``, then a restart, again and again; each cycle is ``T_mult`` times as long.
 
     lr = eta_min + (initial lr - eta_min) (1 + cos(pi s / T)) / 2
 
-    with T the length of the cycle, T_0 T_mult^(number of the cycle, from 0), and s the steps in it. As
-    in PyTorch, a step sets this rate, whatever the rate was.
+    where T is the length of the cycle, T_0 T_mult^(number of the cycle, from 0), and s is the number of steps in it. As
+    in PyTorch, a step sets this rate regardless of what the rate was.
 
     Source
     ------

@@ -1,4 +1,4 @@
-"""The usual two groups of parameters: those whose size the weight decay holds down, and those that it spares."""
+"""The usual two parameter groups: with weight decay and without."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from cnn.optim.shared import at_least_zero, check_model
 
 
 def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return groups for an optimizer in which biases and norms, all parameters of fewer than 2 axes, do not decay.
+    """Return parameter groups in which biases and norms, all parameters with fewer than 2 axes, do not decay.
 
-    Decay keeps a layer from leaning on a few large weights; a bias or the scale of a norm is one number for a whole
-    channel, and shrinking it only makes the fit worse.
+    Weight decay keeps a layer from relying on a few large weights. A bias or the scale of a norm is one number for a
+    whole channel, and shrinking it only makes the fit worse.
 
     Parameters
     ----------
     model : Module
-        Whose parameters are to be trained.
+        The model to train.
     weight_decay : float
         For the matrices and convolution weights, at least 0.
 

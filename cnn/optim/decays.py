@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule
-from cnn.optim.shared import at_least_zero, brief
+from cnn.optim.shared import at_least_zero, short_repr
 
 
 class StepLR(Schedule):
-    """A staircase: every ``step_size`` steps the learning rate is multiplied by ``gamma``.
+    """Step decay: every ``step_size`` steps the learning rate is multiplied by ``gamma``.
 
     lr = initial lr gamma^(t // step_size)
 
@@ -36,7 +36,7 @@ class StepLR(Schedule):
 
 
 class MultiStepLR(Schedule):
-    """A staircase with steps where you want them: the learning rate is multiplied by ``gamma`` at each milestone.
+    """Step decay at given steps: the learning rate is multiplied by ``gamma`` at each milestone.
 
     lr = initial lr gamma^(number of milestones up to t)
 
@@ -55,7 +55,7 @@ class MultiStepLR(Schedule):
 
     def __init__(self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1) -> None:
         if not isinstance(milestones, Iterable):
-            raise TypeError(f"milestones must be a list of steps, such as [30, 60], got {brief(milestones)}")
+            raise TypeError(f"milestones must be a list of steps, such as [30, 60], got {short_repr(milestones)}")
         self.milestones = sorted(integer(m, "each of milestones", 1) for m in milestones)
         self.gamma = at_least_zero(gamma, "gamma")
         super().__init__(optimizer)
@@ -65,7 +65,7 @@ class MultiStepLR(Schedule):
 
 
 class ExponentialLR(Schedule):
-    """A smooth decay: each step multiplies the learning rate by ``gamma``.
+    """Exponential decay: each step multiplies the learning rate by ``gamma``.
 
     lr = initial lr gamma^t
 
@@ -90,11 +90,11 @@ class ExponentialLR(Schedule):
 
 
 class LinearLR(Schedule):
-    """A straight line from a share of the learning rate to another, then constant: the usual warm-up.
+    """Linear change from one fraction of the learning rate to another, then constant: the usual warm-up.
 
     lr = initial lr (start_factor + (end_factor - start_factor) min(t, total_iters) / total_iters)
 
-    Small steps at first keep fresh weights, whose gradients are large and mean little, from being thrown far off.
+    Small first steps protect the initial weights, whose gradients are large and carry little information.
 
     Source
     ------

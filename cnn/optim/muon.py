@@ -1,4 +1,4 @@
-"""Muon: steps that turn all directions of a weight matrix equally."""
+"""Muon: momentum with orthogonalised steps, which are equally large in all directions of a weight matrix."""
 
 import math
 from collections.abc import Iterable
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import integer
+from cnn.core.checks import boolean, integer
 from cnn.errors import ShapeError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, below_one, brief, remembered, switch
+from cnn.optim.shared import at_least_zero, below_one, short_repr, state_array
 
 
 def orthogonalised(g: Array, coefficients: tuple[float, float, float], steps: int, eps: float) -> Array:
-    """Return about U V^T of the singular value decomposition g = U S V^T: all singular values pushed towards 1.
+    """Approximate U V^T of the singular value decomposition g = U S V^T: all singular values are pushed towards 1.
 
-    Each Newton-Schulz step is x = a x + b (x x^T) x + c (x x^T)² x, a polynomial of the singular values alone.
+    Each Newton-Schulz step, x = a x + b (x x^T) x + c (x x^T)² x, changes the singular values only: by a polynomial.
     """
     a, b, c = coefficients
     x = g.T if g.shape[0] > g.shape[1] else g
@@ -29,48 +29,48 @@ def orthogonalised(g: Array, coefficients: tuple[float, float, float], steps: in
 
 
 class Muon(Optimizer):
-    """Momentum whose step is made orthogonal: rare directions of a matrix are learned as fast as dominant ones.
+    """Momentum with an orthogonalised step: rare directions of a matrix are learned as fast as dominant ones.
 
     m = momentum m + (1 - momentum) g,  u = m, or with nesterov  u = (1 - momentum) g + momentum m
     w = (1 - lr weight_decay) w - lr scale orthogonalised(u)
 
-    For matrices; the weight of a convolution, (K, C, KH, KW), counts as the matrix (K, C KH KW). Train biases, norms
-    and, as the source advises, the first and the last layer with `AdamW`.
+    For matrices only; the weight of a convolution, (K, C, KH, KW), is treated as the matrix (K, C KH KW). Train biases,
+    norms and, as the source advises, the first and the last layer with `AdamW`.
 
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train, each of at least 2 axes; see `Optimizer`.
+        The parameters to train, each with at least 2 axes; see `Optimizer`.
     lr : float
         Learning rate, at least 0.
     weight_decay : float
-        At least 0; a step takes away lr times weight_decay of each weight.
+        At least 0; each step subtracts lr times weight_decay times the weight.
     momentum : float
-        How much of the past m keeps, at least 0 and below 1.
+        Decay rate of m, at least 0 and below 1.
     nesterov : bool
-        Whether the step leans to the new gradient.
+        Whether to use Nesterov momentum.
     ns_coefficients : three floats
-        a, b and c of the polynomial.
+        a, b and c, the coefficients of the polynomial.
     eps : float
-        The least norm to divide by, at least 0.
+        The smallest norm to divide by, at least 0.
     ns_steps : int
-        Newton-Schulz steps, 1 to 99.
+        Number of Newton-Schulz steps, 1 to 99.
     adjust_lr_fn : str or None
         The scale, for a matrix (rows, columns). "original", the same as None: sqrt(max(1, rows / columns));
-        "match_rms_adamw": 0.2 sqrt(max(rows, columns)), with which learning rates for AdamW serve.
+        "match_rms_adamw": 0.2 sqrt(max(rows, columns)), which suits learning rates chosen for AdamW.
 
     Source
     ------
     Jordan 2024, Muon: an optimizer for hidden layers in neural networks, kellerjordan.github.io/posts/muon;
     match_rms_adamw: Liu et al. 2025, Muon is scalable for LLM training, arXiv 2502.16982, section 2.2. Numbers as
-    torch.optim.Muon, which rounds the polynomial to bfloat16 where this keeps the dtype of the weights.
+    torch.optim.Muon, except that it rounds the polynomial to bfloat16 and this keeps the dtype of the weights.
 
     Examples
     --------
     >>> weight = Parameter(np.zeros((2, 2)))
     >>> weight.accumulate_grad(np.array([[100.0, 0.0], [0.0, 1.0]]))
     >>> Muon([weight], lr=1.0).step()
-    >>> weight.data.round(1) + 0  # both directions alike
+    >>> weight.data.round(1) + 0  # both directions equally
     array([[-0.7,  0. ],
            [ 0. , -0.7]])
     """
@@ -100,28 +100,30 @@ class Muon(Optimizer):
         super().check()
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
         self.momentum = below_one(self.momentum, "momentum")
-        self.nesterov = switch(self.nesterov, "nesterov")
+        self.nesterov = boolean(self.nesterov, "nesterov")
         self.eps = at_least_zero(self.eps, "eps")
         self.ns_steps = integer(self.ns_steps, "ns_steps", 1)
         if self.ns_steps >= 100:
             raise ValueError(f"ns_steps must be below 100 (5 are usual), got {self.ns_steps}")
         if not isinstance(self.ns_coefficients, (tuple, list)) or len(self.ns_coefficients) != 3:
-            raise ValueError(f"ns_coefficients must be three numbers, got {brief(self.ns_coefficients)}")
+            raise ValueError(f"ns_coefficients must be three numbers, got {short_repr(self.ns_coefficients)}")
         a, b, c = self.ns_coefficients
         self.ns_coefficients = (float(a), float(b), float(c))
         if self.adjust_lr_fn not in (None, "original", "match_rms_adamw"):
-            raise ValueError(f'adjust_lr_fn must be "original" or "match_rms_adamw", got {brief(self.adjust_lr_fn)}')
+            raise ValueError(
+                f'adjust_lr_fn must be "original" or "match_rms_adamw", got {short_repr(self.adjust_lr_fn)}'
+            )
         for parameter in self.params:
             if len(parameter.shape) < 2:
                 raise ShapeError(
-                    f"Muon trains matrices, not a parameter of shape {parameter.shape}: give it those of at least 2 "
-                    "axes, [p for p in model.parameters() if len(p.shape) >= 2], and train the others with AdamW"
+                    f"Muon trains matrices, not a parameter of shape {parameter.shape}: give it the parameters with at "
+                    "least 2 axes, [p for p in model.parameters() if len(p.shape) >= 2], and train the rest with AdamW"
                 )
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         """Change the parameter in place."""
         w, grad = (array.reshape(len(array), -1) for array in (parameter.data, grad))
-        m = remembered(state, "m", w)
+        m = state_array(state, "m", w)
         m += (1 - self.momentum) * (grad - m)
         step = grad + self.momentum * (m - grad) if self.nesterov else m
         with one_blas_thread():

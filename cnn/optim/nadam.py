@@ -1,4 +1,4 @@
-"""NAdam: Adam that looks one step ahead."""
+"""NAdam: Adam with Nesterov momentum."""
 
 import math
 from collections.abc import Iterable
@@ -6,33 +6,34 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.adam import Adam
-from cnn.optim.shared import at_least_zero, remembered, switch
+from cnn.optim.shared import at_least_zero, state_array
 
 
 class NAdam(Adam):
-    """`Adam` with Nesterov's momentum: the step already holds the momentum that the gradient is about to cause.
+    """`Adam` with Nesterov momentum: the step already includes the momentum of the next step.
 
     m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g²,  vhat = v / (1 - b2^t)
     mu_t = b1 (1 - 0.96^(t momentum_decay) / 2),  P_t = mu_1 mu_2 ... mu_t
     w = w - lr ((1 - mu_t) / (1 - P_t) g + mu_t+1 / (1 - P_t+1) m) / (sqrt(vhat) + eps)
 
-    mu grows slowly from b1 / 2 to b1, so momentum builds up while training settles.
+    mu grows slowly from b1 / 2 to b1, so momentum builds up as training proceeds.
 
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train; see `Optimizer`.
+        The parameters to train; see `Optimizer`.
     lr : float
         Learning rate, at least 0.
     betas : pair of float
-        b1 and b2, at least 0 and below 1: how much of the past m and v keep.
+        b1 and b2, the decay rates of m and v, at least 0 and below 1.
     eps : float
-        Keeps the division from blowing up, at least 0.
+        Avoids division by zero; at least 0.
     weight_decay : float
-        At least 0. Adds weight_decay times w to g (L2 penalty), or with ``decoupled_weight_decay`` takes lr times
-        weight_decay of w away, as `AdamW` does.
+        At least 0. Adds weight_decay times w to g (L2 penalty), or with ``decoupled_weight_decay`` subtracts lr times
+        weight_decay times w from w, as `AdamW` does.
     momentum_decay : float
         How fast mu grows, at least 0.
     decoupled_weight_decay : bool
@@ -46,7 +47,7 @@ class NAdam(Adam):
     --------
     >>> weight = Parameter([1.0])
     >>> weight.accumulate_grad(np.array([4.0]))
-    >>> NAdam([weight], lr=0.1, betas=(0.0, 0.0), eps=0.0).step()  # without a past, the sign of the gradient
+    >>> NAdam([weight], lr=0.1, betas=(0.0, 0.0), eps=0.0).step()  # without momentum: the sign of the gradient
     >>> weight
     Parameter([0.9])
     """
@@ -68,7 +69,7 @@ class NAdam(Adam):
     def check(self) -> None:
         super().check()
         self.momentum_decay = at_least_zero(self.momentum_decay, "momentum_decay")
-        self.decoupled_weight_decay = switch(self.decoupled_weight_decay, "decoupled_weight_decay")
+        self.decoupled_weight_decay = boolean(self.decoupled_weight_decay, "decoupled_weight_decay")
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         """Change the parameter in place."""
@@ -81,7 +82,7 @@ class NAdam(Adam):
         t = state["t"] = state.get("t", 0) + 1
         mu, mu_next = (b1 * (1 - 0.5 * 0.96 ** (s * self.momentum_decay)) for s in (t, t + 1))
         product = state["product"] = state.get("product", 1.0) * mu
-        m, v = remembered(state, "m", w), remembered(state, "v", w)
+        m, v = state_array(state, "m", w), state_array(state, "v", w)
         m += (1 - b1) * (grad - m)
         v *= b2
         v += (1 - b2) * grad * grad

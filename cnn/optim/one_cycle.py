@@ -1,43 +1,43 @@
-"""OneCycleLR: up, down, and far down."""
+"""OneCycleLR: the learning rate rises, falls, and ends close to 0."""
 
 import math
 from collections.abc import Sequence
 
-from cnn.core.checks import integer
+from cnn.core.checks import boolean, integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import Schedule, check_optimizer
-from cnn.optim.shared import at_least_zero, below_one, brief, per_group, set_groups, switch
+from cnn.optim.shared import at_least_zero, below_one, per_group, set_in_groups, short_repr
 
 
 class OneCycleLR(Schedule):
-    """One rise to a large learning rate and one long fall to almost none, with the momentum the other way round.
+    """One rise to a large learning rate and one long fall to almost 0; the momentum moves the opposite way.
 
     initial lr = max_lr / div_factor -> max_lr -> initial lr / final_div_factor
     momentum: max_momentum -> base_momentum -> max_momentum
 
-    Each arrow is half a cosine or a straight line. Call `step` after each batch. The call after
-    the last one goes past the end: its rate is for no step.
+    Each arrow is half a cosine or a straight line. Call `step` after each batch. The call after the last batch goes
+    past the end: no step uses its rate.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Its own learning rate is not used.
+        Its own learning rate is ignored.
     max_lr : float or list of float
-        The top; one for each group if a list.
+        The peak learning rate; a list gives one for each group.
     total_steps : int, optional
-        Length of the cycle; or else ``epochs`` times ``steps_per_epoch``.
+        Length of the cycle; if missing, it is ``epochs`` times ``steps_per_epoch``.
     epochs, steps_per_epoch : int, optional
     pct_start : float
-        Share of the cycle that is spent rising, 0 to 1.
+        Fraction of the cycle in which the rate rises, 0 to 1.
     anneal_strategy : {"cos", "linear"}
     cycle_momentum : bool
-        Whether to move the momentum (``betas[0]`` of Adam and its like) as well.
+        Whether to cycle the momentum (``betas[0]`` of Adam and its variants) as well.
     base_momentum, max_momentum : float or list of float
         At least 0 and below 1.
     div_factor, final_div_factor : float
         Above 0.
     three_phase : bool
-        Whether to fall to the initial lr first, as fast as it rose, and only then far down.
+        Whether to fall to the initial lr first, as fast as it rose, and then to the final one.
 
     Source
     ------
@@ -50,7 +50,7 @@ class OneCycleLR(Schedule):
     >>> optimizer = SGD()
     >>> schedule = OneCycleLR(optimizer, 1.0, total_steps=6, pct_start=0.5, anneal_strategy="linear", div_factor=4)
     >>> for step in range(6):
-    ...     print(f"{optimizer.lr:.3f} {optimizer.momentum:.2f}")  # and the work of the step
+    ...     print(f"{optimizer.lr:.3f} {optimizer.momentum:.2f}")  # and train on a batch
     ...     schedule.step()
     0.250 0.95
     0.625 0.90
@@ -59,7 +59,7 @@ class OneCycleLR(Schedule):
     0.333 0.92
     0.000 0.95
 
-    In a loop written by hand:
+    In a training loop written by hand:
 
     >>> import numpy as np
     >>> from cnn import Sequential
@@ -106,59 +106,59 @@ class OneCycleLR(Schedule):
         if self.pct_start > 1:
             raise ValueError(f"pct_start must be at most 1, got {pct_start!r}")
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f'anneal_strategy must be "cos" or "linear", got {brief(anneal_strategy)}')
+            raise ValueError(f'anneal_strategy must be "cos" or "linear", got {short_repr(anneal_strategy)}')
         self.anneal_strategy = anneal_strategy
         self.div_factor = at_least_zero(div_factor, "div_factor")
         self.final_div_factor = at_least_zero(final_div_factor, "final_div_factor")
         if self.div_factor == 0 or self.final_div_factor == 0:
             raise ValueError("div_factor and final_div_factor must be above 0")
-        self.three_phase = switch(three_phase, "three_phase")
-        self.cycle_momentum = switch(cycle_momentum, "cycle_momentum")
+        self.three_phase = boolean(three_phase, "three_phase")
+        self.cycle_momentum = boolean(cycle_momentum, "cycle_momentum")
         if self.cycle_momentum and not (hasattr(optimizer, "momentum") or hasattr(optimizer, "betas")):
-            raise ValueError(f"{type(optimizer).__name__} has no momentum to move: OneCycleLR(cycle_momentum=False)")
+            raise ValueError(f"{type(optimizer).__name__} has no momentum to cycle: OneCycleLR(cycle_momentum=False)")
         self.base_momentum = [
             below_one(m, "base_momentum") for m in per_group(base_momentum, "base_momentum", optimizer)
         ]
         self.max_momentum = [below_one(m, "max_momentum") for m in per_group(max_momentum, "max_momentum", optimizer)]
         self.max_lr = max_lr
-        for group, top in zip(optimizer.param_groups, per_group(max_lr, "max_lr", optimizer), strict=True):
-            group.initial_lr = top / self.div_factor
+        for group, peak in zip(optimizer.param_groups, per_group(max_lr, "max_lr", optimizer), strict=True):
+            group.initial_lr = peak / self.div_factor
         super().__init__(optimizer)
 
-    def along(self, t: int, rates: tuple[float, float, float, float]) -> float:
-        """Return the value after ``t`` steps: from the first of the four by way of the second to the last; with three
-        phases, by way of the third as well.
+    def value_at(self, t: int, rates: tuple[float, float, float, float]) -> float:
+        """Return the value after ``t`` steps: it moves from the first of the four to the second and then to the last;
+        with three phases, it passes the third before the last.
         """
         rise = self.pct_start * self.total_steps - 1
         ends = [0.0, rise, *([2 * rise] if self.three_phase else []), self.total_steps - 1]
-        first, top, back, last = rates
-        values = [first, top, *([back] if self.three_phase else []), last]
+        first, peak, third, last = rates
+        values = [first, peak, *([third] if self.three_phase else []), last]
         phase = 0
         while phase < len(ends) - 2 and t > ends[phase + 1]:
             phase += 1
         start, end = values[phase : phase + 2]
         length = ends[phase + 1] - ends[phase]
-        done = (t - ends[phase]) / length if length else 1.0
+        progress = (t - ends[phase]) / length if length else 1.0
         if self.anneal_strategy == "linear":
-            return start + (end - start) * done
-        return end + (start - end) / 2 * (1 + math.cos(math.pi * done))
+            return start + (end - start) * progress
+        return end + (start - end) / 2 * (1 + math.cos(math.pi * progress))
 
     def rate(self, initial: float, t: int) -> float:
         if t > self.total_steps:
             raise ValueError(
-                f"step {t} of a OneCycleLR of {self.total_steps}: make it with total_steps={t} or more, or call step "
-                "once a batch, not more"
+                f"step {t} of a OneCycleLR of {self.total_steps} steps: create it with total_steps={t} or more, and "
+                "call step only once per batch"
             )
-        return self.along(t, (initial, initial * self.div_factor, initial, initial / self.final_div_factor))
+        return self.value_at(t, (initial, initial * self.div_factor, initial, initial / self.final_div_factor))
 
     def apply(self, t: int) -> None:
         super().apply(t)
         if not self.cycle_momentum:
             return
         ends = zip(self.base_momentum, self.max_momentum, strict=True)
-        momenta = [self.along(t, (high, low, high, high)) for low, high in ends]
+        momenta = [self.value_at(t, (high, low, high, high)) for low, high in ends]
         if hasattr(self.optimizer, "betas"):
             groups = zip(momenta, self.optimizer.param_groups, strict=True)
-            set_groups(self, "betas", [(momentum, group["betas"][1]) for momentum, group in groups])
+            set_in_groups(self, "betas", [(momentum, group["betas"][1]) for momentum, group in groups])
         else:
-            set_groups(self, "momentum", momenta)
+            set_in_groups(self, "momentum", momenta)

@@ -1,4 +1,4 @@
-"""Optimizer: what every optimizer is."""
+"""Optimizer: the base class of all optimizers."""
 
 import copy
 import inspect
@@ -9,20 +9,20 @@ import numpy as np
 
 from cnn.errors import ShapeError
 from cnn.module import Array, Parameter
-from cnn.optim.shared import at_least_zero, chosen
+from cnn.optim.shared import at_least_zero, non_default_settings
 
 
 class Optimizer:
     """Change parameters along their gradients.
 
-    A subclass writes ``update(parameter, grad, state)``, in which ``state`` is a dict of its own for each parameter,
-    empty at first.
+    A subclass implements ``update(parameter, grad, state)``, where ``state`` is a dict that belongs to the parameter
+    and is empty at first.
 
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train. Left out, the `Sequential` that is given the optimizer hands over its parameters. Dicts are
-        groups with settings of their own, such as ``{"params": layer.parameters(), "lr": 1e-4}``.
+        The parameters to train. If left out, the `Sequential` that gets the optimizer passes its parameters to it.
+        Dicts are parameter groups with their own settings, such as ``{"params": layer.parameters(), "lr": 1e-4}``.
     lr : float
         Learning rate, at least 0.
 
@@ -30,9 +30,9 @@ class Optimizer:
     ----------
     param_groups : list of Optimizer
         One for each group: a copy of this optimizer with the settings and ``params`` of the group; without groups, this
-        optimizer itself. ``group["lr"]`` and ``group.lr`` are the same. A setting changed here, as in
-        ``optimizer.lr = 0.01``, changes in all groups that were given none of their own. ``optimizer.lr`` is the rate
-        of these groups (of the first of them, if a schedule or a hand made them differ).
+        optimizer itself. ``group["lr"]`` and ``group.lr`` are the same. A setting changed on the optimizer, as in
+        ``optimizer.lr = 0.01``, changes in all groups that were not given their own. ``optimizer.lr`` is the learning
+        rate of these groups (of the first of them, if a schedule or your own code made them differ).
 
     Examples
     --------
@@ -50,30 +50,32 @@ class Optimizer:
     """
 
     _groups: tuple["Optimizer", ...] = ()
-    _own: tuple[str, ...] = ()  # in a group: what it was given itself
-    _checked = False  # whether check has seen all settings as they are now
-    initial_lr: float | None = None  # that of the group before its first schedule
+    _own_settings: tuple[str, ...] = ()  # in a group: the settings that the group was given
+    _checked = False  # whether `check` has run since the last change of a setting
+    initial_lr: float | None = None  # learning rate of the group before its first schedule
 
     def __init__(self, params: Iterable[Any] | None = None, lr: float = 1e-3) -> None:
         self.lr = lr
-        self.takes_all = params is None  # of the model that it is given to
+        self.trains_all = params is None  # whether it trains all parameters of the model that gets it
         self.params: list[Parameter] = []
         self._state: list[dict[str, Any]] = []
         self.check()
         if params is not None:
-            self.take(params)
+            self.set_params(params)
             if not self.params:
-                raise ValueError("params is an empty list: pass model.parameters(), or leave it out to train all")
+                raise ValueError(
+                    "params is an empty list: pass model.parameters(), or leave it out to train all parameters"
+                )
 
     def check(self) -> None:
-        """Raise an error unless settings and parameters are right; a subclass checks its own here, for every group.
+        """Raise an error unless settings and parameters are valid; subclasses check their own settings here, per group.
 
-        Called when the optimizer is made, and by the first step after a setting was changed.
+        It is called when the optimizer is created, and by the first step after a setting was changed.
         """
 
     @property
     def lr(self) -> float:
-        return next((group.lr for group in self._groups if "lr" not in group._own), self._lr)
+        return next((group.lr for group in self._groups if "lr" not in group._own_settings), self._lr)
 
     @lr.setter
     def lr(self, value: float) -> None:
@@ -81,22 +83,22 @@ class Optimizer:
 
     def __repr__(self) -> str:
         groups = [f"{len(self._groups)} groups"] if self._groups else []
-        return f"{type(self).__name__}({', '.join(chosen(self) + groups)})"
+        return f"{type(self).__name__}({', '.join(non_default_settings(self) + groups)})"
 
     @property
     def param_groups(self) -> list["Optimizer"]:
         return list(self._groups) or [self]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if isinstance(value, np.generic):  # as a setting it would turn float32 weights into float64
+        if isinstance(value, np.generic):  # it would promote float32 weights to float64
             value = value.item()
         super().__setattr__(name, value)
         if name.startswith("_") or name == "params":
             return
-        if name != "lr":  # which is checked already
+        if name != "lr":  # which its setter has checked
             super().__setattr__("_checked", False)
         for group in self._groups:
-            if name not in group._own:
+            if name not in group._own_settings:
                 setattr(group, name, value)
 
     def __getitem__(self, name: str) -> Any:
@@ -105,11 +107,11 @@ class Optimizer:
     def __setitem__(self, name: str, value: Any) -> None:
         setattr(self, name, value)
 
-    def take(self, params: Iterable[Any]) -> None:
-        """Take over the parameters to train, each once, or groups of them."""
+    def set_params(self, params: Iterable[Any]) -> None:
+        """Set the parameters to train, each once, or parameter groups."""
         if not isinstance(params, Iterable):
             kind = type(params).__name__
-            raise TypeError(f"params must be model.parameters(), got {kind}; a learning rate is given as lr=...")
+            raise TypeError(f"params must be model.parameters(), got {kind}; pass a learning rate as lr=...")
         params = list(params)
         self._groups = ()
         if any(isinstance(item, dict) for item in params):
@@ -117,12 +119,12 @@ class Optimizer:
             params = [parameter for group in self._groups for parameter in group.params]
         unique = {id(parameter): parameter for parameter in params}
         if any(isinstance(item, (list, tuple)) for item in params):
-            raise TypeError("params must be a list of Parameters, it is a list in a list: remove the outer []")
+            raise TypeError("params must be a list of Parameters, but it is a nested list: remove the outer []")
         if not all(isinstance(parameter, Parameter) for parameter in unique.values()):
             raise TypeError("params must be Parameters: pass model.parameters()")
         if self._groups and len(unique) < len(params):
-            twice = next(p for p in params if sum(p is q for q in params) > 1)
-            raise ValueError(f"a parameter of shape {twice.shape} is in two groups: leave it in one of them")
+            duplicate = next(p for p in params if sum(p is q for q in params) > 1)
+            raise ValueError(f"a parameter of shape {duplicate.shape} is in two groups: leave it in one of them")
         self.params = list(unique.values())
         self.reset()
         self.check()
@@ -137,35 +139,35 @@ class Optimizer:
             kind = type(self).__name__
             raise ValueError(f"{kind} has no setting {unknown[0]!r}: a group may have {', '.join(['params', *known])}")
         copied = copy.copy(self)
-        copied._own = tuple(settings)
+        copied._own_settings = tuple(settings)
         for name, value in settings.items():
             setattr(copied, name, value)
         copied.initial_lr = None if "lr" in settings else self.initial_lr
-        copied.take(group["params"])
+        copied.set_params(group["params"])
         if copied._groups:
-            raise TypeError("params of a group must be Parameters, such as layer.parameters(), not groups again")
+            raise TypeError("params of a group must be Parameters, such as layer.parameters(), not another group")
         return copied
 
     def reset(self) -> None:
-        """Forget what was remembered of past gradients."""
+        """Clear the state: momentum and other statistics of past gradients."""
         self._state = [{} for _ in self.params]
         for group in self._groups:
             group.reset()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the settings as they are now and what is remembered of past gradients, all copied."""
+        """Return copies of the current settings and of the state of each parameter."""
         settings = {name: getattr(self, name) for name in self._settings()}
-        memory = [{key: copy.copy(value) for key, value in state.items()} for state in self._state]
+        parameter_states = [{key: copy.copy(value) for key, value in state.items()} for state in self._state]
         groups = [group.state_dict() for group in self._groups]
-        return {"settings": settings, "initial_lr": self.initial_lr, "memory": memory, "groups": groups}
+        return {"settings": settings, "initial_lr": self.initial_lr, "memory": parameter_states, "groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on as the optimizer whose `state_dict` it is, which trained as many parameters of the same shapes.
+        """Restore the state of an optimizer that trained the same number of parameters with the same shapes.
 
         Raises
         ------
         ValueError
-            If it does not fit; nothing has changed then.
+            If it does not fit; in that case nothing has changed.
         """
         self._check_state(state)
         for name in self._settings():
@@ -181,17 +183,21 @@ class Optimizer:
     def _check_state(self, state: dict[str, Any]) -> None:
         kind = type(self).__name__
         if set(state["settings"]) != set(self._settings()):
-            raise ValueError(f"the state has the settings {sorted(state['settings'])}, {kind} has {self._settings()}")
+            raise ValueError(
+                f"the state has the settings {sorted(state['settings'])}, but {kind} has {self._settings()}"
+            )
         for what, before, now in (
             ("parameters", len(state["memory"]), len(self.params)),
             ("groups", len(state["groups"]), len(self._groups)),
         ):
             if before != now:
-                raise ValueError(f"the state is of {kind} with {before} {what}, this one has {now}")
-        for parameter, memory in zip(self.params, state["memory"], strict=True):
-            for key, value in memory.items():
+                raise ValueError(f"the state belongs to {kind} with {before} {what}, but this one has {now}")
+        for parameter, parameter_state in zip(self.params, state["memory"], strict=True):
+            for key, value in parameter_state.items():
                 if isinstance(value, np.ndarray) and value.ndim and value.size != parameter.size:
-                    raise ValueError(f"{key} in the state is {value.shape}, its parameter {parameter.shape}")
+                    raise ValueError(
+                        f"{key} in the state has shape {value.shape}, but its parameter has {parameter.shape}"
+                    )
         for group, one in zip(self._groups, state["groups"], strict=True):
             group._check_state(one)
 
@@ -201,7 +207,7 @@ class Optimizer:
         Raises
         ------
         RuntimeError
-            If no parameter has a gradient: backward has not run.
+            If no parameter has a gradient, because backward has not run.
         """
         if all(parameter.grad is None for parameter in self.params):
             fix = "call backward before step" if self.params else "it has no parameters: give it model.parameters()"
@@ -221,12 +227,12 @@ class Optimizer:
                 group.update_all(*(list(column) for column in zip(*ready, strict=True)))
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Clear all gradients."""
         for parameter in self.params:
             parameter.grad = None
 
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
-        """Change all parameters that have a gradient; a subclass may do them together."""
+        """Update all parameters that have a gradient; a subclass may update them in one call."""
         for parameter, grad, state in zip(parameters, grads, states, strict=True):
             self.update(parameter, grad, state)
 
@@ -249,7 +255,7 @@ def check_optimizer(optimizer: Any, parameters: list[Parameter]) -> None:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an Optimizer, such as Adam(), got {optimizer!r}")
     if not optimizer.params:
-        optimizer.take(parameters)
+        optimizer.set_params(parameters)
     elif not {id(p) for p in parameters} & {id(p) for p in optimizer.params}:
         raise ValueError(
             f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"

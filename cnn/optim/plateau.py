@@ -1,4 +1,4 @@
-"""ReduceLROnPlateau: a smaller learning rate when nothing gets better any more."""
+"""ReduceLROnPlateau: a smaller learning rate when a metric stops improving."""
 
 import math
 from collections.abc import Sequence
@@ -7,36 +7,44 @@ from typing import Any
 from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import check_optimizer
-from cnn.optim.shared import at_least_zero, below_one, brief, chosen, groups_of, per_group, set_groups
+from cnn.optim.shared import (
+    at_least_zero,
+    below_one,
+    checked_groups,
+    non_default_settings,
+    per_group,
+    set_in_groups,
+    short_repr,
+)
 
 
 class ReduceLROnPlateau:
-    """Watch a metric, such as the validation loss, and cut the learning rate when it stops getting better.
+    """Watch a metric, such as the validation loss, and reduce the learning rate when it stops improving.
 
-    lr = max(lr factor, min_lr)  after more than ``patience`` steps in a row that were not better than the best so far
+    lr = max(lr factor, min_lr)  after more than ``patience`` steps in a row without an improvement on the best value
 
-    Better is, in mode "min", below best (1 - threshold), or with threshold_mode "abs" below best - threshold; in mode
-    "max", above best (1 + threshold), or best + threshold.
+    In mode "min", an improvement is a metric below best (1 - threshold), or with threshold_mode "abs" below
+    best - threshold; in mode "max", one above best (1 + threshold), or above best + threshold.
 
     Parameters
     ----------
     optimizer : Optimizer
-        The learning rate of every group is cut.
+        The learning rate of every parameter group is reduced.
     mode : {"min", "max"}
         "min" for a loss, "max" for an accuracy.
     factor : float
         At least 0 and below 1.
     patience : int
-        How many steps without getting better are allowed.
+        How many steps without an improvement are allowed.
     threshold : float
-        How much better counts.
+        The smallest change that counts as an improvement.
     threshold_mode : {"rel", "abs"}
     cooldown : int
-        How many steps after a cut are not counted.
+        How many steps after a reduction are not counted.
     min_lr : float or list of float
-        One for each group if a list.
+        A lower limit of the learning rate; a list gives one for each group.
     eps : float
-        Cuts by no more than this are not made.
+        Reductions by no more than this are skipped.
 
     Source
     ------
@@ -71,9 +79,9 @@ class ReduceLROnPlateau:
     ) -> None:
         check_optimizer(optimizer)
         if mode not in ("min", "max"):
-            raise ValueError(f'mode must be "min" or "max", got {brief(mode)}')
+            raise ValueError(f'mode must be "min" or "max", got {short_repr(mode)}')
         if threshold_mode not in ("rel", "abs"):
-            raise ValueError(f'threshold_mode must be "rel" or "abs", got {brief(threshold_mode)}')
+            raise ValueError(f'threshold_mode must be "rel" or "abs", got {short_repr(threshold_mode)}')
         self.optimizer = optimizer
         self.mode = mode
         self.factor = below_one(factor, "factor")
@@ -88,15 +96,17 @@ class ReduceLROnPlateau:
         self.cooldown_counter = 0
 
     def __repr__(self) -> str:
-        return f"ReduceLROnPlateau({', '.join([*chosen(self), f'best={self.best!r}'])})"
+        return f"ReduceLROnPlateau({', '.join([*non_default_settings(self), f'best={self.best!r}'])})"
 
     def step(self, metrics: float) -> None:
-        """Tell the metric of this step; NaN counts as not better."""
-        groups = groups_of(self, len(self.min_lr))
+        """Take the metric of this step; NaN does not count as an improvement."""
+        groups = checked_groups(self, len(self.min_lr))
         try:
             metric = float(metrics)
         except (TypeError, ValueError):
-            raise TypeError(f"metrics must be a number, such as the validation loss, got {brief(metrics)}") from None
+            raise TypeError(
+                f"metrics must be a number, such as the validation loss, got {short_repr(metrics)}"
+            ) from None
         if self.is_better(metric):
             self.best = metric
             self.num_bad_epochs = 0
@@ -107,15 +117,15 @@ class ReduceLROnPlateau:
             self.num_bad_epochs = 0
         if self.num_bad_epochs > self.patience:
             lowered = []
-            for group, least in zip(groups, self.min_lr, strict=True):
-                lr = max(group.lr * self.factor, least)
+            for group, min_lr in zip(groups, self.min_lr, strict=True):
+                lr = max(group.lr * self.factor, min_lr)
                 lowered.append(lr if group.lr - lr > self.eps else group.lr)
-            set_groups(self, "lr", lowered)
+            set_in_groups(self, "lr", lowered)
             self.cooldown_counter = self.cooldown
             self.num_bad_epochs = 0
 
     def is_better(self, metric: float) -> bool:
-        """Whether the metric is better than the best so far, by more than the threshold."""
+        """Whether the metric is better than the best one so far by more than the threshold."""
         sign = -1 if self.mode == "min" else 1
         if self.threshold_mode == "rel":
             return sign * metric > sign * self.best * (1 + sign * self.threshold)
@@ -126,11 +136,11 @@ class ReduceLROnPlateau:
         return [group.lr for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` of a new schedule, made with the same arguments, needs to go on from here."""
+        """Return the state from which a new schedule, created with the same arguments, can continue."""
         state = {name: getattr(self, name) for name in ("best", "num_bad_epochs", "cooldown_counter")}
         return {**state, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]
         self.cooldown_counter = state["cooldown_counter"]
-        set_groups(self, "lr", state["lrs"])
+        set_in_groups(self, "lr", state["lrs"])

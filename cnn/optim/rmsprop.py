@@ -1,41 +1,42 @@
-"""RMSprop: the gradient, measured by how large it has been lately."""
+"""RMSprop: the gradient divided by its recent size."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
+from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, below_one, remembered, switch
+from cnn.optim.shared import at_least_zero, below_one, state_array
 
 
 class RMSprop(Optimizer):
-    """Divide each weight's gradient by its recent size, so that steep and flat directions are walked at the same pace.
+    """Divide each weight's gradient by its recent size, so that steps in steep and flat directions are equally long.
 
     v = alpha v + (1 - alpha) g²
     w = w - lr g / (sqrt(v) + eps)
 
-    With momentum, b = momentum b + g / (sqrt(v) + eps) and w = w - lr b. If centered, v - m² stands for v, the
-    variance of the gradient, with m = alpha m + (1 - alpha) g. All start at zero, and nothing corrects that as in
-    `Adam`: the first steps are 1 / sqrt(1 - alpha) times as long.
+    With momentum, b = momentum b + g / (sqrt(v) + eps) and w = w - lr b. If centered, v is replaced by v - m², the
+    variance of the gradient, where m = alpha m + (1 - alpha) g. v, m and b start at zero, without the bias correction
+    of `Adam`: the first steps are 1 / sqrt(1 - alpha) times as long.
 
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train; see `Optimizer`.
+        The parameters to train; see `Optimizer`.
     lr : float
         Learning rate, at least 0.
     alpha : float
-        How much of the past v keeps, at least 0 and below 1.
+        Decay rate of v, at least 0 and below 1.
     eps : float
-        Keeps the division from blowing up, at least 0.
+        Avoids division by zero; at least 0.
     weight_decay : float
         Adds weight_decay times w to g (L2 penalty), at least 0.
     momentum : float
-        How much of its speed a weight keeps from step to step, at least 0 and below 1.
+        Decay rate of b, at least 0 and below 1.
     centered : bool
-        Whether to divide by the standard deviation of the gradient rather than by its size.
+        Whether to divide by the standard deviation of the gradient instead of its root mean square.
 
     Source
     ------
@@ -74,25 +75,25 @@ class RMSprop(Optimizer):
         self.eps = at_least_zero(self.eps, "eps")
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
         self.momentum = below_one(self.momentum, "momentum")
-        self.centered = switch(self.centered, "centered")
+        self.centered = boolean(self.centered, "centered")
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         """Change the parameter in place."""
         w = parameter.data
         if self.weight_decay:
             grad = grad + self.weight_decay * w
-        v = remembered(state, "v", w)
+        v = state_array(state, "v", w)
         v *= self.alpha
         v += (1 - self.alpha) * grad * grad
         variance = v
         if self.centered:
-            m = remembered(state, "m", w)
+            m = state_array(state, "m", w)
             m += (1 - self.alpha) * (grad - m)
             variance = np.maximum(v - m * m, 0)  # rounding must not make it negative
-        move = grad / (np.sqrt(variance) + self.eps)
+        step = grad / (np.sqrt(variance) + self.eps)
         if self.momentum:
-            b = remembered(state, "b", w)
+            b = state_array(state, "b", w)
             b *= self.momentum
-            b += move
-            move = b
-        w -= self.lr * move
+            b += step
+            step = b
+        w -= self.lr * step

@@ -1,14 +1,14 @@
-"""Schedule: a learning rate that follows the number of steps."""
+"""Schedule: the base class of learning rate schedules."""
 
 from typing import Any
 
 from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import chosen, groups_of, set_groups
+from cnn.optim.shared import checked_groups, non_default_settings, set_in_groups
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Raise an error unless a schedule was given an optimizer."""
+    """Raise an error unless it is an Optimizer."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}: pass model.optimizer")
 
@@ -18,22 +18,22 @@ class Schedule:
 
     lr = eta_min + (initial lr - eta_min) factor(t),  eta_min = 0 in most
 
-    A step multiplies lr - eta_min by factor(t) / factor(t - 1), whatever the rate is by then. So several schedules of
-    one optimizer work together, each with a ``step`` of its own, and a rate set by hand is gone on from.
+    A step multiplies lr - eta_min by factor(t) / factor(t - 1), whatever the current rate is. So several schedules can
+    share one optimizer, each with its own ``step``, and a schedule continues from a rate that was set by hand.
 
-    A subclass writes ``factor(t)``. If the rate is no multiple of the initial one, it writes ``rate(initial, t)``
-    instead, and a step sets the rate to that.
+    A subclass implements ``factor(t)``. If the rate is not a multiple of the initial one, it implements
+    ``rate(initial, t)`` instead, and a step sets the rate to that.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Its learning rates before its first schedule are the initial ones. Groups must be there before the schedule;
-        parameters without groups may come later, as from a `Sequential`.
+        Its learning rates before its first schedule are the initial ones. Parameter groups must be set before the
+        schedule is created; parameters without groups may come later, as from a `Sequential`.
 
     Attributes
     ----------
     last_epoch : int
-        t, the number of steps so far, batches or epochs: all that a schedule remembers.
+        t, the number of steps so far (batches or epochs): the whole state of a schedule.
     base_lrs : list of float
         The initial learning rate of each group.
 
@@ -73,7 +73,7 @@ class Schedule:
         self.apply(0)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join([*chosen(self), f'last_epoch={self.last_epoch}'])})"
+        return f"{type(self).__name__}({', '.join([*non_default_settings(self), f'last_epoch={self.last_epoch}'])})"
 
     def factor(self, t: int) -> float:
         raise NotImplementedError(f"{type(self).__name__} needs a method factor(self, t) or rate(self, initial, t)")
@@ -82,35 +82,35 @@ class Schedule:
         """Return the learning rate after ``t`` steps of a group that started with ``initial``."""
         return self.eta_min + (initial - self.eta_min) * self.factor(t)
 
-    def change(self, lr: float, initial: float, t: int) -> float:
-        """Return what step ``t`` makes of the rate ``lr`` of a group that started with ``initial``."""
+    def next_rate(self, lr: float, initial: float, t: int) -> float:
+        """Return the rate after step ``t`` of a group whose rate was ``lr`` before it and ``initial`` at the start."""
         if type(self).rate is not Schedule.rate:
             return self.rate(initial, t)
         before, now = self.factor(t - 1) if t else 1.0, self.factor(t)
-        if before == 0:  # lr is at eta_min, unless another schedule or a hand moved it
+        if before == 0:  # lr is at eta_min, unless another schedule or the user changed it
             return lr + (initial - self.eta_min) * now
         return self.eta_min + (lr - self.eta_min) * (now / before)
 
     def apply(self, t: int) -> None:
         """Change the learning rates from those after ``t - 1`` steps to those after ``t``."""
-        groups = groups_of(self, len(self.base_lrs))
-        rates = [self.change(group.lr, initial, t) for group, initial in zip(groups, self.base_lrs, strict=True)]
-        set_groups(self, "lr", [max(float(rate), 0.0) for rate in rates])  # PyTorch's may go below and climb
+        groups = checked_groups(self, len(self.base_lrs))
+        rates = [self.next_rate(group.lr, initial, t) for group, initial in zip(groups, self.base_lrs, strict=True)]
+        set_in_groups(self, "lr", [max(float(rate), 0.0) for rate in rates])  # PyTorch's may become negative
 
     def step(self) -> None:
-        """Go on by one step."""
+        """Advance by one step."""
         self.apply(self.last_epoch + 1)
         self.last_epoch += 1
 
     def get_last_lr(self) -> list[float]:
-        """Return the learning rate of each group; ``optimizer.lr`` is that of the groups given none of their own."""
+        """Return the learning rate of each group; ``optimizer.lr`` is that of the groups without their own."""
         return [group.lr for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` of a new schedule, made with the same arguments, needs to go on from here."""
+        """Return the state from which a new schedule, created with the same arguments, can continue."""
         return {"last_epoch": self.last_epoch, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.last_epoch = integer(state["last_epoch"], "last_epoch", 0)
-        self.apply(self.last_epoch)  # for the momentum, if the schedule moves it
-        set_groups(self, "lr", state["lrs"])
+        self.apply(self.last_epoch)  # sets the momentum too, if the schedule cycles it
+        set_in_groups(self, "lr", state["lrs"])

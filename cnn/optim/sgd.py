@@ -1,36 +1,37 @@
-"""SGD: a step against the gradient, with momentum if wanted."""
+"""SGD: gradient descent, with optional momentum."""
 
 from collections.abc import Iterable
 from typing import Any
 
+from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import at_least_zero, below_one, remembered, switch
+from cnn.optim.shared import at_least_zero, below_one, state_array
 
 
 class SGD(Optimizer):
-    """Walk downhill; with momentum like a ball that keeps rolling, so that zigzags cancel and a steady slope adds up.
+    """Step against the gradient; momentum averages out zigzags and accelerates along a steady slope.
 
     g = gradient + weight_decay w
     b = momentum b + (1 - dampening) g,  b = g in the first step
     w = w - lr b,  or with nesterov  w = w - lr (g + momentum b)
 
-    A steady gradient makes the ball 1 / (1 - momentum) times as fast as a step without momentum.
+    With a constant gradient, steps become 1 / (1 - momentum) times as long as without momentum.
 
     Parameters
     ----------
     params : iterable of Parameter, or list of dict, optional
-        What to train; see `Optimizer`.
+        The parameters to train; see `Optimizer`.
     lr : float
         Learning rate, at least 0.
     momentum : float
-        How much of its speed the ball keeps from step to step, at least 0 and below 1; 0.9 is usual.
+        Decay rate of b, the velocity, at least 0 and below 1; 0.9 is usual.
     dampening : float
-        How much of the new gradient is left out of the speed, at least 0.
+        The fraction of the new gradient that is left out of the velocity, at least 0.
     weight_decay : float
         Adds weight_decay times w to the gradient (L2 penalty), at least 0.
     nesterov : bool
-        Look ahead: use the gradient and the speed that it leads to. Needs momentum and no dampening.
+        Whether to use Nesterov momentum. It needs momentum and no dampening.
 
     Source
     ------
@@ -43,8 +44,8 @@ class SGD(Optimizer):
     >>> weight = Parameter([1.0])
     >>> weight.accumulate_grad(np.array([1.0]))
     >>> sgd = SGD([weight], lr=0.25, momentum=0.5)
-    >>> sgd.step()  # speed 1
-    >>> sgd.step()  # speed 1.5
+    >>> sgd.step()  # velocity 1
+    >>> sgd.step()  # velocity 1.5
     >>> weight
     Parameter([0.375])
     """
@@ -69,7 +70,7 @@ class SGD(Optimizer):
         self.momentum = below_one(self.momentum, "momentum")
         self.dampening = at_least_zero(self.dampening, "dampening")
         self.weight_decay = at_least_zero(self.weight_decay, "weight_decay")
-        self.nesterov = switch(self.nesterov, "nesterov")
+        self.nesterov = boolean(self.nesterov, "nesterov")
         if self.nesterov and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov needs momentum and no dampening: SGD(momentum=0.9, dampening=0, nesterov=True)")
 
@@ -80,7 +81,7 @@ class SGD(Optimizer):
             grad = grad + self.weight_decay * w
         if self.momentum:
             first = "b" not in state
-            b = remembered(state, "b", w)
+            b = state_array(state, "b", w)
             b *= self.momentum
             b += grad if first else (1 - self.dampening) * grad
             grad = grad + self.momentum * b if self.nesterov else b

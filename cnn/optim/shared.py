@@ -1,4 +1,4 @@
-"""What optimizers and schedules share: checks of settings, and arrays that follow the dtype of their parameter."""
+"""Helpers shared by optimizers and schedules: checks of settings, parameter groups, and state arrays."""
 
 import inspect
 import math
@@ -9,38 +9,31 @@ import numpy as np
 from cnn.module import Array, Module
 
 
-def brief(value: Any) -> str:
-    """Return what an error says that it got: the value, or only its type where that is a model or a long array."""
+def short_repr(value: Any) -> str:
+    """Return the repr of a value for an error message, or only its type if the repr is long (a model, an array)."""
     text = repr(value)
     return text if len(text) <= 60 and "\n" not in text else type(value).__name__
 
 
 def at_least_zero(value: Any, name: str) -> float:
-    """Return ``value`` as a plain float (a NumPy one would turn float32 weights into float64) or raise an error."""
+    """Return ``value`` as a Python float (a NumPy one would promote float32 weights to float64), or raise an error."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
-        raise ValueError(f"{name} must be a finite number of at least 0, got {brief(value)}")
+        raise ValueError(f"{name} must be a finite number of at least 0, got {short_repr(value)}")
     return float(value)
 
 
 def below_one(value: Any, name: str) -> float:
-    """Return ``value``, a share of the past to keep, as a plain float, or raise an error."""
+    """Return ``value``, a decay rate, as a Python float, or raise an error."""
     if at_least_zero(value, name) >= 1:
-        raise ValueError(f"{name} must be below 1, got {brief(value)}")
+        raise ValueError(f"{name} must be below 1, got {short_repr(value)}")
     return float(value)
 
 
 def check_betas(betas: Any) -> tuple[float, float]:
-    """Return the pair as plain floats, or raise an error."""
+    """Return the pair as Python floats, or raise an error."""
     if not isinstance(betas, (tuple, list)) or len(betas) != 2:
-        raise ValueError(f"betas must be a pair of numbers, such as (0.9, 0.999), got {brief(betas)}")
+        raise ValueError(f"betas must be a pair of numbers, such as (0.9, 0.999), got {short_repr(betas)}")
     return below_one(betas[0], "betas[0]"), below_one(betas[1], "betas[1]")
-
-
-def switch(value: Any, name: str) -> bool:
-    """Return ``value`` if it is True or False, or raise an error."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ValueError(f"{name} must be True or False, got {brief(value)}")
-    return bool(value)
 
 
 def check_model(model: Any) -> None:
@@ -51,52 +44,52 @@ def check_model(model: Any) -> None:
 
 
 def per_group(value: Any, name: str, optimizer: Any) -> list[float]:
-    """Return a number for each group of the optimizer: the same for all, or those of a list."""
+    """Return a number for each parameter group: the same for all, or the elements of a list."""
     groups = len(optimizer.param_groups)
     values = list(value) if isinstance(value, (list, tuple)) else [value] * groups
     if len(values) != groups:
-        raise ValueError(f"{name} must be one number or {groups}, one for each group, got {brief(value)}")
+        raise ValueError(f"{name} must be one number or {groups}, one for each group, got {short_repr(value)}")
     return [at_least_zero(number, name) for number in values]
 
 
-def groups_of(schedule: Any, count: int) -> list[Any]:
-    """Return the groups of the schedule's optimizer if there are as many as when it was made."""
+def checked_groups(schedule: Any, count: int) -> list[Any]:
+    """Return the optimizer's parameter groups if their number is still the same as when the schedule was created."""
     groups: list[Any] = schedule.optimizer.param_groups
     if len(groups) != count:
         raise ValueError(
-            f"{type(schedule).__name__} was made when the optimizer had {count} group{'s' * (count != 1)}, it has "
-            f"{len(groups)} now: give the optimizer its parameters and groups first, then make the schedule"
+            f"{type(schedule).__name__} was created when the optimizer had {count} group{'s' * (count != 1)}, but it "
+            f"has {len(groups)} now: give the optimizer its parameters and groups first, then create the schedule"
         )
     return groups
 
 
-def set_groups(schedule: Any, name: str, values: list[Any]) -> None:
-    """Set a setting of every group of the schedule's optimizer, and the optimizer's own to that of the groups that were
-    given none, where these agree.
+def set_in_groups(schedule: Any, name: str, values: list[Any]) -> None:
+    """Set a setting of every group of the schedule's optimizer. If the groups that follow the optimizer's own setting
+    all get the same value, set that as well.
     """
-    groups = groups_of(schedule, len(values))
+    groups = checked_groups(schedule, len(values))
     for group, value in zip(groups, values, strict=True):
         setattr(group, name, value)
-    common = [value for group, value in zip(groups, values, strict=True) if name not in group._own] or values
+    common = [value for group, value in zip(groups, values, strict=True) if name not in group._own_settings] or values
     if all(value == common[0] for value in common):
         setattr(schedule.optimizer, name, common[0])
 
 
-def chosen(made: object) -> list[str]:
-    """Return the settings that are not the usual ones, as in a call: "lr=0.1"; for repr."""
-    told = []
-    for name, argument in inspect.signature(type(made)).parameters.items():
-        value = getattr(made, name, argument.default)
-        values = value if isinstance(value, list) else [value]  # one for each group
+def non_default_settings(instance: object) -> list[str]:
+    """Return the settings that differ from their defaults, written as in a call, such as "lr=0.1"; for repr."""
+    settings = []
+    for name, argument in inspect.signature(type(instance)).parameters.items():
+        value = getattr(instance, name, argument.default)
+        values = value if isinstance(value, list) else [value]  # a list has one value for each group
         if name not in ("params", "optimizer") and any(repr(v) != repr(argument.default) for v in values):
-            told.append(f"{name}={value!r}")
-    return told
+            settings.append(f"{name}={value!r}")
+    return settings
 
 
-def remembered(state: dict[str, Any], name: str, w: Array, start: float = 0.0) -> Array:
-    """Return the array ``state[name]``, which is of the shape and dtype of ``w`` and starts with ``start`` everywhere.
+def state_array(state: dict[str, Any], name: str, w: Array, start: float = 0.0) -> Array:
+    """Return ``state[name]``, an array with the shape and dtype of ``w``; the first call fills it with ``start``.
 
-    The dtype changes when the model is converted by `to`.
+    It is converted if the dtype of ``w`` has changed, as by `Module.to`.
     """
     array = state[name] if name in state else np.full_like(w, start)
     state[name] = array.astype(w.dtype, copy=False)

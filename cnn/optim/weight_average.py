@@ -1,4 +1,4 @@
-"""WeightAverage: the mean of the weights along the way, which is often better than where the way ends."""
+"""WeightAverage: an exponential moving average of the weights, which often does better than the final weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,18 +8,18 @@ from cnn.optim.shared import at_least_zero, check_model
 
 
 class WeightAverage:
-    """Follow the weights of a model in training with a smooth average, which shakes less than they do.
+    """Keep an exponential moving average of a model's weights during training; it is less noisy than the weights.
 
     average = decay average + (1 - decay) w,  average = w in the first update
 
-    Running statistics of norms are no weights: they stay the model's own.
+    The running statistics of norms are not averaged; they stay those of the model.
 
     Parameters
     ----------
     model : Module
-        Its weights are averaged in their own dtype.
+        The model whose weights are averaged, in their own dtype.
     decay : float
-        How much of the past the average keeps, 0 to 1; it looks back over about 1 / (1 - decay) updates.
+        Decay rate of the average, 0 to 1; it averages over about the last 1 / (1 - decay) updates.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class WeightAverage:
     >>> model = Linear(1, 1, bias=False)
     >>> average = WeightAverage(model, decay=0.75)
     >>> for step in (4.0, 8.0):
-    ...     model.weight.data = [[step]]  # the optimizer's work
+    ...     model.weight.data = [[step]]  # what an optimizer does
     ...     average.update()
     >>> with average.applied():
     ...     model.weight
@@ -64,7 +64,7 @@ class WeightAverage:
         return f"WeightAverage(decay={self.decay!r}, n_averaged={self.n_averaged})"
 
     def update(self) -> None:
-        """Take the model's weights into the average; call it after each step of the optimizer."""
+        """Add the model's weights to the average; call it after each step of the optimizer."""
         for i, parameter in enumerate(self._parameters):
             w = parameter.data
             if self.n_averaged == 0:
@@ -76,9 +76,9 @@ class WeightAverage:
 
     @contextmanager
     def applied(self) -> Iterator[Module]:
-        """Put the averages into the model, to evaluate or to save it, and give the trained weights back at the end.
+        """Put the averages into the model, to evaluate or to save it, and restore the trained weights at the end.
 
-        Only for ``with average.applied():``; called without ``with`` it does nothing.
+        Use it as ``with average.applied():``; without ``with`` it does nothing.
         """
         trained = [parameter.data.copy() for parameter in self._parameters]
         for parameter, average in zip(self._parameters, self.averages, strict=True):

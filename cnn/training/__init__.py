@@ -1,4 +1,4 @@
-"""Training, for any Module with a loss and an optimizer: the loop, callbacks, checkpoints, history and checks."""
+"""Training of any Module with a loss and an optimizer: training loop, callbacks, checkpoints, history and checks."""
 
 from cnn.training.callbacks import Averaged, Scheduled
 from cnn.training.checkpoint import Checkpoint

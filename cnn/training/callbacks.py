@@ -1,9 +1,10 @@
-"""Callbacks: what watches a training, ends it, changes the learning rate or averages the weights.
+"""Callbacks: they watch training, stop it, change the learning rate or average the weights.
 
-A callback is any callable of a `Step`; the training ends after a step for which one returns True. It may have a method
-``end(step)``, called once when the training has ended, and a pair ``state_dict()`` and ``load_state_dict(state)``, by
-which a resumed training gives a new one, made with the same arguments, what it will decide by: numbers, texts, lists,
-dicts and arrays. Those here have them. Used in a second training, one starts anew.
+A callback is any callable that takes a `Step`; training stops after a step for which one returns True. It may have a
+method ``end(step)``, which is called once when training has ended, and a pair ``state_dict()`` and
+``load_state_dict(state)``: when training is resumed, a new callback, created with the same arguments, gets the state of
+the old one (numbers, strings, lists, dicts and arrays). The callbacks here have all of them. A callback that is used in
+a second training run starts afresh.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
-from cnn.optim.shared import at_least_zero, brief, chosen
-from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, begins, check_metric, metric_of
+from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
+from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, check_metric, is_first_step, metric_of
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
@@ -21,16 +22,16 @@ __all__ = ["Averaged", "EarlyStopping", "Scheduled", "StopAt", "TimeBudget"]
 
 
 class Scheduled:
-    """Step a schedule of `cnn.optim`, once an epoch or once a step.
+    """Step a learning rate schedule of `cnn.optim`, once per epoch or once per step.
 
     Parameters
     ----------
     schedule : Schedule or ReduceLROnPlateau
-        Of the optimizer of the model in training. A new training goes on with it from where it is.
+        It must be a schedule of the model's optimizer. A second training run continues from its current state.
     every : {"epoch", "step"}
-        "step" for a `OneCycleLR`, whose length is checked with the first step.
+        Must be "step" for a `OneCycleLR`, whose length is checked at the first step.
     monitor : str, optional
-        What a ReduceLROnPlateau watches, such as "val_loss"; its mode must suit.
+        The metric that a ReduceLROnPlateau watches, such as "val_loss"; its mode must match.
 
     Examples
     --------
@@ -51,16 +52,22 @@ class Scheduled:
         self, schedule: Schedule | ReduceLROnPlateau, every: str = "epoch", monitor: str | None = None
     ) -> None:
         if not isinstance(schedule, (Schedule, ReduceLROnPlateau)):
-            raise TypeError(f"schedule must be one of cnn.optim, such as StepLR(optimizer, 10), got {brief(schedule)}")
+            raise TypeError(
+                f"schedule must be one of cnn.optim, such as StepLR(optimizer, 10), got {short_repr(schedule)}"
+            )
         if every not in ("epoch", "step"):
-            raise ValueError(f'every must be "epoch" or "step", got {brief(every)}')
+            raise ValueError(f'every must be "epoch" or "step", got {short_repr(every)}')
         if isinstance(schedule, OneCycleLR) and every == "epoch":
-            raise ValueError('a OneCycleLR goes by steps: Scheduled(schedule, every="step")')
+            raise ValueError('a OneCycleLR is stepped after every step: Scheduled(schedule, every="step")')
         if isinstance(schedule, Schedule) and monitor is not None:
-            raise ValueError(f"{type(schedule).__name__} watches no metric: leave monitor={brief(monitor)} out")
+            raise ValueError(
+                f"{type(schedule).__name__} does not watch a metric: leave out monitor={short_repr(monitor)}"
+            )
         if isinstance(schedule, ReduceLROnPlateau):
             if monitor is None or every == "step":
-                raise ValueError('a ReduceLROnPlateau goes by epochs: Scheduled(schedule, monitor="val_loss")')
+                raise ValueError(
+                    'a ReduceLROnPlateau is stepped after every epoch: Scheduled(schedule, monitor="val_loss")'
+                )
             mode = "max" if check_metric(monitor).endswith("accuracy") else "min"
             if schedule.mode != mode:
                 raise ValueError(f'a schedule that watches {monitor} must be ReduceLROnPlateau(mode="{mode}")')
@@ -70,10 +77,10 @@ class Scheduled:
         self._checked = False
 
     def __repr__(self) -> str:
-        return f"Scheduled({', '.join(chosen(self))})"
+        return f"Scheduled({', '.join(non_default_settings(self))})"
 
     def __call__(self, step: "Step") -> None:
-        if not self._checked or begins(step):
+        if not self._checked or is_first_step(step):
             self._check(step)
         if step.metrics is None and self.every == "epoch":
             return
@@ -83,43 +90,47 @@ class Scheduled:
             self.schedule.step()
 
     def _check(self, step: "Step") -> None:
-        """Raise an error, rather now than at the end of the night, if the schedule is not one for this training."""
+        """Raise an error at the first step, before time is lost, if the schedule does not fit this training run."""
         optimizer = step.model.optimizer
-        if not any(self.schedule.optimizer is known for known in (optimizer, *getattr(optimizer, "param_groups", ()))):
+        if not any(
+            self.schedule.optimizer is candidate for candidate in (optimizer, *getattr(optimizer, "param_groups", ()))
+        ):
             raise ValueError(
-                f"{type(self.schedule).__name__} has another optimizer than the model: make it with model.optimizer"
+                f"{type(self.schedule).__name__} has another optimizer than the model: create it with model.optimizer"
             )
         if isinstance(self.schedule, OneCycleLR):
-            left = (step.epochs - step.epoch) * step.steps + step.steps - step.step + 1
-            needed = self.schedule.last_epoch + left
+            remaining = (step.epochs - step.epoch) * step.steps + step.steps - step.step + 1
+            needed = self.schedule.last_epoch + remaining
             if needed > self.schedule.total_steps:
-                raise ValueError(f"a OneCycleLR of {self.schedule.total_steps} is too short: total_steps={needed}")
+                raise ValueError(
+                    f"a OneCycleLR of {self.schedule.total_steps} steps is too short: use total_steps={needed}"
+                )
         self._checked = True
 
     def state_dict(self) -> dict[str, Any]:
         return {"schedule": self.schedule.state_dict(), "base_lrs": list(getattr(self.schedule, "base_lrs", []))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        now = getattr(self.schedule, "base_lrs", [])
-        if state["base_lrs"] != now:
+        base_lrs = getattr(self.schedule, "base_lrs", [])
+        if state["base_lrs"] != base_lrs:
             raise ValueError(
-                f"the schedule began at the rates {state['base_lrs']} and begins at {now} now: give the optimizer the "
-                "lr that it had"
+                f"the schedule started from the learning rates {state['base_lrs']}, but now it starts from {base_lrs}: "
+                "give the optimizer the lr that it had"
             )
         self.schedule.load_state_dict(state["schedule"])
 
 
 class Averaged:
-    """Keep a `WeightAverage` of the model, and give the model the averages at the end.
+    """Keep a `WeightAverage` of the model, and put the averages into the model at the end.
 
-    Figures are those of the weights in training, not of the averages; ``with averaged.average.applied():`` is for
-    those. Running statistics of norms stay the model's own. Together with `EarlyStopping`, the later in the list of
-    callbacks has the last word.
+    During training the metrics are those of the current weights, not of the averages; to evaluate the averages, use
+    ``with averaged.average.applied():``. The running statistics of norms are not averaged. Together with
+    `EarlyStopping`, the one that comes later in the list of callbacks decides about the final weights.
 
     Parameters
     ----------
     decay : float
-        How much of the past the average keeps, 0 to 1; see `WeightAverage`.
+        Decay rate of the average, 0 to 1; see `WeightAverage`.
 
     Attributes
     ----------
@@ -132,7 +143,7 @@ class Averaged:
     >>> from cnn.layers import Linear
     >>> model, averaged = Linear(1, 1, rng=0), Averaged(decay=0.75)
     >>> for number in (1, 2):
-    ...     model.weight.data = [[4.0 * number]]  # the optimizer's work
+    ...     model.weight.data = [[4.0 * number]]  # what an optimizer does
     ...     step = SimpleNamespace(epoch=1, step=number, model=model)
     ...     averaged(step)
     >>> averaged.end(step)
@@ -145,25 +156,25 @@ class Averaged:
         if self.decay > 1:
             raise ValueError(f"decay must be at most 1, got {decay!r}")
         self.average: WeightAverage | None = None
-        self._state: dict[str, Any] = {"n_averaged": 0, "averages": {}}  # until a step brings the model
+        self._state: dict[str, Any] = {"n_averaged": 0, "averages": {}}  # used until the first step provides the model
 
     def __repr__(self) -> str:
         return f"Averaged(decay={self.decay!r}, n_averaged={self.state_dict()['n_averaged']})"
 
     def __call__(self, step: "Step") -> None:
-        if begins(step):
+        if is_first_step(step):
             self.load_state_dict({"n_averaged": 0, "averages": {}})
-        self._of(step.model).update()
+        self._average_of(step.model).update()
 
-    def _of(self, model: Any) -> WeightAverage:
-        """Return the average of the model, made of the state if it is not there yet."""
+    def _average_of(self, model: Any) -> WeightAverage:
+        """Return the average of the model; the first call creates it from the state."""
         if self.average is None:
             average = WeightAverage(model, self.decay)
             if self._state["n_averaged"]:
                 saved = self._state["averages"]
                 shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
                 if {name: array.shape for name, array in saved.items()} != shapes:
-                    raise ValueError(f"the saved averages are of another model: {', '.join(saved)}")
+                    raise ValueError(f"the saved averages belong to another model: {', '.join(saved)}")
                 average.averages = [np.array(saved[name]) for name in shapes]
                 average.n_averaged = self._state["n_averaged"]
             self.average = average
@@ -171,7 +182,7 @@ class Averaged:
 
     def end(self, step: "Step") -> None:
         """Put the averages into the model."""
-        average = self._of(step.model)
+        average = self._average_of(step.model)
         for parameter, values in zip(step.model.parameters(), average.averages, strict=True):
             parameter.data = values
 

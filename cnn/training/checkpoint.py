@@ -1,4 +1,4 @@
-"""Checkpoints: all that a training is, in one file, so that it can go on with the same bits."""
+"""Checkpoints: the full state of a training run in one file, so that it can be resumed with bit-identical results."""
 
 import contextlib
 import hashlib
@@ -26,29 +26,28 @@ STEPS = "step-{:08}.safetensors"
 
 
 class Checkpoint:
-    """Writes checkpoints into a folder, from which `train`, `fit` and `cnn train` resume.
+    """Write checkpoints to a folder, from which `train`, `fit` and `cnn train` can resume.
 
-    Each is one file, written whole or not at all, with a checksum; older ones go only when the new one is on the disk.
-    So after a kill or a power cut at any moment the folder has a checkpoint that can be read.
+    Each checkpoint is one file with a checksum, written atomically; old ones are deleted only when the new one is on
+    disk. So whenever the process is killed or the power fails, the folder has a readable checkpoint.
 
     Parameters
     ----------
     folder : str or Path
-        Made if it is not there. One training at a time writes into it.
+        Created if it does not exist. Only one training run at a time may write to it.
     epochs, steps : int, optional
-        Write after every so many epochs or steps. Without any of the three, after every epoch.
+        Write after every ``epochs`` epochs or ``steps`` steps. Without epochs, steps and minutes: after every epoch.
     minutes : float, optional
-        Write after the first step that ends so many minutes after the last checkpoint.
+        Write after the first step that ends this many minutes after the last checkpoint.
     keep : int
-        How many of the latest to keep, at least 1.
+        How many of the latest checkpoints to keep, at least 1.
     best : str, optional
-        A metric of an epoch, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well.
+        A metric, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well.
 
     Raises
     ------
     FileExistsError
-        From `train`, if the folder has checkpoints and the training does not resume them, or another training is
-        writing into it.
+        From `train`, if the folder has checkpoints that are not resumed, or another training run is writing to it.
 
     Examples
     --------
@@ -87,35 +86,35 @@ class Checkpoint:
             self.epochs = 1
         self.keep = integer(keep, "keep", 1)
         if best is not None and best not in METRICS:
-            raise ValueError(f"best={best!r} is no metric of an epoch: choose one of {', '.join(METRICS)}")
+            raise ValueError(f"best={best!r} is not a metric: choose one of {', '.join(METRICS)}")
         self.best = best
         self._lock = contextlib.ExitStack()
-        self._total = -1  # steps that were done when the last one was written
-        self._last = 0.0  # when the last one was written, by the monotonic clock
+        self._total = -1  # number of steps at the last checkpoint
+        self._last = 0.0  # time of the last checkpoint, by the monotonic clock
 
     def __call__(self, step: Any) -> None:
-        """Nothing: checkpoints are written after all other callbacks and the caller's own loop."""
+        """Do nothing: checkpoints are written after all other callbacks and the caller's own loop."""
 
     def open(self, run: Any, resumed: Any) -> None:
-        """Take the folder for this training."""
+        """Lock the folder for this training run."""
         if self.best is not None and self.best.startswith("val_") and run.validation_data is None:
             raise ValueError(f"best={self.best!r} needs validation_data")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            reason = f"could not make this folder for checkpoints ({error.strerror}): give another"
+            reason = f"could not create this folder for checkpoints ({error.strerror}): choose another"
             raise type(error)(error.errno, reason, str(self.folder)) from error
         self._lock.enter_context(locked(self.folder))
         try:
-            there = found(self.folder)
-            if there and (resumed is None or resumed.folder.resolve() != self.folder.resolve()):
+            existing = find_checkpoints(self.folder)
+            if existing and (resumed is None or resumed.folder.resolve() != self.folder.resolve()):
                 raise FileExistsError(
-                    f"{self.folder} has checkpoints of another training, such as {there[0].name}: resume it with "
-                    f"resume={str(self.folder)!r}, or choose another folder"
+                    f"{self.folder} has checkpoints of another training run, such as {existing[0].name}: resume it "
+                    f"with resume={str(self.folder)!r}, or choose another folder"
                 )
-            for damaged in resumed.passed_over if resumed is not None else ():
-                damaged.rename(damaged.with_name(f"damaged-{damaged.name}"))  # or it would count as the latest
-            for leftover in self.folder.glob(".*.part"):  # of a training that was killed while it wrote
+            for path in resumed.damaged if resumed is not None else ():
+                path.rename(path.with_name(f"damaged-{path.name}"))  # otherwise it would count as the latest
+            for leftover in self.folder.glob(".*.part"):  # of a run that was killed while it wrote
                 leftover.unlink(missing_ok=True)
         except BaseException:
             self.close()
@@ -123,22 +122,22 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Give the folder back."""
+        """Unlock the folder."""
         self._lock.close()
 
     def begin(self, run: Any) -> None:
-        """Write the first checkpoint, before the first step: a training that is killed early has one to go on from."""
+        """Write a checkpoint before the first step, so that a run that is killed early can be resumed as well."""
         self._write(run, 0, is_best=False)
 
-    def last(self, step: Any, run: Any) -> None:
-        """Write one more, as the caller breaks off."""
+    def write_last(self, step: Any, run: Any) -> None:
+        """Write a final checkpoint when the caller stops iterating."""
         total = (step.epoch - 1) * step.steps + step.step
         if total != self._total:
-            with contextlib.suppress(OSError):  # there is an older one
+            with contextlib.suppress(OSError):  # an older checkpoint exists
                 self._write(run, total, is_best=False)
 
     def after(self, step: Any, run: Any) -> None:
-        """Write a checkpoint if it is time for one."""
+        """Write a checkpoint if one is due after this step."""
         is_end = step.metrics is not None
         total = (step.epoch - 1) * step.steps + step.step
         due = run.stopped or (is_end and step.epoch == step.epochs)
@@ -153,8 +152,10 @@ class Checkpoint:
         except OSError as error:
             if run.stopped or (is_end and step.epoch == step.epochs):
                 raise
-            # the next may find room again, and what is in memory is worth more than an end
-            warnings.warn(f"no checkpoint at step {total}: {error}; training goes on", CheckpointWarning, stacklevel=2)
+            # the disk may have space again at the next one, and stopping would lose the work since the last one
+            warnings.warn(
+                f"no checkpoint at step {total}: {error}; training continues", CheckpointWarning, stacklevel=2
+            )
 
     def _write(self, run: Any, total: int | None, is_best: bool) -> None:
         arrays, description = snapshot(run)
@@ -163,7 +164,7 @@ class Checkpoint:
         if total is not None:
             write_bytes(self.folder / TIMES, json.dumps(times(run)).encode())
             write(self.folder / STEPS.format(total), arrays, description)
-            for old in found(self.folder)[self.keep :]:
+            for old in find_checkpoints(self.folder)[self.keep :]:
                 old.unlink(missing_ok=True)
             self._total, self._last = total, time.monotonic()
 
@@ -174,21 +175,21 @@ class Checkpoint:
         return last == last and all(not sign * metric <= last for metric in metrics[:-1])
 
 
-def found(folder: Path) -> list[Path]:
-    """Return the checkpoints in a folder, the latest first."""
+def find_checkpoints(folder: Path) -> list[Path]:
+    """Return the paths of the checkpoints in a folder, the latest first."""
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
 def times(run: Any) -> dict[str, Any]:
-    """Return what is never the same in two runs."""
+    """Return the times, which are never the same in two runs."""
     return {"seconds": run.history.seconds, "epoch so far": run.seconds}
 
 
 def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return the arrays and the description of a training as it is now."""
+    """Return the current state of a training run: its arrays, and everything else in a form that JSON can hold."""
     arrays: dict[str, Array] = {f"model.{name}": t.data for name, t in run.model.named_tensors()}
     metrics = {name: values for name, values in vars(run.history).items() if name != "seconds"}
-    whole = {
+    state = {
         "epoch": run.epoch,
         "epochs": run.epochs,
         "step": run.step,
@@ -212,16 +213,16 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         "transforms": transforms_text(run.loader),
         "environment": states.environment(),
     }
-    return arrays, states.pack(whole, arrays, "state")
+    return arrays, states.pack(state, arrays, "state")
 
 
 def transforms_text(loader: Any) -> list[str]:
-    """Return the transforms as texts that are the same in the next process."""
+    """Return the transforms as strings that are the same in every process."""
     return [getattr(t, "__qualname__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(t)) for t in loader.transforms]
 
 
 def write(path: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
-    """Write one checkpoint, whole or not at all."""
+    """Write one checkpoint atomically."""
     digest = checksum(arrays, description)
     write_tensors(path, arrays, {"checkpoint": FORMAT, "sha256": digest, "state": description})
 
@@ -232,20 +233,20 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     Raises
     ------
     ValueError
-        If it is damaged, or no checkpoint.
+        If it is damaged or not a checkpoint.
     """
     arrays, text = read_tensors(path)
     if not isinstance(text, dict) or "checkpoint" not in text:
-        raise ValueError(f"{path} is no checkpoint")
+        raise ValueError(f"{path} is not a checkpoint")
     if text["checkpoint"] != FORMAT:
         raise ValueError(f"{path} has format {text['checkpoint']!r}, this version reads {FORMAT}: update the library")
     if checksum(arrays, text["state"]) != text["sha256"]:
-        raise ValueError(f"{path} is damaged: its checksum is another")
+        raise ValueError(f"{path} is damaged: its checksum does not match")
     return arrays, text["state"]
 
 
 def checksum(arrays: dict[str, Array], description: dict[str, Any]) -> str:
-    """Return the SHA-256 of all numbers and texts of a checkpoint."""
+    """Return the SHA-256 of the whole content of a checkpoint."""
     digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])

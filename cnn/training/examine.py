@@ -1,4 +1,4 @@
-"""A look at a training from outside: one forward and backward of a copy of the model, and what they show."""
+"""Diagnosis of a model in training: one forward and backward pass of a copy of the model, and what it shows."""
 
 import copy
 import math
@@ -13,15 +13,15 @@ from cnn.layers import ReLU
 from cnn.module import Array, Module, Parameter, forward_hook
 from cnn.training.divergence import first_not_finite
 from cnn.training.inputs import as_samples, check_labels
-from cnn.training.loop import loss_and_grad
+from cnn.training.update import loss_and_grad
 
-LEAST_SAMPLES = 32  # in fewer, many a unit that lives is 0 by chance
+MIN_SAMPLES = 32  # with fewer samples, many units that are not dead are 0 by chance
 
 Gradients = dict[str, tuple[float, float]]
 
 
 class Findings(NamedTuple):
-    """What one forward and backward of a copy of a model showed.
+    """What one forward and backward pass of a copy of a model showed.
 
     Attributes
     ----------
@@ -30,10 +30,10 @@ class Findings(NamedTuple):
     classes : int
         Size of the outputs' axis 1.
     dead : dict of str to float
-        For each ReLU the share of its units, or channels, that are 0 for every sample and at every place. Empty for
-        batches below 32.
+        For each ReLU the fraction of its units, or channels, that are 0 for every sample at every position. Empty for
+        batches of fewer than 32 samples.
     gradients : dict of str to pair of float
-        For each layer with parameters the norm of their gradients and their own norm.
+        For each layer with parameters the norm of the gradients and the norm of the parameters.
     not_finite : str
         Where NaN or infinity arose; empty if the loss is finite.
     """
@@ -46,16 +46,16 @@ class Findings(NamedTuple):
 
 
 def examine(model: Any, x: Any, y: Any) -> Findings:
-    """Run forward, loss and backward on a copy of the model, which stays as it is: statistics, gradients, generators.
+    """Run forward, loss and backward on a copy of the model: its statistics, gradients and generators do not change.
 
-    What layers of your own keep outside themselves, such as NumPy's global random state, is not protected.
+    State that custom layers keep elsewhere, such as NumPy's global random state, is not protected.
 
     Parameters
     ----------
     model : Module
-        With an attribute ``loss_func``. Layers behave as the model's mode says.
+        With an attribute ``loss_func``. Its mode, training or evaluation, is used as it is.
     x, y : array_like
-        N samples (N, ...) as the model gets them in training, and their targets.
+        N samples (N, ...) as in training, and their targets.
 
     Raises
     ------
@@ -65,43 +65,43 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
     if getattr(model, "loss_func", None) is None:
         raise InputError("gradients need a model with a loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")
     default = rng.state_dict()
-    twin = copy.deepcopy(model, {id(getattr(model, "optimizer", None)): None})  # its moments are large, and not needed
-    twin.zero_grad()
-    x = as_samples(x, twin, "x")
-    y = check_labels(twin, x, y, "y")
-    names = {id(module): name for name, module in twin.named_modules()}
+    clone = copy.deepcopy(model, {id(getattr(model, "optimizer", None)): None})  # its state is large and not needed
+    clone.zero_grad()
+    x = as_samples(x, clone, "x")
+    y = check_labels(clone, x, y, "y")
+    names = {id(module): name for name, module in clone.named_modules()}
     dead: dict[str, float] = {}
 
-    def look(module: Module, out: Array) -> None:
-        if isinstance(module, ReLU) and id(module) in names and out.ndim > 1 and out.size and len(out) >= LEAST_SAMPLES:
+    def record_dead_units(module: Module, out: Array) -> None:
+        if isinstance(module, ReLU) and id(module) in names and out.ndim > 1 and out.size and len(out) >= MIN_SAMPLES:
             alive = out.any(axis=(0, *range(2, out.ndim)))
             dead[names[id(module)]] = 1 - int(np.count_nonzero(alive)) / alive.size
 
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        with forward_hook(look):
-            loss, prediction = loss_and_grad(twin, x, y)
-        not_finite = "" if math.isfinite(loss) else first_not_finite(twin, x)
-        gradients = _norms(twin)
-    if rng.state_dict() != default:  # a layer has drawn from it
+        with forward_hook(record_dead_units):
+            loss, prediction = loss_and_grad(clone, x, y)
+        not_finite = "" if math.isfinite(loss) else first_not_finite(clone, x)
+        gradients = _layer_norms(clone)
+    if rng.state_dict() != default:  # a layer has used it
         rng.load_state_dict(default)
     return Findings(loss, prediction.shape[1] if prediction.ndim > 1 else 1, dead, gradients, not_finite)
 
 
 def gradient_norms(model: Any, x: Any, y: Any) -> Gradients:
-    """Return for each layer the norm of its gradients and that of its weights; the model stays as it is.
+    """Return for each layer the norm of its gradients and the norm of its weights; the model does not change.
 
-    Their ratio says how many of itself a layer would move by, per unit of learning rate. It differs by a few orders of
-    magnitude between the layers of a net that trains well.
+    Their ratio is the relative change of the layer per unit of learning rate. Between the layers of a net that trains
+    well it differs by a few orders of magnitude.
 
     Parameters
     ----------
     model, x, y
-        As in `examine`, which raises what this raises.
+        As in `examine`; the errors are the same, too.
 
     Returns
     -------
     dict of str to pair of float
-        By the dotted names of the layers that have parameters, in their order.
+        By the dotted names of the layers that have parameters, in the order of the model.
 
     Examples
     --------
@@ -119,7 +119,7 @@ def gradient_norms(model: Any, x: Any, y: Any) -> Gradients:
     return examine(model, x, y).gradients
 
 
-def _norms(model: Module) -> Gradients:
+def _layer_norms(model: Module) -> Gradients:
     found = {}
     for name, module in model.named_modules():
         own = [p for p in vars(module).values() if isinstance(p, Parameter) and p.grad is not None]

@@ -6,7 +6,7 @@ from typing import Any
 from cnn.core.checks import integer
 from cnn.training.history import History, epoch_line
 from cnn.training.loop import train
-from cnn.training.progress import for_fit
+from cnn.training.progress import fit_progress
 
 
 def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: Any) -> History:
@@ -18,7 +18,7 @@ def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: An
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
     steps = train(model, x, y, **settings)
     # closed at once after an error as well, so that its folder is free for a new try in the same notebook
-    with contextlib.closing(steps), for_fit(verbose_freq > 0) as shown:
+    with contextlib.closing(steps), fit_progress(verbose_freq > 0) as shown:
         for step in steps:
             shown.show(step, step.samples)
             if step.metrics is not None and verbose_freq and step.epoch % verbose_freq == 0:

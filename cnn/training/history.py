@@ -6,20 +6,20 @@ from typing import Any
 
 @dataclass
 class History:
-    """What training measured, one entry an epoch.
+    """The metrics measured during training, one entry per epoch.
 
     Attributes
     ----------
     train_loss, train_accuracy : list of float
-        Means over the epoch's samples, each taken as the model was when it met the sample, in training mode.
+        Means over the epoch's samples in training mode, each measured before the step that trains on the sample.
     val_loss, val_accuracy : list of float
-        Taken in evaluation mode after the epoch; nan without validation data.
+        Measured in evaluation mode after the epoch; nan without validation data.
     seconds : list of float
-        Time for each epoch, validation included.
+        Duration of each epoch, including validation.
 
     Notes
     -----
-    Accuracies are fractions, 0 to 1; nan where the loss is not one of classes.
+    Accuracies are fractions, 0 to 1; nan if the targets are not classes.
 
     Examples
     --------
@@ -37,7 +37,7 @@ class History:
     seconds: list[float] = field(default_factory=list)
 
     def append(self, **metrics: float) -> None:
-        """Add one epoch, all metrics by name."""
+        """Add the metrics of one epoch, by name."""
         for name, value in metrics.items():
             getattr(self, name).append(value)
 
@@ -46,9 +46,9 @@ class History:
         return {name: values[index] for name, values in vars(self).items()}
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the curves of loss and accuracy and return the figure, which a notebook shows.
+        """Plot the loss and accuracy curves and return the figure, which a notebook shows.
 
-        ``ax``, a pair of axes or one for the loss alone, is where to draw; see `cnn.report.plots.history`.
+        ``ax`` is a pair of axes to draw on, or one axes for the loss only; see `cnn.report.plots.history`.
         """
         from cnn.report import plots
 
@@ -68,7 +68,7 @@ class History:
 
 
 def epoch_line(epoch: int, epochs: int, metrics: dict[str, float]) -> str:
-    """Return one line about an epoch, without what is nan.
+    """Return one line with the metrics of an epoch, except those that are nan.
 
     Examples
     --------

@@ -95,10 +95,10 @@ def check_optimizer(model: Any) -> None:
     """Give the optimizer the model's parameters if it has none, and raise an error if it trains others."""
     optimizer, mine = model.optimizer, model.parameters()
     if not optimizer.params:
-        optimizer.take(mine)
+        optimizer.set_params(mine)
     known = {id(parameter) for parameter in optimizer.params}
     unknown = [name for name, parameter in model.named_parameters() if id(parameter) not in known]
-    if len(unknown) == len(mine) > 0 or (unknown and optimizer.takes_all):
+    if len(unknown) == len(mine) > 0 or (unknown and optimizer.trains_all):
         kind = type(optimizer).__name__
         raise ValueError(
             f"the optimizer does not train {', '.join(unknown[:4])}, which the model got since: give it a new one, "

@@ -1,8 +1,8 @@
-"""Logs: one line an epoch in a file, CSVLog or JSONLinesLog.
+"""Logs: one line per epoch in a file, CSVLog or JSONLinesLog.
 
-A line is on the disk before the training goes on, so a kill costs no line that was written. A resumed training cuts the
-file back to the lines that its checkpoint knows of and writes the others again: the file ends as it would have in one
-piece. How long an epoch took is never the same twice, so ``seconds`` are left out unless asked for.
+A line is on disk before training continues, so killing the process loses no line. When training is resumed, the file is
+truncated to the lines that the checkpoint knows of, and the later ones are written again: the final file is the same as
+without the interruption. The duration of an epoch is never the same twice, so ``seconds`` are left out by default.
 """
 
 import contextlib
@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from cnn.core.checks import boolean
 from cnn.core.files import sync_folder
-from cnn.training.stopping import METRICS, begins
+from cnn.training.stopping import METRICS, is_first_step
 
 if TYPE_CHECKING:
     from cnn.training.step import Step
 
 
 class EpochLog:
-    """What both logs share: a file that only grows, whose length and checksum the state of a training has.
+    """The base of both logs: a file that only grows, whose length and checksum are stored in checkpoints.
 
-    A subclass writes ``line(epoch, metrics)`` and sets ``header``.
+    A subclass implements ``line(epoch, metrics)`` and may set ``header``.
     """
 
     header = ""
@@ -35,7 +35,7 @@ class EpochLog:
             raise TypeError(f"path must be the name of a file, got {path!r}")
         self.path = Path(path)
         self.seconds = boolean(seconds, "seconds")
-        self._length: int | None = None  # bytes that are this training's; None before it has the file
+        self._length: int | None = None  # number of bytes this run has written; None before the file is created
         self._checksum = 0  # CRC-32 of them
 
     def __repr__(self) -> str:
@@ -45,7 +45,7 @@ class EpochLog:
         raise NotImplementedError(f"{type(self).__name__} needs a method line(self, epoch, metrics)")
 
     def __call__(self, step: "Step") -> None:
-        if self._length is None or begins(step):
+        if self._length is None or is_first_step(step):
             self._begin()
         if step.metrics is not None:
             metrics = {name: float(value) for name, value in step.metrics.items()}
@@ -54,35 +54,36 @@ class EpochLog:
             self._append(self.line(step.epoch, metrics) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how much of the file is this training's; that claims the file if no step has done so."""
+        """Return how much of the file this run has written; creates the file if no step has done so."""
         if self._length is None:
             self._begin()
         return {"name": self.path.name, "length": self._length, "checksum": self._checksum}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Cut the file back to what it was when the state was taken.
+        """Truncate the file to its content at the time of the state.
 
-        A file of another name, and one that is no longer there, begins anew with the next step.
+        If its name is another one or the file no longer exists, the next step creates a new file.
 
         Raises
         ------
         FileExistsError
-            If the file holds something else.
+            If the file has other content.
         OSError
-            If it cannot be read or cut; it names the file.
+            If it cannot be read or truncated; the error names the file.
         """
         self._length, self._checksum = None, 0
         if state["name"] != self.path.name or not self.path.exists():
             return
-        with self._named():
+        with self._errors_with_path():
             kept = self.path.read_bytes()[: state["length"]]
             is_ours = (len(kept), zlib.crc32(kept)) == (state["length"], state["checksum"])
-            if not is_ours or not kept.startswith(self.header.encode()):  # another header: seconds was another
+            # the header differs if `seconds` was different
+            if not is_ours or not kept.startswith(self.header.encode()):
                 raise FileExistsError(
-                    f"{self.path} is not what the resumed training wrote, or had other columns: put that file back "
-                    f'and give the same arguments, delete this one, or name another, {type(self).__name__}("...")'
+                    f"{self.path} is not the file that the resumed training run wrote, or has other columns: restore "
+                    f'that file and pass the same arguments, delete it, or choose another, {type(self).__name__}("...")'
                 )
-            os.truncate(self.path, len(kept))  # what is kept is not touched, so a kill here costs nothing
+            os.truncate(self.path, len(kept))  # the part that is kept is not rewritten, so a kill here loses nothing
         self._length, self._checksum = len(kept), state["checksum"]
 
     def _begin(self) -> None:
@@ -90,36 +91,39 @@ class EpochLog:
         folder = self.path.parent
         if not folder.is_dir():
             raise FileNotFoundError(f"could not write {self.path}: there is no folder {folder}; create it first")
-        with self._named():
+        with self._errors_with_path():
             self.path.touch()
-            if not self.header.encode().startswith(self.path.read_bytes()):  # a header, whole or torn, is no loss
+            # a complete or partial header may be overwritten
+            if not self.header.encode().startswith(self.path.read_bytes()):
                 raise FileExistsError(
-                    f"{self.path} is there already, the log of another training: delete it, name another file, "
-                    f'{type(self).__name__}("..."), or resume that training'
+                    f"{self.path} already exists and is the log of another training run: delete it, choose another "
+                    f'file, {type(self).__name__}("..."), or resume that run'
                 )
         sync_folder(folder)
         self._length, self._checksum = None, 0
         self._append(self.header)
 
     def _append(self, text: str) -> None:
-        """Write after what is this training's, on the disk at once; whatever else is there, such as half a line, goes.
+        """Append to what this run has written and sync to disk; anything after that, such as half a line, is cut off.
 
         Raises
         ------
         OSError
-            If it cannot be written; it names the file, which has no half line then.
+            If it cannot be written. The error names the file, which has no partial line then.
         """
         data, length = text.encode(), self._length or 0
-        with self._named():
+        with self._errors_with_path():
             if self.path.stat().st_size < length:
-                raise OSError(f"{self.path} has lost lines that this training wrote: leave the file alone meanwhile")
+                raise OSError(
+                    f"{self.path} has lost lines that this training run wrote: do not change the file during training"
+                )
             try:
                 with self.path.open("r+b") as file:
                     file.truncate(length)
                     file.seek(length)
                     file.write(data)
                     file.flush()
-                    os.fsync(file.fileno())  # or a power cut could leave a checkpoint that knows of lines never written
+                    os.fsync(file.fileno())  # so a checkpoint never counts lines that a power failure lost
             except OSError:
                 with contextlib.suppress(OSError):
                     os.truncate(self.path, length)
@@ -127,35 +131,35 @@ class EpochLog:
         self._length, self._checksum = length + len(data), zlib.crc32(data, self._checksum)
 
     @contextlib.contextmanager
-    def _named(self) -> Iterator[None]:
-        """Let errors of the system name the file and the reason."""
+    def _errors_with_path(self) -> Iterator[None]:
+        """Make system errors name the file and the reason."""
         try:
             yield
         except OSError as error:
-            if error.errno is None:  # our own
+            if error.errno is None:  # raised above
                 raise
             reason = error.strerror or str(error)
             raise type(error)(error.errno, f"could not write the log: {reason}", str(self.path)) from error
 
 
 class CSVLog(EpochLog):
-    """One line an epoch of comma-separated values, below a header.
+    """One line of comma-separated values per epoch, after a header.
 
-    Numbers have all their digits; nan is an empty field.
+    Numbers are written with full precision; nan is an empty field.
 
     Parameters
     ----------
     path : str or Path
-        In a folder that is there. A file that is there already is refused, unless it is this training's, resumed.
+        In an existing folder. An existing file is an error unless it belongs to the run that is resumed.
     seconds : bool
-        Whether to write the seconds of each epoch, which makes the file differ from run to run.
+        Whether to write the duration of each epoch, which makes the file differ between runs.
 
     Raises
     ------
     FileExistsError
-        With the first step, if the file is another training's.
+        At the first step, if the file belongs to another training run.
     OSError
-        If the file cannot be written; it names the file.
+        If the file cannot be written; the error names the file.
 
     Examples
     --------
@@ -185,23 +189,23 @@ class CSVLog(EpochLog):
 
 
 class JSONLinesLog(EpochLog):
-    """One JSON object an epoch, each on a line of its own.
+    """One JSON object per epoch, each on its own line.
 
-    Numbers have all their digits; nan and infinity, which JSON does not have, are null.
+    Numbers are written with full precision; nan and infinity, which JSON does not have, are null.
 
     Parameters
     ----------
     path : str or Path
-        In a folder that is there. A file that is there already is refused, unless it is this training's, resumed.
+        In an existing folder. An existing file is an error unless it belongs to the run that is resumed.
     seconds : bool
-        Whether to write the seconds of each epoch, which makes the file differ from run to run.
+        Whether to write the duration of each epoch, which makes the file differ between runs.
 
     Raises
     ------
     FileExistsError
-        With the first step, if the file is another training's.
+        At the first step, if the file belongs to another training run.
     OSError
-        If the file cannot be written; it names the file.
+        If the file cannot be written; the error names the file.
 
     Examples
     --------

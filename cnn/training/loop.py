@@ -216,7 +216,7 @@ class Run:
                         yield step
                     except GeneratorExit:  # the caller breaks off
                         for checkpoint in self.checkpoints:
-                            checkpoint.last(step, self)
+                            checkpoint.write_last(step, self)
                         raise
                     for checkpoint in self.checkpoints:
                         try:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.loss.targets import ClassLoss
+from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
 
 
@@ -14,12 +14,12 @@ def count_correct(model: Any, prediction: Array, target: Array) -> tuple[float, 
     those that the loss ignores; nan of all samples if the targets are no classes.
     """
     loss_func = model.loss_func
-    if isinstance(loss_func, ClassLoss) and target.ndim == prediction.ndim:
+    if isinstance(loss_func, ClassificationLoss) and target.ndim == prediction.ndim:
         target = target.argmax(axis=1)
     if prediction.ndim < 2 or target.shape != (len(prediction), *prediction.shape[2:]) or target.dtype.kind not in "iu":
         return math.nan, len(prediction)
     right = prediction.argmax(axis=1) == target
-    if not isinstance(loss_func, ClassLoss):
+    if not isinstance(loss_func, ClassificationLoss):
         return int(np.count_nonzero(right)), target.size
     counted = target != loss_func.ignore_index
     return int(np.count_nonzero(right & counted)), int(np.count_nonzero(counted))

@@ -1,6 +1,7 @@
-"""How far a training is: one line that is rewritten in a terminal or a notebook, plain lines now and then elsewhere.
+"""Progress display: one line that is updated in a terminal or a notebook, and occasional plain lines elsewhere.
 
-In a terminal a carriage return and spaces do it all: no escape codes that an old console would show, no thread.
+In a terminal it uses only carriage returns and spaces: no escape codes, which an old console would print, and no
+thread.
 """
 
 import importlib
@@ -13,95 +14,95 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO
 
-from cnn.training.pace import Pace, told
+from cnn.training.throughput import Throughput, progress_line
 
 if TYPE_CHECKING:  # the loop imports this file
     from cnn.training.step import Step
 
-# Seconds between what is shown: a notebook is slow to draw, and a file keeps everything
-IN_A_TERMINAL, IN_A_NOTEBOOK, IN_A_FILE = 1 / 8, 1 / 4, 10.0
+# Seconds between updates: a notebook is slow to draw, and a file keeps every line
+TERMINAL_INTERVAL, NOTEBOOK_INTERVAL, FILE_INTERVAL = 1 / 8, 1 / 4, 10.0
 
 
-def for_fit(verbose: bool) -> "Progress":
-    """Return what suits stdout, or the notebook that this runs in; something silent unless ``verbose``.
+def fit_progress(verbose: bool) -> "Progress":
+    """Return the display that suits stdout or the notebook; a silent one unless ``verbose``.
 
     Returns
     -------
     Progress
-        A context manager with ``show(step, samples)``, for after every step, and ``line(text)``.
+        A context manager with ``show(step, samples)``, to be called after every step, and ``line(text)``.
 
     Examples
     --------
-    >>> with for_fit(verbose=True) as shown:
-    ...     shown.line("epoch 1/1  train loss 0.5000")
+    >>> with fit_progress(verbose=True) as display:
+    ...     display.line("epoch 1/1  train loss 0.5000")
     epoch 1/1  train loss 0.5000
     """
     if not verbose:
         return Progress()
     if _is_notebook(sys.stdout) and not os.environ.get("NO_PROGRESS"):
         return NotebookLine(sys.stdout)
-    return for_stream(sys.stdout)
+    return stream_progress(sys.stdout)
 
 
-def for_stream(stream: TextIO | None) -> "Progress":
-    """Return what suits the stream: a live line in a terminal, plain lines elsewhere or where these are asked for.
+def stream_progress(stream: TextIO | None) -> "Progress":
+    """Return the display that suits the stream: a live line in a terminal, plain lines elsewhere or on request.
 
-    They are asked for by the environment variables NO_PROGRESS, CI (if not empty), and TERM=dumb.
+    The environment variables NO_PROGRESS and CI (if not empty) and TERM=dumb request plain lines.
     """
-    if stream is None:  # Python without a console, as pythonw on Windows
+    if stream is None:  # Python without a console, such as pythonw on Windows
         return Progress()
     plain = os.environ.get("NO_PROGRESS") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
     return LiveLine(stream) if _is_terminal(stream) and not plain else PlainLines(stream)
 
 
 class Progress:
-    """No progress, for those who want silence, and the methods of all kinds.
+    """A silent display, and the base class of the others.
 
-    None of them fails because nobody reads the stream, or because its encoding lacks a letter.
+    None of them fails if the stream is closed or its encoding lacks a character.
     """
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Take away what should not stay."""
+        """Remove the live line."""
 
     def show(self, step: "Step", samples: int = 0) -> None:
-        """Tell how far it is, if it is time for that; to be called after every step.
+        """Update the display if it is due; to be called after every step.
 
         Parameters
         ----------
         step : Step
-            The step that was done.
+            The step that has just ended.
         samples : int
-            Size of its batch. 0: not known; no speed is shown then.
+            Size of its batch. 0 means unknown; then no speed is shown.
         """
 
     def line(self, text: str) -> None:
-        """Write a line that stays, as that about an epoch."""
+        """Write a line that stays, such as the line about an epoch."""
 
     @contextmanager
     def hidden(self) -> Iterator[None]:
-        """Make room for other lines in the same terminal, for the duration of a `with` block."""
+        """Hide the live line during a `with` block, so that other lines can be printed to the same terminal."""
         yield
 
 
-class _Shown(Progress):
-    """What the three kinds share: a stream, a pace, and a time between what they show."""
+class _VisibleProgress(Progress):
+    """The base of the three visible displays: a stream, the throughput, and the interval between updates."""
 
-    seconds_between: float
+    interval: float
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._pace = Pace()
+        self._throughput = Throughput()
         self._last_shown = -math.inf
         self._step: Step | None = None
 
     def show(self, step: "Step", samples: int = 0) -> None:
         now = time.monotonic()
         self._step = step
-        self._pace.add(step, samples, now)
-        if 0 <= now - self._last_shown < self.seconds_between:  # below 0: the clock was set back
+        self._throughput.add(step, samples, now)
+        if 0 <= now - self._last_shown < self.interval:  # below 0: the clock was set back
             return
         self._last_shown = now
         self._draw(step)
@@ -109,14 +110,17 @@ class _Shown(Progress):
     def _draw(self, step: "Step") -> None:
         raise NotImplementedError
 
+    def _text(self, step: "Step", width: int = 100) -> str:
+        return progress_line(step, self._throughput.samples_per_second, self._throughput.seconds_left(step), width)
+
     def line(self, text: str) -> None:
         _write(self._stream, text + "\n")
 
 
-class LiveLine(_Shown):
-    """One line in a terminal, rewritten in place; the lines that stay scroll by above it."""
+class LiveLine(_VisibleProgress):
+    """One line in a terminal, updated in place; the lines that stay scroll above it."""
 
-    seconds_between = IN_A_TERMINAL
+    interval = TERMINAL_INTERVAL
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -126,11 +130,11 @@ class LiveLine(_Shown):
         self._clear()
 
     def _draw(self, step: "Step") -> None:
-        room = _columns(self._stream) - 1  # in the last column the cursor would go to the next line
-        text = told(step, self._pace.speed, self._pace.left(step), room - 2)  # a terminal adds ^C when it is typed
+        width = _columns(self._stream) - 1  # in the last column the cursor would go to the next line
+        text = self._text(step, width - 2)  # the terminal shows ^C when it is typed
         self._drawn = True
-        # The second time only brings the cursor to the end of the text, where other output may follow
-        _write(self._stream, f"\r{text.ljust(room)}\r{text}")
+        # Writing the text twice leaves the cursor at its end, where other output may follow
+        _write(self._stream, f"\r{text.ljust(width)}\r{text}")
 
     def _clear(self, then: str = "") -> None:
         blank = f"\r{' ' * (_columns(self._stream) - 1)}\r" if self._drawn else ""
@@ -147,33 +151,33 @@ class LiveLine(_Shown):
         yield
 
 
-class PlainLines(_Shown):
-    """A line every ten seconds at most, for what keeps everything: a file, a pipe, the log of a server."""
+class PlainLines(_VisibleProgress):
+    """At most one line every ten seconds, for output that keeps every line: a file, a pipe, a server log."""
 
-    seconds_between = IN_A_FILE
+    interval = FILE_INTERVAL
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._last_shown = time.monotonic()
-        self._passed_over = False
+        self._skipped = False
 
     def _draw(self, step: "Step") -> None:
-        # After an epoch's last step its own line mostly follows. If none does, the next step is told.
-        self._passed_over = step.step == step.steps and not self._passed_over
-        if self._passed_over:
+        # After an epoch's last step the line about the epoch usually follows. If not, the next step is shown.
+        self._skipped = step.step == step.steps and not self._skipped
+        if self._skipped:
             self._last_shown = -math.inf
         else:
-            _write(self._stream, told(step, self._pace.speed, self._pace.left(step)) + "\n")
+            _write(self._stream, self._text(step) + "\n")
 
     def line(self, text: str) -> None:
         super().line(text)
-        self._last_shown, self._passed_over = time.monotonic(), False
+        self._last_shown, self._skipped = time.monotonic(), False
 
 
-class NotebookLine(_Shown):
-    """One output of a notebook's cell, updated in place; the lines that stay are below it. It ends as the last step."""
+class NotebookLine(_VisibleProgress):
+    """One output of a notebook cell, updated in place; the lines that stay are below it. It ends with the last step."""
 
-    seconds_between = IN_A_NOTEBOOK
+    interval = NOTEBOOK_INTERVAL
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -181,14 +185,14 @@ class NotebookLine(_Shown):
 
     def __exit__(self, *error: object) -> None:
         if self._handle is not None and self._step is not None:
-            self._display(told(self._step))
+            self._display(progress_line(self._step))
 
     def _draw(self, step: "Step") -> None:
-        self._display(told(step, self._pace.speed, self._pace.left(step)))
+        self._display(self._text(step))
 
     def _display(self, text: str) -> None:
         content = {"text/plain": text}
-        with suppress(Exception):  # whatever is wrong between kernel and browser, training goes on
+        with suppress(Exception):  # training continues whatever fails between kernel and browser
             if self._handle is None:
                 display = importlib.import_module("IPython.display").display
                 self._handle = display(content, raw=True, display_id=True)
@@ -197,7 +201,7 @@ class NotebookLine(_Shown):
 
 
 def _write(stream: TextIO, text: str) -> None:
-    with suppress(OSError, ValueError):  # nobody reads it any more, or it was closed: no reason to end a training
+    with suppress(OSError, ValueError):  # the stream was closed or has no reader: training continues
         try:
             stream.write(text)
         except UnicodeEncodeError:
@@ -207,21 +211,21 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _is_terminal(stream: TextIO) -> bool:
-    try:  # IDLE's window says that it is a terminal, but is no file, and cannot go back in a line
+    try:  # IDLE's window claims to be a terminal, but it has no file number and cannot rewrite a line
         return stream.isatty() and os.isatty(stream.fileno())
     except (AttributeError, OSError, ValueError):
         return False
 
 
 def _is_notebook(stream: object) -> bool:
-    """Tell whether this runs in an IPython kernel and the stream goes to the cell; %%capture, as one, takes it away."""
+    """Whether this runs in an IPython kernel and the stream goes to the cell (%%capture, for one, redirects it)."""
     get_ipython = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell = get_ipython() if get_ipython else None
     return getattr(shell, "kernel", None) is not None and type(stream).__module__.startswith("ipykernel.")
 
 
 def _columns(stream: TextIO) -> int:
-    """Return the width of the terminal that the stream goes to; stdout may be elsewhere."""
+    """Return the width of the terminal that the stream writes to; stdout may go elsewhere."""
     with suppress(AttributeError, OSError, ValueError):
         columns = os.get_terminal_size(stream.fileno()).columns
         if columns:

@@ -1,4 +1,4 @@
-"""What a training is at a moment, as arrays and as what JSON can hold."""
+"""The state of a training run, as arrays and as values that JSON can hold."""
 
 import re
 import sys
@@ -10,11 +10,11 @@ from cnn import kernels
 from cnn.core import rng
 from cnn.module import Array, Module
 
-ARRAY = "$array"  # the one key of what stands for an array
+ARRAY = "$array"  # the only key of a dict that stands for an array
 
 
 def pack(value: Any, arrays: dict[str, Array], name: str) -> Any:
-    """Return ``value`` as JSON can hold it; its arrays go into ``arrays``, by dotted names.
+    """Return ``value`` in a form that JSON can hold; its arrays are added to ``arrays``, by dotted names.
 
     Examples
     --------
@@ -36,13 +36,13 @@ def pack(value: Any, arrays: dict[str, Array], name: str) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(
-        f"a checkpoint holds numbers, texts, lists, dicts and arrays, but {name} is {value!r}: leave that out of "
+        f"a checkpoint holds numbers, strings, lists, dicts and arrays, but {name} is {value!r}: leave it out of "
         "state_dict"
     )
 
 
 def unpack(value: Any, arrays: dict[str, Array]) -> Any:
-    """Undo `pack`; tuples have become lists."""
+    """Reverse `pack`; tuples have become lists."""
     if isinstance(value, dict):
         if set(value) == {ARRAY}:
             return arrays[value[ARRAY]]
@@ -51,7 +51,7 @@ def unpack(value: Any, arrays: dict[str, Array]) -> Any:
 
 
 def generators(model: Module) -> dict[str, np.random.Generator]:
-    """Return every random generator that the modules hold, by its dotted name; a shared one comes once for each."""
+    """Return every random generator of the modules, by its dotted name; a shared one appears once per module."""
     return {
         f"{path}.{name}": value
         for path, module in model.named_modules()
@@ -61,7 +61,7 @@ def generators(model: Module) -> dict[str, np.random.Generator]:
 
 
 def random_state(model: Module) -> dict[str, Any]:
-    """Return the states of the model's generators and of the default one."""
+    """Return the states of the model's generators and of the default generator."""
     return {
         "default": rng.state_dict(),
         "model": {name: generator.bit_generator.state for name, generator in generators(model).items()},
@@ -69,28 +69,28 @@ def random_state(model: Module) -> dict[str, Any]:
 
 
 def set_random_state(model: Module, state: dict[str, Any]) -> None:
-    """Put all generators into the states of `random_state`."""
+    """Restore the states that `random_state` returned."""
     rng.load_state_dict(state["default"])
     for name, generator in generators(model).items():
         generator.bit_generator.state = state["model"][name]
 
 
 def architecture(model: Module) -> dict[str, Any]:
-    """Return what a model must have in common with that of a checkpoint."""
+    """Return the properties that a model must share with the model of a checkpoint."""
     return {
-        "model": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model)),  # of a class of their own without a repr
+        "model": re.sub(r" at 0x[0-9a-fA-F]+", "", repr(model)),  # of custom classes without a repr
         "tensors": {name: [list(t.shape), str(t.dtype)] for name, t in model.named_tensors()},
         "optimizer": type(getattr(model, "optimizer", None)).__name__,
         "generators": sorted(generators(model)),
     }
 
 
-def other_architecture(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """Say in which way two architectures differ, or None."""
+def architecture_difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """Return a description of the first difference between two architectures, or None."""
     before, now = old["tensors"], new["tensors"]
     for name in [*before, *now]:
         if before.get(name) != now.get(name):
-            shapes = [text(tensor) for tensor in (before.get(name), now.get(name))]
+            shapes = [describe_tensor(tensor) for tensor in (before.get(name), now.get(name))]
             return f"{name} {shapes[0]} in the checkpoint and {shapes[1]} now"
     for key, what in (("optimizer", "the optimizer"), ("generators", "layers with random numbers")):
         if old[key] != new[key]:
@@ -102,12 +102,12 @@ def other_architecture(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     return None
 
 
-def text(tensor: list[Any] | None) -> str:
-    return "is not there" if tensor is None else f"is {tuple(tensor[0])} of {tensor[1]}"
+def describe_tensor(tensor: list[Any] | None) -> str:
+    return "is missing" if tensor is None else f"is {tuple(tensor[0])} of {tensor[1]}"
 
 
 def environment() -> dict[str, str]:
-    """Return what decides about bits besides the data and the seed."""
+    """Return what the bits of the results depend on, besides the data and the seed."""
     found = {"cnn": sys.modules["cnn"].__version__, **kernels.config()}
-    found["blas"] = re.sub(r", \d+ threads", "", found["blas"])  # which our products never use
+    found["blas"] = re.sub(r", \d+ threads", "", found["blas"])  # matrix products here use one thread
     return found

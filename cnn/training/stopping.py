@@ -1,4 +1,4 @@
-"""Callbacks that end a training: EarlyStopping, StopAt, TimeBudget; and how callbacks find the metrics they watch."""
+"""Callbacks that stop training: EarlyStopping, StopAt, TimeBudget; and the lookup of the metrics that they watch."""
 
 import math
 import time
@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.module import Array
-from cnn.optim.shared import at_least_zero, brief, chosen
+from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
 from cnn.training.history import History
 
 if TYPE_CHECKING:
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 METRICS = [field.name for field in fields(History) if field.name.endswith(("loss", "accuracy"))]
 
 
-def begins(step: "Step") -> bool:
-    """Whether a training begins with this step."""
+def is_first_step(step: "Step") -> bool:
+    """Whether this is the first step of a training run."""
     return step.epoch == 1 and step.step == 1
 
 
 def check_metric(name: Any) -> str:
-    """Return the name of a metric to watch, or raise an error that lists them: before an epoch is spent on it."""
+    """Return the name of a metric to watch, or raise an error that lists the valid names, before training starts."""
     if name not in METRICS:
-        raise ValueError(f"monitor must be one of {', '.join(METRICS)}, got {brief(name)}")
+        raise ValueError(f"monitor must be one of {', '.join(METRICS)}, got {short_repr(name)}")
     return str(name)
 
 
 def metric_of(step: "Step", name: str) -> float:
-    """Return a metric of the epoch that ends with this step; nan only if the numbers went wrong.
+    """Return a metric of the epoch that ends with this step; nan only if training diverged.
 
     Raises
     ------
     ValueError
-        If the training does not measure it.
+        If it is not measured.
     """
     metrics = step.metrics or {}
     if name not in metrics:
-        raise ValueError(f"{name} is not measured: the metrics of this training are {', '.join(metrics)}")
+        raise ValueError(f"{name} is not measured: the metrics of this training run are {', '.join(metrics)}")
     metric = float(metrics[name])
     if not math.isnan(metric):
         return metric
@@ -48,39 +48,39 @@ def metric_of(step: "Step", name: str) -> float:
     has_classes = not math.isnan(metrics.get("train_accuracy", math.nan))
     if name.startswith("val_") and no_validation and (has_classes or step.epoch == 1):
         raise ValueError(
-            f"{name} is nan, as there is no validation data: pass validation_data=(x_val, y_val) to the training, or "
-            f"watch {name.replace('val_', 'train_')}"
+            f"{name} is nan because there is no validation data: pass validation_data=(x_val, y_val), or watch "
+            f"{name.replace('val_', 'train_')}"
         )
     if name.endswith("accuracy"):
-        raise ValueError(f"{name} is nan, as the loss is not one of classes: watch {name.replace('accuracy', 'loss')}")
+        raise ValueError(f"{name} is nan because the targets are not classes: watch {name.replace('accuracy', 'loss')}")
     return metric
 
 
 class EarlyStopping:
-    """End the training when a metric no longer gets better, and give the model the weights of its best epoch.
+    """Early stopping: stop training when a metric stops improving, and restore the weights of the best epoch.
 
-    It gives them back whatever ended the training, but for an exception and a loop that is left: then ``weights`` has
-    them, for ``model.load_state_dict(stopping.weights)``. The optimizer keeps the state of the last step.
+    The weights are restored however training ends, except by an exception or if the caller leaves the loop: then call
+    ``model.load_state_dict(stopping.weights)``. The optimizer keeps the state of the last step.
 
     Parameters
     ----------
     patience : int
-        How many epochs in a row may be no better than the best; at least 1.
+        Stop after this many epochs in a row without an improvement; at least 1.
     monitor : {"val_loss", "val_accuracy", "train_loss", "train_accuracy"}
-        A loss is better low, an accuracy high; nan and infinity are never better.
+        A loss improves by falling, an accuracy by rising; nan and infinity are never an improvement.
     min_delta : float
-        Only what is better by more than this counts, at least 0.
+        Only a change by more than this counts as an improvement; at least 0.
 
     Attributes
     ----------
     best : float or None
-        The best metric so far.
+        The best value so far.
     best_epoch : int or None
         Its epoch, from 1.
     waited : int
-        How many epochs have been no better since.
+        Number of epochs since then.
     weights : dict of str to ndarray
-        All weights and buffers after that epoch, by their names in the model.
+        All parameters and buffers after that epoch, by their names in the model.
 
     Raises
     ------
@@ -96,7 +96,7 @@ class EarlyStopping:
     >>> from types import SimpleNamespace
     >>> from cnn.layers import Linear
     >>> model, stopping = Linear(1, 1, rng=0), EarlyStopping(patience=2)
-    >>> for epoch, loss in enumerate([0.5, 0.4, 0.45, 0.6], start=1):  # as the training does
+    >>> for epoch, loss in enumerate([0.5, 0.4, 0.45, 0.6], start=1):  # as the training loop does
     ...     model.weight.data = [[epoch]]
     ...     step = SimpleNamespace(epoch=epoch, step=1, metrics={"val_loss": loss}, model=model)
     ...     if stopping(step):
@@ -109,20 +109,21 @@ class EarlyStopping:
         self.patience = integer(patience, "patience", 1)
         self.monitor = check_metric(monitor)
         self.min_delta = at_least_zero(min_delta, "min_delta")
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.waited = 0
         self.weights: dict[str, Array] = {}
 
     def __repr__(self) -> str:
-        return f"EarlyStopping({', '.join([*chosen(self), f'best={self.best!r}', f'best_epoch={self.best_epoch!r}'])})"
+        state = [f"best={self.best!r}", f"best_epoch={self.best_epoch!r}"]
+        return f"EarlyStopping({', '.join(non_default_settings(self) + state)})"
 
     def __call__(self, step: "Step") -> bool:
-        if begins(step):
-            self._forget()
+        if is_first_step(step):
+            self._reset()
         if step.metrics is None:
             return False
         metric = metric_of(step, self.monitor)
@@ -140,7 +141,7 @@ class EarlyStopping:
         return gain > self.min_delta
 
     def end(self, step: "Step") -> None:
-        """Put the weights of the best epoch into the model, if an epoch was whole."""
+        """Restore the weights of the best epoch, if any epoch was completed."""
         if self.best_epoch is not None:
             step.model.load_state_dict(self.weights)
 
@@ -153,12 +154,13 @@ class EarlyStopping:
 
 
 class StopAt:
-    """End the training after an epoch that reaches every named metric.
+    """Stop training after an epoch in which every named metric reaches its target.
 
     Parameters
     ----------
     **metrics : float
-        Each a metric of `History` and its goal: a loss is to fall to it, an accuracy, a fraction, to rise to it.
+        The targets, by the names of the metrics in `History`: a loss must fall to its target, an accuracy (a fraction)
+        must rise to it.
 
     Examples
     --------
@@ -172,31 +174,32 @@ class StopAt:
 
     def __init__(self, **metrics: float) -> None:
         if not metrics:
-            raise ValueError("StopAt needs a metric and its goal, such as StopAt(val_accuracy=0.93)")
-        self.metrics = {check_metric(name): at_least_zero(goal, name) for name, goal in metrics.items()}
-        for name, goal in self.metrics.items():
-            if name.endswith("accuracy") and goal > 1:
-                raise ValueError(f"{name} is a fraction, at most 1, got {goal!r}: for percent divide by 100")
+            raise ValueError("StopAt needs a metric and its target, such as StopAt(val_accuracy=0.93)")
+        self.metrics = {check_metric(name): at_least_zero(target, name) for name, target in metrics.items()}
+        for name, target in self.metrics.items():
+            if name.endswith("accuracy") and target > 1:
+                raise ValueError(f"{name} is a fraction, at most 1, got {target!r}: for percent divide by 100")
 
     def __repr__(self) -> str:
-        return f"StopAt({', '.join(f'{name}={goal!r}' for name, goal in self.metrics.items())})"
+        return f"StopAt({', '.join(f'{name}={target!r}' for name, target in self.metrics.items())})"
 
     def __call__(self, step: "Step") -> bool:
         if step.metrics is None:
             return False
         found = {name: metric_of(step, name) for name in self.metrics}
         return all(
-            found[name] >= goal if name.endswith("accuracy") else found[name] <= goal
-            for name, goal in self.metrics.items()
+            found[name] >= target if name.endswith("accuracy") else found[name] <= target
+            for name, target in self.metrics.items()
         )
 
 
 class TimeBudget:
-    """End the training after so many minutes, counted over resumes.
+    """Stop training after a number of minutes, summed over resumed runs.
 
-    It looks after every step. Time is counted from the end of the first step, validation and the caller's own loop
-    included; work that a kill undid is not. When it ends no two runs agree to the bit: the machine decides. Its state
-    has the seconds, so checkpoints with it differ in some bytes as well. A clock that is set back does not matter.
+    It is checked after every step. Time is counted from the end of the first step and includes validation and the
+    caller's own loop, but not work that was lost because the process was killed. The step at which it stops depends on
+    the speed of the machine, so two runs do not end with the same bits. Its state contains the seconds, so checkpoints
+    differ in some bytes, too. Changes of the system clock do not matter.
 
     Parameters
     ----------
@@ -206,7 +209,7 @@ class TimeBudget:
     Attributes
     ----------
     seconds : float
-        How much is used up.
+        The time used so far.
 
     Examples
     --------
@@ -228,7 +231,7 @@ class TimeBudget:
 
     def __call__(self, step: "Step") -> bool:
         now = time.monotonic()
-        if begins(step):
+        if is_first_step(step):
             self.seconds = 0.0
         elif self._last is not None:
             self.seconds += now - self._last

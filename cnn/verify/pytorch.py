@@ -126,7 +126,7 @@ def optimizer_checks(subject: str, case: OptimizerCase) -> list[Check]:
                 p.grad, q.grad = grad, tensor(grad)
             our_optimizer.step()
             their_optimizer.step()
-    groups = "".join(f", group of {group._own}" for group in our_optimizer.param_groups if group._own)
+    groups = "".join(f", group of {group._own_settings}" for group in our_optimizer.param_groups if group._own_settings)
     what = f"{case.name}{_settings(our_optimizer)}{groups}, after {STEPS} steps, parameter "
     arrays = zip(ours, theirs, strict=True)
     return [compare(subject, FLOAT64, what + str(p.shape), p.data, _array(q)) for p, q in arrays]
@@ -217,7 +217,7 @@ def _array(value: Any) -> Array:
 
 
 def _settings(optimizer: Optimizer) -> str:
-    kept = {n: v for n, v in vars(optimizer).items() if not n.startswith("_") and n not in ("params", "takes_all")}
+    kept = {n: v for n, v in vars(optimizer).items() if not n.startswith("_") and n not in ("params", "trains_all")}
     return f"({', '.join(f'{name}={value!r}' for name, value in kept.items())})"
 
 

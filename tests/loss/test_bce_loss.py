@@ -25,7 +25,7 @@ def test_logits_are_sigmoid_then_loss():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_large_logits_stay_finite_and_lose_no_digits(dtype):
+def test_large_logits_stay_finite_and_precise(dtype):
     x, loss_func = np.array([[1e30, -1e30, 1e4, -50, -1e4]], dtype), BCEWithLogitsLoss(reduction="none")
     np.testing.assert_allclose(loss_func(x, [[0, 0, 0, 0, 1]]), [[1e30, 0, 1e4, np.exp(-50), 1e4]], rtol=1e-5)
     np.testing.assert_allclose(loss_func.backward(), [[1, 0, 1, np.exp(-50), -1]], rtol=1e-5)
@@ -57,14 +57,14 @@ def test_a_wrong_target_names_the_fix(kind, target, error, message):
 
 
 @pytest.mark.parametrize("wrong", [-0.25, 1.5, np.inf])
-def test_predictions_that_are_no_probabilities(wrong):
+def test_predictions_that_are_not_probabilities(wrong):
     with pytest.raises(InputError, match=rf"got {wrong}: end the model with Sigmoid\(\), or use BCEWithLogitsLoss\(\)"):
         BCELoss()(np.array([[0.5, wrong]]), np.array([[1, 0]]))
 
 
 @pytest.mark.parametrize(
     ("shape", "fix"),
-    [((2, 3), "give 3 numbers"), ((2, 4, 5, 6), r"for one number a channel pass np.reshape\({}, \(4, 1, 1\)\)")],
+    [((2, 3), "give 3 numbers"), ((2, 4, 5, 6), r"for one number per channel pass np.reshape\({}, \(4, 1, 1\)\)")],
 )
 def test_weights_that_do_not_fit_name_the_fix(shape, fix):
     p, y = np.full(shape, 0.5), np.ones(shape)
@@ -73,5 +73,5 @@ def test_weights_that_do_not_fit_name_the_fix(shape, fix):
             kind(**{name: [1, 2, 3, 4]})(p, y)
         if len(shape) > 2:
             kind(**{name: np.reshape([1, 2, 3, 4], (4, 1, 1))})(p, y)
-    with pytest.raises(ShapeError, match="does not fit"):  # it would make the losses more
+    with pytest.raises(ShapeError, match="does not fit"):  # broadcasting would add axes to the losses
         BCELoss(weight=np.ones((7, 1, 1, 1, 1)))(p, y)

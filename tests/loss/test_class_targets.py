@@ -1,4 +1,4 @@
-"""Labels, weights and ignored places: CrossEntropyLoss and NLLLoss."""
+"""Labels, class weights and ignored targets: CrossEntropyLoss and NLLLoss."""
 
 import numpy as np
 import pytest
@@ -12,12 +12,12 @@ IDS = np.random.default_rng(1).integers(0, 3, (2, 4, 5))
 
 
 def both(**options):
-    """Both losses, each with what it reads."""
+    """Both losses, each with a suitable prediction."""
     yield CrossEntropyLoss(from_logits=True, **options), LOGITS
     yield NLLLoss(**options), LogSoftmax(1)(LOGITS)
 
 
-def test_places_are_samples_in_other_words():
+def test_spatial_positions_count_like_samples():
     flat = np.moveaxis(LOGITS, 1, -1).reshape(-1, 3)
     for loss_func, x in both(weight=[1, 2, 3]):
         loss = loss_func(x, IDS)
@@ -26,8 +26,8 @@ def test_places_are_samples_in_other_words():
         np.testing.assert_allclose(loss_func.backward(), grad, atol=1e-15)
 
 
-def test_ids_are_one_hot_places_but_for_the_weights_of_a_mean():
-    """PyTorch divides by the sum of the weights of ids, and by the number of probabilities."""
+def test_ids_equal_one_hot_targets_except_for_the_divisor_of_a_weighted_mean():
+    """For ids PyTorch divides by the sum of their weights, for probabilities by their number."""
     one_hot = np.moveaxis(np.eye(3)[IDS], -1, 1)
     for reduction, same in (("sum", True), ("none", True), ("mean", False)):
         for loss_func, x in both(weight=[1, 2, 3], reduction=reduction):
@@ -44,7 +44,7 @@ def test_any_integer_dtype_with_every_option(dtype):
         assert other(x, ids) == one(x, expected)
 
 
-def test_ignored_places_do_not_count():
+def test_ignored_targets_do_not_count():
     ids = IDS.copy()
     ids[0, 2] = 7
     kept = np.ones(IDS.shape, bool)
@@ -58,8 +58,8 @@ def test_ignored_places_do_not_count():
         assert not losses[1](x, ids)[0, 2].any()
 
 
-def test_a_batch_of_which_nothing_counts_has_loss_0_and_gradient_0():
-    """PyTorch's loss is NaN; and so is its gradient if the weights are 0."""
+def test_a_batch_with_all_targets_ignored_has_loss_0_and_gradient_0():
+    """PyTorch's loss is NaN, and so is its gradient if the weights are 0."""
     for options, ids in (({}, np.full_like(IDS, -100)), ({"weight": [0, 1, 1]}, np.zeros_like(IDS))):
         for smoothing in (0.0, 0.1):
             for reduction in ("mean", "sum", "none")[: 1 if options else 3]:
@@ -70,7 +70,7 @@ def test_a_batch_of_which_nothing_counts_has_loss_0_and_gradient_0():
                     assert not loss_func.backward().any()
 
 
-def test_a_log_probability_of_minus_infinity_counts_only_where_it_is_asked_for():
+def test_a_log_probability_of_minus_infinity_counts_only_for_the_true_class():
     log_p = np.array([[0, -np.inf]])
     loss_func = NLLLoss()
     assert loss_func(log_p, [0]) == 0
@@ -78,15 +78,15 @@ def test_a_log_probability_of_minus_infinity_counts_only_where_it_is_asked_for()
     assert loss_func(log_p, [1]) == np.inf
 
 
-def negative_place():
+def with_a_negative_probability():
     p = np.full(LOGITS.shape, 1 / 3)
     p[1, :, 2, 3] = -1, 1, 1
     return p
 
 
-def changed(place, value):
+def changed(index, value):
     ids = IDS.copy()
-    ids[place] = value
+    ids[index] = value
     return ids
 
 
@@ -100,8 +100,8 @@ def changed(place, value):
         ),
         (np.eye(3)[IDS], ShapeError, r"classes belong on axis 1: pass np.moveaxis\(y, -1, 1\)"),
         (np.moveaxis(np.eye(4)[IDS], -1, 1), ShapeError, "for one-hot rows the model needs 4 outputs"),
-        (IDS[:, 0, 0], ShapeError, "for one class a sample, flatten before the last Linear"),
-        (IDS[:, :3], ShapeError, "each place of the prediction needs one label"),
+        (IDS[:, 0, 0], ShapeError, "for one class per sample, flatten before the last Linear"),
+        (IDS[:, :3], ShapeError, "each spatial position of the prediction needs one label"),
         (IDS[:1], ShapeError, "2 samples need 2 labels, got 1"),
         (IDS.astype(float), InputError, r"pass y.astype\(np.int64\)"),
         (IDS / 2, InputError, "fractional float64"),
@@ -115,7 +115,7 @@ def changed(place, value):
         (changed((0, 0), -1), InputError, "number the classes from 0, or set ignore_index=-1 if that marks"),
         (changed((0, 0), 255), InputError, "256 out_channels, or set ignore_index=255 if that marks"),
         (np.full(LOGITS.shape, 0.5), InputError, r"\(N, 3, 4, 5\) are probabilities.*sum to 1"),
-        (negative_place(), InputError, r"row 1 at \(2, 3\) has minimum -1 and sum 1$"),
+        (with_a_negative_probability(), InputError, r"row 1 at \(2, 3\) has minimum -1 and sum 1$"),
     ],
 )
 def test_a_wrong_target_names_the_fix(target, error, message):
@@ -124,7 +124,7 @@ def test_a_wrong_target_names_the_fix(target, error, message):
             loss_func(x, target)
 
 
-def test_weights_must_be_as_many_as_classes():
+def test_there_must_be_one_weight_per_class():
     for loss_func, x in both(weight=[1, 2]):
         with pytest.raises(ShapeError, match="weight has 2 numbers, but predictions have 3 classes: give 3 numbers"):
             loss_func(x, IDS)
@@ -150,7 +150,7 @@ def test_weights_must_be_as_many_as_classes():
         ({"label_smoothing": True}, "between 0 and 1, got True"),
     ],
 )
-def test_options_without_meaning(options, message):
+def test_invalid_options(options, message):
     with pytest.raises(ValueError, match=message):
         CrossEntropyLoss(**options)
 
@@ -162,7 +162,7 @@ def test_a_prediction_without_classes(shape):
             kind(reduction="sum")(np.ones(shape), np.zeros(4, int))
 
 
-def test_probabilities_are_told_by_their_place():
+def test_wrong_probabilities_are_reported_with_their_position():
     p = np.full((2, 2, 3), 0.5)
     p[1, 0, 2] = 0.75
     with pytest.raises(
@@ -171,7 +171,7 @@ def test_probabilities_are_told_by_their_place():
         CrossEntropyLoss()(p, np.zeros((2, 3), int))
 
 
-def test_nll_refuses_what_is_no_log_probability():
+def test_nll_rejects_predictions_that_are_not_log_probabilities():
     for wrong in (np.zeros((2, 3)), np.full((2, 3), 1e4)):
         with pytest.raises(InputError, match=r"LogSoftmax\(dim=1\), or use CrossEntropyLoss\(from_logits=True\)"):
             NLLLoss()(wrong, [0, 1])

@@ -13,7 +13,7 @@ SOFT = np.array([[0.5, 0.25, 0.25], [1, 0, 0], [0, 0.5, 0.5], [0.125, 0.125, 0.7
 
 
 def test_by_hand():
-    """The mean over the batch, once: minus the mean of log p of the true class."""
+    """The mean over the batch: minus the mean of log p of the true class."""
     p = np.array([[0.25, 0.75], [0.5, 0.5]])
     loss_func = CrossEntropyLoss()
     assert np.isclose(loss_func(p, np.array([1, 0])), -(np.log(0.75) + np.log(0.5)) / 2)
@@ -27,7 +27,7 @@ def test_numeric_gradient(from_logits, target):
     loss_func = CrossEntropyLoss(from_logits)
     loss_func(x, target)
     grad = loss_func.backward()
-    if not from_logits:  # nudged rows sum to one only within the tolerance, which 1e-5 is
+    if not from_logits:  # the perturbed rows sum to one only within the tolerance of 1e-5
         assert abs(x.sum(axis=1) - 1).max() < 1e-15
     assert difference(grad, numeric_gradient(lambda: CrossEntropyLoss(from_logits)(x, target), x)) <= 1e-6
 
@@ -61,7 +61,7 @@ def test_a_probability_of_zero_stays_finite():
         assert np.isfinite(loss_func.backward()).all()
 
 
-def test_dtype_is_kept_and_the_inputs_are_left_alone():
+def test_dtype_is_kept_and_the_inputs_are_not_changed():
     for from_logits in (False, True):
         x = Softmax()(X.astype(np.float32))
         x.flags.writeable = False
@@ -73,8 +73,8 @@ def test_dtype_is_kept_and_the_inputs_are_left_alone():
             assert loss_func.backward().dtype == np.float32
 
 
-def test_one_slot():
-    """A backward needs a forward, a second one raises, and inside no_grad nothing is kept."""
+def test_each_backward_needs_a_forward():
+    """A second backward raises, and inside no_grad nothing is saved."""
     loss_func = CrossEntropyLoss(from_logits=True)
     loss_func(X, IDS)
     loss_func.backward()
@@ -87,7 +87,7 @@ def test_one_slot():
 
 
 def fused_and_by_hand(make, x, y):
-    """Gradients of the same model, by loss_and_grad and by the loop that a user writes."""
+    """Train the same model with loss_and_grad and with a loop written by hand."""
     fused, by_hand = make(), make()
     loss, prediction = fused.loss_and_grad(x, y)
     p = by_hand(x)
@@ -118,8 +118,8 @@ def test_the_loop_written_by_hand_gives_the_fused_gradients(target):
         assert difference(p.grad, q.grad) <= 1e-10
 
 
-def test_the_fused_loss_keeps_the_digits_that_the_separate_one_loses():
-    """A certain mistake: its probability is too small for a float, its loss is not infinite."""
+def test_the_fused_loss_keeps_the_precision_that_the_separate_one_loses():
+    """The probability of the true class underflows to 0, but the loss is finite."""
     model = Sequential([Linear(1, 2, rng=0), Softmax()], loss_func=CrossEntropyLoss())
     model.layers[0].weight.data = [[1000], [-1000]]
     model.layers[0].bias.data = [0, 0]
@@ -161,8 +161,8 @@ def test_a_wrong_target_names_the_fix(target, error, message, from_logits):
         (np.full((4, 3), 0.4), InputError, "with sum 1.2"),
         (np.full((4, 3), np.nan), InputError, "reads probabilities"),
         (np.ones(4), ShapeError, r"expects predictions \(N, K\) or \(N, K, d1, ...\) of K classes, got \(4,\)"),
-        (np.ones((4, 3, 2)), ShapeError, "for one class a sample, flatten before the last Linear"),
-        (np.ones((0, 3)), InputError, "mean over no samples"),
+        (np.ones((4, 3, 2)), ShapeError, "for one class per sample, flatten before the last Linear"),
+        (np.ones((0, 3)), InputError, "the mean over no samples is undefined"),
         (np.ones((4, 3), np.int64), InputError, "astype"),
     ],
 )

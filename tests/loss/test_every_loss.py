@@ -1,4 +1,4 @@
-"""What all losses have in common, with all their options."""
+"""Tests that every loss must pass, with all its options."""
 
 import itertools
 
@@ -21,11 +21,11 @@ from cnn.loss import (
 from cnn.utils.gradcheck import difference, numeric_gradient
 
 RNG = np.random.default_rng(0)
-PLACES = (2, 3)
-NUMBERS = 2 * RNG.normal(size=(4, 3, *PLACES))
+SPATIAL = (2, 3)
+NUMBERS = 2 * RNG.normal(size=(4, 3, *SPATIAL))
 VALUES = RNG.normal(size=NUMBERS.shape)
 PROBABILITIES = Softmax(1)(VALUES)
-IDS = RNG.integers(0, 3, (4, *PLACES))
+IDS = RNG.integers(0, 3, (4, *SPATIAL))
 IDS[0, 1] = IDS[2, 0, 0] = -100
 WEIGHT = (0.5, 2.0, 0.0)
 
@@ -79,7 +79,7 @@ def test_numeric_gradient(kind, options, prediction, target, reduction):
 def test_reductions_agree(kind, options, prediction, target):
     none, total = kind(**options, reduction="none"), kind(**options, reduction="sum")
     losses = none(prediction, target)
-    assert losses.shape in (prediction.shape, (4, *PLACES))
+    assert losses.shape in (prediction.shape, (4, *SPATIAL))
     assert total(prediction, target) == pytest.approx(losses.sum(), rel=1e-12)
     assert difference(none.backward(), total.backward()) <= 1e-14
     if kind not in (CrossEntropyLoss, NLLLoss):
@@ -88,7 +88,9 @@ def test_reductions_agree(kind, options, prediction, target):
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize(("kind", "options", "prediction", "target"), CASES, ids=LABELS)
-def test_dtype_is_kept_the_arrays_are_left_alone_and_the_slot_is_emptied(kind, options, prediction, target, reduction):
+def test_dtype_is_kept_the_arrays_are_not_changed_and_the_saved_values_are_released(
+    kind, options, prediction, target, reduction
+):
     prediction, target = prediction.astype(np.float32), target.copy()
     prediction.flags.writeable = target.flags.writeable = False
     loss_func = kind(**options, reduction=reduction)
@@ -102,7 +104,7 @@ def test_dtype_is_kept_the_arrays_are_left_alone_and_the_slot_is_emptied(kind, o
 
 
 @pytest.mark.parametrize(("kind", "options", "prediction", "target"), CASES, ids=LABELS)
-def test_memory_layout_is_invisible(kind, options, prediction, target):
+def test_memory_layout_makes_no_difference(kind, options, prediction, target):
     plain, other = kind(**options), kind(**options)
     loss = plain(prediction, target)
     assert other(np.asfortranarray(prediction), np.asfortranarray(target)) == pytest.approx(loss, rel=1e-14)
@@ -115,10 +117,10 @@ EACH = pytest.mark.parametrize("kind", ONE_OF_EACH)
 
 @EACH
 def test_no_samples(kind):
-    """They have no mean, but a sum and losses."""
+    """The mean is undefined, but the sum and the losses are defined."""
     _, prediction, target = ONE_OF_EACH[kind]
     empty = prediction[:0], target[:0]
-    with pytest.raises(InputError, match="mean over no samples"):
+    with pytest.raises(InputError, match="the mean over no samples is undefined"):
         kind()(*empty)
     for reduction, loss in (("sum", 0), ("none", [])):
         loss_func = kind(reduction=reduction)
@@ -127,8 +129,8 @@ def test_no_samples(kind):
 
 
 @EACH
-def test_nan_is_nan_and_no_error(kind):
-    """A prediction that is no number is the training loop's business."""
+def test_nan_gives_nan_and_no_error(kind):
+    """The training loop reports predictions that are NaN."""
     options, prediction, target = ONE_OF_EACH[kind]
     prediction = prediction.copy()
     prediction[1] = np.nan
@@ -136,7 +138,7 @@ def test_nan_is_nan_and_no_error(kind):
     if kind is CrossEntropyLoss:
         loss_func.from_logits = True
     assert np.isnan(loss_func(prediction, target))
-    assert np.isnan(loss_func.backward()[1]).any() or kind is NLLLoss  # whose slope does not depend on it
+    assert np.isnan(loss_func.backward()[1]).any() or kind is NLLLoss  # whose gradient does not depend on it
 
 
 @EACH
@@ -146,7 +148,7 @@ def test_wrong_gradients_name_the_fix(kind):
     loss_func(prediction, target)
     with pytest.raises(InputError, match=r'call backward\(\) without one, or use reduction="none"'):
         loss_func.backward(np.ones(1))
-    for wrong in (1.0, np.ones(3), np.ones((4, *PLACES, 7))):
+    for wrong in (1.0, np.ones(3), np.ones((4, *SPATIAL, 7))):
         loss_func = kind(**options, reduction="none")
         loss_func(prediction, target)
         with pytest.raises(InputError, match=rf"{kind.__name__}\.backward expects the gradient of its output, float64"):
@@ -155,14 +157,14 @@ def test_wrong_gradients_name_the_fix(kind):
 
 @EACH
 @pytest.mark.parametrize("reduction", ["average", None, True, "Mean"])
-def test_another_reduction_is_refused(kind, reduction):
+def test_an_unknown_reduction_is_rejected(kind, reduction):
     with pytest.raises(ValueError, match='reduction must be "mean", "sum" or "none", got'):
         kind(reduction=reduction)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(CrossEntropyLoss, "weight"), (NLLLoss, "weight"), (BCELoss, "weight"),
                                             (BCEWithLogitsLoss, "weight"), (BCEWithLogitsLoss, "pos_weight")])  # fmt: skip
-def test_weights_are_numbers_of_at_least_0(kind, name):
+def test_weights_must_be_numbers_of_at_least_0(kind, name):
     for wrong in ([1, -1], [1, np.nan], [np.inf], ["1"], [True], [[1], [1, 2]], "balanced", {0: 1}):
         with pytest.raises(ValueError, match=f"{name} must hold finite numbers of at least 0, got"):
             kind(**{name: wrong})
@@ -172,7 +174,7 @@ def test_weights_are_numbers_of_at_least_0(kind, name):
 
 
 @EACH
-def test_files_hold_every_option(kind, tmp_path):
+def test_model_files_keep_every_option(kind, tmp_path):
     options = {
         CrossEntropyLoss: {"weight": [1, 2, 3], "ignore_index": -1, "reduction": "sum", "label_smoothing": 0.25},
         NLLLoss: {"weight": np.array([1, 2, 3]), "ignore_index": 255},
@@ -195,7 +197,7 @@ def test_every_public_loss_is_tested_here():
     assert public == set(ONE_OF_EACH)
 
 
-def test_the_cases_have_all_options():
+def test_the_cases_cover_all_options():
     seen = set(itertools.chain(*([(kind, name) for name in options] for kind, options, *_ in CASES)))
     wanted = {(kind, name) for kind in ONE_OF_EACH for name in kind().arguments()} - {
         (k, "reduction") for k in ONE_OF_EACH

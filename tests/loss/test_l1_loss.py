@@ -30,14 +30,14 @@ def test_a_wrong_target_names_the_fix_and_the_loss(kind):
 
 
 @pytest.mark.parametrize("kind", [L1Loss, HuberLoss, SmoothL1Loss])
-def test_an_infinite_prediction_has_a_slope(kind):
+def test_an_infinite_prediction_has_a_gradient(kind):
     loss_func = kind()
     assert loss_func(np.array([-np.inf, 1.0]), np.zeros(2)) == np.inf
     np.testing.assert_array_equal(loss_func.backward(), [-0.5, 0.5])
 
 
 @pytest.mark.parametrize("value", [-1, np.inf, np.nan, "1", True, None])
-def test_corners_are_numbers_of_at_least_0(value):
+def test_delta_and_beta_must_be_numbers_of_at_least_0(value):
     for kind, name in ((HuberLoss, "delta"), (SmoothL1Loss, "beta")):
         with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0"):
             kind(**{name: value})

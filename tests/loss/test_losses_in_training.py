@@ -1,4 +1,4 @@
-"""Where the rest of the library calls a loss: the joint path of Softmax, accuracies, predictions, pairings."""
+"""Losses in the rest of the library: the fused path with Softmax, accuracies, predictions, pairs of last layer and loss."""
 
 import numpy as np
 import pytest
@@ -21,8 +21,8 @@ from cnn.utils.gradcheck import difference
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(6, 1, 4, 5))
-PLACES = RNG.integers(0, 3, (6, 4, 5))
-PLACES[0] = PLACES[3, 1:] = 9
+PIXEL_LABELS = RNG.integers(0, 3, (6, 4, 5))
+PIXEL_LABELS[0] = PIXEL_LABELS[3, 1:] = 9
 LABELS = np.array([0, 1, 9, 2, 1, 9])
 OPTIONS = [
     {},
@@ -45,9 +45,9 @@ def segmenter(loss_func, *last):
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (segmenter, PLACES)])
+@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (segmenter, PIXEL_LABELS)])
 def test_four_ways_to_the_same_gradients(make, y, options):
-    """Softmax in one step with the loss, by hand, left out, and as LogSoftmax."""
+    """Softmax fused with the loss, called by hand, left out, and as LogSoftmax."""
     options = {**options, "ignore_index": 9}
     fused = make(CrossEntropyLoss(**options), Softmax(dim=1))
     loss, prediction = fused.loss_and_grad(IMAGES, y)
@@ -64,8 +64,8 @@ def test_four_ways_to_the_same_gradients(make, y, options):
     assert fused.evaluate(IMAGES, y)[0] == pytest.approx(loss / (6 if "reduction" in options else 1), rel=1e-12)
 
 
-def test_softmax_along_the_last_axis_of_images_is_refused():
-    """The joint formula takes axis 1, and so would the loss."""
+def test_softmax_along_the_last_axis_of_images_is_rejected():
+    """Both the fused formula and the loss use axis 1."""
     model = segmenter(CrossEntropyLoss(), Softmax())
     for call in (model.fit, model.evaluate, model.loss_and_grad):
         with pytest.raises(ShapeError, match=r"layer 1, Softmax\(\), works along axis 3.*use Softmax\(dim=1\)"):
@@ -73,8 +73,8 @@ def test_softmax_along_the_last_axis_of_images_is_refused():
 
 
 @pytest.mark.parametrize("dim", [1, -3])
-def test_a_softmax_along_the_classes_joins_the_loss_whatever_the_sign_of_its_dim(dim):
-    """A class 200 behind has the probability 0 in float32: without the joint formula its loss would be wrong."""
+def test_a_softmax_along_the_classes_is_fused_with_the_loss_for_positive_and_negative_dim(dim):
+    """With a logit 200 lower, a probability is 0 in float32: without the fused formula the loss would be wrong."""
     x = np.full((2, 1, 3, 4), 200, np.float32)
     net = Conv2d(1, 2, 1, rng=0)
     net.weight.data = np.array([1, 0], np.float32).reshape(2, 1, 1, 1)
@@ -87,15 +87,15 @@ def test_a_softmax_along_the_classes_joins_the_loss_whatever_the_sign_of_its_dim
     assert model.evaluate(x, np.ones((2, 3, 4), int)) == (200, 0)
 
 
-def test_softmax_along_the_batch_is_refused():
+def test_softmax_along_the_batch_is_rejected():
     model = segmenter(CrossEntropyLoss(), Softmax(dim=0))
     for call in (model.fit, model.evaluate, model.loss_and_grad):
         with pytest.raises(ShapeError, match=r"layer 1, Softmax\(dim=0\), works along axis 0.*use Softmax\(dim=1\)"):
             call(IMAGES, np.zeros((6, 4, 5), int))
 
 
-def test_a_net_that_labels_every_place_learns():
-    """The class of a place is the sign of its pixel; a third of the places has no label."""
+def test_a_segmentation_net_learns():
+    """The class of a pixel is the sign of its value; a third of the pixels have no label."""
     x = RNG.normal(size=(20, 1, 6, 6))
     y = (x[:, 0] > 0).astype(np.uint8)
     truth = y.copy()
@@ -109,9 +109,9 @@ def test_a_net_that_labels_every_place_learns():
 
 
 @pytest.mark.parametrize("options", OPTIONS)
-@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (segmenter, PLACES)])
-def test_figures_do_not_depend_on_the_batches(make, y, options):
-    """Batches of which less counts count less; one of which nothing counts, nothing."""
+@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (segmenter, PIXEL_LABELS)])
+def test_metrics_do_not_depend_on_the_batch_size(make, y, options):
+    """A batch is weighted by its number of targets that are not ignored, which may be 0."""
     model = make(CrossEntropyLoss(**options, ignore_index=9), Softmax(dim=1))
     loss, accuracy = model.evaluate(IMAGES, y)
     counted = y != 9
@@ -123,7 +123,7 @@ def test_figures_do_not_depend_on_the_batches(make, y, options):
     assert (step.loss, step.accuracy) == pytest.approx((loss, accuracy), rel=1e-12)
 
 
-def test_where_nothing_counts_an_error_says_so_and_no_step_goes_wrong():
+def test_if_all_targets_are_ignored_fit_raises_and_a_step_changes_nothing():
     model = classifier(CrossEntropyLoss(ignore_index=9), Softmax())
     for method in (model.fit, model.evaluate):
         with pytest.raises(InputError, match=r"^y: all labels are ignore_index=9, there is nothing to learn from"):
@@ -133,8 +133,8 @@ def test_where_nothing_counts_an_error_says_so_and_no_step_goes_wrong():
     assert all((before[name] == value).all() for name, value in model.state_dict().items())
 
 
-def test_probabilities_as_targets_of_places_have_an_accuracy():
-    y = np.where(PLACES == 9, 0, PLACES)
+def test_probabilities_as_targets_of_pixels_have_an_accuracy():
+    y = np.where(PIXEL_LABELS == 9, 0, PIXEL_LABELS)
     model = segmenter(CrossEntropyLoss(), Softmax(dim=1))
     one_hot = np.moveaxis(np.eye(3)[y], -1, 1)
     assert model.evaluate(IMAGES, one_hot) == pytest.approx(model.evaluate(IMAGES, y), rel=1e-12)
@@ -146,7 +146,7 @@ def test_training_needs_one_number(kind, call):
     last = [Softmax()] if kind is CrossEntropyLoss else []
     model = Sequential([Linear(2, 2), *last], loss_func=kind(reduction="none"), optimizer=Adam())
     x, y = np.zeros((4, 2), np.float32), np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
-    with pytest.raises(ValueError, match=r"\(reduction='none'\) gives a loss for each.*use reduction=\"mean\" or"):
+    with pytest.raises(ValueError, match=r"\(reduction='none'\) returns a loss for each.*use reduction=\"mean\" or"):
         getattr(model, call)(x, y)
 
 
@@ -155,7 +155,7 @@ def test_training_needs_one_number(kind, call):
     ("loss_func", "last"),
     [(L1Loss, []), (SmoothL1Loss, []), (HuberLoss, []), (BCEWithLogitsLoss, []), (BCELoss, [Sigmoid()])],
 )
-def test_losses_of_numbers_train_and_predict_outputs(loss_func, last, reduction):
+def test_elementwise_losses_train_and_predict_outputs(loss_func, last, reduction):
     cnn.manual_seed(0)
     x = RNG.normal(size=(64, 2))
     y = (x[:, :1] > 0) if loss_func in (BCELoss, BCEWithLogitsLoss) else x[:, :1] - 2 * x[:, 1:]
@@ -169,7 +169,7 @@ def test_losses_of_numbers_train_and_predict_outputs(loss_func, last, reduction)
         model.predict_proba(x)
 
 
-def test_log_probabilities_are_told_as_probabilities():
+def test_log_probabilities_are_returned_as_probabilities():
     model = Sequential([Linear(2, 3, rng=0), LogSoftmax()])
     x = RNG.normal(size=(5, 2))
     assert np.abs(model.predict_proba(x).sum(axis=1) - 1).max() < 1e-6
@@ -207,7 +207,7 @@ LOGITS = CrossEntropyLoss(from_logits=True, weight=[1, 2])
         (Softmax(), LOGITS, "logits", "remove the Softmax, or use CrossEntropyLoss()"),
     ],
 )
-def test_pairings_that_are_refused_name_the_fix(last, loss_func, reads, fix):
+def test_a_rejected_pair_of_last_layer_and_loss_names_the_fix(last, loss_func, reads, fix):
     for layers, name in (([last], "0"), ([Sequential([last])], "0.0")):
         with pytest.raises(ValueError, match="reads") as caught:
             Sequential(layers, loss_func=loss_func)
@@ -230,5 +230,5 @@ def test_pairings_that_are_refused_name_the_fix(last, loss_func, reads, fix):
         (LogSoftmax(), LOGITS),
     ],
 )
-def test_pairings_that_have_a_meaning(last, loss_func):
+def test_valid_pairs_of_last_layer_and_loss(last, loss_func):
     assert Sequential([last], loss_func=loss_func).loss_func is loss_func

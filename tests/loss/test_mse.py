@@ -7,7 +7,7 @@ from cnn.utils.gradcheck import difference, numeric_gradient
 
 
 def test_by_hand():
-    """The mean over all values, once."""
+    """The mean over all values."""
     loss_func = MSELoss()
     assert loss_func(np.array([[1.0, 2], [3, 6]]), np.array([[1, 0], [0, 6]])) == 13 / 4
     np.testing.assert_array_equal(loss_func.backward(), [[0, 1], [1.5, 0]])
@@ -33,7 +33,7 @@ def test_dtype_is_that_of_the_prediction(target_dtype):
     assert loss_func.backward().dtype == np.float32
 
 
-def test_one_slot():
+def test_a_second_backward_is_an_error():
     loss_func = MSELoss()
     loss_func(np.ones((2, 1)), np.ones((2, 1)))
     loss_func.backward()
@@ -52,17 +52,17 @@ def test_one_slot():
     ],
 )
 def test_a_wrong_target_names_the_fix(target, error, message):
-    """(N,) against (N, 1) above all, which would broadcast to N x N."""
+    """Above all (N,) with (N, 1), which would broadcast to N x N."""
     with pytest.raises(error, match=message):
         MSELoss()(np.ones((4, 1)), target)
 
 
 def test_an_empty_batch_has_no_mean():
-    with pytest.raises(InputError, match="mean over no samples"):
+    with pytest.raises(InputError, match="the mean over no samples is undefined"):
         MSELoss()(np.ones((0, 1)), np.ones((0, 1)))
 
 
-def test_class_ids_are_told_from_values():
+def test_class_ids_are_recognised():
     with pytest.raises(ShapeError, match=r"got \(4,\): these look like class ids: use CrossEntropyLoss"):
         MSELoss()(np.ones((4, 3)), np.array([0, 1, 2, 0]))
     with pytest.raises(ShapeError, match="as many out_features"):

@@ -6,7 +6,7 @@ from cnn.optim import Adam
 
 
 def test_the_first_step_is_lr_in_the_direction_of_the_gradient():
-    """Whatever its size: the corrected m / sqrt(v) is plus or minus one."""
+    """For any gradient size, the bias-corrected m / sqrt(v) is plus or minus one."""
     for size in (1e-3, 1, 1e3):
         parameter = Parameter([1.0, 1.0])
         parameter.accumulate_grad(np.array([size, -size]))
@@ -15,7 +15,7 @@ def test_the_first_step_is_lr_in_the_direction_of_the_gradient():
 
 
 def test_the_formula_of_the_paper():
-    """Algorithm 1, written as it is printed there, with the L2 penalty."""
+    """Algorithm 1 as printed in the paper, with the L2 penalty."""
     lr, (b1, b2), eps, decay = 0.01, (0.8, 0.95), 1e-3, 0.1
     rng = np.random.default_rng(0)
     parameter = Parameter(rng.normal(size=4))
@@ -33,7 +33,7 @@ def test_the_formula_of_the_paper():
 
 
 def test_float32_stays_float32_and_in_place():
-    """NumPy scalars as settings must not promote; an array that others hold a view of must stay the same one."""
+    """NumPy scalars as settings must not promote the dtype, and the array must stay the same object."""
     parameter = Parameter(np.ones(3, np.float32))
     array = parameter.data
     adam = Adam([parameter], np.float64(0.1), (np.float64(0.9), np.float64(0.99)), np.float64(1e-8), np.float64(0.1))
@@ -45,7 +45,7 @@ def test_float32_stays_float32_and_in_place():
     assert {state.dtype for state in adam._state[0].values() if hasattr(state, "dtype")} == {np.dtype(np.float32)}
 
 
-def test_the_gradient_is_only_read():
+def test_the_gradient_is_not_modified():
     parameter = Parameter([1.0])
     parameter.grad = np.array([2.0])
     parameter.grad.flags.writeable = False

@@ -15,14 +15,14 @@ class GradientDescent(Optimizer):
 
 
 class Shrinking(Optimizer):
-    """Calls super first, and sets its own setting only then."""
+    """Calls super().__init__ before it sets its own setting."""
 
-    def __init__(self, params=None, lr=0.1, share=0.5):
+    def __init__(self, params=None, lr=0.1, fraction=0.5):
         super().__init__(params, lr)
-        self.share = share
+        self.fraction = fraction
 
     def update(self, parameter, grad, state):
-        parameter.data *= self.share
+        parameter.data *= self.fraction
 
 
 def with_grad(values):
@@ -57,8 +57,8 @@ def test_settings_reach_the_groups_that_have_none_of_their_own():
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.125, 0]
 
 
-def test_a_rate_set_in_a_group_gives_way_to_that_of_the_optimizer():
-    """Such as one that a schedule set: it is not one that the group was given."""
+def test_a_rate_set_on_the_optimizer_replaces_one_set_in_a_group():
+    """As a schedule sets it; only a rate that the group was given at its creation stays."""
     optimizer = SGD([{"params": [Parameter([1.0])]}, {"params": [Parameter([1.0])], "lr": 0.5}], lr=0.25)
     for group in optimizer.param_groups:
         group["lr"] *= 0.5
@@ -68,13 +68,13 @@ def test_a_rate_set_in_a_group_gives_way_to_that_of_the_optimizer():
     assert [group.lr for group in optimizer.param_groups] == [1.0, 0.25]
 
 
-def test_a_setting_that_comes_after_super_init():
+def test_a_setting_assigned_after_super_init():
     a, b = with_grad([1.0]), with_grad([1.0])
-    Shrinking([{"params": [a]}, {"params": [b], "share": 0.25}], share=0.75).step()
+    Shrinking([{"params": [a]}, {"params": [b], "fraction": 0.25}], fraction=0.75).step()
     assert [a.data[0], b.data[0]] == [0.75, 0.25]
 
 
-def test_reset_forgets_in_every_group():
+def test_reset_clears_every_group():
     a, b = with_grad([1.0]), with_grad([1.0])
     optimizer = SGD([{"params": [a]}, {"params": [b]}], lr=1.0, momentum=0.5)
     optimizer.step()
@@ -83,7 +83,7 @@ def test_reset_forgets_in_every_group():
     assert [a.data[0], b.data[0]] == [-1, -1]
 
 
-def test_a_copy_has_groups_of_its_own():
+def test_a_copy_has_its_own_groups():
     optimizer = SGD([{"params": [Parameter([1.0])]}], lr=0.5)
     copied = copy.deepcopy(optimizer)
     copied.lr = 0.25
@@ -119,7 +119,7 @@ def test_errors_of_groups():
         Adam([{"params": [a]}, b])
     with pytest.raises(TypeError, match="each group must be a dict"):
         Adam([{"lr": 0.1}])
-    with pytest.raises(TypeError, match="not groups again"):
+    with pytest.raises(TypeError, match="not another group"):
         Adam([{"params": [{"params": [a]}]}])
     with pytest.raises(TypeError, match=r"pass model.parameters\(\)"):
         Adam([{"params": [np.ones(2)]}])
@@ -131,19 +131,19 @@ def test_wrong_settings_of_a_group_are_named(wrong):
         Adam([{"params": [Parameter([1.0])], **wrong}])
 
 
-def test_settings_that_need_each_other_may_come_from_optimizer_and_group():
+def test_settings_that_depend_on_each_other_may_come_from_optimizer_and_group():
     groups = [{"params": [Parameter([1.0])], "nesterov": True}]
     assert SGD(groups, momentum=0.9).param_groups[0].nesterov
     with pytest.raises(ValueError, match="nesterov needs momentum"):
         SGD(groups)
 
 
-def test_decay_groups_part_all_parameters():
+def test_decay_groups_cover_all_parameters():
     model = Sequential([Linear(2, 3), Linear(3, 1)])
-    decayed, spared = decay_groups(model, 0.1)
+    decayed, exempt = decay_groups(model, 0.1)
     assert [p.shape for p in decayed["params"]] == [(3, 2), (1, 3)]
-    assert [p.shape for p in spared["params"]] == [(3,), (1,)]
-    assert [decayed["weight_decay"], spared["weight_decay"]] == [0.1, 0]
+    assert [p.shape for p in exempt["params"]] == [(3,), (1,)]
+    assert [decayed["weight_decay"], exempt["weight_decay"]] == [0.1, 0]
 
 
 def test_wrong_arguments_of_decay_groups():
@@ -155,23 +155,23 @@ def test_wrong_arguments_of_decay_groups():
 
 
 @pytest.mark.parametrize("empty", [[], iter([]), [{"params": []}]])
-def test_an_empty_list_is_not_taken_for_all(empty):
+def test_an_empty_list_is_an_error(empty):
     with pytest.raises(ValueError, match=r"params is an empty list: pass model.parameters"):
         SGD(empty)
 
 
 def test_a_group_may_be_empty_if_others_are_not():
-    """As that of the spared parameters in a model without biases."""
+    """As the group without decay in a model without biases."""
     assert len(SGD(decay_groups(Linear(2, 1, bias=False), 0.1)).params) == 1
 
 
 @pytest.mark.parametrize("nest", [lambda p: [p], lambda p: [{"params": [p]}], lambda p: [[{"params": p}]]])
-def test_a_list_in_a_list(nest):
-    with pytest.raises(TypeError, match=r"it is a list in a list: remove the outer \[\]"):
+def test_a_nested_list(nest):
+    with pytest.raises(TypeError, match=r"it is a nested list: remove the outer \[\]"):
         SGD(nest(Linear(2, 1).parameters()))
 
 
-def test_repr_tells_settings_that_are_not_the_usual_ones():
+def test_repr_shows_settings_that_differ_from_the_defaults():
     assert repr(SGD(Linear(2, 1).parameters(), lr=0.1, momentum=0.9)) == "SGD(lr=0.1, momentum=0.9)"
     assert repr(Adam()) == "Adam()"
     optimizer = AdamW(decay_groups(Linear(2, 1), 0.1), lr=0.5)

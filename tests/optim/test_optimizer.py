@@ -19,7 +19,7 @@ def with_grad(values):
     return parameter
 
 
-def test_step_updates_what_has_a_gradient_and_keeps_a_state_for_each():
+def test_step_updates_parameters_with_a_gradient_and_keeps_a_state_for_each():
     trained, other = with_grad([1.0]), Parameter([1.0])
     optimizer = GradientDescent([trained, other], lr=0.25)
     optimizer.step()
@@ -39,14 +39,14 @@ def test_zero_grad():
     assert parameter.grad is None
 
 
-def test_a_sequential_hands_over_its_parameters():
+def test_a_sequential_passes_its_parameters():
     optimizer = Adam()
     model = Sequential([Linear(2, 3), Tanh(), Linear(3, 1)], loss_func=MSELoss(), optimizer=optimizer)
     assert [id(p) for p in optimizer.params] == [id(p) for p in model.parameters()]
 
 
-def test_a_sequential_leaves_an_optimizer_with_parameters_as_it_is():
-    """So a part of a model can be trained alone."""
+def test_a_sequential_does_not_change_an_optimizer_with_parameters():
+    """So part of a model can be trained alone."""
     layers = [Linear(2, 3), Tanh(), Linear(3, 1)]
     before = layers[0].weight.data.copy()
     model = Sequential(layers, loss_func=MSELoss(), optimizer=Adam(layers[2].parameters()))

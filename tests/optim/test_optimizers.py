@@ -17,12 +17,12 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "chosen"), SETTINGS)
-def test_float32_stays_float32_and_in_place(kind, chosen):
-    """NumPy scalars as settings must not promote; an array that others hold a view of must stay the same one."""
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_float32_stays_float32_and_in_place(kind, settings):
+    """NumPy scalars as settings must not promote the dtype, and the array must stay the same object."""
     parameter = Parameter(np.ones((3, 2), np.float32))
     array = parameter.data
-    optimizer = kind([parameter], **{name: np.float64(value) for name, value in chosen.items()})
+    optimizer = kind([parameter], **{name: np.float64(value) for name, value in settings.items()})
     for _ in range(3):
         parameter.accumulate_grad(np.ones((3, 2), np.float32))
         optimizer.step()
@@ -32,17 +32,17 @@ def test_float32_stays_float32_and_in_place(kind, chosen):
     assert {value.dtype for value in kept} == {np.dtype(np.float32)}
 
 
-@pytest.mark.parametrize(("kind", "chosen"), SETTINGS)
-def test_wrong_settings_are_named(kind, chosen):
-    for name in chosen:
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_wrong_settings_are_named(kind, settings):
+    for name in settings:
         for wrong in (-1, float("nan"), True, "0.1"):
             with pytest.raises(ValueError, match=f"{name} must be a finite number of at least 0"):
                 kind(**{name: wrong})
 
 
-@pytest.mark.parametrize(("kind", "chosen"), SETTINGS)
-def test_settings_assigned_later_are_checked(kind, chosen):
-    """A rate at once, what may depend on other settings at the next step."""
+@pytest.mark.parametrize(("kind", "settings"), SETTINGS)
+def test_settings_assigned_later_are_checked(kind, settings):
+    """The learning rate at once; settings that may depend on others, at the next step."""
     parameter = Parameter(np.ones((3, 2), np.float32))
     parameter.accumulate_grad(np.ones((3, 2), np.float32))
     for groups in ([parameter], [{"params": [parameter]}]):
@@ -50,7 +50,7 @@ def test_settings_assigned_later_are_checked(kind, chosen):
         for wrong in (-1, float("nan"), True, "0.1"):
             with pytest.raises(ValueError, match="lr must be a finite number of at least 0"):
                 optimizer.lr = wrong
-            for name in set(chosen) - {"lr", "initial_accumulator_value"}:
+            for name in set(settings) - {"lr", "initial_accumulator_value"}:
                 right = optimizer[name]
                 optimizer[name] = wrong
                 for _ in range(2):
@@ -58,7 +58,7 @@ def test_settings_assigned_later_are_checked(kind, chosen):
                         optimizer.step()
                 optimizer[name] = right
     np.testing.assert_array_equal(parameter.data, 1)
-    for name, value in chosen.items():
+    for name, value in settings.items():
         optimizer[name] = np.float64(value)
         assert type(optimizer.param_groups[0][name]) is float
 
@@ -100,8 +100,8 @@ def test_other_wrong_settings(kind, wrong, message):
         kind(**wrong)
 
 
-def test_muon_sends_vectors_to_adamw():
-    with pytest.raises(ValueError, match=r"not a parameter of shape \(3,\).*train the others with AdamW"):
+def test_muon_rejects_vectors_and_suggests_adamw():
+    with pytest.raises(ValueError, match=r"not a parameter of shape \(3,\).*train the rest with AdamW"):
         Muon(Linear(2, 3).parameters())
     with pytest.raises(ValueError, match="AdamW"):
         Sequential([Linear(2, 3)], optimizer=Muon())
@@ -110,7 +110,7 @@ def test_muon_sends_vectors_to_adamw():
 
 
 def test_muon_steps_are_orthogonal():
-    """With the cubic iteration, which converges: all singular values of the step become 1."""
+    """With the cubic iteration, which converges, all singular values of the step become 1."""
     rng = np.random.default_rng(0)
     for shape in [(3, 5), (5, 3), (4, 2, 3, 3)]:
         parameter = Parameter(np.zeros(shape))
@@ -121,14 +121,14 @@ def test_muon_steps_are_orthogonal():
         np.testing.assert_allclose(values, scale, rtol=1e-12)
 
 
-def test_muon_without_a_gradient_to_speak_of_stays_where_it_is():
+def test_muon_with_a_zero_gradient_changes_nothing():
     parameter = Parameter(np.ones((2, 2)))
     parameter.accumulate_grad(np.zeros((2, 2)))
     Muon([parameter], weight_decay=0).step()
     np.testing.assert_array_equal(parameter.data, 1)
 
 
-def test_a_centred_rmsprop_stands_a_gradient_that_never_changes():
+def test_a_centred_rmsprop_with_a_constant_gradient_stays_finite():
     """Its variance is 0, and rounding must not make it negative."""
     parameter = Parameter(np.zeros(50))
     optimizer = RMSprop([parameter], alpha=0.1, centered=True)
@@ -139,7 +139,7 @@ def test_a_centred_rmsprop_stands_a_gradient_that_never_changes():
     assert (parameter.data < 0).all()
 
 
-def test_clipping_leaves_small_gradients_and_frozen_parameters():
+def test_clipping_does_not_change_small_gradients_and_frozen_parameters():
     small, frozen = Parameter([0.0, 0.0]), Parameter([0.0])
     small.grad = np.array([3.0, 4.0])
     assert clip_grad_norm_((p for p in (small, frozen)), max_norm=6) == 5
@@ -182,7 +182,7 @@ class Scale(Module):
         self.running = Buffer([1.0])
 
 
-def test_the_average_is_put_in_and_taken_out_also_after_an_error():
+def test_the_average_is_applied_and_removed_even_after_an_error():
     model = Scale()
     array = model.weight.data
     average = WeightAverage(model, decay=0.5)
@@ -193,14 +193,14 @@ def test_the_average_is_put_in_and_taken_out_also_after_an_error():
     with pytest.raises(KeyError), average.applied() as averaged:  # noqa: PT012
         assert averaged is model
         assert model.weight.data[0] == 3
-        assert model.running.data[0] == 4  # running statistics are the model's own
+        assert model.running.data[0] == 4  # running statistics are not averaged
         raise KeyError
     assert model.weight.data is array
     assert array[0] == 4
     assert average.n_averaged == 2
 
 
-def test_an_average_before_any_update_is_that_of_the_beginning():
+def test_before_any_update_the_average_is_the_initial_weights():
     model = Scale()
     average = WeightAverage(model)
     model.weight.data = [7.0]
@@ -222,12 +222,12 @@ def test_the_average_follows_a_model_that_is_converted(before, after):
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.1, float("nan")])
-def test_decay_is_a_share(decay):
+def test_decay_is_a_fraction(decay):
     with pytest.raises(ValueError, match="decay must be"):
         WeightAverage(Scale(), decay)
 
 
-def test_an_average_is_of_a_model():
+def test_weight_average_needs_a_model():
     with pytest.raises(TypeError, match=r"^model must be a Module, got list: pass the model itself, not model.param"):
         WeightAverage(Linear(2, 1).parameters())
 

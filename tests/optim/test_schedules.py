@@ -34,7 +34,7 @@ def test_a_schedule_sets_the_rate_of_an_optimizer_that_a_model_takes_later():
     assert schedule.get_last_lr() == [0.25]
 
 
-def test_every_group_goes_from_its_own_rate():
+def test_every_group_starts_from_its_own_rate():
     optimizer = SGD([{"params": [Parameter([1.0])], "lr": 8.0}, {"params": [Parameter([1.0])]}], lr=4.0)
     schedule = StepLR(optimizer, step_size=1, gamma=0.5)
     schedule.step()
@@ -42,7 +42,7 @@ def test_every_group_goes_from_its_own_rate():
     assert schedule.base_lrs == [8.0, 4.0]
 
 
-def test_a_schedule_of_ones_own():
+def test_a_custom_schedule():
     class Root(Schedule):
         def factor(self, t):
             return 1 / math.sqrt(t + 1)
@@ -67,45 +67,45 @@ MAKERS = [
 
 
 @pytest.mark.parametrize("make", MAKERS)
-def test_the_state_brings_a_new_schedule_to_the_same_place(make):
-    told = (1.0,) if make is MAKERS[-1] else ()
+def test_a_new_schedule_continues_from_the_state(make):
+    metric = (1.0,) if make is MAKERS[-1] else ()
     first = SGD([{"params": [Parameter([1.0])], "lr": 0.5}, {"params": [Parameter([1.0])]}])
     second = SGD([{"params": [Parameter([1.0])], "lr": 0.5}, {"params": [Parameter([1.0])]}])
     schedule = make(first)
     for _ in range(7):
-        schedule.step(*told)
+        schedule.step(*metric)
     resumed = make(second)
     resumed.load_state_dict(schedule.state_dict())
     for _ in range(5):
         assert [(g.lr, g.momentum) for g in second.param_groups] == [(g.lr, g.momentum) for g in first.param_groups]
-        schedule.step(*told)
-        resumed.step(*told)
-    if not told:
+        schedule.step(*metric)
+        resumed.step(*metric)
+    if not metric:
         assert schedule.state_dict() == {"last_epoch": 12, "lrs": schedule.get_last_lr()}
 
 
-def test_one_cycle_moves_betas_and_ends():
+def test_one_cycle_cycles_betas_and_ends():
     optimizer = Adam(betas=(0.5, 0.75))
     schedule = OneCycleLR(optimizer, 1.0, total_steps=10)
     assert optimizer.betas == (0.95, 0.75)
     for _ in range(10):
         schedule.step()
     with pytest.raises(
-        ValueError, match="step 11 of a OneCycleLR of 10: make it with total_steps=11 or more, or call step once"
+        ValueError, match="step 11 of a OneCycleLR of 10 steps: create it with total_steps=11 or more, and call step only once"
     ):
         schedule.step()
     assert schedule.last_epoch == 10
 
 
 def test_one_cycle_whose_rise_takes_no_step():
-    """Then the first step is at the top (PyTorch divides by zero)."""
+    """Then the first step has the peak rate (PyTorch divides by zero)."""
     optimizer = SGD()
     OneCycleLR(optimizer, 1.0, total_steps=10, pct_start=0.1)
     assert optimizer.lr == 1.0
 
 
 def test_rates_stay_python_floats():
-    """A NumPy float64 would turn float32 weights into float64."""
+    """A NumPy float64 would promote float32 weights to float64."""
     optimizer = SGD([Parameter(np.ones(1, np.float32))], lr=np.float64(1))
     for schedule in (
         CosineAnnealingLR(optimizer, 5, np.float64(0.1)),
@@ -149,7 +149,7 @@ def test_wrong_arguments_are_named_and_change_nothing(name, arguments, message):
     assert (optimizer.lr, optimizer.momentum) == (0.5, 0.25)
 
 
-def test_what_does_not_fit_together():
+def test_arguments_that_do_not_fit_together():
     optimizer, other = SGD(lr=0.5), SGD(lr=0.5)
     step = StepLR(optimizer, 3)
     model = Sequential([Linear(2, 1)])
@@ -160,7 +160,7 @@ def test_what_does_not_fit_together():
         SequentialLR(model, [step, step], [3])
     with pytest.raises(TypeError, match="milestones must be a list of steps"):
         MultiStepLR(optimizer, 3)
-    with pytest.raises(ValueError, match="Adagrad has no momentum to move"):
+    with pytest.raises(ValueError, match="Adagrad has no momentum to cycle"):
         OneCycleLR(Adagrad(), 1.0, total_steps=5)
     with pytest.raises(ValueError, match="2 schedulers need 1 rising milestones"):
         SequentialLR(optimizer, [step, step], [])
@@ -182,29 +182,29 @@ def groups(*own):
 def test_groups_that_come_after_the_schedule_are_an_error(make):
     optimizer = SGD()
     schedule = make(optimizer)
-    optimizer.take(groups({}, {}))
-    told = "was made when the optimizer had 1 group, it has 2 now: give the optimizer its parameters and groups first"
-    with pytest.raises(ValueError, match=told):
+    optimizer.set_params(groups({}, {}))
+    message = "was created when the optimizer had 1 group, but it has 2 now: give the optimizer its parameters"
+    with pytest.raises(ValueError, match=message):
         schedule.step(*((1.0,) if isinstance(schedule, ReduceLROnPlateau) else ()))
     assert optimizer.param_groups[0].lr == optimizer.lr
 
 
 @pytest.mark.parametrize("make", MAKERS)
 def test_one_group_that_comes_after_the_schedule(make):
-    optimizer, twin = SGD(lr=0.5), SGD([Parameter([1.0])], lr=0.5)
-    schedules = make(optimizer), make(twin)
-    optimizer.take(groups({}))
+    optimizer, other = SGD(lr=0.5), SGD([Parameter([1.0])], lr=0.5)
+    schedules = make(optimizer), make(other)
+    optimizer.set_params(groups({}))
     for _ in range(9):
         for schedule in schedules:
             schedule.step(*((1.0,) if isinstance(schedule, ReduceLROnPlateau) else ()))
         assert schedules[0].get_last_lr() == schedules[1].get_last_lr() == [optimizer.lr]
 
 
-def test_the_advice_of_the_error_helps():
-    """The rates of groups that come later are the initial ones of a schedule that is made then."""
+def test_the_fix_in_the_error_message_works():
+    """A schedule created after the groups were set starts from the rates of the groups."""
     optimizer = SGD(lr=1.0)
     LinearLR(optimizer, 0.5)
-    optimizer.take(groups({"lr": 0.25}, {}))
+    optimizer.set_params(groups({"lr": 0.25}, {}))
     assert StepLR(optimizer, 3).base_lrs == [0.25, 1.0]
 
 
@@ -236,7 +236,7 @@ def test_a_warm_up_from_zero():
 
 
 def test_no_rate_is_below_zero():
-    """PyTorch's is, after the last step of a line, and where one schedule takes a rate below eta_min of the other."""
+    """In PyTorch it can be: after the last linear step, and where one schedule goes below eta_min of the other."""
     optimizer = SGD()
     schedule = OneCycleLR(optimizer, 1.0, total_steps=6, anneal_strategy="linear")
     for _ in range(6):
@@ -249,8 +249,8 @@ def test_no_rate_is_below_zero():
     assert optimizer.lr == pytest.approx(0.1)
 
 
-def test_a_chain_starts_anew_in_a_sequence():
-    """PyTorch cannot."""
+def test_a_chain_restarts_in_a_sequence():
+    """PyTorch cannot do this."""
     optimizer = SGD(lr=1.0)
     chain = ChainedScheduler([LinearLR(optimizer, 0.5, total_iters=2), ExponentialLR(optimizer, 0.5)])
     schedule = SequentialLR(optimizer, [StepLR(optimizer, 1, 0.5), chain], [2])
@@ -262,7 +262,7 @@ def test_a_chain_starts_anew_in_a_sequence():
     assert rates == pytest.approx([1, 0.5, 0.5, 0.375, 0.25], rel=1e-15)
 
 
-def test_groups_of_their_own_rate_keep_it():
+def test_groups_with_their_own_rate_keep_it():
     optimizer = SGD(groups({"lr": 8.0}, {}), lr=4.0)
     schedule = StepLR(optimizer, 1, gamma=0.5)
     schedule.step()
@@ -271,7 +271,7 @@ def test_groups_of_their_own_rate_keep_it():
     assert schedule.get_last_lr() == [4.0, 1.0]
 
 
-def test_what_is_no_figure_does_not_count_and_nan_is_bad():
+def test_the_metric_must_be_a_number_and_nan_is_a_bad_epoch():
     schedule = ReduceLROnPlateau(SGD())
     for wrong in (None, "low", [1.0]):
         with pytest.raises(TypeError, match="metrics must be a number, such as the validation loss, got"):

@@ -1,6 +1,6 @@
-"""Kill trainings with SIGKILL at random moments, resume them, and compare the end with that of one never killed.
+"""Kill training runs with SIGKILL at random moments, resume them, and compare the result with an uninterrupted run.
 
-``python -m tests.training.kills --runs 20`` tries so many; the test in test_kills.py tries three.
+``python -m tests.training.kills --runs 20`` tries 20 runs; the test in test_kills.py tries three.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 EPOCHS = 4
-KEPT = ("history.jsonl", "history.csv", "model.safetensors")  # beside the last checkpoint
+OTHER_FILES = ("history.jsonl", "history.csv", "model.safetensors")  # besides the last checkpoint
 
 
 def train(folder: Path) -> None:
-    """Train with everything on that holds a state, resuming what there is in the folder; write the model at the end."""
+    """Train with everything that has a state, resume if the folder has checkpoints, and save the model at the end."""
     import cnn
     from cnn.data import DataLoader, HorizontalFlip, Normalize, RandomCrop, RandomErasing
     from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
@@ -74,22 +74,22 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
 def finish(process: "subprocess.Popen[bytes]") -> None:
     _, text = process.communicate()
     if process.returncode != 0:
-        raise RuntimeError(f"the training failed with {process.returncode}:\n{text.decode()}")
+        raise RuntimeError(f"training failed with {process.returncode}:\n{text.decode()}")
 
 
-def ends(folder: Path) -> dict[str, bytes]:
-    """Return what must be the same to the byte."""
+def results(folder: Path) -> dict[str, bytes]:
+    """Return the content of the files that must be identical."""
     last = sorted((folder / "checkpoints").glob("step-*"))[-1]
-    paths = [last, folder / "checkpoints" / "best.safetensors", *(folder / name for name in KEPT)]
+    paths = [last, folder / "checkpoints" / "best.safetensors", *(folder / name for name in OTHER_FILES)]
     return {path.name: path.read_bytes() for path in paths}
 
 
-def kill_some(folder: Path, took: float, chance: random.Random) -> int:
-    """Start a training and kill it, up to four times, unless it is over before; return the number of kills."""
-    for kills in range(chance.choice([1, 1, 2, 2, 3, 4])):
+def kill_some(folder: Path, duration: float, rng: random.Random) -> int:
+    """Start training and kill it, up to four times, unless it ends earlier; return the number of kills."""
+    for kills in range(rng.choice([1, 1, 2, 2, 3, 4])):
         process = start(folder)
-        # some at once after the one before
-        time.sleep(chance.uniform(0.2, 1.0) * took if chance.random() < 0.8 else chance.uniform(0, 0.3) * took)
+        # sometimes soon after the previous kill
+        time.sleep(rng.uniform(0.2, 1.0) * duration if rng.random() < 0.8 else rng.uniform(0, 0.3) * duration)
         if process.poll() is not None:
             finish(process)
             return kills
@@ -99,28 +99,28 @@ def kill_some(folder: Path, took: float, chance: random.Random) -> int:
 
 
 def try_kills(runs: int, seed: int, out: Path) -> int:
-    """Kill and resume so many trainings; return the number of kills."""
-    finish(start(out / "whole"))  # compiles, if need be
+    """Kill and resume this many training runs; return the number of kills."""
+    finish(start(out / "uninterrupted"))  # compiles, if need be
     finish(start(out / "again"))
-    expected = ends(out / "whole")
-    assert ends(out / "again") == expected, "two runs in one piece differ"
+    expected = results(out / "uninterrupted")
+    assert results(out / "again") == expected, "two uninterrupted runs differ"
     began = time.monotonic()
     finish(start(out / "timed"))
-    took = time.monotonic() - began
-    chance, kills = random.Random(seed), 0
+    duration = time.monotonic() - began
+    rng, kills = random.Random(seed), 0
     for run in range(runs):
         folder = out / f"run-{run}"
         killed = 0
         while not killed:
-            shutil.rmtree(folder, ignore_errors=True)  # of a training that was over before it was killed
-            killed = kill_some(folder, took, chance)
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that ended before it was killed
+            killed = kill_some(folder, duration, rng)
         kills += killed
         finish(start(folder))
-        found = ends(folder)
+        found = results(folder)
         different = [name for name in expected if found.get(name) != expected[name]]
-        assert not different, f"run {run} ends with another {different}"
+        assert not different, f"run {run} ends with a different {different}"
         assert set(found) == set(expected)
-        print(f"run {run + 1}: the same to the byte, {kills} kills so far", flush=True)
+        print(f"run {run + 1}: identical files, {kills} kills so far", flush=True)
     return kills
 
 
@@ -135,7 +135,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         kills = try_kills(args.runs, args.seed, Path(folder))
-    print(f"{args.runs} trainings, {kills} kills: all end with the bytes of the training that was never killed")
+    print(f"{args.runs} training runs, {kills} kills: all end with the same bytes as the uninterrupted run")
 
 
 if __name__ == "__main__":

@@ -1,20 +1,20 @@
-"""A terminal for tests: what a person sees of the characters written to it, and a pseudo-terminal that collects them."""
+"""Terminals for tests: an emulator that shows what a person would see, and a pseudo-terminal that collects output."""
 
 import os
 import threading
 
 
 class Screen:
-    """Knows carriage return, line feed, backspace and the codes that erase a line; fails on all others.
+    """Emulates a terminal: carriage return, line feed, backspace and the codes that erase a line; fails on all others.
 
     Attributes
     ----------
     rows : list of str
-        What is seen, without blanks at the ends.
+        The visible rows, without trailing spaces.
     frames : list of str
-        What the row of the cursor showed each time before the cursor went back in it or left it.
+        The content of the cursor's row, each time before the cursor moves back in it or leaves it.
     widest : int
-        Columns touched; a terminal of so many does not wrap.
+        Number of columns used; a terminal with this many columns does not wrap.
     """
 
     def __init__(self, text: str) -> None:
@@ -51,7 +51,7 @@ class Screen:
 
 
 class PseudoTerminal:
-    """Of so many columns; ``stream`` is written to as to any terminal."""
+    """A pseudo-terminal with this many columns; ``stream`` writes to it."""
 
     def __init__(self, columns: int) -> None:
         import termios
@@ -75,11 +75,11 @@ class PseudoTerminal:
 
     @property
     def text(self) -> str:
-        """All that was written so far."""
+        """Everything written so far."""
         return self._written.decode("utf-8", errors="replace")
 
     def close(self) -> str:
-        """Return all that was written."""
+        """Close it and return everything that was written."""
         self.stream.close()
         os.close(self.theirs)
         self._reading.join()

@@ -1,4 +1,4 @@
-"""A training small enough to be run again for every step that it may be killed after."""
+"""A training run small enough to be repeated for every step after which it may be interrupted."""
 
 import copy
 import json
@@ -12,7 +12,7 @@ from cnn.optim import SGD
 from cnn.sequential import Sequential
 
 EPOCHS, STEPS = 5, 3
-LOSSES = [0.9, 0.5, 0.6, 0.55, 0.7]  # of the validation: the second epoch is the best
+LOSSES = [0.9, 0.5, 0.6, 0.55, 0.7]  # validation losses: the second epoch is the best
 X = np.random.default_rng(0).normal(size=(EPOCHS * STEPS, 4, 2)).astype(np.float32)
 
 
@@ -37,7 +37,7 @@ def step_at(number, model, losses=LOSSES):
 
 
 def epochs_of(losses, model=None, name="val_loss"):
-    """Return the steps of epochs of one step each, with a figure of each."""
+    """Yield the steps of epochs with one step each, with the given values of one metric."""
     for i, loss in enumerate(losses):
         metrics = {"train_loss": 0.1, "train_accuracy": 0.5, "val_loss": 0.1, "val_accuracy": 0.5, name: loss}
         yield SimpleNamespace(epoch=i + 1, epochs=len(losses), step=1, steps=1, metrics=metrics, model=model)
@@ -55,7 +55,7 @@ def through_json(state):
 
 
 def plain(state):
-    """Return a state as something that == compares to the bit."""
+    """Return a state in a form that == compares bit by bit."""
     if isinstance(state, dict):
         return {key: plain(value) for key, value in state.items()}
     if isinstance(state, (list, tuple)):
@@ -64,7 +64,7 @@ def plain(state):
 
 
 def run(make, clock=None, saved=None, until=None):
-    """Train as the library does. Return what a checkpoint would hold after step ``until``, or all at the end."""
+    """Train as the library does. Return what a checkpoint would hold after step ``until`` or at the end."""
     model = net()
     callback = make(model)
     first = 0
@@ -72,7 +72,7 @@ def run(make, clock=None, saved=None, until=None):
         model.load_state_dict(saved["model"])
         model.optimizer.load_state_dict(saved["optimizer"])
         callback.load_state_dict(saved["callback"])
-        first = saved["done"]
+        first = saved["steps_done"]
     for number in range(first, EPOCHS * STEPS):
         x = X[number]
         model.train_step(x, x[:, :1] * 2)
@@ -84,13 +84,18 @@ def run(make, clock=None, saved=None, until=None):
             break
     if number + 1 != until and hasattr(callback, "end"):
         callback.end(step)
-    state = {"model": model.state_dict(), "optimizer": model.optimizer.state_dict(), "callback": {}, "done": number + 1}
+    state = {
+        "model": model.state_dict(),
+        "optimizer": model.optimizer.state_dict(),
+        "callback": {},
+        "steps_done": number + 1,
+    }
     state["callback"] = through_json(callback.state_dict()) if hasattr(callback, "state_dict") else {}
     return copy.deepcopy(state)
 
 
 class Clock:
-    """Stands for the module `time`: a monotonic clock that a test sets, beside one of the wall that runs backwards."""
+    """Replaces the module `time`: a monotonic clock that the test sets, and a wall clock that runs backwards."""
 
     def __init__(self):
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""Steps of no training at all."""
+"""Made-up steps, without any training."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,20 +29,22 @@ def line_of(step: Step) -> str:
     return epoch_line(step.epoch, step.epochs, {"train_loss": step.loss})
 
 
-def shows(shown: progress.Progress, epochs: int = 3, steps: int = 938, samples: int = 64, every: int = 1) -> list[str]:
-    """Show a training; return its lines."""
+def run_progress(
+    display: progress.Progress, epochs: int = 3, steps: int = 938, samples: int = 64, every: int = 1
+) -> list[str]:
+    """Run a display through all steps; return the lines about epochs."""
     lines = []
-    with shown:
+    with display:
         for step in steps_of(epochs, steps):
-            shown.show(step, samples)
+            display.show(step, samples)
             if step.step == steps and step.epoch % every == 0:
                 lines.append(line_of(step))
-                shown.line(lines[-1])
+                display.line(lines[-1])
     return lines
 
 
-def ticking(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Give the display a clock that goes on by 0.0125 s with each look at it, so a step takes as long; return its time."""
+def fake_clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Give the display a clock that advances by 0.0125 s per call, so a step takes that long; return its time."""
     moment = [1000.0]
 
     def monotonic():

@@ -1,4 +1,4 @@
-"""Callbacks: what they decide, what they give the model in the end, and that a resumed one decides the same."""
+"""Callbacks: their decisions, the final weights, and that a resumed one decides the same."""
 
 import copy
 import math
@@ -48,18 +48,18 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_interrupted_after_any_step_it_ends_as_if_it_was_not(name, clock):
+def test_interrupted_after_any_step_the_result_is_the_same(name, clock):
     make = MAKERS[name]
-    whole = run(make, clock)
-    for kill in range(1, whole["done"]):
+    uninterrupted = run(make, clock)
+    for kill in range(1, uninterrupted["steps_done"]):
         saved = run(make, clock, until=kill)
-        clock.now += 12345.0  # nothing ran meanwhile
+        clock.now += 12345.0  # time in which nothing runs
         resumed = run(make, clock, saved=saved)
-        assert plain(resumed) == plain(whole), f"after step {kill}"
+        assert plain(resumed) == plain(uninterrupted), f"after step {kill}"
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_state_that_was_loaded_is_the_state_that_is_told(name, clock):
+def test_state_dict_returns_the_loaded_state(name, clock):
     saved = run(MAKERS[name], clock, until=7)
     fresh = MAKERS[name](net())
     fresh.load_state_dict(saved["callback"])
@@ -67,7 +67,7 @@ def test_a_state_that_was_loaded_is_the_state_that_is_told(name, clock):
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_a_state_is_not_changed_by_what_comes_later(name, clock):
+def test_a_state_does_not_change_during_later_steps(name, clock):
     model = net()
     callback = MAKERS[name](model)
     for number in range(4):
@@ -78,14 +78,14 @@ def test_a_state_is_not_changed_by_what_comes_later(name, clock):
     resumed_model = net()
     resumed = MAKERS[name](resumed_model)
     resumed.load_state_dict(state)
-    for which, trained in ((callback, model), (resumed, resumed_model)):
+    for each, trained in ((callback, model), (resumed, resumed_model)):
         for number in range(4, 9):
             trained.train_step(X[number], X[number][:, :1])
-            which(step_at(number, trained))
+            each(step_at(number, trained))
     assert plain(state) == before
 
 
-def test_a_second_training_starts_anew(clock):
+def test_a_second_training_run_starts_afresh(clock):
     model = net()
     stopping, budget, averaged = EarlyStopping(patience=2), TimeBudget(10), Averaged()
     for _ in range(2):
@@ -103,7 +103,7 @@ def test_a_second_training_starts_anew(clock):
 
 
 @pytest.mark.parametrize("every", ["epoch", "step"])
-def test_a_schedule_is_stepped_every_so_often(every):
+def test_a_schedule_is_stepped_per_epoch_or_per_step(every):
     model = net()
     scheduled = Scheduled(StepLR(model.optimizer, 1, 0.5), every)
     rates = []
@@ -114,7 +114,7 @@ def test_a_schedule_is_stepped_every_so_often(every):
     assert rates == [0.1 * 0.5**n for n in steps]
 
 
-def test_a_plateau_hears_the_figure_of_each_epoch():
+def test_a_plateau_gets_the_metric_of_each_epoch():
     model = net()
     scheduled = Scheduled(ReduceLROnPlateau(model.optimizer, "max", 0.5, patience=0), monitor="val_accuracy")
     rates = []
@@ -124,10 +124,10 @@ def test_a_plateau_hears_the_figure_of_each_epoch():
     assert rates[2::3] == [0.1, 0.1, 0.05, 0.025, 0.0125]
 
 
-def test_a_cycle_that_is_too_short_is_refused_with_the_first_step():
+def test_a_cycle_that_is_too_short_is_rejected_at_the_first_step():
     model = net()
     short = Scheduled(OneCycleLR(model.optimizer, 0.1, total_steps=14), every="step")
-    with pytest.raises(ValueError, match="OneCycleLR of 14 is too short: total_steps=15"):
+    with pytest.raises(ValueError, match="OneCycleLR of 14 steps is too short: use total_steps=15"):
         short(step_at(0, model))
     exact = Scheduled(OneCycleLR(model.optimizer, 0.1, total_steps=15), every="step")
     for number in range(EPOCHS * STEPS):
@@ -138,9 +138,9 @@ def test_a_cycle_that_is_too_short_is_refused_with_the_first_step():
         resumed(step_at(6, model))
 
 
-def test_a_schedule_of_another_optimizer_is_refused_and_one_of_a_group_is_not():
+def test_a_schedule_of_another_optimizer_is_rejected_but_one_of_a_group_is_not():
     model = net()
-    with pytest.raises(ValueError, match=r"another optimizer than the model: make it with model\.optimizer"):
+    with pytest.raises(ValueError, match=r"another optimizer than the model: create it with model\.optimizer"):
         Scheduled(StepLR(SGD(), 1))(step_at(0, model))
     layers = model.layers
     model.optimizer = SGD([{"params": layers[0].parameters()}, {"params": layers[2].parameters(), "lr": 1.0}], lr=0.1)
@@ -149,13 +149,13 @@ def test_a_schedule_of_another_optimizer_is_refused_and_one_of_a_group_is_not():
     assert [group.lr for group in model.optimizer.param_groups] == [0.1, 0.5]
 
 
-def test_a_state_of_a_schedule_from_other_rates_is_refused():
+def test_a_state_of_a_schedule_with_other_initial_rates_is_rejected():
     state = Scheduled(StepLR(SGD(lr=0.1), 1)).state_dict()
-    with pytest.raises(ValueError, match=r"began at the rates \[0.1\] and begins at \[0.2\] now"):
+    with pytest.raises(ValueError, match=r"started from the learning rates \[0.1\], but now it starts from \[0.2\]"):
         Scheduled(StepLR(SGD(lr=0.2), 1)).load_state_dict(state)
 
 
-def test_averaged_gives_the_model_what_weight_average_says():
+def test_averaged_puts_the_weight_average_into_the_model():
     model, averaged = net(), Averaged(decay=0.7)
     average = WeightAverage(model, 0.7)
     for number in range(6):
@@ -171,7 +171,7 @@ def test_averaged_gives_the_model_what_weight_average_says():
     assert plain(model.state_dict()) != plain(trained)
 
 
-def test_averages_are_given_at_the_end_of_a_training_that_was_resumed_with_nothing_left_to_do():
+def test_averages_are_applied_if_a_finished_training_run_is_resumed():
     saved = run(lambda model: Averaged(0.7), until=15)
     model, averaged = net(), Averaged(0.7)
     model.load_state_dict(saved["model"])
@@ -180,10 +180,10 @@ def test_averages_are_given_at_the_end_of_a_training_that_was_resumed_with_nothi
     assert plain(model.state_dict()) == plain(run(lambda model: Averaged(0.7))["model"])
 
 
-def test_averages_of_another_model_are_refused():
+def test_averages_of_another_model_are_rejected():
     averaged = Averaged()
     averaged.load_state_dict({"n_averaged": 3, "averages": {"weight": np.ones((1, 1), np.float32)}})
-    with pytest.raises(ValueError, match="the saved averages are of another model: weight"):
+    with pytest.raises(ValueError, match="the saved averages belong to another model: weight"):
         averaged(step_at(4, net()))
 
 
@@ -199,7 +199,7 @@ def test_averages_of_another_model_are_refused():
         ),
         (lambda: EarlyStopping(monitor="seconds"), ValueError, "monitor must be one of"),
         (lambda: EarlyStopping(monitor=["val_loss"]), ValueError, "monitor must be one of"),
-        (lambda: StopAt(), ValueError, "StopAt needs a metric and its goal"),
+        (lambda: StopAt(), ValueError, "StopAt needs a metric and its target"),
         (lambda: StopAt(accuracy=0.9), ValueError, "monitor must be one of train_loss, .* got 'accuracy'"),
         (lambda: StopAt(val_accuracy=93), ValueError, "val_accuracy is a fraction, at most 1, got 93.0"),
         (lambda: StopAt(val_loss=math.nan), ValueError, "val_loss must be a finite number"),
@@ -207,10 +207,22 @@ def test_averages_of_another_model_are_refused():
         (lambda: TimeBudget(math.inf), ValueError, "minutes must be a finite number"),
         (lambda: Scheduled(SGD()), TypeError, "schedule must be one of cnn.optim, such as StepLR"),
         (lambda: Scheduled(StepLR(SGD(), 1), "batch"), ValueError, 'every must be "epoch" or "step"'),
-        (lambda: Scheduled(StepLR(SGD(), 1), monitor="val_loss"), ValueError, "StepLR watches no metric"),
-        (lambda: Scheduled(OneCycleLR(SGD(), 1, 9)), ValueError, r'OneCycleLR goes by steps: .*every="step"'),
-        (lambda: Scheduled(ReduceLROnPlateau(SGD())), ValueError, r'goes by epochs: .*monitor="val_loss"'),
-        (lambda: Scheduled(ReduceLROnPlateau(SGD()), "step", "val_loss"), ValueError, "goes by epochs"),
+        (
+            lambda: Scheduled(StepLR(SGD(), 1), monitor="val_loss"),
+            ValueError,
+            "StepLR does not watch a metric: leave out monitor=",
+        ),
+        (
+            lambda: Scheduled(OneCycleLR(SGD(), 1, 9)),
+            ValueError,
+            r'OneCycleLR is stepped after every step: .*every="step"',
+        ),
+        (
+            lambda: Scheduled(ReduceLROnPlateau(SGD())),
+            ValueError,
+            r'is stepped after every epoch: .*monitor="val_loss"',
+        ),
+        (lambda: Scheduled(ReduceLROnPlateau(SGD()), "step", "val_loss"), ValueError, "is stepped after every epoch"),
         (lambda: Scheduled(ReduceLROnPlateau(SGD()), monitor="loss"), ValueError, "monitor must be one of"),
         (lambda: Scheduled(ReduceLROnPlateau(SGD()), monitor="val_accuracy"), ValueError, 'mode="max"'),
         (lambda: Averaged(1.5), ValueError, "decay must be at most 1"),
@@ -222,7 +234,7 @@ def test_wrong_arguments_are_named(make, error, message):
         make()
 
 
-def test_they_read_as_they_were_made(clock):
+def test_repr_shows_the_arguments(clock):
     stopping = EarlyStopping(3, min_delta=0.1)
     list(map(stopping, epochs_of([0.5, 0.2], Linear(1, 1))))
     assert repr(stopping) == "EarlyStopping(patience=3, min_delta=0.1, best=0.2, best_epoch=2)"

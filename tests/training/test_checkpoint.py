@@ -1,4 +1,4 @@
-"""A training that is broken off anywhere and resumed ends with the bits of one in one piece."""
+"""A training run interrupted at any step and resumed ends with the same bits as an uninterrupted one."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def make(optimizer=None, width=4):
 
 
 def train(folder, stop=None, resume=False, optimizer=None, epochs=EPOCHS, every=1, **settings):
-    """Train, with a rate that the loop itself sets; break off in step ``stop``, from 1, before its checkpoint."""
+    """Train with a learning rate that the loop sets; leave the loop at step ``stop``, from 1, before its checkpoint."""
     model = make(optimizer)
     x, y = data()
     settings = {"rng": 7, "validation_data": (x[:10], y[:10])} | settings
@@ -60,17 +60,17 @@ def train(folder, stop=None, resume=False, optimizer=None, epochs=EPOCHS, every=
         **settings,
     )
     for step in steps:
-        done = (step.epoch - 1) * step.steps + step.step
-        model.optimizer.lr = 0.01 * (1 - done / STEPS) + 1e-4
-        if done == stop:
+        number = (step.epoch - 1) * step.steps + step.step
+        model.optimizer.lr = 0.01 * (1 - number / STEPS) + 1e-4
+        if number == stop:
             break
     return model
 
 
 def everything(model, folder):
-    """What must be the same: weights, buffers, memory of the optimizer, history, and the file of the last step."""
+    """Everything that must be the same: weights, buffers, optimizer state, history, and the file of the last step."""
     metrics = {name: values for name, values in vars(model.history).items() if name != "seconds"}
-    last = checkpoint.found(Path(folder))[0]
+    last = checkpoint.find_checkpoints(Path(folder))[0]
     return model.state_dict(), model.optimizer.state_dict(), metrics, last.name, last.read_bytes()
 
 
@@ -89,17 +89,17 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
-def test_every_step(tmp_path, optimizer):
-    expected = everything(train(tmp_path / "whole", optimizer=optimizer), tmp_path / "whole")
+def test_interrupted_at_every_step(tmp_path, optimizer):
+    expected = everything(train(tmp_path / "uninterrupted", optimizer=optimizer), tmp_path / "uninterrupted")
     for stop in range(1, STEPS + 1):
         folder = tmp_path / str(stop)
         train(folder, stop=stop, optimizer=optimizer)
         assert_same(everything(train(folder, resume=True, optimizer=optimizer), folder), expected)
 
 
-def test_several_times_and_from_an_older_checkpoint(tmp_path):
-    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
-    folder = tmp_path / "broken"
+def test_interrupted_several_times_and_resumed_from_an_older_checkpoint(tmp_path):
+    expected = everything(train(tmp_path / "uninterrupted"), tmp_path / "uninterrupted")
+    folder = tmp_path / "interrupted"
     train(folder, stop=4, every=3)
     train(folder, stop=6, every=3, resume=True)
     train(folder, stop=5, every=3, resume=True)
@@ -107,8 +107,8 @@ def test_several_times_and_from_an_older_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 2, 5, 9])
-def test_one_generator_for_all(tmp_path, stop):
-    """The order of the samples and dropout may draw from the same one."""
+def test_one_generator_for_everything(tmp_path, stop):
+    """The order of the samples and dropout may use the same generator."""
 
     def run(folder, **settings):
         model = make()
@@ -118,13 +118,13 @@ def test_one_generator_for_all(tmp_path, stop):
             model, x, y, epochs=EPOCHS, batch_size=BATCH, rng=rng, callbacks=[Checkpoint(folder, steps=1)], **settings
         )
         for i, _ in enumerate(steps, 1):
-            if i == stop and "resume" not in settings and folder.name != "whole":
+            if i == stop and "resume" not in settings and folder.name != "uninterrupted":
                 break
         return everything(model, folder)
 
-    expected = run(tmp_path / "whole")
-    run(tmp_path / "broken")
-    assert_same(run(tmp_path / "broken", resume=tmp_path / "broken"), expected)
+    expected = run(tmp_path / "uninterrupted")
+    run(tmp_path / "interrupted")
+    assert_same(run(tmp_path / "interrupted", resume=tmp_path / "interrupted"), expected)
 
 
 def test_more_epochs(tmp_path):
@@ -141,16 +141,16 @@ def test_more_epochs(tmp_path):
         )
         return everything(model, folder)
 
-    expected = fit(tmp_path / "whole", 3)
+    expected = fit(tmp_path / "uninterrupted", 3)
     fit(tmp_path / "more", 1)
     assert_same(fit(tmp_path / "more", 3, resume=tmp_path / "more"), expected)
-    again = fit(tmp_path / "more", 3, resume=tmp_path / "more")  # which is done already
+    again = fit(tmp_path / "more", 3, resume=tmp_path / "more")  # which is already finished
     assert_same(again, expected)
-    with pytest.raises(CheckpointError, match="the training is in epoch 3 already: 2 epochs are too few"):
+    with pytest.raises(CheckpointError, match="training has already reached epoch 3: epochs=2 is too few"):
         fit(tmp_path / "more", 2, resume=tmp_path / "more")
 
 
-def test_a_callback_ends_the_training(tmp_path):
+def test_a_callback_stops_training(tmp_path):
     ended = []
 
     class Stop:
@@ -165,10 +165,10 @@ def test_a_callback_ends_the_training(tmp_path):
         model.fit(
             *data(), batch_size=BATCH, verbose_freq=0, callbacks=[Stop(), Checkpoint(tmp_path, epochs=9)], resume=resume
         )
-    assert ended == [(2, 3, True)] * 2  # resumed, it is at its end still
+    assert ended == [(2, 3, True)] * 2  # resumed, it is still at its end
 
 
-def test_only_true_ends_a_training():
+def test_only_true_stops_training():
     model = make()
     model.fit(*data(), epochs=3, verbose_freq=0, callbacks=[lambda step: np.float32(step.loss) < 1e9])
     assert len(model.history) == 1
@@ -185,16 +185,18 @@ def test_only_true_ends_a_training():
         model.fit(*data(), resume=Checkpoint("x"))
 
 
-def test_which_are_kept(tmp_path):
+def test_which_checkpoints_are_kept(tmp_path):
     model = make()
     x, y = data()
     settings = {"validation_data": (x, y), "batch_size": BATCH, "epochs": 4, "verbose_freq": 0}
     model.fit(x, y, callbacks=[Checkpoint(tmp_path, steps=2, keep=3, best="val_loss")], **settings)
-    assert [path.name for path in checkpoint.found(tmp_path)] == [f"step-{n:08}.safetensors" for n in (16, 14, 12)]
+    assert [path.name for path in checkpoint.find_checkpoints(tmp_path)] == [
+        f"step-{n:08}.safetensors" for n in (16, 14, 12)
+    ]
     best = checkpoint.read(tmp_path / "best.safetensors")[1]
     assert best["epoch"] == 1 + int(np.argmin(model.history.val_loss))
     assert len(json.loads((tmp_path / "times.json").read_text())["seconds"]) == 4
-    with pytest.raises(ValueError, match=r"best='loss' is no metric of an epoch: choose one of train_loss"):
+    with pytest.raises(ValueError, match=r"best='loss' is not a metric: choose one of train_loss"):
         Checkpoint(tmp_path / "other", best="loss")
     with pytest.raises(ValueError, match=r"best='val_loss' needs validation_data"):
         make().fit(x, y, callbacks=[Checkpoint(tmp_path / "other", best="val_loss")])
@@ -211,30 +213,32 @@ def test_minutes(tmp_path, monkeypatch):
     assert written == [f"step-{n:08}.safetensors" for n in (0, 3, 6, 8)]
 
 
-def test_a_damaged_one_is_told_and_the_one_before_it_used(tmp_path):
-    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
-    train(tmp_path / "broken", stop=7)
-    latest, before = checkpoint.found(tmp_path / "broken")
+def test_a_damaged_checkpoint_is_reported_and_the_previous_one_is_used(tmp_path):
+    expected = everything(train(tmp_path / "uninterrupted"), tmp_path / "uninterrupted")
+    train(tmp_path / "interrupted", stop=7)
+    latest, before = checkpoint.find_checkpoints(tmp_path / "interrupted")
     whole = latest.read_bytes()
     damages = (whole[:-1000], b"", whole[:-40] + bytes([whole[-40] ^ 1]) + whole[-39:], b"x" * 100)
     for i, damage in enumerate(damages):
         folder = tmp_path / f"damaged {i}"
-        shutil.copytree(tmp_path / "broken", folder)
+        shutil.copytree(tmp_path / "interrupted", folder)
         (folder / latest.name).write_bytes(damage)
-        with pytest.warns(CheckpointWarning, match=rf"{latest.name} .*damaged.*; {before.name} is used"):
+        with pytest.warns(CheckpointWarning, match=rf"{latest.name} .*damaged.*; using {before.name}"):
             assert_same(everything(train(folder, resume=True), folder), expected)
-        assert (folder / f"damaged-{latest.name}").read_bytes() == damage  # out of the way of those that follow
+        assert (
+            folder / f"damaged-{latest.name}"
+        ).read_bytes() == damage  # renamed, so that it does not count as the latest
 
 
-def test_breaking_off_loses_nothing(tmp_path):
+def test_leaving_the_loop_loses_nothing(tmp_path):
     train(tmp_path, stop=5, every=100)
-    assert [path.name for path in checkpoint.found(tmp_path)] == [
+    assert [path.name for path in checkpoint.find_checkpoints(tmp_path)] == [
         "step-00000005.safetensors",
         "step-00000000.safetensors",
     ]
 
 
-def test_the_same_loader_serves_again(tmp_path):
+def test_the_same_loader_can_be_used_again(tmp_path):
     x, y = data()
     loader = DataLoader(x, y, BATCH, rng=3)
     next(iter(loader))
@@ -254,17 +258,17 @@ def test_the_same_loader_serves_again(tmp_path):
                 break
         return everything(model, folder)
 
-    expected = fit(tmp_path / "whole")
-    fit(tmp_path / "broken", stop=6)
-    assert_same(fit(tmp_path / "broken", resume=tmp_path / "broken"), expected)
+    expected = fit(tmp_path / "uninterrupted")
+    fit(tmp_path / "interrupted", stop=6)
+    assert_same(fit(tmp_path / "interrupted", resume=tmp_path / "interrupted"), expected)
 
 
-def test_all_are_damaged(tmp_path):
+def test_all_checkpoints_are_damaged(tmp_path):
     train(tmp_path, stop=4)
-    for path in checkpoint.found(tmp_path):
+    for path in checkpoint.find_checkpoints(tmp_path):
         path.write_bytes(b"")
     with (
-        pytest.warns(CheckpointWarning, match="is used"),
+        pytest.warns(CheckpointWarning, match="; using step-"),
         pytest.raises(CheckpointError, match=r"no checkpoint in .* can be read"),
     ):
         train(tmp_path, resume=True)
@@ -273,14 +277,14 @@ def test_all_are_damaged(tmp_path):
 def test_nothing_to_resume(tmp_path):
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         train(tmp_path / "none", resume=True)
-    with pytest.warns(CheckpointWarning, match="has no checkpoint yet: the training starts at the beginning"):
+    with pytest.warns(CheckpointWarning, match="has no checkpoint yet: training starts from the beginning"):
         model = train(tmp_path, resume=True)
-    expected = train(tmp_path / "whole")
+    expected = train(tmp_path / "uninterrupted")
     assert_same((model.state_dict(),), (expected.state_dict(),))
 
 
 def other(change):
-    """Resume a training that differs in one thing."""
+    """Resume a training run that differs in one respect."""
     model, (x, y) = make(), data()
     settings = {"epochs": EPOCHS, "batch_size": BATCH, "rng": 7, "validation_data": (x[:10], y[:10]), "callbacks": []}
     model, x, y = change(model, x, y, settings) or (model, x, y)
@@ -337,16 +341,16 @@ def more_callbacks(model, x, y, settings):
         (fewer, r"the data are not those of the checkpoint in .*30.*29"),
         (wider, r"another model: 0.weight is \(4, 1, 3, 3\) of float32 in the checkpoint and is \(6, 1, 3, 3\)"),
         (other_optimizer, r"the optimizer: Adam in the checkpoint, SGD now"),
-        (other_loss, r"the loss was CrossEntropyLoss\(\) and is CrossEntropyLoss\(label_smoothing=0.1\) now"),
+        (other_loss, r"the loss was CrossEntropyLoss\(\), but is CrossEntropyLoss\(label_smoothing=0.1\) now"),
         (other_dropout, r"another model: Dropout\(p=0.3\) in the checkpoint, Dropout\(\) now"),
         (other_batch, r"batch"),
         (other_validation, r"the validation data are not those of the checkpoint"),
-        (no_validation, r"the training had some validation data: give the same"),
-        (more_callbacks, r"the callbacks were none and are .* now"),
+        (no_validation, r"the training run had validation data before: pass the same"),
+        (more_callbacks, r"the callbacks were none, but are .* now"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_another_training_is_refused(tmp_path, change, text):
+def test_another_training_run_is_rejected(tmp_path, change, text):
     train(tmp_path, stop=5)
 
     def changed(model, x, y, settings):
@@ -357,7 +361,7 @@ def test_another_training_is_refused(tmp_path, change, text):
         list(other(changed))
 
 
-def test_other_kernels_are_told(tmp_path, monkeypatch):
+def test_other_kernel_settings_are_reported(tmp_path, monkeypatch):
     train(tmp_path, stop=5)
     cnn.set_num_threads(3)
     try:
@@ -368,13 +372,13 @@ def test_other_kernels_are_told(tmp_path, monkeypatch):
         cnn.kernels.parallel.num_threads = None
 
 
-def test_a_folder_of_another_training_is_refused(tmp_path):
+def test_a_folder_of_another_training_run_is_rejected(tmp_path):
     train(tmp_path, stop=5)
-    with pytest.raises(FileExistsError, match=r"has checkpoints of another training, such as step-.*resume="):
+    with pytest.raises(FileExistsError, match=r"has checkpoints of another training run, such as step-.*resume="):
         train(tmp_path)
 
 
-def test_two_trainings_in_one_folder(tmp_path):
+def test_two_training_runs_in_one_folder(tmp_path):
     first = training.train(make(), *data(), callbacks=[Checkpoint(tmp_path)])
     next(first)
     with pytest.raises(FileExistsError, match="another training is writing into"):
@@ -389,38 +393,38 @@ def test_two_trainings_in_one_folder(tmp_path):
     assert subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip() == "free"
 
 
-def test_leftovers_of_a_killed_one_go(tmp_path):
+def test_partial_files_of_a_killed_run_are_deleted(tmp_path):
     (tmp_path / ".step-00000003.safetensors.1-2.part").write_bytes(b"half")
     train(tmp_path)
     assert not list(tmp_path.glob(".*.part"))
 
 
-@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root writes everywhere")
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root can write everywhere")
 def test_a_folder_that_cannot_be_written(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OSError, match=str(tmp_path)):
         train(tmp_path / "inner")
 
 
-def test_a_full_disk_ends_only_the_last_checkpoint(tmp_path, monkeypatch):
-    """Training goes on, since the next checkpoint may find room; if the last finds none, that is an error."""
-    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
-    full = OSError(28, "No space left on device")
+def test_a_full_disk_is_an_error_only_at_the_last_checkpoint(tmp_path, monkeypatch):
+    """Training continues, since the disk may have space at the next checkpoint; at the last one it is an error."""
+    expected = everything(train(tmp_path / "uninterrupted"), tmp_path / "uninterrupted")
+    disk_full = OSError(28, "No space left on device")
     real = os.fsync
     count = [0]
 
     def sometimes(descriptor):
         count[0] += 1
         if 3 < count[0] < 9:
-            raise full
+            raise disk_full
         real(descriptor)
 
     monkeypatch.setattr(files.os, "fsync", sometimes)
-    with pytest.warns(CheckpointWarning, match=r"no checkpoint at step \d+: .*No space left.*training goes on"):
+    with pytest.warns(CheckpointWarning, match=r"no checkpoint at step \d+: .*No space left.*training continues"):
         assert_same(everything(train(tmp_path / "full"), tmp_path / "full"), expected)
 
     def never(descriptor):
-        raise full
+        raise disk_full
 
     monkeypatch.setattr(files.os, "fsync", never)
     with warnings.catch_warnings():
@@ -430,20 +434,20 @@ def test_a_full_disk_ends_only_the_last_checkpoint(tmp_path, monkeypatch):
 
 
 class Crash(BaseException):
-    """The process is gone."""
+    """The process dies."""
 
 
 class Faults:
-    """Counts the calls by which files change, and fails in one of them."""
+    """Counts the calls that change files, and fails in one of them."""
 
     def __init__(self, monkeypatch, at=None, error=None):
         self.count, self.at, self.error, self.dead = 0, at, error, False
-        for place, name in (
+        for owner, name in (
             *((files.os, name) for name in ("fsync",)),
             *((Path, name) for name in ("replace", "unlink", "open", "mkdir")),
             *((files.shutil, name) for name in ("copymode",)),
         ):
-            monkeypatch.setattr(place, name, self.wrap(getattr(place, name), name))
+            monkeypatch.setattr(owner, name, self.wrap(getattr(owner, name), name))
 
     def wrap(self, function, name):
         def call(*arguments, **settings):
@@ -451,11 +455,11 @@ class Faults:
                 return function(*arguments, **settings)
             self.count += 1
             if self.dead:
-                raise Crash  # nothing happens after a crash, also not in `finally`
+                raise Crash  # nothing happens after a crash, not even in `finally`
             if self.count == self.at:
                 self.dead = isinstance(self.error, Crash)
                 if name == "open" and self.dead:
-                    function(*arguments, **settings).close()  # an empty file is there
+                    function(*arguments, **settings).close()  # leaves an empty file
                 raise self.error
             return function(*arguments, **settings)
 
@@ -464,8 +468,8 @@ class Faults:
 
 @pytest.mark.parametrize("kind", ["crash", "full disk"])
 def test_a_fault_at_every_call_that_changes_files(tmp_path, kind):
-    """There is always a checkpoint to go on from, once the first was written; the end is the same."""
-    expected = everything(train(tmp_path / "whole", every=4), tmp_path / "whole")
+    """Once the first checkpoint is written, there is always one to resume from, and the result is the same."""
+    expected = everything(train(tmp_path / "uninterrupted", every=4), tmp_path / "uninterrupted")
     with pytest.MonkeyPatch.context() as patch:
         counted = Faults(patch)
         train(tmp_path / "counted", every=4)
@@ -480,16 +484,16 @@ def test_a_fault_at_every_call_that_changes_files(tmp_path, kind):
                 Faults(patch, at, error)
                 with contextlib.suppress(Crash, OSError):
                     train(folder, every=4)
-            had = len(checkpoint.found(folder)) if folder.is_dir() else 0
+            had = len(checkpoint.find_checkpoints(folder)) if folder.is_dir() else 0
             resumed += had > 0
-            for path in checkpoint.found(folder)[-1:]:
+            for path in checkpoint.find_checkpoints(folder)[-1:]:
                 checkpoint.read(path)
             again = train(folder, every=4, resume=folder.is_dir())
         assert_same(everything(again, folder), expected)
     assert resumed > counted.count / 2
 
 
-def test_own_checkpoints_of_a_state_that_json_cannot_hold(tmp_path):
+def test_a_callback_state_that_json_cannot_hold(tmp_path):
     class Wrong:
         def __call__(self, step):
             pass
@@ -502,7 +506,7 @@ def test_own_checkpoints_of_a_state_that_json_cannot_hold(tmp_path):
 
 
 def test_evaluate_train():
-    """Figures of the training set on the same footing as those of validation."""
+    """The metrics of the training set, measured in the same way as those of the validation data."""
     x, y = data()
     model = make()
     history = model.fit(x, y, validation_data=(x, y), epochs=2, batch_size=BATCH, verbose_freq=0, evaluate_train=True)
@@ -525,17 +529,17 @@ def test_a_loader_trains_like_arrays():
         models[1].fit(DataLoader((x * 20).astype(np.uint8), y), verbose_freq=0)
 
 
-def test_a_model_of_their_own_in_two_threads(tmp_path):
-    """Two trainings at once do not see each other."""
-    expected = everything(train(tmp_path / "whole"), tmp_path / "whole")
+def test_two_models_in_two_threads(tmp_path):
+    """Two training runs at the same time do not affect each other."""
+    expected = everything(train(tmp_path / "uninterrupted"), tmp_path / "uninterrupted")
     results = {}
     for name in ("a", "b"):
         train(tmp_path / name, stop=5)
 
-    def go(name):
+    def resume(name):
         results[name] = make_and_resume(tmp_path / name)
 
-    threads = [threading.Thread(target=go, args=(name,)) for name in ("a", "b")]
+    threads = [threading.Thread(target=resume, args=(name,)) for name in ("a", "b")]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -555,6 +559,6 @@ def make_and_resume(folder):
             model, x, y, validation_data=(x[:10], y[:10]), epochs=EPOCHS, batch_size=BATCH, rng=7, resume=folder
         )
     for step in steps:
-        done = (step.epoch - 1) * step.steps + step.step
-        model.optimizer.lr = 0.01 * (1 - done / STEPS) + 1e-4
+        number = (step.epoch - 1) * step.steps + step.step
+        model.optimizer.lr = 0.01 * (1 - number / STEPS) + 1e-4
     return model.state_dict()

@@ -1,4 +1,4 @@
-"""What a training is told early: the right layer of sick nets, nothing of healthy ones, and not a bit is changed."""
+"""Health: it names the right layer of broken nets, does not warn about healthy ones, and changes no bit of training."""
 
 import copy
 import json
@@ -40,7 +40,7 @@ def small_cnn(optimizer=None):
 
 
 def trained(model, x, y, health, epochs=2, **settings):
-    """Train with a callback by hand, and return its notes; a training that diverges ends."""
+    """Train, call the callback by hand, and return its notes; stop if training diverges."""
     settings = {"batch_size": 32, "rng": 0, "epochs": epochs} | settings
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -49,8 +49,8 @@ def trained(model, x, y, health, epochs=2, **settings):
                 health(SimpleNamespace(**{**vars(step), "model": model}))
         except FloatingPointError:
             pass
-    told = [str(warning.message) for warning in caught if warning.category is TrainingWarning]
-    assert told == health.notes
+    messages = [str(warning.message) for warning in caught if warning.category is TrainingWarning]
+    assert messages == health.notes
     return health.notes
 
 
@@ -67,32 +67,32 @@ HEALTHY = {
 
 
 @pytest.mark.parametrize("name", HEALTHY)
-def test_of_a_healthy_net_nothing_is_said(name):
+def test_no_warning_for_a_healthy_net(name):
     make, shape, classes, make_optimizer = HEALTHY[name]
     x, y = images(shape, classes)
     cnn.manual_seed(0)
     assert trained(ready(make(), make_optimizer()), x, y, Health(x[:64], y[:64])) == []
 
 
-def test_of_a_net_that_has_learned_all_there_is_nothing_is_said():
+def test_no_warning_for_a_net_that_has_learned_everything():
     x = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
     y = (x[:, 0] > 0).astype(int)
     model = ready(zoo.mlp((2,), 2), SGD(lr=0.5))
     assert trained(model, x, y, Health(x, y), epochs=100) == []
-    model.layers[-2].weight.data *= 1e6  # so sure that the loss is 0, and every gradient as well
+    model.layers[-2].weight.data *= 1e6  # so confident that the loss and every gradient are 0
     found = examine(model, x[y == model.predict(x)], y[y == model.predict(x)])
     assert found.loss == 0
     assert gradient_note(model, found.gradients, found.loss) is None
 
 
-def test_weights_that_began_as_zeros_are_no_bad_sign():
+def test_no_warning_for_weights_initialised_to_zero():
     x, y = images()
     model = small_cnn(SGD(lr=0.01))
     model.layers[-2].weight.data *= 0
     assert trained(model, x, y, Health(x[:64], y[:64])) == []
 
 
-# Sick nets
+# Broken nets
 
 
 def test_a_rate_that_is_far_too_large_for_adam():
@@ -119,7 +119,7 @@ def test_all_weights_times_30():
         parameter.data *= 30
     notes = trained(model, x, y, Health(x[:64], y[:64]))
     assert len(notes) == 1
-    assert "a net that knows nothing of 10 classes has 2.3: the weight of layer" in notes[0]
+    assert "an untrained net with 10 classes should have 2.3: the weight of layer" in notes[0]
     assert "(and 3 more)" in notes[0]
 
 
@@ -132,20 +132,20 @@ def test_the_weights_of_one_layer_are_too_large():
     assert "more)" not in notes[0]
 
 
-@pytest.mark.parametrize(("sick", "named"), [(0, "1, ReLU()"), (3, "4, ReLU()"), (7, "8, ReLU()")])
-def test_biases_that_kill_a_layer(sick, named):
+@pytest.mark.parametrize(("layer", "named"), [(0, "1, ReLU()"), (3, "4, ReLU()"), (7, "8, ReLU()")])
+def test_biases_that_kill_a_layer(layer, named):
     x, y = images()
     model = small_cnn()
-    model.layers[sick].bias.data = np.full(model.layers[sick].bias.shape, -10)
+    model.layers[layer].bias.data = np.full(model.layers[layer].bias.shape, -10)
     notes = trained(model, x, y, Health(x[:64], y[:64]))
     assert len(notes) == 1
     assert notes[0].startswith(f"100 % of the units of layer {named}")
 
 
-def test_pixels_that_nobody_scaled():
+def test_unscaled_pixels():
     x, y = images()
     notes = trained(small_cnn(), 255 * x, y, Health(255 * x[:64], y[:64]), epochs=1)
-    assert "the inputs reach from 0.00" in notes[0]
+    assert "the inputs range from 0.00" in notes[0]
     assert "to 255; scale them to 0 to 1" in notes[0]
 
 
@@ -155,21 +155,23 @@ def test_gradients_that_vanish():
     model = Sequential([*layers, Linear(16, 3, rng=0), Softmax()], CrossEntropyLoss(), SGD(lr=0.1))
     notes = trained(model, x, y, Health(x, y))
     assert len(notes) == 1
-    assert notes[0].startswith("gradients vanish on their way back: relative to the weights, that of layer 0, Linear(")
+    assert notes[0].startswith(
+        "gradients vanish in the backward pass: relative to the weights, that of layer 0, Linear("
+    )
     assert "times smaller than that of layer 20, Linear(" in notes[0]
 
 
-def test_gradients_that_grow_on_their_way_back():
+def test_gradients_that_explode():
     layers = [Linear(16, 16, rng=0), ReLU(), Linear(16, 16, rng=1), ReLU(), Linear(16, 3, rng=2)]
     model = Sequential(layers, CrossEntropyLoss(from_logits=True))
     gradients = {"0": (80.0, 1.0), "2": (1.0, 4.0), "4": (1e-4, 1.0)}
     note = gradient_note(model, gradients, 1.0)
-    assert note.startswith("gradients explode on their way back")
+    assert note.startswith("gradients explode in the backward pass")
     assert "layer 4, Linear(" in note
     assert "than that of layer 0, Linear(" in note
 
 
-def test_what_gradients_must_be_like_for_a_note():
+def test_which_gradients_give_a_note():
     model = Sequential([Linear(4, 4, rng=0), BatchNorm1d(4), ReLU(), Linear(4, 2, rng=1)], MSELoss())
 
     def note(first, second, norm=(1.0, 2.0), loss=1.0):
@@ -202,13 +204,13 @@ def test_a_backward_that_gives_nan_is_named():
     found = examine(model, np.ones((4, 4)), np.ones((4, 2)))
     note = gradient_note(model, found.gradients, found.loss)
     assert note.startswith("the gradient of layer 2, Linear(")
-    assert "(and 1 more) is NaN or infinite, though the loss is" in note
+    assert "(and 1 more) is NaN or infinite, although the loss is" in note
 
 
 # The first loss
 
 
-def test_the_first_loss_is_compared_with_that_of_knowing_nothing():
+def test_the_first_loss_is_compared_with_that_of_a_uniform_prediction():
     x = np.ones((4, 2), np.float32)
     model = Linear(2, 10, rng=0)
 
@@ -220,19 +222,19 @@ def test_the_first_loss_is_compared_with_that_of_knowing_nothing():
     assert (
         note(2.31, plain) is note(4.5, plain) is note(2.6, plain, classes=2) is note(13.5, plain, classes=1000) is None
     )
-    assert "the first loss is 4.7, and a net that knows nothing of 10 classes has 2.3" in note(4.7, plain)
-    assert "are the inputs scaled" in note(4.7, plain)
-    assert "2 classes has 0.693" in note(2.7, plain, classes=2)
+    assert "the first loss is 4.7, but an untrained net with 10 classes should have 2.3" in note(4.7, plain)
+    assert "check that the inputs are scaled" in note(4.7, plain)
+    assert "2 classes should have 0.693" in note(2.7, plain, classes=2)
     assert note(14.0, plain, classes=1000)
     assert note(9.0, CrossEntropyLoss(from_logits=True, label_smoothing=0.1))
     assert note(9.0, NLLLoss())
     for loss_func in (MSELoss(), CrossEntropyLoss(weight=[1.0] * 10), NLLLoss(reduction="sum")):
         assert note(9.0, loss_func) is None
     x *= 50
-    assert "the inputs reach from 50 to 50" in note(9.0, plain)
+    assert "the inputs range from 50 to 50" in note(9.0, plain)
 
 
-def test_a_high_loss_of_one_sample_is_chance():
+def test_no_warning_for_a_high_loss_of_one_sample():
     x, y = images()
     health, model = Health(x[:64], y[:64]), small_cnn()
     health(SimpleNamespace(epoch=1, step=1, loss=9.0, metrics=None, model=model))
@@ -242,20 +244,20 @@ def test_a_high_loss_of_one_sample_is_chance():
 # Dead units
 
 
-def test_dead_units_are_counted_over_samples_and_places():
+def test_dead_units_are_counted_over_samples_and_positions():
     conv = Conv2d(1, 4, 1, rng=0)
     conv.weight.data = np.ones((4, 1, 1, 1))
     conv.bias.data = [0.0, -2.0, -0.5, -9.0]
     model = Sequential([conv, ReLU(), Flatten(), Linear(16, 2, rng=0)], CrossEntropyLoss(from_logits=True))
     x = np.zeros((40, 1, 2, 2), np.float32)
-    x[7, 0, 1, 1] = 1  # one pixel of one sample makes channels 0 and 2 live
+    x[7, 0, 1, 1] = 1  # with one pixel of one sample, channels 0 and 2 are not dead
     assert examine(model, x, np.zeros(40, int)).dead == {"1": 0.5}
     assert examine(model, x[:31], np.zeros(31, int)).dead == {}
     assert dead_note(model, {"1": 0.9}) is None
     assert dead_note(model, {"1": 0.95}).startswith("95 % of the units of layer 1, ReLU() are 0")
 
 
-def test_layers_inside_layers_have_their_names():
+def test_nested_layers_have_dotted_names():
     inner = Sequential([Linear(4, 4, rng=0), ReLU()])
     inner.layers[0].bias.data = np.full(4, -99)
     model = Sequential([Linear(4, 4, rng=1), ReLU(), inner, Linear(4, 2, rng=2)], CrossEntropyLoss(from_logits=True))
@@ -268,7 +270,7 @@ def test_layers_inside_layers_have_their_names():
 
 
 class Noisy(Module):
-    """Draws from the default generator whenever it runs."""
+    """Uses the default generator in every forward pass."""
 
     def forward(self, x):
         return x + np.float32(rng.generator().random())
@@ -283,7 +285,7 @@ def normed():
 
 
 @pytest.mark.parametrize("make", [small_cnn, normed], ids=["small_cnn", "norm, dropout, default generator"])
-def test_with_it_or_without_a_training_has_the_same_bits(make):
+def test_training_has_the_same_bits_with_and_without_it(make):
     x, y = images()
     found = []
     for watched in (False, True):
@@ -301,7 +303,7 @@ def test_with_it_or_without_a_training_has_the_same_bits(make):
     assert [loss, number] == others
 
 
-def test_a_look_leaves_gradients_and_what_forward_saved_alone():
+def test_a_check_does_not_change_gradients_or_values_saved_by_forward():
     x, y = images()
     model = normed()
     model.loss_and_grad(x[:8], y[:8])
@@ -329,11 +331,11 @@ def test_norms_are_those_of_one_step():
 # The callback
 
 
-def test_it_looks_at_first_steps_and_ends_of_epochs_alone(monkeypatch):
-    looks = []
+def test_it_checks_only_after_first_steps_and_at_ends_of_epochs(monkeypatch):
+    checks = []
 
     def spy(model, x, y):
-        looks.append(at)
+        checks.append(at)
         return found
 
     x, y = images()
@@ -344,10 +346,10 @@ def test_it_looks_at_first_steps_and_ends_of_epochs_alone(monkeypatch):
         for at in ((epoch, step) for step in range(1, 121)):
             metrics = {"train_loss": 1.0} if at[1] == 120 else None
             assert health(SimpleNamespace(epoch=epoch, step=at[1], loss=2.3, metrics=metrics, model=model)) is None
-    assert looks == [(1, 1), (1, 10), (1, 100), (1, 120), (2, 120)]
+    assert checks == [(1, 1), (1, 10), (1, 100), (1, 120), (2, 120)]
 
 
-def test_each_kind_is_said_once_and_a_resume_remembers():
+def test_each_kind_is_reported_once_even_after_resuming():
     x, y = images()
     model = small_cnn()
     model.layers[0].bias.data = np.full(32, -10)
@@ -364,10 +366,10 @@ def test_each_kind_is_said_once_and_a_resume_remembers():
     assert len(health.notes) == 1
     assert "64 samples" in repr(health)
     with pytest.warns(TrainingWarning, match="layer 1, ReLU"):
-        health(step)  # another training
+        health(step)  # a new training run
 
 
-def test_a_users_own_module_is_looked_at():
+def test_a_custom_module_is_checked():
     class Net(Module):
         def __init__(self):
             self.first, self.relu, self.second = Linear(2, 8, rng=0), ReLU(), Linear(8, 2, rng=1)
@@ -388,7 +390,7 @@ def test_a_users_own_module_is_looked_at():
     assert trained(model, x, y, Health(x, y))[0].startswith("100 % of the units of layer relu, ReLU()")
 
 
-def test_wrong_samples_are_told():
+def test_wrong_samples_are_reported():
     x, y = images()
     with pytest.raises(InputError, match=r"at least 2 samples.*\(1, 1, 12, 12\)"):
         Health(x[:1], y[:1])
@@ -401,7 +403,7 @@ def test_wrong_samples_are_told():
         gradient_norms(Linear(2, 2), x, y)
 
 
-# NaN and infinity: the training itself names where they arose
+# NaN and infinity: the training loop names where they arose
 
 
 def diverging(model, x, y):
@@ -443,7 +445,7 @@ def test_nan_in_the_loss():
     assert "every layer's output is finite, so it arose in the loss" in diverging(model, x, y)
 
 
-def test_a_loss_that_is_lost_after_the_last_step_is_said_with_its_layer():
+def test_a_loss_that_becomes_nan_in_the_last_step_is_reported_with_its_layer():
     x, y = images()
     model = small_cnn()
     model.layers[7].weight.data[3, 3] = np.inf

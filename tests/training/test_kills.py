@@ -1,4 +1,4 @@
-"""Trainings killed with SIGKILL end with the bits of one that never was; see kills.py, which tries more."""
+"""Training runs killed with SIGKILL and resumed end with the same bits as an uninterrupted one; see kills.py."""
 
 import sys
 

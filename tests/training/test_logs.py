@@ -1,4 +1,4 @@
-"""Logs: no line is lost, none comes twice, and no file of somebody else is touched."""
+"""Logs: no line is lost or written twice, and no other file is changed."""
 
 import csv
 import errno
@@ -22,7 +22,7 @@ both = pytest.mark.parametrize("kind", list(NAMES))
 
 
 def at(epoch, step=2, **metrics):
-    """Return a step of a training with epochs of two steps; the second has metrics."""
+    """Return a step of a training run with two steps per epoch; the second has metrics."""
     measured = {
         "train_loss": 1 / (3 * epoch),
         "train_accuracy": 0.1 * epoch,
@@ -40,17 +40,17 @@ def write(log, first, last):
         log(at(epoch, 2))
 
 
-def full(*_):
+def disk_full(*_):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def whole(kind, folder, epochs):
-    log = kind(folder / f"whole-{NAMES[kind]}")
+def uninterrupted(kind, folder, epochs):
+    log = kind(folder / f"uninterrupted-{NAMES[kind]}")
     write(log, 1, epochs)
     return log.path.read_bytes()
 
 
-def test_csv_has_all_digits_and_nothing_for_nan(tmp_path):
+def test_csv_has_full_precision_and_empty_fields_for_nan(tmp_path):
     log = CSVLog(tmp_path / "log.csv")
     log(at(1, 1))
     assert log.path.read_bytes() == b"epoch,train_loss,train_accuracy,val_loss,val_accuracy\n"
@@ -68,11 +68,11 @@ def test_json_is_strict(tmp_path):
     log = JSONLinesLog(tmp_path / "log.jsonl")
     log(at(1, train_loss=0.1 + 0.2, val_loss=math.inf, lr=0.5))
 
-    def refuse(name):
-        raise AssertionError(f"{name} is no JSON")
+    def reject(name):
+        raise AssertionError(f"{name} is not valid JSON")
 
     lines = log.path.read_text().splitlines()
-    assert [json.loads(line, parse_constant=refuse) for line in lines] == [
+    assert [json.loads(line, parse_constant=reject) for line in lines] == [
         {"epoch": 1, "train_loss": 0.1 + 0.2, "train_accuracy": 0.1, "val_loss": None, "val_accuracy": None, "lr": 0.5}
     ]
 
@@ -87,7 +87,7 @@ def test_seconds_only_if_asked_for(kind, tmp_path):
 
 
 @both
-def test_a_line_is_there_although_the_process_dies_at_once(kind, tmp_path):
+def test_a_line_is_on_disk_even_if_the_process_dies_at_once(kind, tmp_path):
     code = (
         "import os, sys, types\n"
         f"from cnn.training.logs import {kind.__name__} as Log\n"
@@ -101,9 +101,9 @@ def test_a_line_is_there_although_the_process_dies_at_once(kind, tmp_path):
 
 
 @both
-def test_interrupted_after_any_step_the_file_ends_as_in_one_piece(kind, tmp_path):
-    """With lines of after the checkpoint in the file, as a kill leaves them."""
-    expected = whole(kind, tmp_path, 4)
+def test_interrupted_after_any_step_the_final_file_is_the_same(kind, tmp_path):
+    """Even if the file has lines from after the checkpoint, as after a kill."""
+    expected = uninterrupted(kind, tmp_path, 4)
     steps = [at(epoch, step) for epoch in range(1, 5) for step in (1, 2)]
     for kept in range(len(steps) + 1):
         for killed in range(kept, len(steps) + 1):
@@ -122,9 +122,9 @@ def test_interrupted_after_any_step_the_file_ends_as_in_one_piece(kind, tmp_path
             assert path.read_bytes() == expected
 
 
-@settings(max_examples=25)  # each line waits for the disk
+@settings(max_examples=25)  # each line is synced to disk
 @given(st.sampled_from(list(NAMES)), st.integers(0, 4), st.integers(0, 10**6))
-def test_a_torn_end_is_repaired(kind, kept, torn):
+def test_a_truncated_file_is_repaired(kind, kept, torn):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         log = kind(folder / NAMES[kind])
@@ -137,22 +137,24 @@ def test_a_torn_end_is_repaired(kind, kept, torn):
         resumed.load_state_dict(state)
         assert log.path.stat().st_size == state["length"]
         write(resumed, kept + 1, 5)
-        assert log.path.read_bytes() == whole(kind, folder, 5)
+        assert log.path.read_bytes() == uninterrupted(kind, folder, 5)
 
 
 @both
-def test_another_trainings_file_is_refused_before_its_first_epoch_and_kept(kind, tmp_path):
+def test_the_file_of_another_training_run_is_rejected_and_not_changed(kind, tmp_path):
     path = tmp_path / NAMES[kind]
     write(kind(path), 1, 2)
     before = path.read_bytes()
     for begin in (lambda log: log(at(1, 1)), lambda log: log(at(3, 1)), lambda log: log.state_dict()):
-        with pytest.raises(FileExistsError, match=r"log of another training: delete it, name another file, .*resume"):
+        with pytest.raises(
+            FileExistsError, match=r"log of another training run: delete it, choose another file, .*resume"
+        ):
             begin(kind(path))
     assert path.read_bytes() == before
 
 
 @both
-def test_a_second_training_with_the_same_log_is_refused(kind, tmp_path):
+def test_a_second_training_run_with_the_same_log_is_rejected(kind, tmp_path):
     log = kind(tmp_path / NAMES[kind])
     write(log, 1, 2)
     before = log.path.read_bytes()
@@ -163,30 +165,32 @@ def test_a_second_training_with_the_same_log_is_refused(kind, tmp_path):
 
 @both
 @pytest.mark.parametrize("begun", [b"", b"epoch,tra", b"epoch,train_loss,train_accuracy,val_loss,val_accuracy\n"])
-def test_a_file_without_a_line_is_begun_again(kind, begun, tmp_path):
+def test_a_file_without_a_line_is_overwritten(kind, begun, tmp_path):
     path = tmp_path / NAMES[kind]
     path.write_bytes(begun if kind is CSVLog else b"")
     write(kind(path), 1, 2)
-    assert path.read_bytes() == whole(kind, tmp_path, 2)
+    assert path.read_bytes() == uninterrupted(kind, tmp_path, 2)
 
 
 @both
-def test_a_resume_cuts_no_file_but_its_own(kind, tmp_path):
+def test_resuming_truncates_only_its_own_file(kind, tmp_path):
     log = kind(tmp_path / NAMES[kind])
     write(log, 1, 2)
     state = log.state_dict()
     for content in (b"something else, which is longer than the log was: " + b"x" * 500, log.path.read_bytes()[:-5]):
         log.path.write_bytes(content)
-        with pytest.raises(FileExistsError, match=r"is not what the resumed training wrote, .*: put that file back"):
+        with pytest.raises(
+            FileExistsError, match=r"is not the file that the resumed training run wrote, .*: restore that file"
+        ):
             kind(log.path).load_state_dict(state)
         assert log.path.read_bytes() == content
     if kind is CSVLog:
         write(kind(tmp_path / "columns"), 1, 2)
-        with pytest.raises(FileExistsError, match="or had other columns"):
+        with pytest.raises(FileExistsError, match="or has other columns"):
             kind(tmp_path / "columns", seconds=True).load_state_dict({**state, "name": "columns"})
     other = tmp_path / "other"
     other.write_bytes(b"precious\n" * 50)
-    for length in (0, state["length"]):  # also of a state from before the first line, which would fit any file
+    for length in (0, state["length"]):  # also for a state from before the first line, which would fit any file
         resumed = kind(other)
         resumed.load_state_dict({**state, "length": length, "checksum": 0})
         with pytest.raises(FileExistsError, match="another training"):
@@ -196,7 +200,7 @@ def test_a_resume_cuts_no_file_but_its_own(kind, tmp_path):
 
 @both
 @pytest.mark.parametrize("name", ["same", "new"])
-def test_a_resume_without_the_file_begins_one(kind, name, tmp_path):
+def test_resuming_without_the_file_creates_one(kind, name, tmp_path):
     log = kind(tmp_path / "same")
     write(log, 1, 2)
     state = log.state_dict()
@@ -205,42 +209,42 @@ def test_a_resume_without_the_file_begins_one(kind, name, tmp_path):
     resumed = kind(tmp_path / name)
     resumed.load_state_dict(state)
     write(resumed, 3, 4)
-    lines, all_lines = resumed.path.read_bytes().splitlines(), whole(kind, tmp_path, 4).splitlines()
+    lines, all_lines = resumed.path.read_bytes().splitlines(), uninterrupted(kind, tmp_path, 4).splitlines()
     assert lines == ([] if kind is JSONLinesLog else all_lines[:1]) + all_lines[-2:]
 
 
 @both
-def test_a_full_disk_is_told_and_leaves_no_half_line(kind, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_partial_line(kind, tmp_path, monkeypatch):
     log = kind(tmp_path / NAMES[kind])
     write(log, 1, 1)
     before = log.path.read_bytes()
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fsync", disk_full)
         with pytest.raises(OSError, match="could not write the log: No space left on device") as caught:
             log(at(2))
     assert caught.value.errno == errno.ENOSPC
     assert caught.value.filename == str(log.path)
     assert log.path.read_bytes() == before
     with log.path.open("ab") as file:
-        file.write(b"half a li")  # had it not been possible to take it back
+        file.write(b"half a li")  # as if it had been impossible to truncate it
     write(log, 2, 3)
-    assert log.path.read_bytes() == whole(kind, tmp_path, 3)
+    assert log.path.read_bytes() == uninterrupted(kind, tmp_path, 3)
 
 
 def test_a_header_that_could_not_be_written_is_written_later(tmp_path, monkeypatch):
     log = CSVLog(tmp_path / "log.csv")
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fsync", disk_full)
         with pytest.raises(OSError, match="No space left"):
             log(at(1, 1))
     write(log, 1, 2)
-    assert log.path.read_bytes() == whole(CSVLog, tmp_path, 2)
+    assert log.path.read_bytes() == uninterrupted(CSVLog, tmp_path, 2)
 
 
 @both
 def test_each_line_is_synced(kind, tmp_path, monkeypatch):
-    """Or a power cut could leave a checkpoint that knows of lines which the disk never had."""
+    """Otherwise a power failure could leave a checkpoint that counts lines which are not on disk."""
     synced = []
     real = os.fsync
     monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(os.fstat(descriptor).st_size), real(descriptor)))
@@ -252,7 +256,7 @@ def test_each_line_is_synced(kind, tmp_path, monkeypatch):
 
 
 @both
-def test_errors_of_the_system_name_the_file(kind, tmp_path):
+def test_system_errors_name_the_file(kind, tmp_path):
     missing = kind(tmp_path / "nowhere" / "log")
     with pytest.raises(FileNotFoundError, match=r"nowhere.log: there is no folder .*nowhere; create it first"):
         missing(at(1, 1))
@@ -266,12 +270,12 @@ def test_errors_of_the_system_name_the_file(kind, tmp_path):
         log(at(3))
     assert caught.value.filename == str(log.path)
     log.path.write_bytes(b"epoch")
-    with pytest.raises(OSError, match="has lost lines that this training wrote"):
+    with pytest.raises(OSError, match="has lost lines that this training run wrote"):
         log(at(3))
     assert log.path.read_bytes() == b"epoch"
 
 
-def test_csv_has_columns_for_the_known_figures_only(tmp_path):
+def test_csv_has_columns_for_the_known_metrics_only(tmp_path):
     log = CSVLog(tmp_path / "log.csv")
     with pytest.raises(ValueError, match="CSVLog has no column for lr: use JSONLinesLog"):
         log(at(1, lr=0.5))
@@ -289,7 +293,7 @@ def test_wrong_arguments_and_repr(kind, tmp_path):
     assert repr(kind(Path("log"), seconds=True)) == f"{kind.__name__}('log', seconds=True)"
 
 
-def test_a_log_of_ones_own_needs_a_line(tmp_path):
+def test_a_custom_log_needs_a_line_method(tmp_path):
     class Short(EpochLog):
         def line(self, epoch, metrics):
             return f"{epoch}"

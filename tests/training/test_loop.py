@@ -1,4 +1,4 @@
-"""The training loop: its metrics, its order, and what it leaves behind when it stops."""
+"""The training loop: its metrics, the order of the samples, and its state when it stops."""
 
 import math
 
@@ -16,7 +16,7 @@ from cnn.training.history import History
 
 
 class Net(Module):
-    """A user's own Module, no Sequential."""
+    """A custom Module, not a Sequential."""
 
     def __init__(self):
         self.first, self.relu, self.second = Linear(2, 8, rng=0), ReLU(), Linear(8, 2, rng=1)
@@ -45,7 +45,7 @@ def test_any_module_with_a_loss_and_an_optimizer_trains():
     assert training.evaluate(model, x, y) == (history.val_loss[-1], history.val_accuracy[-1])
 
 
-def test_the_last_smaller_batch_counts_as_its_samples_do():
+def test_a_smaller_last_batch_is_weighted_by_its_number_of_samples():
     """With a learning rate of 0 nothing changes, so the mean over the epoch equals the loss of the whole set."""
     x, y = data(50)
     model = Net()
@@ -60,7 +60,7 @@ def test_the_last_smaller_batch_counts_as_its_samples_do():
     assert math.isnan(steps[-1].metrics["val_loss"])
 
 
-def test_every_sample_comes_once_an_epoch_in_a_new_order():
+def test_every_sample_comes_once_per_epoch_in_a_new_order():
     seen = []
 
     class Spy(Net):
@@ -77,7 +77,7 @@ def test_every_sample_comes_once_an_epoch_in_a_new_order():
     assert list(first) != list(second)
 
 
-def test_validation_figures_are_taken_in_evaluation_mode_after_the_epoch():
+def test_validation_metrics_are_measured_in_evaluation_mode_after_the_epoch():
     modes = []
 
     class Spy(Net):
@@ -91,7 +91,7 @@ def test_validation_figures_are_taken_in_evaluation_mode_after_the_epoch():
     assert (8, True) in modes
 
 
-def test_a_caller_may_break_off():
+def test_the_caller_may_leave_the_loop():
     x, y = data()
     model = Net()
     for step in training.train(model, x, y, epochs=100, batch_size=10):
@@ -101,7 +101,7 @@ def test_a_caller_may_break_off():
     assert model.training
 
 
-def test_fit_prints_a_line_every_so_many_epochs(capsys):
+def test_fit_prints_a_line_every_verbose_freq_epochs(capsys):
     x, y = data()
     training.fit(Net(), x, y, 2, validation_data=(x, y), epochs=5)
     lines = capsys.readouterr().out.splitlines()
@@ -136,8 +136,8 @@ def test_history_plots():
     assert [axes.get_ylabel() for axes in figure.axes]
 
 
-def test_overflow_in_training_is_no_warning_but_one_error():
-    """Warnings are errors in these tests, so a RuntimeWarning from inside would show here."""
+def test_overflow_in_training_is_one_error_without_warnings():
+    """Warnings are errors in these tests, so a RuntimeWarning would fail here."""
     model = Sequential([Linear(1, 1, rng=0)], loss_func=MSELoss(), optimizer=Adam(lr=1e25))
     x = np.ones((8, 1))
     with pytest.raises(FloatingPointError, match="step"):
@@ -194,7 +194,7 @@ def test_modules_in_lists_and_dicts_train_too():
     assert training.fit(model, *data(), 0, epochs=20).train_accuracy[-1] > 0.9
 
 
-def test_bad_arguments_raise_at_once_and_leave_the_history():
+def test_bad_arguments_raise_at_once_and_keep_the_history():
     model = Net()
     training.fit(model, *data(), 0, epochs=2)
     with pytest.raises(ValueError, match="epochs"):
@@ -208,7 +208,7 @@ def test_bad_arguments_raise_at_once_and_leave_the_history():
     ("samples", "batch_size", "fix"),
     [(33, 32, "use batch_size=33"), (5, 1, "use batch_size=3"), (1, 4, "more samples")],
 )
-def test_a_batch_of_one_that_batchnorm_cannot_train_on_is_told_before_anything_is_trained(samples, batch_size, fix):
+def test_a_batch_of_one_sample_with_batchnorm_raises_before_training_starts(samples, batch_size, fix):
     model = Sequential(
         [Linear(2, 3, bias=False), BatchNorm1d(3), ReLU(), Linear(3, 2), Softmax()], CrossEntropyLoss(), Adam()
     )

@@ -1,4 +1,4 @@
-"""How far a training is, in a real notebook."""
+"""The progress display in a real notebook."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ import cnn
 CELL = """
 import time
 from types import SimpleNamespace
-from cnn.training.progress import for_fit
+from cnn.training.progress import fit_progress
 
 def train(end):
-    with for_fit(verbose=True) as shown:
+    with fit_progress(verbose=True) as display:
         for i in range(1, end + 1):
             epoch, step = (i - 1) // 150 + 1, (i - 1) % 150 + 1
-            shown.show(SimpleNamespace(epoch=epoch, epochs=4, step=step, steps=150, loss=1 / i, accuracy=0.5), 64)
+            display.show(SimpleNamespace(epoch=epoch, epochs=4, step=step, steps=150, loss=1 / i, accuracy=0.5), 64)
             if step == 150 and epoch % 2 == 0:
-                shown.line(f"epoch {epoch}/4")
+                display.line(f"epoch {epoch}/4")
             time.sleep(0.002)
         if end < 600:
             raise KeyboardInterrupt
@@ -27,7 +27,7 @@ def train(end):
 
 
 class Recorder(NotebookClient):
-    """Notes the messages that change what a cell shows."""
+    """Records the messages that change the output of a cell."""
 
     def process_message(self, msg, cell, cell_index):
         if msg["msg_type"] in ("stream", "display_data", "update_display_data", "clear_output"):
@@ -37,21 +37,21 @@ class Recorder(NotebookClient):
 
 @pytest.fixture
 def outputs(monkeypatch, tmp_path):
-    """A function of the code of a cell; returns its outputs and the kinds of messages that made them."""
+    """A function that runs the code of a cell and returns its outputs and the types of the messages."""
     for name in ("CI", "NO_PROGRESS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PYTHONPATH", str(Path(cnn.__file__).parents[1]))
     for name in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR"):
         monkeypatch.setenv(name, str(tmp_path / name))
 
-    def of(code):
+    def execute(code):
         notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
         client = Recorder(notebook, timeout=60, kernel_name="python3", allow_errors=True)
         client.seen = []
         client.execute(cwd=str(tmp_path))
         return notebook.cells[0].outputs, client.seen
 
-    return of
+    return execute
 
 
 def test_one_output_is_updated_and_the_lines_are_below_it(outputs):
@@ -61,10 +61,10 @@ def test_one_output_is_updated_and_the_lines_are_below_it(outputs):
     assert [output.text for output in found[1:]] == ["epoch 2/4\n", "epoch 4/4\n"]
     assert seen.count("display_data") == 1
     assert "clear_output" not in seen
-    assert 4 <= seen.count("update_display_data") <= 60  # 1.2 s and more, four times a second
+    assert 4 <= seen.count("update_display_data") <= 60  # at least 1.2 s, four updates per second
 
 
-def test_after_an_interruption_it_says_where(outputs):
+def test_after_an_interruption_the_last_step_is_shown(outputs):
     found, _ = outputs(CELL + "train(307)")
     assert [output.output_type for output in found] == ["display_data", "stream", "error"]
     assert found[0].data == {"text/plain": "epoch 3/4  step   7/150  loss 0.0033  accuracy 0.5000"}

@@ -51,6 +51,7 @@ from cnn.layers import (
 )
 from cnn.module import Module
 from cnn.utils.gradcheck import difference, gradcheck
+from tests.containers.steps import fused_steps
 
 CASES = [  # a function that creates a layer, and the shape of an input
     (lambda: Conv2d(3, 4, 3, rng=0), (2, 3, 5, 6)),
@@ -263,16 +264,10 @@ def saved_state_emptied(make, shape):
         leaves = [m for m in layer.modules() if not m.children()]
         assert all(m._saved is None for m in layer.modules())
         y = layer(draw(shape))
-        in_groups = {id(m) for group in groups_of(layer) if group.has_run for m in group.layers}
-        assert all((m._saved is not None) != (id(m) in in_groups) for m in leaves)
+        in_steps = {id(m) for step in fused_steps(layer) for m in step.layers}
+        assert all((m._saved is not None) != (id(m) in in_steps) for m in leaves)
         layer.backward(draw_like(y))
         assert all(m._saved is None for m in layer.modules())
-        assert not any(group.has_run for group in groups_of(layer))
-
-
-def groups_of(module):
-    """Return the groups of layers that may be fused (cnn/containers/fusion/rules.py); a group saves its arrays once."""
-    return [group for m in module.modules() if isinstance(m, Sequential) for group in m._groups]
 
 
 def second_backward_raises(make, shape):

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 import cnn
 from cnn import Sequential
-from cnn.kernels import threads
+from cnn.kernels import dispatch
 from cnn.kernels.array import parallel_for, winograd
 from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
+from tests.containers import steps
 from tests.kernels.sets import forward_and_backward, in_float64, using
 
 pytestmark = pytest.mark.kernels
@@ -98,7 +99,7 @@ def test_small_integers_are_exact(small_tiles, pooled, case, needs_input_grad, c
             model.needs_input_grad = needs_input_grad
             y = model(x)
             if name == "array":
-                assert [type(g).__name__ for g in model._groups if g.has_run] == ["ConvPoolGroup"] * pooled
+                assert steps.names(model) == ["ConvReLUPoolStep"] * pooled
             grad = integers(rng, y.shape, True) if grad is None else grad
             model.zero_grad()
             results.append([y, model.backward(grad), *(p.grad for p in model.parameters())])
@@ -220,7 +221,7 @@ def test_products_outside_of_threads_hold_blas_to_one_thread(monkeypatch):
     seen = []
 
     def matmul(*arguments, **settings):
-        seen.append(threads._inside)
+        seen.append(dispatch._inside)
         return np.matmul(*arguments, **settings)
 
     numpy = types.SimpleNamespace(**{**vars(np), "matmul": matmul})

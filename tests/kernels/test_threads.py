@@ -15,7 +15,7 @@ import threadpoolctl
 
 from cnn import Sequential
 from cnn.containers.branches import Residual
-from cnn.kernels import backend, kernel, one_blas_thread, threads
+from cnn.kernels import backend, dispatch, kernel, one_blas_thread
 from cnn.layers import Conv2d, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.module import Module
@@ -36,7 +36,7 @@ def two_threads():
         assert before
         yield before
         assert blas_threads() == before
-        assert threads._inside == 0
+        assert dispatch._inside == 0
 
 
 class Probe(np.ndarray):
@@ -294,13 +294,13 @@ def test_a_fork_while_another_thread_computes_does_not_hang():
 
     def hold_the_lock():
         while not stop.is_set():
-            with threads._lock:
+            with dispatch._lock:
                 time.sleep(0.01)
 
     holder = threading.Thread(target=hold_the_lock)
     holder.start()
     try:
-        while not threads._lock.locked():
+        while not dispatch._lock.locked():
             time.sleep(0.001)
         assert in_child(forward_and_backward) == forward_and_backward()
     finally:

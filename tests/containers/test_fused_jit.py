@@ -13,7 +13,7 @@ import pytest
 
 import cnn
 from cnn import Sequential, kernels
-from cnn.containers.fusion import rules as fusion
+from cnn.containers.fusion import rules
 from cnn.core.parameter import Buffer, Parameter
 from cnn.kernels import backend
 from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
@@ -21,6 +21,7 @@ from cnn.loss import CrossEntropyLoss
 from cnn.module import evaluating, no_grad
 from cnn.optim import SGD, Adam
 from cnn.utils.gradcheck import difference
+from tests.containers import steps
 
 pytestmark = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not installed")
 
@@ -38,18 +39,19 @@ def draw(shape, seed=0):
 
 
 def kinds(layers):
-    return [tuple(type(layer).__name__ for layer in group.layers) for group in fusion.groups(layers)]
+    """The layers of each step that the jit rules find in a row."""
+    steps = [step for step in rules.fused_steps(layers, "jit") if step is not None]
+    return [tuple(type(layer).__name__ for layer in step.layers) for step in steps]
 
 
 class MyReLU(ReLU):
     pass
 
 
-def test_which_neighbours_are_groups():
+def test_which_neighbours_are_steps():
     conv, norm = Conv2d(2, 2, 3), BatchNorm2d(2)
     assert kinds([conv, norm, ReLU(), MaxPool2d(2), Flatten(), Linear(2, 2), ReLU(), Linear(2, 2), Softmax()]) == [
         ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"),
-        ("ReLU", "MaxPool2d"),
         ("Linear", "ReLU"),
         ("Linear",),
     ]
@@ -57,7 +59,7 @@ def test_which_neighbours_are_groups():
     assert kinds([conv, MaxPool2d(2), ReLU()]) == [("Conv2d", "MaxPool2d")]
     assert kinds([conv, MyReLU(), norm]) == [("Conv2d",)]
     assert kinds([ReLU(), norm, Identity(), Dropout()]) == []
-    assert kinds([norm, ReLU(), MaxPool2d(2)]) == [("ReLU", "MaxPool2d")]
+    assert kinds([norm, ReLU(), MaxPool2d(2)]) == []
 
 
 CONFIGURATIONS = [
@@ -106,27 +108,17 @@ def small():
     return [*layers, Linear(16 * 16, 9, rng=1), ReLU(), Linear(9, 3, rng=2), Softmax()]
 
 
-def runs(model, x):
-    """Which groups ran in a forward."""
-    model(x)
-    return [group.has_run for group in model._groups]
-
-
-def test_where_groups_run():
+def test_where_steps_run():
     x = draw((4, 1, 8, 8))
     model = Sequential(small())
-    assert runs(model, x) == [True, False, True, True]
+    assert steps.ran(model, x) == ["ConvStep", "LinearStep", "LinearStep"]
     kernels.use("array")
-    assert runs(model, x) == [False, True, False, False]  # ReLU and pool
+    assert steps.ran(model, x) == ["ReLUPoolStep"]
     kernels.use("jit")
-    assert runs(Sequential(small(), fuse=False), x) == [False] * 4
-    assert runs(Sequential(small()).to(np.float64), x.astype(np.float64)) == [False, True, False, False]
-    assert runs(model.eval(), x) == [
-        False,
-        False,
-        True,
-        True,
-    ]  # there is no backward through a norm that was folded away
+    assert steps.ran(Sequential(small(), fuse=False), x) == []
+    assert steps.ran(Sequential(small()).to(np.float64), x.astype(np.float64)) == ["ReLUPoolStep"]
+    # there is no backward through a norm that was folded away
+    assert steps.ran(model.eval(), x) == ["LinearStep", "LinearStep"]
 
 
 def test_watchers_see_every_layer():
@@ -359,7 +351,7 @@ def test_parameters_of_another_dtype(evaluating):
                 assert difference(model(x), expected) < 1e-5
 
 
-def test_groups_that_change_after_inference():
+def test_groups_of_channels_that_change_after_inference():
     conv = Conv2d(16, 16, 3, padding=1, rng=0)
     fused, apart = (Sequential([conv, ReLU()], fuse=fuse) for fuse in (True, False))
     with no_grad():

@@ -11,6 +11,7 @@ from cnn.kernels import backend
 from cnn.kernels.array import parallel_for, strips, windows
 from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.module import no_grad
+from tests.containers import steps
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +53,13 @@ def test_the_same_bits(pool, dtype, nan):
     outputs = [model(x) for model in models]
     assert outputs[0].dtype == dtype
     np.testing.assert_array_equal(*outputs)
-    group = models[0]._groups[0]
-    assert group.has_run == (pool["kernel_size"] != (16, 16))
+    assert steps.names(models[0]) == ["ReLUPoolStep"] * (pool["kernel_size"] != (16, 16))
     grad = draw(outputs[0].shape, dtype, seed=1)
     np.testing.assert_array_equal(*(model.backward(grad) for model in models))
-    assert not group.has_run
+    assert steps.names(models[0]) == []
     with no_grad():
         np.testing.assert_array_equal(models[0](x), outputs[0])
-    assert not group.has_run
+    assert steps.names(models[0]) == []
 
 
 def test_errors_are_those_of_the_layers():
@@ -90,7 +90,7 @@ def test_backward_follows_the_latest_forward(order):
         y = model(x)
     grad = draw(y.shape, seed=1)
     got = model.backward(grad), model.layers[0].weight.grad
-    assert not any(group.has_run for group in model._groups)
+    assert steps.names(model) == []
     model.zero_grad()
     assert np.abs(plain(x) - y).max() < 1e-5
     expected = plain.backward(grad), model.layers[0].weight.grad
@@ -154,7 +154,7 @@ def test_with_the_convolution_on_small_integers(small_tiles, case, dtype, nan, n
         model.needs_input_grad = needs_input_grad
         y = model(x)
         if fuse:
-            RAN.add((conv.in_channels <= windows.FEW_CHANNELS, groups_that_ran(model)[0], needs_input_grad))
+            RAN.add((conv.in_channels <= windows.FEW_CHANNELS, steps.names(model)[0], needs_input_grad))
             with no_grad():
                 np.testing.assert_array_equal(model(x), y)
         grad = np.random.default_rng(1).integers(-2, 3, y.shape).astype(dtype)
@@ -169,30 +169,21 @@ def test_with_the_convolution_on_small_integers(small_tiles, case, dtype, nan, n
 def test_all_ways_were_tried():
     """Runs after the test above, of which it keeps count."""
     if RAN:
-        assert {(few, "ConvPoolGroup", needed) for few in (True, False) for needed in (True, False)} <= RAN
-
-
-def groups_that_ran(model):
-    return [type(group).__name__ for group in model._groups if group.has_run]
-
-
-def runs(model, x):
-    model(x)
-    return groups_that_ran(model)
+        assert {(few, "ConvReLUPoolStep", needed) for few in (True, False) for needed in (True, False)} <= RAN
 
 
 def test_where_the_convolution_is_in_the_group():
     conv = Conv2d(3, 8, 3, padding=1, rng=0)
     model = Sequential([conv, ReLU(), MaxPool2d(2)])
-    assert runs(model, draw((4, 3, 12, 12))) == ["ConvPoolGroup"]
-    assert runs(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((4, 6, 14, 14))) == ["ConvPoolGroup"]
-    assert runs(model, draw((4, 3, 13, 12))) == ["PoolGroup"]  # a line of places is in no pool
-    assert runs(model, draw((1, 3, 512, 512))) == ["PoolGroup"]  # a tile does not hold the image
-    assert runs(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((1, 6, 258, 258))) == ["PoolGroup"]
-    assert runs(Sequential([conv, ReLU(), MaxPool2d(3)]), draw((4, 3, 12, 12))) == ["PoolGroup"]
-    assert runs(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == ["PoolGroup"]
-    assert runs(Sequential([Conv2d(3, 8, 3, 2, 1), ReLU(), MaxPool2d(2)]), draw((4, 3, 8, 8))) == ["PoolGroup"]
-    assert runs(Sequential(model.layers, fuse=False), draw((4, 3, 12, 12))) == []
+    assert steps.ran(model, draw((4, 3, 12, 12))) == ["ConvReLUPoolStep"]
+    assert steps.ran(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((4, 6, 14, 14))) == ["ConvReLUPoolStep"]
+    assert steps.ran(model, draw((4, 3, 13, 12))) == ["ReLUPoolStep"]  # a line of places is in no pool
+    assert steps.ran(model, draw((1, 3, 512, 512))) == ["ReLUPoolStep"]  # a tile does not hold the image
+    assert steps.ran(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((1, 6, 258, 258))) == ["ReLUPoolStep"]
+    assert steps.ran(Sequential([conv, ReLU(), MaxPool2d(3)]), draw((4, 3, 12, 12))) == ["ReLUPoolStep"]
+    assert steps.ran(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == ["ReLUPoolStep"]
+    assert steps.ran(Sequential([Conv2d(3, 8, 3, 2, 1), ReLU(), MaxPool2d(2)]), draw((4, 3, 8, 8))) == ["ReLUPoolStep"]
+    assert steps.ran(Sequential(model.layers, fuse=False), draw((4, 3, 12, 12))) == []
     with pytest.raises(ValueError, match=r"layer 0, Conv2d\(.*expected float32"):
         model(draw((4, 3, 12, 12), np.float64))
     with pytest.raises(ValueError, match=r"layer 0, Conv2d\(.*in_channels=4"):
@@ -221,7 +212,7 @@ def test_an_infinite_gradient_does_not_reach_what_was_not_chosen(layers):
 def test_another_dtype_forgets_the_forward():
     model = Sequential([Conv2d(6, 5, 3, padding=1, rng=0), ReLU(), MaxPool2d(2)])
     y = model(draw((6, 6, 32, 32)))
-    assert groups_that_ran(model) == ["ConvPoolGroup"]
+    assert steps.names(model) == ["ConvReLUPoolStep"]
     model.to(np.float64)
     with pytest.raises(RuntimeError, match="forward"):
         model.backward(np.ones_like(y))

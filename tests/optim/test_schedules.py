@@ -91,7 +91,8 @@ def test_one_cycle_cycles_betas_and_ends():
     for _ in range(10):
         schedule.step()
     with pytest.raises(
-        ValueError, match="step 11 of a OneCycleLR of 10 steps: create it with total_steps=11 or more, and call step only once"
+        ValueError,
+        match="step 11 of a OneCycleLR of 10 steps: create it with total_steps=11 or more, and call step only once",
     ):
         schedule.step()
     assert schedule.last_epoch == 10

@@ -13,9 +13,9 @@ DESCRIPTION = "Fetch a data set if necessary, and print its description."
 EXAMPLE = """\
 example:
   cnn data fashion-mnist
-prints title, source, licence, citation, the folder of the files and the classes. The data set is searched in the
-folder that the environment variable CNN_DATA names, in the folder of the Debian package and in the cache of the user,
-and is downloaded only if it is in none of them. CNN_OFFLINE=1 forbids downloads."""
+prints title, source, licence, citation, the folder of the files and the classes. It looks for the files in the folder
+that the environment variable CNN_DATA names, in the folder of the Debian package, and in the cache of the user, and
+downloads them only if they are in none of these. CNN_OFFLINE=1 forbids downloads."""
 
 
 def add_arguments(parser: Parser) -> None:

@@ -50,7 +50,7 @@ class Parser(argparse.ArgumentParser):
         return [option for action in self._actions for option in action.option_strings]
 
 
-# Argument types: each returns a function that converts the text of an argument, or says what was expected
+# Argument types: functions that convert the text of an argument, or raise an error that says what was expected
 
 
 def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:

@@ -19,7 +19,7 @@ def print_stdout(text: str = "") -> None:
     """Print a line of results to stdout.
 
     A reader that has gone, as in ``cnn summary RUN | head -3`` or after a terminal was closed, is not an error: the
-    remaining output is discarded, so that a training goes on.
+    remaining output is discarded, so that training continues.
 
     Raises
     ------

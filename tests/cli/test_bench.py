@@ -145,12 +145,16 @@ def test_json(run, found):
     assert code == 0
     facts = json.loads(out)
     assert (facts["torch"], facts["seconds"], facts["machine"]["gemm_gflops"]) == ("2.13.0", 12.3, 150.0)
-    net = facts["cases"][0]
-    assert (net["kind"], net["name"], net["batch"], net["input_shape"]) == ("train", "small-cnn", 64, [1, 28, 28])
-    assert net["programs"]["cnn"] == {"median_s": 0.0012, "quartiles_s": pytest.approx([0.00114, 0.00132]), "rounds": 3}
-    assert (net["faster_format"], net["ratio"]) == ("channels_last", pytest.approx(0.6))
-    assert net["ratio_quartiles"] == pytest.approx([0.57, 0.66])
-    assert net["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
+    case = facts["cases"][0]
+    assert (case["kind"], case["name"], case["batch"], case["input_shape"]) == ("train", "small-cnn", 64, [1, 28, 28])
+    assert case["programs"]["cnn"] == {
+        "median_s": 0.0012,
+        "quartiles_s": pytest.approx([0.00114, 0.00132]),
+        "rounds": 3,
+    }
+    assert (case["faster_format"], case["ratio"]) == ("channels_last", pytest.approx(0.6))
+    assert case["ratio_quartiles"] == pytest.approx([0.57, 0.66])
+    assert case["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
     assert facts["judged"][0] == {
         "what": "training, the reference net (small-cnn) at batch 64",
         "figure": pytest.approx(0.6),

@@ -56,8 +56,8 @@ def test_the_border_alone_decides(brightness_model, border):
     image.paste(border, (0, 0, 2, 80))
     image.paste(border, (78, 0, 80, 80))
     image.save("a.png")
-    seen = read_for_model("a.png", (1, 8, 8))
-    assert (seen.border, seen.inverted) == (border, border > 127.5)
+    result = read_for_model("a.png", (1, 8, 8))
+    assert (result.border, result.inverted) == (border, border > 127.5)
 
 
 def test_images_for_colour_models_are_inverted_only_on_request(run, colour_model):
@@ -80,48 +80,48 @@ def test_modes(mode, background):
         Image.fromarray(array).save("a.png")
     else:
         write_image("a.png", background=background, square=255 - background, mode=mode)
-    seen = read_for_model("a.png", (1, 40, 60), invert="no").pixels
-    assert (seen.dtype, seen.shape) == (np.uint8, (1, 40, 60))
-    assert (seen[0, 0, 0], seen[0, 20, 30]) == (background, 255 - background)
+    result = read_for_model("a.png", (1, 40, 60), invert="no").pixels
+    assert (result.dtype, result.shape) == (np.uint8, (1, 40, 60))
+    assert (result[0, 0, 0], result[0, 20, 30]) == (background, 255 - background)
     assert read_for_model("a.png", (3, 28, 28)).pixels.shape == (3, 28, 28)
 
 
 def test_16_bits_keep_their_brightness():
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save("a.png")
-    seen = read_for_model("a.png", (1, 8, 8), invert="no").pixels
-    assert np.array_equal(seen[0], np.round(np.arange(64).reshape(8, 8) * 1000 / 257))
+    result = read_for_model("a.png", (1, 8, 8), invert="no").pixels
+    assert np.array_equal(result[0], np.round(np.arange(64).reshape(8, 8) * 1000 / 257))
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "L", "RGB"])
 def test_jpegs(mode):
     write_image("a.jpg", mode=mode)
-    seen = read_for_model("a.jpg", (1, 28, 28)).pixels[0]
-    assert seen[14, 14] > 240
-    assert seen[:, 0].max() < 10
+    result = read_for_model("a.jpg", (1, 28, 28)).pixels[0]
+    assert result[14, 14] > 240
+    assert result[:, 0].max() < 10
 
 
 def test_transparent_is_white():
     image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
     image.paste((0, 0, 0, 255), (8, 8, 12, 12))
     image.save("a.png")
-    seen = read_for_model("a.png", (1, 20, 20), invert="no").pixels[0]
-    assert (seen[0, 0], seen[10, 10]) == (255, 0)
+    result = read_for_model("a.png", (1, 20, 20), invert="no").pixels[0]
+    assert (result[0, 0], result[10, 10]) == (255, 0)
     palette = Image.new("P", (20, 20), 0)
     palette.putpalette([0, 0, 0, 9, 9, 9])
     palette.paste(1, (8, 8, 12, 12))
     palette.save("b.png", transparency=0)
-    seen = read_for_model("b.png", (1, 20, 20), invert="no").pixels[0]
-    assert (seen[0, 0], seen[10, 10]) == (255, 9)
+    result = read_for_model("b.png", (1, 20, 20), invert="no").pixels[0]
+    assert (result[0, 0], result[10, 10]) == (255, 9)
 
 
 def test_light_objects_on_a_transparent_background_become_light_on_black():
     image = Image.new("RGBA", (20, 20), (255, 255, 255, 0))
     image.paste((250, 240, 230, 255), (5, 5, 15, 15))
     image.save("a.png")
-    seen = read_for_model("a.png", (1, 20, 20))
-    assert (seen.inverted, seen.border) == (False, 0)
-    assert seen.pixels[0, 0, 0] == 0
-    assert seen.pixels[0, 10, 10] > 230
+    result = read_for_model("a.png", (1, 20, 20))
+    assert (result.inverted, result.border) == (False, 0)
+    assert result.pixels[0, 0, 0] == 0
+    assert result.pixels[0, 10, 10] > 230
     Image.new("RGBA", (20, 20), (255, 255, 255, 0)).save("b.png")  # completely transparent
     assert read_for_model("b.png", (1, 20, 20), invert="no").pixels.min() == 255
 
@@ -147,10 +147,10 @@ def test_images_are_rotated_as_exif_says():
     exif = Image.Exif()
     exif[0x0112] = 6  # to be rotated clockwise: left becomes top
     image.save("a.jpg", exif=exif)
-    seen = read_for_model("a.jpg", (1, 40, 20), invert="no")
-    assert seen.size == (20, 40)
-    assert seen.pixels[0, 2].max() < 50
-    assert seen.pixels[0, -2].min() > 200
+    result = read_for_model("a.jpg", (1, 40, 20), invert="no")
+    assert result.size == (20, 40)
+    assert result.pixels[0, 2].max() < 50
+    assert result.pixels[0, -2].min() > 200
 
 
 def test_an_image_of_the_size_of_the_model_is_unchanged():
@@ -163,8 +163,8 @@ def test_an_image_of_the_size_of_the_model_is_unchanged():
 @pytest.mark.parametrize("size", [(1, 1), (3, 2), (28, 14), (56, 28), (1000, 700), (60, 1000)])
 def test_proportions_are_kept_and_the_rest_is_background(size):
     Image.new("L", size, 200).save("a.png")
-    seen = read_for_model("a.png", (1, 28, 28), invert="no").pixels
-    assert seen.min() == seen.max() == 200
+    result = read_for_model("a.png", (1, 28, 28), invert="no").pixels
+    assert result.min() == result.max() == 200
     if min(size) > 2:
         Image.fromarray(np.pad(np.zeros((size[1] - 2, size[0] - 2), np.uint8), 1, constant_values=255)).save("b.png")
         columns = np.flatnonzero(read_for_model("b.png", (1, 28, 28), invert="no").pixels[0].min(axis=0) < 100)
@@ -191,10 +191,10 @@ def test_show_input(run, brightness_model):
     code, _, err = run("predict", brightness_model, "a.png", "--show-input", "input.png")
     assert (code, err) == (0, "the input of the model is saved in input.png\n")
     shown = read_pixels("input.png")
-    seen = read_for_model("a.png", (1, 8, 8)).pixels[0]
+    result = read_for_model("a.png", (1, 8, 8)).pixels[0]
     assert shown.shape == (296, 296, 3)
-    assert np.array_equal(shown[8:-8, 8:-8, 0][::35, ::35], seen)
-    assert np.array_equal(shown[8:-8, 8:-8, 2][34::35, 34::35], seen)
+    assert np.array_equal(shown[8:-8, 8:-8, 0][::35, ::35], result)
+    assert np.array_equal(shown[8:-8, 8:-8, 2][34::35, 34::35], result)
     assert run("predict", brightness_model, *["a.png", "b.png"] * 5, "--show-input", "input.png")[0] == 0
     assert read_pixels("input.png").shape == (2 * 288 + 8, 8 * 288 + 8, 3)
 

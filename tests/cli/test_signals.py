@@ -147,9 +147,9 @@ def test_a_terminal_that_is_closed(plain):
     command = [sys.executable, "-c", OWN_TERMINAL, "train", "spiral", "--epochs", "100000"]
     running = subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    seen = b""
-    while b"val loss" not in seen:
-        seen += os.read(ours, 65536)
+    output = b""
+    while b"val loss" not in output:
+        output += os.read(ours, 65536)
     os.close(ours)
     assert running.wait(timeout=60) == 128 + signal.SIGHUP
     assert status() == "interrupted"

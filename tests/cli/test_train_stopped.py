@@ -105,12 +105,12 @@ def full_disk(monkeypatch, name, times=1):
 
 
 def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
-    seen = []
+    models = []
     real = run_folders.append_epoch
     monkeypatch.setattr(
         run_folders,
         "append_epoch",
-        lambda folder, *row: (real(folder, *row), seen.append((folder / "model.safetensors").read_bytes())),
+        lambda folder, *row: (real(folder, *row), models.append((folder / "model.safetensors").read_bytes())),
     )
     full_disk(monkeypatch, "model.safetensors")
     code, out, err = run("train", "spiral", "--epochs", "3")
@@ -123,7 +123,7 @@ def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
         "No space left on device",
     ]
     assert "Traceback" not in err
-    assert (folder / "model.safetensors").read_bytes() == seen[0]
+    assert (folder / "model.safetensors").read_bytes() == models[0]
     names = ["checkpoints", "config.json", "history.jsonl", "model.safetensors", "times.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == names
     here = Path.cwd()
@@ -294,4 +294,4 @@ def test_a_run_that_was_interrupted_loses_no_step(run, monkeypatch):
         assert run("train", "spiral", "--epochs", "3", "--out", "a")[0] == 130
     code, _, err = run("train", "--resume", "a")
     assert code == 0
-    assert "resuming at step 9 of 23 in epoch 2 of 3" in err  # one more than the command had seen
+    assert "resuming at step 9 of 23 in epoch 2 of 3" in err  # one more than the interrupted command reported

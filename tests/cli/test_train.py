@@ -84,7 +84,7 @@ def test_a_spiral_has_a_boundary(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_the_spirals_defaults_are_good(run, no_plots, seed):
+def test_the_default_settings_reach_95_percent_on_the_spiral(run, no_plots, seed):
     assert run("train", "spiral", "--seed", seed, "--quiet") == (0, "", "")
     assert history(Path("runs", "spiral-1"))[-1]["val_accuracy"] >= 0.95
     assert config(Path("runs", "spiral-1"))["test_accuracy"] >= 0.95

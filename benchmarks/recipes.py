@@ -25,8 +25,8 @@ import numpy as np
 import cnn
 import cnn.zoo
 from cnn.bench import machine
-from cnn.cli import recipes, tasks
-from cnn.cli.settings import RECIPES, settings_for
+from cnn.cli import datasets, train_recipes
+from cnn.cli.train_recipes import RECIPES, settings_for
 from cnn.training.loop import EVALUATED
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -71,9 +71,9 @@ def train_torch(recipe, seed, device):
 
 def prepared(chosen):
     """Return the data and the plan that `cnn train` would have."""
-    task = tasks.load("fashion-mnist", chosen.seed, quiet=True)
+    task = datasets.load("fashion-mnist", chosen.seed, quiet=True)
     cnn.manual_seed(chosen.seed)
-    return task, recipes.plan(task, chosen)
+    return task, train_recipes.plan(task, chosen)
 
 
 def twin(model, seed, device, memory_format=None):
@@ -122,7 +122,7 @@ def evaluate(model, plan, part, loss_func):
     """Return loss and accuracy."""
     import torch
 
-    x, y = tasks.inputs(plan.model, part[0]), part[1]
+    x, y = datasets.model_inputs(plan.model, part[0]), part[1]
     model.eval()
     with torch.inference_mode():
         parts = [on_the_device(model, x[i : i + EVALUATED], y[i : i + EVALUATED]) for i in range(0, len(x), EVALUATED)]
@@ -171,7 +171,7 @@ def pace(recipe, batches=20, rounds=7):
     count, (x, y) = batches * chosen.batch_size, task.train
     some = replace(task, train=(x[:count], y[:count]), validation=(x[:1], y[:1]))
     long = replace(chosen, epochs=rounds + 1)
-    plan = recipes.plan(some, long)
+    plan = train_recipes.plan(some, long)
 
     def ours():
         for step in training.train(plan.model, plan.loader, epochs=1, callbacks=plan.callbacks):

@@ -1,4 +1,4 @@
-"""`python -m cnn` is the command `cnn`."""
+"""`python -m cnn` runs the command `cnn`."""
 
 from cnn.cli.main import entry_point
 

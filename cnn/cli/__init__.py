@@ -1,1 +1,1 @@
-"""What the commands of `cnn` do: train.py trains, verify.py proves, use.py does all else; the rest helps them."""
+"""The command line: main.py finds the command, each command has a file named after it, the other files are shared."""

@@ -1,11 +1,10 @@
-"""The command that measures speed: `cnn bench`."""
+"""`cnn bench`: measure speed and memory, compared with PyTorch."""
 
 import argparse
 import json
-import shutil
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from cnn import kernels
@@ -14,31 +13,66 @@ from cnn.bench.judged import Judged, judge
 from cnn.bench.memory import NOT_MEASURED
 from cnn.bench.ours import OURS
 from cnn.bench.results import DISTURBED, Report, Result
-from cnn.bench.run import NOTHING
+from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
 from cnn.bench.run import bench as measure
-from cnn.cli.terminal import note, say
+from cnn.cli.parser import Parser, integer_at_least, non_negative_number
+from cnn.cli.terminal import print_stderr, print_stdout, print_wrapped
+
+DESCRIPTION = "Measure speed and memory, compared with PyTorch if it is installed."
+EXAMPLE = """\
+example:
+  cnn bench train --plot speed.png
+trains eight models on random batches, alternating with PyTorch, and prints for each the median milliseconds of a step,
+the ratio of our time to PyTorch's, the quartiles of that ratio over the rounds, the speed as a share of the machine's
+own rate of matrix products, and the memory; then the targets of the library, and which of them were reached. It takes
+about four minutes; "all" takes eight.
+
+suites: all, train, inference, layers (40 layers drawn from the models of the zoo), memory; a model, such as resnet20;
+or a class of layers, such as conv2d. Run nothing else meanwhile; a warning is printed if other programs were running.
+
+Each case is measured in alternation, after a warm-up, with the same number of threads: this library, PyTorch with
+contiguous memory, and PyTorch with channels_last memory; the faster PyTorch counts. Inference runs without gradients,
+and all programs have the same weights. Before anything is timed, their results are compared and must agree."""
 
 TITLES = {
-    TRAIN: "training: a step with Adam",
+    TRAIN: "training: one step with Adam",
     INFERENCE: "inference: forward in evaluation mode",
     LAYER: "single layers: forward and backward, batch 64",
 }
 TIMES = (
-    "ms: median of a step. torch: PyTorch, in the faster of its two memory formats. ratio: ours by torch's. quartiles: "
-    "of that ratio from turn to turn."
+    "ms: median time of a step. torch ms: the same for PyTorch, in the faster of its two memory formats. ratio: our "
+    "time divided by PyTorch's. quartiles: of that ratio over the rounds."
 )
 GEMM = (
-    "gemm: our multiply-adds a second, counted as a plain convolution needs them, as a share of the {:.0f} GFLOP/s "
-    "that float32 products of 1024 x 1024 reached in this run with as many threads."
+    "gemm: our multiply-adds per second, counted as for a direct convolution, as a share of the {:.0f} GFLOP/s "
+    "that float32 products of 1024 x 1024 matrices reached in this run with the same number of threads."
 )
 MEMORY = (
-    "MiB: what a training step takes at most, over what there was before the model, in processes of its own: ours, "
-    "and PyTorch's in the memory format that takes less."
+    "MiB: peak memory of a training step, minus the memory before the model was made, each in a process of its own: "
+    "ours, and PyTorch's in the memory format that takes less."
 )
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `cnn bench`."""
+    suite = "what to measure (default all); see below"
+    parser.add_argument("suite", nargs="?", default="all", metavar="SUITE", help=suite)
+    against = "torch (default if it is installed), or nothing: measure only this library"
+    parser.add_argument("--against", choices=(TORCH, NOTHING), metavar="LIBRARY", help=against)
+    seconds = f"time to spend on a case (default {NET_SECONDS:g}; single layers {LAYER_SECONDS:g})"
+    parser.add_argument("--seconds", type=non_negative_number("2.5"), metavar="X", help=seconds)
+    rounds = f"minimum number of rounds (default {ROUNDS})"
+    parser.add_argument("--rounds", type=integer_at_least(1), default=ROUNDS, metavar="N", help=rounds)
+    threads = "number of threads of both libraries (default: the number of cores)"
+    parser.add_argument("--threads", type=integer_at_least(1), metavar="N", help=threads)
+    backend = "backend of this library: reference, array or jit (default: the fastest available)"
+    parser.add_argument("--backend", choices=("reference", "array", "jit"), metavar="NAME", help=backend)
+    parser.add_argument("--json", action="store_true", help="print all measurements as JSON")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the ratios into this PNG file")
 
 
 def check(args: argparse.Namespace) -> None:
-    """Raise an error that says what is wrong with the arguments."""
+    """Raise a ValueError if the suite is unknown, or if --plot has nothing to plot or nowhere to write."""
     timed, _ = choose(args.suite)
     if args.plot is None:
         return
@@ -47,31 +81,31 @@ def check(args: argparse.Namespace) -> None:
     if not args.plot.parent.is_dir():
         raise ValueError(f"argument --plot: the folder {args.plot.parent} does not exist")
     if args.against == NOTHING or not timed:
-        raise ValueError("argument --plot: it draws our time by PyTorch's, which this does not measure")
+        raise ValueError("argument --plot: it shows our time divided by PyTorch's, which would not be measured")
 
 
-def bench(args: argparse.Namespace) -> int:
-    """Measure, print what came out, and draw it."""
-    with _used(args.threads, args.kernels):
-        report = measure(args.suite, args.against, args.rounds, args.seconds, note)
-    judged = judge(report)
+def run(args: argparse.Namespace) -> int:
+    """Measure, print the results, plot them if wanted, and return the exit status."""
+    with _threads_and_backend(args.threads, args.backend):
+        report = measure(args.suite, args.against, args.rounds, args.seconds, print_stderr)
+    targets = judge(report)
     if args.json:
-        say(json.dumps(_facts(report, judged), indent=2))
+        print_stdout(json.dumps(_json_results(report, targets), indent=2))
     else:
-        _print(report, judged)
+        _print(report, targets)
     if args.plot is not None:
-        _draw(report, args.plot)
+        _plot(report, args.plot)
     return 0
 
 
 @contextmanager
-def _used(threads: int | None, name: Any) -> Iterator[None]:
-    """Use so many threads, and kernels of that name, if they are given."""
-    before: tuple[int, Any] = kernels.get_num_threads(), kernels.active()
+def _threads_and_backend(threads: int | None, backend: Any) -> Iterator[None]:
+    """Use this number of threads and this backend for the duration of a `with` block, if they are given."""
+    previous: tuple[int, Any] = kernels.get_num_threads(), kernels.active()
     try:
-        if name is not None:
-            kernels.use(name)
-    except ImportError as error:  # of Numba
+        if backend is not None:
+            kernels.use(backend)
+    except ImportError as error:  # Numba is not installed
         raise ValueError(str(error)) from error
     try:
         if threads is not None:
@@ -79,69 +113,73 @@ def _used(threads: int | None, name: Any) -> Iterator[None]:
         yield
     finally:
         if threads is not None:
-            kernels.set_num_threads(before[0])
-        if name is not None:
-            kernels.use(before[1])
+            kernels.set_num_threads(previous[0])
+        if backend is not None:
+            kernels.use(previous[1])
 
 
-def _print(report: Report, judged: Sequence[Judged]) -> None:
-    for line in _machine(report):
-        _wrapped(line)
+def _print(report: Report, targets: Sequence[Judged]) -> None:
+    for line in _machine_lines(report):
+        print_wrapped(line)
     for kind, title in TITLES.items():
         results = [result for result in report.results if result.case.kind == kind]
         if results:
-            say()
-            say(_table(title, results, report))
-    say()
+            print_stdout()
+            print_stdout(_table(title, results, report))
+    print_stdout()
     if any(result.seconds for result in report.results):
-        _wrapped(TIMES)
+        print_wrapped(TIMES)
     if any(result.share(report.gemm_rate) for result in report.results):
-        _wrapped(GEMM.format(report.gemm_rate))
+        print_wrapped(GEMM.format(report.gemm_rate))
     if report.weighed:
-        told = any(size is not None for result in report.weighed for size in result.memory.values())
-        _wrapped(MEMORY if told else NOT_MEASURED)
+        measured = any(size is not None for result in report.weighed for size in result.memory.values())
+        print_wrapped(MEMORY if measured else NOT_MEASURED)
     if report.disturbed:
         most = max(result.others or 0.0 for result in report.disturbed)
-        _wrapped(
+        print_wrapped(
             f"Other programs took more than {DISTURBED:.0%} of the processors during {len(report.disturbed)} of "
-            f"{len(report.results)} cases, {most:.0%} at most: measure again when nothing else runs."
+            f"{len(report.results)} cases, {most:.0%} at most: measure again when nothing else is running."
         )
-    if judged:
-        say()
-    for one in judged:
-        _wrapped(str(one))
+    if targets:
+        print_stdout()
+    for target in targets:
+        print_wrapped(str(target))
 
 
-def _machine(report: Report) -> list[str]:
-    facts = report.machine
-    numba = f"Numba {facts['numba']}" if facts["numba"] else "no Numba"
+def _machine_lines(report: Report) -> list[str]:
+    machine = report.machine
+    numba = f"Numba {machine['numba']}" if machine["numba"] else "no Numba"
     return [
-        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['system']}",
-        f"cnn {facts['cnn']} with the kernels {facts['kernels']!r}, Python {facts['python']}, NumPy {facts['numpy']} "
-        f"with {facts['blas']}, {numba}",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}",
+        f"cnn {machine['cnn']} with the {machine['kernels']} backend, Python {machine['python']}, "
+        f"NumPy {machine['numpy']} with {machine['blas']}, {numba}",
         f"PyTorch {report.torch}",
     ]
 
 
 def _table(title: str, results: Sequence[Result], report: Report) -> str:
-    timed, weighed = any(result.seconds for result in results), any(result.memory for result in results)
-    against = any(result.rival for result in results)
-    heads = ["ms"] * timed + ["torch ms", "format", "ratio", "quartiles"] * (timed and against) + ["gemm"] * timed
-    heads += ["MiB"] * weighed + ["torch MiB", "ratio"] * (
-        weighed and any(len(result.memory) > 1 for result in results)
+    has_times, has_memory = any(result.seconds for result in results), any(result.memory for result in results)
+    has_pytorch = any(result.rival for result in results)
+    headers = (
+        ["ms"] * has_times
+        + ["torch ms", "format", "ratio", "quartiles"] * (has_times and has_pytorch)
+        + ["gemm"] * has_times
     )
-    rows = [[title, *heads]]
+    headers += ["MiB"] * has_memory + ["torch MiB", "ratio"] * (
+        has_memory and any(len(result.memory) > 1 for result in results)
+    )
+    rows = [[title, *headers]]
     for result in results:
-        cells = [_milliseconds(result.ours)] if timed else []
-        if timed and against:
+        cells = [_milliseconds(result.ours)] if has_times else []
+        if has_times and has_pytorch:
             cells += [_milliseconds(result.theirs), result.rival or "-", _number(result.ratio)]
             cells += ["-" if result.quartiles is None else "{:.2f}-{:.2f}".format(*result.quartiles)]
-        if timed:
+        if has_times:
             share = result.share(report.gemm_rate)
             cells += ["-" if share is None else f"{share:.{0 if share >= 0.1 else 1}%}"]
-        if weighed:
+        if has_memory:
             cells += [_mebibytes(result.memory.get(OURS))]
-            cells += [_mebibytes(result.their_memory), _number(result.memory_ratio)] if "torch MiB" in heads else []
+            cells += [_mebibytes(result.their_memory), _number(result.memory_ratio)] if "torch MiB" in headers else []
         rows.append([result.case.name, *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
@@ -162,13 +200,8 @@ def _mebibytes(count: int | None) -> str:
     return "-" if count is None else f"{count / 2**20:.{2 if count < 2**20 else 1}f}"
 
 
-def _wrapped(text: str) -> None:
-    width = max(40, min(shutil.get_terminal_size().columns, 120))
-    say(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
-
-
-def _draw(report: Report, path: Any) -> None:
-    from cnn.report import plots  # matplotlib takes its time
+def _plot(report: Report, path: Path) -> None:
+    from cnn.report import plots  # here, because matplotlib is slow to import
 
     groups = {
         title.partition(":")[0]: {
@@ -180,33 +213,33 @@ def _draw(report: Report, path: Any) -> None:
     }
     groups = {title: bars for title, bars in groups.items() if bars}
     if not groups:
-        raise ValueError(f"nothing was compared, so nothing is drawn: PyTorch is {report.torch}")
+        raise ValueError(f"nothing was compared, so there is no plot: PyTorch is {report.torch}")
     plots.save(plots.ratios(groups), path)
-    note(f"drawn in {path}")
+    print_stderr(f"the plot is saved in {path}")
 
 
-def _facts(report: Report, judged: Sequence[Judged]) -> dict[str, Any]:
+def _json_results(report: Report, targets: Sequence[Judged]) -> dict[str, Any]:
     return {
         "suite": report.suite,
         "machine": report.machine | {"gemm_gflops": report.gemm_rate},
         "torch": report.torch,
         "seconds": round(report.seconds, 1),
-        "cases": [_case_facts(result, report) for result in report.results],
+        "cases": [_json_case(result, report) for result in report.results],
         "judged": [
             {
-                "what": one.what,
-                "figure": one.figure,
-                "bound": one.bound,
-                "at_most": one.at_most,
-                "reached": one.reached,
-                "note": one.note,
+                "what": target.what,
+                "figure": target.figure,
+                "bound": target.bound,
+                "at_most": target.at_most,
+                "reached": target.reached,
+                "note": target.note,
             }
-            for one in judged
+            for target in targets
         ],
     }
 
 
-def _case_facts(result: Result, report: Report) -> dict[str, Any]:
+def _json_case(result: Result, report: Report) -> dict[str, Any]:
     case = result.case
     programs = {
         name: dict(zip(("median_s", "quartiles_s", "rounds"), result.spread(name), strict=True))

@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a training step, so that no weight is half updated; other ways to stop likewise."""
+"""Ctrl-C, and other signals to stop, wait for the end of a training step, so that no weight is half updated."""
 
 import contextlib
 import signal
@@ -17,7 +17,7 @@ class Interrupted(KeyboardInterrupt):
     Attributes
     ----------
     status : int
-        The exit status by which a shell knows of it: 128 and the signal's number, 130 for Ctrl-C.
+        The exit status that shells expect: 128 plus the signal's number, so 130 for Ctrl-C.
     """
 
     def __init__(self, number: int) -> None:
@@ -26,48 +26,48 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """Within the `with` block, the signals that ask to stop raise `Interrupted`; within `waiting` they do so later.
+    """Within the `with` block, signals to stop raise `Interrupted`; within `delayed` they raise it later.
 
-    Elsewhere than in the main thread nothing changes, nor for a signal that is ignored (as SIGHUP after nohup) or that
-    the program around this one handles.
+    Nothing changes outside the main thread, for a signal that is ignored (as SIGHUP after nohup), or for a signal that
+    the surrounding program handles.
     """
 
     def __enter__(self) -> "Interrupts":
-        self._asked: int | None = None
-        self._waiting = False
-        self._before: dict[int, Any] = {}
+        self._received: int | None = None
+        self._is_delayed = False
+        self._previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                before = signal.getsignal(number)
-                if before in (signal.default_int_handler, signal.SIG_DFL):
-                    self._before[number] = before
-                    signal.signal(number, self._note)
+                previous = signal.getsignal(number)
+                if previous in (signal.default_int_handler, signal.SIG_DFL):
+                    self._previous[number] = previous
+                    signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
+        for number, previous in self._previous.items():
+            signal.signal(number, previous)
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        first, self._asked = self._asked is None, self._asked or number
-        # A closed terminal may say so twice; only a second Ctrl-C means that a person wants no more waiting
-        if (first and not self._waiting) or (not first and number == signal.SIGINT):
+    def _handle(self, number: int, _: FrameType | None) -> None:
+        first, self._received = self._received is None, self._received or number
+        # A closed terminal may send its signal twice; only a second Ctrl-C means that the user does not want to wait
+        if (first and not self._is_delayed) or (not first and number == signal.SIGINT):
             raise Interrupted(number)
 
     @contextlib.contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Only note a signal, for the duration of a `with` block; `check` or the end raises `Interrupted`.
+    def delayed(self) -> Iterator[None]:
+        """Only remember a signal for the duration of a `with` block; `check` or the end raises `Interrupted`.
 
-        A second Ctrl-C acts at once.
+        A second Ctrl-C raises it at once.
         """
-        self._waiting = True
+        self._is_delayed = True
         try:
             yield
         finally:
-            self._waiting = False
+            self._is_delayed = False
         self.check()
 
     def check(self) -> None:
-        """Raise `Interrupted` if a signal came."""
-        if self._asked is not None:
-            raise Interrupted(self._asked)
+        """Raise `Interrupted` if a signal was received."""
+        if self._received is not None:
+            raise Interrupted(self._received)

@@ -1,47 +1,94 @@
-"""argparse's parser, with errors that say what was perhaps meant."""
+"""argparse's parser with errors that suggest what was meant, and the argument types that several commands use."""
 
 import argparse
 import difflib
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
-from cnn.cli.terminal import note
+from cnn.cli.terminal import print_stderr
+from cnn.data import unknown_name_message
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, with usage errors of two lines in place of the whole usage text, and texts as they are written."""
+    """argparse's parser, with usage errors of two lines instead of the whole usage text, and unwrapped example text."""
 
     def __init__(self, **arguments: Any) -> None:
-        # Without abbreviations, which a new option could make ambiguous or give another meaning
+        # Without abbreviations: a new option could make them ambiguous or change their meaning
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **arguments)
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and where help is, and leave with status 2."""
-        note(f"{self.prog}: error: {message}\ntry: {self.prog} --help")
+        """Print the error and how to get help, and exit with status 2."""
+        print_stderr(f"{self.prog}: error: {message}\ntry: {self.prog} --help")
         self.exit(2)
 
-    def refuse_unknown_options(self, words: Sequence[str]) -> None:
-        """Leave with status 2 if an option among the words is unknown.
+    def reject_unknown_options(self, words: Sequence[str]) -> None:
+        """Exit with status 2 if an option among the words is unknown.
 
-        argparse reads the other words first, and would take the 3 of ``--batchsize 3`` for an argument.
+        argparse reads positional arguments first, and would take the 3 of ``--batchsize 3`` for one.
         """
-        options = self._options()
+        options = self._option_names()
         for word in itertools.takewhile(lambda word: word not in ("--", "-h", "--help"), words):
             if word.startswith("--") and word.partition("=")[0] not in options:
-                self.refuse(word)
+                self.reject(word)
 
-    def refuse(self, word: str) -> NoReturn:
-        """Say that a word has no place here and which option was perhaps meant; leave with status 2."""
+    def reject(self, word: str) -> NoReturn:
+        """Print that a word is not expected, suggest the most similar option, and exit with status 2."""
         name = word.partition("=")[0]
         bare = name.lstrip("-").lower()
-        meant = {option.lstrip("-"): option for option in self._options() if option.startswith("--")}
-        longer = [known for known in meant if len(bare) > 1 and known.startswith(bare)]
-        nearest = longer or difflib.get_close_matches(bare, meant, n=1)
-        guess = f": did you mean {meant[nearest[0]]}?" if nearest else ""
-        what = f"unknown option {name}" if word.startswith("-") else f"unexpected argument {word!r}"
-        note(f"{self.prog}: error: {what}{guess}\n{self.format_usage().rstrip()}\ntry: {self.prog} --help")
+        known = {option.lstrip("-"): option for option in self._option_names() if option.startswith("--")}
+        longer = [option for option in known if len(bare) > 1 and option.startswith(bare)]
+        nearest = longer or difflib.get_close_matches(bare, known, n=1)
+        suggestion = f": did you mean {known[nearest[0]]}?" if nearest else ""
+        problem = f"unknown option {name}" if word.startswith("-") else f"unexpected argument {word!r}"
+        usage = self.format_usage().rstrip()
+        print_stderr(f"{self.prog}: error: {problem}{suggestion}\n{usage}\ntry: {self.prog} --help")
         self.exit(2)
 
-    def _options(self) -> list[str]:
+    def _option_names(self) -> list[str]:
         return [option for action in self._actions for option in action.option_strings]
+
+
+# Argument types: functions that convert the text of an argument, or raise an error that says what was expected
+
+
+def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
+    """Return the type of an argument that is one of these names."""
+
+    def convert(text: str) -> str:
+        if text not in known:
+            raise argparse.ArgumentTypeError(unknown_name_message(kind, text, known))
+        return text
+
+    return convert
+
+
+def integer_at_least(minimum: int) -> Callable[[str], int]:
+    """Return the type of an argument that is an integer with this minimum."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(f"expected an integer of at least {minimum}, got {text!r}")
+        return value
+
+    return convert
+
+
+def non_negative_number(example: str) -> Callable[[str], float]:
+    """Return the type of an argument that is a finite number of at least 0; the error message shows the example."""
+
+    def convert(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (value >= 0 and math.isfinite(value)):
+            raise argparse.ArgumentTypeError(f"expected a number of at least 0, such as {example}, got {text!r}")
+        return value
+
+    return convert

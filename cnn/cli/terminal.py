@@ -1,22 +1,25 @@
-"""What the commands write: results on stdout; progress, notes and errors on stderr."""
+"""Output: results go to stdout; progress, messages and errors go to stderr."""
 
 import contextlib
 import errno
 import os
+import shutil
 import stat
 import sys
+import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows says EINVAL
+READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
+MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
 
 
-def say(text: str = "") -> None:
-    """Write a line of results to stdout.
+def print_stdout(text: str = "") -> None:
+    """Print a line of results to stdout.
 
-    A reader that went away, as in ``cnn summary RUN | head -3`` or a terminal that was closed, is no error: the rest
-    is written to nobody, so that a training goes on.
+    A reader that has gone, as in ``cnn summary RUN | head -3`` or after a terminal was closed, is not an error: the
+    remaining output is discarded, so that training continues.
 
     Raises
     ------
@@ -27,46 +30,53 @@ def say(text: str = "") -> None:
         _write(sys.stdout, text)
     except OSError as error:
         gone = _reader_gone(sys.stdout, error)
-        _silence(sys.stdout)
+        _discard_output(sys.stdout)
         if not gone:
             raise OSError(error.errno, f"could not write the results: {error.strerror}") from error
 
 
-def note(text: str = "") -> None:
-    """Write a line that is no result to stderr; where that cannot be written, nothing can be told to anybody."""
+def print_wrapped(text: str, indent: int = 2) -> None:
+    """Print a paragraph of results to stdout, wrapped to the width of the terminal; later lines are indented."""
+    width = max(MIN_WIDTH, min(shutil.get_terminal_size().columns, MAX_WIDTH))
+    lines = textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
+    print_stdout(lines)
+
+
+def print_stderr(text: str = "") -> None:
+    """Print a line that is not a result to stderr; if stderr cannot be written, the line is lost."""
     try:
         _write(sys.stderr, text)
     except OSError:
-        _silence(sys.stderr)
+        _discard_output(sys.stderr)
 
 
-def tolerate_any_text() -> None:
-    """Let stdout and stderr write a question mark for what their encoding lacks, instead of failing."""
+def replace_unencodable_characters() -> None:
+    """Let stdout and stderr print a question mark for a character that their encoding lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
 
 
-def finish() -> None:
-    """Flush both streams, so that nothing is left that could fail while Python shuts down."""
+def flush_streams() -> None:
+    """Flush stdout and stderr, so that no write can fail while Python shuts down."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except OSError:
-            _silence(stream)
+            _discard_output(stream)
 
 
 @contextlib.contextmanager
-def short_warnings(shown: bool = True) -> Iterator[None]:
-    """Show warnings as one line for people, without the place in the code that they come from; or not at all."""
+def one_line_warnings(shown: bool = True) -> Iterator[None]:
+    """Print each warning as one line, without its source line; or, with ``shown=False``, not at all."""
 
     def show(message: Warning | str, *_: Any) -> None:
         if shown:
-            note(f"warning: {message}")
+            print_stderr(f"warning: {message}")
 
     with warnings.catch_warnings():
-        warnings.showwarning = show  # type: ignore[assignment]  # catch_warnings puts the old one back
+        warnings.showwarning = show  # type: ignore[assignment]  # catch_warnings restores the original
         yield
 
 
@@ -77,22 +87,22 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def _reader_gone(stream: TextIO | None, error: OSError) -> bool:
-    """Tell whether nobody reads the stream any more."""
+    """Return whether nobody reads the stream any more."""
     if error.errno in READER_GONE:
         return True
     if error.errno != errno.EIO or stream is None:
         return False
-    try:  # a closed terminal; an error of the disk is one
+    try:  # a closed terminal; for a file, EIO is an error of the disk
         return stat.S_ISCHR(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):
         return False
 
 
-def _silence(stream: TextIO | None) -> None:
-    """Send what is still in the buffer, and all that follows, nowhere."""
+def _discard_output(stream: TextIO | None) -> None:
+    """Discard the buffer of the stream and everything written to it later."""
     if stream is None:
         return
-    with contextlib.suppress(OSError, ValueError):  # a stream that is no file, as in tests
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+    with contextlib.suppress(OSError, ValueError):  # a stream that is not a file, as in tests
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

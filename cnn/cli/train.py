@@ -1,297 +1,166 @@
-"""`cnn train`: a data set in, a run folder out."""
+"""`cnn train`: train a model on a data set and write a run folder."""
 
 import argparse
-import contextlib
-import json
 import math
-import platform
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 import cnn
-from cnn import training
-from cnn.cli import progress, recipes, runs, tasks
-from cnn.cli.choices import is_finished
-from cnn.cli.interrupts import Interrupted, Interrupts
-from cnn.cli.recipes import Plan
-from cnn.cli.settings import Settings
-from cnn.cli.tasks import Task
-from cnn.cli.terminal import note, say
-from cnn.cli.words import counted, program, quoted, sample_text
+from cnn.cli import datasets, run_folders, train_recipes
+from cnn.cli.parser import Parser, integer_at_least, non_negative_number, one_of
+from cnn.cli.terminal import print_stderr
+from cnn.cli.train_recipes import (
+    FOLDER_SETTINGS,
+    IMAGE_SETTINGS,
+    MODELS,
+    POINT_SETTINGS,
+    RECIPES,
+    Settings,
+    settings_for,
+)
+from cnn.cli.train_run import TrainingRun
 from cnn.errors import InputError
-from cnn.loss import CrossEntropyLoss
-from cnn.metrics import accuracy_interval, class_report
-from cnn.training.history import epoch_line
 
-LINES = 20  # about so many epochs get a line on stdout; history.jsonl has them all
-SURE_MISTAKES = 25
-WATCHED = 64  # samples
+DESCRIPTION = "Train a model, test it, and write a run folder."
+EXAMPLE = """\
+example:
+  cnn train fashion-mnist --epochs 8 --seed 1 --out runs/mine
+  cnn train fashion-mnist --recipe best
+trains small-cnn (with a recipe: fashion-cnn, for longer and with data augmentation), prints the metrics of each epoch
+and the test accuracy, and writes to runs/mine:
+  config.json        the settings and the result
+  history.jsonl      the metrics, one line per epoch
+  model.safetensors  the model; prediction needs no other file
+  curves.png, confusion.png, mistakes.png (for the spiral: boundary.png)
+
+your own images:
+  cnn train flowers
+where the folder flowers has one folder per class, such as flowers/rose/1.jpg and flowers/tulip/a.png. A fifth of each
+class is held out for validation and the final test; or divide the images into flowers/train, flowers/val and
+flowers/test yourself, each with the folders of the classes. JPEG, PNG, GIF, BMP, TIFF and WebP images of any size are
+rotated upright and resized to 64 x 64 pixels; files that cannot be read are listed and skipped. 50 images per class
+are few, 200 are good.
+The names of data sets take precedence: use ./mnist for a folder called mnist.
+
+Ctrl-C stops after the current step and saves the run so far.
+NO_PROGRESS=1 prints plain lines instead of the progress bar, NO_COLOR=1 a bar without colours."""
 
 
-def train(args: argparse.Namespace) -> int:
-    """Train, test, and leave a run folder; return the exit status."""
-    chosen: Settings = args.settings
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `cnn train`."""
+
+    def defaults(name: str) -> str:
+        values = (f"{getattr(settings, name):g}" for settings in (IMAGE_SETTINGS, POINT_SETTINGS, FOLDER_SETTINGS))
+        return "(default {}; spiral {}; folder {})".format(*values)
+
+    data = f"{', '.join(datasets.NAMES)}, or a folder with one folder of images per class"
+    parser.add_argument("data", nargs="?", metavar="DATA", help=data)
+    recipe = "for fashion-mnist: fast or best, which train fashion-cnn with data augmentation (docs/results.md); "
+    recipe += "sets --model, --epochs, --batch-size and --lr, which can still be given"
+    parser.add_argument("--recipe", type=one_of("recipe", RECIPES), metavar="NAME", help=recipe)
+    model = "small-cnn (default for image data sets), mlp (for the spiral), photo-cnn (for folders) or fashion-cnn"
+    parser.add_argument("--model", type=one_of("model", MODELS), metavar="NAME", help=model)
+    epochs = f"passes over the training data {defaults('epochs')}"
+    parser.add_argument("--epochs", type=integer_at_least(1), metavar="N", help=epochs)
+    batch_size = f"samples per step {defaults('batch_size')}"
+    parser.add_argument("--batch-size", type=integer_at_least(1), metavar="N", help=batch_size)
+    lr = f"initial learning rate of Adam, which decreases linearly to 0 {defaults('lr')}; of a recipe, the highest"
+    parser.add_argument("--lr", type=non_negative_number("0.001"), metavar="X", help=lr)
+    seed = "random seed (default 0); on one machine, the same seed and number of threads give the same model"
+    parser.add_argument("--seed", type=integer_at_least(0), metavar="N", help=seed)
+    size = f"resize the images of a folder to N x N pixels (default {FOLDER_SETTINGS.image_size})"
+    parser.add_argument("--image-size", type=integer_at_least(16), metavar="N", help=size)
+    val = f"fraction of the images of a folder to hold out for validation (default {FOLDER_SETTINGS.validation:g})"
+    parser.add_argument("--val", type=fraction, metavar="X", help=val)
+    resume = "resume a run that was stopped or killed, with bit-identical results; only --epochs can be given with it"
+    parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
+    out = "the run folder, which must not exist yet (default runs/DATA-1, -2, ...)"
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
+    parser.add_argument("--json", action="store_true", help="print the results as JSON at the end, instead of text")
+    parser.add_argument("--quiet", action="store_true", help="print only errors")
+
+
+def check(args: argparse.Namespace) -> None:
+    """Replace ``args.data`` by the data set or folder to train on, and add ``args.settings``."""
+    args.data, args.settings = data_and_settings(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, test, write a run folder, and return the exit status."""
+    settings: Settings = args.settings
     if args.resume is None and args.out is not None:
-        runs.refuse_existing(args.out)  # before the data are read, which may take long
-    if args.resume is not None and is_finished(args.resume, chosen.epochs):
-        note(f"{args.resume} is finished: --epochs N, of more than {chosen.epochs}, trains it further")
+        run_folders.check_new(args.out)  # before the data are read, which may take long
+    if args.resume is not None and is_finished(args.resume, settings.epochs):
+        print_stderr(f"{args.resume} is finished: give --epochs N with more than {settings.epochs} to train it further")
         return 0
-    folder_only = {"image_size": chosen.image_size, "validation": chosen.validation}
     try:
-        task = tasks.load(args.data, chosen.seed, args.quiet, **folder_only)  # type: ignore[arg-type]
+        dataset = datasets.load(
+            args.data,
+            settings.seed,
+            args.quiet,
+            image_size=settings.image_size,
+            validation=settings.validation,
+        )
     except InputError as error:
-        where = f"; {args.resume} was trained on it" if args.resume is not None else ""
-        raise type(error)(f"{error}{where}") from None
-    cnn.manual_seed(chosen.seed)
-    plan = recipes.plan(task, chosen)
-    folder = runs.create(task.name, args.out) if args.resume is None else args.resume
-    return Run(task, chosen, plan, folder, args).go()
+        origin = f"; {args.resume} was trained on it" if args.resume is not None else ""
+        raise type(error)(f"{error}{origin}") from None
+    cnn.manual_seed(settings.seed)
+    plan = train_recipes.plan(dataset, settings)
+    folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
+    return TrainingRun(
+        dataset, settings, plan, folder, resume=args.resume is not None, quiet=args.quiet, as_json=args.json
+    ).run()
 
 
-class Run:
-    """One training with its folder.
+def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
+    """Return the data and the settings: from the options, or from the run to resume, where only the epochs may differ.
 
-    Attributes
-    ----------
-    task : Task
-    settings : Settings
-    plan : Plan
-    model : Sequential
-        That of the plan.
-    folder : Path
-    history : History
-    at : Step or None
-        The last step done.
+    Raises
+    ------
+    ValueError
+        If options do not fit together; the message names them.
     """
-
-    def __init__(self, task: Task, settings: Settings, plan: Plan, folder: Path, args: argparse.Namespace) -> None:
-        self.task, self.settings, self.plan, self.model, self.folder = task, settings, plan, plan.model, folder
-        self.history = self.model.history = training.History()
-        self.at: training.Step | None = None
-        self._finished = False  # and config.json says so
-        self._interrupts = Interrupts()
-        self._quiet, self._json, self._resumes = args.quiet, args.json, args.resume is not None
-        self._config: dict[str, Any] = {
-            "data": task.data,
-            **{name: value for name, value in vars(settings).items() if value is not None},
-            "lr_schedule": plan.schedule,
-            "validation_samples": len(task.validation[0]),
-            "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
-        }
-
-    def go(self) -> int:
-        """Train, test and draw; save what there is if something stops it."""
-        with self._interrupts:
-            try:
-                if not self._resumes:  # then nothing is written before it is known that the training can go on
-                    self._write_config("running")
-                self._tell_plan()
-                self._train()
-                return self._test()
-            except KeyboardInterrupt as stop:
-                status = stop.status if isinstance(stop, Interrupted) else 130
-                return self._stopped("interrupted", f"interrupted {self._where()}", status)
-            except FloatingPointError as error:
-                return self._stopped("diverged", str(error), 1)
-            except Exception:
-                if self._finished:
-                    note(f"the model was trained and tested; it is saved in {self.folder}")
-                    raise
-                if self._is_untouched():
-                    raise
-                with contextlib.suppress(OSError, MemoryError):  # a full disk may have room for this, and may not
-                    self._save("failed")
-                note(f"what could be saved is in {self.folder}")
-                raise
-
-    def _is_untouched(self) -> bool:
-        """Whether this is a run that was to go on and has not: its folder has better weights than this model."""
-        return self._resumes and self.at is None
-
-    def _train(self) -> None:
-        x_val, y_val = tasks.inputs(self.model, self.task.validation[0]), self.task.validation[1]
-        folder = self.folder / runs.CHECKPOINTS
-        steps = training.train(
-            self.model,
-            self.plan.loader,
-            validation_data=(x_val, y_val),
-            epochs=self.settings.epochs,
-            callbacks=[
-                *self.plan.callbacks,
-                training.Health(*self._few()),
-                training.Checkpoint(folder, epochs=1, minutes=1),
-            ],
-            resume=folder if self._resumes else None,
-        )
-        with contextlib.closing(steps), self._interrupts.waiting(), progress.for_training(self._quiet) as shown:
-            for step in steps:
-                if self.at is None:
-                    self._begin(step)
-                self.at = step
-                self.plan.after_step(step)
-                shown.show(step, step.samples)
-                if step.metrics is not None:
-                    with shown.hidden():
-                        self._epoch(step, step.metrics)
-                self._interrupts.check()
-        self.history = self.model.history
-
-    def _few(self) -> tuple[Any, Any]:
-        """Some training samples, by which the health of the net is watched."""
-        x, y = self.task.train
-        some = np.linspace(0, len(x) - 1, min(WATCHED, len(x))).astype(int)
-        return tasks.inputs(self.model, x[some]), y[some]
-
-    def _begin(self, step: training.Step) -> None:
-        """With the first step, what is in the folder is brought to where the training is."""
-        self.history = self.model.history
-        if self._resumes:
-            self._write_config("running")
-            runs.rewrite_history(self.folder, self._before(step))
-            self._note(f"going on with step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}")
-
-    def _before(self, step: training.Step) -> training.History:
-        """The history without the epoch that this step ends, if it does; `_epoch` adds that."""
-        whole = training.History()
-        for i in range(len(self.history) - (step.metrics is not None)):
-            whole.append(**self.history.epoch(i))
-        return whole
-
-    def _epoch(self, step: training.Step, metrics: dict[str, float]) -> None:
-        """Record an epoch. The model is saved each time, so that a power cut costs one epoch at most."""
-        self.model.save(self.folder / runs.MODEL)
-        runs.append_epoch(self.folder, step.epoch, metrics)
-        if step.epoch % self._every() == 0 or step.epoch in (1, step.epochs):
-            self._say(f"{epoch_line(step.epoch, step.epochs, metrics)}  {metrics['seconds']:.1f} s")
-
-    def _every(self) -> int:
-        return 1 if self.settings.epochs <= 1.5 * LINES else math.ceil(self.settings.epochs / LINES)
-
-    def _test(self) -> int:
-        """Meet the test set, for the first and only time, and draw the images; return the exit status."""
-        x, y = tasks.inputs(self.model, self.task.test[0]), self.task.test[1]
-        which = self.task.things if self.task.has_test else f"{self.task.things} held out"
-        self._note(f"testing on {len(x):,} {which} ...")
-        self.model.loss_func = CrossEntropyLoss()  # a recipe's has softened labels, which are not those of the test
-        loss, accuracy = self.model.evaluate(x, y)
-        self._config |= {"test_loss": loss, "test_accuracy": accuracy}
-        self._config["test_samples"] = len(x)
-        self.model.save(self.folder / runs.MODEL)
-        self._write_config("finished")
-        self._finished = True
-        self._say(outcome_line(loss, accuracy, len(x), "test" if self.task.has_test else "validation"))
-        if self.settings.image_size is not None:  # own images: which classes are told apart, and which are not
-            self._say(str(class_report(y, self.model.predict(x), self.task.class_names)))
-        self._note("drawing ...")
-        wrong = None
-        try:
-            self._draw(x, y)
-        except OSError as error:  # as a full disk
-            wrong = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        if self._json:
-            say(json.dumps(self._results("finished"), indent=2))
-        known = (runs.CONFIG, runs.HISTORY, runs.MODEL, runs.CURVES, runs.CONFUSION, runs.MISTAKES, runs.BOUNDARY)
-        self._say(f"saved in {self.folder}: {', '.join(name for name in known if (self.folder / name).is_file())}")
-        run = quoted(self.folder)
-        self._note(f"try it: {program()} {f'predict {run} IMAGE.png' if self.task.has_images else f'summary {run}'}")
-        if wrong is not None:
-            note(f"error: the model was trained, tested and saved; only images are missing: {wrong}")
-        return int(wrong is not None)
-
-    def _draw(self, x: Any, y: Any) -> None:
-        """Draw the images; what was drawn before something goes wrong stays."""
-        from cnn.report import plots
-
-        names = self.task.class_names
-        probabilities = self.model.predict_proba(x)
-        plots.save(plots.history(self.history), self.folder / runs.CURVES)
-        plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / runs.CONFUSION)
-        if self.task.has_images:
-            drawn = plots.mistakes(self.task.test[0], y, probabilities, names, count=SURE_MISTAKES)
-            plots.save(drawn, self.folder / runs.MISTAKES)
-        else:
-            plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / runs.BOUNDARY)
-
-    # What there is if something stops it
-
-    def _stopped(self, status: str, what: str, code: int) -> int:
-        note(what if status == "interrupted" else f"error: {what}")
-        if self._finished:  # only the images were missing
-            note(f"the model was trained and tested; it is saved in {self.folder}")
-            return code
-        if self._is_untouched():
-            note(f"{self.folder} is as it was")
-            return code
-        self._save(status)
-        epochs = f"{runs.HISTORY} ({counted(len(self.history), 'epoch')}), " if len(self.history) else ""
-        note(f"the run so far is saved in {self.folder}: {runs.CONFIG}, {epochs}{runs.MODEL}")
-        if status == "interrupted":
-            note(f"go on with it: {program()} train --resume {quoted(self.folder)}")
-        if self._json:
-            say(json.dumps(self._results(status), indent=2))
-        return code
-
-    def _save(self, status: str) -> None:
-        self.model.save(self.folder / runs.MODEL)
-        self._write_config(status)
-
-    def _write_config(self, status: str) -> None:
-        self._config["status"] = status
-        if self.at is not None and status != "finished":
-            self._config |= {"stopped_at_epoch": self.at.epoch, "stopped_at_step": self.at.step}
-        runs.write_config(self.folder, self._config)
-
-    def _where(self) -> str:
-        if self.at is None:
-            return "before the first step"
-        return f"after step {self.at.step} of {self.at.steps} in epoch {self.at.epoch} of {self.at.epochs}"
-
-    # What is told
-
-    def _say(self, text: str) -> None:
-        if not (self._quiet or self._json):
-            say(text)
-
-    def _note(self, text: str) -> None:
-        if not self._quiet:
-            note(text)
-
-    def _results(self, status: str) -> dict[str, Any]:
-        epochs = [{"epoch": i + 1, **self.history.epoch(i)} for i in range(len(self.history))]
-        return {"run": str(self.folder), **self._config, "status": status, "history": epochs}
-
-    def _tell_plan(self) -> None:
-        task, chosen = self.task, self.settings
-        train, validation, test = (f"{len(part[0]):,}" for part in (task.train, task.validation, task.test))
-        count = sum(parameter.size for parameter in self.model.parameters())
-        shape = sample_text(task.input_shape) if task.has_images else f"{task.input_shape[0]} coordinates"
-        held = f"{validation} more for validation, {test} more for the test at the end"
-        if not task.has_test:
-            held = f"{validation} more held out, for validation and for the test at the end"
-        self._note(
-            f"Training on {task.title}\n"
-            f"  data      {train} {task.things} of {shape}, {len(task.class_names)} classes; {task.source}\n"
-            f"            {held}\n"
-            f"  model     {chosen.model}, {count:,} parameters\n"
-            f"  settings  {counted(chosen.epochs, 'epoch')}, batches of {chosen.batch_size}, {self.plan.text}, "
-            f"seed {chosen.seed}\n"
-            f"  folder    {self.folder}; Ctrl-C saves the run so far"
-        )
-        for line in task.notes:
-            self._note(f"  {line}")
+    chosen = {
+        "model": args.model,
+        "epochs": args.epochs,
+        "batch_size": args.batch_size,
+        "lr": args.lr,
+        "seed": args.seed,
+        "image_size": args.image_size,
+        "validation": args.val,
+        "recipe": args.recipe,
+    }
+    if args.resume is None:
+        if args.data is None:
+            raise ValueError(f"give the data to train on: {', '.join(datasets.NAMES)} or a folder of images")
+        if run_folders.is_run_folder(Path(args.data)):
+            raise ValueError(f"{args.data} is a run folder: did you mean --resume {args.data}?")
+        return datasets.check_name(args.data), settings_for(args.data, **chosen)
+    given = [name for name, value in chosen.items() if value is not None and name != "epochs"]
+    given += [name for name in ("data", "out") if getattr(args, name) is not None]
+    if given:
+        raise ValueError(f"--resume uses the settings of the run, and only --epochs may change, not {given[0]}")
+    config = run_folders.config_to_resume(args.resume)
+    data = str(config["data"])
+    saved = {name: config.get(name) for name in chosen}
+    if args.epochs is not None:
+        if args.epochs < int(config.get("epochs", 1)):
+            raise ValueError(f"{args.resume} has {config['epochs']} epochs: --epochs must be at least as many")
+        saved["epochs"] = args.epochs
+    return datasets.check_name(data), settings_for(data, **saved)
 
 
-def outcome_line(loss: float, accuracy: float, count: int, which: str = "test") -> str:
-    """Return the metrics of a test, for people; with so few samples, another test would give another accuracy.
+def is_finished(folder: Path, epochs: int) -> bool:
+    """Return whether a run has completed this number of epochs and its final test."""
+    config = run_folders.config_to_resume(folder)
+    return config.get("status") == "finished" and config.get("epochs") == epochs
 
-    Examples
-    --------
-    >>> outcome_line(0.25, 0.915, 10_000)
-    'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 right; 95 % interval 0.909 to 0.920)'
-    """
-    right = round(accuracy * count)
-    low, high = accuracy_interval(right, count)
-    interval = f"95 % interval {low:.3f} to {high:.3f}"
-    return f"{which} loss {loss:.4f}  {which} accuracy {accuracy:.4f}  ({right:,} of {count:,} right; {interval})"
+
+def fraction(text: str) -> float:
+    """Convert the text of an argument that is a number between 0 and 1, both excluded."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 1, such as 0.2, got {text!r}")
+    return value

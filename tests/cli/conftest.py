@@ -1,4 +1,4 @@
-"""Small made-up data, and models to use on them."""
+"""Small generated data, and models to use on them."""
 
 import os
 import subprocess
@@ -11,14 +11,14 @@ import pytest
 import cnn
 import cnn.data
 from cnn.cli.main import main
-from cnn.cli.train import Run
+from cnn.cli.train_run import TrainingRun
 from cnn.layers import Conv2d, Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
 
 
-def made_up_images(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Ten classes, told apart by the place of a light square on black, and noise."""
+def example_images(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Ten classes that differ in the position of a light square on black, with noise."""
     y = np.arange(count) % 10
     x = rng.integers(0, 60, (count, 1, 28, 28), dtype=np.uint8)
     for i, k in enumerate(y):
@@ -27,8 +27,8 @@ def made_up_images(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(tmp_path, monkeypatch):
-    """Run in an empty folder; no variable of the user's reaches a test."""
+def empty_folder(tmp_path, monkeypatch):
+    """Run in an empty folder, without the environment variables of the user."""
     monkeypatch.chdir(tmp_path)
     for name in ("CNN_DATA", "CNN_OFFLINE", "NO_PROGRESS", "NO_COLOR", "FORCE_COLOR", "PYTHONIOENCODING"):
         monkeypatch.delenv(name, raising=False)
@@ -37,9 +37,9 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def data(monkeypatch):
-    """240 training and 60 test images in place of the real ones."""
+    """240 training and 60 test images instead of the real ones."""
     rng = np.random.default_rng(0)
-    arrays = (*made_up_images(240, rng), *made_up_images(60, rng))
+    arrays = (*example_images(240, rng), *example_images(60, rng))
     monkeypatch.setattr(
         cnn.data,
         "load_dataset",
@@ -49,9 +49,9 @@ def data(monkeypatch):
 
 
 @pytest.fixture
-def undrawn(monkeypatch):
-    """Leave the images out: they take most of the time, and other tests look at them."""
-    monkeypatch.setattr(Run, "_draw", lambda self, x, y: None)
+def no_plots(monkeypatch):
+    """Draw no plots: they take most of the time, and other tests check them."""
+    monkeypatch.setattr(TrainingRun, "_draw", lambda self, x, y: None)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def run(capsys):
 
 @pytest.fixture
 def process():
-    """A function of the arguments: runs the command in a process of its own, with more environment variables."""
+    """A function of the arguments: runs the command in its own process, with additional environment variables."""
 
     def call(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
         env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])} | environment
@@ -76,7 +76,7 @@ def process():
         return subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
 
     def start(*arguments: object) -> subprocess.Popen:
-        """Start it and do not wait."""
+        """Start it without waiting."""
         env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
         return subprocess.Popen([sys.executable, "-m", "cnn", *map(str, arguments)], env=env)
 
@@ -85,7 +85,7 @@ def process():
 
 
 @pytest.fixture
-def light_where(tmp_path):
+def brightness_model(tmp_path):
     """A model file of two classes: is the image mostly light, or mostly dark?"""
     model = Sequential([Flatten(), Linear(64, 2), Softmax()], loss_func=CrossEntropyLoss())
     weight = np.stack([np.full(64, -1 / 8), np.full(64, 1 / 8)])
@@ -96,7 +96,7 @@ def light_where(tmp_path):
 
 
 @pytest.fixture
-def colours(tmp_path):
+def colour_model(tmp_path):
     """A model file of three classes: which colour is strongest?"""
     model = Sequential([Conv2d(3, 3, 4), Flatten(), Softmax()], loss_func=CrossEntropyLoss())
     model[0].weight.data = np.eye(3)[:, :, None, None] * np.ones((4, 4))

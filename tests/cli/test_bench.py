@@ -1,4 +1,4 @@
-"""`cnn bench`: the tables, what is judged, JSON, the chart, and wrong usage."""
+"""`cnn bench`: the tables, the targets, JSON, the plot, and wrong usage."""
 
 import json
 
@@ -30,7 +30,7 @@ def weight(ours, *theirs):
 
 @pytest.fixture
 def found(monkeypatch):
-    """A made-up report in place of the measurements; a test may change it."""
+    """A generated report instead of the measurements; a test may change it."""
     report = Report("all", dict(FACTS), "2.13.0", 150.0, seconds=12.3)
     report.results = [
         timed(training("small-cnn", 64), 1.2, memory=weight(30 * MIB, 45 * MIB, 40 * MIB)),
@@ -52,7 +52,7 @@ def line(out, start):
     return next(line for line in out.splitlines() if line.startswith(start))
 
 
-def test_tables_and_judgement(run, found):
+def test_tables_and_targets(run, found):
     code, out, err = run("bench", "train")
     assert code == 0
     assert err == "1/3  train: small-cnn, batch 64  1.2 ms\n"
@@ -80,7 +80,7 @@ def test_tables_and_judgement(run, found):
     ]
     assert line(out, "resnet20").split()[3:] == ["1.000", "2.000", "channels_last", "0.50", "0.47-0.55", "54%"]
     assert (
-        line(out, "training: a step").split()[-9:]
+        line(out, "training: one step").split()[-9:]
         == ["ms", "torch", "ms", "format", "ratio", "quartiles", "gemm", "MiB", "torch", "MiB", "ratio"][-9:]
     )
     assert "MiB" not in line(out, "inference: forward")
@@ -89,19 +89,19 @@ def test_tables_and_judgement(run, found):
     assert "PyTorch 2.13.0\n" in out
     assert "Numba 0.68" in " ".join(out.split())
     assert "150 GFLOP/s" in " ".join(out.split())
-    told = " ".join(out.split())
-    assert "training, the reference net (small-cnn) at batch 64: 0.60, at most 0.65: reached" in told
-    assert told.endswith("training, the MLP of the spiral: 0.75, at most 0.50: not reached")
+    text = " ".join(out.split())
+    assert "training, the reference net (small-cnn) at batch 64: 0.60, at most 0.65: reached" in text
+    assert text.endswith("training, the MLP of the spiral: 0.75, at most 0.50: not reached")
     assert "Other programs" not in out
 
 
-def test_a_machine_that_was_not_quiet_is_told(run, found):
+def test_a_machine_that_was_not_idle_is_reported(run, found):
     found.results[0].others, found.results[1].others = 0.3, 0.01
-    told = " ".join(run("bench")[1].split())
-    assert "Other programs took more than 5% of the processors during 1 of 3 cases, 30% at most: measure again" in told
+    text = " ".join(run("bench")[1].split())
+    assert "Other programs took more than 5% of the processors during 1 of 3 cases, 30% at most: measure again" in text
 
 
-def test_ours_alone(run, found):
+def test_only_this_library(run, found):
     for result in found.results:
         for programs in (result.seconds, result.memory):
             for name in set(programs) - {"cnn"}:
@@ -112,10 +112,10 @@ def test_ours_alone(run, found):
     assert line(out, "small-cnn").split()[3:] == ["1.200", "889%", "30.0"]
     assert "PyTorch not installed; pip install torch\n" in out
     assert "no Numba" in " ".join(out.split())
-    assert "at most" not in out.partition("MiB: ")[2].partition("takes less.")[2]  # nothing is judged
+    assert "at most" not in out.partition("MiB: ")[2].partition("takes less.")[2]  # there are no targets
 
 
-def test_memory_alone_and_where_it_is_not_told(run, found):
+def test_only_memory_and_memory_that_is_not_measured(run, found):
     found.results = [Result(training("mlp", 32), memory=weight(100_000, 200_000))]
     out = run("bench", "memory")[1]
     assert line(out, "mlp").split()[3:] == ["0.10", "0.19", "0.50"]
@@ -133,11 +133,11 @@ def test_the_widest_table_fits(run, found, monkeypatch):
     found.results += [timed(case, 2000.0, 900.0) for case in layers()]
     out = run("bench")[1]
     assert max(map(len, out.splitlines())) <= 120
-    told = " ".join(out.split())
+    text = " ".join(out.split())
     assert (
-        "single layers, how many of 40 are at 1.0 or below: 0, at least 32: not reached (above 1.3: BatchNorm2d" in told
+        "single layers, how many of 40 are at 1.0 or below: 0, at least 32: not reached (above 1.3: BatchNorm2d" in text
     )
-    assert all(case.name in told for case in layers())
+    assert all(case.name in text for case in layers())
 
 
 def test_json(run, found):
@@ -145,12 +145,16 @@ def test_json(run, found):
     assert code == 0
     facts = json.loads(out)
     assert (facts["torch"], facts["seconds"], facts["machine"]["gemm_gflops"]) == ("2.13.0", 12.3, 150.0)
-    net = facts["cases"][0]
-    assert (net["kind"], net["name"], net["batch"], net["input_shape"]) == ("train", "small-cnn", 64, [1, 28, 28])
-    assert net["programs"]["cnn"] == {"median_s": 0.0012, "quartiles_s": pytest.approx([0.00114, 0.00132]), "rounds": 3}
-    assert (net["faster_format"], net["ratio"]) == ("channels_last", pytest.approx(0.6))
-    assert net["ratio_quartiles"] == pytest.approx([0.57, 0.66])
-    assert net["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
+    case = facts["cases"][0]
+    assert (case["kind"], case["name"], case["batch"], case["input_shape"]) == ("train", "small-cnn", 64, [1, 28, 28])
+    assert case["programs"]["cnn"] == {
+        "median_s": 0.0012,
+        "quartiles_s": pytest.approx([0.00114, 0.00132]),
+        "rounds": 3,
+    }
+    assert (case["faster_format"], case["ratio"]) == ("channels_last", pytest.approx(0.6))
+    assert case["ratio_quartiles"] == pytest.approx([0.57, 0.66])
+    assert case["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
     assert facts["judged"][0] == {
         "what": "training, the reference net (small-cnn) at batch 64",
         "figure": pytest.approx(0.6),
@@ -161,24 +165,24 @@ def test_json(run, found):
     }
 
 
-def test_the_chart(run, found, elsewhere):
+def test_the_plot(run, found, empty_folder):
     code, _, err = run("bench", "--plot", "speed.png")
     assert code == 0
-    assert (elsewhere / "speed.png").read_bytes().startswith(b"\x89PNG")
-    assert err.endswith("drawn in speed.png\n")
+    assert (empty_folder / "speed.png").read_bytes().startswith(b"\x89PNG")
+    assert err.endswith("the plot is saved in speed.png\n")
     for result in found.results:
         result.seconds = {"cnn": [1.0]}
     code, out, err = run("bench", "--plot", "none.png")
     assert code == 1
-    assert "ms" in out  # the figures are there all the same
-    assert "error: nothing was compared, so nothing is drawn" in err
-    assert not (elsewhere / "none.png").exists()
+    assert "ms" in out  # the measurements are printed anyway
+    assert "error: nothing was compared, so there is no plot" in err
+    assert not (empty_folder / "none.png").exists()
 
 
-def test_arguments_reach_the_measurement_and_are_given_back(run, found):
+def test_arguments_reach_the_measurement_and_are_restored(run, found):
     before = cnn.get_num_threads(), cnn.kernels.active()
     run("bench")
-    options = ("--against", "nothing", "--rounds", "7", "--seconds", "0.5", "--threads", "3", "--kernels", "reference")
+    options = ("--against", "nothing", "--rounds", "7", "--seconds", "0.5", "--threads", "3", "--backend", "reference")
     run("bench", "vgg", *options)
     assert found.calls == [("all", None, 5, None, *before), ("vgg", "nothing", 7, 0.5, 3, "reference")]
     assert (cnn.get_num_threads(), cnn.kernels.active()) == before
@@ -188,13 +192,13 @@ def test_arguments_reach_the_measurement_and_are_given_back(run, found):
     ("arguments", "message"),
     [
         (["trian"], "unknown suite 'trian': did you mean 'train'?"),
-        (["--rounds", "0"], "argument --rounds: expected a whole number of at least 1, got '0'"),
+        (["--rounds", "0"], "argument --rounds: expected an integer of at least 1, got '0'"),
         (["--seconds", "-1"], "argument --seconds: expected a number of at least 0, such as 2.5, got '-1'"),
         (["--against", "jax"], "argument --against: invalid choice: 'jax'"),
         (["--plot", "a.jpg"], "argument --plot: expected a name that ends in .png, got 'a.jpg'"),
         (["--plot", "no/a.png"], "argument --plot: the folder no does not exist"),
-        (["memory", "--plot", "a.png"], "argument --plot: it draws our time by PyTorch's"),
-        (["--against", "nothing", "--plot", "a.png"], "argument --plot: it draws our time by PyTorch's"),
+        (["memory", "--plot", "a.png"], "argument --plot: it shows our time divided by PyTorch's"),
+        (["--against", "nothing", "--plot", "a.png"], "argument --plot: it shows our time divided by PyTorch's"),
     ],
 )
 def test_wrong_usage(run, found, arguments, message):
@@ -204,7 +208,7 @@ def test_wrong_usage(run, found, arguments, message):
     assert found.calls == []
 
 
-def test_pytorch_or_numba_that_is_missing(run, monkeypatch):
+def test_pytorch_or_numba_is_missing(run, monkeypatch):
     monkeypatch.setattr(bench_run, "_pytorch", lambda: None)
     code, out, err = run("bench", "mlp", "--against", "torch")
     assert (code, out) == (1, "")
@@ -215,12 +219,12 @@ def test_pytorch_or_numba_that_is_missing(run, monkeypatch):
 
     monkeypatch.setattr(command.kernels, "use", use)
     monkeypatch.setattr(command.kernels, "active", lambda: "array")
-    code, _, err = run("bench", "mlp", "--kernels", "jit")
+    code, _, err = run("bench", "mlp", "--backend", "jit")
     assert code == 1
     assert "error: the kernels need Numba: pip install numba" in err
 
 
-def test_the_real_thing(run, monkeypatch):
+def test_a_real_measurement(run, monkeypatch):
     monkeypatch.setattr(machine, "SIDE", 32)
     monkeypatch.setattr(bench_run, "step_memory", lambda case, program: 1000)
     code, out, err = run("bench", "mlp", "--against", "nothing", "--rounds", "1", "--seconds", "0")

@@ -1,4 +1,4 @@
-"""`cnn evaluate`, `cnn summary`, `cnn data`, and what counts as a RUN."""
+"""`cnn evaluate`, `cnn summary`, `cnn data`, and the argument RUN."""
 
 import json
 from pathlib import Path
@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import cnn.data
-from cnn.cli import tasks
+from cnn.cli import datasets
 from cnn.layers import Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
 
 
 @pytest.fixture
-def pixels():
+def image_run():
     """A run folder with an untrained model of Fashion-MNIST's shape."""
     model = Sequential([Flatten(), Linear(784, 10, rng=0), Softmax()], loss_func=CrossEntropyLoss())
     model.class_names, model.input_shape = list(cnn.data.FASHION_MNIST.class_names), (1, 28, 28)
@@ -24,143 +24,146 @@ def pixels():
     return folder
 
 
-def test_evaluate(run, data, pixels):
-    code, out, err = run("evaluate", pixels)
+def test_evaluate(run, data, image_run):
+    code, out, err = run("evaluate", image_run)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == f"{pixels / 'model.safetensors'} on Fashion-MNIST, 60 test images"
-    model = Sequential.load(pixels / "model.safetensors")
+    assert lines[0] == f"{image_run / 'model.safetensors'} on Fashion-MNIST, 60 test images"
+    model = Sequential.load(image_run / "model.safetensors")
     loss, accuracy = model.evaluate(data[2].astype("float32") / 255, data[3])
     assert lines[1] == f"loss      {loss:.4f}"
-    assert lines[2].startswith(f"accuracy  {accuracy:.4f}  ({round(60 * accuracy)} of 60 right; 95 % interval ")
+    assert lines[2].startswith(f"accuracy  {accuracy:.4f}  ({round(60 * accuracy)} of 60 correct; 95 % interval ")
     assert lines[3].split() == ["class", "precision", "recall", "F1", "count"]
     assert lines[5].startswith("T-shirt/top")
-    result = json.loads(run("evaluate", pixels, "--json")[1])
+    result = json.loads(run("evaluate", image_run, "--json")[1])
     assert result["loss"] == pytest.approx(loss, rel=1e-5)
     assert (result["data"], result["samples"], result["accuracy"]) == ("fashion-mnist", 60, accuracy)
 
 
-def test_evaluate_a_bare_file(run, data, pixels):
-    bare = (pixels / "model.safetensors").rename("bare.safetensors")
+def test_evaluate_a_bare_file(run, data, image_run):
+    bare = (image_run / "model.safetensors").rename("bare.safetensors")
     code, _, err = run("evaluate", bare)
     assert code == 1
-    assert "does not say what it was trained on: add --data NAME, as --data fashion-mnist" in err
+    assert "does not name its training data: add --data NAME, such as --data fashion-mnist" in err
     assert run("evaluate", bare, "--data", "fashion-mnist")[0] == 0
 
 
-def test_the_file_in_a_run_folder_is_as_good_as_the_folder(run, data, pixels):
-    assert run("evaluate", pixels / "model.safetensors") == run("evaluate", pixels)
+def test_evaluate_the_file_in_a_run_folder(run, data, image_run):
+    assert run("evaluate", image_run / "model.safetensors") == run("evaluate", image_run)
 
 
-def test_evaluate_on_data_that_do_not_fit(run, data, pixels):
-    code, _, err = run("evaluate", pixels, "--data", "spiral")
+def test_evaluate_on_data_that_do_not_match(run, data, image_run):
+    code, _, err = run("evaluate", image_run, "--data", "spiral")
     assert code == 1
-    assert "the model reads inputs of 1 x 28 x 28, but spiral has points of 2 numbers: give another --data" in err
-    code, _, err = run("evaluate", pixels, "--data", "mnist")
+    assert "the model takes inputs of 1 x 28 x 28, but spiral has points of 2 numbers: give another --data" in err
+    code, _, err = run("evaluate", image_run, "--data", "mnist")
     assert code == 1
-    assert "knows the classes T-shirt/top, Trouser, Pullover and 7 more, but mnist has 0, 1, 2 and 7 more" in err
+    assert (
+        "the model has the classes T-shirt/top, Trouser, Pullover and 7 more, but mnist has 0, 1, 2 and 7 more" in err
+    )
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_data_that_do_not_fit_are_not_fetched(run, monkeypatch, undrawn, name):
-    def load_dataset(info, quiet=False):
-        raise AssertionError("looked for")
+def test_data_that_do_not_match_are_not_fetched(run, monkeypatch, no_plots, name):
+    def locate(info, quiet=False):
+        raise AssertionError("searched")
 
-    monkeypatch.setattr(cnn.data, "load_dataset", load_dataset)
+    monkeypatch.setattr(cnn.data, "load_dataset", locate)
     run("train", "spiral", "--epochs", "1")
     code, _, err = run("evaluate", Path("runs", "spiral-1"), "--data", name)
     assert code == 1
     assert err == (
-        f"error: the model reads inputs of 2 numbers, but {name} has images of 1 x 28 x 28: give another --data\n"
+        f"error: the model takes inputs of 2 numbers, but {name} has images of 1 x 28 x 28: give another --data\n"
     )
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["fashion-mnist", "spiral"])
-def test_what_is_expected_of_a_data_set_is_true(name):
-    task = tasks.load(name, 0)
-    assert tasks.expected(name) == (task.things, task.input_shape, task.class_names)
+def test_expected_matches_the_data_set(name):
+    dataset = datasets.load(name, 0)
+    assert datasets.expected(name) == (dataset.kind, dataset.input_shape, dataset.class_names)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "config.json is damaged: "),
-        ("[]", "config.json is damaged: it does not hold an object"),
+        ("[]", "config.json is damaged: it does not contain a JSON object"),
         ('{"data": "cifar"}', "config.json: unknown data set 'cifar'"),
-        ("{}", "does not say what it was trained on"),
+        ("{}", "does not name its training data"),
     ],
 )
-def test_a_config_that_is_no_help(run, pixels, text, message):
-    (pixels / "config.json").write_text(text, encoding="utf-8")
-    code, _, err = run("evaluate", pixels)
+def test_a_damaged_config(run, image_run, text, message):
+    (image_run / "config.json").write_text(text, encoding="utf-8")
+    code, _, err = run("evaluate", image_run)
     assert code == 1
     assert message in err
 
 
-def test_the_spirals_seed_is_the_runs(run, undrawn):
+def test_evaluate_uses_the_seed_of_the_run(run, no_plots):
     run("train", "spiral", "--epochs", "1", "--seed", "5")
     folder = Path("runs", "spiral-1")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert json.loads(run("evaluate", folder, "--json")[1])["loss"] == config["test_loss"]
-    assert not (tasks.load("spiral", 5).test[0] == tasks.load("spiral", 0).test[0]).all()
+    assert not (datasets.load("spiral", 5).test[0] == datasets.load("spiral", 0).test[0]).all()
 
 
 # RUN
 
 
-def test_a_run_that_is_not_there(run):
+def test_a_run_that_does_not_exist(run):
     code, _, err = run("summary", "nowhere")
     assert code == 1
-    assert err.startswith(
-        "error: there is no nowhere: expected a run folder, as `cnn train` leaves it, or a .safetensors file"
-    )
+    assert err.startswith("error: there is no nowhere: expected a run folder of `cnn train`, or a .safetensors file")
 
 
-def test_a_folder_that_is_no_run(run):
+def test_a_folder_that_is_not_a_run(run):
     Path("here").mkdir()
     assert (
-        "here is not a run folder: model.safetensors and config.json are missing (it holds nothing)"
+        "here is not a run folder: model.safetensors and config.json are missing (it contains nothing)"
         in run("summary", "here")[2]
     )
     for name in "abcdefg":
         Path("here", name).touch()
-    assert "(it holds a, b, c, d, e and 2 more)" in run("summary", "here")[2]
+    assert "(it contains a, b, c, d, e and 2 more)" in run("summary", "here")[2]
 
 
-def test_a_folder_of_runs(run, pixels):
-    assert "is not a run folder but contains some: a run. Name one, as a run\n" in run("summary", ".")[2]
+def test_a_folder_of_runs(run, image_run):
+    assert (
+        "is not a run folder but contains run folders: a run. Give one of them, such as a run\n"
+        in run("summary", ".")[2]
+    )
 
 
-def test_a_run_without_a_model(run, pixels):
-    (pixels / "model.safetensors").unlink()
-    code, _, err = run("predict", pixels, "a.png")
+def test_a_run_without_a_model(run, image_run):
+    (image_run / "model.safetensors").unlink()
+    code, _, err = run("predict", image_run, "a.png")
     assert code == 1
     assert "a run has no model.safetensors: its training stopped before a model was saved. Train again" in err
 
 
-def test_a_file_that_is_no_model(run, pixels):
+def test_a_file_that_is_not_a_model(run, image_run):
     Path("notes.txt").write_text("x", encoding="utf-8")
     assert "notes.txt is neither a run folder nor a .safetensors file" in run("summary", "notes.txt")[2]
-    whole = (pixels / "model.safetensors").read_bytes()
-    (pixels / "model.safetensors").write_bytes(whole[:1000])
-    code, _, err = run("summary", pixels)
+    whole = (image_run / "model.safetensors").read_bytes()
+    (image_run / "model.safetensors").write_bytes(whole[:1000])
+    code, _, err = run("summary", image_run)
     assert code == 1
-    assert "is cut short, damaged or not a safetensors file" in err
+    assert "is cut short, damaged or no safetensors file" in err
     Path("empty.safetensors").touch()
     assert run("summary", "empty.safetensors")[0] == 1
 
 
-def test_weights_alone_are_no_model(run, pixels):
-    Sequential.load(pixels / "model.safetensors").save_weights("w.safetensors")
+def test_a_file_with_only_weights_is_not_a_model(run, image_run):
+    Sequential.load(image_run / "model.safetensors").save_weights("w.safetensors")
     assert "holds weights but no architecture" in run("summary", "w.safetensors")[2]
 
 
 # summary and data
 
 
-def test_summary(run, pixels):
-    code, out, err = run("summary", pixels)
+def test_summary(run, image_run):
+    code, out, err = run("summary", image_run)
     assert (code, err) == (0, "")
     assert "classes: T-shirt/top, Trouser" in out
     assert "Linear(in_features=784, out_features=10)" in out
@@ -178,16 +181,16 @@ def test_summary(run, pixels):
         ({"scale": 0.5, "mean": 3}, "pixel x 0.5, minus 3"),
     ],
 )
-def test_summary_says_how_pixels_become_inputs(run, pixels, settings, text):
-    model = Sequential.load(pixels / "model.safetensors")
+def test_summary_prints_the_preprocessing(run, image_run, settings, text):
+    model = Sequential.load(image_run / "model.safetensors")
     model.preprocessing = settings
-    model.save(pixels / "model.safetensors")
-    assert f"\ninputs: {text}\n" in run("summary", pixels)[1]
+    model.save(image_run / "model.safetensors")
+    assert f"\ninputs: {text}\n" in run("summary", image_run)[1]
 
 
-def test_summary_of_one_epoch(run, pixels):
-    (pixels / "config.json").write_text('{"epochs": 1, "seed": 3}', encoding="utf-8")
-    assert "a model trained on unknown data: 1 epoch, seed 3\n" in run("summary", pixels)[1]
+def test_summary_of_one_epoch(run, image_run):
+    (image_run / "config.json").write_text('{"epochs": 1, "seed": 3}', encoding="utf-8")
+    assert "a model trained on unknown data: 1 epoch, seed 3\n" in run("summary", image_run)[1]
 
 
 def test_summary_without_an_input_shape(run):
@@ -195,7 +198,7 @@ def test_summary_without_an_input_shape(run):
     code, out, err = run("summary", "m.safetensors")
     assert code == 1
     assert "Linear(in_features=2, out_features=3)" in out
-    assert "does not hold the shape of its inputs, so there is no table" in err
+    assert "does not contain the shape of its inputs, so there is no table" in err
 
 
 def test_data(run, data):
@@ -207,7 +210,7 @@ def test_data(run, data):
     assert facts["licence"] == "MIT"
     assert "arXiv:1708.07747" in facts["citation"]
     assert facts["path"] == str(Path("made", "up"))
-    assert facts["images"] == "240 to train on, 60 to test with"
+    assert facts["images"] == "240 for training, 60 for testing"
     assert facts["classes"].endswith("Bag, Ankle boot")
     assert json.loads(run("data", "mnist", "--json")[1])["train"] == 240
     assert json.loads(run("data", "spiral", "--json")[1])["classes"] == ["arm 0", "arm 1", "arm 2"]
@@ -217,4 +220,4 @@ def test_data(run, data):
 def test_the_real_data(run):
     code, out, _ = run("data", "fashion-mnist")
     assert code == 0
-    assert "60,000 to train on, 10,000 to test with" in out
+    assert "60,000 for training, 10,000 for testing" in out

@@ -1,4 +1,4 @@
-"""A person's own images on the command line: what is loaded, built, evaluated and predicted."""
+"""A folder of images on the command line: loading, building, evaluation and prediction."""
 
 import json
 import shutil
@@ -6,20 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cnn.data.draws import Draws
 from PIL import Image
 
 import cnn
-from cnn.cli import recipes, tasks
-from cnn.cli.settings import FOLDER, MODELS, settings_for
+from cnn.cli import datasets, train_recipes
+from cnn.cli.train_recipes import FOLDER_SETTINGS, MODELS, settings_for
 from cnn.data.images import read_image
-from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.sequential import Sequential
-from tests.data.photos import save_with_orientation
+from tests.data.photos import save_turned
 
 
 def shades(folder, count=6, size=(40, 30), colour=True):
-    """Dark and light images: what a net learns in one epoch."""
+    """Write dark and light images, two classes that a model learns in one epoch."""
     rng = np.random.default_rng(0)
     for name, level in (("dark", 40), ("light", 200)):
         path = Path(folder) / name
@@ -27,52 +27,52 @@ def shades(folder, count=6, size=(40, 30), colour=True):
         for i in range(count):
             pixels = rng.integers(level - 30, level + 30, (size[1], size[0], 3), dtype=np.uint8)
             image = Image.fromarray(pixels if colour else pixels[:, :, 0])
-            save_with_orientation(image, path / f"{i}.png", 1 + i % 8)
+            save_turned(image, path / f"{i}.png", 1 + i % 8)
 
 
 def trained(folder, run="run", **chosen):
-    """Leave what a training of the folder leaves, without the training."""
+    """Write the run folder of a training, without training."""
     settings = settings_for(folder, **chosen)
-    task = tasks.load(folder, settings.seed, True, settings.image_size, settings.validation)
+    dataset = datasets.load(folder, settings.seed, True, settings.image_size, settings.validation)
     cnn.manual_seed(0)
-    model = recipes.plan(task, settings).model
+    model = train_recipes.plan(dataset, settings).model
     Path(run).mkdir()
     model.save(Path(run, "model.safetensors"))
-    config = {"data": task.data, **vars(settings)}
+    config = {"data": dataset.data, **vars(settings)}
     Path(run, "config.json").write_text(json.dumps(config), encoding="utf-8")
-    return task, Sequential.load(Path(run, "model.safetensors"))
+    return dataset, Sequential.load(Path(run, "model.safetensors"))
 
 
 # load
 
 
-def test_a_folder_is_a_task(capsys):
+def test_a_folder_is_a_dataset(capsys):
     shades("my images", 10)
     Path("my images", "light", "bad.jpg").touch()
-    task = tasks.load("my images", 1)
+    dataset = datasets.load("my images", 1)
     assert capsys.readouterr().err == "reading the images in my images ...\n"
-    assert (task.name, task.title, task.things) == ("my images", "the images in my images", "images")
-    assert task.data == str(Path("my images").resolve())
-    assert task.class_names == ["dark", "light"]
-    assert [len(part[0]) for part in (task.train, task.validation, task.test)] == [16, 4, 4]
-    assert task.input_shape == (3, 64, 64)
-    assert not task.has_test
-    assert task.notes == [
-        "images of each class: dark 10, light 10",
+    assert (dataset.name, dataset.title, dataset.kind) == ("my images", "the images in my images", "images")
+    assert dataset.data == str(Path("my images").resolve())
+    assert dataset.class_names == ["dark", "light"]
+    assert [len(part[0]) for part in (dataset.train, dataset.validation, dataset.test)] == [16, 4, 4]
+    assert dataset.input_shape == (3, 64, 64)
+    assert not dataset.has_test
+    assert dataset.notes == [
+        "images per class: dark 10, light 10",
         "1 file could not be used:",
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
-        "always guessing the largest class would be right for 50.0% of the validation images",
-        "there is no folder of test images, so the test at the end is on the validation images",
-        "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
+        "baseline: always predicting the largest class is correct for 50.0% of the validation images",
+        "there is no folder of test images, so the final test uses the validation images",
+        "warning: dark has only 10 images, light only 10: 50 of each class or more would be better",
     ]
-    assert task.skipped == task.notes[1:3]
+    assert dataset.skipped == dataset.notes[1:3]
 
 
 def test_many_skipped_files_are_counted():
     shades("f")
     for i in range(9):
         Path("f", "dark", f"x{i}.jpg").touch()
-    notes = tasks.load("f", 0, quiet=True).notes
+    notes = datasets.load("f", 0, quiet=True).notes
     assert "9 files could not be used:" in notes
     assert "  and 4 more" in notes
 
@@ -80,32 +80,32 @@ def test_many_skipped_files_are_counted():
 def test_a_folder_of_test_images():
     shades("f/train")
     shades("f/test", 3)
-    task = tasks.load("f", 0, quiet=True)
-    assert task.has_test
-    assert not any("no folder of test images" in line for line in task.notes)
-    assert "always guessing the largest class would be right for 50.0% of the test images" in task.notes
+    dataset = datasets.load("f", 0, quiet=True)
+    assert dataset.has_test
+    assert not any("no folder of test images" in line for line in dataset.notes)
+    assert "baseline: always predicting the largest class is correct for 50.0% of the test images" in dataset.notes
 
 
-def test_names_win_over_folders_and_a_path_is_a_folder(monkeypatch):
+def test_names_take_precedence_over_folders_and_a_path_is_a_folder(monkeypatch):
     shades("spiral")
-    assert tasks.load("spiral", 0).things == "points"
-    assert tasks.load("./spiral", 0, quiet=True).things == "images"
-    assert tasks.load(str(Path("spiral").resolve()), 0, quiet=True).name == "spiral"
+    assert datasets.load("spiral", 0).kind == "points"
+    assert datasets.load("./spiral", 0, quiet=True).kind == "images"
+    assert datasets.load(str(Path("spiral").resolve()), 0, quiet=True).name == "spiral"
     monkeypatch.chdir("spiral")
-    assert tasks.load(".", 0, quiet=True).name == "spiral"
+    assert datasets.load(".", 0, quiet=True).name == "spiral"
 
 
-def test_what_is_neither_a_name_nor_a_folder():
+def test_neither_a_name_nor_a_folder():
     with pytest.raises(InputError) as error:
-        tasks.load("flowrs", 0)
+        datasets.load("flowrs", 0)
     assert str(error.value) == (
         "unknown data set 'flowrs'. Known: fashion-mnist, mnist, spiral; and there is no folder flowrs"
     )
     with pytest.raises(InputError, match="did you mean 'mnist'"):
-        tasks.data_set("mnits")
+        datasets.check_name("mnits")
     Path("a.zip").touch()
-    with pytest.raises(InputError, match=r"a\.zip is a file: give the folder that holds a folder of images for each"):
-        tasks.data_set("a.zip")
+    with pytest.raises(InputError, match=r"a\.zip is a file: give a folder with one folder of images per class"):
+        datasets.check_name("a.zip")
 
 
 # settings and build
@@ -114,72 +114,72 @@ def test_what_is_neither_a_name_nor_a_folder():
 def test_settings_of_folders():
     chosen = settings_for("anywhere", image_size=32, validation=0.5, lr=None)
     assert (chosen.model, chosen.image_size, chosen.validation) == ("photo-cnn", 32, 0.5)
-    assert chosen.lr == FOLDER.lr
+    assert chosen.lr == FOLDER_SETTINGS.lr
     assert settings_for("mnist").image_size is None
-    with pytest.raises(ValueError, match="--image-size is for a folder of images: mnist is as it is"):
+    with pytest.raises(ValueError, match="--image-size is for a folder of images: it cannot change mnist"):
         settings_for("mnist", image_size=32)
     with pytest.raises(ValueError, match="--val is for a folder of images"):
         settings_for("spiral", validation=0.1)
-    with pytest.raises(ValueError, match="--model photo-cnn reads images, but spiral has points: use --model mlp"):
+    with pytest.raises(ValueError, match="--model photo-cnn takes images, but spiral has points: use --model mlp"):
         settings_for("spiral", model="photo-cnn")
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("size", "colour"), [(16, True), (64, False)])
-def test_every_model_reads_folders(model, size, colour):
+def test_every_model_takes_folders(model, size, colour):
     shades("f", 3, colour=colour)
-    task, built = trained("f", model=model, image_size=size)
+    dataset, built = trained("f", model=model, image_size=size)
     channels = 3 if colour else 1
     assert built.class_names == ["dark", "light"]
     assert built.input_shape == (channels, size, size)
     settings = built.preprocessing
     assert (settings["size"], settings["colour"]) == ([size, size], "rgb" if colour else "grey")
-    x = tasks.inputs(built, task.train[0])
+    x = datasets.model_inputs(built, dataset.train[0])
     assert x.dtype == np.float32
     assert abs(x.mean(axis=(0, 2, 3))).max() < 0.01
     assert built.predict_proba(x).shape == (4, 2)
 
 
-def test_random_changes_end_with_what_the_model_reads():
+def test_the_last_transform_gives_the_input_of_the_model():
     shades("f")
-    task, model = trained("f", image_size=32)
-    x, y = task.train
-    rng = SampleRNG(seed=0, epoch=1, indices=np.arange(len(x)))
-    same, _ = tasks.normalize(model)(x, y, rng)
-    assert np.array_equal(same, tasks.inputs(model, x))
+    dataset, model = trained("f", image_size=32)
+    x, y = dataset.train
+    draws = Draws(seed=0, epoch=1, samples=np.arange(len(x)))
+    same, _ = train_recipes.normalize(model)(x, y, draws)
+    assert np.array_equal(same, datasets.model_inputs(model, x))
     before = x.copy()
     changed = x
-    for transform in (*task.transforms, tasks.normalize(model)):
-        changed, y = transform(changed, y, rng)
+    for transform in (*dataset.transforms, train_recipes.normalize(model)):
+        changed, y = transform(changed, y, draws)
     assert np.array_equal(x, before)
     assert (changed.shape, changed.dtype) == (x.shape, np.float32)
     assert not np.array_equal(changed, same)
-    assert len(task.transforms) > 1
-    assert tasks.load("spiral", 0).transforms == ()
+    assert len(dataset.transforms) > 1
+    assert datasets.load("spiral", 0).transforms == ()
 
 
 def test_a_folder_can_be_learned():
     shades("f", 20)
     settings = settings_for("f", image_size=16, epochs=8)
-    task = tasks.load("f", 0, True, settings.image_size)
+    dataset = datasets.load("f", 0, True, settings.image_size)
     cnn.manual_seed(0)
-    model = recipes.plan(task, settings).model
-    x, y = task.train
+    model = train_recipes.plan(dataset, settings).model
+    x, y = dataset.train
     for epoch in range(1, settings.epochs + 1):
         for start in range(0, len(x), 8):
             batch = np.random.default_rng(epoch).permutation(len(x))[start : start + 8]
             xb, yb = x[batch], y[batch]
-            for k, transform in enumerate((*task.transforms, tasks.normalize(model))):
-                xb, yb = transform(xb, yb, SampleRNG(0, epoch, batch, k))
+            for k, transform in enumerate((*dataset.transforms, train_recipes.normalize(model))):
+                xb, yb = transform(xb, yb, Draws(0, epoch, batch, k))
             model.train_step(xb, yb)
-    assert model.evaluate(tasks.inputs(model, task.test[0]), task.test[1])[1] == 1
+    assert model.evaluate(datasets.model_inputs(model, dataset.test[0]), dataset.test[1])[1] == 1
 
 
 # predict and evaluate
 
 
 @pytest.mark.parametrize("colour", [True, False])
-def test_prediction_sees_what_training_saw(run, colour):
+def test_prediction_reads_images_as_training_does(run, colour):
     shades("f", 9, colour=colour)
     _, model = trained("f", image_size=16)
     files = sorted(Path("f").rglob("*.png"))
@@ -187,39 +187,41 @@ def test_prediction_sees_what_training_saw(run, colour):
     assert (code, err) == (0, "")
     for file, row in zip(files, json.loads(out)["images"], strict=True):
         pixels = read_image(file, 16, grey=not colour)
-        wanted = model.predict_proba(model.preprocess(pixels[None]))[0]
-        told = {one["name"]: one["probability"] for one in row["classes"]}
-        assert [told["dark"], told["light"]] == pytest.approx(wanted.tolist(), rel=1e-5)
+        expected = model.predict_proba(model.preprocess(pixels[None]))[0]
+        found = {one["name"]: one["probability"] for one in row["classes"]}
+        assert [found["dark"], found["light"]] == pytest.approx(expected.tolist(), rel=1e-5)
         assert not row["inverted"]
 
 
-def test_predict_says_what_it_saw(run):
+def test_predict_shows_its_input(run):
     shades("f")
     trained("f", image_size=16)
-    _, out, _ = run("predict", "run", Path("f", "light", "5.png"), "--show-input", "seen.png")
-    assert out.startswith(f"{Path('f', 'light', '5.png')}  (40 x 30 pixels, as it is)")
-    with Image.open("seen.png") as image:
+    _, out, _ = run("predict", "run", Path("f", "light", "5.png"), "--show-input", "input.png")
+    assert out.startswith(
+        f"{Path('f', 'light', '5.png')}  (40 x 30 pixels, not inverted: the model was trained on such images)"
+    )
+    with Image.open("input.png") as image:
         shown = np.asarray(image)[8:-8, 8:-8]
     step = len(shown) // 16
     assert np.array_equal(shown[::step, ::step].transpose(2, 0, 1), read_image(Path("f", "light", "5.png"), 16))
-    assert "inverted, as asked" in run("predict", "run", Path("f", "light", "5.png"), "--invert", "yes")[1]
+    assert "inverted, as requested" in run("predict", "run", Path("f", "light", "5.png"), "--invert", "yes")[1]
 
 
-def test_evaluate_measures_what_was_held_out(run, monkeypatch):
+def test_evaluate_uses_the_held_out_images(run, monkeypatch):
     shades("f", 10)
-    task, model = trained("f", image_size=16, validation=0.3, seed=4)
-    monkeypatch.chdir("run")  # the folder is known by its whole path
+    dataset, model = trained("f", image_size=16, validation=0.3, seed=4)
+    monkeypatch.chdir("run")  # the run stores the absolute path of the folder
     code, out, err = run("evaluate", ".")
-    loss, accuracy = model.evaluate(tasks.inputs(model, task.validation[0]), task.validation[1])
+    loss, accuracy = model.evaluate(datasets.model_inputs(model, dataset.validation[0]), dataset.validation[1])
     assert code == 0
     assert "reading the images in" in err
     first, second, *_ = out.splitlines()
-    assert first.endswith(", 6 validation images, as it has no folder of test images")
+    assert first.endswith(", 6 validation images, because there is no folder of test images")
     assert float(second.split()[1]) == pytest.approx(loss, abs=1e-4)
     assert f"accuracy  {accuracy:.4f}" in out
 
 
-def test_evaluate_on_other_images_takes_all(run):
+def test_evaluate_on_another_folder_uses_all_images(run):
     shades("f", 10)
     trained("f", image_size=16)
     shades("g", 3, colour=False)
@@ -237,7 +239,7 @@ def test_evaluate_on_images_of_other_classes(run):
     Path("g", "light").rename(Path("g", "bright"))
     code, _, err = run("evaluate", "run", "--data", "g")
     assert code == 1
-    assert "the model knows the classes dark, light, but g has bright, dark: give another --data" in err
+    assert "the model has the classes dark, light, but g has bright, dark: give another --data" in err
 
 
 def test_evaluate_when_the_folder_is_gone(run):
@@ -247,4 +249,4 @@ def test_evaluate_when_the_folder_is_gone(run):
     code, _, err = run("evaluate", "run")
     assert code == 1
     assert "there is no folder" in err
-    assert "--data NAME gives another" in err
+    assert "use other data with --data NAME" in err

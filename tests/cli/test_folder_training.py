@@ -1,5 +1,6 @@
-"""`cnn train FOLDER`, as a person would use it: made-up photographs with bad files among them, and Fashion-MNIST as
-files. Each takes a minute or two.
+"""`cnn train FOLDER`, as a user would run it: generated photos with bad files among them, and Fashion-MNIST as files.
+
+Each takes a minute or two.
 """
 
 import json
@@ -22,7 +23,7 @@ STRANGE = "ein Foto\nmit Zeilen 写真 .jpg"
 
 
 def spoil(folder):
-    """Mix in what a folder of photographs may hold besides; return how many files cannot be used."""
+    """Add the other files that a folder of photos may contain; return how many files cannot be used."""
     some = sorted((folder / "circle").glob("*.jpg"))
     whole = some[0].read_bytes()
     (folder / "circle" / "empty.jpg").write_bytes(b"")
@@ -33,7 +34,7 @@ def spoil(folder):
     for hidden in (".DS_Store", "Thumbs.db"):
         (folder / "circle" / hidden).write_bytes(b"x")
     (folder / ".hidden").mkdir()
-    # and what can be used: transparent, 16 bits, CMYK, animated, and a name that terminals do not like
+    # and files that can be used: transparent, 16 bits, CMYK, animated, and a name that is difficult for terminals
     image = Image.open(some[1])
     image.load()
     small = image.resize((80, 60))
@@ -48,7 +49,7 @@ def spoil(folder):
 
 
 def unseen_accuracy(process, run, folder, names):
-    """The share of images for which `cnn predict` names the class that their folder is called after."""
+    """The fraction of images for which `cnn predict` prints the class that is the name of their folder."""
     paths = [path for name in names for path in sorted((folder / name).iterdir())]
     done = process("predict", run, *paths, "--json")
     assert done.returncode == 0
@@ -68,16 +69,22 @@ def test_five_hundred_photographs(process, tmp_path):
     seconds = time.monotonic() - began
     assert done.returncode == 0, done.stderr
     assert f"{bad} files could not be used" in done.stderr
-    for text in ("HEIC", "convert to JPEG", "empty.jpg", "bomb.png is too large", "always guessing the largest class"):
+    for text in (
+        "HEIC",
+        "convert to JPEG",
+        "empty.jpg",
+        "bomb.png is too large",
+        "always predicting the largest class",
+    ):
         assert text in done.stderr
     for name in ("curves.png", "confusion.png", "mistakes.png", "model.safetensors"):
         assert Path("run", name).is_file()
     accuracy = unseen_accuracy(process, "run", unseen, CLASSES)
     print(
-        f"{PHOTOS} photographs: {accuracy:.3f} of {UNSEEN} unseen ones right, trained in {seconds:.0f} s\n{done.stderr}"
+        f"{PHOTOS} photographs: {accuracy:.3f} of {UNSEEN} unseen ones correct, trained in {seconds:.0f} s\n{done.stderr}"
     )
     assert accuracy >= 0.90
-    assert seconds < 600  # three minutes on two cores that nobody else uses
+    assert seconds < 600  # three minutes on two idle cores
     model = Sequential.load("run/model.safetensors")
     seen = read_image(next(unseen.glob("circle/*")), size=(64, 64), grey=False)
     assert model.predict(model.preprocess(seen[None])).shape == (1,)
@@ -97,6 +104,6 @@ def test_fashion_mnist_as_files(process, tmp_path):
     assert done.returncode == 0, done.stderr
     accuracy = unseen_accuracy(process, "run", unseen, [name.replace("/", "-") for name in names])
     print(
-        f"Fashion-MNIST as files: {accuracy:.3f} of 1,000 unseen right, {time.monotonic() - began:.0f} s\n{done.stderr}"
+        f"Fashion-MNIST as files: {accuracy:.3f} of 1,000 unseen correct, {time.monotonic() - began:.0f} s\n{done.stderr}"
     )
     assert accuracy >= 0.78

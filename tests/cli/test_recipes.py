@@ -6,34 +6,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cnn.cli import recipes, tasks
-from cnn.cli.settings import RECIPES, settings_for
+from cnn.cli import datasets, train_recipes
+from cnn.cli.train_recipes import RECIPES, settings_for
 from cnn.optim import AdamW
 from cnn.sequential import Sequential
-from tests.cli.made import config, history
+from tests.cli.example_files import config, history
 from tests.cli.test_train_stopped import stop_after
 
 FOLDER = Path("runs", "fashion-mnist-1")
-FIRST = {"fast": "mirrored", "best": "shifted, mirrored"}
+TRANSFORMS_TEXT = {"fast": "flipped", "best": "shifted, flipped and partly erased"}
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_a_recipe_trains_what_it_says(run, data, undrawn, recipe):
+def test_train_with_a_recipe(run, data, no_plots, recipe):
     code, _, err = run("train", "fashion-mnist", "--recipe", recipe, "--epochs", "3", "--batch-size", "16")
     assert code == 0
     assert "fashion-cnn, 288,170 parameters" in err
-    assert f"3 epochs, batches of 16, AdamW, lr up to 0.01 and down to 0, images {FIRST[recipe]}" in err
-    usual = RECIPES[recipe]
+    assert (
+        f"3 epochs, batch size 16, AdamW, lr increasing to 0.01 and decreasing to 0, images {TRANSFORMS_TEXT[recipe]}"
+        in err
+    )
+    expected = RECIPES[recipe]
     settled = config(FOLDER)
-    assert (settled["recipe"], settled["model"], settled["lr"]) == (recipe, usual.model, usual.lr)
+    assert (settled["recipe"], settled["model"], settled["lr"]) == (recipe, expected.model, expected.lr)
     assert settled["lr_schedule"] == "one cycle"
     assert settled["epochs"] == 3
-    assert settled["test_accuracy"] > 0.4  # of ten made-up classes, eight look like another one in the mirror
+    assert settled["test_accuracy"] > 0.4  # eight of the ten classes look like another one when flipped
     assert len(history(FOLDER)) == 3
     assert sum(p.size for p in Sequential.load(FOLDER / "model.safetensors").parameters()) < 300_000
 
 
-def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(run, data, undrawn, monkeypatch):
+def test_a_recipe_that_was_stopped_resumes_to_the_same_result(run, data, no_plots, monkeypatch):
     command = ("train", "fashion-mnist", "--recipe", "best", "--epochs", "2", "--batch-size", "32", "--quiet")
     assert run(*command)[0] == 0
     with monkeypatch.context() as patch:
@@ -45,7 +48,7 @@ def test_a_recipe_that_was_stopped_goes_on_to_the_same_end(run, data, undrawn, m
         assert (second / name).read_bytes() == (FOLDER / name).read_bytes()
 
 
-CHANGES = {
+TRANSFORMS = {
     "fast": ["AlternatingFlip()"],
     "best": [
         "RandomCrop(padding=1, edge='zero')",
@@ -56,9 +59,9 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_the_recipes_do(data, name):
-    task = tasks.load("fashion-mnist", 0)
-    plan = recipes.plan(task, replace(RECIPES[name], batch_size=32))
+def test_the_parts_of_the_recipes(data, name):
+    dataset = datasets.load("fashion-mnist", 0)
+    plan = train_recipes.plan(dataset, replace(RECIPES[name], batch_size=32))
     model, optimizer = plan.model, plan.model.optimizer
     assert isinstance(optimizer, AdamW)
     assert optimizer.betas == (0.9, 0.99)
@@ -66,8 +69,8 @@ def test_what_the_recipes_do(data, name):
     assert all(decay == (0.05 if len(shape) > 1 else 0) for shape, decay in decays.items())
     assert len(decays) > 5
     assert model.loss_func.label_smoothing == 0.1
-    *changes, last = plan.loader.transforms
-    assert [repr(change) for change in changes] == CHANGES[name]
+    *transforms, last = plan.loader.transforms
+    assert [repr(transform) for transform in transforms] == TRANSFORMS[name]
     assert type(last).__name__ == "Normalize"
     steps = RECIPES[name].epochs * len(plan.loader)
     rates = [plan.callbacks[0].schedule.rate(0.01 / 25, t) for t in range(steps)]
@@ -78,30 +81,30 @@ def test_what_the_recipes_do(data, name):
     assert (x.dtype, x.shape[1:]) == (np.float32, (1, 28, 28))
 
 
-def test_the_usual_training_keeps_no_callbacks_of_its_own(data):
-    """Checkpoints name them, and those of runs from before there were recipes name Health alone."""
-    assert recipes.plan(tasks.load("fashion-mnist", 0), settings_for("fashion-mnist")).callbacks == []
+def test_the_default_training_has_no_callbacks_with_state(data):
+    """Checkpoints contain their names, and those of runs before recipes existed contain only Health."""
+    assert train_recipes.plan(datasets.load("fashion-mnist", 0), settings_for("fashion-mnist")).callbacks == []
 
 
-def test_the_loss_of_the_test_is_that_of_true_labels(run, data, undrawn):
-    """Not of softened ones, as in training."""
+def test_the_test_loss_has_no_label_smoothing(run, data, no_plots):
+    """Unlike the training loss."""
     assert run("train", "fashion-mnist", "--recipe", "fast", "--epochs", "1", "--batch-size", "16", "--quiet")[0] == 0
-    model, (x, y) = Sequential.load(FOLDER / "model.safetensors"), tasks.load("fashion-mnist", 0).test
+    model, (x, y) = Sequential.load(FOLDER / "model.safetensors"), datasets.load("fashion-mnist", 0).test
     p = model.predict_proba(model.preprocess(x))[np.arange(len(y)), y]
     assert config(FOLDER)["test_loss"] == pytest.approx(-np.log(p).mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
-        (("mnist", "--recipe", "best"), "--recipe best is for fashion-mnist, whose images chose what it does"),
+        (("mnist", "--recipe", "best"), "--recipe best is for fashion-mnist, on which its settings were chosen"),
         (("spiral", "--recipe", "fast"), "--recipe fast is for fashion-mnist"),
         (("fashion-mnist", "--recipe", "bets"), "argument --recipe: unknown recipe 'bets': did you mean 'best'?"),
-        (("fashion-mnist", "--recipe", "best", "--epochs", "1", "--batch-size", "500"), "10 steps at least"),
+        (("fashion-mnist", "--recipe", "best", "--epochs", "1", "--batch-size", "500"), "at least 10 steps"),
         (("--resume", "r", "--recipe", "fast"), "only --epochs may change, not recipe"),
     ],
 )
-def test_what_is_refused(run, data, arguments, words):
+def test_wrong_usage(run, data, arguments, message):
     code, out, err = run("train", *arguments)
-    assert (code, out) == (1 if "10 steps" in words else 2, "")
-    assert words in err
+    assert (code, out) == (1 if "10 steps" in message else 2, "")
+    assert message in err

@@ -12,8 +12,8 @@ import pytest
 
 import cnn
 from cnn import training
-from cnn.cli import train as train_command
 from cnn.cli.interrupts import SIGNALS, Interrupted, Interrupts
+from cnn.cli.train_run import TrainingRun
 from cnn.sequential import Sequential
 
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for one process")
@@ -21,8 +21,8 @@ each_signal = pytest.mark.parametrize("number", SIGNALS)
 
 
 @pytest.fixture(autouse=True)
-def as_before():
-    """No test leaves a handler behind."""
+def restored_handlers():
+    """Every test restores the signal handlers."""
     before = [signal.getsignal(number) for number in SIGNALS]
     yield
     assert [signal.getsignal(number) for number in SIGNALS] == before
@@ -35,8 +35,7 @@ def status(folder=Path("runs", "spiral-1")):
 @each_signal
 def test_a_signal_waits_for_the_end_of_the_step(number):
     with Interrupts() as interrupts, contextlib.ExitStack() as stack:
-        waiting = stack.enter_context(interrupts.waiting())
-        assert waiting is None
+        assert stack.enter_context(interrupts.delayed()) is None
         interrupts.check()
         signal.raise_signal(number)
         with pytest.raises(Interrupted) as caught:
@@ -46,7 +45,7 @@ def test_a_signal_waits_for_the_end_of_the_step(number):
 
 
 def test_only_a_second_ctrl_c_does_not_wait():
-    with pytest.raises(Interrupted), Interrupts() as interrupts, interrupts.waiting():  # noqa: PT012
+    with pytest.raises(Interrupted), Interrupts() as interrupts, interrupts.delayed():  # noqa: PT012
         for number in (*SIGNALS[1:], *SIGNALS[1:]):
             signal.raise_signal(number)
         with pytest.raises(KeyboardInterrupt):
@@ -54,22 +53,22 @@ def test_only_a_second_ctrl_c_does_not_wait():
 
 
 @each_signal
-def test_a_signal_acts_at_once_elsewhere(number):
+def test_a_signal_acts_at_once_outside_a_step(number):
     with Interrupts():
         with pytest.raises(Interrupted):
             signal.raise_signal(number)
         if number != signal.SIGINT:
-            signal.raise_signal(number)  # while saving: said twice, heard once
+            signal.raise_signal(number)  # while saving: the second one is ignored
 
 
 def test_a_signal_after_the_last_check_is_not_lost():
-    with pytest.raises(Interrupted), Interrupts() as interrupts, interrupts.waiting():
+    with pytest.raises(Interrupted), Interrupts() as interrupts, interrupts.delayed():
         signal.raise_signal(signal.SIGTERM)
 
 
 @each_signal
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
-def test_a_signal_that_is_ignored_or_handled_stays_so(number, handler):
+def test_a_signal_that_is_ignored_or_handled_is_left_alone(number, handler):
     before = signal.signal(number, handler)
     try:
         with Interrupts() as interrupts:
@@ -100,11 +99,11 @@ def test_a_signal_while_training(run, monkeypatch, number):
 @each_signal
 @pytest.mark.parametrize(("when", "left"), [("evaluate", "interrupted"), ("_draw", "finished")])
 def test_a_signal_after_training(run, monkeypatch, number, when, left):
-    owner = Sequential if when == "evaluate" else train_command.Run
+    owner = Sequential if when == "evaluate" else TrainingRun
     monkeypatch.setattr(owner, when, lambda *_, **__: signal.raise_signal(number))
     real = training.train
     monkeypatch.setattr(training, "train", lambda *a, validation_data, **k: real(*a, **k))
-    monkeypatch.setattr(train_command.Run, "_epoch", lambda *_: None)
+    monkeypatch.setattr(TrainingRun, "_record_epoch", lambda *_: None)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 128 + number
     assert "saved in" in err
@@ -148,9 +147,9 @@ def test_a_terminal_that_is_closed(plain):
     command = [sys.executable, "-c", OWN_TERMINAL, "train", "spiral", "--epochs", "100000"]
     running = subprocess.Popen(command, env=env, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     os.close(theirs)
-    seen = b""
-    while b"val loss" not in seen:
-        seen += os.read(ours, 65536)
+    output = b""
+    while b"val loss" not in output:
+        output += os.read(ours, 65536)
     os.close(ours)
     assert running.wait(timeout=60) == 128 + signal.SIGHUP
     assert status() == "interrupted"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cnn
-from cnn.cli import progress
+from cnn.cli.train_run import progress_display
 from tests.training.screen import Screen
 
 pty = pytest.importorskip("pty") if os.name == "posix" else None
@@ -17,7 +17,7 @@ needs_terminal = pytest.mark.skipif(pty is None, reason="Windows has no pseudo-t
 
 
 def in_terminal(*arguments: str, **environment: str) -> tuple[int, str]:
-    """Run the command in a pseudo-terminal; return its exit status and all that it wrote there."""
+    """Run the command in a pseudo-terminal; return its exit status and everything that it wrote there."""
     ours, theirs = pty.openpty()
     env = (
         os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1]), "TERM": "xterm", "COLUMNS": "100"} | environment
@@ -43,7 +43,7 @@ TRAIN = ("train", "spiral", "--epochs", "3")
 
 @needs_terminal
 @pytest.mark.parametrize("columns", ["40", "100"])
-def test_one_line_is_rewritten_in_a_terminal_and_none_of_it_stays(columns):
+def test_the_progress_line_in_a_terminal_is_rewritten_and_removed(columns):
     code, text = in_terminal(*TRAIN, COLUMNS=columns, CI="")
     assert code == 0
     assert "\x1b" not in text
@@ -88,7 +88,7 @@ def test_names_that_the_encoding_lacks(process):
     assert "?" in done.stderr
 
 
-def test_a_reader_that_goes_away_is_no_error():
+def test_a_reader_that_closes_the_pipe_is_not_an_error():
     env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
     command = [sys.executable, "-m", "cnn", "train", "spiral", "--epochs", "25"]
     running = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -104,7 +104,7 @@ def test_a_reader_that_goes_away_is_no_error():
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["data", "spiral"], ["nonsense"]])
-def test_a_reader_that_was_never_there(arguments):
+def test_a_pipe_that_was_closed_before(arguments):
     env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
     reading, writing = os.pipe()
     os.close(reading)
@@ -116,19 +116,19 @@ def test_a_reader_that_was_never_there(arguments):
     assert "Exception" not in done.stderr
 
 
-def test_progress_is_told_on_stderr_and_not_if_quiet(capsys):
+def test_progress_goes_to_stderr_unless_quiet(capsys):
     for quiet in (False, True):
-        with progress.for_training(quiet) as shown:
-            shown.line("epoch 1/3")
+        with progress_display(quiet) as progress:
+            progress.line("epoch 1/3")
     assert capsys.readouterr() == ("", "epoch 1/3\n")
 
 
-def test_nothing_is_written_without_a_console(monkeypatch):
-    from cnn.cli.terminal import finish, note, say, tolerate_any_text
+def test_printing_without_a_console(monkeypatch):
+    from cnn.cli.terminal import flush_streams, print_stderr, print_stdout, replace_unencodable_characters
 
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
-    tolerate_any_text()
-    say("x")
-    note("x")
-    finish()
+    replace_unencodable_characters()
+    print_stdout("x")
+    print_stderr("x")
+    flush_streams()

@@ -1,4 +1,4 @@
-"""`cnn train`: what it tells, what it leaves, and what is left when something stops it."""
+"""`cnn train`: its output, the run folder, and the data and settings."""
 
 import errno
 import json
@@ -10,11 +10,11 @@ import pytest
 import cnn
 import cnn.core.files
 from cnn import training
-from cnn.cli import train as train_command
-from cnn.cli.settings import settings_for
-from cnn.cli.tasks import load, split
+from cnn.cli import datasets
+from cnn.cli.datasets import load, split
+from cnn.cli.train_recipes import settings_for
 from cnn.sequential import Sequential
-from tests.cli.made import config, history
+from tests.cli.example_files import config, history
 
 PNG = b"\x89PNG\r\n"
 
@@ -30,9 +30,9 @@ def test_a_run_folder_and_its_use(run, data, tmp_path):
     # before the training, on stderr
     assert "Training on Fashion-MNIST" in err
     assert "192 images of 1 x 28 x 28, 10 classes; a test, " in err
-    assert "48 more for validation, 60 more for the test at the end" in err
+    assert "48 more for validation, 60 more for the final test" in err
     assert "small-cnn, 421,642 parameters" in err
-    assert "3 epochs, batches of 16, Adam, lr 0.003 falling to 0, seed 0" in err
+    assert "3 epochs, batch size 16, Adam, lr 0.003 decreasing to 0, seed 0" in err
     assert str(folder) in err
     # results, on stdout
     lines = out.splitlines()
@@ -66,7 +66,7 @@ def test_a_run_folder_and_its_use(run, data, tmp_path):
     assert (again["loss"], again["accuracy"]) == (settled["test_loss"], settled["test_accuracy"])
     code, out, _ = run("summary", folder)
     assert (
-        "small-cnn trained on fashion-mnist: 3 epochs, batches of 16, lr 0.003, seed 0, finished, test accuracy" in out
+        "small-cnn trained on fashion-mnist: 3 epochs, batch size 16, lr 0.003, seed 0, finished, test accuracy" in out
     )
 
 
@@ -84,20 +84,20 @@ def test_a_spiral_has_a_boundary(run):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_the_spirals_defaults_are_good(run, undrawn, seed):
+def test_the_default_settings_reach_95_percent_on_the_spiral(run, no_plots, seed):
     assert run("train", "spiral", "--seed", seed, "--quiet") == (0, "", "")
     assert history(Path("runs", "spiral-1"))[-1]["val_accuracy"] >= 0.95
     assert config(Path("runs", "spiral-1"))["test_accuracy"] >= 0.95
 
 
-def test_mlp_reads_images_too(run, data, undrawn):
+def test_mlp_takes_images_too(run, data, no_plots):
     code, _, err = run("train", "mnist", "--model", "mlp", "--epochs", "1", "--seed", "3")
     assert code == 0
     assert "mlp, 235,146 parameters" in err
     assert "seed 3" in err
 
 
-def test_json(run, undrawn):
+def test_json(run, no_plots):
     code, out, err = run("train", "spiral", "--epochs", "2", "--json")
     result = json.loads(out)
     assert code == 0
@@ -108,14 +108,14 @@ def test_json(run, undrawn):
     assert "Training on" in err
 
 
-def test_quiet(run, undrawn):
+def test_quiet(run, no_plots):
     assert run("train", "spiral", "--epochs", "2", "--quiet") == (0, "", "")
     code, out, err = run("train", "spiral", "--epochs", "2", "--quiet", "--json")
     assert (code, err) == (0, "")
     assert json.loads(out)["run"] == str(Path("runs", "spiral-2"))
 
 
-def test_folders_are_numbered(run, undrawn):
+def test_folders_are_numbered(run, no_plots):
     Path("runs", "spiral-2").mkdir(parents=True)
     for _ in range(2):
         run("train", "spiral", "--epochs", "1")
@@ -123,8 +123,8 @@ def test_folders_are_numbered(run, undrawn):
     assert not list(Path("runs", "spiral-2").iterdir())
 
 
-def test_one_epoch_is_singular(run, undrawn):
-    assert "settings  1 epoch, batches of 32" in run("train", "spiral", "--epochs", "1")[2]
+def test_one_epoch_is_singular(run, no_plots):
+    assert "settings  1 epoch, batch size 32" in run("train", "spiral", "--epochs", "1")[2]
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch, lambda path: path.symlink_to("nowhere")])
@@ -136,7 +136,7 @@ def test_an_out_that_exists(run, make):
 
 
 def test_an_out_that_appears_meanwhile(run, monkeypatch):
-    monkeypatch.setattr(train_command.tasks, "load", lambda *_, **__: (Path("mine").mkdir(), load("spiral", 0))[1])
+    monkeypatch.setattr(datasets, "load", lambda *_, **__: (Path("mine").mkdir(), load("spiral", 0))[1])
     code, _, err = run("train", "spiral", "--out", "mine")
     assert code == 1
     assert "mine exists already" in err
@@ -154,11 +154,11 @@ def test_a_file_named_runs(run):
     Path("runs").touch()
     code, _, err = run("train", "spiral")
     assert code == 1
-    assert "runs, where the run folder goes, is a file: move it, or give --out FOLDER" in err
+    assert "runs, the folder of the runs, is a file: move it, or give --out FOLDER" in err
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_folder_that_cannot_be_made(run, monkeypatch, there):
+def test_a_folder_that_cannot_be_created(run, monkeypatch, there):
     def mkdir(self, *_, **__):
         raise OSError(errno.EROFS, "Read-only file system", str(self))
 
@@ -177,21 +177,21 @@ def test_a_folder_that_cannot_be_made(run, monkeypatch, there):
 def test_quiet_reaches_the_download(run, monkeypatch):
     asked = []
 
-    def load_dataset(info, quiet=False):
+    def locate(info, quiet=False):
         asked.append(quiet)
         raise cnn.data.DataError("no")
 
-    monkeypatch.setattr(cnn.data, "load_dataset", load_dataset)
+    monkeypatch.setattr(cnn.data, "load_dataset", locate)
     run("train", "mnist", "--quiet")
     run("train", "mnist")
     assert asked == [True, False]
 
 
-def test_missing_data_leave_no_folder(run, monkeypatch):
-    def load_dataset(info, quiet=False):
+def test_missing_data_create_no_folder(run, monkeypatch):
+    def locate(info, quiet=False):
         raise cnn.data.DataError(f"{info.title} is not on this machine and could not be downloaded.")
 
-    monkeypatch.setattr(cnn.data, "load_dataset", load_dataset)
+    monkeypatch.setattr(cnn.data, "load_dataset", locate)
     assert run("train", "fashion-mnist") == (
         1,
         "",
@@ -209,7 +209,7 @@ def test_two_processes_write_the_same_model(process):
     assert first != other
 
 
-def test_the_learning_rate_falls_to_zero(run, undrawn, monkeypatch):
+def test_the_learning_rate_decreases_to_zero(run, no_plots, monkeypatch):
     rates = []
     real = training.train
 
@@ -244,7 +244,7 @@ def test_the_seed_decides_what_is_held_out(data):
     assert (same.train[0].dtype, len(same.train[0]), len(same.validation[0])) == (np.uint8, 192, 48)
 
 
-def test_settings_fit_the_data():
+def test_default_settings_depend_on_the_data():
     assert settings_for("fashion-mnist", epochs=None, seed=None) == settings_for("mnist")
     assert settings_for("spiral", epochs=7).epochs == 7
     assert settings_for("spiral").model == "mlp"

@@ -1,4 +1,4 @@
-"""`cnn train`: what is left when something stops it."""
+"""`cnn train`: what is saved when something stops it, and resuming."""
 
 import errno
 import json
@@ -14,10 +14,9 @@ import pytest
 import cnn
 import cnn.core.files
 from cnn import training
-from cnn.cli import runs
-from cnn.cli import train as train_command
+from cnn.cli import run_folders, train_run
 from cnn.sequential import Sequential
-from tests.cli.made import config, history
+from tests.cli.example_files import config, history
 from tests.cli.test_folder import shades
 
 # Ctrl-C
@@ -62,18 +61,18 @@ def test_ctrl_c_while_drawing(run, monkeypatch):
     def draw(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_command.Run, "_draw", draw)
+    monkeypatch.setattr(train_run.TrainingRun, "_draw", draw)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 130
     assert "the model was trained and tested; it is saved in" in err
     assert config(Path("runs", "spiral-1"))["status"] == "finished"
 
 
-# Losses that are no numbers, and full disks
+# Losses that are nan or infinite, and full disks
 
 
 @pytest.mark.filterwarnings("ignore::cnn.training.TrainingWarning")
-def test_a_loss_that_diverges(run, undrawn):
+def test_a_loss_that_diverges(run, no_plots):
     code, _, err = run("train", "spiral", "--lr", "1e20", "--epochs", "50")
     folder = Path("runs", "spiral-1")
     assert code == 1
@@ -86,7 +85,7 @@ def test_a_loss_that_diverges(run, undrawn):
 
 
 def full_disk(monkeypatch, name, times=1):
-    """Let a file of this name be written so many times; with the next one the disk is full, for all files."""
+    """Let a file of this name be written ``times`` times; after that the disk is full, for all files."""
     real_open, real_fsync = Path.open, os.fsync
     opened, full = [], []
 
@@ -106,12 +105,12 @@ def full_disk(monkeypatch, name, times=1):
 
 
 def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
-    seen = []
-    real = runs.append_epoch
+    models = []
+    real = run_folders.append_epoch
     monkeypatch.setattr(
-        runs,
+        run_folders,
         "append_epoch",
-        lambda folder, *row: (real(folder, *row), seen.append((folder / "model.safetensors").read_bytes())),
+        lambda folder, *row: (real(folder, *row), models.append((folder / "model.safetensors").read_bytes())),
     )
     full_disk(monkeypatch, "model.safetensors")
     code, out, err = run("train", "spiral", "--epochs", "3")
@@ -119,18 +118,18 @@ def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
     assert code == 1
     assert out.count("epoch") == 1
     assert err.splitlines()[-2:] == [
-        f"what could be saved is in {folder}",
-        f"error: {folder / 'model.safetensors'}: could not write (an existing file is left unchanged): "
+        f"everything that could be saved is in {folder}",
+        f"error: {folder / 'model.safetensors'}: could not write (what was there is unchanged): "
         "No space left on device",
     ]
     assert "Traceback" not in err
-    assert (folder / "model.safetensors").read_bytes() == seen[0]
+    assert (folder / "model.safetensors").read_bytes() == models[0]
     names = ["checkpoints", "config.json", "history.jsonl", "model.safetensors", "times.jsonl"]
     assert sorted(path.name for path in folder.iterdir()) == names
     here = Path.cwd()
     monkeypatch.undo()
     monkeypatch.chdir(here)
-    assert run("train", "--resume", folder)[0] == 0  # there is room again
+    assert run("train", "--resume", folder)[0] == 0  # there is space again
     assert config(folder)["status"] == "finished"
 
 
@@ -138,7 +137,7 @@ def test_a_history_that_cannot_be_written(run, monkeypatch):
     def append(folder, *row):
         raise OSError(errno.ENOSPC, "could not append: No space left on device", "history.jsonl")
 
-    monkeypatch.setattr(runs, "append_epoch", append)
+    monkeypatch.setattr(run_folders, "append_epoch", append)
     code, _, err = run("train", "spiral")
     assert code == 1
     assert err.endswith("error: history.jsonl: could not append: No space left on device\n")
@@ -153,20 +152,20 @@ def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
     assert code == 1
     assert out.splitlines()[-1] == f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png"
     assert err.splitlines()[-1] == (
-        "error: the model was trained, tested and saved; only images are missing: "
-        f"{folder / 'confusion.png'}: could not write (an existing file is left unchanged): No space left on device"
+        "error: the model was trained, tested and saved; only plots are missing: "
+        f"{folder / 'confusion.png'}: could not write (what was there is unchanged): No space left on device"
     )
     assert config(folder)["status"] == "finished"
     assert "stopped_at_epoch" not in config(folder)
     assert run("evaluate", folder)[0] == 0
 
 
-def test_results_that_cannot_be_written_after_the_test(run, undrawn, monkeypatch):
-    def say(text=""):
+def test_results_that_cannot_be_written_after_the_test(run, no_plots, monkeypatch):
+    def print_stdout(text=""):
         if text.startswith("saved in"):
             raise OSError(errno.ENOSPC, "could not write the results: No space left on device")
 
-    monkeypatch.setattr(train_command, "say", say)
+    monkeypatch.setattr(train_run, "print_stdout", print_stdout)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 1
     assert "the model was trained and tested; it is saved in" in err
@@ -178,7 +177,7 @@ def test_any_error_leaves_a_status(run, monkeypatch, error):
     stop_after(monkeypatch, 30, error)
     code, _, err = run("train", "spiral")
     assert code == 1
-    assert "what could be saved is in" in err
+    assert "everything that could be saved is in" in err
     assert config(Path("runs", "spiral-1"))["status"] == "failed"
 
 
@@ -190,18 +189,18 @@ def test_results_that_cannot_be_written_do_not_cost_the_model():
         done = subprocess.run(command, env=env, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.endswith("error: could not write the results: No space left on device\n")
-    assert run_is_whole(Path("runs", "spiral-1"))
+    assert run_is_complete(Path("runs", "spiral-1"))
 
 
-def run_is_whole(folder):
+def run_is_complete(folder):
     return len(history(folder)) == 1 and Sequential.load(folder / "model.safetensors") is not None
 
 
-# Going on
+# Resuming
 
 
 def kill_at(process, folder, line):
-    """Start a training and kill it once history.jsonl has so many lines."""
+    """Start a training and kill it once history.jsonl has this number of lines."""
     child = process.start("train", "spiral", "--epochs", 40, "--out", folder, "--quiet")
     path = Path(folder, "history.jsonl")
     deadline = time.monotonic() + 60
@@ -214,13 +213,13 @@ def kill_at(process, folder, line):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
-def test_a_killed_run_goes_on_to_the_same_end(process):
+def test_a_killed_run_resumes_to_the_same_result(process):
     assert process("train", "spiral", "--epochs", 40, "--out", "whole", "--quiet").returncode == 0
     kill_at(process, "killed", 12)
     assert json.loads(Path("killed", "config.json").read_text())["status"] == "running"
     done = process("train", "--resume", "killed")
     assert done.returncode == 0
-    assert "going on with step" in done.stderr
+    assert "resuming at step" in done.stderr
     for name in ("model.safetensors", "history.jsonl"):
         assert Path("killed", name).read_bytes() == Path("whole", name).read_bytes()
     assert len(Path("killed", "times.jsonl").read_text().splitlines()) == 40
@@ -230,7 +229,7 @@ def test_a_killed_run_goes_on_to_the_same_end(process):
     assert settled["test_accuracy"] == whole["test_accuracy"]
 
 
-def test_resume_refuses_what_would_be_another_training(run, undrawn):
+def test_resume_refuses_other_settings(run, no_plots):
     run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
     for more, message in (
         (("spiral",), "only --epochs may change, not data"),
@@ -244,34 +243,34 @@ def test_resume_refuses_what_would_be_another_training(run, undrawn):
     Path("empty").mkdir()
     assert "is not a run folder" in run("train", "--resume", "empty")[2]
     code, _, err = run("train", "--resume", "a")
-    assert (code, err) == (0, "a is finished: --epochs N, of more than 2, trains it further\n")
+    assert (code, err) == (0, "a is finished: give --epochs N with more than 2 to train it further\n")
     code, _, err = run("train", "--resume", "a", "--epochs", "1")
     assert code == 2
-    assert "a is of 2 epochs: --epochs may only be more" in err
+    assert "a has 2 epochs: --epochs must be at least as many" in err
     assert run("train", "--resume", "a", "--epochs", "3", "--quiet")[0] == 0
     assert [row["epoch"] for row in history(Path("a"))] == [1, 2, 3]
 
 
-def everything_in(folder):
+def files_in(folder):
     return {path.name: path.read_bytes() for path in Path(folder).iterdir() if path.is_file()}
 
 
-def test_a_run_that_cannot_go_on_stays_as_it_was(run, undrawn):
-    """Neither weights nor words of a finished run are lost."""
+def test_a_run_that_cannot_be_resumed_is_unchanged(run, no_plots):
+    """Neither the weights nor the texts of a finished run are lost."""
     shades("images")
     small = ("--epochs", "2", "--image-size", "16", "--quiet")
     assert run("train", "images", *small, "--out", "a")[0] == 0
-    before = everything_in("a")
+    before = files_in("a")
     next(Path("images", "dark").iterdir()).unlink()
     code, _, err = run("train", "--resume", "a", "--epochs", "3")
     assert code == 1
     assert "the data are not those of the checkpoint" in err
     assert "saved" not in err
-    assert everything_in("a") == before
+    assert files_in("a") == before
     for checkpoint in Path("a", "checkpoints").glob("step-*"):
         checkpoint.unlink()
-    assert "a has no checkpoint to go on from: train again" in run("train", "--resume", "a", "--epochs", "3")[2]
-    assert everything_in("a") == before
+    assert "a has no checkpoint to resume from: train again" in run("train", "--resume", "a", "--epochs", "3")[2]
+    assert files_in("a") == before
     assert "a is a run folder: did you mean --resume a?" in run("train", "a")[2]
 
 
@@ -295,4 +294,4 @@ def test_a_run_that_was_interrupted_loses_no_step(run, monkeypatch):
         assert run("train", "spiral", "--epochs", "3", "--out", "a")[0] == 130
     code, _, err = run("train", "--resume", "a")
     assert code == 0
-    assert "going on with step 9 of 23 in epoch 2 of 3" in err  # one more than the command had seen
+    assert "resuming at step 9 of 23 in epoch 2 of 3" in err  # one more than the interrupted command reported

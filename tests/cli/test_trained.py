@@ -1,4 +1,4 @@
-"""`--model fashion`: the trained net that comes with the library."""
+"""`--model fashion`: the trained model that comes with cnn."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from cnn.zoo import trained
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 
 
-def test_what_is_there(run):
+def test_the_trained_model(run):
     folder = trained.folder("fashion")
     assert sorted(path.name for path in folder.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
@@ -25,39 +25,39 @@ def test_what_is_there(run):
     code, out, _ = run("summary", "--model", "fashion")
     assert code == 0
     assert (
-        "fashion-cnn trained on fashion-mnist: recipe best, 28 epochs, batches of 128, lr 0.01, seed 0, finished" in out
+        "fashion-cnn trained on fashion-mnist: recipe best, 28 epochs, batch size 128, lr 0.01, seed 0, finished" in out
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
-        (("predict", "--model", "fashon", "a.png"), "unknown trained net 'fashon': did you mean 'fashion'?"),
+        (("predict", "--model", "fashon", "a.png"), "unknown trained model 'fashon': did you mean 'fashion'?"),
         (("predict", "--model", "fashion"), "the following arguments are required: IMAGE"),
         (("evaluate", "--model"), "argument --model: expected one argument"),
-        (("evaluate", "a.safetensors", "--model", "fashion"), "a.safetensors is a run: leave --model out"),
-        (("predict", "--model", "a.safetensors", "a.png"), "a.safetensors is a run: leave --model out"),
+        (("evaluate", "a.safetensors", "--model", "fashion"), "a.safetensors is a run: omit --model"),
+        (("predict", "--model", "a.safetensors", "a.png"), "a.safetensors is a run: omit --model"),
     ],
 )
-def test_what_is_refused(run, arguments, words):
+def test_wrong_usage(run, arguments, message):
     code, out, err = run(*arguments)
     assert (code, out) == (2, "")
-    assert words in err
+    assert message in err
 
 
-def test_it_reads_images_wherever_the_option_stands(run, tmp_path):
+def test_the_option_can_stand_anywhere(run, tmp_path):
     for i in range(2):
         Image.fromarray(np.full((30, 30), 40 * i, np.uint8)).save(tmp_path / f"{i}.png")
     expected = run("predict", trained.folder("fashion"), "0.png", "1.png", "--json")[:2]
     assert expected[0] == 0
     for words in (("--model", "fashion", "0.png", "1.png"), ("0.png", "1.png", "--model=fashion")):
         assert run("predict", *words, "--json")[:2] == expected
-    code, _, err = run("predict", "no run", "--", "--model", "fashion")  # which are names of images then
+    code, _, err = run("predict", "no run", "--", "--model", "fashion")  # which are then names of images
     assert code == 1
     assert "there is no no run" in err
 
 
-def test_the_card_quotes_the_run():
+def test_the_model_card_has_the_metrics_of_the_run():
     folder = trained.folder("fashion")
     settled = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     card = (folder / "README.md").read_text(encoding="utf-8")
@@ -68,8 +68,8 @@ def test_the_card_quotes_the_run():
 
 
 @pytest.mark.data
-def test_it_is_as_good_as_it_says(run):
-    """But for an image or two, where another processor rounds differently."""
+def test_it_reaches_its_test_accuracy(run):
+    """Except for an image or two, where another processor rounds differently."""
     code, out, _ = run("evaluate", "--model", "fashion", "--json")
     assert code == 0
     settled = json.loads((trained.folder("fashion") / "config.json").read_text(encoding="utf-8"))
@@ -81,7 +81,7 @@ def test_it_is_as_good_as_it_says(run):
 
 @pytest.mark.data
 def test_images_of_other_sizes_formats_and_black_on_white(run, tmp_path):
-    """The first two test images of each class: at least 18 of 20 are right."""
+    """The first two test images of each class: at least 18 of 20 are correct."""
     _, _, x, y = cnn.data.fashion_mnist()
     names = cnn.data.dataset_info("fashion-mnist").class_names
     chosen = [i for k in range(10) for i in np.flatnonzero(y == k)[:2]]
@@ -98,5 +98,5 @@ def test_images_of_other_sizes_formats_and_black_on_white(run, tmp_path):
     assert code == 0
     found = {image["image"]: image["classes"][0]["name"] for image in json.loads(out)["images"]}
     wrong = {path: (found[path], expected[path]) for path in expected if found[path] != expected[path]}
-    print(f"{20 - len(wrong)} of 20 images right; wrong: {list(wrong.values())}")
+    print(f"{20 - len(wrong)} of 20 images correct; wrong: {list(wrong.values())}")
     assert len(wrong) <= 2, wrong

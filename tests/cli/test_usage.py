@@ -1,4 +1,4 @@
-"""Help, version, wrong usage, and how errors are told."""
+"""Help, version, wrong usage, and error messages."""
 
 import re
 import subprocess
@@ -10,10 +10,10 @@ import pytest
 
 import cnn
 import cnn.data
-from cnn.cli import train as train_command
+from cnn.cli import datasets, summary
+from cnn.cli.datasets import load
 from cnn.cli.interrupts import Interrupted
-from cnn.cli.main import COMMANDS, main, use
-from cnn.cli.tasks import load
+from cnn.cli.main import COMMANDS, main
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -25,11 +25,11 @@ def test_every_help_has_an_example(run, command):
     assert max(map(len, out.splitlines())) <= 120
 
 
-def test_the_first_help_names_every_command(run):
+def test_the_main_help_names_every_command(run):
     code, out, _ = run("--help")
     assert code == 0
     assert all(re.search(rf"^    {command} +\w", out, re.MULTILINE) for command in COMMANDS)
-    assert "example, from nothing" in out
+    assert "example, from training to the class of a photo" in out
 
 
 def test_version(run):
@@ -56,28 +56,28 @@ def test_version_and_help_import_nothing_slow():
             "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, predict, summary, train",
         ),
         (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
-        (["train"], "name what to train on: fashion-mnist, mnist, spiral or a folder of images"),
+        (["train"], "give the data to train on: fashion-mnist, mnist, spiral or a folder of images"),
         (["train", "fashion_mnist"], "unknown data set 'fashion_mnist': did you mean 'fashion-mnist'?"),
         (["train", "sprial"], "did you mean 'spiral'? Known: fashion-mnist, mnist, spiral"),
         (
             ["train", "mnist", "--model", "small_cnn"],
             "argument --model: unknown model 'small_cnn': did you mean 'small-cnn'?",
         ),
-        (["train", "spiral", "--model", "small-cnn"], "reads images, but spiral has points: use --model mlp"),
-        (["train", "mnist", "--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
-        (["train", "mnist", "--epochs", "2.5"], "argument --epochs: expected a whole number of at least 1, got '2.5'"),
-        (["train", "mnist", "--batch-size", "-3"], "argument --batch-size: expected a whole number of at least 1"),
+        (["train", "spiral", "--model", "small-cnn"], "takes images, but spiral has points: use --model mlp"),
+        (["train", "mnist", "--epochs", "0"], "argument --epochs: expected an integer of at least 1, got '0'"),
+        (["train", "mnist", "--epochs", "2.5"], "argument --epochs: expected an integer of at least 1, got '2.5'"),
+        (["train", "mnist", "--batch-size", "-3"], "argument --batch-size: expected an integer of at least 1"),
         (
             ["train", "mnist", "--lr", "-0.1"],
             "argument --lr: expected a number of at least 0, such as 0.001, got '-0.1'",
         ),
         (["train", "mnist", "--lr", "nan"], "argument --lr: expected a number"),
         (["train", "mnist", "--lr", "fast"], "argument --lr: expected a number"),
-        (["train", "mnist", "--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
+        (["train", "mnist", "--seed", "-1"], "argument --seed: expected an integer of at least 0, got '-1'"),
         (["evaluate"], "arguments are required: RUN"),
         (["evaluate", "x", "--data", "cifar"], "argument --data: unknown data set 'cifar'"),
         (["predict", "x"], "arguments are required: IMAGE"),
-        (["predict", "x", "y", "--top", "0"], "argument --top: expected a whole number of at least 1"),
+        (["predict", "x", "y", "--top", "0"], "argument --top: expected an integer of at least 1"),
         (["predict", "x", "y", "--invert", "maybe"], "argument --invert: invalid choice: 'maybe'"),
         (
             ["predict", "x", "y", "--show-input", "z.jpg"],
@@ -125,23 +125,25 @@ def test_an_unknown_option_before_the_command(run):
     assert err.startswith("cnn: error: unknown option --verion: did you mean --version?\nusage: cnn [-h]")
 
 
-def test_help_is_given_whatever_comes_after(run):
+def test_help_wins_over_later_errors(run):
     assert run("train", "--help", "--batchsize", "3")[0] == 0
 
 
-def test_what_follows_two_dashes_is_no_option(run):
+def test_words_after_two_dashes_are_not_options(run):
     assert "there is no --x" in run("summary", "--", "--x")[2]
 
 
-def test_the_examples_of_help_promise_no_figures(run):
+def test_the_examples_of_help_promise_no_metrics(run):
     for command in ("evaluate", "predict"):
         assert not re.search(r"0\.\d{4}|\d\d\.\d %", run(command, "--help")[1])
 
 
-def test_quiet_means_no_warnings_either(run, monkeypatch, undrawn):
-    monkeypatch.setattr(
-        train_command.tasks, "load", lambda *_, **__: (warnings.warn("w", stacklevel=1), load("spiral", 0))[1]
-    )
+def test_quiet_means_no_warnings_either(run, monkeypatch, no_plots):
+    def load_with_warning(*_, **__):
+        warnings.warn("w", stacklevel=1)
+        return load("spiral", 0)
+
+    monkeypatch.setattr(datasets, "load", load_with_warning)
     arguments = ("train", "spiral", "--epochs", "1")
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -167,32 +169,32 @@ def failing(error):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ValueError("too odd: use 2"), "error: too odd: use 2\n"),
+        (ValueError("too large: use 2"), "error: too large: use 2\n"),
         (PermissionError(13, "Permission denied", "runs"), "error: runs: Permission denied\n"),
         (OSError(28, "No space left on device"), "error: No space left on device\n"),
         (cnn.data.DataError("no mirror"), "error: no mirror\n"),
         (MemoryError(), "error: there is not enough memory; a smaller --batch-size needs less\n"),
-        (KeyError("x"), "error: KeyError: 'x'. This is a fault in the program; --debug shows where\n"),
+        (KeyError("x"), "error: KeyError: 'x'. This is a bug in cnn; --debug shows where\n"),
     ],
 )
-def test_errors_are_sentences(run, monkeypatch, error, message):
-    monkeypatch.setattr(use, "summary", failing(error))
+def test_error_messages(run, monkeypatch, error, message):
+    monkeypatch.setattr(summary, "run", failing(error))
     assert run("summary", "x") == (1, "", message)
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "summary", "x"], ["summary", "--debug", "x"]])
 def test_debug_shows_the_traceback(run, monkeypatch, arguments):
-    monkeypatch.setattr(use, "summary", failing(ValueError("odd")))
+    monkeypatch.setattr(summary, "run", failing(ValueError("odd")))
     code, _, err = run(*arguments)
     assert code == 1
     assert err.startswith("Traceback")
     assert err.endswith("error: odd\n")
 
 
-def test_ctrl_c_elsewhere_than_in_training(run, monkeypatch):
-    monkeypatch.setattr(use, "summary", failing(KeyboardInterrupt()))
+def test_ctrl_c_outside_training(run, monkeypatch):
+    monkeypatch.setattr(summary, "run", failing(KeyboardInterrupt()))
     assert run("summary", "x") == (130, "", "interrupted\n")
-    monkeypatch.setattr(use, "summary", failing(Interrupted(15)))
+    monkeypatch.setattr(summary, "run", failing(Interrupted(15)))
     assert run("summary", "x") == (143, "", "interrupted\n")
 
 
@@ -200,11 +202,11 @@ def test_warnings_are_one_line(run, monkeypatch):
     def function(args):
         with warnings.catch_warnings():
             warnings.simplefilter("always")
-            warnings.warn("a damaged copy was passed over", cnn.data.DataWarning, stacklevel=1)
+            warnings.warn("a damaged copy was skipped", cnn.data.DataWarning, stacklevel=1)
         return 0
 
-    monkeypatch.setattr(use, "summary", function)
-    assert run("summary", "x") == (0, "", "warning: a damaged copy was passed over\n")
+    monkeypatch.setattr(summary, "run", function)
+    assert run("summary", "x") == (0, "", "warning: a damaged copy was skipped\n")
 
 
 def test_the_arguments_of_the_process_are_the_default(monkeypatch, capsys):

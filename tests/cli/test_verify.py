@@ -1,4 +1,4 @@
-"""`cnn verify`: the table, the score, what was left out, and the exit status."""
+"""`cnn verify`: the table, the score, the vectors that were left out, and the exit status."""
 
 import json
 import re
@@ -15,7 +15,7 @@ from cnn.verify.run import Verification
 
 @pytest.fixture
 def found(monkeypatch):
-    """A made-up result in place of the checks; a test may change it."""
+    """A generated result instead of the checks; a test may change it."""
     result = Verification({"layers": ["Conv2d", "ReLU"], "optimizers": ["Adam"]})
     result.checks = [
         Check("Conv2d", NUMERIC, "Conv2d(1, 2, 3), gradient of weight", 2e-10),
@@ -43,27 +43,28 @@ def test_the_table_and_the_score(run, found):
     assert cells(out, "Conv2d") == ["Conv2d", "2", "3.0e-10", "-", "-", "1", "2.0e-04*"]
     assert cells(out, "Adam") == ["Adam", "-", "1", "0.0e+00", "-", "-"]
     assert cells(out, "ReLU") == ["ReLU", "-", "-", "-", "-"]
-    assert out.startswith("Each cell: checks made (passed/made if some failed), and the largest error,")
+    assert out.startswith("Each cell: the number of checks (passed/all if some failed) and the largest\n  error, max|")
     assert re.search(
-        "^class +differences +torch float64 +torch float32 +ONNX\nat most +1e-06 +1e-10 +3e-05 +3e-05\n", out, re.M
+        "^class +differences +torch float64 +torch float32 +ONNX\ntolerance +1e-06 +1e-10 +3e-05 +3e-05\n", out, re.M
     )
     assert out.endswith("\n4 of 4 checks passed, in 12 s\n")
-    assert "* node/conv, Conv2d, y: typed in by hand with four digits, so at most 1e-03" in out
+    note = "* node/conv, Conv2d, y: expected values typed by hand with four digits, tolerance 1e-03"
+    assert note in " ".join(out.split())
     assert "PyTorch 2.13.0\nonnx 1.22.0\nONNX vectors passed: 1 of 1 in node, 0 of 0 in pytorch-converted\n" in out
     assert "\x1b" not in out
 
 
-def test_what_was_left_out(run, found):
+def test_vectors_that_were_left_out(run, found):
     out = run("verify")[1]
-    told = f"2 left out. {command.RULE.format(1)} 1 {NOT_OURS} 1 not 2-d --left-out prints their names"
-    assert told in " ".join(out.split())
+    text = f"2 left out. {command.LEFT_OUT_RULE.format(1)} 1 {NOT_OURS} 1 not 2-d --left-out prints their names"
+    assert text in " ".join(out.split())
     assert "conv_1d" not in out
     out = run("verify", "--left-out")[1]
     assert "\n          node/abs (Abs)\n     1  not 2-d\n          node/conv_1d (Conv)\n" in out
     assert "left out" not in run("verify", "conv2d")[1]
     code, out, err = run("verify", "conv2d", "--left-out")
     assert (code, out) == (2, "")
-    assert "--left-out is about all vectors: leave the names away" in err
+    assert "--left-out lists the vectors of all classes: omit the names" in err
 
 
 def test_a_failure(run, found):
@@ -77,13 +78,13 @@ def test_a_failure(run, found):
     assert out.endswith("\n4 of 6 checks passed, in 12 s\n")
 
 
-def test_what_is_not_installed(run, found):
+def test_optional_packages_that_are_missing(run, found):
     blank = Verification({})
     found.torch, found.onnx, found.vectors, found.left_out = blank.torch, blank.onnx, {}, []
     code, out, _ = run("verify")
     assert code == 0
     assert " ".join(out.split()).endswith(
-        "4 of 4 checks passed, against finite differences alone: PyTorch and ONNX are not installed "
+        "4 of 4 checks passed, against finite differences only: PyTorch and ONNX are not installed "
         "(pip install torch onnx==1.22.0)"
     )
     assert "PyTorch not installed; pip install torch\n" in out
@@ -93,7 +94,7 @@ def test_what_is_not_installed(run, found):
     assert out.endswith("passed, none of them against ONNX: ONNX is not installed (pip install onnx==1.22.0)")
     found.onnx = "1.23.0, without vectors; pip install onnx==1.22.0, the last that holds them"
     assert "ONNX with vectors is not installed" in " ".join(run("verify")[1].split())
-    found.checks = []  # as of a schedule without PyTorch
+    found.checks = []  # for example of a schedule without PyTorch
     assert run("verify")[0] == 1
 
 
@@ -140,7 +141,7 @@ def test_names(run, found):
     assert len(found.calls) == 1
 
 
-def test_the_real_thing(run, monkeypatch):
+def test_real_checks(run, monkeypatch):
     code, out, _ = run("verify", "relu")
     assert code == 0
     assert cells(out, "ReLU")[1] == "1"

@@ -181,7 +181,9 @@ def test_where_the_convolution_is_in_the_group():
     assert steps.ran(model, draw((1, 3, 512, 512))) == ["ReLUPoolStep"]  # a tile does not hold the image
     assert steps.ran(Sequential([Conv2d(6, 8, 3), ReLU(), MaxPool2d(2)]), draw((1, 6, 258, 258))) == ["ReLUPoolStep"]
     assert steps.ran(Sequential([conv, ReLU(), MaxPool2d(3)]), draw((4, 3, 12, 12))) == ["ReLUPoolStep"]
-    assert steps.ran(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == ["ReLUPoolStep"]
+    assert steps.ran(Sequential([Conv2d(4, 8, 3, groups=2), ReLU(), MaxPool2d(2)]), draw((4, 4, 8, 8))) == [
+        "ReLUPoolStep"
+    ]
     assert steps.ran(Sequential([Conv2d(3, 8, 3, 2, 1), ReLU(), MaxPool2d(2)]), draw((4, 3, 8, 8))) == ["ReLUPoolStep"]
     assert steps.ran(Sequential(model.layers, fuse=False), draw((4, 3, 12, 12))) == []
     with pytest.raises(ValueError, match=r"layer 0, Conv2d\(.*expected float32"):

@@ -10,9 +10,9 @@ import torch
 
 import cnn
 from cnn.bench import pytorch
-from cnn.cli import recipes
-from cnn.cli.settings import RECIPES, settings_for
-from cnn.cli.tasks import Task
+from cnn.cli import train_recipes
+from cnn.cli.datasets import Dataset
+from cnn.cli.train_recipes import RECIPES, settings_for
 from tests.parity.oracle import give_weights
 
 spec = importlib.util.spec_from_file_location("counterparts", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
@@ -25,10 +25,10 @@ def test_24_steps_in_float64(recipe):
     """From the same weights on the same augmented images: the same losses and learning rates."""
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (48, 1, 28, 28)).astype(np.uint8), rng.integers(0, 10, 48)
-    task = Task("made up", "", "", "images", [str(k) for k in range(10)], (x, y), (x, y), (x, y))
+    task = Dataset("made up", "", "", "images", [str(k) for k in range(10)], (x, y), (x, y), (x, y))
     chosen = replace(settings_for("fashion-mnist", recipe=recipe), epochs=6, batch_size=12)
     cnn.manual_seed(0)
-    plan = recipes.plan(task, chosen)
+    plan = train_recipes.plan(task, chosen)
     ours = plan.model.to(np.float64).train()
     theirs = pytorch.twin(ours, without_softmax=True).double().train()
     give_weights(ours, theirs)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cnn.cli import words
+from cnn.cli.formatting import program_name, shell_quoted
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,10 @@ from cnn.cli import words
         ("/usr/bin/pytest", None, "cnn"),
     ],
 )
-def test_program(monkeypatch, called, found, expected):
+def test_program_name(monkeypatch, called, found, expected):
     monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setattr("shutil.which", lambda name: found)
-    assert words.program() == expected
+    assert program_name() == expected
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def test_program(monkeypatch, called, found, expected):
         ("nt", "runs\\a-1", "runs\\a-1"),
     ],
 )
-def test_quoted(monkeypatch, system, name, expected):
+def test_shell_quoted(monkeypatch, system, name, expected):
     with monkeypatch.context() as patch:
         patch.setattr(os, "name", system)
-        assert words.quoted(name) == expected
+        assert shell_quoted(name) == expected
 
 
-def test_the_command_to_try_next_can_be_copied(run, undrawn, monkeypatch):
+def test_the_command_to_try_next_can_be_copied(run, no_plots, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setattr(sys, "argv", ["bin/cnn"])
     err = run("train", "spiral", "--epochs", "1", "--out", "my run")[2]
-    assert err.splitlines()[-1] == f"try it: bin/cnn summary {words.quoted(Path('my run'))}"
+    assert err.splitlines()[-1] == f"try it: bin/cnn summary {shell_quoted(Path('my run'))}"

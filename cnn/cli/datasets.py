@@ -1,0 +1,237 @@
+"""The data of `cnn train`, `evaluate` and `data`: a data set by name, or a folder of images, split in three."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn.data
+from cnn.cli.formatting import count_text
+from cnn.cli.terminal import print_stderr
+from cnn.data.class_folders import shortened
+from cnn.data.folder import ImageFolder, image_folder
+from cnn.data.images import printable
+from cnn.data.intensity import Brightness, Contrast
+from cnn.data.rotation import Rotation
+from cnn.data.transforms import HorizontalFlip, RandomCrop
+from cnn.errors import InputError
+from cnn.module import Array
+from cnn.sequential import Sequential
+
+NAMES = ("fashion-mnist", "mnist", "spiral")
+VALIDATION_IMAGES = 5_000  # of 60,000
+SPIRAL_POINTS, SPIRAL_TEST_POINTS = 300, 100  # per class
+SPIRAL_CLASSES = ["arm 0", "arm 1", "arm 2"]
+IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
+
+# For a folder of images
+DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
+SQUASHED = "squashed"  # in the model file: images were resized to squares without keeping their proportions
+MAX_SHIFT = 1 / 10  # of the shorter side
+MAX_ROTATION = 10  # degrees
+SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
+
+Transform = Callable[..., tuple[Array, Array]]  # (x, y, draws), see cnn.data.transforms
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set, split for training, validation and the final test.
+
+    Attributes
+    ----------
+    name : str
+        Short name, also used for the run folder.
+    title, source : str
+        Its name within a sentence, and where it comes from.
+    kind : str
+        "images" or "points".
+    class_names : list of str
+    train, validation, test : pair of ndarray
+        Samples and labels. Images are pixels from 0 to 255, points are floats.
+    data : str
+        The argument of `load` that gives this data set again: the name, or the absolute path of the folder.
+    notes : list of str
+        What the user must know before training, one line each.
+    skipped : list of str
+        Those of the notes that are about files that could not be read.
+    transforms : tuple
+        Random transforms of the training pixels, before normalization; see cnn.data.transforms.
+    has_test : bool
+        Whether the test samples differ from the validation samples.
+    image_conversion : dict
+        How image files become pixels, for the model file: size, colour and fit.
+    """
+
+    name: str
+    title: str
+    source: str
+    kind: str
+    class_names: list[str]
+    train: tuple[Array, Array]
+    validation: tuple[Array, Array]
+    test: tuple[Array, Array]
+    data: str = ""
+    notes: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    transforms: tuple[Transform, ...] = ()
+    has_test: bool = True
+    image_conversion: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one sample."""
+        return self.test[0].shape[1:]
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the samples are images."""
+        return self.kind == "images"
+
+
+def expected(name: str) -> tuple[str, tuple[int, ...], list[str]]:
+    """Return what a named data set contains, without loading it: -> (kind, shape of a sample, class names)."""
+    if name == "spiral":
+        return "points", (2,), SPIRAL_CLASSES
+    return "images", IMAGE_SHAPE, list(cnn.data.dataset_info(name).class_names)
+
+
+def check_name(name: str) -> str:
+    """Return the name if it is that of a data set or a folder; otherwise raise an error that lists the data sets.
+
+    Examples
+    --------
+    >>> check_name("mnist")
+    'mnist'
+    >>> check_name("sprial")
+    Traceback (most recent call last):
+    ...
+    cnn.errors.InputError: unknown data set 'sprial': did you mean 'spiral'? Known: fashion-mnist, mnist, spiral; and
+    there is no folder sprial
+    """
+    if name in NAMES or Path(name).is_dir():
+        return name
+    if os.path.lexists(name):
+        raise InputError(f"{printable(name)} is a file: give a folder with one folder of images per class")
+    unknown = cnn.data.unknown_name_message("data set", name, NAMES)
+    raise InputError(f"{unknown}; and there is no folder {printable(name)}")
+
+
+def load(
+    name: str,
+    seed: int,
+    quiet: bool = False,
+    image_size: int | tuple[int, int] | None = None,
+    validation: float | None = None,
+    grey: bool | None = None,
+) -> Dataset:
+    """Fetch, generate or read a data set and split off a validation set.
+
+    Parameters
+    ----------
+    name : str
+        One of `NAMES`, or else a folder, as `cnn.data.folder.image_folder` reads it. ``./spiral`` is a folder.
+    seed : int
+        Decides which samples are held out; the same seed gives the same samples.
+    quiet : bool
+        Whether to print nothing about a download or about reading files.
+    image_size, validation, grey
+        For a folder; by default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, and grey if all images are.
+
+    Raises
+    ------
+    InputError
+        (a ValueError) If there is no such data set, or the folder cannot be trained on.
+    cnn.data.DataError
+        If the data set is not on this machine and cannot be downloaded.
+    """
+    if check_name(name) not in NAMES:
+        if not quiet:
+            print_stderr(f"reading the images in {printable(name)} ...")
+        fraction = DEFAULT_VALIDATION if validation is None else validation
+        return _from_folder(image_folder(name, image_size or DEFAULT_IMAGE_SIZE, fraction, seed, grey))
+    rng = np.random.default_rng(seed)
+    x: Array
+    if name == "spiral":
+        x, y = cnn.data.spiral(SPIRAL_POINTS, len(SPIRAL_CLASSES), rng=rng)
+        test = cnn.data.spiral(SPIRAL_TEST_POINTS, len(SPIRAL_CLASSES), rng=rng)
+        train, held_out = split(x, y, len(x) // 5, rng)
+        source = f"generated with seed {seed}"
+        return Dataset(name, "the spiral", source, "points", SPIRAL_CLASSES, train, held_out, test, name)
+    info = cnn.data.dataset_info(name)
+    located = cnn.data.load_dataset(info, quiet=quiet)
+    x, y, x_test, y_test = located.arrays
+    train, held_out = split(x, y, min(VALIDATION_IMAGES, len(x) // 5), rng)
+    source = f"{located.source}, {located.folder}"
+    class_names = list(info.class_names)
+    return Dataset(name, info.title, source, "images", class_names, train, held_out, (x_test, y_test), name)
+
+
+def split(x: Array, y: Array, count: int, rng: np.random.Generator) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Hold out ``count`` samples, stratified by class: -> (the rest, the held-out samples).
+
+    Examples
+    --------
+    >>> y = np.array([0, 1] * 10)
+    >>> (_, y_train), (_, y_held_out) = split(np.arange(20), y, 4, np.random.default_rng(0))
+    >>> len(y_train), np.bincount(y_held_out)
+    (16, array([2, 2]))
+    """
+    order = rng.permutation(len(x))
+    order = order[np.argsort(y[order], kind="stable")]  # by class, and random within a class
+    held_out = np.zeros(len(x), dtype=bool)
+    held_out[order[np.arange(count) * len(x) // count]] = True  # at equal distances along that order
+    return (x[~held_out], y[~held_out]), (x[held_out], y[held_out])
+
+
+def model_inputs(model: Sequential, samples: Array) -> Array:
+    """Return the input of the model: preprocessed pixels, or points unchanged."""
+    return samples if samples.dtype.kind == "f" else model.preprocess(samples)
+
+
+def _from_folder(found: ImageFolder) -> Dataset:
+    path = found.path.resolve()
+    channels, height, width = found.train[0].shape[1:]
+    shift = RandomCrop(padding=max(1, round(MAX_SHIFT * min(height, width))), edge="reflect")
+    return Dataset(
+        name=printable(path.name) or "images",
+        title=f"the images in {printable(found.path)}",
+        source=f"from {printable(path)}, resized to {height} x {width} pixels",
+        kind="images",
+        class_names=found.class_names,
+        train=found.train,
+        validation=found.validation,
+        test=found.test,
+        data=str(path),
+        notes=_folder_notes(found),
+        skipped=_skipped_files(found),
+        transforms=(HorizontalFlip(), shift, Rotation(MAX_ROTATION), Brightness(0.2), Contrast(0.2)),
+        has_test=found.has_test,
+        image_conversion={"size": [height, width], "colour": "grey" if channels == 1 else "rgb", "fit": SQUASHED},
+    )
+
+
+def _folder_notes(found: ImageFolder) -> list[str]:
+    """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
+    counts = [f"{name} {count:,}" for name, count in found.counts.items()]
+    lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *_skipped_files(found)]
+    part = "test" if found.has_test else "validation"
+    lines.append(
+        f"baseline: always predicting the largest class is correct for {found.majority_baseline:.1%} of the {part} images"
+    )
+    if not found.has_test:
+        lines.append("there is no folder of test images, so the final test uses the validation images")
+    return [*lines, *(f"warning: {text}" for text in found.warnings)]
+
+
+def _skipped_files(found: ImageFolder) -> list[str]:
+    """Return which files could not be used, and why."""
+    if not found.skipped:
+        return []
+    shown = [f"  {printable(file.relative_to(found.path))} {why}" for file, why in found.skipped[:SKIPPED_SHOWN]]
+    more = len(found.skipped) - len(shown)
+    shown += [f"  and {more:,} more"] if more else []
+    return [f"{count_text(len(found.skipped), 'file')} could not be used:", *shown]

@@ -1,0 +1,62 @@
+"""Short texts that the commands print."""
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from cnn.metrics import accuracy_interval
+from cnn.model.summary import shape_text
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural if needed.
+
+    Examples
+    --------
+    >>> count_text(1, "epoch"), count_text(2, "epoch")
+    ('1 epoch', '2 epochs')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def sample_shape_text(shape: tuple[int, ...]) -> str:
+    """Return the shape of one sample as text.
+
+    Examples
+    --------
+    >>> sample_shape_text((1, 28, 28)), sample_shape_text((2,))
+    ('1 x 28 x 28', '2 numbers')
+    """
+    return count_text(shape[0], "number") if len(shape) == 1 else shape_text(shape)
+
+
+def correct_text(accuracy: float, count: int) -> str:
+    """Return how many of the samples are correct, with the 95 % interval of the accuracy.
+
+    Examples
+    --------
+    >>> correct_text(0.915, 10_000)
+    '9,150 of 10,000 correct; 95 % interval 0.909 to 0.920'
+    """
+    correct = round(accuracy * count)
+    low, high = accuracy_interval(correct, count)
+    return f"{correct:,} of {count:,} correct; 95 % interval {low:.3f} to {high:.3f}"
+
+
+def shell_quoted(name: str | Path) -> str:
+    """Return a file name, quoted if a shell needs that."""
+    text = str(name)
+    if os.name == "nt":
+        return f'"{text}"' if " " in text else text
+    return shlex.quote(text)
+
+
+def program_name() -> str:
+    """Return how to call this program in a shell: `cnn` if the shell finds it."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return "python -m cnn"
+    # Called from another program, argv[0] is the name of that program
+    return "cnn" if program.stem != "cnn" or shutil.which("cnn") else shell_quoted(sys.argv[0])

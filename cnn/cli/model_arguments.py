@@ -1,0 +1,87 @@
+"""The model that `cnn evaluate`, `predict` and `summary` use: RUN, or --model NAME for one that comes with cnn."""
+
+from pathlib import Path
+
+from cnn.cli.parser import Parser, one_of
+from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder
+from cnn.zoo import trained
+
+NAMES_SHOWN = 5
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add RUN and --model."""
+    run = "a run folder of `cnn train`, or a .safetensors file; or use --model NAME instead"
+    parser.add_argument("run", metavar="RUN", help=run)
+    name = f"instead of RUN, a trained model that comes with cnn: {', '.join(trained.FOLDERS)}"
+    parser.add_argument("--model", type=one_of("trained model", trained.FOLDERS), metavar="NAME", help=name)
+
+
+def replace_model_option(words: list[str]) -> list[str]:
+    """Replace ``--model NAME`` by the folder of that model, at the start, where argparse expects RUN.
+
+    Raises
+    ------
+    ValueError
+        If there is also a RUN, or a RUN instead of NAME.
+
+    Examples
+    --------
+    >>> replace_model_option(["--top", "2", "--model", "fashion", "shoe.png"])[1:]
+    ['--top', '2', 'shoe.png']
+    """
+    options = words[: words.index("--")] if "--" in words else words
+    for i, word in enumerate(options):
+        option, equals, name = word.partition("=")
+        if option != "--model":
+            continue
+        rest = words[i + 1 :]
+        if not equals and rest:
+            name, rest = rest[0], rest[1:]
+        others = [*words[:i], *rest] if name in trained.FOLDERS else [name, *words[:i], *rest]
+        run = next((other for other in others if is_model(other)), None)
+        if run is not None:
+            raise ValueError(f"{run} is a run: omit --model, which names a trained model that comes with cnn")
+        if name in trained.FOLDERS:
+            return [str(trained.folder(name)), *words[:i], *rest]
+    return words
+
+
+def is_model(name: str) -> bool:
+    """Return whether a path is a run folder or a model file."""
+    path = Path(name)
+    return path.suffix == ".safetensors" or is_run_folder(path)
+
+
+def find_model(run: str | Path) -> Path:
+    """Return the model file of RUN, which is a run folder or a .safetensors file.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If it is neither; the message says what is missing.
+    """
+    path = Path(run)
+    if path.is_file():
+        if path.suffix != ".safetensors":
+            raise ValueError(f"{path} is neither a run folder nor a .safetensors file")
+        return path
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no {path}: expected a run folder of `cnn train`, or a .safetensors file")
+    if (path / MODEL).is_file():
+        return path / MODEL
+    runs = sorted(child.name for child in path.iterdir() if (child / MODEL).is_file())
+    if runs:
+        raise ValueError(
+            f"{path} is not a run folder but contains run folders: {_first_names(runs)}. "
+            f"Give one of them, such as {path / runs[-1]}"
+        )
+    if (path / CONFIG).is_file():
+        raise FileNotFoundError(f"{path} has no {MODEL}: its training stopped before a model was saved. Train again")
+    content = _first_names(sorted(child.name for child in path.iterdir())) or "nothing"
+    raise FileNotFoundError(f"{path} is not a run folder: {MODEL} and {CONFIG} are missing (it contains {content})")
+
+
+def _first_names(names: list[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more

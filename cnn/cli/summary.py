@@ -1,0 +1,87 @@
+"""`cnn summary`: print the layers of a model and how it was trained."""
+
+import argparse
+import math
+from typing import Any
+
+import numpy as np
+
+from cnn.cli import model_arguments, run_folders
+from cnn.cli.formatting import count_text
+from cnn.cli.parser import Parser
+from cnn.cli.terminal import print_stdout
+from cnn.sequential import Sequential
+
+DESCRIPTION = "Print the layers of a model."
+EXAMPLE = """\
+example:
+  cnn summary runs/fashion-mnist-1
+prints how the model was trained, its classes, and a table of its layers with their output shapes, parameters,
+multiply-adds and memory."""
+
+
+def add_arguments(parser: Parser) -> None:
+    """Add the arguments of `cnn summary`."""
+    model_arguments.add_arguments(parser)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Check nothing: the types of the arguments are enough."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the model, and how it was trained if that is known; return the exit status."""
+    path = model_arguments.find_model(args.run)
+    model, config = Sequential.load(path), run_folders.read_config(path)
+    print_stdout(str(path))
+    if config:
+        print_stdout(training_text(config))
+    if model.class_names:
+        print_stdout(f"classes: {', '.join(model.class_names)}")
+    if model.preprocessing:
+        print_stdout(f"inputs: {preprocessing_text(model.preprocessing)}")
+    print_stdout()
+    if model.input_shape is None:
+        print_stdout(repr(model))
+        raise ValueError(
+            f"{path} does not contain the shape of its inputs, so there is no table: set model.input_shape before save"
+        )
+    print_stdout(repr(model.summary()))
+    return 0
+
+
+def training_text(config: dict[str, Any]) -> str:
+    """Return how a model was trained; any key may be missing from a config.json that was edited by hand.
+
+    Examples
+    --------
+    >>> training_text({"model": "mlp", "data": "spiral", "epochs": 3, "batch_size": 32, "status": "finished"})
+    'mlp trained on spiral: 3 epochs, batch size 32, finished'
+    """
+    texts = {"batch_size": "batch size {}", "lr": "lr {}", "seed": "seed {}", "status": "{}"}
+    parts = [f"recipe {config['recipe']}"] if "recipe" in config else []
+    parts += [count_text(config["epochs"], "epoch")] if "epochs" in config else []
+    parts += [text.format(config[key]) for key, text in texts.items() if key in config]
+    if isinstance(config.get("test_accuracy"), float):
+        parts.append(f"test accuracy {config['test_accuracy']:.4f}")
+    return f"{config.get('model', 'a model')} trained on {config.get('data', 'unknown data')}: {', '.join(parts)}"
+
+
+def preprocessing_text(settings: dict[str, Any]) -> str:
+    """Return how a pixel value from 0 to 255 becomes an input.
+
+    Examples
+    --------
+    >>> preprocessing_text({"scale": 1 / 255, "mean": [0.2854], "std": [0.3516]})
+    'pixel / 255, minus 0.2854, divided by 0.3516'
+    """
+
+    def numbers(values: Any) -> str:
+        texts = [f"{value:.4g}" for value in np.ravel(values)]
+        return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+
+    scale = settings.get("scale", 1 / 255)
+    parts = ["pixel / 255" if math.isclose(scale, 1 / 255, rel_tol=1e-6) else f"pixel x {scale:.4g}"]
+    operations = {"mean": "minus", "std": "divided by"}
+    parts += [f"{operation} {numbers(settings[key])}" for key, operation in operations.items() if key in settings]
+    return ", ".join(parts)

@@ -1,0 +1,242 @@
+"""How `cnn train` trains: its settings, and for each recipe the model, the training samples and the callbacks.
+
+The recipes `fast` and `best` are for Fashion-MNIST; their settings were chosen on its validation images, as
+docs/decisions/007 describes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cnn import zoo
+from cnn.cli.datasets import DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION, NAMES, Dataset, model_inputs
+from cnn.core.rng import generator
+from cnn.data import AlternatingFlip, DataLoader, RandomCrop, RandomErasing
+from cnn.data.images import printable
+from cnn.data.intensity import Normalize
+from cnn.errors import InputError
+from cnn.loss import CrossEntropyLoss
+from cnn.module import Array
+from cnn.optim import Adam, AdamW, OneCycleLR, decay_groups
+from cnn.sequential import Sequential
+from cnn.training import Scheduled, Step
+
+MODELS = ("fashion-cnn", "mlp", "photo-cnn", "small-cnn")
+MLP_UNITS = (256, 128)  # for images; for points, the defaults of zoo.mlp are fine
+MANY_IMAGES = 5_000
+MIN_ONE_CYCLE_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a training; config.json of a run folder contains them under these names.
+
+    Attributes
+    ----------
+    model : str
+        One of `MODELS`.
+    epochs, batch_size : int
+    lr : float
+        The initial learning rate of Adam; for a recipe, the highest learning rate.
+    seed : int
+        For the initial weights, the order of the samples, the validation set and the points of the spiral.
+    image_size : int or None
+        Side in pixels to which the images of a folder are resized; None for named data sets.
+    validation : float or None
+        Fraction of the images of a folder that is held out, unless it has a folder of validation images.
+    recipe : str or None
+        One of `RECIPES`; None for the default training.
+    """
+
+    model: str
+    epochs: int
+    batch_size: int
+    lr: float
+    seed: int = 0
+    image_size: int | None = None
+    validation: float | None = None
+    recipe: str | None = None
+
+
+IMAGE_SETTINGS = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
+POINT_SETTINGS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
+FOLDER_SETTINGS = Settings(
+    "photo-cnn",
+    epochs=50,
+    batch_size=16,
+    lr=3e-3,
+    image_size=DEFAULT_IMAGE_SIZE,
+    validation=DEFAULT_VALIDATION,
+)
+RECIPES = {
+    "fast": Settings("fashion-cnn", epochs=4, batch_size=128, lr=1e-2, recipe="fast"),
+    "best": Settings("fashion-cnn", epochs=28, batch_size=128, lr=1e-2, recipe="best"),
+}
+
+
+def settings_for(data: str, **chosen: Any) -> Settings:
+    """Return the default settings for a data set or a folder, with the chosen ones (those not None) instead.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot read the data, or a chosen setting does not apply to them.
+
+    Examples
+    --------
+    >>> settings_for("fashion-mnist", epochs=2, lr=None).epochs
+    2
+    """
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    defaults = POINT_SETTINGS if data == "spiral" else IMAGE_SETTINGS if data in NAMES else FOLDER_SETTINGS
+    if "recipe" in chosen:
+        if data != "fashion-mnist":
+            raise ValueError(f"--recipe {chosen['recipe']} is for fashion-mnist, on which its settings were chosen")
+        if chosen["recipe"] not in RECIPES:
+            raise InputError(f"unknown recipe {printable(str(chosen['recipe']))}; known: {', '.join(RECIPES)}")
+        defaults = RECIPES[chosen["recipe"]]
+    for name, option in (("image_size", "--image-size"), ("validation", "--val")):
+        if name in chosen and data in NAMES:
+            raise ValueError(f"{option} is for a folder of images: it cannot change {data}")
+    result = replace(defaults, **chosen)
+    if data == "spiral" and result.model != "mlp":
+        raise ValueError(f"--model {result.model} takes images, but spiral has points: use --model mlp")
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that a training needs.
+
+    Attributes
+    ----------
+    model : Sequential
+        With loss and optimizer.
+    loader : DataLoader
+        The training samples.
+    callbacks : list of callable
+        Called after each step; their state is saved in checkpoints.
+    after_step : callable
+        Called after each step as well, but it has no state to save.
+    schedule : str
+        The learning rate schedule, for config.json.
+    text : str
+        A short description to print.
+    """
+
+    model: Sequential
+    loader: DataLoader
+    callbacks: list[Any]
+    after_step: Callable[[Step], None]
+    schedule: str
+    text: str
+
+
+def plan(dataset: Dataset, settings: Settings) -> Plan:
+    """Prepare the training; the default generator draws the weights and the order of the samples."""
+    return {None: default, "fast": fast, "best": best}[settings.recipe](dataset, settings)
+
+
+def default(dataset: Dataset, settings: Settings) -> Plan:
+    """Adam with a learning rate that decreases linearly to 0: small last steps find a better minimum at no cost."""
+    model = build(dataset, settings)
+    model.loss_func, model.optimizer = CrossEntropyLoss(), Adam(lr=settings.lr)
+    if dataset.transforms:
+        transforms: list[Any] = [*dataset.transforms, normalize(model)]
+        loader = DataLoader(*dataset.train, settings.batch_size, rng=generator(), transforms=transforms)
+    else:
+        x, y = dataset.train
+        loader = DataLoader(model_inputs(model, x), y, settings.batch_size, rng=generator())
+
+    def decrease(step: Step) -> None:
+        step.model.optimizer.lr = settings.lr * (1 - step.progress)
+
+    return Plan(model, loader, [], decrease, "linear to 0", f"Adam, lr {settings.lr:g} decreasing to 0")
+
+
+def fast(dataset: Dataset, settings: Settings) -> Plan:
+    """AdamW with a one-cycle schedule and label smoothing, on images that are flipped in every other epoch."""
+    return one_cycle(dataset, settings, [AlternatingFlip()], "flipped")
+
+
+def best(dataset: Dataset, settings: Settings) -> Plan:
+    """`fast` for more epochs; against overfitting, images are also shifted, and a quarter of them lose a box."""
+    transforms = [RandomCrop(padding=1), AlternatingFlip(), RandomErasing(p=0.25)]
+    return one_cycle(dataset, settings, transforms, "shifted, flipped and partly erased")
+
+
+def one_cycle(dataset: Dataset, settings: Settings, transforms: list[Any], transforms_text: str) -> Plan:
+    """AdamW on transformed images; the learning rate increases during a fifth of all steps, then decreases to 0."""
+    model = build(dataset, settings)
+    model.loss_func = CrossEntropyLoss(label_smoothing=0.1)
+    model.optimizer = AdamW(decay_groups(model, weight_decay=0.05), betas=(0.9, 0.99))
+    transforms = [*transforms, normalize(model)]
+    loader = DataLoader(*dataset.train, settings.batch_size, rng=generator(), transforms=transforms)
+    schedule = OneCycleLR(
+        model.optimizer,
+        max_lr=settings.lr,
+        total_steps=settings.epochs * len(loader),
+        pct_start=0.2,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+    )
+    if len(loader) * settings.epochs < MIN_ONE_CYCLE_STEPS:
+        raise InputError(
+            f"a recipe needs at least {MIN_ONE_CYCLE_STEPS} steps: give a smaller --batch-size or more --epochs"
+        )
+    text = f"AdamW, lr increasing to {settings.lr:g} and decreasing to 0, images {transforms_text}"
+    return Plan(model, loader, [Scheduled(schedule, every="step")], lambda step: None, "one cycle", text)
+
+
+def build(dataset: Dataset, settings: Settings) -> Sequential:
+    """Make the model, with its class names and preprocessing; the default generator draws its weights."""
+    classes = len(dataset.class_names)
+    image_models = {"small-cnn": zoo.small_cnn, "photo-cnn": zoo.photo_cnn, "fashion-cnn": zoo.fashion_cnn}
+    if settings.model in image_models:
+        model = image_models[settings.model](dataset.input_shape, classes)  # type: ignore[arg-type]  # has three axes
+    elif dataset.has_images:
+        model = zoo.mlp(dataset.input_shape, classes, hidden=MLP_UNITS)
+    else:
+        model = zoo.mlp(dataset.input_shape, classes)
+    model.class_names, model.input_shape = dataset.class_names, dataset.input_shape
+    if dataset.has_images:
+        model.preprocessing = standardize(dataset.train[0]) | dataset.image_conversion
+    return model
+
+
+def standardize(pixels: Array) -> dict[str, Any]:
+    """Return the preprocessing that gives each channel mean 0 and standard deviation 1: training converges faster.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, (N, C, H, W)
+        The training images. Of many images, every tenth is enough, and saves memory.
+
+    Notes
+    -----
+    Source: LeCun et al. 1998, Efficient BackProp, section 4.3.
+
+    Examples
+    --------
+    >>> standardize(np.array([0, 255], dtype=np.uint8).reshape(1, 1, 1, 2))
+    {'scale': 0.00392156862745098, 'mean': [0.5], 'std': [0.5]}
+    """
+    some = pixels[:: 10 if len(pixels) >= MANY_IMAGES else 1].astype(np.float64) / 255
+    mean, std = some.mean(axis=(0, 2, 3)), some.std(axis=(0, 2, 3))
+    return {"scale": 1 / 255, "mean": mean.round(4).tolist(), "std": np.maximum(std, 1e-4).round(4).tolist()}
+
+
+def normalize(model: Sequential) -> Normalize:
+    """Return the last transform of a batch, which computes the same as the model's preprocessing.
+
+    Examples
+    --------
+    >>> model = zoo.mlp((1, 2, 2))
+    >>> model.preprocessing = {"scale": 1 / 255, "mean": [0.5], "std": [0.25], "size": [2, 2]}
+    >>> normalize(model)
+    Normalize(mean=[0.5], std=[0.25], scale=0.00392156862745098)
+    """
+    settings = model.preprocessing or {}
+    return Normalize(settings.get("mean", 0), settings.get("std", 1), settings.get("scale", 1 / 255))

@@ -1,0 +1,296 @@
+"""One training of `cnn train`: trains, tests and draws, and keeps the run folder up to date."""
+
+import contextlib
+import json
+import math
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import training
+from cnn.cli import run_folders
+from cnn.cli.datasets import Dataset, model_inputs
+from cnn.cli.formatting import correct_text, count_text, program_name, sample_shape_text, shell_quoted
+from cnn.cli.interrupts import Interrupted, Interrupts
+from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.cli.train_recipes import Plan, Settings
+from cnn.loss import CrossEntropyLoss
+from cnn.metrics import class_report
+from cnn.training.history import epoch_line
+from cnn.training.progress import Progress, stream_progress
+
+EPOCH_LINES = 20  # about this many epochs are printed; history.jsonl has all of them
+MISTAKES_SHOWN = 25
+HEALTH_SAMPLES = 64
+
+
+class TrainingRun:
+    """One training and its run folder.
+
+    Attributes
+    ----------
+    dataset : Dataset
+    settings : Settings
+    plan : Plan
+    model : Sequential
+        The model of the plan.
+    folder : Path
+    history : History
+    last_step : Step or None
+        The last completed step.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        settings: Settings,
+        plan: Plan,
+        folder: Path,
+        *,
+        resume: bool = False,
+        quiet: bool = False,
+        as_json: bool = False,
+    ) -> None:
+        self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
+        self.history = self.model.history = training.History()
+        self.last_step: training.Step | None = None
+        self._is_finished = False  # and config.json contains the test result
+        self._interrupts = Interrupts()
+        self._resume, self._quiet, self._json = resume, quiet, as_json
+        self._config: dict[str, Any] = {
+            "data": dataset.data,
+            **{name: value for name, value in vars(settings).items() if value is not None},
+            "lr_schedule": plan.schedule,
+            "validation_samples": len(dataset.validation[0]),
+            "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
+        }
+
+    def run(self) -> int:
+        """Train, test and draw, and return the exit status; if something stops it, save the current state."""
+        with self._interrupts:
+            try:
+                if not self._resume:  # a resumed run writes nothing before it is certain that training can continue
+                    self._write_config("running")
+                self._print_plan()
+                self._train()
+                return self._test()
+            except KeyboardInterrupt as stop:
+                status = stop.status if isinstance(stop, Interrupted) else 130
+                return self._stop("interrupted", f"interrupted {self._position()}", status)
+            except FloatingPointError as error:
+                return self._stop("diverged", str(error), 1)
+            except Exception:
+                if self._is_finished:
+                    print_stderr(f"the model was trained and tested; it is saved in {self.folder}")
+                    raise
+                if self._has_not_resumed():
+                    raise
+                with contextlib.suppress(OSError, MemoryError):  # a full disk may or may not have space for this
+                    self._save("failed")
+                print_stderr(f"everything that could be saved is in {self.folder}")
+                raise
+
+    def _has_not_resumed(self) -> bool:
+        """Whether this run is to be resumed and no step is done yet: its folder has better weights than this model."""
+        return self._resume and self.last_step is None
+
+    def _train(self) -> None:
+        x_val, y_val = model_inputs(self.model, self.dataset.validation[0]), self.dataset.validation[1]
+        checkpoints = self.folder / run_folders.CHECKPOINTS
+        steps = training.train(
+            self.model,
+            self.plan.loader,
+            validation_data=(x_val, y_val),
+            epochs=self.settings.epochs,
+            callbacks=[
+                *self.plan.callbacks,
+                training.Health(*self._health_samples()),
+                training.Checkpoint(checkpoints, epochs=1, minutes=1),
+            ],
+            resume=checkpoints if self._resume else None,
+        )
+        with contextlib.closing(steps), self._interrupts.delayed(), progress_display(self._quiet) as progress:
+            for step in steps:
+                if self.last_step is None:
+                    self._start(step)
+                self.last_step = step
+                self.plan.after_step(step)
+                progress.show(step, step.samples)
+                if step.metrics is not None:
+                    with progress.hidden():
+                        self._record_epoch(step, step.metrics)
+                self._interrupts.check()
+        self.history = self.model.history
+
+    def _health_samples(self) -> tuple[Any, Any]:
+        """Return some training samples, evenly spaced, on which the health of the model is monitored."""
+        x, y = self.dataset.train
+        some = np.linspace(0, len(x) - 1, min(HEALTH_SAMPLES, len(x))).astype(int)
+        return model_inputs(self.model, x[some]), y[some]
+
+    def _start(self, step: training.Step) -> None:
+        """On the first step of a resumed run, bring the files of the folder back to the state of the checkpoint."""
+        self.history = self.model.history
+        if self._resume:
+            self._write_config("running")
+            run_folders.rewrite_history(self.folder, self._history_before(step))
+            self._print_message(f"resuming at step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}")
+
+    def _history_before(self, step: training.Step) -> training.History:
+        """Return the history without the epoch that this step ends, if it ends one; `_record_epoch` adds that."""
+        earlier = training.History()
+        for i in range(len(self.history) - (step.metrics is not None)):
+            earlier.append(**self.history.epoch(i))
+        return earlier
+
+    def _record_epoch(self, step: training.Step, metrics: dict[str, float]) -> None:
+        """Save the model and the metrics after each epoch, so that a power cut costs one epoch at most."""
+        self.model.save(self.folder / run_folders.MODEL)
+        run_folders.append_epoch(self.folder, step.epoch, metrics)
+        if step.epoch % self._epochs_per_line() == 0 or step.epoch in (1, step.epochs):
+            self._print_result(f"{epoch_line(step.epoch, step.epochs, metrics)}  {metrics['seconds']:.1f} s")
+
+    def _epochs_per_line(self) -> int:
+        epochs = self.settings.epochs
+        return 1 if epochs <= 1.5 * EPOCH_LINES else math.ceil(epochs / EPOCH_LINES)
+
+    def _test(self) -> int:
+        """Evaluate on the test set, for the first and only time, and draw the plots; return the exit status."""
+        x, y = model_inputs(self.model, self.dataset.test[0]), self.dataset.test[1]
+        samples = self.dataset.kind if self.dataset.has_test else f"held-out {self.dataset.kind}"
+        self._print_message(f"testing on {len(x):,} {samples} ...")
+        self.model.loss_func = CrossEntropyLoss()  # without the label smoothing of a recipe
+        loss, accuracy = self.model.evaluate(x, y)
+        self._config |= {"test_loss": loss, "test_accuracy": accuracy}
+        self._config["test_samples"] = len(x)
+        self.model.save(self.folder / run_folders.MODEL)
+        self._write_config("finished")
+        self._is_finished = True
+        self._print_result(result_line(loss, accuracy, len(x), "test" if self.dataset.has_test else "validation"))
+        if self.settings.image_size is not None:  # a folder of images: show which classes are confused
+            self._print_result(str(class_report(y, self.model.predict(x), self.dataset.class_names)))
+        self._print_message("drawing the plots ...")
+        problem = None
+        try:
+            self._draw(x, y)
+        except OSError as error:  # such as a full disk
+            problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        if self._json:
+            print_stdout(json.dumps(self._results("finished"), indent=2))
+        names = [run_folders.CONFIG, run_folders.HISTORY, run_folders.MODEL, run_folders.CURVES]
+        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY]
+        saved = [name for name in names if (self.folder / name).is_file()]
+        self._print_result(f"saved in {self.folder}: {', '.join(saved)}")
+        run = shell_quoted(self.folder)
+        command = f"predict {run} IMAGE.png" if self.dataset.has_images else f"summary {run}"
+        self._print_message(f"try it: {program_name()} {command}")
+        if problem is not None:
+            print_stderr(f"error: the model was trained, tested and saved; only plots are missing: {problem}")
+        return int(problem is not None)
+
+    def _draw(self, x: Any, y: Any) -> None:
+        """Draw the plots; if one fails, those drawn before it stay."""
+        from cnn.report import plots  # here, because matplotlib is slow to import
+
+        names = self.dataset.class_names
+        probabilities = self.model.predict_proba(x)
+        plots.save(plots.history(self.history), self.folder / run_folders.CURVES)
+        plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / run_folders.CONFUSION)
+        if self.dataset.has_images:
+            mistakes = plots.mistakes(self.dataset.test[0], y, probabilities, names, count=MISTAKES_SHOWN)
+            plots.save(mistakes, self.folder / run_folders.MISTAKES)
+        else:
+            plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / run_folders.BOUNDARY)
+
+    # If something stops the training
+
+    def _stop(self, status: str, message: str, exit_status: int) -> int:
+        """Save the current state, print where it is, and return the exit status."""
+        print_stderr(message if status == "interrupted" else f"error: {message}")
+        if self._is_finished:  # only the plots are missing
+            print_stderr(f"the model was trained and tested; it is saved in {self.folder}")
+            return exit_status
+        if self._has_not_resumed():
+            print_stderr(f"{self.folder} is unchanged")
+            return exit_status
+        self._save(status)
+        epochs = f"{run_folders.HISTORY} ({count_text(len(self.history), 'epoch')}), " if len(self.history) else ""
+        files = f"{run_folders.CONFIG}, {epochs}{run_folders.MODEL}"
+        print_stderr(f"the run so far is saved in {self.folder}: {files}")
+        if status == "interrupted":
+            print_stderr(f"resume it with: {program_name()} train --resume {shell_quoted(self.folder)}")
+        if self._json:
+            print_stdout(json.dumps(self._results(status), indent=2))
+        return exit_status
+
+    def _save(self, status: str) -> None:
+        self.model.save(self.folder / run_folders.MODEL)
+        self._write_config(status)
+
+    def _write_config(self, status: str) -> None:
+        self._config["status"] = status
+        if self.last_step is not None and status != "finished":
+            self._config |= {"stopped_at_epoch": self.last_step.epoch, "stopped_at_step": self.last_step.step}
+        run_folders.write_config(self.folder, self._config)
+
+    def _position(self) -> str:
+        step = self.last_step
+        if step is None:
+            return "before the first step"
+        return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"
+
+    # Output
+
+    def _print_result(self, text: str) -> None:
+        if not (self._quiet or self._json):
+            print_stdout(text)
+
+    def _print_message(self, text: str) -> None:
+        if not self._quiet:
+            print_stderr(text)
+
+    def _results(self, status: str) -> dict[str, Any]:
+        epochs = [{"epoch": i + 1, **self.history.epoch(i)} for i in range(len(self.history))]
+        return {"run": str(self.folder), **self._config, "status": status, "history": epochs}
+
+    def _print_plan(self) -> None:
+        dataset, settings = self.dataset, self.settings
+        train, validation, test = (f"{len(part[0]):,}" for part in (dataset.train, dataset.validation, dataset.test))
+        classes = len(dataset.class_names)
+        parameters = sum(parameter.size for parameter in self.model.parameters())
+        shape = dataset.input_shape
+        shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
+        held_out = f"{validation} more for validation, {test} more for the final test"
+        if not dataset.has_test:
+            held_out = f"{validation} more held out, for validation and the final test"
+        self._print_message(
+            f"Training on {dataset.title}\n"
+            f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}\n"
+            f"            {held_out}\n"
+            f"  model     {settings.model}, {parameters:,} parameters\n"
+            f"  settings  {count_text(settings.epochs, 'epoch')}, batch size {settings.batch_size}, {self.plan.text}, "
+            f"seed {settings.seed}\n"
+            f"  folder    {self.folder}; Ctrl-C saves the run so far"
+        )
+        for line in dataset.notes:
+            self._print_message(f"  {line}")
+
+
+def progress_display(quiet: bool = False) -> Progress:
+    """Return the progress display for stderr: a live line in a terminal, plain lines elsewhere, nothing if quiet."""
+    return Progress() if quiet else stream_progress(sys.stderr)
+
+
+def result_line(loss: float, accuracy: float, count: int, split: str = "test") -> str:
+    """Return the metrics of the final test as one line.
+
+    Examples
+    --------
+    >>> result_line(0.25, 0.915, 10_000)
+    'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 correct; 95 % interval 0.909 to 0.920)'
+    """
+    return f"{split} loss {loss:.4f}  {split} accuracy {accuracy:.4f}  ({correct_text(accuracy, count)})"

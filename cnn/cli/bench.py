@@ -10,7 +10,6 @@ from typing import Any
 
 from cnn import kernels
 from cnn.bench.cases import INFERENCE, LAYER, TRAIN, choose
-from cnn.bench.judged import Judged, judge
 from cnn.bench.memory import NOT_MEASURED
 from cnn.bench.ours import OURS
 from cnn.bench.results import DISTURBED, Report, Result
@@ -54,11 +53,10 @@ def bench(args: argparse.Namespace) -> int:
     """Measure, print what came out, and draw it."""
     with _used(args.threads, args.kernels):
         report = measure(args.suite, args.against, args.rounds, args.seconds, note)
-    judged = judge(report)
     if args.json:
-        say(json.dumps(_facts(report, judged), indent=2))
+        say(json.dumps(_facts(report), indent=2))
     else:
-        _print(report, judged)
+        _print(report)
     if args.plot is not None:
         _draw(report, args.plot)
     return 0
@@ -84,7 +82,7 @@ def _used(threads: int | None, name: Any) -> Iterator[None]:
             kernels.use(before[1])
 
 
-def _print(report: Report, judged: Sequence[Judged]) -> None:
+def _print(report: Report) -> None:
     for line in _machine(report):
         _wrapped(line)
     for kind, title in TITLES.items():
@@ -106,10 +104,6 @@ def _print(report: Report, judged: Sequence[Judged]) -> None:
             f"Other programs took more than {DISTURBED:.0%} of the processors during {len(report.disturbed)} of "
             f"{len(report.results)} cases, {most:.0%} at most: measure again when nothing else runs."
         )
-    if judged:
-        say()
-    for one in judged:
-        _wrapped(str(one))
 
 
 def _machine(report: Report) -> list[str]:
@@ -185,24 +179,13 @@ def _draw(report: Report, path: Any) -> None:
     note(f"drawn in {path}")
 
 
-def _facts(report: Report, judged: Sequence[Judged]) -> dict[str, Any]:
+def _facts(report: Report) -> dict[str, Any]:
     return {
         "suite": report.suite,
         "machine": report.machine | {"gemm_gflops": report.gemm_rate},
         "torch": report.torch,
         "seconds": round(report.seconds, 1),
         "cases": [_case_facts(result, report) for result in report.results],
-        "judged": [
-            {
-                "what": one.what,
-                "figure": one.figure,
-                "bound": one.bound,
-                "at_most": one.at_most,
-                "reached": one.reached,
-                "note": one.note,
-            }
-            for one in judged
-        ],
     }
 
 

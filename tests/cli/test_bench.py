@@ -1,4 +1,4 @@
-"""`cnn bench`: the tables, what is judged, JSON, the chart, and wrong usage."""
+"""`cnn bench`: the tables, JSON, the chart, and wrong usage."""
 
 import json
 
@@ -52,7 +52,7 @@ def line(out, start):
     return next(line for line in out.splitlines() if line.startswith(start))
 
 
-def test_tables_and_judgement(run, found):
+def test_tables(run, found):
     code, out, err = run("bench", "train")
     assert code == 0
     assert err == "1/3  train: small-cnn, batch 64  1.2 ms\n"
@@ -89,9 +89,6 @@ def test_tables_and_judgement(run, found):
     assert "PyTorch 2.13.0\n" in out
     assert "Numba 0.68" in " ".join(out.split())
     assert "150 GFLOP/s" in " ".join(out.split())
-    told = " ".join(out.split())
-    assert "training, the reference net (small-cnn) at batch 64: 0.60, at most 0.65: reached" in told
-    assert told.endswith("training, the MLP of the spiral: 0.75, at most 0.50: not reached")
     assert "Other programs" not in out
 
 
@@ -112,7 +109,6 @@ def test_ours_alone(run, found):
     assert line(out, "small-cnn").split()[3:] == ["1.200", "889%", "30.0"]
     assert "PyTorch not installed; pip install torch\n" in out
     assert "no Numba" in " ".join(out.split())
-    assert "at most" not in out.partition("MiB: ")[2].partition("takes less.")[2]  # nothing is judged
 
 
 def test_memory_alone_and_where_it_is_not_told(run, found):
@@ -133,11 +129,7 @@ def test_the_widest_table_fits(run, found, monkeypatch):
     found.results += [timed(case, 2000.0, 900.0) for case in layers()]
     out = run("bench")[1]
     assert max(map(len, out.splitlines())) <= 120
-    told = " ".join(out.split())
-    assert (
-        "single layers, how many of 40 are at 1.0 or below: 0, at least 32: not reached (above 1.3: BatchNorm2d" in told
-    )
-    assert all(case.name in told for case in layers())
+    assert all(case.name in " ".join(out.split()) for case in layers())
 
 
 def test_json(run, found):
@@ -151,14 +143,6 @@ def test_json(run, found):
     assert (net["faster_format"], net["ratio"]) == ("channels_last", pytest.approx(0.6))
     assert net["ratio_quartiles"] == pytest.approx([0.57, 0.66])
     assert net["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
-    assert facts["judged"][0] == {
-        "what": "training, the reference net (small-cnn) at batch 64",
-        "figure": pytest.approx(0.6),
-        "bound": 0.65,
-        "at_most": True,
-        "reached": True,
-        "note": "",
-    }
 
 
 def test_the_chart(run, found, elsewhere):

@@ -1,9 +1,9 @@
 """How the recipes were found: trainings in PyTorch on a graphics card, with one or a few things changed at a time.
 
-python benchmarks/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLDER]
+python benchmarks/research/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLDER]
     train all, or what is around sgd, adamw, best or fast, or as many as there is time for; called again, those that
     FOLDER/search.jsonl does not have
-python benchmarks/search.py --table
+python benchmarks/research/search.py --table
     print the tables of docs/results.md
 
 The nets see 50,000 training images and are compared by the other 10,000; the test images are left alone. A training
@@ -30,7 +30,7 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from cnn.data import fashion_mnist
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 HELD = 10_000
 MEAN, STD = 0.286, 0.353
 BLACK = -MEAN / STD

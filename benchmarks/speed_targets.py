@@ -13,8 +13,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn.bench.cases import INFERENCE, INFERRED, LAYER, REFERENCE, TRAIN, TRAINED
 from cnn.bench.cases import DRAWN as LAYER_COUNT
+from cnn.bench.cases import INFERENCE, INFERRED, LAYER, REFERENCE, TRAIN, TRAINED
 from cnn.bench.results import geometric_mean
 
 REFERENCE_BATCHES, REFERENCE_TARGET, WITHOUT_NUMBA_TARGET = (64, 256), 0.65, 1.2

@@ -19,7 +19,14 @@ spec.loader.exec_module(speed_targets)
 
 
 def case(kind, name, batch, ratio=None, memory_ratio=None):
-    return {"kind": kind, "name": name, "batch": batch, "input_shape": [3], "ratio": ratio, "memory_ratio": memory_ratio}
+    return {
+        "kind": kind,
+        "name": name,
+        "batch": batch,
+        "input_shape": [3],
+        "ratio": ratio,
+        "memory_ratio": memory_ratio,
+    }
 
 
 def targets(*cases, kernels="jit", starts_with=""):
@@ -30,7 +37,10 @@ def targets(*cases, kernels="jit", starts_with=""):
 def test_the_reference_net_has_other_targets_without_numba():
     nets = [case(TRAIN, "small-cnn", batch, ratio) for batch, ratio in ((32, 9.0), (64, 0.65), (256, 0.66))]
     found = targets(*nets)
-    assert [(target.value, target.limit, target.reached) for target in found] == [(0.65, 0.65, True), (0.66, 0.65, False)]
+    assert [(target.value, target.limit, target.reached) for target in found] == [
+        (0.65, 0.65, True),
+        (0.66, 0.65, False),
+    ]
     assert str(found[0]) == "training, the reference net (small-cnn) at batch 64: 0.65, at most 0.65: reached"
     assert str(found[1]).endswith("not reached")
     found = targets(*nets, kernels="array")

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import cnn
 from cnn import training, zoo
 from cnn.bench import pytorch
-from cnn.bench.machine import Others
+from cnn.bench.machine import OtherPrograms
 from cnn.cli.settings import IMAGES as SETTINGS
 from cnn.cli.tasks import standardize
 from cnn.data import fashion_mnist
@@ -62,7 +62,7 @@ def programs(x, y):
     for feeding, batches in (("DataLoader", with_loader), ("indexing", with_indexing)):
         for name in pytorch.FORMATS:
             memory_format = getattr(torch, name if name == pytorch.CHANNELS_LAST else "contiguous_format")
-            twin = pytorch.twin(model, without_softmax=True).to(memory_format=memory_format)
+            twin = pytorch.counterpart(model, without_softmax=True).to(memory_format=memory_format)
             optimizer = torch.optim.Adam(twin.parameters(), lr=SETTINGS.lr)
 
             def run(count, twin=twin, optimizer=optimizer, batches=batches, memory_format=memory_format):
@@ -77,7 +77,7 @@ def main(images=12_000, rounds=5):
     images = min(images, len(x))
     runs = programs(x, y)
     seconds = {name: [] for name in runs}
-    with pytorch.threads(cnn.get_num_threads()), Others() as others:
+    with pytorch.threads(cnn.get_num_threads()), OtherPrograms() as others:
         for run in runs.values():
             run(min(WARM, images))
         for _ in range(rounds):

@@ -18,7 +18,7 @@ BEFORE = 100
 def main(steps=1000):
     for net in ("mlp", REFERENCE):
         case = training(net, 32)
-        program = ours.program(case, ours.fresh(case), *case.data())
+        program = ours.program(case, ours.new_model(case), *case.data())
         program.run(BEFORE)
         gc.collect()
         before = resident()

@@ -84,7 +84,7 @@ def twin(model, seed, device, memory_format=None):
 
     torch.backends.cudnn.allow_tf32 = False  # 10 bits of 23: here float32 is float32
     torch.manual_seed(seed)
-    made = pytorch.twin(model, without_softmax=True)
+    made = pytorch.counterpart(model, without_softmax=True)
     made.memory_format = memory_format or torch.channels_last
     return made.to(device, memory_format=made.memory_format)
 

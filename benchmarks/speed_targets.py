@@ -13,8 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from cnn.bench.cases import DRAWN as LAYER_COUNT
-from cnn.bench.cases import INFERENCE, INFERRED, LAYER, REFERENCE, TRAIN, TRAINED
+from cnn.bench.cases import INFERENCE, INFERENCE_CASES, LAYER, LAYER_COUNT, REFERENCE, TRAIN, TRAIN_CASES
 from cnn.bench.results import geometric_mean
 
 REFERENCE_BATCHES, REFERENCE_TARGET, WITHOUT_NUMBA_TARGET = (64, 256), 0.65, 1.2
@@ -102,7 +101,7 @@ def reference_targets(report):
 def training_targets(report):
     cases = compared(report, TRAIN)
     found = []
-    if len(cases) == len(TRAINED):
+    if len(cases) == len(TRAIN_CASES):
         mean, worst = geometric_mean(case["ratio"] for case in cases), max(cases, key=lambda case: case["ratio"])
         found.append(Target(f"training, geometric mean of {len(cases)} cases", mean, TRAINING_MEAN_TARGET))
         found.append(Target("training, the worst case", worst["ratio"], TRAINING_WORST_TARGET, note=label(worst)))
@@ -114,7 +113,7 @@ def inference_targets(report):
     found = []
     for batch, limit in INFERENCE_MEAN_TARGETS.items():
         ratios = [case["ratio"] for case in compared(report, INFERENCE) if case["batch"] == batch]
-        if len(ratios) == sum(case_batch == batch for _, case_batch in INFERRED):
+        if len(ratios) == sum(case_batch == batch for _, case_batch in INFERENCE_CASES):
             name = f"inference at batch {batch}, geometric mean of {len(ratios)} nets"
             found.append(Target(name, geometric_mean(ratios), limit))
     return found
@@ -133,7 +132,7 @@ def layer_targets(report):
 
 def memory_targets(report):
     cases = [case for case in report["cases"] if case["memory_ratio"] is not None]
-    if len(cases) != len(TRAINED):
+    if len(cases) != len(TRAIN_CASES):
         return []
     worst = max(cases, key=lambda case: case["memory_ratio"])
     return [Target("memory of a training step, the worst net", worst["memory_ratio"], MEMORY_TARGET, note=label(worst))]

@@ -95,8 +95,8 @@ def _print(report: Report) -> None:
         _wrapped(TIMES)
     if any(result.share(report.gemm_rate) for result in report.results):
         _wrapped(GEMM.format(report.gemm_rate))
-    if report.weighed:
-        told = any(size is not None for result in report.weighed for size in result.memory.values())
+    if report.with_memory:
+        told = any(size is not None for result in report.with_memory for size in result.memory.values())
         _wrapped(MEMORY if told else NOT_MEASURED)
     if report.disturbed:
         most = max(result.others or 0.0 for result in report.disturbed)
@@ -119,7 +119,7 @@ def _machine(report: Report) -> list[str]:
 
 def _table(title: str, results: Sequence[Result], report: Report) -> str:
     timed, weighed = any(result.seconds for result in results), any(result.memory for result in results)
-    against = any(result.rival for result in results)
+    against = any(result.faster_format for result in results)
     heads = ["ms"] * timed + ["torch ms", "format", "ratio", "quartiles"] * (timed and against) + ["gemm"] * timed
     heads += ["MiB"] * weighed + ["torch MiB", "ratio"] * (
         weighed and any(len(result.memory) > 1 for result in results)
@@ -128,7 +128,7 @@ def _table(title: str, results: Sequence[Result], report: Report) -> str:
     for result in results:
         cells = [_milliseconds(result.ours)] if timed else []
         if timed and against:
-            cells += [_milliseconds(result.theirs), result.rival or "-", _number(result.ratio)]
+            cells += [_milliseconds(result.theirs), result.faster_format or "-", _number(result.ratio)]
             cells += ["-" if result.quartiles is None else "{:.2f}-{:.2f}".format(*result.quartiles)]
         if timed:
             share = result.share(report.gemm_rate)
@@ -197,11 +197,11 @@ def _case_facts(result: Result, report: Report) -> dict[str, Any]:
     }
     return {
         "kind": case.kind,
-        "name": case.what,
+        "name": case.subject,
         "batch": case.batch,
         "input_shape": case.shape,
         "programs": programs,
-        "faster_format": result.rival,
+        "faster_format": result.faster_format,
         "ratio": result.ratio,
         "ratio_quartiles": result.quartiles,
         "multiply_adds": result.multiply_adds,

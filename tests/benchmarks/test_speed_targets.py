@@ -8,8 +8,7 @@ import pytest
 
 from cnn.bench import machine
 from cnn.bench import run as bench_run
-from cnn.bench.cases import DRAWN as LAYER_COUNT
-from cnn.bench.cases import INFERENCE, INFERRED, LAYER, TRAIN, TRAINED
+from cnn.bench.cases import INFERENCE, INFERENCE_CASES, LAYER, LAYER_COUNT, TRAIN, TRAIN_CASES
 from cnn.cli.main import main
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "speed_targets.py"
@@ -49,7 +48,7 @@ def test_the_reference_net_has_other_targets_without_numba():
 
 
 def test_training_has_targets_for_the_mean_the_worst_case_and_the_mlp():
-    nets = [case(TRAIN, net, batch, 0.5 if net != "vgg" else 1.2) for net, batch in TRAINED]
+    nets = [case(TRAIN, net, batch, 0.5 if net != "vgg" else 1.2) for net, batch in TRAIN_CASES]
     [mean] = targets(*nets, starts_with="training, geometric")
     [worst] = targets(*nets, starts_with="training, the worst")
     assert mean.value == pytest.approx((0.5**7 * 1.2) ** (1 / 8))
@@ -60,7 +59,7 @@ def test_training_has_targets_for_the_mean_the_worst_case_and_the_mlp():
 
 
 def test_inference_has_a_target_for_each_batch_size():
-    nets = [case(INFERENCE, net, batch, 0.7 if batch == 256 else 0.9) for net, batch in INFERRED]
+    nets = [case(INFERENCE, net, batch, 0.7 if batch == 256 else 0.9) for net, batch in INFERENCE_CASES]
     large, one = targets(*nets)
     assert (large.limit, large.reached, one.limit, one.reached) == (0.75, True, 0.8, False)
     assert targets(*nets[:3], starts_with="inference at batch 256") == []
@@ -77,7 +76,7 @@ def test_fast_layers_are_counted_and_slow_ones_named(fast, reached):
 
 
 def test_memory_has_a_target_for_the_worst_net():
-    nets = [case(TRAIN, *pair, memory_ratio=1.01 if pair == ("lenet5", 64) else 0.5) for pair in TRAINED]
+    nets = [case(TRAIN, *pair, memory_ratio=1.01 if pair == ("lenet5", 64) else 0.5) for pair in TRAIN_CASES]
     [target] = targets(*nets)
     assert (target.value, target.reached, target.note) == (1.01, False, "lenet5, batch 64")
     nets[3]["memory_ratio"] = 1.0

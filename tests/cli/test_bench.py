@@ -7,7 +7,7 @@ import pytest
 import cnn
 from cnn.bench import machine
 from cnn.bench import run as bench_run
-from cnn.bench.cases import INFERRED, TRAINED, inference, layers, training
+from cnn.bench.cases import INFERENCE_CASES, TRAIN_CASES, inference, layers, training
 from cnn.bench.results import Report, Result
 from cnn.bench.run import GET_TORCH, LEFT_OUT
 from cnn.cli import bench as command
@@ -119,13 +119,13 @@ def test_memory_alone_and_where_it_is_not_told(run, found):
     found.results = [Result(training("mlp", 32), memory=weight(None, None))]
     out = run("bench", "memory")[1]
     assert line(out, "mlp").split()[3:] == ["-", "-", "-"]
-    assert "MiB: not measured, because this system tells no process" in out
+    assert "MiB: not measured, because this system does not report the peak memory" in out
 
 
 def test_the_widest_table_fits(run, found, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    found.results = [timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAINED]
-    found.results += [timed(inference(*pair), 900.0, 3000.0) for pair in INFERRED]
+    found.results = [timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAIN_CASES]
+    found.results += [timed(inference(*pair), 900.0, 3000.0) for pair in INFERENCE_CASES]
     found.results += [timed(case, 2000.0, 900.0) for case in layers()]
     out = run("bench")[1]
     assert max(map(len, out.splitlines())) <= 120

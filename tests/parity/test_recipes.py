@@ -1,4 +1,4 @@
-"""The twins of the recipes in benchmarks/recipes.py train as the recipes do."""
+"""The PyTorch counterparts in benchmarks/recipes.py train as the recipes do."""
 
 import importlib.util
 from dataclasses import replace
@@ -15,9 +15,9 @@ from cnn.cli.settings import RECIPES, settings_for
 from cnn.cli.tasks import Task
 from tests.parity.oracle import give_weights
 
-spec = importlib.util.spec_from_file_location("twins", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
-twins = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(twins)
+spec = importlib.util.spec_from_file_location("recipes_script", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
+recipes_script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(recipes_script)
 
 
 @pytest.mark.parametrize("recipe", [None, *RECIPES])
@@ -30,12 +30,12 @@ def test_24_steps_in_float64(recipe):
     cnn.manual_seed(0)
     plan = recipes.plan(task, chosen)
     ours = plan.model.to(np.float64).train()
-    theirs = pytorch.twin(ours, without_softmax=True).double().train()
+    theirs = pytorch.counterpart(ours, without_softmax=True).double().train()
     give_weights(ours, theirs)
     for dropout in (*ours.modules(), *theirs.modules()):
         if type(dropout).__name__ == "Dropout":
             dropout.p = 0.0  # the two draw other masks
-    loss_func, optimizer, schedule = twins.parts(theirs, chosen, len(plan.loader))
+    loss_func, optimizer, schedule = recipes_script.loss_optimizer_schedule(theirs, chosen, len(plan.loader))
     steps = 0
     for _ in range(chosen.epochs):
         for batch, labels in plan.loader:

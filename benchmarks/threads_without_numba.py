@@ -62,7 +62,8 @@ def main(rounds=15):
         wall, busy, sleeps = (statistics.median(column) for column in zip(*metrics, strict=True))
         print(f"threads {threads}: {wall:.1f} ms a step, {busy:.1f} ms of processor time, {sleeps:.0f} sleeps")
     for count in (1, 2):
-        print(f"{count} processes with one thread each: {processes(count, rounds):.1f} ms a step in each")
+        name = "1 process" if count == 1 else f"{count} processes"
+        print(f"{name} with one thread each: {processes(count, rounds):.1f} ms a step in each")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """ONNX losses and optimizers as ours. Again only names and arguments are mapped, with these exceptions.
 
 Adam's cases are at step T = 0, where ONNX applies no bias correction: our Adam gets a very large step count, at which
-the correction is 1. Our NLLLoss rejects inputs that are not log-probabilities, and no case of ONNX has log-probabilities:
-here that check is disabled. norm_coefficient is weight_decay; beta of Momentum, the factor of the gradient, is one minus
-dampening.
+the correction is 1. Our NLLLoss rejects inputs that are not log-probabilities, and no case of ONNX has
+log-probabilities, so that check is disabled here. norm_coefficient is weight_decay; beta of Momentum, the factor of the
+gradient, is one minus dampening.
 """
 
 from collections.abc import Callable

@@ -4,7 +4,7 @@ python benchmarks/speed_targets.py [FILE]
 
 FILE is the output of `cnn bench all --json`; "-" reads it from standard input. Without FILE the benchmark runs first,
 which takes seven minutes. Ratios are our time, or memory, by PyTorch's: below 1 this library is faster, or needs less.
-A target is printed only if the file has all the cases that it needs, measured beside PyTorch.
+A target is printed only if the file has all the cases that it needs, measured together with PyTorch.
 """
 
 import json
@@ -76,7 +76,7 @@ def targets(report):
 
 
 def compared(report, kind):
-    """Return the cases of one kind that were timed beside PyTorch."""
+    """Return the cases of one kind that were timed together with PyTorch."""
     return [case for case in report["cases"] if case["kind"] == kind and case["ratio"] is not None]
 
 

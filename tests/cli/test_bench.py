@@ -124,7 +124,9 @@ def test_memory_alone_and_where_it_is_not_told(run, found):
 
 def test_the_widest_table_fits(run, found, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    found.results = [timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAIN_CASES]
+    found.results = [
+        timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAIN_CASES
+    ]
     found.results += [timed(inference(*pair), 900.0, 3000.0) for pair in INFERENCE_CASES]
     found.results += [timed(case, 2000.0, 900.0) for case in layers()]
     out = run("bench")[1]

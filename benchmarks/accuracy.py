@@ -1,8 +1,8 @@
-"""How accurate does `cnn train fashion-mnist` become, over seeds? Prints validation and test accuracy, mean and spread.
+"""How accurate are models trained by `cnn train fashion-mnist`? Prints mean and spread of the accuracies over seeds.
 
 python benchmarks/accuracy.py SEEDS [OPTIONS of cnn train]
 
-Settings are compared by their validation accuracy; the test accuracy of the default settings is what the README quotes.
+Settings are compared by their validation accuracy; the README quotes the test accuracy of the default settings.
 """
 
 import json

@@ -1,9 +1,10 @@
-"""Which settings suit the default training? The small CNN and its data in PyTorch, where a run takes half the time.
+"""Which settings are good for the default training? Trains the small CNN in PyTorch, where a run takes half the time.
 
 python benchmarks/default_training.py EPOCHS BATCH LR DROPOUT WARMUP [SEEDS]
 
-The rate rises from 0 to LR over the share WARMUP of all steps, then falls in a straight line to 0. Prints the accuracy
-on 5,000 validation images for each seed, which also draws them; the test set is left alone.
+The learning rate rises linearly from 0 to LR over the fraction WARMUP of all steps, then falls linearly to 0. Prints
+for each seed the accuracy on 5,000 validation images, which are split off at random with that seed. The test set is not
+used.
 """
 
 import statistics
@@ -17,13 +18,13 @@ from cnn.data import fashion_mnist
 
 
 def validation_accuracy(seed, epochs, batch, lr, dropout, warmup):
-    """Train with one seed and return the share of the validation images that are classified right."""
+    """Train with one seed and return the validation accuracy."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     x, y, _, _ = fashion_mnist()
     x, y = (torch.tensor(x).float() / 255 - 0.2860) / 0.3530, torch.tensor(y)
     order = rng.permutation(len(x))
-    held, train = order[:5000], order[5000:]
+    held_out, train = order[:5000], order[5000:]
     model = nn.Sequential(
         *(nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -35,16 +36,17 @@ def validation_accuracy(seed, epochs, batch, lr, dropout, warmup):
         train = rng.permutation(train)
         for start in range(0, len(train), batch):
             part = torch.from_numpy(train[start : start + batch])
-            done = step / steps
-            optimizer.param_groups[0]["lr"] = lr * (done / warmup if done < warmup else (1 - done) / (1 - warmup))
+            progress = step / steps
+            factor = progress / warmup if progress < warmup else (1 - progress) / (1 - warmup)
+            optimizer.param_groups[0]["lr"] = lr * factor
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x[part]), y[part]).backward()
             optimizer.step()
             step += 1
     model.eval()
     with torch.no_grad():
-        predicted = torch.cat([model(x[part]).argmax(dim=1) for part in torch.from_numpy(held).split(500)])
-    return float((predicted == y[held]).float().mean())
+        predicted = torch.cat([model(x[part]).argmax(dim=1) for part in torch.from_numpy(held_out).split(500)])
+    return float((predicted == y[held_out]).float().mean())
 
 
 def main(epochs, batch, lr, dropout, warmup, seeds=2):

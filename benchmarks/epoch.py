@@ -1,10 +1,11 @@
-"""How long does an epoch of Fashion-MNIST take, feeding included, beside PyTorch? Prints seconds and ratios.
+"""How long does an epoch of Fashion-MNIST take, data loading included, here and in PyTorch? Prints seconds and ratios.
 
 python benchmarks/epoch.py [IMAGES [ROUNDS]]
 
-The default model is trained as `cnn train` does it; PyTorch trains its twin with a DataLoader over a TensorDataset, and
-with plain indexing of tensors. They train on the first IMAGES images in turn, ROUNDS times (default 12,000 and 5),
-warm, with as many threads, at batches of 64. PyTorch's faster memory format counts. Seconds are for all 60,000.
+The default model is trained as `cnn train` does it. PyTorch trains its counterpart with a DataLoader over a
+TensorDataset, and with plain indexing of tensors. After a warm-up the programs take turns, ROUNDS times, on the first
+IMAGES images (default 5 and 12,000), with the same number of threads and batches of 64. PyTorch's faster memory format
+counts. Seconds are scaled to all 60,000 images.
 """
 
 import statistics
@@ -17,15 +18,18 @@ from torch.utils.data import DataLoader, TensorDataset
 import cnn
 from cnn import training, zoo
 from cnn.bench import pytorch
-from cnn.bench.machine import Others
+from cnn.bench.machine import OtherPrograms
 from cnn.cli.train_recipes import IMAGE_SETTINGS as SETTINGS
 from cnn.cli.train_recipes import standardize
 from cnn.data import fashion_mnist
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
 
-WARM = 20 * SETTINGS.batch_size  # images
-BOUNDS = {"DataLoader": 0.7, "indexing": 0.9}
+WARMUP = 20 * SETTINGS.batch_size  # images
+TARGETS = {  # of our time by PyTorch's
+    "DataLoader": 0.7,
+    "indexing": 0.9,
+}
 
 
 def our_epoch(model, x, y):
@@ -51,7 +55,7 @@ def their_epoch(model, optimizer, batches, memory_format):
 
 
 def programs(x, y):
-    """Return, by name, functions that train on so many images."""
+    """Return functions by name; ``function(count)`` trains on ``count`` images."""
     cnn.manual_seed(0)
     model = zoo.small_cnn()
     model.loss_func, model.optimizer = CrossEntropyLoss(), Adam(lr=SETTINGS.lr)
@@ -59,16 +63,16 @@ def programs(x, y):
     x = model.preprocess(x)
     found = {"cnn": lambda count: our_epoch(model, x[:count], y[:count])}
     theirs_x, theirs_y = torch.from_numpy(x), torch.from_numpy(y).long()
-    for feeding, batches in (("DataLoader", with_loader), ("indexing", with_indexing)):
+    for loading, batches in (("DataLoader", with_loader), ("indexing", with_indexing)):
         for name in pytorch.FORMATS:
             memory_format = getattr(torch, name if name == pytorch.CHANNELS_LAST else "contiguous_format")
-            twin = pytorch.twin(model, without_softmax=True).to(memory_format=memory_format)
-            optimizer = torch.optim.Adam(twin.parameters(), lr=SETTINGS.lr)
+            counterpart = pytorch.counterpart(model, without_softmax=True).to(memory_format=memory_format)
+            optimizer = torch.optim.Adam(counterpart.parameters(), lr=SETTINGS.lr)
 
-            def run(count, twin=twin, optimizer=optimizer, batches=batches, memory_format=memory_format):
-                their_epoch(twin, optimizer, batches(theirs_x[:count], theirs_y[:count]), memory_format)
+            def run(count, counterpart=counterpart, optimizer=optimizer, batches=batches, memory_format=memory_format):
+                their_epoch(counterpart, optimizer, batches(theirs_x[:count], theirs_y[:count]), memory_format)
 
-            found[f"{feeding}, {name}"] = run
+            found[f"{loading}, {name}"] = run
     return found
 
 
@@ -77,12 +81,12 @@ def main(images=12_000, rounds=5):
     images = min(images, len(x))
     runs = programs(x, y)
     seconds = {name: [] for name in runs}
-    with pytorch.threads(cnn.get_num_threads()), Others() as others:
+    with pytorch.threads(cnn.get_num_threads()), OtherPrograms() as others:
         for run in runs.values():
-            run(min(WARM, images))
+            run(min(WARMUP, images))
         for _ in range(rounds):
             for name, run in runs.items():
-                time.sleep(0.02)  # OpenMP's threads go on spinning for some time
+                time.sleep(0.02)  # OpenMP's threads keep spinning for some time
                 began = time.perf_counter()
                 run(images)
                 seconds[name].append((time.perf_counter() - began) * len(x) / images)
@@ -90,15 +94,15 @@ def main(images=12_000, rounds=5):
     medians = {name: statistics.median(taken) for name, taken in seconds.items()}
     for name, median in medians.items():
         print(f"{median:8.2f} s  {name}")
-    for feeding, bound in BOUNDS.items():
-        better = min((name for name in medians if name.startswith(feeding)), key=medians.get)
+    for loading, target in TARGETS.items():
+        better = min((name for name in medians if name.startswith(loading)), key=medians.get)
         ratio = medians["cnn"] / medians[better]
         pairs = sorted(a / b for a, b in zip(seconds["cnn"], seconds[better], strict=True))
-        verdict = "reached" if ratio <= bound else "not reached"
+        verdict = "reached" if ratio <= target else "not reached"
         spread = f"round by round {pairs[0]:.2f} to {pairs[-1]:.2f}"
-        print(f"ours by PyTorch's with {better}: {ratio:.2f} ({spread}), at most {bound}: {verdict}")
+        print(f"ours by PyTorch's with {better}: {ratio:.2f} ({spread}), at most {target}: {verdict}")
     if others.share is not None:
-        print(f"other programs took {others.share:.0%} of the processors meanwhile")
+        print(f"other programs took {others.share:.0%} of the processors during the measurement")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""How long does the first training step take after `import cnn`? Prints seconds, in fresh processes.
+"""How long does the first training step take after `import cnn`? Prints seconds, measured in new processes.
 
 python benchmarks/first_step.py [ROUNDS]
 
-Once with an empty cache of compiled kernels (a folder of its own, as NUMBA_CACHE_DIR), then ROUNDS times (default 3)
-with the cache that this left. The model is the default one, at a batch of 64; making it is not counted.
+Measures once with an empty cache of compiled kernels (a temporary folder as NUMBA_CACHE_DIR), then ROUNDS times
+(default 3) with the cache that the first process filled. The model is the default one, with a batch of 64; making it is
+not timed.
 """
 
 import os
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 
-COLD, WARM = 30.0, 1.5  # s, at most
+COLD_TARGET, WARM_TARGET = 30.0, 1.5  # s, at most
 STEP = """
 import time
 import numpy as np
@@ -35,23 +36,24 @@ print(first, time.perf_counter() - began)
 
 
 def seconds(cache):
-    """Return the seconds of the first and of the second step in a fresh process."""
+    """Return the seconds of the first and of the second step in a new process."""
     env = os.environ | {"NUMBA_CACHE_DIR": cache}
     done = subprocess.run([sys.executable, "-c", STEP], env=env, stdout=subprocess.PIPE, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
 
 
-def tell(what, first, bound):
-    print(f"first step, {what}: {first:.2f} s, at most {bound}: {'reached' if first <= bound else 'not reached'}")
+def print_verdict(what, first, target):
+    verdict = "reached" if first <= target else "not reached"
+    print(f"first step, {what}: {first:.2f} s, at most {target}: {verdict}")
 
 
 def main(rounds=3):
     with tempfile.TemporaryDirectory() as cache:
         cold, _ = seconds(cache)
         files = sum(len(names) for _, _, names in os.walk(cache))
-        tell(f"empty cache ({files} files afterwards)", cold, COLD)
+        print_verdict(f"empty cache ({files} files afterwards)", cold, COLD_TARGET)
         warm = [seconds(cache) for _ in range(rounds)]
-    tell(f"with that cache, median of {rounds}", statistics.median(first for first, _ in warm), WARM)
+    print_verdict(f"with that cache, median of {rounds}", statistics.median(first for first, _ in warm), WARM_TARGET)
     print(f"second step: {1000 * statistics.median(second for _, second in warm):.1f} ms")
 
 

@@ -1,9 +1,9 @@
-"""How does the cost of a convolution grow with the batch, the pixels and the channels? Prints a table and draws it.
+"""How does the cost of a convolution grow with the batch, the pixels and the channels? Prints a table, draws a plot.
 
 python benchmarks/growth.py [FILE.png]
 
-Forward and both gradients of a 3x3 convolution with padding 1, 64 channels to 64 on 16x16 pixels and a batch of 32, of
-which one is changed at a time. Where GFLOP/s stay the same, the cost grows in proportion to the work.
+Times forward and both gradients of a 3x3 convolution with padding 1, from 64 to 64 channels, on 16x16 pixels, with a
+batch of 32; one size is varied at a time. Where GFLOP/s stay the same, the cost is proportional to the work.
 """
 
 import statistics
@@ -35,7 +35,7 @@ def milliseconds(batch, side, channels):
 
 def main(path=None):
     table = {}
-    print(f"kernels {cnn.kernels.active()}, {cnn.get_num_threads()} threads")
+    print(f"backend {cnn.kernels.active()}, {cnn.get_num_threads()} threads")
     for name, values in VALUES.items():
         for value in values:
             sizes = {**BASE, name: value}

@@ -1,9 +1,9 @@
-"""Which plain NumPy form of a convolution and of a max-pool is fastest? Prints least and median milliseconds.
+"""Which plain NumPy form of a convolution and of a max-pool is fastest? Prints minimum and median milliseconds.
 
 python benchmarks/lowering.py
 
-The shapes are those of the small CNN's second convolution and first pool at a batch of 64. All forms of one thing give
-the same numbers; what was chosen is in docs/decisions/001-plain-convolution.md.
+The shapes are those of the small CNN's second convolution and first pool with a batch of 64. All forms of an operation
+give the same numbers; docs/decisions/001-plain-convolution.md explains the choice.
 """
 
 import statistics
@@ -54,8 +54,8 @@ def input_grad_nine_products(x, w, g):
     return x[:, 1:-1, 1:-1]
 
 
-def input_grad_turned_kernel(x, w, g):
-    """Only for stride 1: the forward convolution with the kernel turned by 180 degrees."""
+def input_grad_rotated_kernel(x, w, g):
+    """Only for stride 1: the forward convolution with the kernel rotated by 180 degrees."""
     return (rows_of(g) @ w[::-1, ::-1].transpose(0, 1, 3, 2).reshape(9 * K, C)).reshape(N, H, H, C)
 
 
@@ -95,7 +95,7 @@ def pool_argmax(p):
 
 
 def compare(title, forms, *arrays):
-    """Run the forms in turn and print their times; they must agree."""
+    """Run the forms in turn and print their times; their results must agree."""
     times = {form: [] for form in forms}
     expected = np.concatenate([np.ravel(part) for part in forms[0](*arrays)])
     for _ in range(ROUNDS):
@@ -115,11 +115,11 @@ def main():
     w = rng.standard_normal((3, 3, C, K), np.float32)
     images = rng.standard_normal((N, 2 * H, 2 * H, C), np.float32)
     with one_blas_thread():
-        print("least and median of", ROUNDS, "rounds, ms, one thread")
+        print("minimum and median of", ROUNDS, "rounds, ms, one thread")
         compare("convolution forward", [forward_rows, forward_nine_products], x, w, g)
         compare(
             "gradient of the input",
-            [input_grad_rows_added_back, input_grad_nine_products, input_grad_turned_kernel],
+            [input_grad_rows_added_back, input_grad_nine_products, input_grad_rotated_kernel],
             x,
             w,
             g,

@@ -1,12 +1,12 @@
-"""How good are the recipes of `cnn train fashion-mnist`, here and in PyTorch? A training leaves a JSON in docs/results.
+"""How good are the recipes of `cnn train fashion-mnist`, here and in PyTorch? Each run writes a JSON to docs/results.
 
 python benchmarks/recipes.py RECIPE SEED ...                       train: fast, best, or default (no --recipe)
 python benchmarks/recipes.py RECIPE SEED ... --torch [--device D]  the same recipe in PyTorch, on "cpu" or "cuda"
-python benchmarks/recipes.py RECIPE --pace                         time an epoch of both in turn, on the processor
+python benchmarks/recipes.py RECIPE --pace                         time an epoch of both in turn, on the CPU
 python benchmarks/recipes.py --table                               print the tables of docs/results.md
 
-The twin has the same net, with initial weights, loss, optimizer and schedule of PyTorch; it is fed with
-the same changed images by the library's loader. The test images are met once, after the last epoch.
+The PyTorch counterpart has the same net, with PyTorch's initial weights, loss, optimizer and schedule; the loader of
+this library feeds it the same augmented images. The test images are used once, after the last epoch.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from cnn.training.loop import EVALUATED
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 NAMES = ("default", *RECIPES)
-MARKS = (0.90, 0.92, 0.93, 0.94)
+THRESHOLDS = (0.90, 0.92, 0.93, 0.94)
 
 
 def options(recipe):
@@ -39,27 +39,28 @@ def options(recipe):
 
 
 def train(recipe, seed, runs=None):
-    """Run the command, and return what it tells and how long it took, from start to end; ``runs`` keeps run folders."""
+    """Run the command and return its results and its total time; ``runs`` is a folder to keep the run folder in."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "run") if runs is None else runs / f"{recipe}-{seed}"
         command = [sys.executable, "-m", "cnn", "train", "fashion-mnist", *options(recipe), "--seed", str(seed)]
         began = time.perf_counter()
         done = subprocess.run([*command, "--json", "--out", str(out)], stdout=subprocess.PIPE, text=True, check=True)
         seconds = time.perf_counter() - began
-    told = json.loads(done.stdout)
+    result = json.loads(done.stdout)
     kept = ("model", "epochs", "batch_size", "lr", "lr_schedule", "test_accuracy", "test_loss", "history", "versions")
-    return {name: told[name] for name in kept} | {"seconds": round(seconds, 1)}
+    return {name: result[name] for name in kept} | {"seconds": round(seconds, 1)}
 
 
 def train_torch(recipe, seed, device):
-    """Train the twin, as the loop of the library does, and return the same metrics."""
+    """Train the PyTorch counterpart, as the training loop of the library does, and return the same metrics."""
     import torch
 
     began = time.perf_counter()
     chosen = settings_for("fashion-mnist", seed=seed, recipe=None if recipe == "default" else recipe)
     task, plan = prepared(chosen)
-    model = twin(plan.model, seed, device)
-    history = learn(task, plan, chosen.epochs, model, *parts(model, chosen, len(plan.loader)))
+    model = counterpart(plan.model, seed, device)
+    loss_func, optimizer, schedule = loss_optimizer_schedule(model, chosen, len(plan.loader))
+    history = train_epochs(task, plan, chosen.epochs, model, loss_func, optimizer, schedule)
     test_loss, test_accuracy = evaluate(model, plan, task.test, torch.nn.CrossEntropyLoss())
     kept = {name: getattr(chosen, name) for name in ("model", "epochs", "batch_size", "lr")}
     kept["lr_schedule"] = plan.schedule
@@ -76,20 +77,20 @@ def prepared(chosen):
     return task, train_recipes.plan(task, chosen)
 
 
-def twin(model, seed, device, memory_format=None):
-    """Return the same net in PyTorch, with initial weights of PyTorch's."""
+def counterpart(model, seed, device, memory_format=None):
+    """Return the same net in PyTorch, with PyTorch's initial weights."""
     import torch
 
     from cnn.bench import pytorch
 
-    torch.backends.cudnn.allow_tf32 = False  # 10 bits of 23: here float32 is float32
+    torch.backends.cudnn.allow_tf32 = False  # TF32 keeps 10 of the 23 bits of a mantissa; here float32 is to be float32
     torch.manual_seed(seed)
-    made = pytorch.twin(model, without_softmax=True)
+    made = pytorch.counterpart(model, without_softmax=True)
     made.memory_format = memory_format or torch.channels_last
     return made.to(device, memory_format=made.memory_format)
 
 
-def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
+def train_epochs(task, plan, epochs, model, loss_func, optimizer, schedule):
     """Train, and return the metrics of each epoch."""
     history = []
     for epoch in range(1, epochs + 1):
@@ -111,7 +112,7 @@ def learn(task, plan, epochs, model, loss_func, optimizer, schedule):
 
 
 def on_the_device(model, x, y):
-    """Return images and labels where the model is."""
+    """Move images and labels to the device of the model."""
     import torch
 
     device = next(model.parameters()).device
@@ -130,28 +131,28 @@ def evaluate(model, plan, part, loss_func):
     return loss_func(logits, labels).item(), (logits.argmax(dim=1) == labels).double().mean().item()
 
 
-def parts(model, chosen, steps_per_epoch):
+def loss_optimizer_schedule(model, chosen, steps_per_epoch):
     """Return PyTorch's loss, optimizer and schedule of a recipe."""
     import torch
 
     steps = chosen.epochs * steps_per_epoch
     if chosen.recipe is None:
         optimizer = torch.optim.Adam(model.parameters(), lr=chosen.lr)
-        fall = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-        return torch.nn.CrossEntropyLoss(), optimizer, fall
+        linear = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+        return torch.nn.CrossEntropyLoss(), optimizer, linear
     optimizer = torch.optim.AdamW(groups(model, 0.05), lr=chosen.lr, betas=(0.9, 0.99))
     return torch.nn.CrossEntropyLoss(label_smoothing=0.1), optimizer, one_cycle(optimizer, chosen.lr, steps)
 
 
 def groups(model, weight_decay):
-    """Weights decay, biases and norms do not."""
+    """Return parameter groups: weight matrices decay, biases and norms do not."""
     matrices = [p for p in model.parameters() if p.ndim >= 2]
     others = [p for p in model.parameters() if p.ndim < 2]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def one_cycle(optimizer, lr, steps):
-    """A fifth of the steps up, the others down to 0."""
+    """Return a schedule that rises for a fifth of the steps and then falls to 0."""
     import torch
 
     return torch.optim.lr_scheduler.OneCycleLR(
@@ -160,7 +161,7 @@ def one_cycle(optimizer, lr, steps):
 
 
 def pace(recipe, batches=20, rounds=7):
-    """Return what an epoch takes here and in PyTorch, in its faster memory format: some batches in turn, warm."""
+    """Return the time of an epoch here and in PyTorch's faster memory format: some batches in turn, after a warm-up."""
     import torch
 
     from cnn import training
@@ -180,9 +181,9 @@ def pace(recipe, batches=20, rounds=7):
     programs = {"cnn": ours}
     for name in pytorch.FORMATS:
         memory_format = torch.channels_last if name == pytorch.CHANNELS_LAST else torch.contiguous_format
-        model = twin(plan.model, 0, "cpu", memory_format)
-        made = parts(model, long, batches)
-        programs[name] = lambda model=model, made=made: learn(some, plan, 1, model, *made)
+        model = counterpart(plan.model, 0, "cpu", memory_format)
+        made = loss_optimizer_schedule(model, long, batches)
+        programs[name] = lambda model=model, made=made: train_epochs(some, plan, 1, model, *made)
     seconds = {name: [] for name in programs}
     with pytorch.threads(cnn.get_num_threads()):
         for turn in range(rounds + 1):
@@ -197,7 +198,7 @@ def pace(recipe, batches=20, rounds=7):
 
 
 def stored(recipe, library):
-    """Return the results of a recipe that are in docs/results, in the order of the seeds."""
+    """Return the stored results of a recipe in docs/results, in the order of the seeds."""
     found = [json.loads(path.read_text(encoding="utf-8")) for path in RESULTS.glob(f"{recipe}-{library}-*.json")]
     return sorted(found, key=lambda result: result["seed"])
 
@@ -224,9 +225,13 @@ def tables():
             minutes = f"{seconds / 60:.1f}" if math.isfinite(seconds) else "not measured"
             cells += [mean_and_spread([result["test_accuracy"] for result in part]), minutes]
         lines.append(row(*cells, f"`{' '.join(['cnn train fashion-mnist', *options(recipe)])}`"))
-    lines += ["", row("recipe", *(f"{100 * mark:.0f} %" for mark in MARKS)), row(*["---"] * (1 + len(MARKS)))]
+    lines += [
+        "",
+        row("recipe", *(f"{100 * threshold:.0f} %" for threshold in THRESHOLDS)),
+        row(*["---"] * (1 + len(THRESHOLDS))),
+    ]
     for recipe in NAMES:
-        times = [[seconds_to(result, mark) for result in stored(recipe, "cnn")] for mark in MARKS]
+        times = [[seconds_to(result, threshold) for result in stored(recipe, "cnn")] for threshold in THRESHOLDS]
         shown = ("not in all" if None in found else f"{statistics.mean(found):.0f} s" for found in times)
         lines.append(row(recipe, *shown))
     return "\n".join(lines)
@@ -236,13 +241,13 @@ def row(*cells):
     return f"| {' | '.join(map(str, cells))} |"
 
 
-def seconds_to(result, mark):
-    """Return the seconds of training until the validation accuracy was this high, or None."""
-    gone = 0.0
+def seconds_to(result, threshold):
+    """Return the seconds of training until the validation accuracy reached the threshold, or None if it never did."""
+    elapsed = 0.0
     for epoch in result["history"]:
-        gone += epoch["seconds"]
-        if epoch["val_accuracy"] >= mark:
-            return gone
+        elapsed += epoch["seconds"]
+        if epoch["val_accuracy"] >= threshold:
+            return elapsed
     return None
 
 
@@ -256,7 +261,7 @@ def main():
     parser.add_argument("seeds", nargs="*", type=int)
     parser.add_argument("--torch", action="store_true")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--runs", type=Path, help="a folder to leave the run folders in")
+    parser.add_argument("--runs", type=Path, help="a folder to keep the run folders in")
     parser.add_argument("--pace", action="store_true")
     parser.add_argument("--table", action="store_true")
     parser.add_argument("--out", type=Path, default=RESULTS)

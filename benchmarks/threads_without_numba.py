@@ -1,10 +1,10 @@
-"""What do two threads gain in training without Numba, and what do they wait for?
+"""How much faster is training with two threads without Numba, and what do they wait for?
 
 python benchmarks/threads_without_numba.py [ROUNDS]
 
-Prints for the default model at a batch of 64, with the kernels "array", in turn with one thread and with two: the time
-of a step, the processor time that all threads together spend in it, and how often they sleep; and then the time of a
-step of one thread alone, and beside another process that does the same. Medians of ROUNDS (default 15). Needs a Unix.
+Prints for the default model with a batch of 64 and the backend "array", in turn with one thread and with two: the time
+of a step, the processor time of all threads together, and how often they sleep. Then it prints the time of a step with
+one thread, alone and while a second process does the same. Medians of ROUNDS (default 15). Needs a Unix.
 """
 
 import resource
@@ -24,8 +24,8 @@ STEPS = 20
 ALONE = "alone"
 
 
-def model():
-    """Return a training step of the default model."""
+def training_step():
+    """Return a function that takes a training step of the default model."""
     cnn.kernels.use("array")
     net = zoo.small_cnn()
     net.loss_func, net.optimizer = CrossEntropyLoss(), Adam()
@@ -35,7 +35,7 @@ def model():
 
 
 def measured(step, threads):
-    """Return milliseconds of a step, those of the processors, and how often a thread slept."""
+    """Return the milliseconds of a step, its processor time in milliseconds, and how often a thread slept."""
     cnn.set_num_threads(threads)
     step()
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
@@ -47,27 +47,28 @@ def measured(step, threads):
 
 
 def processes(count, rounds):
-    """Return milliseconds of a step of one thread while so many processes do the same."""
+    """Return the milliseconds of a step with one thread while ``count`` processes do the same."""
     command = [sys.executable, __file__, ALONE, str(rounds)]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     return statistics.mean(float(process.communicate()[0]) for process in started)
 
 
 def main(rounds=15):
-    step, found = model(), {1: [], 2: []}
+    step, found = training_step(), {1: [], 2: []}
     for _ in range(rounds):
         for threads, metrics in found.items():
             metrics.append(measured(step, threads))
     for threads, metrics in found.items():
         wall, busy, sleeps = (statistics.median(column) for column in zip(*metrics, strict=True))
-        print(f"threads {threads}: {wall:.1f} ms a step, {busy:.1f} ms of the processors, {sleeps:.0f} sleeps")
+        print(f"threads {threads}: {wall:.1f} ms a step, {busy:.1f} ms of processor time, {sleeps:.0f} sleeps")
     for count in (1, 2):
-        print(f"processes of one thread {count}: {processes(count, rounds):.1f} ms a step in each")
+        name = "1 process" if count == 1 else f"{count} processes"
+        print(f"{name} with one thread each: {processes(count, rounds):.1f} ms a step in each")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == [ALONE]:
-        one = model()
-        print(statistics.median(measured(one, 1)[0] for _ in range(int(sys.argv[2]))))
+        step_alone = training_step()
+        print(statistics.median(measured(step_alone, 1)[0] for _ in range(int(sys.argv[2]))))
     else:
         main(*map(int, sys.argv[1:]))

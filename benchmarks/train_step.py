@@ -1,4 +1,4 @@
-"""Where does the time of a training step go? Prints median milliseconds of each layer of the small CNN.
+"""Where does a training step spend its time? Prints the median milliseconds of each layer of the small CNN.
 
 python benchmarks/train_step.py [BATCH [THREADS]]
 """

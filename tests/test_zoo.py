@@ -1,4 +1,4 @@
-"""The zoo: every net runs on its input and has the parameters that its docstring says."""
+"""The zoo: every net runs on its input and has the number of parameters that its docstring states."""
 
 import re
 
@@ -7,7 +7,13 @@ import pytest
 
 from cnn import zoo
 
-USUAL = {"lenet5": (1, 28, 28), "small_cnn": (1, 28, 28), "fashion_cnn": (1, 28, 28), "mlp": (2,), "unet": (1, 32, 32)}
+INPUT_SHAPES = {
+    "lenet5": (1, 28, 28),
+    "small_cnn": (1, 28, 28),
+    "fashion_cnn": (1, 28, 28),
+    "mlp": (2,),
+    "unet": (1, 32, 32),
+}
 
 
 @pytest.mark.parametrize(
@@ -33,18 +39,18 @@ def test_other_shapes_and_classes(net, shape, classes, parameters):
 
 
 @pytest.mark.parametrize("name", zoo.__all__)
-def test_the_docstring_says_how_many_parameters_there_are_and_where_it_comes_from(name):
+def test_the_docstring_states_the_number_of_parameters_and_the_source(name):
     net = getattr(zoo, name)
     model = net()
-    said = int(re.search(r"([\d,]+) parameters", net.__doc__)[1].replace(",", ""))
-    assert sum(parameter.size for parameter in model.parameters()) == said
+    stated = int(re.search(r"([\d,]+) parameters", net.__doc__)[1].replace(",", ""))
+    assert sum(parameter.size for parameter in model.parameters()) == stated
     assert re.search(r"\b(19|20)\d\d\b", net.__doc__)
-    shape = USUAL.get(name, (3, 32, 32))
+    shape = INPUT_SHAPES.get(name, (3, 32, 32))
     p = model.predict_proba(np.zeros((1, *shape)))
     np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_resnets_of_any_depth_have_as_many_layers_as_they_say():
+def test_the_depth_of_a_resnet_is_its_number_of_layers():
     for depth in (8, 14, 56):
         weights = [p for name, p in zoo.resnet(depth).named_parameters() if p.data.ndim > 1 and "shortcut" not in name]
         assert len(weights) == depth
@@ -64,12 +70,12 @@ def test_resnets_of_any_depth_have_as_many_layers_as_they_say():
         (lambda: zoo.squeezenet((3, 0, 8)), "each size in input_shape must be an integer of at least 1"),
     ],
 )
-def test_what_a_net_cannot_read_is_named(make, words):
+def test_invalid_input_shapes_are_named(make, words):
     with pytest.raises(ValueError, match=words):
         make()
 
 
-def test_unet_says_which_sides_it_needs():
+def test_unet_says_which_image_sizes_it_needs():
     assert zoo.unet((3, 8, 16), classes=4, width=4, depth=2).predict_proba(np.zeros((2, 3, 8, 16))).shape == (
         2,
         4,
@@ -80,12 +86,12 @@ def test_unet_says_which_sides_it_needs():
         zoo.unet((1, 20, 32))
 
 
-def test_every_net_can_be_saved_and_comes_back(tmp_path):
+def test_every_net_can_be_saved_and_loaded(tmp_path):
     from cnn import Sequential
 
     for name in zoo.__all__:
         model = getattr(zoo, name)()
         model.save(tmp_path / "model.safetensors")
         again = Sequential.load(tmp_path / "model.safetensors")
-        x = np.random.default_rng(0).normal(size=(1, *USUAL.get(name, (3, 32, 32))))
+        x = np.random.default_rng(0).normal(size=(1, *INPUT_SHAPES.get(name, (3, 32, 32))))
         np.testing.assert_array_equal(again.predict_proba(x), model.predict_proba(x))

@@ -1,7 +1,7 @@
-"""Speed and memory beside PyTorch's, measured in one run.
+"""Benchmarks: speed and memory of this library and of PyTorch, measured in one run.
 
-run.py runs a suite; cases.py says what is measured, ours.py and pytorch.py do it, timing.py takes the times, memory.py
-the memory, machine.py says on what machine, results.py what came out, and judged.py whether that is fast enough.
+run.py runs a suite. cases.py defines what is measured, ours.py and pytorch.py do the work, timing.py measures the time
+and memory.py the memory. machine.py describes the machine, and results.py holds the results.
 """
 
 from cnn.bench.run import bench

@@ -1,4 +1,4 @@
-"""A process that trains one net for a few steps and prints the memory that this took, for memory.py."""
+"""A child process of memory.py that trains one net for a few steps and prints the memory that this took."""
 
 import contextlib
 import ctypes
@@ -11,38 +11,38 @@ from typing import Any
 
 from cnn.bench import ours
 from cnn.bench.cases import Case, training
-from cnn.bench.memory import forget_highest, highest, resident
+from cnn.bench.memory import peak, reset_peak, resident
 from cnn.kernels import empty_cache, set_num_threads, use
 
-REPEATS, STEPS, FIRST_BATCH = 3, 4, 2
+REPEATS, STEPS, WARMUP_BATCH = 3, 4, 2
 
 
-def measured(case: Case, program: str) -> int | None:
-    """Return the bytes that training takes at most: the median of three models, one after the other.
+def peak_memory(case: Case, program: str) -> int | None:
+    """Return the peak memory of training in bytes: the median of three models, one after the other.
 
-    A model before these trains on a tiny batch, so that compilers, threads and BLAS have what they keep; it is not
-    counted.
+    Before them one more model trains on a tiny batch, as a warm-up, so that compilers, threads and BLAS have allocated
+    what they keep.
     """
-    tiny = replace(case, batch=FIRST_BATCH)
+    tiny = replace(case, batch=WARMUP_BATCH)
     _program(tiny, program, *_data(tiny, program)).run(STEPS)
     x, y = _data(case, program)
-    _tidy()
+    _free()
     before, peaks = resident(), []
     for _ in range(REPEATS):
         steps = _program(case, program, x, y)
-        _tidy()  # what making it took is no part of a step
-        forget_highest()
+        _free()  # memory used while making the model does not belong to a step
+        reset_peak()
         steps.run(STEPS)
-        peaks.append(highest())
+        peaks.append(peak())
         del steps
-        _tidy()
+        _free()
     if before is None or None in peaks:
         return None
-    return max(0, round(statistics.median(peaks)) - before)  # type: ignore[type-var, arg-type]  # no None among them
+    return max(0, round(statistics.median(peaks)) - before)  # type: ignore[type-var, arg-type]  # none of them is None
 
 
 def _program(case: Case, program: str, x: Any, y: Any) -> ours.Program:
-    model = ours.fresh(case)
+    model = ours.new_model(case)
     if program == ours.OURS:
         return ours.program(case, model, x, y)
     from cnn.bench import pytorch
@@ -59,8 +59,8 @@ def _data(case: Case, program: str) -> tuple[Any, Any]:
     return pytorch.tensor(x, program).clone(), pytorch.tensor(y).clone()
 
 
-def _tidy() -> None:
-    """Give what is kept for later back to the system: by us, and by the C library where it can (glibc)."""
+def _free() -> None:
+    """Return cached memory to the system: that of this library, and that of the C library where it can (glibc)."""
     gc.collect()
     empty_cache()
     with contextlib.suppress(OSError, AttributeError, TypeError):  # TypeError: Windows has no library of that name
@@ -68,7 +68,7 @@ def _tidy() -> None:
 
 
 def main(settings: dict[str, Any]) -> None:
-    """Print the bytes, or null."""
+    """Print the number of bytes, or null."""
     set_num_threads(settings["threads"])
     use(settings["kernels"])
     case, program = training(settings["net"], settings["batch"]), settings["program"]
@@ -78,7 +78,7 @@ def main(settings: dict[str, Any]) -> None:
 
         threads = pytorch.threads(settings["threads"])
     with threads:
-        print(json.dumps(measured(case, program)))
+        print(json.dumps(peak_memory(case, program)))
 
 
 if __name__ == "__main__":

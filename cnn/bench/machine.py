@@ -1,4 +1,4 @@
-"""What machine this is, and how fast it multiplies matrices."""
+"""The machine: processor, versions, speed of matrix products, and how busy other programs keep it."""
 
 import importlib.metadata
 import os
@@ -19,11 +19,11 @@ SIDE, ROUNDS = 1024, 8
 
 
 def facts(threads: int) -> dict[str, Any]:
-    """Return the processor, threads, versions, what computes, and what `cnn.show_config` tells."""
-    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Return processor, threads, versions, backend, and the output of `cnn.show_config`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "processor": _processor(),
-        "cores": here,
+        "cores": cores,
         "threads": threads,
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -37,9 +37,9 @@ def facts(threads: int) -> dict[str, Any]:
 
 
 def gemm_rate(threads: int) -> float:
-    """Return how many GFLOP/s products of two float32 matrices of 1024 x 1024 reach: the best of several rounds.
+    """Return the GFLOP/s of products of two float32 matrices of 1024 x 1024: the best of several rounds.
 
-    In each of so many threads at once runs a product with BLAS held to one thread, as the library works.
+    Each of ``threads`` threads computes a product with BLAS limited to one thread, which is how the library works.
     """
     rng = np.random.default_rng(0)
     pairs = [[rng.standard_normal((SIDE, SIDE), np.float32) for _ in range(3)] for _ in range(threads)]
@@ -58,18 +58,18 @@ def gemm_rate(threads: int) -> float:
 
 
 @dataclass
-class Others:
-    """How much of the processors other programs, or other machines on the same hardware, took during a with block.
+class OtherPrograms:
+    """The processor time that other programs, or other virtual machines on the same hardware, took in a with block.
 
     Attributes
     ----------
     share : float or None
-        Of all processors' time, afterwards; None where the system does not tell (it is told on Linux).
+        Share of the time of all processors, after the block; None where the system does not report it (Linux does).
     """
 
     share: float | None = None
 
-    def __enter__(self) -> "Others":
+    def __enter__(self) -> "OtherPrograms":
         self._before = _times()
         return self
 
@@ -80,7 +80,7 @@ class Others:
 
 
 def _times() -> tuple[float, float, float] | None:
-    """Return seconds that went by, that all processors worked or were taken away, and that this process worked."""
+    """Return seconds: of wall-clock time, busy or stolen on all processors, and of processor time of this process."""
     try:
         words = Path("/proc/stat").read_text(encoding="ascii").split("\n", 1)[0].split()
     except OSError:
@@ -108,13 +108,13 @@ def _version(package: str) -> str | None:
 
 
 def _blas() -> str:
-    """Return the BLAS that NumPy uses, and what it takes this processor for."""
+    """Return the BLAS that NumPy uses, with the processor type that it detected."""
     from threadpoolctl import threadpool_info
 
     found = [library for library in threadpool_info() if library["user_api"] == "blas"]
     numpy_own = [library for library in found if "numpy" in library["filepath"]]
-    told = [
+    names = [
         " ".join(str(library[key]) for key in ("internal_api", "version", "architecture") if library.get(key))
         for library in numpy_own or found
     ]
-    return ", ".join(told) or "unknown"
+    return ", ".join(names) or "unknown"

@@ -1,4 +1,6 @@
-"""The memory that a training step takes at most, in fresh processes: what one program leaves is another's gain."""
+"""The peak memory of a training step, measured in a new process each time, because a process reuses memory that an
+earlier program has freed.
+"""
 
 import contextlib
 import json
@@ -12,14 +14,14 @@ from cnn.bench.cases import Case
 from cnn.kernels import active, get_num_threads
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-NOT_MEASURED = "MiB: not measured, because this system tells no process the most memory that it had"
+NOT_MEASURED = "MiB: not measured, because this system does not report the peak memory of a process"
 
 
 def step_memory(case: Case, program: str) -> int | None:
-    """Return the bytes that training takes at most, over what the process had before the model was made.
+    """Return the peak memory of training in bytes, over what the process used before the model was made.
 
-    Counted are parameters, the optimizer's state, and all that steps make; not what was imported or compiled, nor
-    the batch.
+    It counts parameters, the optimizer's state and everything that steps allocate, but not imported or compiled code
+    and not the batch.
 
     Parameters
     ----------
@@ -31,37 +33,37 @@ def step_memory(case: Case, program: str) -> int | None:
     Returns
     -------
     int or None
-        None where the system does not tell.
+        None where the system does not report it.
 
     Raises
     ------
     RuntimeError
-        If the process failed; with its last words.
+        If the process failed; with the last line of its error output.
     """
-    settings: dict[str, Any] = {"net": case.what, "batch": case.batch, "program": program}
+    settings: dict[str, Any] = {"net": case.subject, "batch": case.batch, "program": program}
     settings |= {"threads": get_num_threads(), "kernels": active()}
     command = [sys.executable, "-m", "cnn.bench.child", json.dumps(settings)]
-    found = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(found), "PYTHONIOENCODING": "utf-8"}
+    paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
     done = subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
     if done.returncode != 0:
-        words = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
-        raise RuntimeError(f"the process that measures the memory of {case.name}, {program}, failed: {words[-1]}")
+        lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise RuntimeError(f"the process that measures the memory of {case.name}, {program}, failed: {lines[-1]}")
     value: int | None = json.loads(done.stdout.splitlines()[-1])
     return value
 
 
-def forget_highest() -> None:
-    """Let the highest memory start anew from what the process has now, where the system can do that (Linux)."""
+def reset_peak() -> None:
+    """Reset the peak memory to what the process uses now, where the system can do that (Linux)."""
     with contextlib.suppress(OSError):
         CLEAR.write_text("5", encoding="ascii")
 
 
-def highest() -> int | None:
-    """Return the most bytes that this process had in memory, since `forget_highest` if that could be done."""
-    told = _status("VmHWM")
-    if told is not None:
-        return told
+def peak() -> int | None:
+    """Return the peak memory of this process in bytes, since `reset_peak` where the system can reset it."""
+    value = _status("VmHWM")
+    if value is not None:
+        return value
     try:
         import resource
     except ImportError:  # Windows
@@ -71,9 +73,9 @@ def highest() -> int | None:
 
 
 def resident() -> int | None:
-    """Return the bytes that this process has in memory now; where the system does not tell, the most that it had."""
-    told = _status("VmRSS")
-    return highest() if told is None else told
+    """Return the resident memory of this process in bytes; where the system does not report it, the peak."""
+    value = _status("VmRSS")
+    return peak() if value is None else value
 
 
 def _status(name: str) -> int | None:

@@ -1,4 +1,4 @@
-"""What this library does in each case, as a program that can be run so many times."""
+"""The work of each case with this library, as a program that runs a given number of times."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,16 +20,16 @@ OURS = "cnn"
 
 @dataclass(frozen=True)
 class Program:
-    """One of the programs that do the same work.
+    """The work of a case in one library and memory format.
 
     Attributes
     ----------
     name : str
         OURS, or PyTorch's memory format.
     run : callable
-        ``run(count)`` does the work so many times.
+        ``run(count)`` does the work ``count`` times.
     probe : callable
-        Returns what must be the same for all of them, by its name: arrays or numbers.
+        Returns results by name, arrays or numbers, that must be the same for all programs of a case.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Program:
 
 
 def program(case: Case, model: Module, x: Array, y: Array) -> Program:
-    """Return the work of a case on a model and a batch."""
+    """Return the program of a case for a model and a batch."""
     if case.kind == TRAIN:
         return _training(model, x, y)
     return _inference(model, x) if case.kind == INFERENCE else _layer(model, x)
@@ -74,7 +74,7 @@ def _inference(model: Module, x: Array) -> Program:
 
 
 def _layer(layer: Module, x: Array) -> Program:
-    x = _as_between_layers(x)
+    x = _channels_last(x)
     parameters = layer.parameters()
     grad = output_grad(layer, x)
 
@@ -94,15 +94,15 @@ def _layer(layer: Module, x: Array) -> Program:
     return Program(OURS, run, probe)
 
 
-def _as_between_layers(x: Array) -> Array:
-    """Lay images out in memory as the layer before would: channels last. (PyTorch gets its two formats as well.)"""
+def _channels_last(x: Array) -> Array:
+    """Give images the memory layout that the previous layer would. (PyTorch is measured in both of its formats.)"""
     if x.ndim != 4:
         return x
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
 
 
 def output_grad(layer: Module, x: Array) -> Array:
-    """Return random numbers, laid out in memory as the output of a layer is."""
+    """Return random numbers with the memory layout of the layer's output."""
     with no_grad():
         grad = np.empty_like(layer(x))
     grad[...] = np.random.default_rng(SEED + 1).standard_normal(grad.shape, np.float32)
@@ -111,7 +111,7 @@ def output_grad(layer: Module, x: Array) -> Array:
 
 @contextmanager
 def without_dropout(model: Any, dropout: Any) -> Iterator[None]:
-    """Switch off what would draw other numbers in each program."""
+    """Switch dropout off, because its masks would differ between programs."""
     before = [(module, module.p) for module in model.modules() if isinstance(module, dropout)]
     for module, _ in before:
         module.p = 0.0
@@ -122,8 +122,8 @@ def without_dropout(model: Any, dropout: Any) -> Iterator[None]:
             module.p = p
 
 
-def fresh(case: Case) -> Module:
-    """Return a new model of a case, in the training mode, with the weights that it always has."""
+def new_model(case: Case) -> Module:
+    """Return a new model of a case in training mode, with the same initial weights each time."""
     manual_seed(SEED)
     model = case.make()
     if isinstance(model, Sequential):

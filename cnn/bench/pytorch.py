@@ -1,4 +1,4 @@
-"""What PyTorch does in each case: the same architecture with the same weights, in each memory format."""
+"""The work of each case with PyTorch: the same architecture with the same weights, in each memory format."""
 
 import functools
 import operator
@@ -17,7 +17,7 @@ from cnn.sequential import Sequential
 
 try:
     import torch
-except ImportError:  # run.py leaves PyTorch out then
+except ImportError:  # then run.py measures without PyTorch
     torch = None  # type: ignore[assignment]
 
 CONTIGUOUS, CHANNELS_LAST = "contiguous", "channels_last"
@@ -25,7 +25,7 @@ FORMATS = (CONTIGUOUS, CHANNELS_LAST)
 
 
 def installed() -> bool:
-    """Tell whether PyTorch is here."""
+    """Return whether PyTorch is installed."""
     return torch is not None
 
 
@@ -35,13 +35,13 @@ def version() -> str:
 
 
 def formats(case: Case) -> tuple[str, ...]:
-    """Return the memory formats there are for a case: images have two."""
+    """Return the memory formats of a case: two for images, else one."""
     return FORMATS if len(case.shape) == 3 else (CONTIGUOUS,)
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Let PyTorch use so many threads."""
+    """Set the number of threads that PyTorch uses."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -51,14 +51,14 @@ def threads(count: int) -> Iterator[None]:
 
 
 def tensor(array: Array, memory_format: str = CONTIGUOUS) -> Any:
-    """Return an array as a tensor; images in a memory format."""
-    found = torch.from_numpy(np.ascontiguousarray(array))
-    return found.contiguous(memory_format=_format(memory_format)) if array.ndim == 4 else found
+    """Return an array as a tensor; images get the memory format."""
+    converted = torch.from_numpy(np.ascontiguousarray(array))
+    return converted.contiguous(memory_format=_format(memory_format)) if array.ndim == 4 else converted
 
 
 def program(case: Case, ours: Module, x: Any, y: Any, memory_format: str = CONTIGUOUS) -> Program:
-    """Return the work of a case on a twin of our model, and on tensors of that memory format."""
-    model = twin(ours, without_softmax=case.kind == TRAIN)
+    """Return the program of a case for the PyTorch counterpart of our model, with tensors of a memory format."""
+    model = counterpart(ours, without_softmax=case.kind == TRAIN)
     model.load_state_dict({name: tensor(array) for name, array in ours.state_dict().items()})
     model.to(memory_format=_format(memory_format))
     if case.kind == TRAIN:
@@ -124,17 +124,17 @@ def _layer(layer: Any, x: Any, grad: Any, memory_format: str) -> Program:
     return Program(memory_format, run, probe)
 
 
-def twin(module: Module, without_softmax: bool = False) -> Any:
-    """Build the same architecture in PyTorch from constructor arguments alone; its state_dict has the same names.
+def counterpart(module: Module, without_softmax: bool = False) -> Any:
+    """Build the same architecture in PyTorch from the constructor arguments; its state_dict has the same names.
 
     Parameters
     ----------
     module : Module
-        Ours.
+        The model or layer of this library.
     without_softmax : bool
-        Whether to leave a last Softmax out: PyTorch's loss reads what comes before it, and so does ours when it trains.
+        Whether to leave a last Softmax out: PyTorch's loss takes its input, and so does ours during training.
     """
-    children = {name: twin(child) for name, child in module.children().items()}
+    children = {name: counterpart(child) for name, child in module.children().items()}
     if isinstance(module, Sequential):
         if without_softmax and isinstance(module.layers[-1], Softmax):
             children.popitem()
@@ -147,7 +147,7 @@ def twin(module: Module, without_softmax: bool = False) -> Any:
 
 
 def _branches() -> Any:
-    """Return the class of what is side by side in PyTorch (which is not here when this file is read without it)."""
+    """Return the class of branches in PyTorch, made on demand because this file is also imported without PyTorch."""
 
     class Branches(torch.nn.ModuleDict):
         def __init__(self, branches: dict[str, Any], combine: Any) -> None:

@@ -1,4 +1,4 @@
-"""What came out of one case, and of a whole run."""
+"""The results of one case and of a whole run."""
 
 import math
 from collections.abc import Iterable
@@ -10,25 +10,25 @@ import numpy as np
 from cnn.bench.cases import Case
 from cnn.bench.ours import OURS
 
-DISTURBED = 0.05  # of the processors: what others may take before a measurement is in doubt
+DISTURBED = 0.05  # of the processors: if other programs take more, a measurement is in doubt
 
 
 @dataclass
 class Result:
-    """What was measured of one case.
+    """The result of one case.
 
     Attributes
     ----------
     case : Case
     seconds : dict of str to list of float
-        Of a step, by the name of the program: OURS, and PyTorch's memory formats. A value a round; values at the same
-        place were taken one right after the other.
+        Seconds of a step by the name of the program: OURS, and PyTorch's memory formats. One value per round; values
+        at the same index were measured one right after the other.
     memory : dict of str to int or None
-        Bytes that a training step takes at most, likewise.
+        Peak memory of a training step in bytes, by the name of the program.
     multiply_adds : int
-        Of a step.
+        Number of multiply-adds of a step.
     others : float or None
-        Share of the processors that other programs took meanwhile.
+        Share of the processors that other programs took during the measurement.
     """
 
     case: Case
@@ -42,60 +42,60 @@ class Result:
         return float(np.median(self.seconds[program]))
 
     def spread(self, program: str) -> tuple[float, tuple[float, float], int]:
-        """Return the median seconds of a step of one program, the quartiles, and how many rounds there were."""
+        """Return the median seconds of a step of one program, the quartiles, and the number of rounds."""
         low, high = np.percentile(self.seconds[program], (25, 75))
         return self.median(program), (float(low), float(high)), len(self.seconds[program])
 
     @property
     def ours(self) -> float | None:
-        """Median seconds of ours."""
+        """Median seconds of this library."""
         return self.median(OURS) if OURS in self.seconds else None
 
     @property
-    def rival(self) -> str | None:
+    def faster_format(self) -> str | None:
         """PyTorch's faster memory format."""
         return min((name for name in self.seconds if name != OURS), key=self.median, default=None)
 
     @property
     def theirs(self) -> float | None:
         """Median seconds of PyTorch's faster memory format."""
-        return None if self.rival is None else self.median(self.rival)
+        return None if self.faster_format is None else self.median(self.faster_format)
 
     @property
     def ratio(self) -> float | None:
-        """Our median by theirs."""
-        return None if self.rival is None else self.median(OURS) / self.median(self.rival)
+        """Our median time divided by PyTorch's."""
+        return None if self.faster_format is None else self.median(OURS) / self.median(self.faster_format)
 
     @property
     def quartiles(self) -> tuple[float, float] | None:
-        """Return the first and the third quartile of the ratios of each round."""
-        if self.rival is None:
+        """First and third quartile of the ratios of all rounds."""
+        if self.faster_format is None:
             return None
-        ratios = np.divide(self.seconds[OURS], self.seconds[self.rival])
+        ratios = np.divide(self.seconds[OURS], self.seconds[self.faster_format])
         low, high = np.percentile(ratios, (25, 75))
         return float(low), float(high)
 
     def share(self, gemm_rate: float) -> float | None:
-        """Return our multiply-adds a second as a share of the machine's own GFLOP/s; None if there are hardly any."""
+        """Return our multiply-adds per second as a share of ``gemm_rate``, in GFLOP/s; None if the case has none."""
         if not self.multiply_adds or OURS not in self.seconds:
             return None
         return 2 * self.multiply_adds / self.median(OURS) / 1e9 / gemm_rate
 
     @property
     def their_memory(self) -> int | None:
-        """Return what PyTorch takes at most, in the memory format that takes less."""
+        """Peak memory of PyTorch in the memory format that needs less."""
         return min((size for name, size in self.memory.items() if name != OURS and size is not None), default=None)
 
     @property
     def memory_ratio(self) -> float | None:
-        """Return our memory by theirs."""
+        """Our peak memory divided by PyTorch's."""
         ours, theirs = self.memory.get(OURS), self.their_memory
         return None if ours is None or not theirs else ours / theirs
 
 
 @dataclass
 class Report:
-    """What was measured in one run.
+    """The results of one run.
 
     Attributes
     ----------
@@ -103,12 +103,12 @@ class Report:
     machine : dict of str to object
         Processor, threads, versions.
     torch : str
-        PyTorch's version, or why it was left out.
+        PyTorch's version, or why it was not measured.
     gemm_rate : float
-        GFLOP/s that products of large matrices reach on this machine.
+        GFLOP/s of large matrix products on this machine.
     results : list of Result
     seconds : float
-        That all took.
+        Duration of the run.
     """
 
     suite: str
@@ -119,22 +119,22 @@ class Report:
     seconds: float = 0.0
 
     def of(self, kind: str) -> list[Result]:
-        """Return the results of one kind of cases that were timed."""
+        """Return the timed results of one kind of case."""
         return [result for result in self.results if result.case.kind == kind and result.seconds]
 
     @property
     def disturbed(self) -> list[Result]:
-        """The results while which other programs took a part of the processors that counts."""
+        """The results during which other programs took too much of the processors."""
         return [result for result in self.results if result.others is not None and result.others > DISTURBED]
 
     @property
-    def weighed(self) -> list[Result]:
-        """The results with a memory."""
+    def with_memory(self) -> list[Result]:
+        """The results whose memory was measured."""
         return [result for result in self.results if result.memory]
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """Return the mean for ratios: it makes no difference which of the two is divided by the other.
+    """Return the geometric mean, the right mean for ratios: taking the inverse ratios gives the inverse mean.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""All measurements of a suite."""
+"""Run all cases of a suite."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -11,11 +11,11 @@ from cnn.bench import machine, ours
 from cnn.bench.cases import LAYER, Case, choose
 from cnn.bench.memory import step_memory
 from cnn.bench.results import Report, Result
-from cnn.bench.timing import in_turn
+from cnn.bench.timing import time_in_turns
 from cnn.kernels import get_num_threads
 
 ROUNDS, NET_SECONDS, LAYER_SECONDS = 5, 6.0, 2.0
-TOLERANCE = 1e-3  # max|ours - theirs| / max|theirs| of what the programs must agree on before they are timed
+TOLERANCE = 1e-3  # of max|ours - theirs| / max|theirs|; the programs must agree this closely before they are timed
 TORCH, NOTHING = "torch", "nothing"
 GET_TORCH = "not installed; pip install torch"
 LEFT_OUT = "left out (--against nothing)"
@@ -28,7 +28,7 @@ def bench(
     seconds: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
-    """Measure this library, in turn with PyTorch.
+    """Measure this library and PyTorch, taking turns.
 
     Parameters
     ----------
@@ -37,41 +37,41 @@ def bench(
     against : {"torch", "nothing"}, optional
         By default PyTorch, if it is installed.
     rounds : int
-        How many turns each program has, at least.
+        Least number of turns of each program.
     seconds : float, optional
-        How long the turns of one case take; by default 6 for a net and 2 for a single layer.
+        Duration of all turns of one case; by default 6 for a net and 2 for a single layer.
     progress : callable
         Called with a line about each case.
 
     Raises
     ------
     ValueError
-        If PyTorch is wanted and not installed, or there is no such suite.
+        If PyTorch is requested and not installed, or the suite is unknown.
     RuntimeError
-        If the programs do not compute the same: then nothing is timed.
+        If the programs do not compute the same results; that case is not timed.
     """
     began = time.perf_counter()
-    timed, weighed = choose(suite)
+    timed, memory = choose(suite)
     pytorch = None if against == NOTHING else _pytorch()
     if pytorch is None and against == TORCH:
         raise ValueError("PyTorch is not installed: pip install torch, or measure alone with --against nothing")
-    told = LEFT_OUT if against == NOTHING else GET_TORCH if pytorch is None else pytorch.version()
+    torch_version = LEFT_OUT if against == NOTHING else GET_TORCH if pytorch is None else pytorch.version()
     threads = get_num_threads()
-    report = Report(suite, machine.facts(threads), told, machine.gemm_rate(threads))
-    cases = timed + [case for case in weighed if case not in timed]
+    report = Report(suite, machine.facts(threads), torch_version, machine.gemm_rate(threads))
+    cases = timed + [case for case in memory if case not in timed]
     with nullcontext() if pytorch is None else pytorch.threads(threads):
         for i, case in enumerate(cases, start=1):
             result = Result(case, multiply_adds=case.multiply_adds())
             programs = _programs(case, pytorch)
             if case in timed:
-                usual = LAYER_SECONDS if case.kind == LAYER else NET_SECONDS
+                default = LAYER_SECONDS if case.kind == LAYER else NET_SECONDS
                 runs = {program.name: program.run for program in programs}
-                with machine.Others() as others:
-                    result.seconds = in_turn(runs, rounds, usual if seconds is None else seconds)
+                with machine.OtherPrograms() as others:
+                    result.seconds = time_in_turns(runs, rounds, default if seconds is None else seconds)
                 result.others = others.share
-            if case in weighed:
+            if case in memory:
                 if case not in timed:
-                    programs[0].run(2)  # so that all is compiled that the processes will load
+                    programs[0].run(2)  # compiles everything that the child processes will load
                 result.memory = {program.name: step_memory(case, program.name) for program in programs}
             del programs
             report.results.append(result)
@@ -81,34 +81,34 @@ def bench(
 
 
 def _pytorch() -> Any:
-    from cnn.bench import pytorch  # when it is needed: importing PyTorch takes a second
+    from cnn.bench import pytorch  # only when needed: importing PyTorch takes a second
 
     return pytorch if pytorch.installed() else None
 
 
 def _programs(case: Case, pytorch: Any) -> list[ours.Program]:
-    """Return the programs of a case, ours first, which have shown that they compute the same."""
-    model = ours.fresh(case)
+    """Return the programs of a case, ours first, after checking that they compute the same results."""
+    model = ours.new_model(case)
     x, y = case.data()
     theirs = []
     for name in () if pytorch is None else pytorch.formats(case):
         theirs.append(pytorch.program(case, model, pytorch.tensor(x, name), pytorch.tensor(y), name))
-    mine = ours.program(case, model, x, y)  # last, because its first step changes the weights that the others copy
+    mine = ours.program(case, model, x, y)  # last, because its first step changes the weights that PyTorch copies
     if theirs:
         _check(case, mine, theirs)
     return [mine, *theirs]
 
 
 def _check(case: Case, mine: ours.Program, theirs: Sequence[ours.Program]) -> None:
-    """Raise an error unless all of them compute the same."""
+    """Raise an error unless all programs compute the same results."""
     expected = mine.probe()
     for program in theirs:
         for name, found in program.probe().items():
             error = _difference(expected[name], found)
             if not error <= TOLERANCE:  # nan is an error too
                 raise RuntimeError(
-                    f"{case.kind}, {case.name}: the {name} is not PyTorch's ({program.name}): they are {error:.1e} "
-                    f"apart, more than {TOLERANCE:.0e}, so this was not timed"
+                    f"{case.kind}, {case.name}: the {name} is not PyTorch's ({program.name}): they differ by "
+                    f"{error:.1e}, more than {TOLERANCE:.0e}, so this case was not timed"
                 )
 
 
@@ -124,7 +124,7 @@ def _short(result: Result) -> str:
     if result.ours is not None:
         texts.append(f"{1000 * result.ours:.4g} ms")
     if result.theirs is not None:
-        texts.append(f"PyTorch {1000 * result.theirs:.4g} ms ({result.rival}), ratio {result.ratio:.2f}")
+        texts.append(f"PyTorch {1000 * result.theirs:.4g} ms ({result.faster_format}), ratio {result.ratio:.2f}")
     if result.memory_ratio is not None:
         texts.append(f"memory {result.memory_ratio:.2f} of PyTorch's")
     return ", ".join(texts)

@@ -9,7 +9,6 @@ from typing import Any
 
 from cnn import kernels
 from cnn.bench.cases import INFERENCE, LAYER, TRAIN, choose
-from cnn.bench.judged import Judged, judge
 from cnn.bench.memory import NOT_MEASURED
 from cnn.bench.ours import OURS
 from cnn.bench.results import DISTURBED, Report, Result
@@ -24,8 +23,7 @@ example:
   cnn bench train --plot speed.png
 trains eight models on random batches, alternating with PyTorch, and prints for each the median milliseconds of a step,
 the ratio of our time to PyTorch's, the quartiles of that ratio over the rounds, the speed as a share of the machine's
-own rate of matrix products, and the memory; then the targets of the library, and which of them were reached. It takes
-about four minutes; "all" takes eight.
+own rate of matrix products, and the memory. It takes about four minutes; "all" takes eight.
 
 suites: all, train, inference, layers (40 layers drawn from the models of the zoo), memory; a model, such as resnet20;
 or a class of layers, such as conv2d. Run nothing else meanwhile; a warning is printed if other programs were running.
@@ -88,11 +86,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print the results, plot them if wanted, and return the exit status."""
     with _threads_and_backend(args.threads, args.backend):
         report = measure(args.suite, args.against, args.rounds, args.seconds, print_stderr)
-    targets = judge(report)
     if args.json:
-        print_stdout(json.dumps(_json_results(report, targets), indent=2))
+        print_stdout(json.dumps(_json_results(report), indent=2))
     else:
-        _print(report, targets)
+        _print(report)
     if args.plot is not None:
         _plot(report, args.plot)
     return 0
@@ -118,7 +115,7 @@ def _threads_and_backend(threads: int | None, backend: Any) -> Iterator[None]:
             kernels.use(previous[1])
 
 
-def _print(report: Report, targets: Sequence[Judged]) -> None:
+def _print(report: Report) -> None:
     for line in _machine_lines(report):
         print_wrapped(line)
     for kind, title in TITLES.items():
@@ -131,8 +128,8 @@ def _print(report: Report, targets: Sequence[Judged]) -> None:
         print_wrapped(TIMES)
     if any(result.share(report.gemm_rate) for result in report.results):
         print_wrapped(GEMM.format(report.gemm_rate))
-    if report.weighed:
-        measured = any(size is not None for result in report.weighed for size in result.memory.values())
+    if report.with_memory:
+        measured = any(size is not None for result in report.with_memory for size in result.memory.values())
         print_wrapped(MEMORY if measured else NOT_MEASURED)
     if report.disturbed:
         most = max(result.others or 0.0 for result in report.disturbed)
@@ -140,10 +137,6 @@ def _print(report: Report, targets: Sequence[Judged]) -> None:
             f"Other programs took more than {DISTURBED:.0%} of the processors during {len(report.disturbed)} of "
             f"{len(report.results)} cases, {most:.0%} at most: measure again when nothing else is running."
         )
-    if targets:
-        print_stdout()
-    for target in targets:
-        print_wrapped(str(target))
 
 
 def _machine_lines(report: Report) -> list[str]:
@@ -159,7 +152,7 @@ def _machine_lines(report: Report) -> list[str]:
 
 def _table(title: str, results: Sequence[Result], report: Report) -> str:
     has_times, has_memory = any(result.seconds for result in results), any(result.memory for result in results)
-    has_pytorch = any(result.rival for result in results)
+    has_pytorch = any(result.faster_format for result in results)
     headers = (
         ["ms"] * has_times
         + ["torch ms", "format", "ratio", "quartiles"] * (has_times and has_pytorch)
@@ -172,7 +165,7 @@ def _table(title: str, results: Sequence[Result], report: Report) -> str:
     for result in results:
         cells = [_milliseconds(result.ours)] if has_times else []
         if has_times and has_pytorch:
-            cells += [_milliseconds(result.theirs), result.rival or "-", _number(result.ratio)]
+            cells += [_milliseconds(result.theirs), result.faster_format or "-", _number(result.ratio)]
             cells += ["-" if result.quartiles is None else "{:.2f}-{:.2f}".format(*result.quartiles)]
         if has_times:
             share = result.share(report.gemm_rate)
@@ -218,24 +211,13 @@ def _plot(report: Report, path: Path) -> None:
     print_stderr(f"the plot is saved in {path}")
 
 
-def _json_results(report: Report, targets: Sequence[Judged]) -> dict[str, Any]:
+def _json_results(report: Report) -> dict[str, Any]:
     return {
         "suite": report.suite,
         "machine": report.machine | {"gemm_gflops": report.gemm_rate},
         "torch": report.torch,
         "seconds": round(report.seconds, 1),
         "cases": [_json_case(result, report) for result in report.results],
-        "judged": [
-            {
-                "what": target.what,
-                "figure": target.figure,
-                "bound": target.bound,
-                "at_most": target.at_most,
-                "reached": target.reached,
-                "note": target.note,
-            }
-            for target in targets
-        ],
     }
 
 
@@ -247,11 +229,11 @@ def _json_case(result: Result, report: Report) -> dict[str, Any]:
     }
     return {
         "kind": case.kind,
-        "name": case.what,
+        "name": case.subject,
         "batch": case.batch,
         "input_shape": case.shape,
         "programs": programs,
-        "faster_format": result.rival,
+        "faster_format": result.faster_format,
         "ratio": result.ratio,
         "ratio_quartiles": result.quartiles,
         "multiply_adds": result.multiply_adds,

@@ -1,1 +1,1 @@
-"""What a person looks at: the images of a training run. Importing this package imports no matplotlib."""
+"""Plots, for example of a training run. Importing this package does not import matplotlib; `plots.py` does."""

@@ -1,4 +1,4 @@
-"""What every image in `plots.py` stands on: figures, tiles, alternative text, saving."""
+"""What all plots share: figures, labels, alternative text, saving, and checks of arguments."""
 
 import base64
 import io
@@ -20,17 +20,17 @@ Drawn = Axes | Sequence[Axes] | Figure
 
 BLUE, VERMILION, SKY, BLACK = "#0072B2", "#D55E00", "#56B4E9", "#000000"
 PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", SKY, VERMILION, "#F0E442", BLACK)  # Okabe-Ito
-MARKERS = "os^DvPX<>"  # one more than the colours, so that the pair of both repeats only after 72 classes
-MOST_CLASSES = 10_000  # what is drawn for each class would take all memory
-CHARACTER = 0.56  # mean width of a character, in font sizes
-PNG_METADATA = {"Software": None}  # matplotlib would write its version, and equal images would differ as files
+MARKERS = "os^DvPX<>"  # one more than the colours, so that pairs of colour and marker repeat only after 72 classes
+MAX_CLASSES = 10_000  # more would take too much memory, because something is drawn for each class
+CHARACTER = 0.56  # mean width of a character, relative to the font size
+PNG_METADATA = {"Software": None}  # otherwise matplotlib writes its version, and files of equal plots differ
 
 
 class Plot(Figure):
-    """A figure that shows itself as the value of a notebook cell, with alternative text.
+    """A figure that a notebook displays, with alternative text, when it is the value of a cell.
 
-    Figures are never made with pyplot: pyplot keeps every one of them alive until somebody closes it, picks a
-    backend for the whole process, and in a notebook shows figures at the end of the cell without alternative text.
+    Figures are never made with pyplot: pyplot keeps every figure alive until it is closed, chooses a backend for the
+    whole process, and in a notebook displays figures at the end of the cell without alternative text.
     """
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict[str, str], dict[str, Any]]:
@@ -39,19 +39,19 @@ class Plot(Figure):
 
 
 def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float = 4.0) -> list[Axes]:
-    """Make a new figure with a grid of empty axes, to be handed to the plots as ``ax=``.
+    """Make a new figure with a grid of empty axes, to pass to the plots as ``ax=``.
 
     Parameters
     ----------
     columns, rows : int
-        How many axes side by side and below each other.
+        Number of columns and rows of the grid.
     width, height : float
-        Size of one of them in inches.
+        Size of each of the axes in inches.
 
     Returns
     -------
     list of Axes
-        Row by row; ``axes[0].figure`` is the figure, which a notebook shows when it is the value of a cell.
+        Row by row; ``axes[0].figure`` is the figure, which a notebook displays when it is the value of a cell.
 
     Examples
     --------
@@ -59,24 +59,24 @@ def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float
     >>> left.figure is right.figure
     True
     """
-    # "compressed" closes in on axes of a fixed aspect; several of different aspects it would squeeze.
+    # "compressed" fits the figure to axes with a fixed aspect, but makes several of different aspects too small.
     layout: Literal["compressed", "constrained"] = "compressed" if rows * columns == 1 else "constrained"
     figure = Plot(figsize=(columns * width, rows * height), dpi=100, layout=layout)
     return [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
 
 
 def describe(drawn: Drawn) -> str:
-    """Alternative text of an image: for each axes its title, its axis labels, and in words what is drawn.
+    """Return the alternative text of a plot: for each of its axes the title, the axis labels, and a description.
 
     Parameters
     ----------
     drawn : Axes, sequence of Axes, or Figure
-        What a plot returned, or the whole figure. A title set afterwards is the one that counts.
+        What a plot returned, or the whole figure. If the title was changed later, the new one is used.
 
     Returns
     -------
     str
-        One paragraph; empty where nothing is drawn.
+        One paragraph; empty if nothing is drawn.
 
     Examples
     --------
@@ -90,20 +90,20 @@ def describe(drawn: Drawn) -> str:
         if not ax.get_visible() or ax.get_label() == "<colorbar>":
             continue
         sides = [f"{side} axis: {text}" for side, text in (("x", ax.get_xlabel()), ("y", ax.get_ylabel())) if text]
-        # The plots keep their sentence as the label of the axes, which matplotlib neither draws nor changes.
+        # The plots store their description as the label of the axes, which matplotlib neither draws nor changes.
         parts += [ax.get_title(), "; ".join(sides), str(ax.get_label())]
     return " ".join(f"{' '.join(part.split()).rstrip('.')}." for part in parts if part.strip())
 
 
 def save(drawn: Drawn, path: str | Path, *, dpi: int = 150) -> Path:
-    """Write the figure as a PNG file: whole or not at all, and the same bytes for the same image.
+    """Write the figure as a PNG file, atomically; equal plots give equal bytes.
 
     Parameters
     ----------
     drawn : Axes, sequence of Axes, or Figure
         What a plot returned, or the whole figure.
     path : path-like
-        Name of the file; it ends in ``.png`` and its folder exists.
+        Name of the file; it must end in ``.png``, and its folder must exist.
     dpi : int
         Pixels per inch.
 
@@ -128,7 +128,7 @@ def save(drawn: Drawn, path: str | Path, *, dpi: int = 150) -> Path:
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise ValueError(f"images are saved as PNG: expected a name that ends in .png, got {path.name!r}")
+        raise ValueError(f"plots are saved as PNG: expected a name that ends in .png, got {path.name!r}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"the folder {path.parent} does not exist; make it before saving {path.name}")
     axes = drawn.axes if isinstance(drawn, Figure) else [drawn] if isinstance(drawn, Axes) else list(drawn)
@@ -141,29 +141,31 @@ def save(drawn: Drawn, path: str | Path, *, dpi: int = 150) -> Path:
 
 def _png(figure: Figure, dpi: int) -> bytes:
     stream = io.BytesIO()
-    for _ in range(3):  # the layout of axes with a fixed aspect settles over a few passes; before, labels can be cut
+    for _ in range(
+        3
+    ):  # the layout of axes with a fixed aspect needs a few passes to converge; before, labels can be cut off
         figure.draw_without_rendering()
     figure.savefig(stream, format="png", dpi=dpi, metadata=PNG_METADATA)
     return stream.getvalue()
 
 
 def label(ax: Axes, title: str, x: str = "", y: str = "", *, description: str) -> Axes:
-    """Write title, axis labels and the sentence for `describe`; a text wider than the axes gets more lines."""
+    """Set title, axis labels and the description for `describe`; text wider than the axes is wrapped."""
     width, height = size_in_points(ax)
-    for setter, text, size, room in (
+    for setter, text, size, space in (
         (ax.set_title, title, 12, width),
         (ax.set_xlabel, x, 10, width),
         (ax.set_ylabel, y, 10, height),
     ):
-        glued = text.replace(" %", "\N{NO-BREAK SPACE}%")  # a number and its unit stay on one line
-        lines = textwrap.fill(glued, max(12, int(room / (CHARACTER * size))))
+        unbreakable = text.replace(" %", "\N{NO-BREAK SPACE}%")  # a number and its unit stay on one line
+        lines = textwrap.fill(unbreakable, max(12, int(space / (CHARACTER * size))))
         setter(lines.replace("\N{NO-BREAK SPACE}", " "), fontsize=size)
     ax.set_label(description)
     return ax
 
 
 def size_in_points(ax: Axes) -> tuple[float, float]:
-    """Width and height of the axes in points, the unit of font sizes."""
+    """Return width and height of the axes in points, the unit of font sizes."""
     box, figure = ax.get_window_extent(), ax.get_figure(root=True)
     assert figure is not None
     return box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
@@ -176,14 +178,15 @@ def color_bar(ax: Axes, image: AxesImage, text: str) -> None:
     figure.colorbar(image, ax=ax, label=text, fraction=0.046, pad=0.03, aspect=24)
 
 
-def whole_numbers(ax: Axes, last: int) -> None:
-    """Let the x axis run from 1 to ``last``, epochs or steps, with ticks at whole numbers only."""
+def integer_axis(ax: Axes, last: int) -> None:
+    """Set the x axis to 1 to ``last``, epochs or steps, with ticks at integers only."""
     ax.set_xlim(0.5, last + max(0.5, 0.02 * last))
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10], min_n_ticks=1))
     ax.grid(alpha=0.3)
 
 
 def class_ids(name: str, values: ArrayLike) -> np.ndarray:
+    """Check an array of class ids, (N,)."""
     ids = np.asarray(values)
     if ids.ndim != 1 or ids.size == 0 or ids.dtype.kind not in "iu" or ids.min() < 0:
         kind = "a negative one" if ids.ndim == 1 and ids.size and ids.dtype.kind == "i" else f"{ids.dtype} {ids.shape}"
@@ -192,8 +195,9 @@ def class_ids(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def class_labels(class_names: Sequence[str] | None, needed: int) -> list[str]:
-    if class_names is None and needed > MOST_CLASSES:
-        raise ValueError(f"class ids: expected at most {MOST_CLASSES - 1:,}, got {needed - 1:,}")
+    """Return a name for each class id below ``needed``: the names given, or the ids."""
+    if class_names is None and needed > MAX_CLASSES:
+        raise ValueError(f"class ids: expected at most {MAX_CLASSES - 1:,}, got {needed - 1:,}")
     names = [str(k) for k in range(needed)] if class_names is None else [str(name) for name in class_names]
     if len(names) < needed:
         raise ValueError(f"class_names: expected a name for each of {needed} classes, got {len(names)}")
@@ -201,16 +205,19 @@ def class_labels(class_names: Sequence[str] | None, needed: int) -> list[str]:
 
 
 def same_length(name: str, a: np.ndarray, other: str, b: np.ndarray) -> None:
+    """Raise an error unless the two arrays have the same length."""
     if len(a) != len(b):
         raise ValueError(f"{name} and {other}: expected the same length, got {len(a)} and {len(b)}")
 
 
 def at_least(least: int, name: str, number: int) -> None:
+    """Raise an error if the number is too small."""
     if number < least:
         raise ValueError(f"{name}: expected at least {least}, got {number}")
 
 
 def finite(name: str, values: ArrayLike, shape: str, ndim: int) -> np.ndarray:
+    """Check an array of real, finite values with ``ndim`` axes."""
     array = np.asarray(values)
     if array.ndim != ndim or array.size == 0:
         raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
@@ -222,6 +229,7 @@ def finite(name: str, values: ArrayLike, shape: str, ndim: int) -> np.ndarray:
 
 
 def image_batch(images: ArrayLike) -> np.ndarray:
+    """Check a batch of images, (N, 1, H, W) or (N, 3, H, W)."""
     pixels = np.asarray(images)
     if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or pixels.size == 0:
         raise ValueError(f"images: expected shape (N, 1, H, W) or (N, 3, H, W), got {pixels.shape}")
@@ -230,8 +238,8 @@ def image_batch(images: ArrayLike) -> np.ndarray:
     return pixels
 
 
-def as_shown(pixels: np.ndarray) -> list[np.ndarray]:
-    """Images as matplotlib wants them: values 0 to 1, (H, W) or (H, W, 3)."""
+def displayable(pixels: np.ndarray) -> list[np.ndarray]:
+    """Return images in the form that matplotlib expects: values from 0 to 1, (H, W) or (H, W, 3)."""
     values = finite("images", pixels, "(N, C, H, W)", 4).astype(np.float32)
     low, high = (0.0, 255.0) if pixels.dtype == np.uint8 else (float(values.min()), float(values.max()))
     if pixels.dtype != np.uint8 and low >= 0 and high <= 1:

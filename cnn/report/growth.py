@@ -1,4 +1,4 @@
-"""An image of how fast something is as one of its sizes grows."""
+"""A plot of speed against the size of the problem."""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,14 +8,14 @@ from cnn.report.canvas import BLUE, label, panels
 
 
 def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence[Axes] | None = None) -> list[Axes]:
-    """Draw a line for each size that grows: the rate by its value. A level line costs in proportion to the work.
+    """Draw GFLOP/s against each size that is varied. Where a line is flat, the cost is proportional to the work.
 
     Parameters
     ----------
     table : mapping of str to sequence of (value, milliseconds, GFLOP/s)
-        By the name of the size.
+        The measurements by the name of the size.
     ax : sequence of Axes, optional
-        Where to draw, one for each size; None makes a figure.
+        Where to draw, one of them for each size; None makes a figure.
 
     Returns
     -------
@@ -35,12 +35,12 @@ def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence
     if not table or not all(table.values()):
         raise ValueError("table: expected at least one size with its values, got none")
     axes = panels(len(table), width=3.6, height=3.2) if ax is None else list(ax)
-    most = max(rate for rows in table.values() for _, _, rate in rows)
-    for at, (name, rows) in zip(axes, table.items(), strict=True):
+    highest = max(rate for rows in table.values() for _, _, rate in rows)
+    for panel, (name, rows) in zip(axes, table.items(), strict=True):
         values = [value for value, _, _ in rows]
-        at.plot([rate for _, _, rate in rows], color=BLUE, marker="o", markersize=4)
-        at.set_xticks(range(len(values)), [str(value) for value in values])
-        at.set_ylim(0, 1.08 * most)
+        panel.plot([rate for _, _, rate in rows], color=BLUE, marker="o", markersize=4)
+        panel.set_xticks(range(len(values)), [str(value) for value in values])
+        panel.set_ylim(0, 1.08 * highest)
         rates = ", ".join(f"{rate:.0f} at {value}" for value, _, rate in rows)
-        label(at, f"growing {name}", name, "GFLOP/s", description=f"GFLOP/s by {name}: {rates}")
+        label(panel, f"growing {name}", name, "GFLOP/s", description=f"GFLOP/s by {name}: {rates}")
     return axes

@@ -1,4 +1,4 @@
-"""Images made of tiles: samples, mistakes, filters, feature maps. `plots.py` is the door to them."""
+"""Plots made of tiles: samples, mistakes, filters, feature maps. Use them through `plots.py`."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from numpy.typing import ArrayLike
 
 from cnn.report.canvas import (
     CHARACTER,
-    as_shown,
     at_least,
     class_ids,
     class_labels,
     color_bar,
+    displayable,
     finite,
     image_batch,
     label,
@@ -33,12 +33,12 @@ def samples(
     ax: Axes | None = None,
     count: int = 30,
 ) -> Axes:
-    """Show images with the names of their classes.
+    """Draw images with the names of their classes.
 
     Parameters
     ----------
     images : array, (N, 1, H, W) or (N, 3, H, W)
-        uint8, or floating; floating images outside 0..1 are stretched to their own range.
+        uint8, or floating; floating images outside 0..1 are scaled from their own range.
     labels : array of int, (N,)
         Class ids.
     class_names : sequence of str, optional
@@ -46,7 +46,7 @@ def samples(
     ax : Axes, optional
         Where to draw; None makes a figure.
     count : int
-        At most so many images, the first ones.
+        Greatest number of images; the first ones are drawn.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def samples(
     Raises
     ------
     ValueError
-        If shapes or lengths do not fit, or a class id has no name.
+        If shapes or lengths do not match, or a class id has no name.
 
     Examples
     --------
@@ -68,7 +68,7 @@ def samples(
     at_least(1, "count", count)
     names = class_labels(class_names, int(true.max()) + 1)
     captions = [names[k] for k in true[:count]]
-    ax = _mosaic(ax, as_shown(pixels[:count]), captions, tile=1.1)
+    ax = _mosaic(ax, displayable(pixels[:count]), captions, tile=1.1)
     title = _first(len(captions), len(true), "image").capitalize()
     size = f"{pixels.shape[2]} x {pixels.shape[3]} pixels"
     return label(ax, title, f"class under each image ({size})", description=f"Images of {', '.join(captions)}")
@@ -82,12 +82,12 @@ def mistakes(
     count: int = 20,
     ax: Axes | None = None,
 ) -> Axes:
-    """Show the mistakes that the model was most sure of, with what it said, how sure it was, and the truth.
+    """Draw the misclassified images with the highest probability, with predicted class, probability and true class.
 
     Parameters
     ----------
     images : array, (N, 1, H, W) or (N, 3, H, W)
-        uint8, or floating; floating images outside 0..1 are stretched to their own range.
+        uint8, or floating; floating images outside 0..1 are scaled from their own range.
     labels : array of int, (N,)
         True class ids.
     probabilities : array of float, (N, K)
@@ -95,9 +95,9 @@ def mistakes(
     class_names : sequence of str, optional
         A name for each class id.
     count : int
-        At most so many images.
+        Greatest number of images.
     ax : Axes, optional
-        Single axes; the images are tiles within it. None makes a figure.
+        Where to draw; the images are tiles inside it. None makes a figure.
 
     Returns
     -------
@@ -106,7 +106,7 @@ def mistakes(
     Raises
     ------
     ValueError
-        If shapes or lengths do not fit, values are no probabilities, or ``count`` is below 1.
+        If shapes or lengths do not match, values are not probabilities, or ``count`` is below 1.
 
     Examples
     --------
@@ -122,33 +122,33 @@ def mistakes(
         raise ValueError("probabilities: expected values from 0 to 1; predict_proba of a model returns them")
     at_least(1, "count", count)
     names = class_labels(class_names, max(scores.shape[1], int(true.max()) + 1))
-    said, sure = scores.argmax(axis=1), scores.max(axis=1)
-    wrong = np.flatnonzero(said != true)
-    chosen = wrong[np.argsort(-sure[wrong], kind="stable")][:count]
+    predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
+    wrong = np.flatnonzero(predicted != true)
+    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     if not chosen.size:
         if ax is None:
             [ax] = panels(width=4.8, height=2.0)
         ax.set_axis_off()
         ax.text(0.5, 0.5, "no mistakes", ha="center", va="center", transform=ax.transAxes, fontsize=12)
         return label(ax, f"0 of {len(true):,} wrong", description="No mistakes")
-    captions = [f"{sure[i]:.0%} {names[said[i]]}\nis {names[true[i]]}" for i in chosen]
-    ax = _mosaic(ax, as_shown(pixels[chosen]), captions, tile=1.25)
-    few = "" if len(chosen) == len(wrong) else f", the {len(chosen)} surest"
+    captions = [f"{confidence[i]:.0%} {names[predicted[i]]}\nis {names[true[i]]}" for i in chosen]
+    ax = _mosaic(ax, displayable(pixels[chosen]), captions, tile=1.25)
+    few = "" if len(chosen) == len(wrong) else f", the {len(chosen)} most confident"
     listed = "; ".join(caption.replace("\n", ", ") for caption in captions[:3])
     return label(
         ax,
         f"{len(wrong):,} of {len(true):,} wrong{few}",
         "predicted (probability), then true class",
-        description=f"{len(chosen)} wrongly classified images, the surest first: {listed}",
+        description=f"{len(chosen)} misclassified images, the most confident first: {listed}",
     )
 
 
 def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels: int = 8) -> Axes:
-    """Show the kernels of a convolution, blue below zero, white at zero, red above it.
+    """Draw the kernels of a convolution: negative weights blue, zero white, positive weights red.
 
-    With one input channel each tile is a filter. With more, a column is a filter and a row is an input channel: this
-    is what the layer computes, one kernel for each pair, summed over the rows. Three channels are drawn in the same way
-    and not as RGB, where the sign of a weight could not be seen.
+    With one input channel each tile is a filter. With more, a column is a filter and a row is an input channel: the
+    layer has one kernel for each pair and sums over the rows. Three channels are drawn in the same way, not as RGB,
+    where the sign of a weight would not be visible.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
     ax : Axes, optional
         Where to draw; None makes a figure.
     count, channels : int
-        At most so many filters and input channels, the first ones; the title says so.
+        Greatest number of filters and input channels; the first ones are drawn, and the title says so.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
     Raises
     ------
     ValueError
-        If the shape is not 4-dimensional, or a value is not finite.
+        If the array is not 4-dimensional, or a value is not finite.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
     title = f"{_first(shown, total, 'filter').capitalize()}, {height} x {width}"
     description = f"Kernels with weights from {kernels.min():.3g} to {kernels.max():.3g}"
     if depth == 1:
-        return label(ax, title, "number of the filter under each", description=description)
+        return label(ax, title, "filter index under each tile", description=description)
     column = size_in_points(ax)[0] / shown
     ticks = np.arange(0, shown, math.ceil(9 / column))
     ax.set_xticks(0.5 + ticks * (1 + GAP), map(str, ticks), fontsize=float(np.clip(0.7 * column, 6, 10)))
@@ -197,20 +197,20 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
 
 
 def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = None, count: int = 64) -> Axes:
-    """Show what a layer makes of one image: a tile for each channel, all on one scale.
+    """Draw the output of a layer for one image: a tile for each channel, all with the same colour scale.
 
-    Activations that are never negative run from dark to bright; others from blue over white (zero) to red.
+    Non-negative activations go from dark to bright; otherwise negative ones are blue, zero white, positive ones red.
 
     Parameters
     ----------
     maps : array, (C, H, W) or (1, C, H, W)
-        For example an entry of ``model.activations(x)``.
+        For example a value of ``model.activations(x)``.
     ax : Axes, optional
         Where to draw; None makes a figure.
     title : str, optional
         For example the name of the layer, written before the number of maps.
     count : int
-        At most so many maps, the first ones; the title says so.
+        Greatest number of maps; the first ones are drawn, and the title says so.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = No
     Raises
     ------
     ValueError
-        If the shape is another, or a value is not finite.
+        If the shape is wrong, or a value is not finite.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = No
     text = f"{_first(len(shown), len(array), 'map')} of {array.shape[1]} x {array.shape[2]}"
     text = f"{title}: {text}" if title else text.capitalize()
     description = f"Activations from {low:.3g} to {high:.3g}, {np.mean(shown == 0):.0%} of them zero"
-    return label(ax, text, "number of the channel under each", description=description)
+    return label(ax, text, "channel index under each tile", description=description)
 
 
 def _mosaic(
@@ -255,32 +255,32 @@ def _mosaic(
     limits: tuple[float, float] = (0.0, 1.0),
     bar: str = "",
 ) -> Axes:
-    """Draw equal images, (H, W) or (H, W, 3), as tiles of one Axes; a tile is 1 wide in data coordinates.
+    """Draw images of the same size, (H, W) or (H, W, 3), as tiles of one Axes; a tile is 1 wide in data coordinates.
 
-    Tiles inside one Axes, not an Axes each: so a mosaic fits into any axes a caller has, and stays one thing to return.
+    With tiles inside one Axes, not an Axes for each, a mosaic can be drawn on any given axes, and one Axes is returned.
     """
     texts = [text.split("\n") for text in captions] if captions is not None else [[] for _ in images]
     ratio = images[0].shape[0] / images[0].shape[1]
-    room = None if ax is None else size_in_points(ax)
-    wish = 72 * tile if room is None else 0.8 * math.sqrt(room[0] * room[1] / len(images))
-    line = float(np.clip(11 / wish, 0.15, 0.3))  # height of a line of text, in tile widths
+    space = None if ax is None else size_in_points(ax)
+    tile_points = 72 * tile if space is None else 0.8 * math.sqrt(space[0] * space[1] / len(images))
+    line = float(np.clip(11 / tile_points, 0.15, 0.3))  # height of a line of text, in tile widths
     cell = ratio + GAP + line * max(map(len, texts))
     if columns is None:
-        wanted = max(1, round(math.sqrt(len(images) * cell * (1.2 if room is None else room[0] / room[1]))))
-        # Near that number, the one that leaves the fewest holes in the last row.
-        near = range(max(1, wanted - 2), wanted + 4)
-        columns = min(near, key=lambda k: (-len(images) % k, abs(k - wanted), -k))
+        wanted = max(1, round(math.sqrt(len(images) * cell * (1.2 if space is None else space[0] / space[1]))))
+        # Of the numbers near that, the one that leaves the last row most complete.
+        candidates = range(max(1, wanted - 2), wanted + 4)
+        columns = min(candidates, key=lambda k: (-len(images) % k, abs(k - wanted), -k))
     rows = math.ceil(len(images) / columns)
-    if ax is None or room is None:
+    if ax is None or space is None:
         width = columns * (1 + GAP) * tile + (1.0 if bar else 0.2)
         [ax] = panels(width=max(4.8, width), height=rows * cell * tile + 0.7)
         unit = 72 * tile
     else:
-        unit = min(room[0] / (columns * (1 + GAP)), room[1] / (rows * cell))
+        unit = min(space[0] / (columns * (1 + GAP)), space[1] / (rows * cell))
     longest = max((len(words) for text in texts for words in text), default=1)
     size = min(10.0, unit * line / 1.3, unit * (1 + GAP) / (CHARACTER * max(1, longest)))
     size = max(size, 7.0 if unit > 60 else 5.0)
-    fits = max(3, int(unit * (1 + GAP) / (CHARACTER * size)))  # longer words than that are cut
+    fits = max(3, int(unit * (1 + GAP) / (CHARACTER * size)))  # longer lines are truncated
 
     for i, (image, text) in enumerate(zip(images, texts, strict=True)):
         x, y = (i % columns) * (1 + GAP), (i // columns) * cell

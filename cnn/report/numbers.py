@@ -1,4 +1,4 @@
-"""An image of the numbers themselves: small matrices side by side, such as window * kernel = products."""
+"""A plot of numbers: small matrices side by side, such as window * kernel = products."""
 
 from collections.abc import Mapping
 
@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 from cnn.report.canvas import CHARACTER, finite, label, panels, size_in_points
 
 LARGEST = 8  # rows and columns of a matrix whose numbers can still be read
-# In cells, as all lengths below: the space between two matrices, and the font size of their names.
+# Space between two matrices, and font size of their names; the unit of both, and of all lengths below, is a cell.
 GAP, NAME = 0.7, 0.27
 
 
 def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
-    """Write small matrices side by side, each number in its cell: blue below zero, white at zero, red above it.
+    """Draw small matrices side by side, with each number in a cell: negative blue, zero white, positive red.
 
-    Each matrix has a scale of colours of its own, up to its largest absolute value.
+    Each matrix has its own colour scale, up to its largest absolute value.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
     Raises
     ------
     ValueError
-        If there is no matrix, one is larger or not 2-dimensional, or a value is not finite.
+        If there is no matrix, a matrix is too large or not 2-dimensional, or a value is not finite.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
             raise ValueError(f"{name}: expected at most {LARGEST} x {LARGEST} numbers, got {_size(table)}")
         tables[name] = table
 
-    # A name wider than its matrix takes the room that it needs.
+    # A name wider than its matrix widens the slot of that matrix.
     slots = [max(table.shape[1], CHARACTER * NAME * len(name)) for name, table in tables.items()]
     width, height = sum(slots) + GAP * (len(slots) - 1), max(len(table) for table in tables.values())
     below = 2.0 * NAME
@@ -59,10 +59,10 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
         unit = 72 * min(0.62, 12 / width)
         [ax] = panels(width=max(3.0, width * unit / 72 + 0.3), height=(height + below) * unit / 72 + 0.8)
     else:
-        room = size_in_points(ax)
-        unit = min(0.95 * room[0] / width, 0.8 * room[1] / (height + below))  # title and label take their part
-    written = {name: _written(table) for name, table in tables.items()}
-    longest = max(len(text) for rows in written.values() for row in rows for text in row)
+        space = size_in_points(ax)
+        unit = min(0.95 * space[0] / width, 0.8 * space[1] / (height + below))  # the rest is for title and label
+    texts = {name: _cell_texts(table) for name, table in tables.items()}
+    longest = max(len(text) for rows in texts.values() for row in rows for text in row)
     size = unit * min(0.3, 0.85 / (CHARACTER * longest))
 
     left = 0.0
@@ -70,25 +70,25 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
         rows, columns = table.shape
         x, y = left + (slot - columns) / 2, (height - rows) / 2
         share = table / (np.abs(table).max() or 1.0)
-        # The middle of the colour map only: the strongest colour is still pale enough for dark ink.
+        # Only the middle of the colour map is used: its strongest colour is still light enough for dark text.
         ax.pcolormesh(x + np.arange(columns + 1), y + np.arange(rows + 1), share, cmap="RdBu_r", vmin=-2.5, vmax=2.5,
                       edgecolors="0.6", linewidth=0.6)  # fmt: skip
         for (row, column), _ in np.ndenumerate(table):
-            text = written[name][row][column]
+            text = texts[name][row][column]
             ax.text(x + column + 0.5, y + row + 0.5, text, ha="center", va="center", fontsize=size, color="0.1")
         ax.text(left + slot / 2, y + rows + 0.4 * NAME, name, ha="center", va="top", fontsize=NAME * unit)
         left += slot + GAP
     ax.set(xlim=(-0.05, width + 0.05), ylim=(height + below, -0.05), xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)
-    said = "; ".join(
+    summary = "; ".join(
         f"{name}, {_size(table)}, from {table.min():.3g} to {table.max():.3g}" for name, table in tables.items()
     )
     title = f"{len(tables)} matri{'x' if len(tables) == 1 else 'ces'}"
-    return label(ax, title, "name under each matrix", description=f"Numbers in cells: {said}")
+    return label(ax, title, "name under each matrix", description=f"Numbers in cells: {summary}")
 
 
-def _written(table: np.ndarray) -> list[list[str]]:
-    """Each number with two decimals, or in powers of ten where that would hide it or take too much room."""
+def _cell_texts(table: np.ndarray) -> list[list[str]]:
+    """Return each number with two decimals, or in scientific notation if that would show 0 or be too long."""
     largest = np.abs(table).max()
     form = "z.2f" if 0.1 <= largest < 1000 or largest == 0 else ".1e"
     return [[format(value, form) for value in row] for row in table.tolist()]

@@ -1,4 +1,4 @@
-"""Images of samples with two features: the samples alone, and the regions that a model predicts around them."""
+"""Plots of samples with two features: the samples alone, and with the decision regions of a model."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from cnn.report.canvas import (
 
 
 def points(X: ArrayLike, y: ArrayLike, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
-    """Draw samples of two features, a colour and a marker for each class.
+    """Draw samples with two features, with a colour and a marker for each class.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def points(X: ArrayLike, y: ArrayLike, class_names: Sequence[str] | None = None,
     Raises
     ------
     ValueError
-        If shapes or lengths do not fit, a value is not finite, or a class id has no name.
+        If shapes or lengths do not match, a value is not finite, or a class id has no name.
 
     Examples
     --------
@@ -70,12 +70,12 @@ def decision_boundary(
     resolution: int = 200,
     legend: bool = True,
 ) -> Axes:
-    """Colour the plane by the predicted class and put the samples on it.
+    """Draw the decision regions of a model, coloured by predicted class, with the samples on top.
 
     Parameters
     ----------
     predict : callable, (M, 2) float32 -> (M,) int
-        For example ``model.predict``. It is called once, with a grid of points and X.
+        For example ``model.predict``. It is called once, with the points of a grid followed by X.
     X : array, (N, 2)
         Samples.
     y : array of int, (N,)
@@ -85,9 +85,9 @@ def decision_boundary(
     ax : Axes, optional
         Where to draw; None makes a figure.
     resolution : int
-        Points of the grid along each axis.
+        Number of grid points along each axis.
     legend : bool
-        Whether to draw the legend; beside each other, several images of the same classes need one only.
+        Whether to draw the legend; several plots of the same classes side by side need only one.
 
     Returns
     -------
@@ -96,43 +96,45 @@ def decision_boundary(
     Raises
     ------
     ValueError
-        If shapes or lengths do not fit, or ``predict`` returns no class ids.
+        If shapes or lengths do not match, or ``predict`` does not return class ids.
 
     Examples
     --------
     >>> ax = decision_boundary(lambda X: (X[:, 0] > 0).astype(int), [[-1.0, 0.0], [1.0, 0.5]], [0, 1], resolution=20)
     >>> ax.get_title()
-    'Predicted class (100.0 % right)'
+    'Predicted class (100.0 % correct)'
     """
     plane, true = _plane(X, y)
     resolution = integer(resolution, "resolution", 2)
     left, right, bottom, top = _frame(plane)
     across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2).astype(np.float32)
-    said = np.asarray(predict(np.concatenate([grid, plane.astype(np.float32)])))
-    if said.shape != (len(grid) + len(plane),) or said.dtype.kind not in "iu":
+    predicted = np.asarray(predict(np.concatenate([grid, plane.astype(np.float32)])))
+    if predicted.shape != (len(grid) + len(plane),) or predicted.dtype.kind not in "iu":
         raise ValueError(
-            f"predict: expected integer class ids of shape ({len(grid) + len(plane)},), got {said.dtype} {said.shape}"
+            f"predict: expected integer class ids of shape ({len(grid) + len(plane)},), "
+            f"got {predicted.dtype} {predicted.shape}"
         )
-    names = class_labels(class_names, int(max(true.max(), class_ids("predictions", said).max())) + 1)
-    regions, accuracy = said[: len(grid)].reshape(resolution, resolution), np.mean(said[len(grid) :] == true)
+    names = class_labels(class_names, int(max(true.max(), class_ids("predictions", predicted).max())) + 1)
+    regions = predicted[: len(grid)].reshape(resolution, resolution)
+    accuracy = np.mean(predicted[len(grid) :] == true)
 
     if ax is None:
         [ax] = panels(width=6.0, height=5.4)
     pale = 0.35 * np.array([to_rgb(PALETTE[k % len(PALETTE)]) for k in range(len(names))]) + 0.65
     ax.imshow(pale[regions], extent=(left, right, bottom, top), origin="lower", interpolation="nearest", aspect="equal")
     present = np.unique(regions)
-    for k in present[:-1]:  # the last class ends where the others begin
+    for k in present[:-1]:  # the boundaries of the last class belong to the others, too
         ax.contour(across, up, regions == k, levels=[0.5], colors="0.25", linewidths=0.8)
     _draw(ax, plane, true, names, legend)
     regions_of = ", ".join(f"{names[k]} {np.mean(regions == k):.0%}" for k in present)
-    title = f"Predicted class ({100 * accuracy:.1f} % right)"
+    title = f"Predicted class ({100 * accuracy:.1f} % correct)"
     description = f"{len(true)} points of {len(np.unique(true))} classes over the regions predicted: {regions_of}"
     return label(ax, title, "x1", "x2", description=description)
 
 
 def _plane(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Check samples of two features and their class ids."""
+    """Check samples with two features and their class ids."""
     plane, true = np.asarray(X, dtype=np.float64), class_ids("y", y)
     if plane.ndim != 2 or plane.shape[1] != 2 or not np.isfinite(plane).all():
         raise ValueError(f"X: expected finite values of shape (N, 2), got shape {plane.shape}")
@@ -141,7 +143,7 @@ def _plane(X: ArrayLike, y: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _frame(plane: np.ndarray) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of the part of the plane that is shown."""
+    """Return left, right, bottom and top of the part of the plane that is drawn."""
     low, high = plane.min(axis=0), plane.max(axis=0)
     margin = 0.08 * float((high - low).max()) or 1.0
     (left, bottom), (right, top) = (low - margin).tolist(), (high + margin).tolist()
@@ -149,19 +151,23 @@ def _frame(plane: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _draw(ax: Axes, plane: np.ndarray, true: np.ndarray, names: Sequence[str], legend: bool) -> None:
-    """Draw the samples in the looks of their classes, and the legend."""
+    """Draw the samples in the style of their classes, and the legend."""
     left, right, bottom, top = _frame(plane)
-    area = min(22.0, 22 * min(size_in_points(ax)) / 290)  # smaller in one of many panels
+    area = min(22.0, 22 * min(size_in_points(ax)) / 290)  # smaller markers in small panels
     for k in np.unique(true):
-        look: dict[str, Any] = {
+        style: dict[str, Any] = {
             "color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)], "label": names[k]
         }  # fmt: skip
-        ax.scatter(plane[true == k, 0], plane[true == k, 1], s=area, edgecolor="black", linewidth=0.5, zorder=3, **look)
+        ax.scatter(
+            plane[true == k, 0], plane[true == k, 1], s=area, edgecolor="black", linewidth=0.5, zorder=3, **style
+        )
     ax.set(xlim=(left, right), ylim=(bottom, top))
     if not legend:
         return
-    # Beside the axes no point is hidden, but only a figure with a layout engine makes the room for that.
+    # A legend beside the axes hides no points, but only a figure with a layout engine makes space for it.
     figure = ax.get_figure(root=True)
     beside = figure is not None and figure.get_layout_engine() is not None
-    place: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)} if beside else {"loc": "upper right"}
-    ax.legend(title="class", fontsize=9, borderaxespad=0.2, markerscale=(22 / area) ** 0.5, **place)
+    position: dict[str, Any] = (
+        {"loc": "upper left", "bbox_to_anchor": (1.02, 1.0)} if beside else {"loc": "upper right"}
+    )
+    ax.legend(title="class", fontsize=9, borderaxespad=0.2, markerscale=(22 / area) ** 0.5, **position)

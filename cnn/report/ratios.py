@@ -1,4 +1,4 @@
-"""An image of how long one thing takes by what another takes, case by case."""
+"""A plot of the ratio of two times, case by case."""
 
 import math
 from collections.abc import Mapping
@@ -9,21 +9,25 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from cnn.report.canvas import BLUE, CHARACTER, VERMILION, finite, label, panels, size_in_points
 
-STEPS = ((12, (1, 1.5, 2, 3, 5, 7)), (500, (1, 2, 5)), (math.inf, (1,)))  # up to so wide a range: ticks in each decade
+STEPS = (
+    (12, (1, 1.5, 2, 3, 5, 7)),
+    (500, (1, 2, 5)),
+    (math.inf, (1,)),
+)  # (range of the axis up to which this holds, ticks in each decade)
 ROW, SIZE = 0.22, 9.0  # height of a row in inches, and its font size
 
 
 def ratios(groups: Mapping[str, Mapping[str, tuple[float, float, float]]], ax: Axes | None = None) -> Axes:
-    """Draw ratios as bars that start at 1: to the left what is faster, to the right what is slower.
+    """Draw ratios as bars that start at 1: to the left faster cases, to the right slower ones.
 
-    The axis is logarithmic, so that half the time and twice the time are bars of one length.
+    The axis is logarithmic, so half the time and twice the time are bars of the same length.
 
     Parameters
     ----------
     groups : mapping of str to mapping of str to (ratio, low, high)
-        For each group its cases, in the order of drawing: our time by the other's, and the ends of its spread.
+        The cases of each group, in the order of drawing: our time divided by PyTorch's, and its quartiles.
     ax : Axes, optional
-        Where to draw; None makes a figure that suits the number of cases.
+        Where to draw; None makes a figure sized for the number of cases.
 
     Returns
     -------
@@ -32,7 +36,7 @@ def ratios(groups: Mapping[str, Mapping[str, tuple[float, float, float]]], ax: A
     Raises
     ------
     ValueError
-        If there is no case, or a value that is no positive number.
+        If there is no case, or a value is not a positive number.
 
     Examples
     --------
@@ -72,14 +76,14 @@ def ratios(groups: Mapping[str, Mapping[str, tuple[float, float, float]]], ax: A
     for tick, (_, _, weight) in zip(ax.get_yticklabels(), texts, strict=True):
         tick.set_fontweight(weight)
     ax.tick_params(axis="y", length=0)
-    # What is written beside the longest bars needs room: the logarithm of the axis for each point of its width
-    room = 1.25 * (4 * CHARACTER * size + 8) / (0.6 * size_in_points(ax)[0])
+    # Space for the text beside the longest bars, as a fraction of the width of the axis
+    margin = 1.25 * (4 * CHARACTER * size + 8) / (0.6 * size_in_points(ax)[0])
     low, high = np.log(min(values.min(), 0.7)), np.log(max(values.max(), 1.4))
-    span = (high - low) / (1 - 2 * min(room, 0.4))
-    ax.set_xlim(np.exp(low - room * span), np.exp(high + room * span))
+    span = (high - low) / (1 - 2 * min(margin, 0.4))
+    ax.set_xlim(np.exp(low - margin * span), np.exp(high + margin * span))
     ax.set_ylim(rows - 0.4, -0.6)
     left, right = ax.get_xlim()
-    steps = next(steps for most, steps in STEPS if right / left < most)
+    steps = next(steps for limit, steps in STEPS if right / left < limit)
     ax.xaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=99))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -88,7 +92,7 @@ def ratios(groups: Mapping[str, Mapping[str, tuple[float, float, float]]], ax: A
     ax.spines[["left", "right", "top"]].set_visible(False)
 
     faster = int((values[:, 0] <= 1).sum())
-    said = "; ".join(f"{name} {value:.2f}" for name, value in zip(names, values[:, 0], strict=True))
+    listed = "; ".join(f"{name} {value:.2f}" for name, value in zip(names, values[:, 0], strict=True))
     title = f"Faster than PyTorch (left of 1) in {faster:,} of {len(names):,} case{'s' * (len(names) != 1)}"
-    below = "our time / PyTorch's, and its spread"
-    return label(ax, title, below, "case", description=f"Bars of ratios: {said}")
+    x_label = "our time / PyTorch's, and its spread"
+    return label(ax, title, x_label, "case", description=f"Bars of ratios: {listed}")

@@ -1,167 +1,25 @@
 """What is checked of each class. A new layer, loss, optimizer or schedule adds a line.
 
-Names and arguments are PyTorch's, so one expression makes both: ``nn`` is in turn `OURS`, the layers and containers,
-and their like in PyTorch; `cnn.loss` and `torch.nn`; `cnn.optim` and `torch.optim` or `torch.optim.lr_scheduler`.
+Names and arguments are PyTorch's, so one expression builds both: ``nn`` is either `OURS`, the layers and containers of
+this library, or their PyTorch counterparts; for losses it is `cnn.loss` or `torch.nn`; ``o`` and ``s`` are `cnn.optim`,
+or `torch.optim` and `torch.optim.lr_scheduler`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-import cnn
-from cnn import layers, loss
-from cnn.module import Array, Module, no_grad
-from cnn.verify.check import draw
+from cnn.verify.case_types import (
+    AverageCase,
+    ClippingCase,
+    InitialCase,
+    LayerCase,
+    LossCase,
+    OptimizerCase,
+    ScheduleCase,
+)
 
 BOTH = (True, False)  # training and evaluation
-CONTAINERS = (cnn.Concat, cnn.Residual, cnn.Sequential, cnn.Sum)
-OURS = SimpleNamespace(**vars(layers), **{container.__name__: container for container in CONTAINERS})
-
-
-@dataclass(frozen=True)
-class LayerCase:
-    """A layer, how it is made and what it reads.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-        Of the input.
-    build : callable
-        (`OURS`, or the same of PyTorch) -> the layer.
-    modes : tuple of bool
-        Training, evaluation or both, where they differ; PyTorch sees those in ``torch_modes``.
-    scale : float
-        How large the numbers of the input are, so that they reach every part of the formula.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    build: Callable[[Any], Any]
-    modes: tuple[bool, ...] = (True,)
-    torch_modes: tuple[bool, ...] | None = None
-    scale: float = 1.0
-
-    def make(self) -> Module:
-        """Make ours, its parameters drawn anew and its running statistics no longer at the start."""
-        module: Module = self.build(OURS)
-        for seed, parameter in enumerate(module.parameters()):
-            parameter.data = draw(parameter.shape, seed=100 + seed)
-        with no_grad():
-            module(draw(self.shape, np.float32, seed=99))
-        return module
-
-    def input(self, dtype: Any = np.float64) -> Array:
-        """Draw an input."""
-        x = self.scale * draw(self.shape)
-        return x.astype(dtype)
-
-
-@dataclass(frozen=True)
-class LossCase:
-    """A loss, how it is made and what it reads.
-
-    Attributes
-    ----------
-    name : str
-    shape : tuple of int
-        Of the predictions.
-    kind : str
-        What they are: "real"; "probabilities", "log-probabilities" or "logits" of classes, or "yes or no", "certain"
-        and "scores"; or "mixtures", logits whose targets are probabilities of classes.
-    build : callable
-        (cnn.loss or torch.nn, what makes arrays of weights) -> the loss.
-    twin : callable or None
-        The same, where PyTorch's is written otherwise.
-    ignored : bool
-        Whether some targets are -100.
-    scale : float
-        How large the real numbers and logits are.
-    smooth : bool
-        Whether finite differences tell the gradient, as they do not where a logarithm is cut.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    kind: str
-    build: Callable[[Any, Callable[[Any], Any]], Any]
-    twin: Callable[[Any, Callable[[Any], Any]], Any] | None = None
-    ignored: bool = False
-    scale: float = 1.0
-    smooth: bool = True
-
-    def make(self) -> loss.LossFunc:
-        """Make ours."""
-        ours: loss.LossFunc = self.build(loss, np.asarray)
-        return ours
-
-    def prediction(self, dtype: Any) -> Array:
-        """Draw predictions."""
-        x = self.scale * draw(self.shape)
-        log_p = x - np.log(np.exp(x).sum(axis=1, keepdims=True))
-        kinds = {"probabilities": np.exp(log_p), "log-probabilities": log_p, "yes or no": 1 / (1 + np.exp(-x))}
-        kinds["certain"] = np.where(x < -0.5, 0.0, np.where(x > 0.5, 1.0, 0.5))
-        return np.asarray(kinds.get(self.kind, x)).astype(dtype)
-
-    def target(self, dtype: Any) -> Array:
-        """Draw targets."""
-        rng = np.random.default_rng(7)
-        if self.kind == "real":
-            return rng.normal(size=self.shape).astype(dtype)
-        if self.kind in ("yes or no", "certain", "scores"):
-            return rng.uniform(size=self.shape).astype(dtype)
-        if self.kind == "mixtures":
-            return rng.dirichlet(np.ones(self.shape[1]), self.shape[0]).astype(dtype)
-        ids = rng.integers(0, self.shape[1], (self.shape[0], *self.shape[2:]))
-        if self.ignored:
-            ids.flat[::3] = -100
-        return ids
-
-
-@dataclass(frozen=True)
-class OptimizerCase:
-    """An optimizer: (cnn.optim or torch.optim, parameters) -> the optimizer; Muon reads matrices alone."""
-
-    name: str
-    build: Callable[[Any, Any], Any]
-    shapes: tuple[tuple[int, ...], ...] = ((4, 3), (4,), (2, 3, 2, 2), (1,))
-
-
-@dataclass(frozen=True)
-class ScheduleCase:
-    """A schedule: (cnn.optim or torch.optim.lr_scheduler, optimizer) -> the schedule; some read a measure each step."""
-
-    name: str
-    build: Callable[[Any, Any], Any]
-    reads_measure: bool = False
-
-
-@dataclass(frozen=True)
-class InitialCase:
-    """A layer with hundreds of numbers in each parameter: how they are drawn is compared."""
-
-    name: str
-    build: Callable[[Any], Any]
-
-
-@dataclass(frozen=True)
-class ClippingCase:
-    """A function that clips gradients: (cnn.optim or torch.nn.utils, parameters) -> the norm, if it gives one."""
-
-    name: str
-    clip: Callable[[Any, Any], Any]
-
-
-@dataclass(frozen=True)
-class AverageCase:
-    """An average of weights."""
-
-    name: str
-    decay: float
-
 
 C = LayerCase
 IMAGE = (2, 3, 5, 6)
@@ -186,7 +44,7 @@ LAYERS = [
         (2, 4, 3, 2),
         lambda nn: nn.ConvTranspose2d(4, 2, (2, 3), stride=2, padding=1, output_padding=1, groups=2, dilation=2),
     ),
-    C("Dropout", IMAGE, lambda nn: nn.Dropout(0.25), BOTH, torch_modes=(False,)),  # the masks of the two differ
+    C("Dropout", IMAGE, lambda nn: nn.Dropout(0.25), BOTH, torch_modes=(False,)),  # the two draw different masks
     C("Dropout2d", IMAGE, lambda nn: nn.Dropout2d(0.25), BOTH, torch_modes=(False,)),
     C("ELU", IMAGE, lambda nn: nn.ELU(1.5)),
     C("Flatten", IMAGE, lambda nn: nn.Flatten()),
@@ -232,7 +90,7 @@ LAYERS = [
     C("Sum", (2, 2, 3, 4), lambda nn: nn.Sum([nn.Identity(), nn.Conv2d(2, 2, 1)])),
 ]
 
-I = InitialCase  # noqa: E741  # as C, L, P and S
+I = InitialCase  # noqa: E741  # one letter, like C, L, P and S
 INITIALS = [
     I("BatchNorm1d", lambda nn: nn.BatchNorm1d(300)),
     I("BatchNorm2d", lambda nn: nn.BatchNorm2d(300)),
@@ -248,12 +106,18 @@ L = LossCase
 CLASSES, MAP = (6, 4), (3, 4, 2, 3)
 WEIGHT = np.array([0.5, 1.0, 2.0, 1.5])
 LOSSES = [
-    L("BCELoss", CLASSES, "yes or no", lambda nn, a: nn.BCELoss()),
-    L("BCELoss", CLASSES, "yes or no", lambda nn, a: nn.BCELoss(weight=a(WEIGHT), reduction="sum")),
-    L("BCELoss", CLASSES, "certain", lambda nn, a: nn.BCELoss(), smooth=False),
-    L("BCEWithLogitsLoss", CLASSES, "scores", lambda nn, a: nn.BCEWithLogitsLoss()),
-    L("BCEWithLogitsLoss", CLASSES, "scores", lambda nn, a: nn.BCEWithLogitsLoss(pos_weight=a(WEIGHT)), scale=100.0),
-    L("BCEWithLogitsLoss", CLASSES, "scores", lambda nn, a: nn.BCEWithLogitsLoss(pos_weight=a(WEIGHT))),
+    L("BCELoss", CLASSES, "binary probabilities", lambda nn, a: nn.BCELoss()),
+    L("BCELoss", CLASSES, "binary probabilities", lambda nn, a: nn.BCELoss(weight=a(WEIGHT), reduction="sum")),
+    L("BCELoss", CLASSES, "saturated probabilities", lambda nn, a: nn.BCELoss(), smooth=False),
+    L("BCEWithLogitsLoss", CLASSES, "binary logits", lambda nn, a: nn.BCEWithLogitsLoss()),
+    L(
+        "BCEWithLogitsLoss",
+        CLASSES,
+        "binary logits",
+        lambda nn, a: nn.BCEWithLogitsLoss(pos_weight=a(WEIGHT)),
+        scale=100.0,
+    ),
+    L("BCEWithLogitsLoss", CLASSES, "binary logits", lambda nn, a: nn.BCEWithLogitsLoss(pos_weight=a(WEIGHT))),
     L(
         "CrossEntropyLoss",
         CLASSES,
@@ -294,7 +158,7 @@ LOSSES = [
     L(
         "CrossEntropyLoss",
         CLASSES,
-        "mixtures",
+        "logits, soft targets",
         lambda nn, a: nn.CrossEntropyLoss(from_logits=True, weight=a(WEIGHT)),
         lambda nn, a: nn.CrossEntropyLoss(weight=a(WEIGHT)),
     ),
@@ -349,18 +213,18 @@ SCHEDULES = [
     S("MultiStepLR", lambda s, o: s.MultiStepLR(o, milestones=[10, 30, 80], gamma=0.3)),
     S("OneCycleLR", lambda s, o: s.OneCycleLR(o, max_lr=0.5, total_steps=101)),
     S("OneCycleLR", lambda s, o: s.OneCycleLR(o, max_lr=0.5, total_steps=101, three_phase=True)),
-    S("ReduceLROnPlateau", lambda s, o: s.ReduceLROnPlateau(o, factor=0.5, patience=3), reads_measure=True),
+    S("ReduceLROnPlateau", lambda s, o: s.ReduceLROnPlateau(o, factor=0.5, patience=3), needs_metric=True),
     S(
         "ReduceLROnPlateau",
         lambda s, o: s.ReduceLROnPlateau(o, factor=0.8, patience=1, threshold=0.5, cooldown=4),
-        reads_measure=True,
+        needs_metric=True,
     ),
     S(
         "ReduceLROnPlateau",
         lambda s, o: s.ReduceLROnPlateau(
             o, mode="max", factor=0.8, patience=1, threshold=0.3, threshold_mode="abs", min_lr=0.05
         ),
-        reads_measure=True,
+        needs_metric=True,
     ),
     S(
         "SequentialLR",
@@ -378,6 +242,6 @@ SCHEDULES = [
 ]
 
 
-def every() -> list[Any]:
-    """All cases; each has a name, that of the class or function that it is about."""
+def all_cases() -> list[Any]:
+    """Return all cases; each has the name of the class or function that it checks."""
     return [*LAYERS, *INITIALS, *LOSSES, *OPTIMIZERS, *CLIPPINGS, *AVERAGES, *SCHEDULES]

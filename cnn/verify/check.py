@@ -1,4 +1,4 @@
-"""What one check found, and what was not checked."""
+"""The result of one check, and the reason why a vector is left out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from cnn.module import Array
 from cnn.utils.numeric import difference
 
-NUMERIC, FLOAT64, FLOAT32, ONNX = "differences", "torch float64", "torch float32", "ONNX"  # what is compared with
+NUMERIC, FLOAT64, FLOAT32, ONNX = "differences", "torch float64", "torch float32", "ONNX"  # the references
 TOLERANCES = {NUMERIC: 1e-6, FLOAT64: 1e-10, FLOAT32: 3e-5, ONNX: 3e-5}
 
 
@@ -24,13 +24,13 @@ class Check:
     source : str
         `NUMERIC`, `FLOAT64`, `FLOAT32` or `ONNX`.
     what : str
-        Which case, and which array of it.
+        The case and the array that was compared.
     error : float
-        max|a - b| / max|b|; infinite if there is nothing to compare.
+        max|a - b| / max|b|; infinite if the two cannot be compared.
     message : str
-        What went wrong, if the error does not tell.
+        What went wrong, if the error alone does not say it.
     tolerance : float
-        The largest error that passes; that of the source by default.
+        The largest error that passes; by default the tolerance of the source.
     """
 
     subject: str
@@ -53,8 +53,8 @@ class Check:
         return f"{self.subject}, {self.source}: {self.what}: {text}"
 
 
-class LeftOut(Exception):  # noqa: N818  # no error: it says why a vector does not concern us
-    """Why an ONNX vector is left out."""
+class LeftOut(Exception):  # noqa: N818  # not an error: it says why a vector does not apply
+    """Raised with the reason why an ONNX vector is left out."""
 
 
 class Omission(NamedTuple):
@@ -67,7 +67,7 @@ class Omission(NamedTuple):
 
 
 def compare(subject: str, source: str, what: str, ours: Any, theirs: Any) -> Check:
-    """Compare two arrays, dtype and shape included."""
+    """Compare two arrays, including dtype and shape."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
     if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
         message = f"{ours.dtype} of shape {ours.shape}, not {theirs.dtype} of shape {theirs.shape}"
@@ -78,7 +78,7 @@ def compare(subject: str, source: str, what: str, ours: Any, theirs: Any) -> Che
 
 
 def guarded(subject: str, source: str, what: str, run: Callable[[], list[Check]]) -> list[Check]:
-    """Run checks; an error is a failure."""
+    """Run checks; an exception becomes a failed check."""
     try:
         return run()
     except LeftOut:
@@ -88,5 +88,5 @@ def guarded(subject: str, source: str, what: str, run: Callable[[], list[Check]]
 
 
 def draw(shape: tuple[int, ...], dtype: Any = np.float64, seed: int = 0) -> Array:
-    """Draw normal numbers."""
+    """Return random numbers of the standard normal distribution."""
     return np.random.default_rng(seed).normal(size=shape).astype(dtype)

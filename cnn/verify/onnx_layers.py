@@ -1,9 +1,9 @@
-"""ONNX operators as our layers: names and arguments are mapped, nothing is computed.
+"""ONNX operators as our layers: only names and arguments are mapped, nothing is computed.
 
-The exceptions, each because ONNX writes the same thing in another way: Gemm and MatMul may hold the weight of Linear
-transposed; the momentum of BatchNormalization is one minus ours; padding that differs from side to side, or is more
-than half a window, becomes a pad layer in front; an array that LayerNormalization takes as one sample gets a batch
-axis. The others are in onnx_training.py and onnx_run.py.
+There are exceptions, because ONNX defines the same operation in another way. Gemm and MatMul may have the weight of
+Linear transposed. The momentum of BatchNormalization is one minus ours. Padding that differs from side to side, or is
+more than half a window, becomes a pad layer in front. An array that LayerNormalization takes as one sample gets a batch
+axis. The other exceptions are in onnx_training.py and onnx_run.py.
 """
 
 import math
@@ -18,13 +18,13 @@ from cnn.module import Array, Module
 from cnn.verify.check import LeftOut
 
 NOT_FLOAT = "not float32 or float64"
-NOT_OURS = "an operator or argument that PyTorch's modules have, at least in part, and cnn has not"
-NOT_2D = "windows over 1 or 3 axes: cnn has those over 2"
-NO_TWIN = "arguments that PyTorch's modules do not have, or that read the batch axis"
+NOT_OURS = "an operator or argument that PyTorch's modules have, at least in part, and cnn does not"
+NOT_2D = "windows over 1 or 3 axes: cnn has windows over 2"
+NOT_IN_TORCH = "arguments that PyTorch's modules do not have, or that read the batch axis"
 
 
 class Given(Module):
-    """An input of an operator that reads several, as a branch."""
+    """A further input of an operator, as a branch that returns it."""
 
     def __init__(self, value: Array) -> None:
         self.value = value
@@ -35,7 +35,7 @@ class Given(Module):
 
 
 class OneSample(Module):
-    """A layer that reads a sample without a batch axis."""
+    """A layer for one sample without a batch axis."""
 
     def __init__(self, layer: Module) -> None:
         self.layer = layer
@@ -47,7 +47,7 @@ class OneSample(Module):
 
 
 class Operator:
-    """One operator with what it reads: the first input, the others (None where one is left away) and its arguments."""
+    """One operator with its first input, its other inputs (None for one that is omitted) and its arguments."""
 
     def __init__(self, op: str, x: Array, others: list[Array | None], attributes: dict[str, Any], opset: int) -> None:
         self.op, self.x, self.attributes, self.opset = op, x, attributes, opset
@@ -58,10 +58,10 @@ class Operator:
         return self.attributes.get(name, default)
 
     def other(self, i: int) -> Array:
-        """Return one of the inputs after the first, which must be there."""
+        """Return one of the inputs after the first; it must not be omitted."""
         found = self.others[i]
         if found is None:
-            raise LeftOut(NO_TWIN)
+            raise LeftOut(NOT_IN_TORCH)
         return found
 
     def axis(self, default: int) -> int:
@@ -69,14 +69,14 @@ class Operator:
         return int(self.get("axis", default)) % self.x.ndim
 
 
-def needs(condition: bool, reason: str = NO_TWIN) -> None:
+def needs(condition: bool, reason: str = NOT_IN_TORCH) -> None:
     """Leave the vector out unless the condition holds."""
     if not condition:
         raise LeftOut(reason)
 
 
 def fill(module: Module, **values: Array | None) -> Module:
-    """Put values into the parameters and buffers of a module."""
+    """Set parameters and buffers of a module."""
     for name, value in values.items():
         if value is not None:
             module.to(value.dtype)
@@ -94,13 +94,13 @@ def windows(o: Operator, size: tuple[int, ...]) -> tuple[dict[str, Any], tuple[i
         totals = []
         for pixels, k, s, d in zip(o.x.shape[2:], size, stride, dilation, strict=True):
             totals.append(max(0, (math.ceil(pixels / s) - 1) * s + d * (k - 1) + 1 - pixels))
-        less, more = [n // 2 for n in totals], [n - n // 2 for n in totals]
-        (top, left), (bottom, right) = (less, more) if auto == "SAME_UPPER" else (more, less)
+        smaller, larger = [n // 2 for n in totals], [n - n // 2 for n in totals]
+        (top, left), (bottom, right) = (smaller, larger) if auto == "SAME_UPPER" else (larger, smaller)
     return {"stride": stride, "dilation": dilation}, (left, right, top, bottom)
 
 
 def padded(module: Callable[[tuple[int, int]], Module], pads: tuple[int, int, int, int], value: float) -> Module:
-    """Give the padding to the module where it is the same on both sides and allowed, else to a layer in front."""
+    """Pass the padding to the module if it is symmetric and allowed; otherwise add a pad layer in front."""
     left, right, top, bottom = pads
     if left == right and top == bottom:
         try:
@@ -134,26 +134,28 @@ def conv_transpose(o: Operator) -> Module:
     groups, stride = o.get("group", 1), o.get("strides", (1, 1))
     dilation, extra = o.get("dilations", (1, 1)), o.get("output_padding", (0, 0))
     top, left, bottom, right = o.get("pads", (0, 0, 0, 0))
-    natural = [
+    full = [
         s * (pixels - 1) + d * (n - 1) + 1
         for s, pixels, d, n in zip(stride, o.x.shape[2:], dilation, size, strict=True)
     ]
     wanted = o.get("output_shape")
     if o.get("auto_pad", "NOTSET").startswith("SAME"):
         wanted = [pixels * s for pixels, s in zip(o.x.shape[2:], stride, strict=True)]
-    if wanted is not None:  # longer than natural: output_padding; shorter: cut off, for SAME_UPPER more at the end
-        extra = tuple(max(0, w - n) for w, n in zip(wanted, natural, strict=True))
-        cut = [max(0, n - w) for w, n in zip(wanted, natural, strict=True)]
-        less, more = [n // 2 for n in cut], [n - n // 2 for n in cut]
-        (top, left), (bottom, right) = (less, more) if o.get("auto_pad") == "SAME_UPPER" else (more, less)
-    same = (top, left) == (bottom, right)
+    if (
+        wanted is not None
+    ):  # longer than the full output: output_padding; shorter: cropped, for SAME_UPPER more at the end
+        extra = tuple(max(0, w - n) for w, n in zip(wanted, full, strict=True))
+        cropped = [max(0, n - w) for w, n in zip(wanted, full, strict=True)]
+        smaller, larger = [n // 2 for n in cropped], [n - n // 2 for n in cropped]
+        (top, left), (bottom, right) = (smaller, larger) if o.get("auto_pad") == "SAME_UPPER" else (larger, smaller)
+    symmetric = (top, left) == (bottom, right)
     made = fill(
         layers.ConvTranspose2d(
             c,
             k * groups,
             tuple(size),
             stride=stride,
-            padding=(top, left) if same else 0,
+            padding=(top, left) if symmetric else 0,
             output_padding=extra,
             groups=groups,
             bias=bias is not None,
@@ -162,11 +164,11 @@ def conv_transpose(o: Operator) -> Module:
         weight=weight,
         bias=bias,
     )
-    return made if same else cnn.Sequential([made, layers.ZeroPad2d((-left, -right, -top, -bottom))])
+    return made if symmetric else cnn.Sequential([made, layers.ZeroPad2d((-left, -right, -top, -bottom))])
 
 
 def max_pool(o: Operator) -> Module:
-    """MaxPool; its indices, where asked for, are not compared, because MaxPool2d keeps them to itself."""
+    """MaxPool; its optional output of indices is not compared, because MaxPool2d does not return them."""
     size = o.get("kernel_shape")
     arguments, pads = windows(o, size)
     ceil = bool(o.get("ceil_mode", 0))
@@ -185,7 +187,7 @@ def average_pool(o: Operator) -> Module:
         return layers.AvgPool2d(size, padding=padding, ceil_mode=ceil, count_include_pad=counted, **arguments)
 
     made = padded(make, pads, 0.0)
-    needs(counted or not isinstance(made, cnn.Sequential))  # zeros of a layer in front would count
+    needs(counted or not isinstance(made, cnn.Sequential))  # zeros of a pad layer in front would be counted
     return made
 
 
@@ -201,21 +203,21 @@ def batch_norm(o: Operator) -> Module:
 
 
 def layer_norm(o: Operator) -> Module:
-    """LayerNormalization; its mean and inverse deviation are not compared, because LayerNorm keeps them to itself."""
+    """LayerNormalization; its mean and inverse deviation are not compared, because LayerNorm does not return them."""
     made = layers.LayerNorm(o.x.shape[o.axis(-1) :], eps=o.get("epsilon", 1e-5))
     fill(made, weight=o.other(0), bias=o.others[1])
     return OneSample(made) if o.axis(-1) == 0 else made
 
 
 def group_norm(o: Operator) -> Module:
-    """GroupNormalization, and InstanceNormalization, which is GroupNorm with a group for each channel."""
+    """GroupNormalization, and InstanceNormalization, which is GroupNorm with one channel per group."""
     scale = o.other(0)
     made = layers.GroupNorm(o.get("num_groups", len(scale)), len(scale), eps=o.get("epsilon", 1e-5))
     return fill(made, weight=scale, bias=o.other(1))
 
 
 def gemm(o: Operator) -> Module:
-    """Gemm, as Linear: its second input is the weight, transposed unless transB says that it is already."""
+    """Gemm, as Linear: its second input is the weight, which is transposed here unless transB is set."""
     needs(not o.get("transA", 0) and o.get("alpha", 1.0) == 1)
     needs(o.others[1] is None or o.get("beta", 1.0) == 1)
     weight = o.other(0) if o.get("transB", 0) else o.other(0).T
@@ -239,13 +241,13 @@ def softmax(o: Operator) -> Module:
 
 
 def prelu(o: Operator) -> Module:
-    """PRelu, whose slopes must be one for all, or one for each channel."""
+    """PRelu, which must have one slope, or one for each channel."""
     slope = o.other(0)
     single = slope.size == 1
     needs(single or (o.x.ndim > 1 and slope.size == slope.shape[0] == o.x.shape[1]))
     needs(
         single or slope.shape[1:] == (1,) * (o.x.ndim - 2) or o.opset < 7
-    )  # before, it did not broadcast to the right
+    )  # before opset 7, slopes were not broadcast to the right
     return fill(layers.PReLU(slope.size), weight=slope.reshape(-1))
 
 
@@ -255,9 +257,9 @@ def pad(o: Operator) -> Module:
     sides = o.get("pads")
     sides = [int(n) for n in (o.other(0) if sides is None else sides)]
     axes = [int(a) % 4 for a in (range(4) if o.others[2] is None else o.others[2])]
-    rim = {axis: (sides[i], sides[i + len(axes)]) for i, axis in enumerate(axes)}
-    needs(rim.get(0, (0, 0)) == rim.get(1, (0, 0)) == (0, 0))
-    pads = (*rim.get(3, (0, 0)), *rim.get(2, (0, 0)))
+    padding = {axis: (sides[i], sides[i + len(axes)]) for i, axis in enumerate(axes)}
+    needs(padding.get(0, (0, 0)) == padding.get(1, (0, 0)) == (0, 0))
+    pads = (*padding.get(3, (0, 0)), *padding.get(2, (0, 0)))
     mode = o.get("mode", "constant")
     if mode == "constant":
         value = o.get("value", 0.0) if o.others[1] is None else o.other(1).item()
@@ -267,7 +269,7 @@ def pad(o: Operator) -> Module:
 
 
 def flatten(o: Operator) -> Module:
-    """Flatten of all but the first axis."""
+    """Flatten of all axes except the first."""
     needs(o.axis(1) == 1)
     return layers.Flatten()
 

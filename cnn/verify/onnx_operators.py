@@ -1,4 +1,4 @@
-"""Which ONNX operator is which layer of ours, and which small graphs that PyTorch exported are one layer."""
+"""The layer for each ONNX operator, and for each small graph that PyTorch exports for one layer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +14,18 @@ from cnn.verify.onnx_vectors import Vector
 
 
 class LegacyMasks:
-    """NumPy's old generator, from which ONNX drew its masks, under the name of the new one's method."""
+    """NumPy's legacy random generator, which ONNX used for its masks, with the method name of the new generator."""
 
     def __init__(self, seed: int) -> None:
-        self.state = np.random.RandomState(seed)  # theirs
+        self.state = np.random.RandomState(seed)  # the generator that ONNX used
 
     def random(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Draw uniform numbers, which stay in float64, as theirs did."""
+        """Return uniform random numbers, in float64 as ONNX's are."""
         return self.state.uniform(0, 1, shape)
 
 
 def dropout(o: Operator) -> Module:
-    """Dropout, in training if its third input says so; before opset 12 never."""
+    """Dropout, in training mode if its third input is true; before opset 12 always in evaluation mode."""
     ratio = o.get("ratio", 0.5) if o.others[0] is None else o.other(0).item()
     made = layers.Dropout(ratio).train(o.others[1] is not None and bool(o.other(1)))
     made.rng = LegacyMasks(o.get("seed", 0))  # type: ignore[assignment]
@@ -33,12 +33,12 @@ def dropout(o: Operator) -> Module:
 
 
 def gelu(o: Operator) -> Module:
-    """Gelu, exact or by tanh."""
+    """Gelu, exact or approximated by tanh."""
     return layers.GELU(approximate=o.get("approximate", "none"))
 
 
 def selu(o: Operator) -> Module:
-    """Selu with the published numbers, which are fixed in SELU."""
+    """Selu with the published constants, which are fixed in SELU."""
     published = (1.6732631921768188, 1.0507010221481323)
     needs((o.get("alpha", published[0]), o.get("gamma", published[1])) == published)
     return layers.SELU()
@@ -51,7 +51,7 @@ def hard_sigmoid(o: Operator) -> Module:
 
 
 def swish(o: Operator) -> Module:
-    """Swish without a factor in its gate, as SiLU."""
+    """Swish with alpha 1, which is SiLU."""
     needs(o.get("alpha", 1.0) == 1)
     return layers.SiLU()
 
@@ -63,34 +63,34 @@ def global_pool(o: Operator) -> Module:
 
 
 def resize(o: Operator) -> Module:
-    """Resize and Upsample of height and width, where PyTorch's rule for the places is the same.
+    """Resize and Upsample of height and width, where PyTorch transforms coordinates in the same way.
 
-    That is: linear with half_pixel or pytorch_half_pixel (the same for more than one pixel) or align_corners, without
-    antialias; nearest, whose two rules differ in general, for whole factors and the usual rounding.
+    These are: linear with half_pixel or pytorch_half_pixel (the same for more than one pixel) or align_corners, without
+    antialias; nearest, whose rules differ in general, for integer factors and the default rounding.
     """
     needs(o.x.ndim == 4, NOT_2D)
     roi_first = o.op == "Resize" and o.opset > 10
     scales, sizes = (o.others[1], o.others[2]) if roi_first else (o.others[0], None)
     given = scales if scales is not None and scales.size else sizes
     if given is None or o.get("antialias", 0) or o.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise LeftOut(ol.NO_TWIN)
+        raise LeftOut(ol.NOT_IN_TORCH)
     of_axis = dict(zip((int(a) % 4 for a in o.get("axes", range(4))), given.tolist(), strict=True))
     batch = [of_axis.get(axis, 1 if given is scales else o.x.shape[axis]) for axis in (0, 1)]
     needs(batch == ([1, 1] if given is scales else list(o.x.shape[:2])))
     target = (of_axis[2], of_axis[3])
     key: dict[str, Any] = {"scale_factor": target} if given is scales else {"size": target}
-    mode, places = o.get("mode", "nearest"), o.get("coordinate_transformation_mode", "half_pixel")
+    mode, coordinates = o.get("mode", "nearest"), o.get("coordinate_transformation_mode", "half_pixel")
     factors = target if given is scales else (target[0] / o.x.shape[2], target[1] / o.x.shape[3])
     needs(mode != "cubic", ol.NOT_OURS)
     if mode == "nearest":
-        needs(places == "half_pixel" and o.get("nearest_mode", "round_prefer_floor") == "round_prefer_floor")
+        needs(coordinates == "half_pixel" and o.get("nearest_mode", "round_prefer_floor") == "round_prefer_floor")
         needs(all(factor >= 1 and factor == int(factor) for factor in factors), ol.NOT_OURS)  # mode="nearest-exact"
         return layers.Upsample(**key)
-    needs(mode == "linear" and places in ("half_pixel", "pytorch_half_pixel", "align_corners"))
-    if places == "align_corners":  # ONNX puts the last corner at size times scale, whole or not
+    needs(mode == "linear" and coordinates in ("half_pixel", "pytorch_half_pixel", "align_corners"))
+    if coordinates == "align_corners":  # ONNX puts the last corner at size times scale, even if that is not an integer
         needs(all(pixels * factor % 1 == 0 for pixels, factor in zip(o.x.shape[2:], factors, strict=True)))
-    needs(places != "pytorch_half_pixel" or 1 not in target)  # there it takes the first pixel
-    return layers.Upsample(**key, mode="bilinear", align_corners=places == "align_corners")
+    needs(coordinates != "pytorch_half_pixel" or 1 not in target)  # for one output pixel it takes the first input pixel
+    return layers.Upsample(**key, mode="bilinear", align_corners=coordinates == "align_corners")
 
 
 def depth_to_space(o: Operator) -> Module:
@@ -100,7 +100,7 @@ def depth_to_space(o: Operator) -> Module:
 
 
 def reshape(o: Operator) -> Module:
-    """Reshape that flattens all but the first axis, or splits one axis in several."""
+    """Reshape that flattens all axes except the first, or splits one axis into several."""
     before, after = o.x.shape, [int(n) for n in o.other(0)]
     needs(not o.get("allowzero", 0))
     after = [before[i] if n == 0 else n for i, n in enumerate(after)]
@@ -110,7 +110,7 @@ def reshape(o: Operator) -> Module:
         end = axis + len(after) - len(before) + 1
         if end > axis + 1 and (after[:axis], after[end:]) == (list(before[:axis]), list(before[axis + 1 :])):
             return layers.Unflatten(axis, tuple(after[axis:end]))
-    raise LeftOut(ol.NO_TWIN)
+    raise LeftOut(ol.NOT_IN_TORCH)
 
 
 OPERATORS: dict[str, Callable[[Operator], Module]] = {
@@ -158,12 +158,12 @@ OPERATORS: dict[str, Callable[[Operator], Module]] = {
 
 
 def first_operator(vector: Vector) -> Operator:
-    """Return the only operator of a vector, with its arrays."""
+    """Return the only operator of a vector, with its inputs."""
     (node,) = vector.nodes
     values = [vector.arrays.get(name) if name else None for name in node.inputs]
     x = values[0]
     if x is None:
-        raise LeftOut(ol.NO_TWIN)
+        raise LeftOut(ol.NOT_IN_TORCH)
     return Operator(node.op, x, values[1:], node.attributes, vector.opset)
 
 
@@ -174,14 +174,14 @@ def linear_without_bias(vector: Vector) -> Module:
 
 
 def pixel_shuffle(vector: Vector) -> Module:
-    """Reshape, Transpose and Reshape, the factor being a size in the first new shape."""
+    """Reshape, Transpose and Reshape; the upscale factor is a size in the first new shape."""
     first = vector.arrays[vector.nodes[1].inputs[1]]
     needs(vector.nodes[2].attributes["perm"] == (0, 1, 4, 2, 5, 3))
     return layers.PixelShuffle(int(first[2]))
 
 
 def pool_over_one_axis(vector: Vector) -> Module:
-    """A pool over one axis, as one over two."""
+    """A pool over one axis, exported as a pool over two axes."""
     raise LeftOut(NOT_2D)
 
 

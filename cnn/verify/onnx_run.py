@@ -1,7 +1,7 @@
-"""Run the published vectors: which concern us, which are left out and why, and what comes out.
+"""Run ONNX's test vectors: select those that apply, record why the others are left out, and compare the outputs.
 
-What is compared is the forward pass. Outputs that a layer of ours keeps to itself (the indices of MaxPool, the masks of
-Dropout, mean and deviation of LayerNormalization) are not. ONNX's running variance is biased: ours is turned into that.
+Only the forward pass is compared. Outputs that our layers do not return are not compared (the indices of MaxPool, the
+masks of Dropout, mean and deviation of LayerNormalization). ONNX's running variance is biased, so ours is converted.
 """
 
 from collections.abc import Collection
@@ -20,27 +20,27 @@ from cnn.verify.onnx_operators import GRAPHS, OPERATORS, first_operator
 from cnn.verify.onnx_training import TRAINING
 from cnn.verify.onnx_vectors import Vector
 
-EXPANDED = "the same case once more, in smaller operators"
-NO_MODULE = "an operator that is no module, loss or optimizer of PyTorch"
+EXPANDED = "the same case again, expressed in smaller operators"
+NO_MODULE = "an operator without a module, loss or optimizer in PyTorch"
 IN_TORCH = {  # as Hardtanh, Fold, GRU, Embedding, GLU, LocalResponseNorm, LSTM, LPPool2d, MaxUnpool2d, Softmin, ...
     *(("Clip",), ("Col2Im",), ("GRU",), ("Gather",), ("LRN",), ("LSTM",), ("LpPool",), ("MaxUnpool",), ("RNN",)),
     *(("RMSNormalization",), ("Shrink",), ("ThresholdedRelu",), ("Split", "Sigmoid", "Mul"), ("Neg", "Softmax")),
     ("Constant", "Exp", "Mul", "Sub"),
 }
-# Typed in by hand, with inputs and outputs rounded to four digits; PyTorch is off by as much. ONNX itself allows 1e-3.
+# Typed by hand, with inputs and outputs rounded to four digits; PyTorch has the same error. ONNX itself allows 1e-3.
 ROUNDED = ("averagepool_2d_ceil_last_window_starts_on_pad",)
 ROUNDED_TOLERANCE = 1e-3
 
 
 class Result(NamedTuple):
-    """What ran and what did not: checks by folder, and omissions."""
+    """The checks of the vectors that ran, by folder, and the vectors that were left out."""
 
     checks: dict[str, list[Check]]
     left_out: list[Omission]
 
 
 def run(wanted: Collection[str], everything: bool) -> Result:
-    """Run all vectors of the wanted classes; if that is everything, those too whose layer could not even be made."""
+    """Run all vectors of the wanted classes; with ``everything``, include those whose layer could not be built."""
     result = Result({folder: [] for folder in onnx_vectors.FOLDERS}, [])
     for vector in onnx_vectors.vectors():
         try:
@@ -53,7 +53,7 @@ def run(wanted: Collection[str], everything: bool) -> Result:
 
 
 def check_vector(vector: Vector, wanted: Collection[str]) -> Check | None:
-    """Return the check of one vector, the worst if it has several outputs, or None if it is of no wanted class."""
+    """Return the check of one vector, the worst if it has several outputs; None if its class is not wanted."""
     if vector.is_expanded:
         raise LeftOut(EXPANDED)
     ops = vector.ops
@@ -73,7 +73,7 @@ def check_vector(vector: Vector, wanted: Collection[str]) -> Check | None:
 
 
 def _layer_checks(vector: Vector, what: str, wanted: Collection[str]) -> list[Check]:
-    """Check the outputs of a layer, or of nothing if it is none that is wanted."""
+    """Check the outputs of a layer; return no checks if its class is not wanted."""
     operator = None if vector.ops in GRAPHS else first_operator(vector)
     module = GRAPHS[vector.ops](vector) if operator is None else OPERATORS[operator.op](operator)
     subject = _name(module)
@@ -95,7 +95,7 @@ def _worst(checks: list[Check]) -> Check | None:
 
 
 def _name(module: Module) -> str:
-    """Return the class that a vector is about: not the pad in front of it."""
+    """Return the class that a vector checks, ignoring a pad layer in front of it."""
     if isinstance(module, OneSample):
         return _name(module.layer)
     if type(module) is not cnn.Sequential:
@@ -105,7 +105,7 @@ def _name(module: Module) -> str:
 
 
 def _running(module: Module, operator: Operator) -> tuple[Array, Array]:
-    """Return the running mean and ONNX's running variance, in which that of the batch counts (n - 1) / n times."""
+    """Return running mean and running variance as ONNX defines it: its batch variance is (n - 1) / n times ours."""
     state, n = module.state_dict(), operator.x.size // operator.x.shape[1]
     kept = np.float32(operator.get("momentum", 0.9)) * operator.other(3)
     return state["running_mean"], kept + (state["running_var"] - kept) * np.float32((n - 1) / n)

@@ -1,8 +1,9 @@
-"""ONNX losses and optimizers as ours. Again names and arguments are mapped, with these exceptions.
+"""ONNX losses and optimizers as ours. Again only names and arguments are mapped, with these exceptions.
 
-Adam's cases are at step T = 0, where ONNX corrects no bias: our Adam is told that it is very late, when nothing is left
-to correct. Our NLLLoss refuses what are no log-probabilities, as no case of ONNX has: here it is told not to look.
-norm_coefficient is weight_decay; beta of Momentum, the share of the gradient, is one minus dampening.
+Adam's cases are at step T = 0, where ONNX applies no bias correction: our Adam gets a very large step count, at which
+the correction is 1. Our NLLLoss rejects inputs that are not log-probabilities, and no case of ONNX has
+log-probabilities, so that check is disabled here. norm_coefficient is weight_decay; beta of Momentum, the factor of the
+gradient, is one minus dampening.
 """
 
 from collections.abc import Callable
@@ -18,17 +19,17 @@ from cnn.optim import Optimizer
 from cnn.verify.onnx_layers import needs
 from cnn.verify.onnx_vectors import Vector
 
-LATE = 10**9  # steps, after which b^t is 0
+LATE = 10**9  # a step count at which b^t is 0
 
 
 def log_likelihood(vector: Vector) -> dict[str, Array]:
-    """NegativeLogLikelihoodLoss, whose cases hold any numbers for log-probabilities."""
+    """NegativeLogLikelihoodLoss, whose cases have arbitrary numbers instead of log-probabilities."""
     with mock.patch("cnn.loss.nll_loss.check_log_probabilities", create=True):
         return _loss(vector, loss.NLLLoss)
 
 
 def cross_entropy(vector: Vector) -> dict[str, Array]:
-    """SoftmaxCrossEntropyLoss; its second output, where asked for, is LogSoftmax of the scores."""
+    """SoftmaxCrossEntropyLoss; its optional second output is LogSoftmax of the logits."""
     found = _loss(vector, lambda **settings: loss.CrossEntropyLoss(from_logits=True, **settings))
     for name in vector.outputs[1:]:
         found[name] = LogSoftmax(dim=1)(vector.arrays[vector.inputs[0]])
@@ -44,7 +45,7 @@ def _loss(vector: Vector, make: Callable[..., loss.LossFunc]) -> dict[str, Array
 
 
 def optimizer_step(vector: Vector) -> dict[str, Array]:
-    """One step of Adam, Adagrad or Momentum from the given state: parameters, then what each remembers."""
+    """One step of Adam, Adagrad or Momentum from the given state; the outputs are parameters, then their states."""
     (node,) = vector.nodes
     a, (rate, step, *arrays) = node.attributes, (vector.arrays[name] for name in node.inputs)
     count = {"Adam": 4, "Adagrad": 3, "Momentum": 3}[node.op]
@@ -67,8 +68,8 @@ def optimizer_step(vector: Vector) -> dict[str, Array]:
         kept = ("s",)
     else:
         nesterov = a["mode"] == "nesterov"
-        share = 1.0 if t == 0 else a["beta"]  # the first step takes the whole gradient
-        momentum, dampening = a["alpha"], 1 - share
+        factor = 1.0 if t == 0 else a["beta"]  # the first step takes the whole gradient
+        momentum, dampening = a["alpha"], 1 - factor
         made = optim.SGD(parameters, lr, momentum, dampening, weight_decay=decay, nesterov=nesterov)
         states = [{"b": column[2].copy()} for column in columns]
         kept = ("b",)

@@ -1,7 +1,7 @@
-"""The test vectors that ONNX publishes: models of one operator or a few, with inputs and expected outputs.
+"""ONNX's published test vectors: models of one or a few operators, with inputs and expected outputs.
 
-They come with the package onnx (Apache-2.0), the files up to version 1.22. Its folder `node` holds one operator each,
-`pytorch-converted` modules that PyTorch exported, with PyTorch's own outputs.
+They are part of the package onnx (Apache-2.0), up to version 1.22. Its folder `node` has models of one operator each,
+`pytorch-converted` has modules that PyTorch exported, with PyTorch's own outputs.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from cnn.module import Array
 try:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
-except ImportError:  # run.py leaves the vectors out then
+except ImportError:  # then run.py leaves the vectors out
     onnx = None  # type: ignore[assignment]
 
 FOLDERS = ("node", "pytorch-converted")
@@ -23,7 +23,7 @@ FLOATS = (1, 11)  # TensorProto.FLOAT and DOUBLE
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of a graph: its kind, the names of what it reads and makes, and its arguments."""
+    """One operator of a graph: its kind, the names of its inputs and outputs, and its arguments."""
 
     op: str
     inputs: list[str]
@@ -33,21 +33,21 @@ class Node:
 
 @dataclass
 class Vector:
-    """One published case.
+    """One test vector.
 
     Attributes
     ----------
     name, folder : str
     nodes : list of Node
-        In the order in which they run.
+        In execution order.
     is_float : bool
-        Whether its first input and its first output hold float32 or float64.
+        Whether its first input and its first output are float32 or float64.
     arrays : dict of str to ndarray
-        Inputs and constants, by name; `load` fills it.
+        Inputs and constants, by name; `load` reads the inputs.
     inputs, outputs : list of str
-        The names of what is fed, and of what comes out.
+        Names of the inputs and of the outputs.
     expected : dict of str to ndarray
-        The outputs.
+        The expected outputs, by name.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Vector:
 
     @property
     def is_expanded(self) -> bool:
-        """Whether it is another case once more, in smaller operators."""
+        """Whether it repeats another vector in smaller operators."""
         return "_expanded" in self.name
 
     @property
@@ -82,12 +82,12 @@ class Vector:
 
 
 def installed() -> bool:
-    """Tell whether onnx is here."""
+    """Return whether onnx is installed."""
     return onnx is not None
 
 
 def folder() -> Path:
-    """Return where the vectors lie; a newer onnx may have none."""
+    """Return the folder of the vectors; newer versions of onnx have none."""
     return Path(onnx.__file__).parent / "backend" / "test" / "data"
 
 
@@ -97,17 +97,17 @@ def version() -> str:
 
 
 def vectors() -> Iterator[Vector]:
-    """Yield all published cases, without their arrays."""
+    """Yield all vectors, without their arrays."""
     for name in FOLDERS:
         for path in sorted((folder() / name).glob("test_*")):
             vector = Vector(path.name.removeprefix("test_"), name, path)
-            if not vector.is_expanded:  # their models are large, and nobody asks what is in them
+            if not vector.is_expanded:  # their models are large, and not needed
                 _read(vector)
             yield vector
 
 
 def _read(vector: Vector) -> None:
-    """Fill in all but the data."""
+    """Read everything except inputs and expected outputs."""
     model = onnx.load(vector.path / "model.onnx")
     graph, vector.opset = model.graph, model.opset_import[0].version
     vector.arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}

@@ -1,4 +1,4 @@
-"""Parity with PyTorch: the same weights, the same input, the same numbers, forward and backward."""
+"""Comparison with PyTorch: from the same weights and inputs the same numbers, forward and backward."""
 
 import functools
 import inspect
@@ -18,7 +18,8 @@ from cnn.layers import Linear
 from cnn.module import Array, Parameter
 from cnn.optim import Optimizer
 from cnn.utils.numeric import difference
-from cnn.verify.cases import (
+from cnn.verify.case_types import (
+    CONTAINERS,
     AverageCase,
     ClippingCase,
     InitialCase,
@@ -32,18 +33,18 @@ from cnn.verify.check import FLOAT32, FLOAT64, Check, compare, draw
 try:
     import torch
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-except ImportError:  # run.py leaves PyTorch out then
+except ImportError:  # then run.py leaves PyTorch out
     torch = None  # type: ignore[assignment]
 
 SOURCES = ((np.float64, FLOAT64), (np.float32, FLOAT32))
 STEPS = 100
-SPREAD = 0.15  # of theirs: how far spread and bounds of a few hundred drawn numbers may be apart
-OWN_DEFAULTS = {("Softmax", "dim"), ("LogSoftmax", "dim")}  # PyTorch guesses, and warns
-CONTAINERS = {container.__name__ for container in cnn.verify.cases.CONTAINERS}
+SPREAD = 0.15  # relative difference allowed in standard deviation and range of a few hundred random numbers
+OWN_DEFAULTS = {("Softmax", "dim"), ("LogSoftmax", "dim")}  # PyTorch guesses the axis and warns
+CONTAINER_NAMES = {container.__name__ for container in CONTAINERS}
 
 
 def installed() -> bool:
-    """Tell whether PyTorch is here."""
+    """Return whether PyTorch is installed."""
     return torch is not None
 
 
@@ -53,7 +54,7 @@ def version() -> str:
 
 
 def tensor(array: Any, needs_grad: bool = False) -> Any:
-    """Copy an array to PyTorch."""
+    """Copy an array to a tensor."""
     return torch.tensor(np.ascontiguousarray(array), requires_grad=needs_grad)
 
 
@@ -68,7 +69,7 @@ def layer_checks(subject: str, case: LayerCase) -> list[Check]:
             x = case.input(dtype)
             theirs_x = tensor(x, needs_grad=True)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # PyTorch finds an even kernel with padding="same" slow
+                warnings.simplefilter("ignore")  # PyTorch warns that an even kernel with padding="same" is slow
                 theirs_y = theirs(theirs_x)
             y = ours(x)
             grad = draw(y.shape, dtype, seed=1)
@@ -84,7 +85,7 @@ def layer_checks(subject: str, case: LayerCase) -> list[Check]:
 
 
 def _dropout_checks(subject: str, case: LayerCase) -> list[Check]:
-    """Compare what two dropouts with masks of their own make of ones in training: the same values, and no others."""
+    """Compare the outputs of dropout for ones in training: with different masks the same set of values."""
     checks = []
     for dtype, source in SOURCES:
         ones, ours = np.ones((50, 20, 1, 1), dtype), case.make()
@@ -98,7 +99,7 @@ def loss_checks(subject: str, case: LossCase) -> list[Check]:
     checks = []
     for dtype, source in SOURCES:
         ours = case.make()
-        theirs = (case.twin or case.build)(torch.nn, functools.partial(_weights, dtype))
+        theirs = (case.build_torch or case.build)(torch.nn, functools.partial(_weights, dtype))
         x, target = case.prediction(dtype), case.target(dtype)
         theirs_x = tensor(x, needs_grad=True)
         y, theirs_y = ours(x, target), theirs(theirs_x, tensor(target))
@@ -114,7 +115,7 @@ def loss_checks(subject: str, case: LossCase) -> list[Check]:
 
 
 def optimizer_checks(subject: str, case: OptimizerCase) -> list[Check]:
-    """Take a hundred steps on the same random gradients."""
+    """Compare parameters after a hundred steps with the same random gradients."""
     start = [draw(shape, seed=i) for i, shape in enumerate(case.shapes)]
     ours, theirs = [Parameter(a) for a in start], [torch.nn.Parameter(tensor(a)) for a in start]
     our_optimizer, their_optimizer = case.build(optim, ours), case.build(torch.optim, theirs)
@@ -133,7 +134,7 @@ def optimizer_checks(subject: str, case: OptimizerCase) -> list[Check]:
 
 
 def clipping_checks(subject: str, case: ClippingCase) -> list[Check]:
-    """Clip the same gradients."""
+    """Compare clipped gradients, and the norm if there is one."""
     ours, theirs = [Parameter(draw((4, 3))), Parameter(draw((5,)))], []
     for seed, p in enumerate(ours):
         p.grad = draw(p.shape, seed=seed)
@@ -146,63 +147,68 @@ def clipping_checks(subject: str, case: ClippingCase) -> list[Check]:
 
 
 def initial_checks(subject: str, case: InitialCase) -> list[Check]:
-    """Compare spread and bounds of the numbers that a new layer has."""
+    """Compare standard deviation and range of the initial parameters of a layer."""
     ours, theirs = case.build(layers), dict(case.build(torch.nn).named_parameters())
     checks = []
     for name, p in ours.named_parameters():
         found, wanted = ([float(f(a)) for f in (np.std, np.min, np.max)] for a in (p.data, _array(theirs[name])))
-        alike = all(abs(a - b) <= SPREAD * abs(b) for a, b in zip(found, wanted, strict=True))
-        message = "" if alike else "spread {:.3f}, from {:.3f} to {:.3f}, not {:.3f}, {:.3f} to {:.3f}"
+        close = all(abs(a - b) <= SPREAD * abs(b) for a, b in zip(found, wanted, strict=True))
+        message = "" if close else "spread {:.3f}, from {:.3f} to {:.3f}, not {:.3f}, {:.3f} to {:.3f}"
         what = f"{ours!r}, {name} at the start"
-        checks.append(Check(subject, FLOAT32, what, 0.0 if alike else np.inf, message.format(*found, *wanted)))
+        checks.append(Check(subject, FLOAT32, what, 0.0 if close else np.inf, message.format(*found, *wanted)))
     return checks
 
 
 def default_checks(subject: str) -> list[Check]:
-    """Compare the defaults of the arguments that both have; none if PyTorch has no such class."""
-    ours = next(getattr(home, subject) for home in (layers, loss, optim, cnn) if hasattr(home, subject))
-    homes = (torch.nn, torch.optim, torch.optim.lr_scheduler, torch.nn.utils)
-    twin = next((getattr(home, subject) for home in homes if hasattr(home, subject)), None)
-    if twin is None or subject in CONTAINERS:
+    """Compare the defaults of the arguments that both have; no check if PyTorch has no such class."""
+    ours = next(getattr(module, subject) for module in (layers, loss, optim, cnn) if hasattr(module, subject))
+    modules = (torch.nn, torch.optim, torch.optim.lr_scheduler, torch.nn.utils)
+    counterpart = next((getattr(module, subject) for module in modules if hasattr(module, subject)), None)
+    if counterpart is None or subject in CONTAINER_NAMES:
         return []
-    theirs, wrong = inspect.signature(twin).parameters, []
+    theirs, wrong = inspect.signature(counterpart).parameters, []
     for name, argument in inspect.signature(ours).parameters.items():
-        known = name in theirs and (subject, name) not in OWN_DEFAULTS and name != "params"
-        if known and argument.default != theirs[name].default:
+        comparable = name in theirs and (subject, name) not in OWN_DEFAULTS and name != "params"
+        if comparable and argument.default != theirs[name].default:
             wrong.append(f"{argument}, not {theirs[name]}")
     return [Check(subject, FLOAT64, "defaults", np.inf if wrong else 0.0, "; ".join(wrong))]
 
 
 def average_checks(subject: str, case: AverageCase) -> list[Check]:
-    """Average a hundred changes of the weights."""
+    """Compare averaged weights after a hundred updates."""
     ours, theirs = Linear(3, 2).to(np.float64), torch.nn.Linear(3, 2).double()
     average = optim.WeightAverage(ours, decay=case.decay)
-    twin = AveragedModel(theirs, multi_avg_fn=get_ema_multi_avg_fn(case.decay))  # type: ignore[no-untyped-call]
+    their_average = AveragedModel(theirs, multi_avg_fn=get_ema_multi_avg_fn(case.decay))  # type: ignore[no-untyped-call]
     for step in range(STEPS):
         for seed, (p, q) in enumerate(zip(ours.parameters(), theirs.parameters(), strict=True)):
             p.data = draw(p.shape, seed=2 * step + seed)
             q.data = tensor(p.data)
         average.update()
-        twin.update_parameters(theirs)
-    pairs = zip(average.averages, twin.parameters(), strict=True)
+        their_average.update_parameters(theirs)
+    pairs = zip(average.averages, their_average.parameters(), strict=True)
     what = f"{case.name}(decay={case.decay}), after {STEPS} updates"
     return [compare(subject, FLOAT64, what, a, _array(b)) for a, b in pairs]
 
 
 def schedule_checks(subject: str, case: ScheduleCase) -> list[Check]:
-    """Follow learning rate and momentum for a hundred steps."""
-    parameter, twin = Parameter(np.ones(1)), torch.nn.Parameter(torch.ones(1))
-    ours, theirs = optim.SGD([parameter], lr=0.4, momentum=0.9), torch.optim.SGD([twin], lr=0.4, momentum=0.9)
+    """Compare learning rate and momentum over a hundred steps."""
+    parameter, their_parameter = Parameter(np.ones(1)), torch.nn.Parameter(torch.ones(1))
+    ours, theirs = (
+        optim.SGD([parameter], lr=0.4, momentum=0.9),
+        torch.optim.SGD([their_parameter], lr=0.4, momentum=0.9),
+    )
     rates: tuple[list[list[float]], list[list[float]]] = ([], [])
-    measures = np.abs(draw((STEPS,), seed=3)) + 1 / np.arange(1, STEPS + 1)
+    metrics = np.abs(draw((STEPS,), seed=3)) + 1 / np.arange(1, STEPS + 1)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch wants a step of the optimizer first, and calls its own old forms
+        warnings.simplefilter(
+            "ignore"
+        )  # PyTorch wants a step of the optimizer first, and calls deprecated functions of its own
         schedules = (case.build(optim, ours), case.build(torch.optim.lr_scheduler, theirs))
-        for measure in measures:
+        for metric in metrics:
             rates[0].append([ours.lr, ours.momentum])
             rates[1].append([float(theirs.param_groups[0][name]) for name in ("lr", "momentum")])
             for schedule in schedules:
-                schedule.step(*([float(measure)] if case.reads_measure else []))
+                schedule.step(*([float(metric)] if case.needs_metric else []))
     what = f"{case.name}, learning rate and momentum over {STEPS} steps"
     return [compare(subject, FLOAT64, what, *map(np.array, rates))]
 
@@ -223,7 +229,7 @@ def _settings(optimizer: Optimizer) -> str:
 
 @contextmanager
 def _all_in_float64() -> Iterator[None]:
-    """Let PyTorch keep float64: NAdam's product of mu has the default dtype, and Muon rounds to bfloat16."""
+    """Keep PyTorch in float64: NAdam's product of mu has the default dtype, and Muon rounds to bfloat16."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     try:
@@ -234,7 +240,7 @@ def _all_in_float64() -> Iterator[None]:
 
 
 def _modules() -> Any:
-    """Return torch.nn, with our containers, and with a Hardsigmoid whose backward does not round 1/6 to float32."""
+    """Return torch.nn with counterparts of our containers, and a Hardsigmoid whose backward keeps 1/6 in float64."""
     nn = torch.nn
 
     class Hardsigmoid(nn.Module):

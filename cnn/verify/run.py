@@ -1,4 +1,4 @@
-"""All checks of all public classes."""
+"""Run all checks of all public classes."""
 
 import difflib
 import textwrap
@@ -12,18 +12,18 @@ import numpy as np
 
 from cnn import layers, loss, optim
 from cnn.module import Module
-from cnn.verify import cases, numeric
+from cnn.verify import case_types, cases, numeric
 from cnn.verify.check import FLOAT64, NUMERIC, Check, Omission, guarded
 
 ABSTRACT = (Module, loss.LossFunc, optim.Optimizer, optim.Schedule)
-NEAR = 0.7  # of 1: how alike a name must be to be proposed
+SIMILARITY = 0.7  # of 1: how similar a name must be to be suggested
 GET_TORCH = "not installed; pip install torch"
-GET_ONNX = "not installed; pip install onnx==1.22.0, which holds the vectors"
+GET_ONNX = "not installed; pip install onnx==1.22.0, which has the vectors"
 
 
 @dataclass
 class Verification:
-    """What was found.
+    """The results of a verification.
 
     Attributes
     ----------
@@ -31,11 +31,11 @@ class Verification:
         The classes, by kind.
     checks : list of Check
     left_out : list of Omission
-        The ONNX vectors that did not run.
+        The ONNX vectors that were not run.
     vectors : dict of str to (passed, run)
-        The ONNX vectors that ran, by folder.
+        Number of ONNX vectors that passed and that were run, by folder.
     torch, onnx : str
-        Their versions, or how to get them.
+        The installed version, or how to install it.
     seconds : float
     """
 
@@ -53,19 +53,19 @@ class Verification:
         return [check for check in self.checks if not check.passed]
 
     def of(self, subject: str, source: str) -> list[Check]:
-        """Return the checks of a class against one source."""
+        """Return the checks of a class against one reference."""
         return [check for check in self.checks if (check.subject, check.source) == (subject, source)]
 
 
 def public_classes() -> dict[str, list[str]]:
-    """Return the names of all layers, containers, losses, optimizers, schedules and functions that clip, by kind."""
+    """Return the names of all layers, containers, losses, optimizers, schedules and clipping functions, by kind."""
     found: dict[str, list[str]] = {"layers": [], "containers": [], "losses": [], "optimizers": [], "schedules": []}
-    found["containers"] = [container.__name__ for container in cases.CONTAINERS]
+    found["containers"] = [container.__name__ for container in case_types.CONTAINERS]
     schedules = {case.name for case in cases.SCHEDULES}
     for kind, module in (("layers", layers), ("losses", loss), ("optimizers", optim)):
         for name in module.__all__:
             value = getattr(module, name)
-            if isinstance(value, type) and value not in ABSTRACT and value.__name__ == name:  # no alias
+            if isinstance(value, type) and value not in ABSTRACT and value.__name__ == name:  # not an alias
                 is_schedule = name in schedules or issubclass(value, optim.Schedule)
                 found["schedules" if is_schedule else kind].append(name)
     found["functions"] = sorted({case.name for case in cases.CLIPPINGS})
@@ -73,12 +73,12 @@ def public_classes() -> dict[str, list[str]]:
 
 
 def choose(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return the classes of these names, in any case, as class or as file; all, if there are no names.
+    """Return the classes with these names, as class or file name in upper or lower case; all if there are no names.
 
     Raises
     ------
     ValueError
-        If a name is unknown; it says which is near, or what there is.
+        If a name is unknown; the message suggests a similar one, or lists all classes.
 
     Examples
     --------
@@ -95,30 +95,30 @@ def choose(names: Sequence[str]) -> dict[str, list[str]]:
         short = name.lower().replace("_", "")
         found = known.get(short) or known.get(aliases.get(short, "").lower())
         if found is None:
-            near = difflib.get_close_matches(short, known, n=1, cutoff=NEAR)
+            similar = difflib.get_close_matches(short, known, n=1, cutoff=SIMILARITY)
             raise ValueError(
-                f"unknown class {name!r}" + (f": did you mean {known[near[0]]}?" if near else _all(groups))
+                f"unknown class {name!r}" + (f": did you mean {known[similar[0]]}?" if similar else _list(groups))
             )
         wanted.add(found)
     chosen = {kind: [name for name in names if name in wanted] for kind, names in groups.items()}
     return {kind: names for kind, names in chosen.items() if names}
 
 
-def _all(groups: dict[str, list[str]]) -> str:
-    """List all classes, one kind after the other."""
+def _list(groups: dict[str, list[str]]) -> str:
+    """Return a text that lists all classes by kind."""
     lists = [textwrap.fill(f"{kind}: {', '.join(names)}", 78, subsequent_indent="  ") for kind, names in groups.items()]
     return "; there are:\n" + "\n".join(lists)
 
 
 def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda what: None) -> Verification:
-    """Check layers, losses, optimizers and schedules against finite differences, PyTorch and ONNX's vectors.
+    """Check layers, losses, optimizers and schedules against finite differences, PyTorch and ONNX's test vectors.
 
     Parameters
     ----------
     names : sequence of str
-        Of classes, in any case; none means all.
+        Names of classes, in upper or lower case; none means all.
     progress : callable
-        Called with what comes next.
+        Called with the name of the next group of checks.
 
     Examples
     --------
@@ -129,16 +129,16 @@ def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda w
     start = time.perf_counter()
     result = Verification(choose(names))
     wanted = [name for group in result.groups.values() for name in group]
-    chosen = [case for case in cases.every() if case.name in wanted]
+    chosen = [case for case in cases.all_cases() if case.name in wanted]
     for name in wanted:
         if not any(case.name == name for case in chosen):
             result.checks.append(Check(name, NUMERIC, "-", np.inf, "it has no case in cnn/verify/cases.py"))
     progress("finite differences")
     result.checks += _numeric(chosen)
     progress("PyTorch")
-    _ask_torch(result, chosen, wanted)
+    _check_torch(result, chosen, wanted)
     progress("ONNX vectors")
-    _ask_onnx(result, wanted, everything=not names)
+    _check_onnx(result, wanted, everything=not names)
     result.seconds = time.perf_counter() - start
     return result
 
@@ -146,25 +146,25 @@ def verify(names: Sequence[str] = (), progress: Callable[[str], None] = lambda w
 def _numeric(chosen: Iterable[Any]) -> list[Check]:
     found = []
     for case in chosen:
-        if isinstance(case, cases.LayerCase) or (isinstance(case, cases.LossCase) and case.smooth):
-            check: Any = numeric.layer_checks if isinstance(case, cases.LayerCase) else numeric.loss_checks
+        if isinstance(case, case_types.LayerCase) or (isinstance(case, case_types.LossCase) and case.smooth):
+            check: Any = numeric.layer_checks if isinstance(case, case_types.LayerCase) else numeric.loss_checks
             found += guarded(case.name, NUMERIC, "gradients", partial(check, case.name, case))
     return found
 
 
-def _ask_torch(result: Verification, chosen: Iterable[Any], wanted: Iterable[str]) -> None:
-    from cnn.verify import pytorch  # when it is needed: importing PyTorch takes a second
+def _check_torch(result: Verification, chosen: Iterable[Any], wanted: Iterable[str]) -> None:
+    from cnn.verify import pytorch  # only when needed: importing PyTorch takes a second
 
     if not pytorch.installed():
         return
     checks: dict[type, Any] = {
-        cases.LayerCase: pytorch.layer_checks,
-        cases.InitialCase: pytorch.initial_checks,
-        cases.LossCase: pytorch.loss_checks,
-        cases.OptimizerCase: pytorch.optimizer_checks,
-        cases.ClippingCase: pytorch.clipping_checks,
-        cases.AverageCase: pytorch.average_checks,
-        cases.ScheduleCase: pytorch.schedule_checks,
+        case_types.LayerCase: pytorch.layer_checks,
+        case_types.InitialCase: pytorch.initial_checks,
+        case_types.LossCase: pytorch.loss_checks,
+        case_types.OptimizerCase: pytorch.optimizer_checks,
+        case_types.ClippingCase: pytorch.clipping_checks,
+        case_types.AverageCase: pytorch.average_checks,
+        case_types.ScheduleCase: pytorch.schedule_checks,
     }
     result.torch = pytorch.version()
     for name in wanted:
@@ -174,7 +174,7 @@ def _ask_torch(result: Verification, chosen: Iterable[Any], wanted: Iterable[str
         result.checks += guarded(case.name, FLOAT64, "parity", run)
 
 
-def _ask_onnx(result: Verification, wanted: Sequence[str], everything: bool) -> None:
+def _check_onnx(result: Verification, wanted: Sequence[str], everything: bool) -> None:
     from cnn.verify import onnx_run, onnx_vectors
 
     if not onnx_vectors.installed():
@@ -185,5 +185,5 @@ def _ask_onnx(result: Verification, wanted: Sequence[str], everything: bool) -> 
         result.checks += checks
         result.vectors[folder] = (sum(check.passed for check in checks), len(checks))
     result.left_out = found.left_out
-    if not found.left_out:  # not even the expanded ones
-        result.onnx += ", without vectors; pip install onnx==1.22.0, the last that holds them"
+    if not found.left_out:  # otherwise at least the expanded ones are left out
+        result.onnx += ", without vectors; pip install onnx==1.22.0, the last version that has them"

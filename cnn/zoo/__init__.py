@@ -1,6 +1,7 @@
 """Named architectures: functions that return a Sequential, without loss and optimizer.
 
-The nets for classes end with Softmax, so they go with CrossEntropyLoss(). Each names its paper and what differs.
+The nets for classification end with Softmax, so use them with CrossEntropyLoss(). Each docstring names the paper and
+the differences from it.
 """
 
 from cnn.zoo import trained as trained

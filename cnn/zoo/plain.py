@@ -1,4 +1,4 @@
-"""Nets whose layers stand in one row."""
+"""Nets without branches: each layer reads the output of the layer before it."""
 
 import math
 
@@ -17,28 +17,28 @@ from cnn.layers import (
 )
 from cnn.module import Module
 from cnn.sequential import Sequential
-from cnn.zoo.blocks import conv_norm_relu, image
+from cnn.zoo.blocks import check_image_shape, conv_norm_relu
 
 
 def small_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
     """Two convolutions and two linear layers: above 91 % on Fashion-MNIST after four epochs.
 
-    421,642 parameters for 28 x 28 grey images and 10 classes. The pattern is that of LeCun et al. 1998,
-    Gradient-based learning applied to document recognition, with today's ReLU, max-pool and dropout.
+    421,642 parameters for 28 x 28 grey images and 10 classes. The architecture follows LeCun et al. 1998,
+    Gradient-based learning applied to document recognition, with ReLU, max-pooling and dropout.
 
     Parameters
     ----------
     input_shape : tuple of int
         (channels, height, width) of one image, at least 4 x 4 pixels.
     classes : int
-        How many there are.
+        Number of classes.
 
     Examples
     --------
     >>> sum(p.size for p in small_cnn().parameters())
     421642
     """
-    channels, height, width = image(input_shape, least=4)
+    channels, height, width = check_image_shape(input_shape, min_size=4)
     return Sequential(
         [
             Conv2d(channels, 32, kernel_size=3, padding=1),
@@ -61,61 +61,61 @@ def fashion_cnn(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 
     """Six convolutions in three pairs for small images: the net of the recipes ``fast`` and ``best``.
 
     288,170 parameters for one channel and 10 classes. Pairs of 3 x 3 convolutions as in Simonyan and Zisserman 2015,
-    arXiv 1409.1556; the mean of each channel at the end as in Lin, Chen and Yan 2014, Network in network, arXiv
-    1312.4400. The second of a pair is pooled before it is normalised, as in Jordan 2024, arXiv 2404.00498: the norm and
-    ReLU then have a quarter of the pixels to do. The last pair is not pooled.
+    arXiv 1409.1556; global average pooling at the end as in Lin, Chen and Yan 2014, Network in network, arXiv
+    1312.4400. The second convolution of a pair is pooled before it is normalized, as in Jordan 2024, arXiv 2404.00498:
+    the norm and ReLU then process a quarter of the pixels. The last pair is not pooled.
 
     Parameters
     ----------
     input_shape : tuple of int
         (channels, height, width) of one image; at least 4 x 4 pixels.
     classes : int
-        How many there are.
+        Number of classes.
 
     Examples
     --------
     >>> sum(p.size for p in fashion_cnn().parameters())
     288170
     """
-    before = image(input_shape, least=4)[0]
+    in_channels = check_image_shape(input_shape, min_size=4)[0]
     layers: list[Module] = []
     for channels, pool in ((32, [MaxPool2d(2)]), (64, [MaxPool2d(2)]), (128, [])):
         conv, norm, relu = conv_norm_relu(channels, channels)
-        layers += [*conv_norm_relu(before, channels), conv, *pool, norm, relu]
-        before = channels
-    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(before, classes), Softmax()])
+        layers += [*conv_norm_relu(in_channels, channels), conv, *pool, norm, relu]
+        in_channels = channels
+    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(in_channels, classes), Softmax()])
 
 
 def photo_cnn(input_shape: tuple[int, int, int] = (3, 64, 64), classes: int = 3) -> Sequential:
-    """Four convolutions for a few hundred photographs: what a class is known by may be anywhere in the image.
+    """Four convolutions for a few hundred photographs: an object may be anywhere in the image.
 
-    60,883 parameters for 3 channels and 3 classes. The convolutions are those of `vgg`, narrower; of each channel the
-    largest value in the image counts, as in Oquab, Bottou, Laptev and Sivic 2015, Is object localization for free?
-    In one run each on 400 made-up photographs (tests/data/photos.py), 50 epochs, 99 of 100 others were right with it,
-    and 52 with `vgg` of the same convolutions, which ends with Flatten.
+    60,883 parameters for 3 channels and 3 classes. The convolutions are those of `vgg`, narrower, followed by
+    global max-pooling, as in Oquab, Bottou, Laptev and Sivic 2015, Is object localization for free?
+    Trained for 50 epochs on 400 synthetic photographs (tests/data/photos.py), one run each, it classified 99 of 100
+    others correctly, and `vgg` with the same convolutions, which ends with Flatten, 52.
 
     Parameters
     ----------
     input_shape : tuple of int
         (channels, height, width) of one image; at least 16 x 16 pixels.
     classes : int
-        How many there are.
+        Number of classes.
 
     Examples
     --------
     >>> sum(p.size for p in photo_cnn().parameters())
     60883
     """
-    before = image(input_shape, least=16)[0]
+    in_channels = check_image_shape(input_shape, min_size=16)[0]
     layers: list[Module] = []
     for channels in (16, 32, 64, 64):
-        layers += [*conv_norm_relu(before, channels), MaxPool2d(2)]
-        before = channels
-    return Sequential([*layers, AdaptiveMaxPool2d(1), Flatten(), Linear(before, classes), Softmax()])
+        layers += [*conv_norm_relu(in_channels, channels), MaxPool2d(2)]
+        in_channels = channels
+    return Sequential([*layers, AdaptiveMaxPool2d(1), Flatten(), Linear(in_channels, classes), Softmax()])
 
 
 def mlp(input_shape: tuple[int, ...] = (2,), classes: int = 3, hidden: tuple[int, ...] = (32, 16)) -> Sequential:
-    """Linear layers with ReLU between: for points, or as what a convolutional net must beat on images.
+    """Linear layers with ReLU between them: for points, or as a baseline for convolutional nets on images.
 
     675 parameters for 2 features and 3 classes. Rumelhart, Hinton and Williams 1986.
 
@@ -124,9 +124,9 @@ def mlp(input_shape: tuple[int, ...] = (2,), classes: int = 3, hidden: tuple[int
     input_shape : tuple of int
         Shape of one sample; an image is flattened.
     classes : int
-        How many there are.
+        Number of classes.
     hidden : tuple of int
-        Width of each layer between input and output.
+        Number of units of each hidden layer.
 
     Examples
     --------
@@ -142,25 +142,25 @@ def mlp(input_shape: tuple[int, ...] = (2,), classes: int = 3, hidden: tuple[int
 
 
 def lenet5(input_shape: tuple[int, int, int] = (1, 28, 28), classes: int = 10) -> Sequential:
-    """The net that read the digits on cheques: two convolutions, two pools, three linear layers.
+    """The net that read digits on bank cheques: two convolutions, two pools, three linear layers.
 
     61,706 parameters for 28 x 28 grey images and 10 classes. LeCun, Bottou, Bengio and Haffner 1998, Gradient-based
     learning applied to document recognition, section II.B, with plain average pools, every channel connected to every
-    other, and Softmax at the end.
+    channel of the next layer, and Softmax at the end.
 
     Parameters
     ----------
     input_shape : tuple of int
         (channels, height, width) of one image, at least 12 x 12 pixels.
     classes : int
-        How many there are.
+        Number of classes.
 
     Examples
     --------
     >>> sum(p.size for p in lenet5().parameters())
     61706
     """
-    channels, height, width = image(input_shape, least=12)
+    channels, height, width = check_image_shape(input_shape, min_size=12)
     return Sequential(
         [
             Conv2d(channels, 6, kernel_size=5, padding=2),
@@ -185,7 +185,7 @@ def vgg(
     classes: int = 10,
     widths: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256, 256)),
 ) -> Sequential:
-    """Nothing but 3 x 3 convolutions, a few between pools, and more channels after each pool.
+    """Groups of 3 x 3 convolutions separated by pools, with more channels after each pool.
 
     2,197,706 parameters for 3 x 32 x 32 and 10 classes. Simonyan and Zisserman 2015, Very deep convolutional networks
     for large-scale image recognition, arXiv 1409.1556, with BatchNorm and one hidden linear layer.
@@ -195,7 +195,7 @@ def vgg(
     input_shape : tuple of int
         (channels, height, width) of one image; each pool halves height and width.
     classes : int
-        How many there are.
+        Number of classes.
     widths : tuple of tuple of int
         Channels of the convolutions, grouped by the pools between them.
 
@@ -204,7 +204,7 @@ def vgg(
     >>> sum(p.size for p in vgg().parameters())
     2197706
     """
-    channels, height, width = image(input_shape, least=2 ** len(widths))
+    channels, height, width = check_image_shape(input_shape, min_size=2 ** len(widths))
     layers: list[Module] = []
     for stage in widths:
         for out in stage:
@@ -217,7 +217,7 @@ def vgg(
 
 
 def mobilenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10) -> Sequential:
-    """Each convolution in two cheap steps: every channel for itself (depthwise), then all channels at every pixel.
+    """Depthwise-separable convolutions: first each channel separately, then a 1 x 1 convolution over all channels.
 
     136,778 parameters for 3 x 32 x 32 and 10 classes. Howard et al. 2017, MobileNets: efficient convolutional
     neural networks for mobile vision applications, arXiv 1704.04861, table 1, narrower and shallower for small
@@ -228,16 +228,16 @@ def mobilenet(input_shape: tuple[int, int, int] = (3, 32, 32), classes: int = 10
     input_shape : tuple of int
         (channels, height, width) of one image.
     classes : int
-        How many there are.
+        Number of classes.
 
     Examples
     --------
     >>> sum(p.size for p in mobilenet().parameters())
     136778
     """
-    layers, before = conv_norm_relu(image(input_shape)[0], 32), 32
+    layers, in_channels = conv_norm_relu(check_image_shape(input_shape)[0], 32), 32
     for channels, stride in ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1)):
-        layers += conv_norm_relu(before, before, stride=stride, groups=before)
-        layers += conv_norm_relu(before, channels, kernel_size=1)
-        before = channels
-    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(before, classes), Softmax()])
+        layers += conv_norm_relu(in_channels, in_channels, stride=stride, groups=in_channels)
+        layers += conv_norm_relu(in_channels, channels, kernel_size=1)
+        in_channels = channels
+    return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(in_channels, classes), Softmax()])

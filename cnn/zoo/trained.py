@@ -1,4 +1,4 @@
-"""Nets that come with the library, trained."""
+"""Trained nets that come with the library."""
 
 from pathlib import Path
 
@@ -8,13 +8,13 @@ FOLDERS = {"fashion": Path(__file__).with_name("fashion")}
 
 
 def load(name: str = "fashion") -> Sequential:
-    """Return a net that is trained already.
+    """Return a trained net.
 
     Parameters
     ----------
     name : str
-        "fashion": the recipe ``best`` on Fashion-MNIST. Its model card, zoo/fashion/README.md, says how good it is, and
-        for what.
+        "fashion": trained with the recipe ``best`` on Fashion-MNIST. Its model card, zoo/fashion/README.md, has its
+        accuracy and its limits.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def load(name: str = "fashion") -> Sequential:
 
 
 def folder(name: str) -> Path:
-    """Return the run folder that holds a trained net.
+    """Return the run folder of a trained net.
 
     Raises
     ------

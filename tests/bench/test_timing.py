@@ -1,4 +1,4 @@
-"""Times in turn, by a clock that only the programs move."""
+"""Times of programs that take turns, with a fake clock that only they and sleep advance."""
 
 import gc
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ class Clock:
         self.log.append("pause")
 
     def program(self, name, seconds, first=0.0):
-        """Return a program whose step takes so long, and the first of all longer."""
+        """Return a program whose steps take ``seconds``, the very first ``first`` seconds longer."""
         left = [first]
 
         def run(count):
@@ -35,27 +35,27 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def test_turns_are_interleaved_warm_and_in_bundles(clock):
+def test_turns_are_interleaved_after_a_warm_up_and_have_several_quick_steps(clock):
     programs = {"slow": clock.program("slow", 0.5, first=60), "quick": clock.program("quick", 0.0125, first=9)}
-    taken = timing.in_turn(programs, rounds=3, seconds=0)
-    assert taken == {"slow": [0.5] * 3, "quick": [pytest.approx(0.0125)] * 3}  # nothing of the first steps
+    taken = timing.time_in_turns(programs, rounds=3, seconds=0)
+    assert taken == {"slow": [0.5] * 3, "quick": [pytest.approx(0.0125)] * 3}  # the first steps are not included
     began = clock.log.index("pause")
-    warm, turns = clock.log[:began], clock.log[began:]
-    assert [name for name, *_ in warm] == ["slow"] * 3 + ["quick"] * 3
+    warm_up, turns = clock.log[:began], clock.log[began:]
+    assert [name for name, *_ in warm_up] == ["slow"] * 3 + ["quick"] * 3
     one_round = ["pause", ("slow", 1, False), "pause", ("quick", 1, True), ("quick", 3, False)]
-    assert turns == 3 * one_round  # 3 quick steps fill a turn; before them one that is not timed
+    assert turns == 3 * one_round  # 3 quick steps fill a turn, after one that is not timed
 
 
-def test_it_goes_on_until_the_time_is_up(clock):
-    taken = timing.in_turn({"a": clock.program("a", 0.5)}, rounds=2, seconds=3)
+def test_it_continues_until_the_time_is_up(clock):
+    taken = timing.time_in_turns({"a": clock.program("a", 0.5)}, rounds=2, seconds=3)
     assert taken == {"a": [0.5] * 6}
-    assert "pause" not in clock.log  # nobody to wait for
+    assert "pause" not in clock.log  # there is no other program
 
 
-def test_the_garbage_collector_is_as_it_was(clock):
+def test_the_state_of_the_garbage_collector_is_restored(clock):
     gc.disable()
     try:
-        timing.in_turn({"a": clock.program("a", 0.5)}, rounds=1, seconds=0)
+        timing.time_in_turns({"a": clock.program("a", 0.5)}, rounds=1, seconds=0)
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -64,10 +64,10 @@ def test_the_garbage_collector_is_as_it_was(clock):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        timing.in_turn({"a": fail}, rounds=1, seconds=0)
+        timing.time_in_turns({"a": fail}, rounds=1, seconds=0)
     assert gc.isenabled()
 
 
-def test_a_step_that_the_clock_does_not_see(clock, monkeypatch):
-    monkeypatch.setattr(timing, "WARM_SECONDS", 0.0)
-    assert timing.in_turn({"a": clock.program("a", 0.0)}, rounds=1, seconds=0)["a"] == [0.0]
+def test_a_step_shorter_than_the_clock_resolution(clock, monkeypatch):
+    monkeypatch.setattr(timing, "WARMUP_SECONDS", 0.0)
+    assert timing.time_in_turns({"a": clock.program("a", 0.0)}, rounds=1, seconds=0)["a"] == [0.0]

@@ -1,4 +1,4 @@
-"""`cnn bench`: the tables, the targets, JSON, the plot, and wrong usage."""
+"""`cnn bench`: the tables, JSON, the plot, and wrong usage."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 import cnn
 from cnn.bench import machine
 from cnn.bench import run as bench_run
-from cnn.bench.cases import INFERRED, TRAINED, inference, layers, training
+from cnn.bench.cases import INFERENCE_CASES, TRAIN_CASES, inference, layers, training
 from cnn.bench.results import Report, Result
 from cnn.bench.run import GET_TORCH, LEFT_OUT
 from cnn.cli import bench as command
@@ -52,7 +52,7 @@ def line(out, start):
     return next(line for line in out.splitlines() if line.startswith(start))
 
 
-def test_tables_and_targets(run, found):
+def test_tables(run, found):
     code, out, err = run("bench", "train")
     assert code == 0
     assert err == "1/3  train: small-cnn, batch 64  1.2 ms\n"
@@ -89,9 +89,6 @@ def test_tables_and_targets(run, found):
     assert "PyTorch 2.13.0\n" in out
     assert "Numba 0.68" in " ".join(out.split())
     assert "150 GFLOP/s" in " ".join(out.split())
-    text = " ".join(out.split())
-    assert "training, the reference net (small-cnn) at batch 64: 0.60, at most 0.65: reached" in text
-    assert text.endswith("training, the MLP of the spiral: 0.75, at most 0.50: not reached")
     assert "Other programs" not in out
 
 
@@ -112,7 +109,6 @@ def test_only_this_library(run, found):
     assert line(out, "small-cnn").split()[3:] == ["1.200", "889%", "30.0"]
     assert "PyTorch not installed; pip install torch\n" in out
     assert "no Numba" in " ".join(out.split())
-    assert "at most" not in out.partition("MiB: ")[2].partition("takes less.")[2]  # there are no targets
 
 
 def test_only_memory_and_memory_that_is_not_measured(run, found):
@@ -123,21 +119,19 @@ def test_only_memory_and_memory_that_is_not_measured(run, found):
     found.results = [Result(training("mlp", 32), memory=weight(None, None))]
     out = run("bench", "memory")[1]
     assert line(out, "mlp").split()[3:] == ["-", "-", "-"]
-    assert "MiB: not measured, because this system tells no process" in out
+    assert "MiB: not measured, because this system does not report the peak memory" in out
 
 
 def test_the_widest_table_fits(run, found, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    found.results = [timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAINED]
-    found.results += [timed(inference(*pair), 900.0, 3000.0) for pair in INFERRED]
+    found.results = [
+        timed(training(*pair), 2000.0, 3000.0, memory=weight(9000 * MIB, 9000 * MIB)) for pair in TRAIN_CASES
+    ]
+    found.results += [timed(inference(*pair), 900.0, 3000.0) for pair in INFERENCE_CASES]
     found.results += [timed(case, 2000.0, 900.0) for case in layers()]
     out = run("bench")[1]
     assert max(map(len, out.splitlines())) <= 120
-    text = " ".join(out.split())
-    assert (
-        "single layers, how many of 40 are at 1.0 or below: 0, at least 32: not reached (above 1.3: BatchNorm2d" in text
-    )
-    assert all(case.name in text for case in layers())
+    assert all(case.name in " ".join(out.split()) for case in layers())
 
 
 def test_json(run, found):
@@ -155,14 +149,6 @@ def test_json(run, found):
     assert (case["faster_format"], case["ratio"]) == ("channels_last", pytest.approx(0.6))
     assert case["ratio_quartiles"] == pytest.approx([0.57, 0.66])
     assert case["memory_bytes"] == {"cnn": 30 * MIB, "contiguous": 45 * MIB, "channels_last": 40 * MIB}
-    assert facts["judged"][0] == {
-        "what": "training, the reference net (small-cnn) at batch 64",
-        "figure": pytest.approx(0.6),
-        "bound": 0.65,
-        "at_most": True,
-        "reached": True,
-        "note": "",
-    }
 
 
 def test_the_plot(run, found, empty_folder):

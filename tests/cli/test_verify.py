@@ -88,11 +88,11 @@ def test_optional_packages_that_are_missing(run, found):
         "(pip install torch onnx==1.22.0)"
     )
     assert "PyTorch not installed; pip install torch\n" in out
-    assert "onnx not installed; pip install onnx==1.22.0, which holds the vectors\n" in out
+    assert "onnx not installed; pip install onnx==1.22.0, which has the vectors\n" in out
     found.torch = "2.13.0"
     out = " ".join(run("verify")[1].split())
     assert out.endswith("passed, none of them against ONNX: ONNX is not installed (pip install onnx==1.22.0)")
-    found.onnx = "1.23.0, without vectors; pip install onnx==1.22.0, the last that holds them"
+    found.onnx = "1.23.0, without vectors; pip install onnx==1.22.0, the last version that has them"
     assert "ONNX with vectors is not installed" in " ".join(run("verify")[1].split())
     found.checks = []  # for example of a schedule without PyTorch
     assert run("verify")[0] == 1

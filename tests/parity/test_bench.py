@@ -1,4 +1,4 @@
-"""`cnn bench` against PyTorch: both do the same work, tested on tiny cases."""
+"""`cnn bench` with PyTorch: both do the same work, on tiny cases."""
 
 import numpy as np
 import pytest
@@ -31,12 +31,12 @@ SMALL = [
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(machine, "SIDE", 32)
-    for name in ("WARM_SECONDS", "TURN_SECONDS", "PAUSE_SECONDS"):
+    for name in ("WARMUP_SECONDS", "TURN_SECONDS", "PAUSE_SECONDS"):
         monkeypatch.setattr(timing, name, 0.0)
 
 
-@pytest.mark.parametrize("case", SMALL + LAYERS, ids=lambda case: f"{case.kind} {case.what}")
-def test_pytorch_computes_the_same_in_both_memory_formats(case, monkeypatch):
+@pytest.mark.parametrize("case", SMALL + LAYERS, ids=lambda case: f"{case.kind} {case.subject}")
+def test_both_formats_compute_our_results(case, monkeypatch):
     programs = run._programs(case, pytorch)
     images = len(case.shape) == 3
     assert [program.name for program in programs] == ["cnn", "contiguous", "channels_last"][: 2 + images]
@@ -44,19 +44,19 @@ def test_pytorch_computes_the_same_in_both_memory_formats(case, monkeypatch):
         program.run(2)
     monkeypatch.setattr(run, "TOLERANCE", 0.0)
     if case.kind != LAYER:
-        with pytest.raises(RuntimeError, match="is not PyTorch's"):  # rounding differs, so the results were compared
-            run._programs(Case(case.kind, case.what, 64, case.shape, case.classes, case.make), pytorch)
+        with pytest.raises(RuntimeError, match="is not PyTorch's"):  # they round differently, so they were compared
+            run._programs(Case(case.kind, case.subject, 64, case.shape, case.classes, case.make), pytorch)
 
 
-def test_different_weights_are_detected(monkeypatch):
-    real = pytorch.twin
+def test_other_weights_are_detected(monkeypatch):
+    real = pytorch.counterpart
 
     def wrong(module, without_softmax=False):
         found = real(module, without_softmax)
         monkeypatch.setattr(found, "load_state_dict", lambda state: None)
         return found
 
-    monkeypatch.setattr(pytorch, "twin", wrong)
+    monkeypatch.setattr(pytorch, "counterpart", wrong)
     with pytest.raises(RuntimeError, match=r"train, resnet8, batch 8: the loss of step . is not PyTorch's"):
         run._programs(SMALL[0], pytorch)
 
@@ -68,10 +68,10 @@ def test_memory_formats():
     assert pytorch.tensor(np.ones((2, 3), np.float32), "channels_last").shape == (2, 3)
 
 
-def test_every_net_of_the_suite_has_a_pytorch_counterpart_with_the_same_names():
+def test_the_counterpart_of_every_net_of_the_suite_has_the_same_names():
     for make, *_ in cases.NETS.values():
         ours = make()
-        theirs = pytorch.twin(ours, without_softmax=True)
+        theirs = pytorch.counterpart(ours, without_softmax=True)
         assert list(theirs.state_dict()) == list(ours.state_dict())
         assert len(theirs) == len(ours) - 1
 
@@ -84,17 +84,17 @@ def test_the_number_of_threads_is_restored():
 
 
 def test_a_run(monkeypatch):
-    seen = []
+    calls = []
     monkeypatch.setattr(run, "choose", lambda suite: ([SMALL[0], LAYERS[2]], [SMALL[0]]))
-    monkeypatch.setattr(run, "step_memory", lambda case, program: seen.append((program, torch.get_num_threads())) or 7)
+    monkeypatch.setattr(run, "step_memory", lambda case, program: calls.append((program, torch.get_num_threads())) or 7)
     lines = []
     report = bench(rounds=2, seconds=0, progress=lines.append)
     assert report.torch == torch.__version__
     net, layer = report.results
     assert {name: len(taken) for name, taken in net.seconds.items()} == {"cnn": 2, "contiguous": 2, "channels_last": 2}
     assert net.memory == {"cnn": 7, "contiguous": 7, "channels_last": 7}
-    assert [name for name, _ in seen] == list(net.memory)
-    assert {threads for _, threads in seen} == {cnn.get_num_threads()}
+    assert [name for name, _ in calls] == list(net.memory)
+    assert {threads for _, threads in calls} == {cnn.get_num_threads()}
     assert (list(layer.seconds), layer.memory) == (["cnn", "contiguous"], {})
     assert layer.ratio > 0
     assert lines[0].startswith("1/2  train: resnet8, batch 8  ")

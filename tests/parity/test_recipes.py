@@ -1,4 +1,4 @@
-"""The PyTorch counterparts of the recipes, in benchmarks/recipes.py, train as the recipes do."""
+"""The PyTorch counterparts in benchmarks/recipes.py train as the recipes do."""
 
 import importlib.util
 from dataclasses import replace
@@ -15,9 +15,9 @@ from cnn.cli.datasets import Dataset
 from cnn.cli.train_recipes import RECIPES, settings_for
 from tests.parity.oracle import give_weights
 
-spec = importlib.util.spec_from_file_location("counterparts", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
-counterparts = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(counterparts)
+spec = importlib.util.spec_from_file_location("recipes_script", Path(__file__).parents[2] / "benchmarks" / "recipes.py")
+recipes_script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(recipes_script)
 
 
 @pytest.mark.parametrize("recipe", [None, *RECIPES])
@@ -30,12 +30,12 @@ def test_24_steps_in_float64(recipe):
     cnn.manual_seed(0)
     plan = train_recipes.plan(task, chosen)
     ours = plan.model.to(np.float64).train()
-    theirs = pytorch.twin(ours, without_softmax=True).double().train()
+    theirs = pytorch.counterpart(ours, without_softmax=True).double().train()
     give_weights(ours, theirs)
     for dropout in (*ours.modules(), *theirs.modules()):
         if type(dropout).__name__ == "Dropout":
-            dropout.p = 0.0  # the two draw different masks
-    loss_func, optimizer, schedule = counterparts.parts(theirs, chosen, len(plan.loader))
+            dropout.p = 0.0  # the two draw other masks
+    loss_func, optimizer, schedule = recipes_script.loss_optimizer_schedule(theirs, chosen, len(plan.loader))
     steps = 0
     for _ in range(chosen.epochs):
         for batch, labels in plan.loader:

@@ -1,4 +1,4 @@
-"""The drawn: what is drawn, that it is labelled, that nothing else changes, and that files are whole and equal."""
+"""The plots: what is drawn, labels and descriptions, no global state, and files that are complete and reproducible."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def images():
 
 
 def every_plot(images):
-    """One image of each kind, from read-only arrays; each as a list of axes."""
+    """One plot of each kind, from read-only arrays; each as a list of axes."""
     labels = frozen(np.arange(12) % 3)
     scores = frozen(np.random.default_rng(1).dirichlet(np.ones(3), 12))
     points = frozen(np.random.default_rng(2).normal(size=(12, 2)))
@@ -70,7 +70,7 @@ def every_plot(images):
     }
 
 
-def test_every_plot_is_labelled_described_and_saved_twice_alike(images, tmp_path):
+def test_every_plot_is_labelled_described_and_saved_with_equal_bytes(images, tmp_path):
     settings = dict(mpl.rcParams)
     for name, axes in every_plot(images).items():
         for ax in axes:
@@ -108,7 +108,7 @@ def test_every_axes_has_a_title_and_every_axis_with_ticks_a_label(images):
                     assert axis.get_label_text(), (name, axis.axis_name)
 
 
-def test_no_text_is_cut_and_no_captions_overlap(images):
+def test_no_text_is_cut_off_and_no_captions_overlap(images):
     long_names = ["T-shirt/top", "Ankle boot", "something with a very long name indeed"]
     labels, other = np.arange(12) % 3, (np.arange(12) + 1) % 3
     drawn = [ax for axes in every_plot(images).values() for ax in axes]
@@ -148,7 +148,7 @@ def test_no_text_is_cut_and_no_captions_overlap(images):
             assert not any(box.overlaps(later) for later in boxes[i + 1 :]), (ax.get_title(), [*ax.texts, *names][i])
 
 
-def test_figures_never_reach_pyplot(images):
+def test_figures_do_not_use_pyplot(images):
     code = (
         "import sys, cnn.report; assert 'matplotlib' not in sys.modules\n"
         "from cnn.report import plots; plots.history({'train_loss': [1.0]})\n"
@@ -223,7 +223,7 @@ def test_confusion_counts_rows_and_shading():
         "true class",
     )
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["cat", "dog"]
-    assert "cat is taken for dog, 1 times" in plots.describe(ax)
+    assert "cat is predicted as dog, 1 times" in plots.describe(ax)
 
 
 def test_confusion_of_a_class_without_samples_and_of_many_classes():
@@ -233,12 +233,12 @@ def test_confusion_of_a_class_without_samples_and_of_many_classes():
     assert len(ax.texts) == 400
 
 
-def test_mistakes_are_the_surest_first(images):
+def test_the_most_confident_mistakes_come_first(images):
     scores = frozen([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.99, 0.01]])
     ax = plots.mistakes(images[:4], frozen([0, 0, 0, 1]), scores, ["cat", "dog"], count=2)
     assert texts(ax) == ["99% cat\nis dog", "80% dog\nis cat"]
     np.testing.assert_allclose(ax.images[0].get_array(), images[3, 0] / 255, rtol=1e-6)
-    assert ax.get_title() == "3 of 4 wrong, the 2 surest"
+    assert ax.get_title() == "3 of 4 wrong, the 2 most confident"
 
 
 def test_no_mistakes_says_so(images):
@@ -267,7 +267,7 @@ def test_decision_boundary_draws_regions_points_and_markers():
     assert not np.array_equal(groups[0].get_facecolor(), groups[1].get_facecolor())
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["left", "right"]
     assert (ax.get_xlabel(), ax.get_ylabel(), ax.get_aspect()) == ("x1", "x2", 1.0)
-    assert ax.get_title() == "Predicted class (100.0 % right)"
+    assert ax.get_title() == "Predicted class (100.0 % correct)"
 
 
 def test_decision_boundary_of_one_region_and_one_point():
@@ -275,7 +275,7 @@ def test_decision_boundary_of_one_region_and_one_point():
     assert ax.get_xlim() == (2.0, 4.0)
 
 
-def test_decision_boundary_without_legend_keeps_its_looks():
+def test_decision_boundary_without_legend_keeps_its_style():
     with_legend, without = (
         plots.decision_boundary(lambda X: np.zeros(len(X), int), np.eye(2), [0, 1], legend=legend)
         for legend in (True, False)
@@ -310,7 +310,7 @@ def test_compare_losses_draws_both_curves_and_their_difference():
     for line, values in ((first, LOSSES), (second, other)):
         np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
         np.testing.assert_array_equal(line.get_ydata(), values)
-    assert first.get_linewidth() > 2 * second.get_linewidth()  # both are seen where they coincide
+    assert first.get_linewidth() > 2 * second.get_linewidth()  # both are visible where they coincide
     assert (first.get_linestyle(), second.get_linestyle()) == ("-", "--")
     assert first.get_color() != second.get_color()
     assert first.get_zorder() <= second.get_zorder()
@@ -333,9 +333,9 @@ def test_compare_losses_draws_both_curves_and_their_difference():
         "step",
         "|difference of the losses|",
     )
-    said = plots.describe([losses, difference])
-    assert "Lines over 3 steps: cnn from 2.3 to 0.75; PyTorch from 2.3 to 0.75." in said
-    assert "Differences over 3 steps, the largest at step 3; exactly 0 at 1 step." in said
+    description = plots.describe([losses, difference])
+    assert "Lines over 3 steps: cnn from 2.3 to 0.75; PyTorch from 2.3 to 0.75." in description
+    assert "Differences over 3 steps, the largest at step 3; exactly 0 at 1 step." in description
 
 
 def test_compare_losses_that_are_equal_of_one_step_and_on_given_axes():
@@ -346,7 +346,7 @@ def test_compare_losses_that_are_equal_of_one_step_and_on_given_axes():
     assert "exactly 0 at 3 steps" in plots.describe(pair)
     assert pair[1].get_legend().get_texts()[0].get_text() == "exactly 0 (3 steps)"
     losses, difference = plots.compare_losses({"a": [1], "b": [2]})
-    assert [line.get_marker() for line in losses.lines] == ["o", "o"]  # a line of one point is not seen
+    assert [line.get_marker() for line in losses.lines] == ["o", "o"]  # a line with one point is invisible
     assert len(difference.lines) == 1
     assert difference.get_legend() is None
     pair[0].figure.draw_without_rendering()
@@ -390,18 +390,18 @@ def test_compare_seeds_of_one_seed_of_different_counts_and_on_given_axes():
     assert plots.compare_seeds({"a": [0, 1], "b": [1]}).get_title() == "Accuracy over seeds"
 
 
-def test_numbers_are_written_in_cells_shaded_by_sign():
+def test_numbers_are_in_cells_shaded_by_sign():
     window, kernel = frozen([[1.0, -4.0], [0.0, -0.001]]), frozen([[0.5, 0.25, 10.0]])
     ax = plots.numbers({"window": window, "* kernel": kernel})
     assert texts(ax) == ["1.00", "-4.00", "0.00", "0.00", "window", "0.50", "0.25", "10.00", "* kernel"]
     meshes = ax.collections
-    np.testing.assert_allclose(meshes[0].get_array(), window / 4)  # each on its own scale
+    np.testing.assert_allclose(meshes[0].get_array(), window / 4)  # each with its own scale
     np.testing.assert_allclose(meshes[1].get_array(), kernel / 10)
     blue, zero, red = meshes[0].to_rgba([-1.0, 0.0, 1.0])[:, :3]
     assert blue[2] > blue[0] + 0.2
     assert red[0] > red[2] + 0.2
     assert zero.min() > 0.95
-    assert np.min([blue, red]) > 0.3  # pale enough for dark ink
+    assert np.min([blue, red]) > 0.3  # light enough for dark text
     ends = [mesh.get_datalim(ax.transData) for mesh in meshes]
     assert ends[0].x1 + 0.3 < ends[1].x0
     x, y = ax.texts[1].get_position()  # row 0, column 1, as it is read
@@ -413,18 +413,18 @@ def test_numbers_are_written_in_cells_shaded_by_sign():
     assert "window, 2 x 2, from -4 to 1; * kernel, 1 x 3, from 0.25 to 10." in plots.describe(ax)
 
 
-def test_numbers_that_two_decimals_would_hide_are_powers_of_ten():
+def test_numbers_too_small_or_long_for_two_decimals_are_in_scientific_notation():
     assert texts(plots.numbers({"a": [[1e-9, 0.0]]})) == ["1.0e-09", "0.0e+00", "a"]
     assert texts(plots.numbers({"a": [[-1e300, 5.0]]})) == ["-1.0e+300", "5.0e+00", "a"]
     assert texts(plots.numbers({"a": [[0.0, -0.0]]})) == ["0.00", "0.00", "a"]
 
 
-def test_class_ids_that_no_image_could_show_are_refused():
+def test_class_ids_too_large_to_draw_are_rejected():
     with pytest.raises(ValueError, match=r"class ids: expected at most 9,999, got 1,000,000,000"):
         plots.points([[0.0, 1.0], [1.0, 0.0]], [0, 10**9])
 
 
-def test_far_points_are_drawn_where_they_are():
+def test_points_far_from_zero_are_drawn_exactly():
     far = 1e8 + np.array([[0.0, 0.0], [1.0, 2.0]])  # in float32 both would be the same
     ax = plots.points(far, [0, 1])
     np.testing.assert_array_equal(np.concatenate([group.get_offsets() for group in ax.collections]), far)
@@ -458,8 +458,8 @@ def test_ratios_are_bars_that_start_at_one():
     ticks = ax.get_yticklabels()
     assert [tick.get_text() for tick in ticks] == ["training", "vgg", "mlp", "layers", "ReLU()"]
     assert [tick.get_fontweight() for tick in ticks] == ["bold", "normal", "normal", "bold", "normal"]
-    places = [bar.get_y() + bar.get_height() / 2 for bar in ax.patches]
-    np.testing.assert_allclose(places, [ax.get_yticks()[i] for i in (1, 2, 4)])
+    positions = [bar.get_y() + bar.get_height() / 2 for bar in ax.patches]
+    np.testing.assert_allclose(positions, [ax.get_yticks()[i] for i in (1, 2, 4)])
     assert ax.yaxis_inverted()
     assert texts(ax) == ["0.50", "2.00", "1.00"]
     assert ax.get_xscale() == "log"
@@ -468,7 +468,7 @@ def test_ratios_are_bars_that_start_at_one():
 
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
-def test_what_is_written_beside_the_bars_of_ratios_has_room(scale):
+def test_the_text_beside_the_bars_of_ratios_has_space(scale):
     many = {
         f"Conv2d(64, 64, 3, padding=1, bias=False) {i}": (scale * i / 20, scale * i / 22, scale * i / 18)
         for i in range(1, 41)
@@ -490,7 +490,7 @@ def test_what_is_written_beside_the_bars_of_ratios_has_room(scale):
         assert left.x1 < right.x0
 
 
-def test_ratios_that_are_none():
+def test_invalid_ratios():
     for wrong in ({}, {"training": {}}):
         with pytest.raises(ValueError, match="expected at least one case"):
             plots.ratios(wrong)
@@ -530,7 +530,7 @@ def test_feature_maps_scale_title_and_batch_of_one():
     [(np.full((1, 1, 2, 2), 51, np.uint8), 0.2, 0.2), (np.array([[[[0.25, 0.5]]]]), 0.25, 0.5),
      (np.array([[[[-3.0, 5.0]]]]), 0.0, 1.0), (np.full((1, 3, 2, 2), 0.5, np.float32), 0.5, 0.5)],
 )  # fmt: skip
-def test_images_are_shown_in_their_own_range(pixels, low, high):
+def test_images_are_scaled_from_their_own_range(pixels, low, high):
     shown = plots.samples(frozen(pixels), [0], ["cat"]).images[0].get_array()
     assert shown.shape == (*pixels.shape[2:], *([3] if pixels.shape[1] == 3 else []))
     np.testing.assert_allclose([shown.min(), shown.max()], [low, high], rtol=1e-6)
@@ -560,14 +560,14 @@ def test_plots_draw_on_the_axes_given(images):
     assert ax.bbox.padded(1).contains(*ax.get_legend().get_window_extent().min)
 
 
-def test_a_figure_shows_itself_in_a_notebook_with_alternative_text():
+def test_a_notebook_displays_a_figure_with_alternative_text():
     ax = plots.confusion([0, 1], [0, 1])
     data, metadata = ax.figure._repr_mimebundle_()
     assert data["image/png"].startswith("iVBOR")  # a PNG in base 64
     ax.set_title("Ours")
     assert plots.describe(ax).startswith("Ours. x axis: predicted class; y axis: true class.")
     assert metadata["image/png"]["alt"].startswith("Accuracy 100.0 %")
-    assert "share of" not in metadata["image/png"]["alt"]  # the colour bar is no image of its own
+    assert "share of" not in metadata["image/png"]["alt"]  # the colour bar is not described as a plot
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):

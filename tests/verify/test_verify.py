@@ -1,4 +1,4 @@
-"""`cnn.verify`: it covers everything, passes, and finds what is wrong."""
+"""`cnn.verify`: it covers all classes, passes, and detects errors."""
 
 import subprocess
 import sys
@@ -19,18 +19,18 @@ from cnn.verify import run as run_module
 from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, compare
 from cnn.verify.run import choose, public_classes
 
-EVERY_CASE = cases.every()
+ALL_CASES = cases.all_cases()
 
 
 @pytest.fixture(scope="module")
 def everything():
-    """The whole of it, once."""
+    """The results of all checks, computed once."""
     return verify()
 
 
 def test_every_public_class_has_a_case():
     classes = [name for names in public_classes().values() for name in names]
-    assert set(classes) == {case.name for case in EVERY_CASE}
+    assert set(classes) == {case.name for case in ALL_CASES}
     for module in (layers, loss, optim):
         for name in module.__all__:
             value = getattr(module, name)
@@ -38,7 +38,7 @@ def test_every_public_class_has_a_case():
                 assert value.__name__ in classes
 
 
-def test_every_case_makes_what_it_says():
+def test_every_case_builds_the_class_of_its_name():
     for case in cases.LAYERS + cases.LOSSES:
         assert type(case.make()).__name__ == case.name
     for case in cases.OPTIMIZERS:
@@ -48,7 +48,7 @@ def test_every_case_makes_what_it_says():
 
 
 @pytest.mark.parity
-def test_all_is_right(everything):
+def test_all_checks_pass(everything):
     assert [str(check) for check in everything.failures] == []
     assert len(everything.checks) >= 800
 
@@ -81,7 +81,7 @@ def test_the_onnx_vectors_that_ran_and_those_left_out(everything):
             assert omission.operator == "Resize"  # of which PyTorch has more modes
 
 
-def test_names_choose():
+def test_classes_are_chosen_by_name():
     assert choose(["CONV2D", "mse", "steplr", "Sum"]) == {
         "layers": ["Conv2d"],
         "containers": ["Sum"],
@@ -106,7 +106,7 @@ def test_a_class_without_a_case_is_a_failure(monkeypatch):
     assert [str(check) for check in failures] == ["ReLU, differences: -: it has no case in cnn/verify/cases.py"]
 
 
-def test_a_wrong_backward_is_found(monkeypatch):
+def test_a_wrong_backward_is_detected(monkeypatch):
     right = ReLU.backward
     monkeypatch.setattr(ReLU, "backward", lambda self, grad: 2 * right(self, grad))
     (failure,) = [check for check in verify(["ReLU"]).failures if check.source == NUMERIC]
@@ -125,7 +125,7 @@ def test_a_layer_that_raises_is_a_failure(monkeypatch):
 
 
 @pytest.mark.parity
-def test_a_layer_that_cannot_be_made_from_a_vector_is_a_failure(monkeypatch):
+def test_a_layer_that_cannot_be_built_from_a_vector_is_a_failure(monkeypatch):
     def __init__(self, alpha):  # noqa: N807
         raise ValueError("no alpha")
 
@@ -140,7 +140,7 @@ def test_a_layer_that_cannot_be_made_from_a_vector_is_a_failure(monkeypatch):
 
 
 @pytest.mark.parity
-def test_wrong_numbers_are_found_by_pytorch_and_onnx(monkeypatch):
+def test_wrong_numbers_are_detected_by_pytorch_and_onnx(monkeypatch):
     monkeypatch.setattr(
         ReLU, "forward", lambda self, x: (self.save_for_backward(x > 0, x.dtype), np.maximum(x, 1e-3))[1]
     )
@@ -149,7 +149,7 @@ def test_wrong_numbers_are_found_by_pytorch_and_onnx(monkeypatch):
 
 
 @pytest.mark.parity
-def test_a_wrong_loss_optimizer_and_schedule_are_found(monkeypatch):
+def test_a_wrong_loss_optimizer_and_schedule_are_detected(monkeypatch):
     monkeypatch.setattr(MSELoss, "backward", lambda self, grad=None: self.saved()[0])
     assert {check.source for check in verify(["MSELoss"]).failures} == {NUMERIC, FLOAT64, FLOAT32}
 
@@ -186,7 +186,7 @@ def test_an_onnx_without_vectors_says_so(monkeypatch, tmp_path):
     assert not result.failures
 
 
-def test_other_shapes_dtypes_and_nan_are_no_agreement():
+def test_other_shapes_dtypes_and_nan_do_not_agree():
     a = np.ones(3, np.float32)
     assert compare("x", ONNX, "y", a, a).passed
     assert not compare("x", ONNX, "y", a, a[:2]).passed
@@ -195,14 +195,14 @@ def test_other_shapes_dtypes_and_nan_are_no_agreement():
     assert compare("x", ONNX, "y", a * np.nan, a * np.nan).passed
 
 
-def test_nothing_of_it_is_imported_with_cnn():
+def test_cnn_does_not_import_it():
     code = "import sys, cnn; print([n for n in sys.modules if n.startswith(('cnn.verify', 'torch', 'onnx'))])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
-def test_checks_are_of_modules_that_stand_for_themselves():
-    """A case draws its parameters and its running statistics, so that no zero hides a mistake."""
+def test_cases_have_random_parameters_and_statistics():
+    """So that no zero hides an error."""
     for case in cases.LAYERS:
         made = case.make()
         assert isinstance(made, Module)
@@ -212,7 +212,7 @@ def test_checks_are_of_modules_that_stand_for_themselves():
 
 
 @pytest.mark.parity
-def test_the_page_about_correctness_quotes_what_is_found(everything):
+def test_the_page_about_correctness_quotes_the_results(everything):
     page = " ".join((Path(__file__).parents[2] / "docs" / "correctness.md").read_text(encoding="utf-8").split())
     passed, total = len(everything.checks) - len(everything.failures), len(everything.checks)
     assert f"{passed:,} of {total:,} checks pass" in page
@@ -226,7 +226,7 @@ def test_the_page_about_correctness_quotes_what_is_found(everything):
         assert f"({count})" in page
 
 
-def test_the_example_on_that_page_says_what_is_wrong(capsys):
+def test_the_example_on_that_page_names_the_error(capsys):
     page = (Path(__file__).parents[2] / "docs" / "correctness.md").read_text(encoding="utf-8")
     exec(page.split("```python\n")[1].split("```")[0], {})
     assert "factor" in capsys.readouterr().out

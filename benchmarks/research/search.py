@@ -1,15 +1,15 @@
-"""How the recipes were found: trainings in PyTorch on a graphics card, with one or a few things changed at a time.
+"""How the recipes were found: training runs in PyTorch on a GPU, with one or a few settings changed at a time.
 
-python benchmarks/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLDER]
-    train all, or what is around sgd, adamw, best or fast, or as many as there is time for; called again, those that
-    FOLDER/search.jsonl does not have
-python benchmarks/search.py --table
+python benchmarks/research/search.py [AROUND ...] [--at-once N] [--seconds S] [--out FOLDER]
+    run all searches, or only those around sgd, adamw, best or fast, until the time is up; a second call continues
+    with the runs that are missing in FOLDER/search.jsonl
+python benchmarks/research/search.py --table
     print the tables of docs/results.md
 
-The nets see 50,000 training images and are compared by the other 10,000; the test images are left alone. A training
-leaves a line of JSON: "plain" is the accuracy of the weights at the end, "tta" that of the mean with the mirror image,
-"ema" and "ema_tta" the same of averaged weights. A step runs as one CUDA graph; several trainings share a device, each
-on a stream of its own.
+The nets are trained on 50,000 training images and compared on the other 10,000, the held-out set; the test images are
+not used. Each run writes a line of JSON: "plain" is the accuracy of the final weights, "tta" that of the mean
+prediction for an image and its mirror image, "ema" and "ema_tta" the same for averaged weights. A step runs as one CUDA
+graph; several runs share a GPU, each on a stream of its own.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from cnn.data import fashion_mnist
 
-RESULTS = Path(__file__).parents[1] / "docs" / "results"
-HELD = 10_000
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
+HELD_OUT = 10_000
 MEAN, STD = 0.286, 0.353
 BLACK = -MEAN / STD
 
@@ -165,7 +165,7 @@ FOURTH = [  # around FAST
 SEARCHES = {"sgd": (SGD, FIRST), "adamw": (ADAMW, SECOND), "best": (BEST, THIRD), "fast": (FAST, FOURTH)}
 SEEDS = {"sgd": 1, "adamw": 1, "best": 5, "fast": 5}
 ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
-ALONE = threading.Lock()  # for what is global: the seed that initial weights come from, and the capture of a graph
+GLOBAL_LOCK = threading.Lock()  # for global state: the random seed of initial weights, and the capture of a CUDA graph
 
 
 class Residual(nn.Module):
@@ -180,7 +180,7 @@ class Residual(nn.Module):
 
 
 def net(chosen):
-    """Build what the words in chosen["net"] say."""
+    """Build the net that the words in chosen["net"] describe."""
     act, layers, before = ACTIVATIONS[chosen["act"]], [], 1
     for word in chosen["net"].split():
         channels, pool = int(word.strip("dpr")), [nn.MaxPool2d(2)] if "p" in word else []
@@ -209,7 +209,7 @@ def conv(before, channels, groups=1):
 
 
 def multiply_adds(model, device):
-    """Return how many an image costs."""
+    """Return the number of multiply-adds of one image."""
     counts = []
 
     def count(module, _, output):
@@ -224,28 +224,28 @@ def multiply_adds(model, device):
     return sum(counts)
 
 
-def changed(x, chosen, epoch, parity, chance):
-    """Return the images of an epoch, shifted, mirrored and erased in part as the library's transforms do it."""
+def augmented(x, chosen, epoch, parity, random):
+    """Return the images of an epoch, shifted, flipped and with erased boxes, as the transforms of the library do it."""
     n, device, p = len(x), x.device, chosen["crop"]
     x = scaled(x)
     if p:
         edge = {"mode": "reflect"} if chosen["edge"] == "reflect" else {"value": BLACK}
         padded, side = F.pad(x, (p,) * 4, **edge), torch.arange(28, device=device)
-        rows, columns = (torch.randint(0, 2 * p + 1, (n, 1), **chance) + side for _ in range(2))
+        rows, columns = (torch.randint(0, 2 * p + 1, (n, 1), **random) + side for _ in range(2))
         every = torch.arange(n, device=device)[:, None, None]
         x = padded[every, 0, rows[:, :, None], columns[:, None, :]][:, None]
-    mirrored = parity == epoch % 2 if chosen["flip"] == "alternating" else torch.rand(n, **chance) < 0.5
+    mirrored = parity == epoch % 2 if chosen["flip"] == "alternating" else torch.rand(n, **random) < 0.5
     x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
     if not chosen["erase"]:
         return x
-    u = torch.rand(n, 5, **chance)
+    u = torch.rand(n, 5, **random)
     area = 0.02 + (chosen["area"] - 0.02) * u[:, 1]
     aspect = torch.clamp(1 / area, max=1 / 0.3) ** (2 * u[:, 2] - 1)
     within = (u[:, 0] < chosen["erase"])[:, None]
     boxes = []
-    for share, place in ((area * aspect, u[:, 3]), (area / aspect, u[:, 4])):
+    for share, position in ((area * aspect, u[:, 3]), (area / aspect, u[:, 4])):
         side = (share.sqrt() * 28).round().clamp(1, 28)
-        start = torch.floor(place * (28 - side + 1))
+        start = torch.floor(position * (28 - side + 1))
         at = torch.arange(28, device=device)
         boxes.append((at >= start[:, None]) & (at < (start + side)[:, None]) & within)
     return torch.where((boxes[0][:, :, None] & boxes[1][:, None, :])[:, None], BLACK, x)
@@ -255,8 +255,8 @@ def scaled(x):
     return (x.float() / 255 - MEAN) / STD
 
 
-def rate(chosen, t):
-    """Return the share of the highest learning rate at the share t of all steps."""
+def rate_factor(chosen, t):
+    """Return the learning rate as a fraction of the maximum, after the fraction t of all steps."""
     if t < chosen["warm"]:
         return 0.04 + 0.96 * t / chosen["warm"]
     return 1 - (t - chosen["warm"]) / (1 - chosen["warm"])
@@ -272,35 +272,35 @@ def orthogonal(g):
     return x.T if g.shape[0] > g.shape[1] else x
 
 
-class Updates:
-    """An optimizer whose numbers for each step lie on the device, as a CUDA graph needs it."""
+class Optimizer:
+    """An optimizer that keeps learning rate and bias corrections of each step on the device, as a CUDA graph needs."""
 
     def __init__(self, chosen, parameters, steps, device):
         self.chosen = chosen
         of_muon = {id(p) for p in parameters if chosen["optimizer"] == "muon" and p.ndim == 4 and p.shape[1] > 1}
         self.muon = [p for p in parameters if id(p) in of_muon]
         rest = [p for p in parameters if id(p) not in of_muon]
-        # Of Muon's rest nothing decays; biases and norms never do
+        # With Muon, the other parameters have no weight decay; biases and norms never have
         decay = 0.0 if self.muon else chosen["wd"]
         self.groups = [([p for p in rest if p.ndim > 1], decay), ([p for p in rest if p.ndim == 1], 0.0)]
-        self.memory = {id(p): (torch.zeros_like(p), torch.zeros_like(p)) for p in parameters}
+        self.state = {id(p): (torch.zeros_like(p), torch.zeros_like(p)) for p in parameters}
         highest = chosen["lr"], (0.003 if self.muon else chosen["lr"])
-        rates = [[rate(chosen, i / steps) * lr for lr in highest] for i in range(steps)]
+        rates = [[rate_factor(chosen, i / steps) * lr for lr in highest] for i in range(steps)]
         corrections = [[1 / (1 - beta ** (i + 1)) for beta in chosen["betas"]] for i in range(steps)]
         self.numbers = torch.tensor([a + b for a, b in zip(rates, corrections, strict=True)], device=device)
 
-    def forget(self):
-        for a, b in self.memory.values():
+    def reset(self):
+        for a, b in self.state.values():
             a.zero_()
             b.zero_()
 
     def step(self, i):
-        """Make step i, a number on the device (as an index it must have an axis, or Python would fetch it)."""
+        """Take step i, a tensor on the device (as an index it needs an axis, or PyTorch would copy it to the CPU)."""
         momentum = self.chosen["momentum"]
-        here = i.clamp(max=len(self.numbers) - 1).view(1)
-        self.lr, self.lr_of_rest, *self.corrections = self.numbers[here][0].unbind()
+        row = i.clamp(max=len(self.numbers) - 1).view(1)
+        self.lr, self.lr_of_rest, *self.corrections = self.numbers[row][0].unbind()
         for p in self.muon:
-            m = self.memory[id(p)][0]
+            m = self.state[id(p)][0]
             m.lerp_(p.grad, 1 - momentum)
             direction = orthogonal(p.grad.lerp(m, momentum).flatten(1)).view_as(p)
             p.mul_(1 - self.lr * self.chosen["wd"])
@@ -309,7 +309,7 @@ class Updates:
             (self._sgd if self.chosen["optimizer"] == "sgd" else self._adamw)(group, decay, momentum)
 
     def _sgd(self, group, decay, momentum):
-        grads, m = [p.grad for p in group], [self.memory[id(p)][0] for p in group]
+        grads, m = [p.grad for p in group], [self.state[id(p)][0] for p in group]
         if decay:
             torch._foreach_add_(grads, group, alpha=decay)
         torch._foreach_mul_(m, momentum)
@@ -320,7 +320,7 @@ class Updates:
 
     def _adamw(self, group, decay, _):
         (beta1, beta2), grads = self.chosen["betas"], [p.grad for p in group]
-        m, v = ([self.memory[id(p)][i] for p in group] for i in (0, 1))
+        m, v = ([self.state[id(p)][i] for p in group] for i in (0, 1))
         torch._foreach_lerp_(m, grads, 1 - beta1)
         torch._foreach_mul_(v, beta2)
         torch._foreach_addcmul_(v, grads, grads, 1 - beta2)
@@ -336,23 +336,23 @@ class Updates:
 
 def run(chosen, data, device):
     """Train one net and return its metrics."""
-    x, y, x_held, y_held = data
-    with ALONE:
+    x, y, x_held_out, y_held_out = data
+    with GLOBAL_LOCK:
         torch.manual_seed(chosen["seed"])
         model = net(chosen)
     model = model.to(device, memory_format=torch.channels_last)
-    chance = {"device": device, "generator": torch.Generator(device).manual_seed(chosen["seed"])}
+    random = {"device": device, "generator": torch.Generator(device).manual_seed(chosen["seed"])}
     parameters, batch = list(model.parameters()), chosen["batch"]
     metrics = {"params": sum(p.numel() for p in parameters), "macs": multiply_adds(model, device)}
     steps = len(x) // batch
-    updates = Updates(chosen, parameters, steps * chosen["epochs"], device)
+    optimizer = Optimizer(chosen, parameters, steps * chosen["epochs"], device)
     images, order = scaled(x), torch.arange(len(x), device=device)
-    count, places = torch.zeros((), dtype=torch.int64, device=device), torch.arange(batch, device=device)
+    count, positions = torch.zeros((), dtype=torch.int64, device=device), torch.arange(batch, device=device)
     live = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
     averages = [tensor.clone() for tensor in live]
 
     def step():
-        some = order[count % steps * batch + places]
+        some = order[count % steps * batch + positions]
         with torch.autocast(device.type, torch.bfloat16, enabled=chosen["bfloat16"]):
             outputs = model(images[some].contiguous(memory_format=torch.channels_last))
         loss = F.cross_entropy(outputs.float(), y[some], label_smoothing=chosen["smooth"])
@@ -360,44 +360,44 @@ def run(chosen, data, device):
             p.grad = None
         loss.backward()
         with torch.no_grad():
-            updates.step(count)
+            optimizer.step(count)
             torch._foreach_lerp_(averages, live, 0.002)
             count.add_(1)
 
-    go = captured(step, model, updates) if device.type == "cuda" else step
+    run_step = captured(step, model, optimizer) if device.type == "cuda" else step
     count.zero_()
     for average, tensor in zip(averages, live, strict=True):
         average.copy_(tensor)
-    parity = torch.randint(0, 2, (len(x),), **chance)
+    parity = torch.randint(0, 2, (len(x),), **random)
     for epoch in range(chosen["epochs"]):
-        images.copy_(changed(x, chosen, epoch, parity, chance))
-        order.copy_(torch.randperm(len(x), **chance))
+        images.copy_(augmented(x, chosen, epoch, parity, random))
+        order.copy_(torch.randperm(len(x), **random))
         for _ in range(steps):
-            go()
-    metrics["plain"], metrics["tta"] = accuracies(model, x_held, y_held)
+            run_step()
+    metrics["plain"], metrics["tta"] = accuracies(model, x_held_out, y_held_out)
     for tensor, average in zip(live, averages, strict=True):
         tensor.copy_(average)
-    metrics["ema"], metrics["ema_tta"] = accuracies(model, x_held, y_held)
+    metrics["ema"], metrics["ema_tta"] = accuracies(model, x_held_out, y_held_out)
     return metrics
 
 
-def captured(step, model, updates):
-    """Return a function that runs a step as one CUDA graph; the steps that it takes to make it are undone."""
+def captured(step, model, optimizer):
+    """Capture a step as a CUDA graph and return the function that runs it; the steps needed for that are undone."""
     before = [tensor.clone() for tensor in model.state_dict().values()]
-    with ALONE:
-        for _ in range(3):  # on the stream of this thread, which is not the default one
+    with GLOBAL_LOCK:
+        for _ in range(3):  # a warm-up, on the stream of this thread, which is not the default stream
             step()
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
             step()
     for tensor, values in zip(model.state_dict().values(), before, strict=True):
         tensor.copy_(values)
-    updates.forget()
+    optimizer.reset()
     return graph.replay
 
 
 def accuracies(model, x, y):
-    """Return the accuracy on held-out images, and that of the mean with their mirror images."""
+    """Return the accuracy on images, and that of the mean prediction with their mirror images."""
     model.eval()
     with torch.no_grad():
         parts = scaled(x).split(2000)
@@ -408,7 +408,7 @@ def accuracies(model, x, y):
 
 
 def work(jobs, data, device, out, deadline):
-    """Train what is in the queue."""
+    """Train the jobs in the queue until it is empty or the time is up."""
     stream = torch.cuda.Stream() if device.type == "cuda" else None
     with torch.cuda.stream(stream):
         while time.time() < deadline:
@@ -429,39 +429,39 @@ def work(jobs, data, device, out, deadline):
                 **metrics,
                 "seconds": round(time.time() - began, 1),
             }
-            with ALONE, (out / "search.jsonl").open("a", encoding="utf-8") as file:
+            with GLOBAL_LOCK, (out / "search.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
 
 
 def read(device):
-    """Return the images and labels to train with, and those held out."""
+    """Return images and labels of the training set and of the held-out set."""
     x, y, _, _ = fashion_mnist()
     order = np.random.default_rng(0).permutation(len(x))
     x, y = torch.from_numpy(x[order]).to(device), torch.from_numpy(y[order]).long().to(device)
-    return x[HELD:], y[HELD:], x[:HELD], y[:HELD]
+    return x[HELD_OUT:], y[HELD_OUT:], x[:HELD_OUT], y[:HELD_OUT]
 
 
 def found(folder):
-    """Return the names of the trainings that a folder has already."""
+    """Return the names of the runs that a folder already has."""
     path = folder / "search.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     return {json.dumps([row["around"], row["of"], row["job"]], sort_keys=True) for row in map(json.loads, lines)}
 
 
 def name_of(around, job):
-    """Return what tells a training apart from all others, after a change of what it is around as well."""
+    """Return a name that identifies a run, also after a change of the settings that its search is around."""
     return json.dumps([around, digest(around), job], sort_keys=True)
 
 
 def digest(around):
-    """Return some letters that stand for the settings that a search is around."""
+    """Return a short hash of the settings that a search is around."""
     text = json.dumps(SEARCHES[around][0], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def tables():
-    """Return the tables of docs/results.md, as Markdown: mean over the seeds, and the change to what it is around."""
+    """Return the tables of docs/results.md as Markdown: the mean over the seeds, and the change from the baseline."""
     rows = [json.loads(line) for line in (RESULTS / "search.jsonl").read_text(encoding="utf-8").splitlines()]
     lines = []
     for around, title in (("sgd", "SGD"), ("adamw", "AdamW"), ("best", "the recipe best"), ("fast", "the recipe fast")):
@@ -471,9 +471,9 @@ def tables():
             if row["around"] == around:
                 name = {key: value for key, value in row["job"].items() if key != "seed"}
                 kinds.setdefault(json.dumps(name, sort_keys=True), {})[row["job"].get("seed", 0)] = row
-        usual, cells = kinds["{}"], []
-        for name, seeds in kinds.items():  # seed by seed, because each has weights of its own to start with
-            changes = [100 * (row["plain"] - usual[seed]["plain"]) for seed, row in seeds.items()]
+        baseline, cells = kinds["{}"], []
+        for name, seeds in kinds.items():  # compared seed by seed, because each seed has other initial weights
+            changes = [100 * (row["plain"] - baseline[seed]["plain"]) for seed, row in seeds.items()]
             plain, mirrored = (100 * statistics.mean(row[kind] for row in seeds.values()) for kind in ("plain", "tta"))
             words = ", ".join(f"{key} {value}" for key, value in json.loads(name).items()) or "as it is"
             several = f" ({len(seeds)} seeds)" if len(seeds) > 1 else ""
@@ -504,7 +504,7 @@ def main():
     data, jobs, deadline = read(device), queue.Queue(), time.time() + args.seconds
     torch.empty(0, device=device)
     names, done, wanted = args.around or list(SEARCHES), found(args.out), set()
-    for seed in range(max(SEEDS[name] for name in names)):  # all of one seed first, should time be up
+    for seed in range(max(SEEDS[name] for name in names)):  # all runs of one seed first, in case the time runs out
         for name in names:
             for job in SEARCHES[name][1] if seed < SEEDS[name] else []:
                 job = job | ({"seed": seed} if seed else {})
@@ -512,13 +512,13 @@ def main():
                 if name_of(name, job) not in done:
                     jobs.put((name, job))
     shared = jobs, data, device, args.out, deadline
-    trainers = [threading.Thread(target=work, args=shared) for _ in range(args.at_once)]
-    for trainer in trainers:
-        trainer.start()
-    for trainer in trainers:
-        trainer.join()
+    workers = [threading.Thread(target=work, args=shared) for _ in range(args.at_once)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     if missing := wanted - found(args.out):
-        sys.exit(f"{len(missing)} of {len(wanted)} trainings are not there")
+        sys.exit(f"{len(missing)} of {len(wanted)} runs are missing")
 
 
 if __name__ == "__main__":

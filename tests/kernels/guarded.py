@@ -10,14 +10,14 @@ import faulthandler
 import math
 import mmap
 import sys
-import types
 import warnings
 
 import numpy as np
 
-from cnn import ModelWarning, Sequential, kernels
+from cnn import ModelWarning, Sequential
 from cnn.containers.branches import Residual
 from cnn.kernels import backend, memory, parallel
+from cnn.kernels.table import TABLE
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
@@ -77,27 +77,17 @@ class GuardedNumpy:
 
 def guard_kernels():
     """Let all compiled kernels have guarded memory, for results and for what lies between."""
-    for name in (
-        "conv2d",
-        "maxpool2d",
-        "avgpool2d",
-        "linear",
-        "relu",
-        "elementwise",
-        "batchnorm",
-        "norms",
-        "adam",
-        "sigmoid",
-        "branches",
-    ):
-        assert kernels.load("jit", name) is not None
-    for name in ("conv_transpose2d", "cross_entropy_loss", "blocks"):
-        assert kernels.load("jit", name) is not None
+    for entries in TABLE.values():
+        for entry in entries:
+            if entry.backend == "jit":
+                backend.load(entry.path.rpartition(".")[0])
+    backend.load("cnn.containers.fusion.jit")
     changed = 0
     for name, module in list(sys.modules.items()):
         if name.startswith("cnn.kernels.jit.") or module is memory:
             for what, instead in (
                 ("empty", guarded),
+                ("new_scratch", guarded),
                 ("borrow_scratch", guarded),
                 ("return_scratch", lambda scratch: None),
             ):
@@ -106,33 +96,38 @@ def guard_kernels():
                     changed += 1
             if name.rpartition(".")[2] in (
                 "conv2d",
-                "packing",
+                "conv_block",
                 "normalize",
                 "small_linear",
                 "cross_entropy_loss",
-                "blocks",
             ):
                 module.np = GuardedNumpy()
                 changed += 1
     assert changed > 15
+    memory.idle_scratch = NothingKept()
     conv2d = backend.load("cnn.kernels.jit.conv2d")
-    run = conv2d._run
+    arguments = backend.load("cnn.kernels.jit.engine.arguments")
+    run_forward, prepared = conv2d.run_forward, conv2d.prepared
 
-    def counted(plan, a, x):
-        places = backend.load("cnn.kernels.jit.engine.arguments")
-        seen[plan.known.algorithm, int(a[places.BANDS]) > 1] += 1
-        return run(plan, a, x)
+    def counted(plan, *others):
+        seen[plan.known.algorithm, int(plan.row[arguments.BANDS]) > 1] += 1
+        return run_forward(plan, *others)
 
-    prepared = conv2d.prepared
-
-    def watched(shape, *others, **named):
-        known, places = prepared(shape, *others, **named), backend.load("cnn.kernels.jit.engine.arguments")
-        way = "back" if len(others) > 3 else "there"  # only the way back says whether it needs the input's gradient
-        seen["narrow", way] += int(known.numbers[places.NARROW])
-        seen["merged", way] += known.numbers[places.N] < shape[0]
+    def recorded(shape, *others, **named):
+        known = prepared(shape, *others, **named)
+        way = "backward" if len(others) > 3 else "forward"  # only backward says whether the input's gradient is needed
+        seen["narrow", way] += int(known.numbers[arguments.NARROW])
+        seen["merged", way] += known.numbers[arguments.N] < shape[0]
         return known
 
-    conv2d._run, conv2d.prepared = counted, watched
+    conv2d.run_forward, conv2d.prepared = counted, recorded
+
+
+class NothingKept(list):
+    """In place of the idle scratch buffers: each job gets a new one, of exactly the size that it asks for."""
+
+    def append(self, buffer):
+        pass
 
 
 def check(layer, x, rng):
@@ -242,12 +237,14 @@ def train_steps(rng):
     assert losses[-1] < losses[0], losses
 
 
-def raise_threads():
-    """Let there be more helpers than a kernel has made room for, as when another thread of the user's sets the number of
-    threads in that moment.
+def add_workers():
+    """Let there be more workers than a job has scratch buffers for, as when another thread of the user's sets the number
+    of threads at that moment.
     """
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
-    thread_pool.parallel = types.SimpleNamespace(get_num_threads=lambda: parallel.get_num_threads() + 2)
+    larger = thread_pool.ThreadPool(parallel.num_threads + 1)
+    thread_pool._workers = lambda: larger
+    thread_pool._pool = larger
 
 
 if __name__ == "__main__":
@@ -259,7 +256,7 @@ if __name__ == "__main__":
         done = 0
         for at_end, threads in ((True, 1), (True, 3), (False, 2), (True, 2)):
             if done and at_end and threads == 2:
-                raise_threads()
+                add_workers()
             rng = np.random.default_rng([seed, at_end, threads])
             for layer, x in [*convolutions(rng, count), *rest(rng)]:
                 print(repr(layer).replace("\n", " "), x.shape, threads, at_end, file=sys.stderr)
@@ -269,5 +266,5 @@ if __name__ == "__main__":
             train_steps(rng)
     assert seen["winograd", True], seen
     assert seen["direct", True], seen
-    assert all(seen[case] for case in (("narrow", "back"), ("merged", "there"), ("merged", "back"))), seen
+    assert all(seen[case] for case in (("narrow", "backward"), ("merged", "forward"), ("merged", "backward"))), seen
     print(f"{done} layers")

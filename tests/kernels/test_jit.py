@@ -16,6 +16,8 @@ from cnn import kernels, zoo
 from cnn.functional.windows import WindowGeometry
 from cnn.kernels import backend, memory, parallel
 from cnn.layers import Conv2d, ReLU
+from cnn.layers.conv2d import conv2d
+from cnn.layers.relu import relu
 from cnn.utils.gradcheck import difference
 
 pytestmark = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not installed")
@@ -27,7 +29,7 @@ def as_before():
     kernels.use("jit")
     yield
     kernels.use(before)
-    parallel.num_threads = None
+    parallel.num_threads = parallel._cores()
 
 
 def draw(shape, seed=0):
@@ -78,17 +80,21 @@ def test_the_choice_by_shape():
     assert algorithm((64, 32, 14, 14), (64, 32, 5, 5), WindowGeometry.of((5, 5), (1, 1), (1, 1), (2, 2)), 1) == "direct"
 
 
+def replace_implementation(monkeypatch, function, implementation):
+    """Let another implementation serve a plain function for the rest of the test."""
+    _, positions, types = function.dispatcher._import("jit")[0]
+    monkeypatch.setattr(function.dispatcher, "_callees", {"jit": [(implementation, positions, types)]})
+
+
 def test_float64_is_never_compiled(monkeypatch):
     def fails(*arguments):
         raise AssertionError("a compiled kernel served float64")
 
-    monkeypatch.setattr(backend.load("cnn.kernels.jit.conv2d"), "conv2d", fails)
-    choice._twins.clear()
+    replace_implementation(monkeypatch, conv2d, fails)
     layer = Conv2d(1, 1, 1)
     with pytest.raises(AssertionError, match="served"):  # the trap works
         layer(draw((1, 1, 2, 2)))
     layer.to(np.float64)(draw((1, 1, 2, 2)).astype(float))
-    choice._twins.clear()
 
 
 # Memory
@@ -223,44 +229,40 @@ def test_a_program_ends_while_helpers_look_out_for_work(then):
     assert "cnn" not in done.stderr.replace("import cnn", "") or "signal" in then
 
 
-# The choice
+# The backend
 
 
 def test_wrong_names_and_a_missing_numba(monkeypatch):
-    with pytest.raises(ValueError, match="kernels are one of 'reference', 'array', 'jit', got 'fast'"):
+    with pytest.raises(ValueError, match="the backend is one of 'reference', 'array', 'jit', got 'fast'"):
         kernels.use("fast")
-    monkeypatch.setattr(choice, "has_numba", lambda: False)
+    monkeypatch.setattr(backend, "has_numba", lambda: False)
     with pytest.raises(ImportError, match="pip install numba"):
         kernels.use("jit")
-    monkeypatch.setattr(choice, "_active", None)
+    monkeypatch.setattr(backend, "current", None)
     assert kernels.active() == "array"
 
 
-def test_a_twin_may_decline_and_other_arrays_go_to_the_plain_function(monkeypatch):
-    twin = backend.load("cnn.kernels.jit.relu")
+def test_an_implementation_may_decline_and_other_arrays_go_to_the_plain_function(monkeypatch):
     expected = ReLU()(draw((3, 4)))
-    monkeypatch.setattr(twin, "relu", lambda x: NotImplemented)
-    choice._twins.clear()
+    replace_implementation(monkeypatch, relu, lambda x: NotImplemented)
     np.testing.assert_array_equal(ReLU()(draw((3, 4))), expected)
 
     def fails(x):
         raise AssertionError("served")
 
-    monkeypatch.setattr(twin, "relu", fails)
-    choice._twins.clear()
+    replace_implementation(monkeypatch, relu, fails)
 
     class Own(np.ndarray):
         pass
 
     np.testing.assert_array_equal(ReLU()(draw((3, 4)).view(Own)), expected)
-    choice._twins.clear()
 
 
-def test_what_it_runs_on_is_told(capsys):
+def test_show_config(capsys):
     cnn.show_config()
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["kernels", "numba", "threads", "blas", "numpy", "python"]
-    assert lines[0] == "kernels  jit, of reference, array, jit"
+    assert [line.split()[0] for line in lines] == ["backend", "numba", "threads", "blas", "numpy", "python"]
+    assert lines[0] == "backend  jit, of reference, array, jit"
 
 
 def test_warming_up_leaves_a_model_as_it_is():
@@ -311,11 +313,11 @@ def test_products_of_a_few_rows(rows, relu):
     assert np.isnan(nan).all()
 
 
-def test_it_is_told_once_that_kernels_are_compiled(monkeypatch, capsys):
+def test_compiling_is_reported_once(monkeypatch, capsys):
     """Though several files may take long."""
-    monkeypatch.setattr(choice, "PATIENCE", 0.0)
-    monkeypatch.setattr(choice, "_told", False)
-    for name in ("jit", "array", "jit"):
-        with choice.told_if_long(name):
+    monkeypatch.setattr(backend, "COMPILE_NOTICE", 0.0)
+    monkeypatch.setattr(backend, "_noticed", False)
+    for _ in range(3):
+        with backend.notice_if_slow():
             time.sleep(0.05)
     assert capsys.readouterr().err.count("compiling kernels") == 1

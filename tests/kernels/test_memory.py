@@ -198,7 +198,7 @@ def test_scratch_buffers():
     memory.return_scratch(other)
     larger = memory.borrow_scratch(5001)
     assert address(larger) not in addresses
-    assert memory._rooms == []  # 9,000 were lent at once
+    assert memory._scratch == []  # 9,000 were lent at once
     memory.return_scratch(larger)
     addresses = set()
     for _ in range(20):

@@ -16,7 +16,7 @@ from cnn.utils.gradcheck import difference
 @pytest.fixture(autouse=True)
 def restore_threads():
     yield
-    parallel.num_threads = None
+    parallel.num_threads = parallel._cores()
     parallel._forget_pool()
 
 

@@ -125,8 +125,8 @@ def test_another_thread_changes_the_number_of_threads():
     assert not changer.is_alive()
 
 
-def test_more_helpers_than_rooms():
-    """A helper for whom there is no room for intermediate results looks on; all parts are done nevertheless."""
+def test_more_workers_than_scratch_buffers():
+    """A worker without a scratch buffer does not take part; all parts are done nevertheless."""
     thread_pool, compiled = (
         backend.load("cnn.kernels.jit.engine.thread_pool"),
         backend.load("cnn.kernels.jit.engine.compilation"),
@@ -140,15 +140,17 @@ def test_more_helpers_than_rooms():
     compiled_indices = compiled.indices
     kernel = compiled.kernel(note)
     cnn.set_num_threads(4)
-    for rooms in (1, 2, 3, 4):
+    pool, row = thread_pool._workers(), np.array([done.ctypes.data], np.int64)
+    for max_threads in (1, 2, 3, 4):
         for _ in range(200):
             done[...] = 0
-            thread_pool.run(kernel, np.array([done.ctypes.data], np.int64), 64, 1e9, rooms)
+            pool.wake()
+            assert thread_pool.lead(pool.address, kernel, row, 64, max_threads)
             assert done.min() >= 1
-            assert done.max() <= rooms
+            assert done.max() <= max_threads
 
 
-def test_a_user_thread_that_finds_the_helpers_busy_works_alone():
+def test_a_user_thread_that_finds_the_workers_busy_works_alone():
     """It does not wait for them."""
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     expected = trained(0, steps=1)

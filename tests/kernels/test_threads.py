@@ -60,8 +60,7 @@ class Probe(np.ndarray):
 )
 def test_every_product_has_one_thread(make, shape, two_threads, monkeypatch):
     """Forward, input gradient and weight gradient of the plain functions: three products, each seen by a probe."""
-    monkeypatch.setattr(choice, "_active", "reference")
-    monkeypatch.setattr(choice, "_twins", {})
+    monkeypatch.setattr(backend, "current", "reference")
     layer = make()
     layer.weight._data = layer.weight.data.view(Probe)
     Probe.seen.clear()
@@ -75,8 +74,7 @@ def test_every_product_has_one_thread(make, shape, two_threads, monkeypatch):
 @pytest.mark.parametrize("name", ["reference", *(["jit"] if backend.has_numba() else [])])
 def test_layers_of_the_users_have_one_thread_within_a_net(name, two_threads, monkeypatch):
     """Also one that is put into a container later."""
-    monkeypatch.setattr(choice, "_active", name)
-    monkeypatch.setattr(choice, "_twins", {})
+    monkeypatch.setattr(backend, "current", name)
     seen = []
 
     class Mine(Module):

@@ -149,7 +149,7 @@ def test_a_file_that_is_not_a_model(run, image_run):
     (image_run / "model.safetensors").write_bytes(whole[:1000])
     code, _, err = run("summary", image_run)
     assert code == 1
-    assert "is cut short, damaged or no safetensors file" in err
+    assert "is cut short, damaged or not a safetensors file" in err
     Path("empty.safetensors").touch()
     assert run("summary", "empty.safetensors")[0] == 1
 

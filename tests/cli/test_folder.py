@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cnn.data.draws import Draws
+from cnn.data.sample_rng import SampleRNG
 from PIL import Image
 
 import cnn
@@ -15,7 +15,7 @@ from cnn.cli.train_recipes import FOLDER_SETTINGS, MODELS, settings_for
 from cnn.data.images import read_image
 from cnn.errors import InputError
 from cnn.sequential import Sequential
-from tests.data.photos import save_turned
+from tests.data.photos import save_with_orientation
 
 
 def shades(folder, count=6, size=(40, 30), colour=True):
@@ -27,7 +27,7 @@ def shades(folder, count=6, size=(40, 30), colour=True):
         for i in range(count):
             pixels = rng.integers(level - 30, level + 30, (size[1], size[0], 3), dtype=np.uint8)
             image = Image.fromarray(pixels if colour else pixels[:, :, 0])
-            save_turned(image, path / f"{i}.png", 1 + i % 8)
+            save_with_orientation(image, path / f"{i}.png", 1 + i % 8)
 
 
 def trained(folder, run="run", **chosen):
@@ -63,7 +63,7 @@ def test_a_folder_is_a_dataset(capsys):
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
         "baseline: always predicting the largest class is correct for 50.0% of the validation images",
         "there is no folder of test images, so the final test uses the validation images",
-        "warning: dark has only 10 images, light only 10: 50 of each class or more would be better",
+        "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
     ]
     assert dataset.skipped == dataset.notes[1:3]
 
@@ -144,7 +144,7 @@ def test_the_last_transform_gives_the_input_of_the_model():
     shades("f")
     dataset, model = trained("f", image_size=32)
     x, y = dataset.train
-    draws = Draws(seed=0, epoch=1, samples=np.arange(len(x)))
+    draws = SampleRNG(seed=0, epoch=1, indices=np.arange(len(x)))
     same, _ = train_recipes.normalize(model)(x, y, draws)
     assert np.array_equal(same, datasets.model_inputs(model, x))
     before = x.copy()
@@ -170,7 +170,7 @@ def test_a_folder_can_be_learned():
             batch = np.random.default_rng(epoch).permutation(len(x))[start : start + 8]
             xb, yb = x[batch], y[batch]
             for k, transform in enumerate((*dataset.transforms, train_recipes.normalize(model))):
-                xb, yb = transform(xb, yb, Draws(0, epoch, batch, k))
+                xb, yb = transform(xb, yb, SampleRNG(0, epoch, batch, k))
             model.train_step(xb, yb)
     assert model.evaluate(datasets.model_inputs(model, dataset.test[0]), dataset.test[1])[1] == 1
 

@@ -119,7 +119,7 @@ def test_a_disk_that_is_full_at_the_second_epoch(run, monkeypatch):
     assert out.count("epoch") == 1
     assert err.splitlines()[-2:] == [
         f"everything that could be saved is in {folder}",
-        f"error: {folder / 'model.safetensors'}: could not write (what was there is unchanged): "
+        f"error: {folder / 'model.safetensors'}: could not write (an existing file is left unchanged): "
         "No space left on device",
     ]
     assert "Traceback" not in err
@@ -153,7 +153,7 @@ def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
     assert out.splitlines()[-1] == f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png"
     assert err.splitlines()[-1] == (
         "error: the model was trained, tested and saved; only plots are missing: "
-        f"{folder / 'confusion.png'}: could not write (what was there is unchanged): No space left on device"
+        f"{folder / 'confusion.png'}: could not write (an existing file is left unchanged): No space left on device"
     )
     assert config(folder)["status"] == "finished"
     assert "stopped_at_epoch" not in config(folder)

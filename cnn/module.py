@@ -255,11 +255,15 @@ class Module(Differentiable):
     def zero_grad(self) -> None:
         """Forget all gradients."""
         modules: list[Module] = [self]
-        for module in modules:
+        for module in modules:  # which grows as it goes
+            may_have_children = type(module).children is not Module.children
             for value in vars(module).values():
                 if isinstance(value, Parameter):
                     value.grad = None
-            modules.extend(module.children().values())
+                elif isinstance(value, (Module, list, tuple, dict)):
+                    may_have_children = True
+            if may_have_children:
+                modules.extend(module.children().values())
 
     def to(self, dtype: Any) -> Self:
         """Convert all floating parameters and buffers to float32 or float64."""

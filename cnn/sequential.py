@@ -158,21 +158,29 @@ class Sequential(Chain):
     @hide_internal_frames
     def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs."""
-        loss, read, _ = self._objective.run(self, x, y)
-        return loss, self._objective.prediction(read)
+        loss, outputs = self.loss_and_outputs(x, y)
+        return loss, self.prediction(outputs)
+
+    def loss_and_outputs(self, x: Array, y: Array) -> tuple[float, Array]:
+        """Return the mean loss of a batch, and what it has read: logits, if it takes over a final Softmax."""
+        return self._objective.run(self, x, y)[:2]
 
     @hide_internal_frames
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of samples (N, ...) and the model's outputs; add to the gradient of every parameter."""
         with one_blas_thread():
-            loss, read = self.loss_and_output_grad(x, y)
-        return loss, self._objective.prediction(read)
+            loss, outputs = self.loss_and_output_grad(x, y)
+        return loss, self.prediction(outputs)
 
     def loss_and_output_grad(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Do what `loss_and_grad` does, but return what the loss has read: logits, if it takes over a final Softmax."""
-        loss, read, loss_func = self._objective.run(self, x, y)
+        """Do what `loss_and_grad` does, but return what the loss has read, as `loss_and_outputs` does."""
+        loss, outputs, loss_func = self._objective.run(self, x, y)
         self.walk_back(loss_func.backward())
-        return loss, read
+        return loss, outputs
+
+    def prediction(self, outputs: Array) -> Array:
+        """Return the model's outputs from what the loss has read."""
+        return self._objective.prediction(outputs)
 
     @hide_internal_frames
     def train_step(self, x: Array, y: Array) -> float:

@@ -2,17 +2,21 @@
 
 import math
 import weakref
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
-from cnn.data.prefetch import Prefetcher, digest, opened, sample, take
+from cnn.data.fingerprint import digest
+from cnn.data.prefetch import Prefetcher
+from cnn.data.reading import opened, sample, take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.module import Array
+
+AT_ONCE_BYTES = 64 * 1024  # of samples in memory that are read at once, in as many batches as fit
 
 Batch = tuple[Array, Array]
 Transform = Callable[[Array, Array, SampleRNG], Batch]
@@ -108,7 +112,8 @@ class DataLoader:
             raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
         self.transforms = tuple(transforms)
         self.prefetch = integer(prefetch, "prefetch", 0)
-        if type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms:
+        self._is_plain = type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms
+        if self._is_plain:
             self.prefetch = 0
         self.rng = generator(rng)
         self._seed = int(self.rng.integers(2**63)) if self.transforms else None
@@ -134,17 +139,41 @@ class DataLoader:
             order, self._resumed = self._resumed, None
         epoch = self.epoch
         rest = range(self.taken, len(self))
+        if self.prefetch == 0:
+            for batch in self._batches(epoch, order, rest):
+                if this != self._iterations:
+                    self._check_newest(this)
+                self.taken += 1
+                yield batch
+            return
         batches = Prefetcher(lambda number: self._batch(epoch, order, number), rest, self.prefetch)
         self._running = weakref.ref(batches)
         try:
             for _ in rest:
-                if this != self._iterations:
-                    raise RuntimeError("a newer iteration or a loaded state ended this one: use two loaders for two")
+                self._check_newest(this)
                 batch = batches.take()
                 self.taken += 1
                 yield batch
         finally:
             batches.close()
+
+    def _check_newest(self, iteration: int) -> None:
+        if iteration != self._iterations:
+            raise RuntimeError("a newer iteration or a loaded state ended this one: use two loaders for two")
+
+    def _batches(self, epoch: int, order: Array, rest: range) -> Iterator[Batch]:
+        """Make batches without a thread; small ones are read from arrays several at a time."""
+        size = self.batch_size
+        count = max(1, AT_ONCE_BYTES // max(1, size * self.x[:1].nbytes)) if self._is_plain else 1
+        for first in rest[::count]:
+            numbers = range(first, min(first + count, rest.stop))
+            if len(numbers) == 1:
+                yield self._batch(epoch, order, first)
+                continue
+            positions = order[first * size : numbers.stop * size]
+            x, y = self.x[positions], self.y[positions]
+            for start in range(0, len(positions), size):
+                yield x[start : start + size], y[start : start + size]
 
     def _leave(self) -> None:
         """End the iteration that may be going on, and wait for its thread, so that only one ever reads."""
@@ -252,39 +281,6 @@ class DataLoader:
             "samples_digest": x_digest,
             "targets_digest": y_digest,
         }
-
-
-FACTS = {
-    "samples": "{} samples",
-    "sample_shape": "samples of shape {}",
-    "dtype": "samples of {}",
-    "target_shape": "targets of shape {}",
-    "target_dtype": "targets of {}",
-}
-COMPARED = {"samples_read": "{} samples compared", "targets_read": "{} targets compared"}
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Say in what the data of two fingerprints differ; nothing if they are the same.
-
-    Examples
-    --------
-    >>> x, y = np.zeros((4, 2)), np.arange(4)
-    >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x[:3], y[:3]).fingerprint())
-    '4 samples before, 3 now'
-    >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x, y + 1).fingerprint())
-    'other values in the targets'
-    """
-    for facts in (FACTS, COMPARED):
-        differing = [(text, _shown(old[k]), _shown(new[k])) for k, text in facts.items() if old[k] != new[k]]
-        if differing:  # then digests say nothing
-            return "; ".join(f"{text.format(before)} before, {now} now" for text, before, now in differing)
-    changed = [part for part in ("samples", "targets") if old[f"{part}_digest"] != new[f"{part}_digest"]]
-    return f"other values in the {' and the '.join(changed)}" if changed else ""
-
-
-def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(tuple(value) if isinstance(value, list) else value)
 
 
 def _plain(value: Any) -> Any:

@@ -52,8 +52,10 @@ class ClassificationLoss(LossFunc):
         """Return the divisor of the mean: the sum of the weights of the ids not ignored, or the number of rows."""
         if target.ndim == prediction.ndim:
             return target.size / target.shape[1]
-        ids = target[target != self.ignore_index]
-        return len(ids) if self.weight is None else float(np.array(self.weight)[ids].sum())
+        counted = target != self.ignore_index
+        if self.weight is None:
+            return int(np.count_nonzero(counted))
+        return float(np.array(self.weight)[target[counted]].sum())
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array if it holds class ids, or probabilities, for predictions of this shape."""

@@ -1,4 +1,4 @@
-"""When the loss stops being a number: say where, and give back the weights from before."""
+"""When the loss becomes NaN or infinite: find where, and restore the weights from before."""
 
 import numpy as np
 
@@ -6,20 +6,19 @@ from cnn.module import Array, Module, forward_hook, no_grad
 
 
 class LastGood:
-    """A copy of a model's state, of the last step that had a finite loss."""
+    """A copy of the state of a model, from the last step that had a finite loss."""
 
     def __init__(self, model: Module) -> None:
-        self._tensors = list(dict(model.named_tensors()).values())
-        self._copies = [tensor.data.copy() for tensor in self._tensors]
+        self._pairs = [(tensor, tensor.data.copy()) for _, tensor in model.named_tensors()]
 
     def keep(self) -> None:
-        """Remember the state as it is now."""
-        for tensor, copy in zip(self._tensors, self._copies, strict=True):
-            np.copyto(copy, tensor.data)
+        """Keep the state as it is now."""
+        for tensor, copy in self._pairs:
+            copy[...] = tensor.data
 
-    def give_back(self) -> None:
-        """Return the model to the state that was kept."""
-        for tensor, copy in zip(self._tensors, self._copies, strict=True):
+    def restore(self) -> None:
+        """Restore the state that was kept."""
+        for tensor, copy in self._pairs:
             tensor.data = copy
 
 

@@ -6,20 +6,20 @@ from typing import Any
 import numpy as np
 
 from cnn.data.loader import DataLoader
-from cnn.data.prefetch import take
+from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, evaluating
-from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels
+from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
 
 
-def loss_only(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss; a model that knows a better way goes that."""
-    if hasattr(model, "loss_and_prediction"):
-        return model.loss_and_prediction(x, y)
-    prediction = model(x)
-    return model.loss_func(prediction, y), prediction
+def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+    """Run forward and loss; return the loss, and what it has read. A Sequential has a better way, and uses that."""
+    if hasattr(model, "loss_and_outputs"):
+        return model.loss_and_outputs(x, y)
+    outputs = model(x)
+    return model.loss_func(outputs, y), outputs
 
 
 def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
@@ -53,12 +53,12 @@ def in_order(loader: DataLoader, without_chance: bool = False) -> Iterable[tuple
 
 def means_of(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
     """Return mean loss and accuracy over batches, in evaluation mode."""
-    means = Means(model)
+    means, dtype = Means(model), dtype_of(model)
     with evaluating(), one_blas_thread():
         for x, y in pairs:
-            x, y = as_batch(x, y, model)
-            loss, prediction = loss_only(model, x, y)
-            means.add(loss, prediction, y)
+            x, y = as_batch(x, y, dtype)
+            loss, outputs = loss_and_outputs(model, x, y)
+            means.add(loss, outputs, y)
     return means.loss, means.accuracy
 
 

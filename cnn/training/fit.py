@@ -1,24 +1,26 @@
-"""The loop, run to its end, with a word about each epoch."""
+"""fit: the training loop, run to its end, with a line about each epoch."""
 
 import contextlib
 from typing import Any
 
 from cnn.core.checks import integer
+from cnn.kernels import one_blas_thread
 from cnn.training.history import History, epoch_line
 from cnn.training.loop import train
 from cnn.training.progress import fit_progress
 
 
 def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: Any) -> History:
-    """Train to the end and return the metrics of every epoch; a line is printed every ``verbose_freq`` epochs (0:
-    none), and in a terminal or a notebook another tells how far it is.
+    """Train to the end and return the metrics of every epoch.
 
-    ``settings`` are those of `train`. While it runs, ``model.history`` is what is returned in the end.
+    A line is printed every ``verbose_freq`` epochs (0: never). In a terminal or a notebook, another line shows the
+    progress. ``settings`` are those of `train`. The history that is returned is also ``model.history`` meanwhile.
     """
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
     steps = train(model, x, y, **settings)
-    # closed at once after an error as well, so that its folder is free for a new try in the same notebook
-    with contextlib.closing(steps), fit_progress(verbose_freq > 0) as shown:
+    # BLAS is limited once, not in each step. The loop is closed at once, also after an error, so that the folder of its
+    # checkpoints is free for a new try in the same notebook.
+    with one_blas_thread(), contextlib.closing(steps), fit_progress(verbose_freq > 0) as shown:
         for step in steps:
             shown.show(step, step.samples)
             if step.metrics is not None and verbose_freq and step.epoch % verbose_freq == 0:

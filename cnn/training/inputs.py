@@ -5,17 +5,22 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import integer
-from cnn.core.parameter import plain_array
+from cnn.core.parameter import Parameter, plain_array
 from cnn.errors import InputError, ShapeError
 from cnn.layers import BatchNorm1d
 from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
 
 
+def first_floating(model: Module) -> Parameter:
+    """Return a parameter that has the dtype in which a model works; one of our own if the model has none."""
+    found = (parameter for parameter in model.parameters() if np.issubdtype(parameter.dtype, np.floating))
+    return next(found, Parameter(np.zeros(0, np.float32)))
+
+
 def dtype_of(model: Module) -> np.dtype[Any]:
     """Return the floating dtype that a model works in."""
-    floating = [p.dtype for p in model.parameters() if np.issubdtype(p.dtype, np.floating)]
-    return floating[0] if floating else np.dtype(np.float32)
+    return first_floating(model).dtype
 
 
 def as_samples(x: Any, model: Module, name: str = "x") -> Array:
@@ -52,15 +57,15 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     return x
 
 
-def as_batch(x: Any, y: Any, model: Module) -> tuple[Array, Array]:
+def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return a batch of a loader in the model's dtype, or raise an error that names the fix."""
-    dtype = dtype_of(model)
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
         fix = "put Normalize(...) last among its transforms" if kind == np.uint8 else "make it floating"
         raise InputError(f"the loader gives batches of {kind}, expected real floating numbers: {fix}")
-    with np.errstate(over="ignore"):
-        x = x.astype(dtype, copy=False)
+    if x.dtype != dtype:
+        with np.errstate(over="ignore"):
+            x = x.astype(dtype, copy=False)
     y = np.asarray(y)
     return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
 

@@ -14,7 +14,6 @@ from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
 from cnn.errors import InputError
-from cnn.kernels import one_blas_thread
 from cnn.module import Array
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import LastGood, first_not_finite
@@ -30,26 +29,18 @@ from cnn.training.inputs import (
     check_last_batch,
     check_optimizer,
     check_pair,
+    first_floating,
 )
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
+from cnn.training.update import train_step
 
 BATCH_SIZE = 32  # if none is given
 EVALUATED = 256  # samples in a batch of an evaluation
 
 
 Callback = Callable[[Step], Any]
-
-
-def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward, loss and backward; a model that knows a better way, as Sequential does, goes that."""
-    if hasattr(model, "loss_and_grad"):
-        return model.loss_and_grad(x, y)
-    prediction = model(x)
-    loss = model.loss_func(prediction, y)
-    model.backward(model.loss_func.backward())
-    return loss, prediction
 
 
 def train(
@@ -175,6 +166,7 @@ class Run:
         self.history = History()
         self.epoch = self.step = 0
         self.first = loader.epoch  # the loader may have served another training before
+        self._dtype_of = first_floating(model)  # a parameter, which has the model's dtype
         self.means = Means(model)
         self.stopped = False
         self.seconds = 0.0  # of the epoch so far
@@ -246,35 +238,32 @@ class Run:
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
         steps = len(self.loader)
-        began = time.monotonic()
+        began, dtype = time.monotonic(), self._dtype_of.dtype
         for x, y in self.loader:
-            x, y = as_batch(x, y, self.model)
+            if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
+                x, y = as_batch(x, y, dtype)
             self.epoch, self.step = self.loader.epoch - self.first, self.loader.taken
             taken = self.step
             self.model.input_shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model), 0.0
-            with (
-                one_blas_thread(),
-                np.errstate(over="ignore", invalid="ignore", divide="ignore"),  # the loss is checked right below
-            ):
-                loss, prediction = loss_and_grad(self.model, x, y)
-                if not math.isfinite(loss):
-                    self._diverged(loss, x, last_good)
-                last_good.keep()
-                self.model.optimizer.step()
-                self.model.zero_grad()
-            self.means.add(loss, prediction, y)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
+                loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
+            where = self.means.add(loss, outputs, y)
             metrics = self._metrics() if taken == steps else None
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
             if metrics is not None:
                 metrics["seconds"] = self.seconds
                 self.history.append(**metrics)
-            at = self.epoch, self.epochs, taken, steps
-            step = Step(*at, self.means.loss, self.means.accuracy, metrics, self.model, len(x))
-            answers = [callback(step) for callback in self.callbacks]
-            self.stopped = any(isinstance(answer, (bool, np.bool_)) and bool(answer) for answer in answers)
+            fields = {"epoch": self.epoch, "epochs": self.epochs, "step": taken, "steps": steps, "metrics": metrics}
+            fields["model"], fields["samples"] = self.model, len(x)
+            step = Step.of_loop(fields, *where)
+            self.stopped = False
+            for callback in self.callbacks:
+                answer = callback(step)
+                if isinstance(answer, (bool, np.bool_)) and answer:
+                    self.stopped = True
             yield step
             began += time.monotonic() - now  # what others did meanwhile is not our time
 
@@ -291,9 +280,13 @@ class Run:
         names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
         return dict(zip(names, (*train, *validation), strict=True))
 
-    def _diverged(self, loss: float, x: Array, last_good: LastGood) -> None:
+    def _check(self, x: Array, last_good: LastGood, loss: float) -> None:
+        """Keep the weights that gave a finite loss; raise an error at the first loss that is not."""
+        if math.isfinite(loss):
+            last_good.keep()
+            return
         where = first_not_finite(self.model, x)
-        last_good.give_back()
+        last_good.restore()
         self.model.zero_grad()
         self.model.optimizer.reset()  # it remembers the gradients that led here
         raise FloatingPointError(

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Any, Self
 
-from cnn.data.loader import differences
+from cnn.data.fingerprint import differences
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.module import Array
 from cnn.training import state as states

@@ -109,5 +109,6 @@ def describe_tensor(tensor: list[Any] | None) -> str:
 def environment() -> dict[str, str]:
     """Return what the bits of the results depend on, besides the data and the seed."""
     found = {"cnn": sys.modules["cnn"].__version__, **kernels.config()}
+    found["kernels"] = found.pop("backend")  # the name in checkpoints of version 0.1
     found["blas"] = re.sub(r", \d+ threads", "", found["blas"])  # matrix products here use one thread
     return found

@@ -1,7 +1,9 @@
-"""Where training is after a step."""
+"""Step: where training is after a step."""
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from cnn.training.means import Group, accuracy, mean_loss
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class Step:
     metrics : dict of str to float, or None
         After the last step of an epoch, what `History` records of it.
     model : Module
-        What is trained.
+        The model in training.
     samples : int
-        How many the step's batch had.
+        How many samples the batch of the step had.
     """
 
     epoch: int
@@ -38,9 +40,32 @@ class Step:
 
         Examples
         --------
-        A learning rate that falls in a straight line to 0 is ``model.optimizer.lr = 0.001 * (1 - step.progress)``.
+        A learning rate that falls linearly to 0 is ``model.optimizer.lr = 0.001 * (1 - step.progress)``.
 
         >>> Step(epoch=2, epochs=4, step=5, steps=10, loss=0.0, accuracy=0.0, metrics=None).progress
         0.375
         """
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
+
+    @classmethod
+    def of_loop(cls, fields: dict[str, Any], group: Group, number: int) -> "Step":
+        """Return a step without its means, which are computed when they are first asked for.
+
+        Parameters
+        ----------
+        fields : dict
+            All fields except loss and accuracy.
+        group, number
+            The batch of the step; see `Means.add`.
+        """
+        step = cls.__new__(cls)
+        vars(step).update(fields, _batch=(group, number))
+        return step
+
+    def __getattr__(self, name: str) -> float:
+        if name not in ("loss", "accuracy") or "_batch" not in vars(self):
+            raise AttributeError(f"'Step' object has no attribute {name!r}")
+        group, number = vars(self).pop("_batch")
+        sums = group.sums(self.model.loss_func, number)
+        vars(self).update(loss=mean_loss(sums), accuracy=accuracy(sums))
+        return vars(self)[name]

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cnn.data.sample_rng import SampleRNG
 from PIL import Image
 
 import cnn
 from cnn.cli import datasets, train_recipes
 from cnn.cli.train_recipes import FOLDER_SETTINGS, MODELS, settings_for
 from cnn.data.images import read_image
+from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.sequential import Sequential
 from tests.data.photos import save_with_orientation

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnn.data import prefetch
-from cnn.data.loader import DataLoader, differences
+from cnn.data import fingerprint, prefetch
+from cnn.data.fingerprint import differences
+from cnn.data.loader import DataLoader
 from cnn.errors import InputError, ShapeError
 
 X, Y = np.arange(22, dtype=np.uint8).reshape(11, 2), np.arange(11)
@@ -618,7 +619,7 @@ def test_fingerprints_show_what_differs(tmp_path):
 
 
 def test_large_data_are_read_at_evenly_spaced_samples(monkeypatch):
-    monkeypatch.setattr(prefetch, "MOST_BYTES", 8)
+    monkeypatch.setattr(fingerprint, "MAX_BYTES", 8)
     monkeypatch.setattr(prefetch, "AT_ONCE", 4)
     before = DataLoader(X, X).fingerprint()
     assert before["samples_read"] == before["targets_read"] == 4
@@ -628,7 +629,7 @@ def test_large_data_are_read_at_evenly_spaced_samples(monkeypatch):
         x[i] += 1
         noticed += [i] if differences(before, DataLoader(x, X).fingerprint()) else []
     assert noticed == [0, 3, 6, 10]
-    monkeypatch.setattr(prefetch, "MOST_SAMPLES", 3)
+    monkeypatch.setattr(fingerprint, "MAX_SAMPLES", 3)
     x = OneByOne(X)
     loader = DataLoader(x, X)
     x.read.clear()

@@ -369,7 +369,7 @@ def test_other_kernel_settings_are_reported(tmp_path, monkeypatch):
             train(tmp_path, resume=True, stop=1)
     finally:
         cnn.set_num_threads(2)
-        cnn.kernels.parallel.num_threads = parallel._cores()
+        cnn.set_num_threads(cnn.kernels.parallel._cores())
 
 
 def test_a_folder_of_another_training_run_is_rejected(tmp_path):

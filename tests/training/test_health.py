@@ -46,7 +46,7 @@ def trained(model, x, y, health, epochs=2, **settings):
         warnings.simplefilter("always")
         try:
             for step in training.train(model, x, y, **settings):
-                health(SimpleNamespace(**{**vars(step), "model": model}))
+                health(SimpleNamespace(**{"loss": step.loss, **vars(step), "model": model}))
         except FloatingPointError:
             pass
     messages = [str(warning.message) for warning in caught if warning.category is TrainingWarning]
@@ -100,7 +100,7 @@ def test_a_rate_that_is_far_too_large_for_adam():
     model, health = small_cnn(Adam(lr=100)), Health(x[:64], y[:64])
     step = next(training.train(model, x, y, epochs=1, batch_size=32, rng=0))
     with pytest.warns(TrainingWarning, match="times as large as its weights: try a smaller learning rate"):
-        health(SimpleNamespace(**{**vars(step), "model": model}))
+        health(SimpleNamespace(**{"loss": step.loss, **vars(step), "model": model}))
     ratios = {name: g / w for name, (g, w) in gradient_norms(model, x[:64], y[:64]).items()}
     assert health.notes[0].startswith(f"the gradient of layer {max(ratios, key=lambda name: ratios[name])}, ")
 
@@ -294,7 +294,7 @@ def test_training_has_the_same_bits_with_and_without_it(make):
         cnn.manual_seed(4)
         for step in training.train(model, x, y, epochs=3, batch_size=32, rng=0):
             if watched:
-                health(SimpleNamespace(**{**vars(step), "model": model}))
+                health(SimpleNamespace(**{"loss": step.loss, **vars(step), "model": model}))
         assert health.notes == []
         found.append((model.state_dict(), step.loss, rng.generator().random()))
     (first, loss, number), (second, *others) = found
@@ -357,7 +357,7 @@ def test_each_kind_is_reported_once_even_after_resuming():
     step = SimpleNamespace(epoch=1, step=1, loss=2.3, metrics=None, model=model)
     with pytest.warns(TrainingWarning, match="layer 1, ReLU"):
         health(step)
-    later = SimpleNamespace(**{**vars(step), "epoch": 3, "metrics": {}})
+    later = SimpleNamespace(**{"loss": step.loss, **vars(step), "epoch": 3, "metrics": {}})
     health(later)  # a second warning would be an error here
     resumed = Health(x[:64], y[:64])
     resumed.load_state_dict(json.loads(json.dumps(health.state_dict(), sort_keys=True)))

@@ -53,9 +53,7 @@ class Sequential(Chain):
     Raises
     ------
     ValueError
-        If a layer is there twice, or if the end of the net and the loss do not fit: Softmax goes with
-        CrossEntropyLoss(), no Softmax with CrossEntropyLoss(from_logits=True), LogSoftmax with NLLLoss(), Sigmoid with
-        BCELoss(), no Sigmoid with BCEWithLogitsLoss().
+        If a layer is there twice, or if the end of the net does not go with the loss; see cnn/model/pairing.py.
 
     Source
     ------
@@ -91,8 +89,6 @@ class Sequential(Chain):
         self.input_shape: tuple[int, ...] | None = None
         self.preprocessing: dict[str, Any] | None = None
         self._was_built = False
-
-    # The module protocol
 
     @hide_internal_frames
     def forward(self, x: Array) -> Array:
@@ -141,10 +137,8 @@ class Sequential(Chain):
         lint.warn(self, shapes, self.loss_func)
         return {name: shape for name, shape in shapes.items() if name}
 
-    # Training
-
     def _set_loss_func(self, loss_func: LossFunc | None) -> None:
-        self._objective = Objective(self, loss_func)
+        self.objective = Objective(self, loss_func)
 
     def _set_optimizer(self, optimizer: Optimizer | None) -> None:
         if optimizer is not None:
@@ -152,35 +146,20 @@ class Sequential(Chain):
         self._optimizer = optimizer
         self.needs_input_grad = optimizer is None
 
-    loss_func = property(attrgetter("_objective.loss_func"), _set_loss_func)
+    loss_func = property(attrgetter("objective.loss_func"), _set_loss_func)
     optimizer = property(attrgetter("_optimizer"), _set_optimizer)
 
     @hide_internal_frames
     def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs."""
-        loss, outputs = self.loss_and_outputs(x, y)
-        return loss, self.prediction(outputs)
-
-    def loss_and_outputs(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Return the mean loss of a batch, and what it has read: logits, if it takes over a final Softmax."""
-        return self._objective.run(self, x, y)[:2]
+        loss, outputs, _ = self.objective.run(self, x, y)
+        return loss, self.objective.prediction(outputs)
 
     @hide_internal_frames
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of samples (N, ...) and the model's outputs; add to the gradient of every parameter."""
-        with one_blas_thread():
-            loss, outputs = self.loss_and_output_grad(x, y)
-        return loss, self.prediction(outputs)
-
-    def loss_and_output_grad(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Do what `loss_and_grad` does, but return what the loss has read, as `loss_and_outputs` does."""
-        loss, outputs, loss_func = self._objective.run(self, x, y)
-        self.walk_back(loss_func.backward())
-        return loss, outputs
-
-    def prediction(self, outputs: Array) -> Array:
-        """Return the model's outputs from what the loss has read."""
-        return self._objective.prediction(outputs)
+        loss, outputs = update.loss_and_grad(self, x, y)
+        return loss, self.objective.prediction(outputs)
 
     @hide_internal_frames
     def train_step(self, x: Array, y: Array) -> float:
@@ -229,10 +208,8 @@ class Sequential(Chain):
     @hide_internal_frames
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
         """Return mean loss and accuracy, a fraction (nan if the targets are no classes), in evaluation mode."""
-        self._objective.required()
+        self.objective.required()
         return training.evaluate(self, x, y, batch_size)
-
-    # Use
 
     @hide_internal_frames
     def predict(self, x: Any, batch_size: int = 256) -> Array:
@@ -240,7 +217,7 @@ class Sequential(Chain):
         classes (its loss is MSELoss or another of numbers), in evaluation mode.
         """
         y = training.predict(self, x, batch_size)
-        return y.argmax(axis=1) if self._objective.has_classes else y
+        return y.argmax(axis=1) if self.objective.has_classes else y
 
     @hide_internal_frames
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
@@ -248,8 +225,8 @@ class Sequential(Chain):
 
         A model without classes, whose loss is of numbers, raises a ValueError.
         """
-        self._objective.check_classes()
-        return self._objective.probabilities(training.predict(self, x, batch_size))
+        self.objective.check_classes()
+        return self.objective.probabilities(training.predict(self, x, batch_size))
 
     def preprocess(self, pixels: Any) -> Array:
         """Turn pixels of 0 to 255, (N, C, H, W), into inputs as they were in training: (scale pixel - mean) / std."""
@@ -285,8 +262,6 @@ class Sequential(Chain):
         ('Conv2d', True)
         """
         return Profile(self, training.as_samples(x, self))
-
-    # Files
 
     def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:
         """Write the model to one safetensors file, with everything that `load` needs.

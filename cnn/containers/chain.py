@@ -81,9 +81,6 @@ class Chain(Container):
         InputError
             If a layer refuses its input; it names the position of the layer.
         """
-        layers = self._layers
-        last = len(layers) - 1
-        stop = last if to_logits and not isinstance(layers[last], Chain) else last + 1
         backend = backends.current or backends.active()
         if backend == "jit" and type(x) is np.ndarray and x.dtype == FLOAT64:
             backend = "array"  # which serves what compiled kernels leave
@@ -91,42 +88,34 @@ class Chain(Container):
         if self.fuse and modes.state.forward_hook is None:
             fused = self._fused.get(backend)
             if fused is None:
-                fused = self._fused[backend] = fused_steps(layers, backend)
-        saving, clock, ran, i = modes.state.saving, modes.state.clock, list[Any](), 0
+                fused = self._fused[backend] = fused_steps(self._layers, backend)
+        if backend == "jit":  # compiled kernels need no limit of BLAS, and whatever else does sets it
+            return self._run_steps(x, to_logits, fused)
+        with one_blas_thread():
+            return self._run_steps(x, to_logits, fused)
+
+    def _run_steps(self, x: Array, to_logits: bool, fused: Sequence[FusedStep | None] | None) -> Array:
+        layers, saving, ran, i = self._layers, modes.state.saving, list[Any](), 0
+        last = len(layers) - 1
+        stop = last if to_logits and not isinstance(layers[last], Chain) else last + 1
         if saving:
-            self._saved = None  # what an earlier forward left
+            self._saved = None  # what an earlier forward pass left
         try:
             while i < stop:
-                layer = layers[i]
+                layer, step, plan, saved, length = layers[i], None, None, None, 1
                 layer.needs_input_grad = i > 0 or self.needs_input_grad
-                step = None if fused is None else fused[i]
-                plan = None if step is None else step.plan(x)
+                if fused is not None:
+                    step = fused[i]
+                    plan = None if step is None else step.plan(x)
                 if step is not None and plan is not None:
-                    if clock is None:
-                        x, saved = step.forward(x, plan)
-                    else:
-                        x, saved = timed_forward(clock, step, x, plan)
-                    if saving:
-                        for one in step.layers:
-                            one._saved = None  # of an earlier forward, one by one
-                        ran.append((i, step, saved, x.shape, x.dtype))
-                    i += len(step.layers)
-                    continue
-                run: Any = layer
-                if to_logits and i == last:
-                    run = partial(layer.run_layers, to_logits=True)  # type: ignore[attr-defined]
-                if clock is not None:
-                    x = clock(layer, "forward", run, x)
-                elif limits_blas(type(layer).__module__):
-                    x = run(x)
+                    x, saved = run_fused(step, x, plan)
+                    length = len(step.layers)
                 else:
-                    with one_blas_thread():
-                        x = run(x)
-                if type(x) is not np.ndarray:
-                    check_output(x)
+                    step = None
+                    x = run_layer(layer, x, to_logits and i == last)
                 if saving:
-                    ran.append((i, layer, None, None, None))
-                i += 1
+                    ran.append((i, step or layer, saved, x.shape, x.dtype))
+                i += length
         except InputError as error:
             raise error.at(str(i), layers[i]) from None
         self.save_for_backward(ran)
@@ -141,36 +130,53 @@ class Chain(Container):
             If a layer refuses the gradient of its output; it names the layer, and the next one, which made that.
         """
         (ran,) = self.saved()
-        clock = modes.state.clock
-        found: Array | None = grad
+        made: Array | None = grad
         while ran:
             i, step, saved, shape, dtype = ran.pop()
             try:
-                if shape is None:
-                    found = step.backward(found) if clock is None else clock(step, "backward", step.backward, found)
+                if isinstance(step, FusedStep):
+                    made = run_fused_back(step, made, saved, shape, dtype)
                 else:
-                    if type(found) is not np.ndarray or found.shape != shape or found.dtype != dtype:
-                        check_grad(step.layers[-1], found, shape, dtype)
-                    back: Any = partial(step.backward, saved=saved)
-                    found = back(found) if clock is None else clock(step, "backward", back, found)
-                if found is None and self._layers[i].needs_input_grad:
+                    clock = modes.state.clock
+                    made = step.backward(made) if clock is None else clock(step, "backward", step.backward, made)
+                if made is None and self._layers[i].needs_input_grad:
                     raise InputError("backward must return the gradient of the input, but returned None")
             except InputError as error:
                 raise self._located(error, i, step) from None
-            saved = back = None  # memory falls as the walk goes on
-        return found if self.needs_input_grad else None
+            saved = None  # memory falls as the walk goes on
+        return made if self.needs_input_grad else None
 
     def _located(self, error: InputError, i: int, step: Any) -> InputError:
         """Return the error with the position of the layer that refused its gradient."""
         if not error.path:
-            i += len(getattr(step, "layers", ())) - 1 if isinstance(step, FusedStep) else 0
+            i += len(step.layers) - 1 if isinstance(step, FusedStep) else 0
             if i + 1 < len(self._layers):
                 error.problem += f"; backward of layer {i + 1}, {self._layers[i + 1]!r}, made this gradient"
         return error.at(str(i), self._layers[i])
 
 
-def timed_forward(clock: modes.Clock, step: FusedStep, x: Array, plan: Any) -> tuple[Array, Any]:
-    """Run a fused step forward through a clock, which sees its output alone."""
+def run_layer(layer: Any, x: Array, to_logits: bool) -> Array:
+    """Run one layer; a user's while BLAS has one thread, which ours take care of themselves."""
+    run = partial(layer.run_layers, to_logits=True) if to_logits else layer
+    if modes.state.clock is not None:
+        y = modes.state.clock(layer, "forward", run, x)
+    elif limits_blas(type(layer).__module__):
+        y = run(x)
+    else:
+        with one_blas_thread():
+            y = run(x)
+    if not isinstance(y, np.ndarray):
+        check_output(y)
+    return y
+
+
+def run_fused(step: FusedStep, x: Array, plan: Any) -> tuple[Array, Any]:
+    """Run a fused step; the slots of its layers are emptied, as they are of an earlier forward pass."""
+    if modes.state.saving:
+        for layer in step.layers:
+            layer._saved = None
+    if modes.state.clock is None:
+        return step.forward(x, plan)
     kept = []
 
     def run(x: Array) -> Array:
@@ -178,4 +184,13 @@ def timed_forward(clock: modes.Clock, step: FusedStep, x: Array, plan: Any) -> t
         kept.append(saved)
         return y
 
-    return clock(step, "forward", run, x), kept[0]
+    return modes.state.clock(step, "forward", run, x), kept[0]
+
+
+def run_fused_back(step: FusedStep, grad: Any, saved: Any, shape: tuple[int, ...], dtype: Any) -> Array | None:
+    """Run the backward pass of a fused step, whose output had this shape and dtype."""
+    if type(grad) is not np.ndarray or grad.shape != shape or grad.dtype != dtype:
+        check_grad(step.layers[-1], grad, shape, dtype)
+    if modes.state.clock is None:
+        return step.backward(grad, saved)
+    return modes.state.clock(step, "backward", partial(step.backward, saved=saved), grad)

@@ -1,4 +1,4 @@
-"""GroupNorm: each sample's groups of channels get mean 0 and variance 1. The mathematics of all norms: functional/norms.py."""
+"""GroupNorm: mean 0 and variance 1 for each sample's groups of channels. What all norms share: functional/norms.py."""
 
 from cnn import init
 from cnn.core.checks import boolean, check_grad, check_input, integer

@@ -77,6 +77,12 @@ class Objective:
             loss_func = loss_func.of_logits()  # type: ignore[attr-defined]
         return loss_func.forward(outputs, y), outputs, loss_func
 
+    def run_back(self, model: Any, x: Array, y: Any) -> tuple[float, Array]:
+        """Run forward, loss and backward; return the loss, and what it has read."""
+        loss, outputs, loss_func = self.run(model, x, y)
+        model.walk_back(loss_func.backward())
+        return loss, outputs
+
     def prediction(self, outputs: Array) -> Array:
         """Return the outputs of the model, Softmax included, from what the loss has read."""
         return softmax(outputs, 1) if self.reads_logits else outputs

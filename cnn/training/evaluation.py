@@ -15,9 +15,9 @@ from cnn.training.means import Means
 
 
 def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss; return the loss, and what it has read. A Sequential has a better way, and uses that."""
-    if hasattr(model, "loss_and_outputs"):
-        return model.loss_and_outputs(x, y)
+    """Run forward and loss; return the loss, and what it has read."""
+    if hasattr(model, "objective"):
+        return model.objective.run(model, x, y)[:2]
     outputs = model(x)
     return model.loss_func(outputs, y), outputs
 

@@ -12,10 +12,12 @@ MAX_PENDING, MAX_PENDING_NUMBERS = 64, 20_000  # batches, and outputs in them, b
 
 
 def correct_answers(loss_func: Any, outputs: Array, target: Array) -> tuple[Array, Array | None] | None:
-    """Return which predicted classes are correct, and which count: one answer for each sample, or one for each position.
+    """Return which predicted classes are correct, and which count: one answer per sample, or one per position.
 
     Parameters
     ----------
+    loss_func : LossFunc
+        One of classes may ignore some of them.
     outputs : ndarray
         (N, K, ...): the class with the largest score counts as predicted, so logits do as well as probabilities.
     target : ndarray

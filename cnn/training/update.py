@@ -10,7 +10,7 @@ from cnn.module import Array
 
 
 def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward, loss and backward. A Sequential has a better way than the plain one, and uses that.
+    """Run forward, loss and backward; those of a Sequential are in its `Objective`.
 
     Returns
     -------
@@ -18,12 +18,13 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     outputs : ndarray
         What the loss has read: of a Sequential that ends with Softmax and trains with CrossEntropyLoss, logits.
     """
-    if hasattr(model, "loss_and_output_grad"):
-        return model.loss_and_output_grad(x, y)
-    prediction = model(x)
-    loss = model.loss_func(prediction, y)
+    if hasattr(model, "objective"):
+        with one_blas_thread():
+            return model.objective.run_back(model, x, y)
+    outputs = model(x)
+    loss = model.loss_func(outputs, y)
     model.backward(model.loss_func.backward())
-    return loss, prediction
+    return loss, outputs
 
 
 def train_step(

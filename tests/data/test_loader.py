@@ -620,7 +620,7 @@ def test_fingerprints_show_what_differs(tmp_path):
 
 def test_large_data_are_read_at_evenly_spaced_samples(monkeypatch):
     monkeypatch.setattr(fingerprint, "MAX_BYTES", 8)
-    monkeypatch.setattr(prefetch, "AT_ONCE", 4)
+    monkeypatch.setattr(fingerprint, "AT_ONCE", 4)
     before = DataLoader(X, X).fingerprint()
     assert before["samples_read"] == before["targets_read"] == 4
     noticed = []

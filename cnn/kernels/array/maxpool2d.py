@@ -15,30 +15,30 @@ TILE_BYTES = 4800 * 1024  # of images: few and large tiles; see parallel_for.py
 BLOCKED = 255
 
 
-def maxpool2d(x: Array, geometry: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
+def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Array, Array]:
     """Copy each pixel of all windows into contiguous memory first, where comparing is fastest."""
-    return _pool(x, geometry, counts, relu=False)
+    return _pool(x, geometry, output_size, relu=False)
 
 
-def relu_maxpool2d(x: Array, geometry: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
-    """ReLU, then max pooling. The choice is `BLOCKED` where ReLU passes nothing of a window.
+def relu_maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Array, Array]:
+    """ReLU, then max pooling. The argmax is `BLOCKED` where ReLU passes nothing of a window.
 
     ReLU is applied to the maxima only: the maximum after ReLU is ReLU of the maximum.
     """
-    return _pool(x, geometry, counts, relu=True)
+    return _pool(x, geometry, output_size, relu=True)
 
 
-def _pool(x: Array, geometry: Any, counts: tuple[int, int], relu: bool) -> tuple[Array, Array]:
+def _pool(x: Array, geometry: Any, output_size: tuple[int, int], relu: bool) -> tuple[Array, Array]:
     n, c, h, w = x.shape
     x = x.transpose(0, 2, 3, 1)
-    y = empty((n, *counts, c), x.dtype)
-    choice = empty(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))
-    (top, bottom), (left, right) = pads = geometry.needed_padding(counts, h, w)
+    y = empty((n, *output_size, c), x.dtype)
+    argmax = empty(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))
+    (top, bottom), (left, right) = pads = geometry.needed_padding(output_size, h, w)
     unpadded = not any(map(any, pads))
     step = images_per_tile(x)
 
     def work(starts: Iterator[int], scratch: Scratch) -> None:
-        memory = scratch((step, *counts, c), x.dtype), scratch((step, *counts, c), bool)
+        memory = scratch((step, *output_size, c), x.dtype), scratch((step, *output_size, c), bool)
         padded = None if unpadded else scratch((step, top + h + bottom, left + w + right, c), x.dtype)
         if padded is not None:
             padded[...] = -np.inf  # zeros would beat negative values
@@ -47,7 +47,7 @@ def _pool(x: Array, geometry: Any, counts: tuple[int, int], relu: bool) -> tuple
             if padded is not None:
                 padded[: len(tile), top : top + h, left : left + w] = tile
                 tile = padded[: len(tile)]
-            outputs = y[start : start + step], choice[start : start + step]
+            outputs = y[start : start + step], argmax[start : start + step]
             _pool_tile(tile, geometry, *outputs, *memory)
             if np.isnan(outputs[0].max(initial=-np.inf)):
                 _pool_tile(tile, geometry, *outputs, *memory, with_nan=True)
@@ -60,18 +60,18 @@ def _pool(x: Array, geometry: Any, counts: tuple[int, int], relu: bool) -> tuple
                 np.maximum(best, 0, out=best)
 
     parallel_for(work, range(0, n, step), x.size)
-    return y.transpose(0, 3, 1, 2), choice.transpose(0, 3, 1, 2)
+    return y.transpose(0, 3, 1, 2), argmax.transpose(0, 3, 1, 2)
 
 
 def _pool_tile(
-    x: Array, geometry: Any, y: Array, choice: Array, candidate: Array, better: Array, with_nan: bool = False
+    x: Array, geometry: Any, y: Array, argmax: Array, candidate: Array, better: Array, with_nan: bool = False
 ) -> None:
     """Write the largest value of each window of a tile, and the index of its pixel in the window."""
     candidate, better = candidate[: len(x)], better[: len(x)]
     for number, (_, _, rows, columns) in enumerate(geometry.window_offsets(y.shape[1:3])):
         if number == 0:
             y[...] = x[:, rows, columns]
-            choice[...] = 0
+            argmax[...] = 0
             continue
         candidate[...] = x[:, rows, columns]
         np.greater(candidate, y, out=better)  # the first of equal values stays
@@ -79,37 +79,37 @@ def _pool_tile(
             better |= candidate != candidate  # NaN, unequal to itself, wins
         np.maximum(y, candidate, out=y)
         if number == 1:
-            choice[...] = better
+            argmax[...] = better
         else:
-            np.maximum(choice, np.multiply(better, number, dtype=choice.dtype), out=choice)
+            np.maximum(argmax, np.multiply(better, number, dtype=argmax.dtype), out=argmax)
 
 
-def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: Any) -> Array:
+def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """Write the gradients of a tile to all their pixels while they are in the cache."""
     n, c, h, w = shape
-    counts = grad.shape[2:]
-    (top, bottom), (left, right) = pads = geometry.needed_padding(counts, h, w)
+    output_size = grad.shape[2:]
+    (top, bottom), (left, right) = pads = geometry.needed_padding(output_size, h, w)
     unpadded = not any(map(any, pads))
     x = empty((n, h, w, c), grad.dtype)
     step = images_per_tile(x)
-    grad, choice = grad.transpose(0, 2, 3, 1), choice.transpose(0, 2, 3, 1)
+    grad, argmax = grad.transpose(0, 2, 3, 1), argmax.transpose(0, 2, 3, 1)
     disjoint = all(stride >= d * (size - 1) + 1 for size, stride, d, _ in zip(*geometry, strict=True))
     padded_size = top + h + bottom, left + w + right
     # whether the windows cover every pixel exactly once
-    covers_all = geometry.size == geometry.stride and padded_size == tuple(map(operator.mul, counts, geometry.size))
+    covers_all = geometry.size == geometry.stride and padded_size == tuple(map(operator.mul, output_size, geometry.size))
 
     def work(starts: Iterator[int], scratch: Scratch) -> None:
-        memory = scratch((step, *counts, c), x.dtype), scratch((step, *counts, c), bool)
+        memory = scratch((step, *output_size, c), x.dtype), scratch((step, *output_size, c), bool)
         padded = None if unpadded else scratch((step, *padded_size, c), x.dtype)
         for start in starts:
-            tile, g, indices = (array[start : start + step] for array in (x, grad, choice))
+            tile, g, indices = (array[start : start + step] for array in (x, grad, argmax))
             g, indices = np.ascontiguousarray(g), np.ascontiguousarray(indices)
             finite = np.isfinite(g.sum())
             masked, chosen = (array[: len(g)] for array in memory)
             into = tile if padded is None else padded[: len(g)]
             if not covers_all:
                 into[...] = 0
-            for number, (_, _, rows, columns) in enumerate(geometry.window_offsets(counts)):
+            for number, (_, _, rows, columns) in enumerate(geometry.window_offsets(output_size)):
                 np.equal(indices, number, out=chosen)
                 if finite:
                     masked[...] = chosen

@@ -20,8 +20,8 @@ def forward(a, part, slot):
     """Pool a part of the images."""
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, place = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
-        y, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
-        pool(x, y, choice, indices(a[WAY]), a[H], a[W], a[C], a[OH], a[OW], 0)
+        y, argmax = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+        pool(x, y, argmax, indices(a[WAY]), a[H], a[W], a[C], a[OH], a[OW], 0)
 
 
 @kernel
@@ -30,32 +30,32 @@ def backward(a, part, slot):
     size = a[H] * a[W] * a[C]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, place = floats_from(floats(a[X]), i * size), i * a[OH] * a[OW] * a[C]
-        y, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+        y, argmax = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
         for p in range(size):
             x[p] = 0
-        unpool(y, choice, x, indices(a[WAY]), a[H], a[W], a[W], a[C], a[OH], a[OW])
+        unpool(y, argmax, x, indices(a[WAY]), a[H], a[W], a[W], a[C], a[OH], a[OW])
 
 
-def maxpool2d(x: Array, geometry: Any, counts: tuple[int, int]) -> tuple[Array, Array]:
+def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Array, Array]:
     """(N, C, H, W) -> two of (N, C, OH, OW)"""
     if geometry.size[0] * geometry.size[1] > 255:
         return NotImplemented
     x = channels_last(x)
     n, h, w, c = x.shape
-    y = empty((n, *counts, c))
-    choice, parts = empty(y.shape, np.uint8), parts_of(n, parallel.num_threads)
-    arguments = {N: n, C: c, H: h, W: w, OH: counts[0], OW: counts[1], X: x, Y: y, CHOICE: choice, PARTS: parts}
+    y = empty((n, *output_size, c))
+    argmax, parts = empty(y.shape, np.uint8), parts_of(n, parallel.num_threads)
+    arguments = {N: n, C: c, H: h, W: w, OH: output_size[0], OW: output_size[1], X: x, Y: y, CHOICE: argmax, PARTS: parts}
     arguments[WAY] = pool_geometry(geometry)
     thread_pool.run(forward, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
-    return channels_first(y), channels_first(choice)
+    return channels_first(y), channels_first(argmax)
 
 
-def maxpool2d_input_grad(grad: Array, choice: Array, shape: tuple[int, ...], geometry: Any) -> Array:
+def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
-    grad, choice = channels_last(grad), channels_last(choice)
+    grad, argmax = channels_last(grad), channels_last(argmax)
     n, c, h, w = shape
     x, parts, (_, oh, ow, _) = empty((n, h, w, c)), parts_of(n, parallel.num_threads), grad.shape
-    arguments = {N: n, C: c, H: h, W: w, OH: oh, OW: ow, X: x, Y: grad, CHOICE: choice, PARTS: parts}
+    arguments = {N: n, C: c, H: h, W: w, OH: oh, OW: ow, X: x, Y: grad, CHOICE: argmax, PARTS: parts}
     arguments[WAY] = pool_geometry(geometry)
     thread_pool.run(backward, arguments, parts, x.size + grad.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(x)

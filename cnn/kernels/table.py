@@ -95,5 +95,5 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "cnn.containers.branches.added_relu_grad": (_jit("branches.added_relu_grad", "f4 f4"),),
     # losses and optimizers
     "cnn.loss.cross_entropy_loss.mean_and_gradient": (_jit("cross_entropy_loss.mean_and_gradient", "f4 i8"),),
-    "cnn.optim.adam.adam": (_jit("adam.adam", "f4 f4"), _array("adam.adam", "f4 f4", "f8 f8")),
+    "cnn.optim.adam.adam": (_jit("adam.adam", "f4 f4 f4 f4"), _array("adam.adam", "f4 f4 f4 f4", "f8 f8 f8 f8")),
 }

@@ -16,16 +16,16 @@ from cnn.optim.shared import at_least_zero, check_betas, state_array
 def adam(
     weights: list[Array],
     grads: list[Array],
-    states: list[dict[str, Any]],
+    means: list[Array],
+    squares: list[Array],
+    steps: list[int],
     lr: float,
     betas: tuple[float, float],
     eps: float,
 ) -> None:
-    """One step of all weights, in place."""
+    """One step of all weights, in place; ``means`` are m, ``squares`` v, and ``steps`` t of the formula below."""
     b1, b2 = betas
-    for w, grad, state in zip(weights, grads, states, strict=True):
-        t = state["t"] = state.get("t", 0) + 1
-        m, v = state_array(state, "m", w), state_array(state, "v", w)
+    for w, grad, m, v, t in zip(weights, grads, means, squares, steps, strict=True):
         m += (1 - b1) * (grad - m)
         v *= b2
         v += (1 - b2) * grad * grad
@@ -33,6 +33,27 @@ def adam(
         root /= math.sqrt(1 - b2**t)
         root += eps
         w -= (lr / (1 - b1**t)) * m / root
+
+
+def adam_of_states(
+    weights: list[Array],
+    grads: list[Array],
+    states: list[dict[str, Any]],
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+) -> None:
+    """Run `adam` with the m, v and t that the states hold."""
+    means, squares, steps = [], [], []
+    for w, state in zip(weights, states, strict=True):
+        m, v = state.get("m"), state.get("v")
+        if m is None or v is None or m.dtype != w.dtype or v.dtype != w.dtype:
+            m, v = state_array(state, "m", w), state_array(state, "v", w)
+        state["t"] = state.get("t", 0) + 1
+        means.append(m)
+        squares.append(v)
+        steps.append(state["t"])
+    adam(weights, grads, means, squares, steps, lr, betas, eps)
 
 
 class Adam(Optimizer):
@@ -92,11 +113,13 @@ class Adam(Optimizer):
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         """Change the parameter in place."""
         w = parameter.data
-        adam([w], [grad + self.weight_decay * w if self.weight_decay else grad], [state], self.lr, self.betas, self.eps)
+        grad = grad + self.weight_decay * w if self.weight_decay else grad
+        adam_of_states([w], [grad], [state], self.lr, self.betas, self.eps)
 
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
         """Change all parameters in place in one call, unless a subclass overrides ``update``."""
         if type(self).update is not Adam.update or self.weight_decay:
             super().update_all(parameters, grads, states)
         else:
-            adam([parameter.data for parameter in parameters], grads, states, self.lr, self.betas, self.eps)
+            weights = [parameter.data for parameter in parameters]
+            adam_of_states(weights, grads, states, self.lr, self.betas, self.eps)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cnn.module import Array, Parameter
-from cnn.optim.adam import Adam, adam
+from cnn.optim.adam import Adam, adam_of_states
 from cnn.optim.optimizer import Optimizer
 
 
@@ -57,7 +57,7 @@ class AdamW(Adam):
         """Change the parameter in place."""
         w = parameter.data
         w *= 1 - self.lr * self.weight_decay
-        adam([w], [grad], [state], self.lr, self.betas, self.eps)
+        adam_of_states([w], [grad], [state], self.lr, self.betas, self.eps)
 
     def update_all(self, parameters: list[Parameter], grads: list[Array], states: list[dict[str, Any]]) -> None:
         """Change all parameters in place in one call, unless a subclass overrides ``update``."""
@@ -67,4 +67,4 @@ class AdamW(Adam):
         weights = [parameter.data for parameter in parameters]
         for w in weights:
             w *= 1 - self.lr * self.weight_decay
-        adam(weights, grads, states, self.lr, self.betas, self.eps)
+        adam_of_states(weights, grads, states, self.lr, self.betas, self.eps)

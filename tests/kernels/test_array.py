@@ -265,7 +265,7 @@ def test_adam(dtype):
         with using(name, 2):
             for _ in range(3):
                 grads = [rng.normal(size=w.shape).astype(dtype) for w in weights]
-                adam.adam(ours, grads, states, 1e-2, (0.9, 0.999), 1e-8)
+                adam.adam_of_states(ours, grads, states, 1e-2, (0.9, 0.999), 1e-8)
         results.append([*ours, *(state[key] for state in states for key in ("m", "v", "t"))])
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))
     assert all(a.dtype == dtype for a in results[1][:3])
@@ -277,7 +277,7 @@ def test_adam_continues_in_another_dtype_and_with_gradients_in_another_order():
     for name in ("reference", "array"):
         w, states = [np.ones((3, 4), np.float32)], [dict(s) for s in state]
         with using(name, 2):
-            adam.adam(w, [np.arange(12, dtype=np.float32).reshape(4, 3).T], states, 1e-2, (0.9, 0.999), 1e-8)
+            adam.adam_of_states(w, [np.arange(12, dtype=np.float32).reshape(4, 3).T], states, 1e-2, (0.9, 0.999), 1e-8)
         assert states[0]["m"].dtype == np.float32
         results.append([w[0], states[0]["m"], states[0]["v"]])
     assert all(np.array_equal(a, b) for a, b in zip(*results, strict=True))

@@ -12,26 +12,25 @@ from cnn.kernels.array.parallel_for import Array
 def adam(
     weights: list[Array],
     grads: list[Array],
-    states: list[dict[str, Any]],
+    means: list[Array],
+    squares: list[Array],
+    steps: list[int],
     lr: float,
     betas: tuple[float, float],
     eps: float,
 ) -> Any:
     """Take the same steps chunk by chunk, with as little memory as possible."""
-    if any(grad.dtype != w.dtype or flat_views(w, grad) is None for w, grad in zip(weights, grads, strict=True)):
+    views = [flat_views(*arrays) for arrays in zip(weights, grads, means, squares, strict=True)]
+    if None in views:
         return NotImplemented
-    for w, grad, state in zip(weights, grads, states, strict=True):
-        _update(w, grad, state, lr, betas, eps)
+    for arrays, t in zip(views, steps, strict=True):
+        assert arrays is not None
+        _update(arrays, t, lr, betas, eps)
     return None
 
 
-def _update(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tuple[float, float], eps: float) -> None:
-    m, v = (state[name].astype(w.dtype, copy=False) if name in state else np.zeros_like(w) for name in ("m", "v"))
-    arrays = flat_views(w, grad, m, v)
-    assert arrays is not None  # m and v have the memory layout of w
+def _update(arrays: list[Array], t: int, lr: float, betas: tuple[float, float], eps: float) -> None:
     b1, b2 = betas
-    t = state.get("t", 0) + 1
-    state.update(t=t, m=m, v=v)
 
     def update(w: Array, grad: Array, m: Array, v: Array, step: Array, root: Array) -> None:
         np.subtract(grad, m, out=step)
@@ -48,4 +47,5 @@ def _update(w: Array, grad: Array, state: dict[str, Any], lr: float, betas: tupl
         step /= root
         w -= step
 
-    in_chunks(update, arrays, [w.dtype, w.dtype], nanoseconds=2.5)
+    dtype = arrays[0].dtype
+    in_chunks(update, arrays, [dtype, dtype], nanoseconds=2.5)

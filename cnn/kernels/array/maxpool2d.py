@@ -96,7 +96,9 @@ def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geo
     disjoint = all(stride >= d * (size - 1) + 1 for size, stride, d, _ in zip(*geometry, strict=True))
     padded_size = top + h + bottom, left + w + right
     # whether the windows cover every pixel exactly once
-    covers_all = geometry.size == geometry.stride and padded_size == tuple(map(operator.mul, output_size, geometry.size))
+    covers_all = geometry.size == geometry.stride and padded_size == tuple(
+        map(operator.mul, output_size, geometry.size)
+    )
 
     def work(starts: Iterator[int], scratch: Scratch) -> None:
         memory = scratch((step, *output_size, c), x.dtype), scratch((step, *output_size, c), bool)

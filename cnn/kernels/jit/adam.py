@@ -41,21 +41,21 @@ def update(a, part, slot):
 def adam(
     weights: list[Array],
     grads: list[Array],
-    states: list[dict[str, Any]],
+    means: list[Array],
+    squares: list[Array],
+    steps: list[int],
     lr: float,
     betas: tuple[float, float],
     eps: float,
 ) -> Any:
     """One step of the weights, in place."""
     (b1, b2), table, numbers = betas, [], []
-    for w, grad, state in zip(weights, grads, states, strict=True):
-        if not (w.dtype == grad.dtype == state.get("m", w).dtype == np.float32 and grad.flags.c_contiguous):
+    for w, grad, m, v, t in zip(weights, grads, means, squares, steps, strict=True):
+        if not (w.flags.c_contiguous and grad.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous):
             return NotImplemented
-    for w, grad, state in zip(weights, grads, states, strict=True):
-        t = state["t"] = state.get("t", 0) + 1
-        if "m" not in state:
-            state["m"], state["v"] = np.zeros_like(w), np.zeros_like(w)
-        table += [w.size, *addresses((w, grad, state["m"], state["v"]))]
+        if not w.shape == grad.shape == m.shape == v.shape:
+            return NotImplemented
+        table += [w.size, *addresses((w, grad, m, v))]
         numbers += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
     total = sum(table[::COLUMNS])
     parts = thread_pool.parts_of_numbers(total)

@@ -44,7 +44,18 @@ def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Ar
     n, h, w, c = x.shape
     y = empty((n, *output_size, c))
     argmax, parts = empty(y.shape, np.uint8), parts_of(n, parallel.num_threads)
-    arguments = {N: n, C: c, H: h, W: w, OH: output_size[0], OW: output_size[1], X: x, Y: y, CHOICE: argmax, PARTS: parts}
+    arguments = {
+        N: n,
+        C: c,
+        H: h,
+        W: w,
+        OH: output_size[0],
+        OW: output_size[1],
+        X: x,
+        Y: y,
+        CHOICE: argmax,
+        PARTS: parts,
+    }
     arguments[WAY] = pool_geometry(geometry)
     thread_pool.run(forward, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(y), channels_first(argmax)

@@ -21,7 +21,7 @@ from cnn.kernels.table import TABLE
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
-from tests.kernels.sets import using
+from tests.kernels.backends import using
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
@@ -107,20 +107,20 @@ def guard_kernels():
     memory.idle_scratch = NothingKept()
     conv2d = backend.load("cnn.kernels.jit.conv2d")
     arguments = backend.load("cnn.kernels.jit.engine.arguments")
-    run_forward, prepared = conv2d.run_forward, conv2d.prepared
+    run_forward, prepare = conv2d.run_forward, conv2d.prepare
 
     def counted(plan, *others):
-        seen[plan.known.algorithm, int(plan.row[arguments.BANDS]) > 1] += 1
+        seen[plan.conv.algorithm, int(plan.arguments[arguments.BANDS]) > 1] += 1
         return run_forward(plan, *others)
 
     def recorded(shape, *others, **named):
-        known = prepared(shape, *others, **named)
+        conv = prepare(shape, *others, **named)
         way = "backward" if len(others) > 3 else "forward"  # only backward says whether the input's gradient is needed
-        seen["narrow", way] += int(known.numbers[arguments.NARROW])
-        seen["merged", way] += known.numbers[arguments.N] < shape[0]
-        return known
+        seen["narrow", way] += int(conv.arguments[arguments.NARROW])
+        seen["merged", way] += conv.arguments[arguments.N] < shape[0]
+        return conv
 
-    conv2d.run_forward, conv2d.prepared = counted, recorded
+    conv2d.run_forward, conv2d.prepare = counted, recorded
 
 
 class NothingKept(list):
@@ -243,7 +243,7 @@ def add_workers():
     """
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     larger = thread_pool.ThreadPool(parallel.num_threads + 1)
-    thread_pool._workers = lambda: larger
+    thread_pool._get_pool = lambda: larger
     thread_pool._pool = larger
 
 

@@ -13,7 +13,7 @@ from cnn.functional.elementwise import gate
 from cnn.functional.windows import WindowGeometry
 from cnn.kernels.array import chunks, linear, maxpool2d, parallel_for, strips, windows
 from cnn.kernels.array import conv2d as conv2d_kernels
-from tests.kernels.sets import using
+from tests.kernels.backends import using
 
 pytestmark = pytest.mark.kernels
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.kernels.sets import needs_numba
+from tests.kernels.backends import needs_numba
 
 pytestmark = [needs_numba, pytest.mark.skipif(sys.platform != "linux", reason="pages are guarded as Linux does")]
 

@@ -107,7 +107,7 @@ def test_arrays_start_at_lines_of_the_cache(shape, dtype):
     assert made.shape == shape
     assert made.dtype == dtype
     assert made.flags.carray
-    assert made.nbytes < memory.SMALL or made.__array_interface__["data"][0] % 64 == 0
+    assert made.nbytes < memory.MIN_ALIGNED or made.__array_interface__["data"][0] % 64 == 0
     x = memory.empty((2, 5, 6, 3)).transpose(0, 3, 1, 2)
     assert memory.empty_like(x, np.uint8).strides == tuple(s // 4 for s in x.strides)
 
@@ -131,10 +131,10 @@ def test_no_more_is_kept_than_was_in_use():
     memory.empty_cache()
     for count in (50_000, 900_000, 70_000, 300_000, 1_000_000, 40_000) * 5:
         held = [memory.empty((count,)), memory.empty((count // 2,))]
-        assert memory._idle + memory._lent <= memory._most
+        assert memory._free_bytes + memory._used_bytes <= memory._peak_bytes
         del held
     memory.empty_cache()
-    assert memory._idle == 0
+    assert memory._free_bytes == 0
 
 
 def test_many_threads_ask_for_memory():
@@ -145,8 +145,8 @@ def test_many_threads_ask_for_memory():
             array[...] = seed
             assert (array == seed).all()
 
-    with ThreadPoolExecutor(4) as at_once:
-        list(at_once.map(ask, range(4)))
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(ask, range(4)))
 
 
 GROWTH = """
@@ -182,8 +182,8 @@ def test_two_models_in_two_threads_get_the_bits_that_they_get_one_after_the_othe
     cnn.set_num_threads(2)
     alone = [trained_with_own_seed(seed) for seed in (0, 1)]
     for _ in range(2):
-        with ThreadPoolExecutor(2) as at_once:
-            assert list(at_once.map(trained_with_own_seed, (0, 1))) == alone
+        with ThreadPoolExecutor(2) as executor:
+            assert list(executor.map(trained_with_own_seed, (0, 1))) == alone
 
 
 def trained_with_own_seed(seed):

@@ -12,7 +12,7 @@ import pytest
 from cnn.kernels import empty_cache, memory
 from tests.kernels.test_threads import can_fork, in_child
 
-SIZES = [(memory.LARGE // 4,), (600, 500), (7, 33, 41, 32), (2, 3, 200_000)]
+SIZES = [(memory.MIN_REUSED // 4,), (600, 500), (7, 33, 41, 32), (2, 3, 200_000)]
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,11 @@ def address(array):
 
 def in_use_and_kept():
     """Return the numbers of bytes in use and kept, counted from scratch."""
-    memory._sort_in()
+    memory._collect_returned()
     kept = sum(size * len(stores) for size, stores in memory._free.items())
-    assert kept == memory._idle
+    assert kept == memory._free_bytes
     assert all(memory._free.values())  # no empty lists
-    return memory._lent, kept
+    return memory._used_bytes, kept
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_empty_is_like_numpys(shape, dtype):
         assert getattr(made, name) == getattr(plain, name)
     assert type(made) is np.ndarray
     assert made.flags.c_contiguous and made.flags.writeable and made.flags.aligned  # noqa: PT018
-    assert made.nbytes < memory.SMALL or address(made) % memory.LINE == 0
+    assert made.nbytes < memory.MIN_ALIGNED or address(made) % memory.CACHE_LINE == 0
     made[...] = 1
     assert (made == 1).all()
 
@@ -155,7 +155,7 @@ def test_random_lifetimes():
         used, kept = in_use_and_kept()
         most = max(most, used)
         assert used + kept <= most
-        assert most == memory._most
+        assert most == memory._peak_bytes
     assert len({address(array) for _, array in alive}) == len(alive)
     assert in_use_and_kept()[0] > 0
     alive.clear()
@@ -186,7 +186,7 @@ def test_scratch_buffers():
     buffers = [memory.borrow_scratch(count) for count in (5000, 1000, 3000)]
     addresses = [address(buffer) for buffer in buffers]
     assert len(set(addresses)) == 3
-    assert all(start % memory.LINE == 0 for start in addresses)
+    assert all(start % memory.CACHE_LINE == 0 for start in addresses)
     for buffer in buffers:
         memory.return_scratch(buffer)
     again = memory.borrow_scratch(2000)

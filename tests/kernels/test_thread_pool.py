@@ -18,7 +18,7 @@ from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
-from tests.kernels.sets import as_bytes, forward_and_backward, needs_numba, using
+from tests.kernels.backends import as_bytes, forward_and_backward, needs_numba, using
 from tests.kernels.test_threads import can_fork, in_child, in_threads
 
 pytestmark = needs_numba
@@ -102,8 +102,8 @@ def test_the_number_of_threads_up_and_down():
 
 
 def test_another_thread_changes_the_number_of_threads():
-    """While a kernel runs, and while it is prepared: results stay, nothing is written where there is no room, and nobody
-    waits for ever.
+    """Both while a kernel runs and while its arguments are set up: the results stay the same, no thread writes outside
+    the scratch buffers, and no thread hangs.
     """
     x, layer = draw((40, 16, 12, 12)), Conv2d(16, 32, 3, padding=1, rng=0)
     expected, stop = layer(x), threading.Event()
@@ -140,7 +140,7 @@ def test_more_workers_than_scratch_buffers():
     compiled_indices = compiled.indices
     kernel = compiled.kernel(note)
     cnn.set_num_threads(4)
-    pool, row = thread_pool._workers(), np.array([done.ctypes.data], np.int64)
+    pool, row = thread_pool._get_pool(), np.array([done.ctypes.data], np.int64)
     for max_threads in (1, 2, 3, 4):
         for _ in range(200):
             done[...] = 0
@@ -154,15 +154,15 @@ def test_a_user_thread_that_finds_the_workers_busy_works_alone():
     """It does not wait for them."""
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     expected = trained(0, steps=1)
-    state = thread_pool._workers().state
-    state[thread_pool.LED] += 1
+    state = thread_pool._get_pool().state
+    state[thread_pool.LEADERS] += 1
     try:
         assert trained(0, steps=1) == expected
-        assert state[thread_pool.LED] == 1
+        assert state[thread_pool.LEADERS] == 1
     finally:
-        state[thread_pool.LED] -= 1
+        state[thread_pool.LEADERS] -= 1
     assert trained(0, steps=1) == expected
-    assert state[thread_pool.LED] == 0
+    assert state[thread_pool.LEADERS] == 0
 
 
 def result_in_bytes():
@@ -327,7 +327,7 @@ def test_ctrl_c_while_helpers_are_woken():
         helpers = thread_pool.ThreadPool(2)
         time.sleep(0.02)  # they fall asleep
         interrupted = interrupted_at(number)
-        sender = threading.Thread(target=helpers.dismiss, daemon=True)
+        sender = threading.Thread(target=helpers.shut_down, daemon=True)
         sender.start()
         sender.join(30)
         assert not sender.is_alive(), f"after instruction {number}"

@@ -242,8 +242,8 @@ def trained(seed):
 def test_two_models_trained_in_two_threads_give_the_same_bits():
     one_after_the_other = [trained(0), trained(1)]
     for _ in range(3):
-        with ThreadPoolExecutor(2) as at_once:
-            assert list(at_once.map(trained, [0, 1])) == one_after_the_other
+        with ThreadPoolExecutor(2) as executor:
+            assert list(executor.map(trained, [0, 1])) == one_after_the_other
 
 
 def in_child(function):

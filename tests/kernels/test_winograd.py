@@ -15,7 +15,7 @@ from cnn.kernels import backend
 from cnn.layers import Conv2d
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
-from tests.kernels.sets import forward_and_backward, in_float64, needs_numba, using
+from tests.kernels.backends import forward_and_backward, in_float64, needs_numba, using
 
 pytestmark = needs_numba
 
@@ -53,13 +53,13 @@ def test_errors(c, k, n, size, way, monkeypatch):
     assert algorithm(layer, x.shape) == "winograd"
     if way == "direct":
         monkeypatch.setattr(shapes, "algorithm", lambda *arguments: "direct")
-    known = shapes.prepared, backend.load("cnn.kernels.jit.conv2d").planned
+    caches = shapes.prepare, backend.load("cnn.kernels.jit.conv2d").plan_forward
     try:
-        for cache in known:
+        for cache in caches:
             cache.cache_clear()
         found = forward_and_backward(layer, x)
     finally:
-        for cache in known:
+        for cache in caches:
             cache.cache_clear()
     errors = [difference(a, b) for a, b in zip(found, in_float64(layer, x), strict=True)]
     print(f"{way}, {c} -> {k} channels: y {errors[0]:.1e}, x_grad {errors[1]:.1e}, w_grad {errors[2]:.1e}")

@@ -19,7 +19,7 @@ from cnn.module import Parameter
 from cnn.optim import Adam, AdamW
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
-from tests.kernels.sets import as_bytes, forward_and_backward, in_float64, needs_numba, using
+from tests.kernels.backends import as_bytes, forward_and_backward, in_float64, needs_numba, using
 
 pytestmark = pytest.mark.kernels
 
@@ -152,10 +152,10 @@ def test_windows_of_one_pixel_and_many_small_images(shape, after):
         assert np.linalg.norm(a - b) <= CLOSE * max(np.linalg.norm(b), 0.01 * math.sqrt(b.size))
     if backend.active() == "jit" and not after:
         geometry = layers[0].geometry()
-        known = backend.load("cnn.kernels.jit.engine.shapes").prepared(
+        conv = backend.load("cnn.kernels.jit.engine.shapes").prepare(
             shape, layers[0].weight.shape, geometry, 1, merged_to=16
         )
-        assert known.numbers[backend.load("cnn.kernels.jit.engine.arguments").N] < n
+        assert conv.arguments[backend.load("cnn.kernels.jit.engine.arguments").N] < n
 
 
 @pytest.mark.parametrize("c", [1, 2, 3, 5, 6])
@@ -264,13 +264,13 @@ def test_gradients_are_adjoint(shape):
     x_grad = layer.backward(g)
     assert layer.weight.grad is not None
     pairs = [(y, g), (x, x_grad), (layer.weight.data, layer.weight.grad)]
-    of_y, of_x, of_w = (float((p.astype(np.float64) * q.astype(np.float64)).sum()) for p, q in pairs)
+    of_y, x_factor, of_w = (float((p.astype(np.float64) * q.astype(np.float64)).sum()) for p, q in pairs)
     if c == 32 and backend.active() == "jit":
         assert algorithm(layer, x) == "winograd"
         size = math.sqrt(float((y.astype(np.float64) ** 2).sum() * (g.astype(np.float64) ** 2).sum()))
-        assert max(abs(of_x - of_y), abs(of_w - of_y)) <= 1e-4 * size
+        assert max(abs(x_factor - of_y), abs(of_w - of_y)) <= 1e-4 * size
     else:
-        assert of_y == of_x == of_w != 0
+        assert of_y == x_factor == of_w != 0
 
 
 # Pools

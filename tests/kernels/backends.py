@@ -25,7 +25,7 @@ def using(name, threads=2):
     finally:
         kernels.use(before)
         parallel.num_threads = threads_before
-        parallel._forget_pool()
+        parallel._reset_pool()
 
 
 def forward_and_backward(layer, x, grad=None):

@@ -1,4 +1,4 @@
-"""Sharing work among threads does not change results."""
+"""Dividing work among threads does not change results."""
 
 import os
 import threading

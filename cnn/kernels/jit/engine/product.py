@@ -79,9 +79,7 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
         return np.maximum(c, 0, out=c) if relu else c
     c, panels = empty((m, n)), -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.num_threads)
-    if not (
-        a.flags.aligned and b.flags.aligned
-    ):  # for example a field of packed records, whose strides are not multiples of 4 bytes
+    if not (a.flags.aligned and b.flags.aligned):  # as in packed records, whose strides are not multiples of 4 bytes
         a, b = a.copy(), b.copy()
     if 4 not in a.strides:
         a = np.ascontiguousarray(a)

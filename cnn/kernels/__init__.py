@@ -1,7 +1,7 @@
-"""Where the mathematics of the layers meets the machine. A layer marks each of its plain functions with one of these:
+"""How the plain functions of the layers run fast. A layer decorates each of its plain functions with one of these:
 
-kernel : an implementation from table.py serves if there is one; else it runs while BLAS has one thread
-batched : the same, with the samples of a batch shared among our own threads
+kernel : runs an implementation from table.py if there is one; otherwise the plain function, with BLAS on one thread
+batched : the same, but the plain function runs on several threads, each with a part of the batch
 summed : the same, and the results of the parts are added up
 """
 

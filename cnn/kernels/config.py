@@ -1,4 +1,4 @@
-"""What the computations of this process run on, and preparation for them."""
+"""The configuration of this process (backend, threads, libraries), and compiling kernels ahead of time."""
 
 import os
 import platform
@@ -12,12 +12,12 @@ from cnn.kernels.dispatch import libraries
 from cnn.kernels.parallel import get_num_threads
 from cnn.kernels.table import TABLE
 
-# modules whose plain functions a training step needs, whatever the layers are
+# modules whose plain functions every training step needs, independent of the layers
 ALWAYS_NEEDED = {"cnn.functional.elementwise", "cnn.functional.norms", "cnn.loss.cross_entropy_loss", "cnn.optim.adam"}
 
 
 def config() -> dict[str, str]:
-    """Return what `show_config` prints, by its headings."""
+    """Return what `show_config` prints, as a dict from heading to text."""
     numba = "not installed: pip install numba gives faster kernels"
     if backend.has_numba():
         from importlib.metadata import version
@@ -28,7 +28,7 @@ def config() -> dict[str, str]:
         "backend": f"{backend.active()}, of {', '.join(backend.BACKENDS)}",
         "numba": numba,
         "threads": f"{get_num_threads()} of {os.cpu_count()} processors",
-        "blas": "; ".join(products) or "unknown: it keeps its own number of threads",
+        "blas": "; ".join(products) or "unknown: its number of threads cannot be set",
         "numpy": np.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
     }
@@ -48,15 +48,15 @@ def show_config() -> None:
 
 
 def warm_up(model: Any, input_shape: tuple[int, ...]) -> None:
-    """Compile the kernels that a model needs, or read them from the disk: then its first step is as fast as the next.
+    """Compile the kernels that a model needs, or load them from disk, so that its first step is as fast as the next.
 
-    Compiling is done once for all models; it takes 20 to 30 s, and what it gives is kept on the disk (where
-    Numba keeps such files: ``__pycache__`` beside the sources, or a folder of the user's, or ``NUMBA_CACHE_DIR``).
+    Kernels are compiled once for all models, in 20 to 30 s, and cached on disk (where Numba keeps such files:
+    ``__pycache__`` next to the sources, a folder of the user's, or ``NUMBA_CACHE_DIR``).
 
     Parameters
     ----------
     model : Module
-        It stays as it is.
+        It is not changed.
     input_shape : tuple of int
         Shape of one sample, without the batch axis.
 

@@ -1,7 +1,7 @@
-"""Sharing the work of one plain function among threads, a part of the batch for each.
+"""Runs a plain function on several threads, each with a part of the batch.
 
-The samples of a batch do not see each other in a convolution or a pool, and NumPy lets go of the interpreter lock while
-it computes, so each thread can take its part of the samples. The threads are made when they are first needed.
+In a convolution or a pool the samples of a batch are independent, and NumPy releases the interpreter lock while it
+computes, so each thread can compute a part of the samples. The threads are started when they are first needed.
 """
 
 import contextvars
@@ -19,8 +19,8 @@ from cnn.kernels.dispatch import Dispatcher, one_blas_thread
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-LEAST_BYTES = 64 * 1024  # of input: below, waking another thread costs more than it saves
-LEAST_NUMBERS = 128 * 1024  # the same for what treats every number by itself
+MIN_BYTES = 64 * 1024  # of input: for less, waking another thread costs more than it saves
+MIN_ELEMENTS = 128 * 1024  # the same for element-wise functions
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -37,22 +37,22 @@ num_threads = _cores()  # read by every kernel; set by `set_num_threads`
 
 
 def get_num_threads() -> int:
-    """Return how many threads share the work: the number that was set, or the number of cores of this process."""
+    """Return the number of threads that layers use: the number that was set, or the number of cores of this process."""
     return num_threads
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads share the work of a layer. The same number gives the same bits.
+    """Set the number of threads that a layer uses. The same number gives the same results, bit for bit.
 
     Parameters
     ----------
     n : int
-        At least 1. Without a call, as many as there are cores for this process.
+        At least 1. The default is the number of cores that this process may use.
 
     Raises
     ------
     ValueError
-        If it is no such number.
+        If n is not an integer of at least 1.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def set_num_threads(n: int) -> None:
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
         raise ValueError(f"the number of threads must be an integer of at least 1, got {n!r}")
     num_threads = int(n)
-    _forget_pool()
+    _reset_pool()
 
 
 def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -76,21 +76,21 @@ def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def run_in_parts(arguments: tuple[Any, ...]) -> Any:
             n = len(arguments[0])
-            wholes: list[Array] = []
+            outputs: list[Array] = []
             lock = threading.Lock()
 
-            def part(where: slice, *arguments: Any) -> Any:
+            def part(samples: slice, *arguments: Any) -> Any:
                 result = function(*arguments)
-                if where == slice(0, n):
+                if samples == slice(0, n):
                     return result
                 with lock:
-                    if not wholes:
-                        wholes.extend(_like(array, n) for array in _as_tuple(result))
-                for whole, array in zip(wholes, _as_tuple(result), strict=True):
-                    whole[where] = array
-                return tuple(wholes) if isinstance(result, tuple) else wholes[0]
+                    if not outputs:
+                        outputs.extend(_empty_batch_like(array, n) for array in _as_tuple(result))
+                for output, array in zip(outputs, _as_tuple(result), strict=True):
+                    output[samples] = array
+                return tuple(outputs) if isinstance(result, tuple) else outputs[0]
 
-            return _in_parts(part, count, arguments)[0]
+            return _map_batch(part, count, arguments)[0]
 
         return _dispatched(function, run_in_parts)
 
@@ -102,7 +102,7 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
 
     def decorate(function: Callable[..., Array]) -> Callable[..., Array]:
         def run_in_parts(arguments: tuple[Any, ...]) -> Array:
-            results = _in_parts(lambda where, *arguments: function(*arguments), count, arguments)
+            results = _map_batch(lambda samples, *arguments: function(*arguments), count, arguments)
             return functools.reduce(operator.add, results)
 
         return _dispatched(function, run_in_parts)
@@ -111,7 +111,7 @@ def summed(count: int) -> Callable[[Callable[..., Array]], Callable[..., Array]]
 
 
 def _dispatched(function: Callable[..., Any], run_in_parts: Callable[[tuple[Any, ...]], Any]) -> Callable[..., Any]:
-    """Return a function that asks the table first, and else runs the plain function in parts."""
+    """Return a function that runs an implementation from the table, or else the plain function in parts."""
     dispatcher = Dispatcher(function)
 
     @functools.wraps(function)
@@ -124,43 +124,44 @@ def _dispatched(function: Callable[..., Any], run_in_parts: Callable[[tuple[Any,
     return run
 
 
-def in_parts(function: Callable[..., None], *lines: Any) -> None:
-    """Call ``function`` with parts of long rows of numbers, on several threads where that pays."""
-    parts = get_num_threads() if len(lines[0]) >= LEAST_NUMBERS else 1
-    size = max(1, -(-len(lines[0]) // parts))
-    _at_once([functools.partial(function, *(line[i * size : (i + 1) * size] for line in lines)) for i in range(parts)])
+def in_parts(function: Callable[..., None], *arrays: Any) -> None:
+    """Call ``function`` with parts of flat arrays, on several threads if the arrays are long enough to gain from it."""
+    parts = get_num_threads() if len(arrays[0]) >= MIN_ELEMENTS else 1
+    size = max(1, -(-len(arrays[0]) // parts))
+    slices = [slice(i * size, (i + 1) * size) for i in range(parts)]
+    _run_parallel([functools.partial(function, *(array[part] for array in arrays)) for part in slices])
 
 
-def _in_parts(function: Callable[..., Any], count: int, arguments: tuple[Any, ...]) -> list[Any]:
-    """Call function(where, ...) for each part of the batch, on as many threads, and return the results in order."""
+def _map_batch(function: Callable[..., Any], count: int, arguments: tuple[Any, ...]) -> list[Any]:
+    """Call function(samples, ...) for each part of the batch, one on each thread, and return the results in order."""
     batches, others = arguments[:count], arguments[count:]
     n = len(batches[0])
     parts = min(get_num_threads(), n)
-    if parts < 2 or max(batch.nbytes for batch in batches) < LEAST_BYTES:
+    if parts < 2 or max(batch.nbytes for batch in batches) < MIN_BYTES:
         parts = 1
     size = max(1, -(-n // parts))
-    places = [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
-    return at_once(
-        [functools.partial(function, where, *(batch[where] for batch in batches), *others) for where in places]
+    slices = [slice(start, min(start + size, n)) for start in range(0, max(n, 1), size)]
+    return run_parallel(
+        [functools.partial(function, samples, *(batch[samples] for batch in batches), *others) for samples in slices]
     )
 
 
-def at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions at the same time, the first of them on this thread, and return what they return, in order."""
+def run_parallel(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Run `_run_parallel` with BLAS on one thread."""
     with one_blas_thread():
-        return _at_once(calls)
+        return _run_parallel(calls)
 
 
-def _at_once(calls: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Make all calls at once, the first in this thread, and return their results in order."""
+def _run_parallel(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call functions on several threads, the first on this thread, and return their results in order."""
     if len(calls) == 1:
         return [calls[0]()]
     # a worker runs in a copy of this thread's context, which holds NumPy's error settings
-    jobs = [_workers().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    jobs = [_get_pool().submit(contextvars.copy_context().run, call) for call in calls[1:]]
     try:
         first = calls[0]()
     finally:
-        for job in jobs:  # also after an error or Ctrl-C: no worker may go on once BLAS has its threads again
+        for job in jobs:  # also after an error or Ctrl-C: wait for all workers before BLAS gets its threads back
             job.exception()
     return [first, *(job.result() for job in jobs)]
 
@@ -169,14 +170,14 @@ def _as_tuple(result: Any) -> tuple[Array, ...]:
     return result if isinstance(result, tuple) else (result,)
 
 
-def _like(part: Array, n: int) -> Array:
-    """Return an empty array for n samples, laid out in memory as the part is."""
+def _empty_batch_like(part: Array, n: int) -> Array:
+    """Return an uninitialised array for n samples, with the memory layout of a part."""
     order = sorted(range(part.ndim), key=lambda axis: (axis > 0, -part.strides[axis]))
     shape = [n if axis == 0 else part.shape[axis] for axis in order]
     return np.empty(shape, part.dtype).transpose(np.argsort(order))
 
 
-def _workers() -> ThreadPoolExecutor:
+def _get_pool() -> ThreadPoolExecutor:
     global _pool
     with _lock:
         if _pool is None:
@@ -184,7 +185,7 @@ def _workers() -> ThreadPoolExecutor:
         return _pool
 
 
-def _forget_pool() -> None:
+def _reset_pool() -> None:
     global _pool
     _pool = None
 
@@ -192,7 +193,7 @@ def _forget_pool() -> None:
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()  # another thread of the parent may have held it
-    _forget_pool()  # a forked child has none of the parent's threads
+    _reset_pool()  # a forked child has none of the parent's threads
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

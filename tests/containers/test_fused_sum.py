@@ -11,7 +11,7 @@ from cnn.module import Module
 from cnn.utils.gradcheck import difference
 from tests.containers import steps
 from tests.containers.test_fused_jit import draw, everything, kinds
-from tests.kernels.sets import needs_numba, using
+from tests.kernels.backends import needs_numba, using
 
 pytestmark = needs_numba
 

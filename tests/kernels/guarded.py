@@ -1,6 +1,5 @@
-"""A program that runs kernels on arrays between pages that cannot be touched, filled with NaN: it dies where a kernel
-reads or writes outside an array, and its numbers are wrong where a kernel reads what nobody has written. See
-test_bounds.py.
+"""A program that runs kernels on arrays between protected memory pages, filled with NaN: it crashes if a kernel reads or
+writes outside an array, and its results are wrong if a kernel reads uninitialised memory. See test_bounds.py.
 """
 
 import collections
@@ -21,16 +20,16 @@ from cnn.kernels.table import TABLE
 from cnn.layers import AvgPool2d, BatchNorm2d, Conv2d, ConvTranspose2d, Linear, MaxPool2d, ReLU, Tanh
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
-from tests.kernels.sets import using
+from tests.kernels.backends import using
 
 PAGE = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
-seen = collections.Counter()  # algorithms, with and without bands; narrow inputs and merged images, on which way
-at_end = True  # whether arrays end, or else start, where the memory does
+seen = collections.Counter()  # algorithms, with and without bands; narrow inputs and merged images, in which pass
+at_end = True  # whether arrays end at the end of their memory, or start at its start
 
 
 def guarded(shape, dtype=np.float32):
-    """Make an array with a page that cannot be touched right before or right behind it."""
+    """Return an array with a protected page right before or right after it."""
     shape = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
@@ -47,7 +46,7 @@ def guarded(shape, dtype=np.float32):
 
 
 def guarded_copy(x, images=False):
-    """Copy an array to guarded memory, images channels last, as kernels read them; nobody may write into it."""
+    """Return a read-only copy of an array in guarded memory, with images channels last, as kernels read them."""
     made = guarded(x.transpose(0, 2, 3, 1).shape).transpose(0, 3, 1, 2) if images else guarded(x.shape)
     made[...] = x
     made.flags.writeable = False
@@ -55,7 +54,7 @@ def guarded_copy(x, images=False):
 
 
 class GuardedNumpy:
-    """NumPy, but that new arrays are guarded."""
+    """NumPy, but new arrays are guarded."""
 
     def __getattr__(self, name):
         return getattr(np, name)
@@ -76,7 +75,7 @@ class GuardedNumpy:
 
 
 def guard_kernels():
-    """Let all compiled kernels have guarded memory, for results and for what lies between."""
+    """Make all compiled kernels use guarded memory, for results and for scratch buffers."""
     for entries in TABLE.values():
         for entry in entries:
             if entry.backend == "jit":
@@ -104,34 +103,34 @@ def guard_kernels():
                 module.np = GuardedNumpy()
                 changed += 1
     assert changed > 15
-    memory.idle_scratch = NothingKept()
+    memory.idle_scratch = EmptyCache()
     conv2d = backend.load("cnn.kernels.jit.conv2d")
     arguments = backend.load("cnn.kernels.jit.engine.arguments")
-    run_forward, prepared = conv2d.run_forward, conv2d.prepared
+    run_forward, prepare = conv2d.run_forward, conv2d.prepare
 
     def counted(plan, *others):
-        seen[plan.known.algorithm, int(plan.row[arguments.BANDS]) > 1] += 1
+        seen[plan.conv.algorithm, int(plan.arguments[arguments.BANDS]) > 1] += 1
         return run_forward(plan, *others)
 
     def recorded(shape, *others, **named):
-        known = prepared(shape, *others, **named)
-        way = "backward" if len(others) > 3 else "forward"  # only backward says whether the input's gradient is needed
-        seen["narrow", way] += int(known.numbers[arguments.NARROW])
-        seen["merged", way] += known.numbers[arguments.N] < shape[0]
-        return known
+        conv = prepare(shape, *others, **named)
+        direction = "backward" if len(others) > 3 else "forward"  # only backward passes needs_input_grad
+        seen["narrow", direction] += int(conv.arguments[arguments.NARROW])
+        seen["merged", direction] += conv.arguments[arguments.N] < shape[0]
+        return conv
 
-    conv2d.run_forward, conv2d.prepared = counted, recorded
+    conv2d.run_forward, conv2d.prepare = counted, recorded
 
 
-class NothingKept(list):
-    """In place of the idle scratch buffers: each job gets a new one, of exactly the size that it asks for."""
+class EmptyCache(list):
+    """A replacement for the idle scratch buffers: each job gets a new one, of exactly the requested size."""
 
     def append(self, buffer):
         pass
 
 
 def check(layer, x, rng):
-    """Fail where the numbers on guarded arrays are not those of the plain functions."""
+    """Assert that results with guarded arrays are those of the plain functions."""
     plain = copy.deepcopy(layer).to(np.float64)
     for tensor in layer.parameters():
         tensor._data = guarded_copy(tensor.data)
@@ -142,13 +141,13 @@ def check(layer, x, rng):
         expected = [plain(x.astype(np.float64)), plain.backward(grad.astype(np.float64))]
         expected += [p.grad for p in plain.parameters()]
     for a, b in zip(found, expected, strict=True):
-        # ReLU may let a number through here and not there; and the gradient of a bias before a norm is 0, but for rounding
-        apart = np.linalg.norm(a - b) / max(np.linalg.norm(b), 0.01 * np.linalg.norm(grad))
-        assert apart <= 0.03, (layer, x.shape, parallel.get_num_threads(), apart)
+        # a value near 0 may pass ReLU in one and not in the other; the gradient of a bias before a norm is 0 except rounding
+        error = np.linalg.norm(a - b) / max(np.linalg.norm(b), 0.01 * np.linalg.norm(grad))
+        assert error <= 0.03, (layer, x.shape, parallel.get_num_threads(), error)
 
 
 def convolutions(rng, count):
-    """Random convolutions, and what may follow them."""
+    """Generate random convolutions, some with layers after them."""
     while count:
         groups = int(rng.choice([1, 1, 1, 2, 3, 8]))
         c, k = (groups * int(rng.choice([1, 1, 2, 3, 5, 8, 16, 17, 33])) for _ in range(2))
@@ -160,7 +159,7 @@ def convolutions(rng, count):
         padding = tuple(int(n) for n in rng.integers(0, 4, 2))
         h, w = (int(n) for n in rng.integers(1, 14, 2))
         n = int(rng.choice([1, 2, 3, 9]))
-        if rng.random() < 0.25:  # Winograd's way
+        if rng.random() < 0.25:  # the Winograd algorithm
             groups, (c, k), kernel, stride, dilation = 1, (int(v) for v in rng.choice([16, 32, 48], 2)), (3, 3), 1, 1
             n = int(rng.choice([1, 2, 6]))
             h, w = (math.ceil((1024 / n) ** 0.5) + int(v) for v in rng.integers(0, 6, 2))
@@ -188,7 +187,7 @@ def convolutions(rng, count):
 
 
 def rest(rng):
-    """Convolutions that read an array where it is, without a rim; and layers with kernels of their own."""
+    """Generate convolutions that read an array in place, without padding; and other layers with kernels."""
     for conv in (
         Conv2d(16, 16, 1, groups=2, rng=rng),
         Conv2d(3, 24, 1, rng=rng),
@@ -224,7 +223,7 @@ def rest(rng):
 
 
 def train_steps(rng):
-    """Loss and optimizer."""
+    """Train some steps with a loss and an optimizer."""
     layers = [Linear(33, 47, rng=rng), ReLU(), Linear(47, 5, rng=rng)]
     model = Sequential(layers, CrossEntropyLoss(from_logits=True), Adam())
     model.build((33,))
@@ -238,12 +237,10 @@ def train_steps(rng):
 
 
 def add_workers():
-    """Let there be more workers than a job has scratch buffers for, as when another thread of the user's sets the number
-    of threads at that moment.
-    """
+    """Make a pool with more workers than a job has scratch buffers, as if another thread had just set the number of threads."""
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     larger = thread_pool.ThreadPool(parallel.num_threads + 1)
-    thread_pool._workers = lambda: larger
+    thread_pool._get_pool = lambda: larger
     thread_pool._pool = larger
 
 

@@ -1,4 +1,4 @@
-"""The functions in kernels/array compute what the plain functions do, for all tiles, threads and shapes."""
+"""The functions in kernels/array compute what the plain functions compute, for all tiles, threads and shapes."""
 
 import importlib
 import threading
@@ -13,7 +13,7 @@ from cnn.functional.elementwise import gate
 from cnn.functional.windows import WindowGeometry
 from cnn.kernels.array import chunks, linear, maxpool2d, parallel_for, strips, windows
 from cnn.kernels.array import conv2d as conv2d_kernels
-from tests.kernels.sets import using
+from tests.kernels.backends import using
 
 pytestmark = pytest.mark.kernels
 
@@ -182,21 +182,21 @@ def pools(draw):
     geometry = WindowGeometry(size, draw(st.just(size)) if draw(st.booleans()) else stride, dilation, pads)
     shape = draw(st.integers(0, 4)), draw(st.integers(1, 5)), draw(st.integers(1, 9)), draw(st.integers(1, 9))
     try:
-        counts = geometry.output_size(*shape[2:], draw(st.booleans()))
+        output_size = geometry.output_size(*shape[2:], draw(st.booleans()))
     except ShapeError:
         assume(False)
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     x = laid_out(rng, shape, draw(st.sampled_from(["first", "channels last", "gaps"])), draw(st.sampled_from("fd")))
     if draw(st.integers(0, 3)) == 0:
         x[rng.random(shape) < 0.2] = np.nan
-    return x, geometry, counts, rng
+    return x, geometry, output_size, rng
 
 
 @drawn
 @given(pools())
 def test_pools_are_exact(case):
-    x, geometry, counts, rng = case
-    plain, found = both(maxpool.maxpool2d, x, geometry, counts)
+    x, geometry, output_size, rng = case
+    plain, found = both(maxpool.maxpool2d, x, geometry, output_size)
     for a, b in zip(found, plain, strict=True):
         assert a.dtype == b.dtype
         assert np.array_equal(a, b, equal_nan=True)

@@ -23,7 +23,7 @@ from cnn.layers import Conv2d, MaxPool2d, ReLU
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
 from tests.containers import steps
-from tests.kernels.sets import forward_and_backward, in_float64, using
+from tests.kernels.backends import forward_and_backward, in_float64, using
 
 pytestmark = pytest.mark.kernels
 drawn = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -1,4 +1,4 @@
-"""What compiled kernels rest on: how near Winograd's way is, memory that is used again, threads, and the choice."""
+"""The foundations of compiled kernels: errors of the Winograd algorithm, reused memory, threads, the choice of backend."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not in
 
 
 @pytest.fixture(autouse=True)
-def as_before():
+def restore_backend():
     before = kernels.active()
     kernels.use("jit")
     yield
@@ -40,7 +40,7 @@ def draw(shape, seed=0):
 
 
 def errors(channels, out, side, batch):
-    """Of output, input gradient and weight gradient, against float64."""
+    """Return the errors of output, input gradient and weight gradient against float64."""
     layer, x = Conv2d(channels, out, 3, padding=1, rng=0), draw((batch, channels, side, side))
     y = layer(x)
     grad = draw(y.shape, 1)
@@ -57,14 +57,14 @@ def errors(channels, out, side, batch):
     ("channels", "out", "side", "batch"),
     [(16, 16, 32, 4), (32, 64, 14, 8), (64, 64, 8, 32), (128, 128, 9, 16), (256, 64, 8, 20)],
 )
-def test_winograds_way_is_near_enough(channels, out, side, batch):
-    """Everywhere 3e-5 is allowed in float32; the largest found here is 1.3e-5, direct sums have 1e-6."""
+def test_winograd_is_accurate_enough(channels, out, side, batch):
+    """The tolerance for float32 is 3e-5; the largest error here is 1.3e-5, that of direct sums 1e-6."""
     found = errors(channels, out, side, batch)
     print(f"{channels} -> {out}, {side} x {side}: {', '.join(f'{error:.1e}' for error in found)}")
     assert max(found) <= 2e-5
 
 
-def test_direct_convolution_is_nearer():
+def test_direct_convolution_is_more_accurate():
     assert max(errors(64, 64, 8, 8)) <= 2e-6
 
 
@@ -81,18 +81,18 @@ def test_the_choice_by_shape():
 
 
 def replace_implementation(monkeypatch, function, implementation):
-    """Let another implementation serve a plain function for the rest of the test."""
+    """Replace the compiled implementation of a plain function for the rest of the test."""
     _, positions, types = function.dispatcher._import("jit")[0]
     monkeypatch.setattr(function.dispatcher, "_callees", {"jit": [(implementation, positions, types)]})
 
 
 def test_float64_is_never_compiled(monkeypatch):
     def fails(*arguments):
-        raise AssertionError("a compiled kernel served float64")
+        raise AssertionError("a compiled kernel ran with float64")
 
     replace_implementation(monkeypatch, conv2d, fails)
     layer = Conv2d(1, 1, 1)
-    with pytest.raises(AssertionError, match="served"):  # the trap works
+    with pytest.raises(AssertionError, match="ran with float64"):  # the replacement is called
         layer(draw((1, 1, 2, 2)))
     layer.to(np.float64)(draw((1, 1, 2, 2)).astype(float))
 
@@ -102,42 +102,42 @@ def test_float64_is_never_compiled(monkeypatch):
 
 @pytest.mark.parametrize("shape", [(3,), (40, 50), (100, 3, 30, 7), (64, 28, 28, 32)])
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.float64])
-def test_arrays_start_at_lines_of_the_cache(shape, dtype):
+def test_arrays_start_at_cache_lines(shape, dtype):
     made = memory.empty(shape, dtype)
     assert made.shape == shape
     assert made.dtype == dtype
     assert made.flags.carray
-    assert made.nbytes < memory.SMALL or made.__array_interface__["data"][0] % 64 == 0
+    assert made.nbytes < memory.MIN_ALIGNED or made.__array_interface__["data"][0] % 64 == 0
     x = memory.empty((2, 5, 6, 3)).transpose(0, 3, 1, 2)
     assert memory.empty_like(x, np.uint8).strides == tuple(s // 4 for s in x.strides)
 
 
-def test_memory_is_used_again_only_when_nobody_holds_it():
+def test_memory_is_reused_only_without_references():
     memory.empty_cache()
     first = memory.empty((300, 1000))
-    place = first.ctypes.data
+    start = first.ctypes.data
     first[...] = 7
     view = first.reshape(1000, 300).T[5:, ::2]
     del first
     second = memory.empty((300, 1000))
     second[...] = 8
     assert (view == 7).all()
-    assert second.ctypes.data != place
+    assert second.ctypes.data != start
     del view
-    assert memory.empty((300, 1000)).ctypes.data == place
+    assert memory.empty((300, 1000)).ctypes.data == start
 
 
-def test_no_more_is_kept_than_was_in_use():
+def test_no_more_memory_is_cached_than_was_in_use():
     memory.empty_cache()
     for count in (50_000, 900_000, 70_000, 300_000, 1_000_000, 40_000) * 5:
         held = [memory.empty((count,)), memory.empty((count // 2,))]
-        assert memory._idle + memory._lent <= memory._most
+        assert memory._free_bytes + memory._used_bytes <= memory._peak_bytes
         del held
     memory.empty_cache()
-    assert memory._idle == 0
+    assert memory._free_bytes == 0
 
 
-def test_many_threads_ask_for_memory():
+def test_many_threads_allocate_memory():
     def ask(seed):
         rng = np.random.default_rng(seed)
         for _ in range(200):
@@ -145,8 +145,8 @@ def test_many_threads_ask_for_memory():
             array[...] = seed
             assert (array == seed).all()
 
-    with ThreadPoolExecutor(4) as at_once:
-        list(at_once.map(ask, range(4)))
+    with ThreadPoolExecutor(4) as executor:
+        list(executor.map(ask, range(4)))
 
 
 GROWTH = """
@@ -169,7 +169,7 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells how much memory there is in use")
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the memory in use from /proc")
 def test_training_does_not_grow():
     done = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 5
@@ -178,12 +178,12 @@ def test_training_does_not_grow():
 # Threads
 
 
-def test_two_models_in_two_threads_get_the_bits_that_they_get_one_after_the_other():
+def test_two_models_in_two_threads_give_the_same_bits_as_one_after_the_other():
     cnn.set_num_threads(2)
-    alone = [trained_with_own_seed(seed) for seed in (0, 1)]
+    expected = [trained_with_own_seed(seed) for seed in (0, 1)]
     for _ in range(2):
-        with ThreadPoolExecutor(2) as at_once:
-            assert list(at_once.map(trained_with_own_seed, (0, 1))) == alone
+        with ThreadPoolExecutor(2) as executor:
+            assert list(executor.map(trained_with_own_seed, (0, 1))) == expected
 
 
 def trained_with_own_seed(seed):
@@ -209,7 +209,7 @@ def test_any_number_of_threads_up_and_down():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_computes_the_same():
     cnn.set_num_threads(2)
-    expected = trained_with_own_seed(0)  # helpers look out for work now
+    expected = trained_with_own_seed(0)  # workers poll for jobs now
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn of a fork while threads run
         child = os.fork()
@@ -221,7 +221,7 @@ def test_a_forked_child_computes_the_same():
 @pytest.mark.parametrize(
     "then", ["", "import time; time.sleep(0.1)", "import signal; signal.raise_signal(signal.SIGINT)"]
 )
-def test_a_program_ends_while_helpers_look_out_for_work(then):
+def test_a_program_ends_while_workers_poll_for_jobs(then):
     program = "import numpy as np, cnn; from cnn.layers import Conv2d; cnn.set_num_threads(3); "
     program += "Conv2d(16, 16, 3)(np.ones((40, 16, 16, 16), np.float32)); " + then
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100)
@@ -248,7 +248,7 @@ def test_an_implementation_may_decline_and_other_arrays_go_to_the_plain_function
     np.testing.assert_array_equal(ReLU()(draw((3, 4))), expected)
 
     def fails(x):
-        raise AssertionError("served")
+        raise AssertionError("called")
 
     replace_implementation(monkeypatch, relu, fails)
 
@@ -265,7 +265,7 @@ def test_show_config(capsys):
     assert lines[0] == "backend  jit, of reference, array, jit"
 
 
-def test_warming_up_leaves_a_model_as_it_is():
+def test_warm_up_does_not_change_a_model():
     model = zoo.resnet(8, (3, 8, 8))
     before = model.state_dict()
     kernels.warm_up(model, (3, 8, 8))
@@ -276,8 +276,8 @@ def test_warming_up_leaves_a_model_as_it_is():
 
 
 @pytest.mark.slow
-def test_without_a_folder_for_compiled_code(tmp_path):
-    """It is compiled in memory, each time anew."""
+def test_without_a_writable_cache_folder(tmp_path):
+    """Kernels are compiled in memory, in every process."""
     (tmp_path / "file").touch()
     program = "import numpy as np, cnn; from cnn.layers import Conv2d, MaxPool2d, ReLU; "
     program += "print(cnn.Sequential([Conv2d(1, 4, 3), ReLU(), MaxPool2d(2)])(np.ones((2, 1, 8, 8), np.float32)).shape)"
@@ -286,7 +286,7 @@ def test_without_a_folder_for_compiled_code(tmp_path):
     assert done.stdout.strip() == "(2, 4, 3, 3)", done.stderr
 
 
-def test_the_main_thread_and_another_share_the_helpers():
+def test_the_main_thread_and_another_share_the_workers():
     cnn.set_num_threads(2)
     expected, found = trained_with_own_seed(3), []
     other = threading.Thread(target=lambda: found.append(trained_with_own_seed(3)))
@@ -299,7 +299,7 @@ def test_the_main_thread_and_another_share_the_helpers():
 @pytest.mark.parametrize("rows", [1, 4, 5])
 @pytest.mark.parametrize("relu", [False, True])
 def test_products_of_a_few_rows(rows, relu):
-    """Up to four are read where they lie, if their terms lie side by side."""
+    """Up to four rows are read in place if their terms are contiguous."""
     product = backend.load("cnn.kernels.jit.engine.product").product
     rng = np.random.default_rng(rows)
     for k, n in [(3136, 128), (300, 10), (5, 3), (1, 1)]:
@@ -314,7 +314,7 @@ def test_products_of_a_few_rows(rows, relu):
 
 
 def test_compiling_is_reported_once(monkeypatch, capsys):
-    """Though several files may take long."""
+    """Even if several files take long."""
     monkeypatch.setattr(backend, "COMPILE_NOTICE", 0.0)
     monkeypatch.setattr(backend, "_noticed", False)
     for _ in range(3):

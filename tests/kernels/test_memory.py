@@ -12,12 +12,12 @@ import pytest
 from cnn.kernels import empty_cache, memory
 from tests.kernels.test_threads import can_fork, in_child
 
-SIZES = [(memory.LARGE // 4,), (600, 500), (7, 33, 41, 32), (2, 3, 200_000)]
+SIZES = [(memory.MIN_REUSED // 4,), (600, 500), (7, 33, 41, 32), (2, 3, 200_000)]
 
 
 @pytest.fixture(autouse=True)
 def empty_cache_around_each_test():
-    """No test sees memory that another used."""
+    """No test reuses memory of another one."""
     empty_cache()
     yield
     empty_cache()
@@ -28,13 +28,13 @@ def address(array):
     return array.__array_interface__["data"][0]
 
 
-def in_use_and_kept():
-    """Return the numbers of bytes in use and kept, counted from scratch."""
-    memory._sort_in()
-    kept = sum(size * len(stores) for size, stores in memory._free.items())
-    assert kept == memory._idle
+def used_and_cached():
+    """Return the numbers of bytes in use and cached, counted anew."""
+    memory._collect_returned()
+    cached = sum(size * len(stores) for size, stores in memory._free.items())
+    assert cached == memory._free_bytes
     assert all(memory._free.values())  # no empty lists
-    return memory._lent, kept
+    return memory._used_bytes, cached
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_empty_is_like_numpys(shape, dtype):
         assert getattr(made, name) == getattr(plain, name)
     assert type(made) is np.ndarray
     assert made.flags.c_contiguous and made.flags.writeable and made.flags.aligned  # noqa: PT018
-    assert made.nbytes < memory.SMALL or address(made) % memory.LINE == 0
+    assert made.nbytes < memory.MIN_ALIGNED or address(made) % memory.CACHE_LINE == 0
     made[...] = 1
     assert (made == 1).all()
 
@@ -137,8 +137,8 @@ def test_copies_are_independent():
 
 
 def test_random_lifetimes():
-    """Many arrays are made and deleted: each keeps its own numbers, and the memory kept plus the memory in use is never
-    more than the most that was in use at once.
+    """Many arrays are made and deleted: each keeps its own numbers, and the cached memory plus the memory in use
+    is never more than the most that was in use at once.
     """
     rng, alive, most = np.random.default_rng(0), [], 0
     for step in range(3000):
@@ -152,16 +152,16 @@ def test_random_lifetimes():
             array[...] = step
             alive.append((step, array[1:, ::3] if shape[0] > 1 and step % 2 else array))
             del array
-        used, kept = in_use_and_kept()
+        used, cached = used_and_cached()
         most = max(most, used)
-        assert used + kept <= most
-        assert most == memory._most
+        assert used + cached <= most
+        assert most == memory._peak_bytes
     assert len({address(array) for _, array in alive}) == len(alive)
-    assert in_use_and_kept()[0] > 0
+    assert used_and_cached()[0] > 0
     alive.clear()
-    assert in_use_and_kept()[0] == 0
+    assert used_and_cached()[0] == 0
     empty_cache()
-    assert in_use_and_kept() == (0, 0)
+    assert used_and_cached() == (0, 0)
 
 
 def test_empty_cache_releases_memory():
@@ -173,20 +173,20 @@ def test_empty_cache_releases_memory():
     memory.return_scratch(buffer)
     del buffer
     memory.empty((700, 600))
-    assert in_use_and_kept()[1] > 0
+    assert used_and_cached()[1] > 0
     assert weak() is not None
     empty_cache()
-    assert in_use_and_kept()[1] == 0
+    assert used_and_cached()[1] == 0
     assert weak() is None
     assert (x == 3).all()
 
 
 def test_scratch_buffers():
-    """The smallest that is large enough is lent; none is lent twice; and no more are kept than were lent at once."""
+    """The smallest that is large enough is returned; none is in use twice; and no more are cached than were in use at once."""
     buffers = [memory.borrow_scratch(count) for count in (5000, 1000, 3000)]
     addresses = [address(buffer) for buffer in buffers]
     assert len(set(addresses)) == 3
-    assert all(start % memory.LINE == 0 for start in addresses)
+    assert all(start % memory.CACHE_LINE == 0 for start in addresses)
     for buffer in buffers:
         memory.return_scratch(buffer)
     again = memory.borrow_scratch(2000)
@@ -198,7 +198,7 @@ def test_scratch_buffers():
     memory.return_scratch(other)
     larger = memory.borrow_scratch(5001)
     assert address(larger) not in addresses
-    assert memory._scratch == []  # 9,000 were lent at once
+    assert memory._scratch == []  # 9,000 were in use at once
     memory.return_scratch(larger)
     addresses = set()
     for _ in range(20):
@@ -259,7 +259,7 @@ def test_many_threads():
         sys.setswitchinterval(before)
     assert not errors
     assert not any(thread.is_alive() for thread in threads)
-    assert in_use_and_kept()[0] == 0
+    assert used_and_cached()[0] == 0
 
 
 def test_a_forked_child_has_its_own_memory():

@@ -1,4 +1,4 @@
-"""Sharing work among threads does not change results."""
+"""Dividing work among threads does not change results."""
 
 import os
 import threading
@@ -17,13 +17,13 @@ from cnn.utils.gradcheck import difference
 def restore_threads():
     yield
     parallel.num_threads = parallel._cores()
-    parallel._forget_pool()
+    parallel._reset_pool()
 
 
 def images(n=11, channels=4, size=24):
     """Return a batch large enough to be shared, of a size that no tested number of threads divides."""
     x = np.random.default_rng(0).normal(size=(n, channels, size, size))
-    assert x.nbytes > parallel.LEAST_BYTES
+    assert x.nbytes > parallel.MIN_BYTES
     return x
 
 
@@ -67,7 +67,7 @@ def test_parts_run_on_different_threads_and_small_work_runs_on_the_callers_threa
         seen.append((threading.current_thread(), len(x)))
         return x
 
-    large = np.zeros((5, parallel.LEAST_BYTES))
+    large = np.zeros((5, parallel.MIN_BYTES))
     assert record(large, True).shape == large.shape
     assert len({thread for thread, _ in seen}) == 2
     assert sorted(n for _, n in seen) == [2, 3]
@@ -79,7 +79,7 @@ def test_parts_run_on_different_threads_and_small_work_runs_on_the_callers_threa
 
 def test_results_of_several_arrays_and_sums():
     cnn.set_num_threads(3)
-    x = np.random.default_rng(0).normal(size=(7, parallel.LEAST_BYTES // 8))
+    x = np.random.default_rng(0).normal(size=(7, parallel.MIN_BYTES // 8))
     low, high = batched(1)(lambda x: (x.min(axis=1), x.max(axis=1)))(x)
     assert (low == x.min(axis=1)).all()
     assert (high == x.max(axis=1)).all()
@@ -97,7 +97,7 @@ def test_an_error_in_any_part_reaches_the_caller(part):
             raise ValueError(f"part {part}")
         return x
 
-    x = np.repeat([[0.0], [1.0]], parallel.LEAST_BYTES, axis=1)
+    x = np.repeat([[0.0], [1.0]], parallel.MIN_BYTES, axis=1)
     with pytest.raises(ValueError, match=f"part {part}"):
         fail(x)
 
@@ -106,7 +106,7 @@ def test_numpy_error_settings_hold_in_every_thread():
     """Warnings are errors in these tests, so a worker thread that did not ignore the overflow would raise."""
     cnn.set_num_threads(2)
     square = batched(1)(np.square)
-    large = np.full((2, parallel.LEAST_BYTES), 1e300)
+    large = np.full((2, parallel.MIN_BYTES), 1e300)
     with np.errstate(over="ignore"):
         assert np.isinf(square(large)).all()
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):

@@ -1,4 +1,4 @@
-"""The threads that share the work of compiled kernels. (More, such as two models in two threads, is in test_jit.py.)"""
+"""The thread pool of the compiled kernels. (More tests, such as two models in two threads, are in test_jit.py.)"""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
-from tests.kernels.sets import as_bytes, forward_and_backward, needs_numba, using
+from tests.kernels.backends import as_bytes, forward_and_backward, needs_numba, using
 from tests.kernels.test_threads import can_fork, in_child, in_threads
 
 pytestmark = needs_numba
@@ -39,13 +39,13 @@ LAYERS = [
 
 @pytest.fixture(autouse=True)
 def compiled():
-    """The kernels under test."""
+    """Use the kernels under test."""
     with using("jit", 2):
         yield
 
 
 def small_model(seed):
-    """A net whose groups, norm and products share their work."""
+    """Return a net whose convolutions, norm and products run on several threads."""
     rng = np.random.default_rng(seed)
     layers = [Conv2d(1, 16, 3, padding=1, bias=False, rng=rng), BatchNorm2d(16), ReLU(), MaxPool2d(2)]
     layers += [Conv2d(16, 32, 3, padding=1, rng=rng), ReLU(), MaxPool2d(2), Flatten(), Linear(800, 100, rng=rng)]
@@ -54,7 +54,7 @@ def small_model(seed):
 
 
 def trained(seed, steps=4):
-    """Train, and return losses and weights, bit by bit."""
+    """Train a net, and return its losses, and its weights as bytes."""
     model, rng = small_model(seed), np.random.default_rng(seed)
     x, y = rng.normal(size=(48, 1, 20, 20)).astype(np.float32), rng.integers(0, 3, 48)
     losses = [model.train_step(x, y) for _ in range(steps)]
@@ -63,7 +63,7 @@ def trained(seed, steps=4):
 
 @pytest.mark.parametrize(("make", "shape"), LAYERS, ids=lambda value: "" if isinstance(value, tuple) else repr(value()))
 def test_every_number_of_threads_gives_the_same(make, shape):
-    """Outputs and the gradient of the input to the last bit; sums over the batch but for rounding."""
+    """Outputs and the gradient of the input bit for bit; sums over the batch except rounding."""
     found = []
     for threads in (1, 2, 3, 5):
         cnn.set_num_threads(threads)
@@ -90,7 +90,7 @@ def test_two_models_trained_in_two_threads_give_the_same_bits():
 
 
 def test_the_number_of_threads_up_and_down():
-    """Helpers that are too many end, and new ones begin; the same number gives the same bits."""
+    """Superfluous workers end, and new ones start; the same number gives the same bits."""
     found = {}
     for threads in (2, 1, 4, 3, 2, 1, 4):
         cnn.set_num_threads(threads)
@@ -102,8 +102,8 @@ def test_the_number_of_threads_up_and_down():
 
 
 def test_another_thread_changes_the_number_of_threads():
-    """While a kernel runs, and while it is prepared: results stay, nothing is written where there is no room, and nobody
-    waits for ever.
+    """Both while a kernel runs and while its arguments are set up: the results stay the same, no thread writes outside
+    the scratch buffers, and no thread hangs.
     """
     x, layer = draw((40, 16, 12, 12)), Conv2d(16, 32, 3, padding=1, rng=0)
     expected, stop = layer(x), threading.Event()
@@ -126,7 +126,7 @@ def test_another_thread_changes_the_number_of_threads():
 
 
 def test_more_workers_than_scratch_buffers():
-    """A worker without a scratch buffer does not take part; all parts are done nevertheless."""
+    """A worker without a scratch buffer runs no parts; all parts are run nevertheless."""
     thread_pool, compiled = (
         backend.load("cnn.kernels.jit.engine.thread_pool"),
         backend.load("cnn.kernels.jit.engine.compilation"),
@@ -140,7 +140,7 @@ def test_more_workers_than_scratch_buffers():
     compiled_indices = compiled.indices
     kernel = compiled.kernel(note)
     cnn.set_num_threads(4)
-    pool, row = thread_pool._workers(), np.array([done.ctypes.data], np.int64)
+    pool, row = thread_pool._get_pool(), np.array([done.ctypes.data], np.int64)
     for max_threads in (1, 2, 3, 4):
         for _ in range(200):
             done[...] = 0
@@ -154,26 +154,26 @@ def test_a_user_thread_that_finds_the_workers_busy_works_alone():
     """It does not wait for them."""
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
     expected = trained(0, steps=1)
-    state = thread_pool._workers().state
-    state[thread_pool.LED] += 1
+    state = thread_pool._get_pool().state
+    state[thread_pool.LEADERS] += 1
     try:
         assert trained(0, steps=1) == expected
-        assert state[thread_pool.LED] == 1
+        assert state[thread_pool.LEADERS] == 1
     finally:
-        state[thread_pool.LED] -= 1
+        state[thread_pool.LEADERS] -= 1
     assert trained(0, steps=1) == expected
-    assert state[thread_pool.LED] == 0
+    assert state[thread_pool.LEADERS] == 0
 
 
 def result_in_bytes():
-    """What a step makes."""
+    """Return losses and weights after two steps, as bytes."""
     losses, weights = trained(0, steps=2)
     return repr(losses).encode() + b"".join(weights)[:20_000]
 
 
 @pytest.mark.parametrize("pause", [0, 0.05, 0.2])
 def test_a_forked_child_computes_the_same(pause):
-    """Whether the helpers of the parent look out for work or sleep; the child makes its own."""
+    """Whether the workers of the parent poll or sleep; the child starts its own."""
     if not can_fork():
         return
     expected = result_in_bytes()
@@ -181,11 +181,11 @@ def test_a_forked_child_computes_the_same(pause):
         trained(0, steps=1)
         time.sleep(pause)
         assert in_child(result_in_bytes) == expected
-    assert result_in_bytes() == expected  # and the parent's still work
+    assert result_in_bytes() == expected  # and the parent's workers still run
 
 
 def test_a_fork_while_another_thread_trains_does_not_hang():
-    """Locks that are held at that moment, and work that is half done, are the parent's."""
+    """Locks that are held at that moment, and unfinished jobs, belong to the parent."""
     if not can_fork():
         return
     expected, stop = result_in_bytes(), threading.Event()
@@ -227,7 +227,7 @@ model.train_step(x, y)
 
 
 def program(text, threads=3):
-    """Start Python with a training step, and then something else."""
+    """Start Python with a training step followed by ``text``."""
     code = STEP.format(threads=threads) + text
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -238,12 +238,12 @@ def program(text, threads=3):
     ("text", "status"),
     [
         ("", 0),
-        ("time.sleep(0.3)", 0),  # the helpers sleep
+        ("time.sleep(0.3)", 0),  # the workers sleep
         ("model.train_step(x, y); sys.exit(3)", 3),
         ("model.train_step(x, y); raise SystemExit(0)", 0),
         ("import os; model.train_step(x, y); os._exit(4)", 4),
         ("import gc; model.train_step(x, y); del model, cnn; gc.collect()", 0),
-        # helpers that somebody else's thread leads, at the end
+        # another thread runs a job at the end
         (
             "import threading\n"
             "def train():\n"
@@ -251,12 +251,12 @@ def program(text, threads=3):
             "threading.Thread(target=train, daemon=True).start(); time.sleep(0.2)",
             0,
         ),
-        ("import atexit; atexit.register(model.train_step, x, y)", 0),  # after the helpers were sent away, or before
+        ("import atexit; atexit.register(model.train_step, x, y)", 0),  # after the workers were stopped, or before
     ],
     ids=["at once", "later", "sys.exit", "SystemExit", "os._exit", "nothing left", "a daemon trains", "atexit"],
 )
 def test_a_program_ends(text, status):
-    """Several times, because the helpers are somewhere else each time."""
+    """With several numbers of threads, so that the workers are in different states."""
     for threads in (2, 3, 5):
         running = program(text, threads)
         output, errors = running.communicate(timeout=120)
@@ -293,12 +293,12 @@ print("ended", np.isfinite(loss))
     assert not errors
 
 
-def test_ctrl_c_while_helpers_are_woken():
-    """Whichever instruction it comes after, the helpers can still be woken and sent away."""
+def test_ctrl_c_while_workers_are_woken():
+    """Whichever instruction it comes after, the workers can still be woken and stopped."""
     thread_pool = backend.load("cnn.kernels.jit.engine.thread_pool")
 
     def interrupted_at(number):
-        """Wake the helpers, with Ctrl-C at this instruction; tell whether there was one."""
+        """Wake the workers, with Ctrl-C at this instruction; tell whether there was one."""
         count = 0
 
         def trace(frame, event, _):
@@ -315,7 +315,7 @@ def test_ctrl_c_while_helpers_are_woken():
         before = sys.gettrace()
         sys.settrace(trace)
         try:
-            helpers.wake()
+            pool.wake()
         except KeyboardInterrupt:
             return True
         finally:
@@ -324,13 +324,13 @@ def test_ctrl_c_while_helpers_are_woken():
 
     number = 1
     while True:
-        helpers = thread_pool.ThreadPool(2)
+        pool = thread_pool.ThreadPool(2)
         time.sleep(0.02)  # they fall asleep
         interrupted = interrupted_at(number)
-        sender = threading.Thread(target=helpers.dismiss, daemon=True)
-        sender.start()
-        sender.join(30)
-        assert not sender.is_alive(), f"after instruction {number}"
+        stopper = threading.Thread(target=pool.shut_down, daemon=True)
+        stopper.start()
+        stopper.join(30)
+        assert not stopper.is_alive(), f"after instruction {number}"
         if not interrupted:
             break
         number += 1
@@ -338,7 +338,7 @@ def test_ctrl_c_while_helpers_are_woken():
 
 
 def test_ctrl_c_that_nobody_catches():
-    """The usual end of a program, and its usual text."""
+    """The program ends as usual, with the usual traceback."""
     running = program("print('started', flush=True)\nwhile True: model.train_step(x, y)")
     assert running.stdout.readline() == "started\n"
     time.sleep(0.1)
@@ -349,8 +349,8 @@ def test_ctrl_c_that_nobody_catches():
     assert errors.count("Traceback") == 1
 
 
-def test_a_helper_pool_of_its_own():
-    """NumPy's part of the work has another pool; both follow set_num_threads."""
+def test_the_pool_is_separate_from_that_for_numpy():
+    """Plain functions and array kernels use another pool; set_num_threads sets the size of both."""
     cnn.set_num_threads(3)
     trained(0, steps=1)
     assert parallel.get_num_threads() == 3

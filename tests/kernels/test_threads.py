@@ -1,4 +1,4 @@
-"""The rule about threads: BLAS has one thread inside every product of ours, and the user's setting afterwards."""
+"""The rule about threads: BLAS has one thread inside every matrix product of ours, and the user's setting afterwards."""
 
 import os
 import select
@@ -24,13 +24,13 @@ from tests.conformance import CASES, draw
 
 
 def blas_threads():
-    """How many threads each BLAS in this process may use now."""
+    """Return how many threads each BLAS in this process may use now."""
     return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
 
 
 @pytest.fixture(autouse=True)
 def two_threads():
-    """The user's own setting in these tests; each must find it again."""
+    """Set the user's own number of BLAS threads; each test must restore it."""
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         before = blas_threads()
         assert before
@@ -40,7 +40,7 @@ def two_threads():
 
 
 class Probe(np.ndarray):
-    """An array that notes the number of BLAS threads in every matrix product that it takes part in."""
+    """An array that records the number of BLAS threads in every matrix product with it."""
 
     seen: list = []  # noqa: RUF012
 
@@ -59,7 +59,7 @@ class Probe(np.ndarray):
     ids=lambda value: "" if isinstance(value, tuple) else type(value()).__name__,
 )
 def test_every_product_has_one_thread(make, shape, two_threads, monkeypatch):
-    """Forward, input gradient and weight gradient of the plain functions: three products, each seen by a probe."""
+    """Forward, input gradient and weight gradient of the plain functions: three products, each recorded by a probe."""
     monkeypatch.setattr(backend, "current", "reference")
     layer = make()
     layer.weight._data = layer.weight.data.view(Probe)
@@ -72,8 +72,8 @@ def test_every_product_has_one_thread(make, shape, two_threads, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["reference", *(["jit"] if backend.has_numba() else [])])
-def test_layers_of_the_users_have_one_thread_within_a_net(name, two_threads, monkeypatch):
-    """Also one that is put into a container later."""
+def test_custom_layers_have_one_thread_within_a_net(name, two_threads, monkeypatch):
+    """Also a layer that is put into a container later."""
     monkeypatch.setattr(backend, "current", name)
     seen = []
 
@@ -94,13 +94,13 @@ def test_layers_of_the_users_have_one_thread_within_a_net(name, two_threads, mon
 
 
 def test_a_product_of_the_users_own_keeps_the_users_setting(two_threads):
-    """Shows that the probe above can see more than one thread."""
+    """Shows that the probe above can record more than one thread."""
     Probe.seen.clear()
     np.ones((3, 3)).view(Probe) @ np.ones((3, 3))
     assert Probe.seen == [two_threads]
 
 
-def test_the_whole_walk_through_a_net_has_one_thread():
+def test_forward_and_backward_of_a_net_have_one_thread():
     seen = []
 
     class Look(ReLU):
@@ -185,7 +185,7 @@ def test_many_threads_entering_and_leaving(two_threads):
 
 
 def test_a_thread_limits_after_the_main_thread_did(two_threads):
-    """By itself, threadpoolctl lets one thread alone set OpenBLAS's limit."""
+    """Without our code, threadpoolctl lets only one thread set OpenBLAS's limit."""
     with one_blas_thread():
         pass
     seen = []
@@ -209,7 +209,7 @@ def test_a_limit_of_the_users_own_around_ours_is_given_back(two_threads):
 
 
 def in_threads(*functions):
-    """Run functions at once, and raise what they raise."""
+    """Run functions in threads of their own, and raise their first error."""
     errors = []
 
     def run(function):
@@ -229,7 +229,7 @@ def in_threads(*functions):
 
 
 def trained(seed):
-    """Train a small net, and return its weights and losses as bytes."""
+    """Train a small net, and return its weights as bytes, and its losses."""
     rng = np.random.default_rng(seed)
     x, y = rng.normal(size=(64, 1, 12, 12)).astype(np.float32), rng.integers(0, 3, 64)
     layers = [Conv2d(1, 8, 3, rng=rng), ReLU(), MaxPool2d(2), Flatten(), Linear(200, 64, rng=rng), ReLU()]
@@ -242,8 +242,8 @@ def trained(seed):
 def test_two_models_trained_in_two_threads_give_the_same_bits():
     one_after_the_other = [trained(0), trained(1)]
     for _ in range(3):
-        with ThreadPoolExecutor(2) as at_once:
-            assert list(at_once.map(trained, [0, 1])) == one_after_the_other
+        with ThreadPoolExecutor(2) as executor:
+            assert list(executor.map(trained, [0, 1])) == one_after_the_other
 
 
 def in_child(function):
@@ -274,7 +274,7 @@ def forward_and_backward():
 
 
 def can_fork():
-    """Everywhere but on Windows; asserted, so that these tests cannot pass by doing nothing."""
+    """Return False only on Windows; asserted, so that these tests cannot pass by doing nothing."""
     assert hasattr(os, "fork") == (sys.platform != "win32")
     return hasattr(os, "fork")
 
@@ -285,7 +285,7 @@ def test_a_forked_child_computes_the_same():
 
 
 def test_a_fork_while_another_thread_computes_does_not_hang():
-    """Its lock would be held for ever in the child."""
+    """A lock that is held at that moment would never be released in the child."""
     if not can_fork():
         return
     stop = threading.Event()

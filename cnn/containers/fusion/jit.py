@@ -75,9 +75,9 @@ def plan_conv(
             return None  # in evaluation the norm is folded into the weights, for which there is no backward
         with_norm = training
     if with_norm:
-        plan = conv2d.planned(shape, weight, geometry, groups, False, None, True, threads)
+        plan = conv2d.plan_forward(shape, weight, geometry, groups, False, None, True, threads)
     else:
-        plan = conv2d.planned(shape, weight, geometry, groups, relu, pool_window, False, threads)
+        plan = conv2d.plan_forward(shape, weight, geometry, groups, relu, pool_window, False, threads)
     return ConvPlan(geometry, pool_window, with_norm, not saving and not with_norm, plan)
 
 
@@ -135,7 +135,7 @@ class ConvStep(FusedStep):
         x, output, choice, norm, plan = saved
         conv: Any = self.conv
         pool = None if plan.pool is None else pool_geometry(plan.pool)
-        following = conv2d.Following(self.relu, pool, choice, output)
+        following = conv2d.FollowingLayers(self.relu, pool, choice, output)
         needs = conv.needs_input_grad, conv.bias is not None
         if norm is None:
             if output is not None:
@@ -190,7 +190,7 @@ class LinearStep(FusedStep):
     def backward(self, grad: Array, saved: Any) -> Array | None:
         x, y, weight = saved
         linear: Any = self.layers[0]
-        if len(x) * weight.size <= small_linear.SMALL:
+        if len(x) * weight.size <= small_linear.MAX_MULTIPLY_ADDS:
             x_grad, w_grad, b_grad = small_linear.gradients(grad, x, y, weight, linear.needs_input_grad)
         else:
             if y is not None:

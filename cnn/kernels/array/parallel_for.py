@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cnn.kernels.memory import borrow_scratch, return_scratch
-from cnn.kernels.parallel import at_once, get_num_threads
+from cnn.kernels.parallel import get_num_threads, run_parallel
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Item = TypeVar("Item")
@@ -64,7 +64,7 @@ def parallel_for(work: Callable[[Iterator[Item], Scratch], None], items: Iterabl
                 return_scratch(buffer)
 
     threads = min(get_num_threads(), len(left)) if nanoseconds >= MIN_NANOSECONDS else 1
-    at_once([call] * max(1, threads))
+    run_parallel([call] * max(1, threads))
 
 
 def tile_slices(n: int, step: int) -> list[slice]:

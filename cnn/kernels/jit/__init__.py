@@ -1,1 +1,1 @@
-"""Numba."""
+"""The backend "jit": kernels in Python, compiled to machine code by Numba."""

@@ -15,17 +15,20 @@ from cnn.kernels.memory import addresses
 
 (PARAMETERS, TABLE, SETTINGS, TOTAL, PARTS) = range(5)
 (COUNT, W, GRAD, M, V) = range(5)  # a row of the table
-COLUMNS = 5
-NUMBERS = 6  # settings of a parameter
+TABLE_COLUMNS = 5
+SETTINGS_COLUMNS = 6
 
 
 @kernel
 def update(a, part, slot):
-    """A part of all weights, as if they lay one after the other."""
+    """Update a part of all weights, counted as if they were one concatenated array."""
     first, last = part * a[TOTAL] // a[PARTS], (part + 1) * a[TOTAL] // a[PARTS]
     before = 0
     for p in range(a[PARAMETERS]):
-        row, s = indices_from(indices(a[TABLE]), p * COLUMNS), doubles_from(doubles(a[SETTINGS]), p * NUMBERS)
+        row, s = (
+            indices_from(indices(a[TABLE]), p * TABLE_COLUMNS),
+            doubles_from(doubles(a[SETTINGS]), p * SETTINGS_COLUMNS),
+        )
         new_m, old_v, new_v = types.float32(s[0]), types.float32(s[1]), types.float32(s[2])
         root, eps, rate = types.float32(s[3]), types.float32(s[4]), types.float32(s[5])
         w, g, m, v = floats(row[W]), floats(row[GRAD]), floats(row[M]), floats(row[V])
@@ -48,18 +51,18 @@ def adam(
     betas: tuple[float, float],
     eps: float,
 ) -> Any:
-    """One step of the weights, in place."""
-    (b1, b2), table, numbers = betas, [], []
+    """Make one step of the weights, in place."""
+    (b1, b2), table, settings = betas, [], []
     for w, grad, m, v, t in zip(weights, grads, means, squares, steps, strict=True):
         if not (w.flags.c_contiguous and grad.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous):
             return NotImplemented
         if not w.shape == grad.shape == m.shape == v.shape:
             return NotImplemented
         table += [w.size, *addresses((w, grad, m, v))]
-        numbers += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
-    total = sum(table[::COLUMNS])
-    parts = thread_pool.parts_of_numbers(total)
-    arguments = {PARAMETERS: len(weights), TABLE: np.array(table, np.int64), SETTINGS: np.array(numbers)}
+        settings += [1 - b1, b2, 1 - b2, math.sqrt(1 - b2**t), eps, lr / (1 - b1**t)]
+    total = sum(table[::TABLE_COLUMNS])
+    parts = thread_pool.elementwise_parts(total)
+    arguments = {PARAMETERS: len(weights), TABLE: np.array(table, np.int64), SETTINGS: np.array(settings)}
     arguments |= {TOTAL: total, PARTS: parts}
     thread_pool.run(update, arguments, parts, total * 1.0)
     return None

@@ -9,16 +9,16 @@ from cnn.kernels import parallel
 from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
-from cnn.kernels.jit.engine.image_ops import halves
-from cnn.kernels.jit.engine.shapes import parts_of, pool_geometry
+from cnn.kernels.jit.engine.image_ops import is_2x2
+from cnn.kernels.jit.engine.shapes import batch_parts, pool_geometry
 from cnn.kernels.memory import empty
 
-(N, C, H, W, OH, OW, X, Y, AREA, WAY, BACK, PARTS) = range(12)
+(N, C, H, W, OH, OW, X, Y, AREA, GEOMETRY, BACK, PARTS) = range(12)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, types.float32, INDEX, INDEX))
-def average_four(upper, lower, y, area, c, back):
-    """One window of 2 x 2, of which the upper two pixels lie side by side, and the lower two."""
+def average_2x2(upper, lower, y, area, c, back):
+    """Pool one window of 2 x 2, or backpropagate; ``upper`` and ``lower`` are the addresses of its two rows."""
     for channel in range(c):
         if back:
             share = y[channel] / area
@@ -32,9 +32,9 @@ def average_four(upper, lower, y, area, c, back):
 
 @kernel
 def average(a, part, slot):
-    """A part of the images: means of windows, or, backwards, each pixel's shares of them."""
-    c, h, w, way, areas = a[C], a[H], a[W], indices(a[WAY]), floats(a[AREA])
-    four = halves(way)
+    """Compute the means of the windows of a part of the images, or, with BACK, the gradients of their pixels."""
+    c, h, w, window, areas = a[C], a[H], a[W], indices(a[GEOMETRY]), floats(a[AREA])
+    two_by_two = is_2x2(window)
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         image = floats_from(floats(a[X]), i * h * w * c)
         if a[BACK]:
@@ -43,16 +43,16 @@ def average(a, part, slot):
         for r in range(a[OH]):
             for s in range(a[OW]):
                 y, area = floats_from(floats(a[Y]), ((i * a[OH] + r) * a[OW] + s) * c), areas[r * a[OW] + s]
-                if four and 2 * r + 1 < h and 2 * s + 1 < w:
+                if two_by_two and 2 * r + 1 < h and 2 * s + 1 < w:
                     upper = floats_from(image, 2 * (r * w + s) * c)
-                    average_four(upper, floats_from(upper, w * c), y, area, c, a[BACK])
+                    average_2x2(upper, floats_from(upper, w * c), y, area, c, a[BACK])
                     continue
-                top, left = r * way[2] - way[6], s * way[3] - way[7]
+                top, left = r * window[2] - window[6], s * window[3] - window[7]
                 if not a[BACK]:
                     for channel in range(c):
                         y[channel] = 0
-                for u in range(max(0, top), min(h, top + way[0])):
-                    for v in range(max(0, left), min(w, left + way[1])):
+                for u in range(max(0, top), min(h, top + window[0])):
+                    for v in range(max(0, left), min(w, left + window[1])):
                         pixel = floats_from(image, (u * w + v) * c)
                         if a[BACK]:
                             for channel in range(c):
@@ -67,9 +67,9 @@ def average(a, part, slot):
 
 def _run(x: Array, y: Array, geometry: Any, area: Array, back: bool) -> None:
     n, h, w, c = x.shape
-    parts, (oh, ow) = parts_of(n, parallel.num_threads), y.shape[1:3]
+    parts, (oh, ow) = batch_parts(n, parallel.num_threads), y.shape[1:3]
     arguments = {N: n, C: c, H: h, W: w, OH: oh, OW: ow, X: x, Y: y, BACK: back, PARTS: parts}
-    arguments |= {AREA: np.ascontiguousarray(area, np.float32), WAY: pool_geometry(geometry)}
+    arguments |= {AREA: np.ascontiguousarray(area, np.float32), GEOMETRY: pool_geometry(geometry)}
     thread_pool.run(average, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
 
 

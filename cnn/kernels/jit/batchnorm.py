@@ -1,7 +1,7 @@
 """Compiled implementations of the functions in layers/batchnorm.py."""
 
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
-from cnn.kernels.jit.engine.normalize import Norm, gradient_sums, linear_in_both, scaled
+from cnn.kernels.jit.engine.normalize import Norm, apply_norm, gradient_sums, input_grad
 
 
 def batchnorm(x: Array, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None) -> Array:
@@ -9,7 +9,7 @@ def batchnorm(x: Array, mean: Array, var: Array, eps: float, weight: Array | Non
     if x.ndim != 4:
         return NotImplemented
     norm = Norm(mean, var, eps, weight, bias)
-    return channels_first(scaled(channels_last(x), norm)[0])
+    return channels_first(apply_norm(channels_last(x), norm)[0])
 
 
 def batchnorm_grad(
@@ -22,4 +22,4 @@ def batchnorm_grad(
     norm = Norm(mean, var, eps, weight, None)
     sums = gradient_sums(grad, x)
     vectors, w_grad, b_grad = norm.backward(*sums, x.size // x.shape[3], of_batch)
-    return channels_first(linear_in_both(grad, x, norm.center, vectors)), w_grad, b_grad
+    return channels_first(input_grad(grad, x, norm.center, vectors)), w_grad, b_grad

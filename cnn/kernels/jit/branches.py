@@ -1,9 +1,9 @@
-"""Compiled implementations of the functions in containers/branches.py: a sum, alone and with ReLU in one pass."""
+"""Compiled implementations of the functions in containers/branches.py: a sum, without and with ReLU."""
 
 from numba import types
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, in_one_piece, same_order
+from cnn.kernels.jit.engine.arrays import Array, is_contiguous, same_layout
 from cnn.kernels.jit.engine.compilation import Kernel, floats, kernel
 from cnn.kernels.jit.engine.product import relu_grad as added_relu_grad
 from cnn.kernels.memory import empty_like
@@ -11,12 +11,12 @@ from cnn.kernels.memory import empty_like
 __all__ = ["added", "added_relu", "added_relu_grad"]
 
 (COUNT, FIRST, SECOND, Y, PARTS) = range(5)
-SMALL = 32 * 1024  # numbers: below, NumPy has added them before a kernel is called
+MIN_ELEMENTS = 32 * 1024  # for fewer, NumPy is faster than the call of a kernel
 
 
 @kernel
 def add(a, part, slot):
-    """A part of the numbers."""
+    """Add a part of the elements."""
     x, z, y = floats(a[FIRST]), floats(a[SECOND]), floats(a[Y])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
         y[i] = x[i] + z[i]
@@ -24,7 +24,7 @@ def add(a, part, slot):
 
 @kernel
 def add_relu(a, part, slot):
-    """A part of the numbers."""
+    """Add a part of the elements, and apply ReLU."""
     x, z, y = floats(a[FIRST]), floats(a[SECOND]), floats(a[Y])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
         total = x[i] + z[i]
@@ -33,7 +33,7 @@ def add_relu(a, part, slot):
 
 def added(x: Array, y: Array) -> Array:
     """Two arrays of the same shape -> the same"""
-    return _run(add, x, y) if x.size >= SMALL else x + y
+    return _run(add, x, y) if x.size >= MIN_ELEMENTS else x + y
 
 
 def added_relu(x: Array, y: Array) -> Array:
@@ -42,9 +42,9 @@ def added_relu(x: Array, y: Array) -> Array:
 
 
 def _run(kernel: Kernel, x: Array, y: Array) -> Array:
-    if x.shape != y.shape or not in_one_piece(x) or (x.strides != y.strides and not same_order(x, y)):
+    if x.shape != y.shape or not is_contiguous(x) or (x.strides != y.strides and not same_layout(x, y)):
         return NotImplemented
-    made, parts = empty_like(x), thread_pool.parts_of_numbers(x.size)
-    arguments = {COUNT: x.size, FIRST: x, SECOND: y, Y: made, PARTS: parts}
+    out, parts = empty_like(x), thread_pool.elementwise_parts(x.size)
+    arguments = {COUNT: x.size, FIRST: x, SECOND: y, Y: out, PARTS: parts}
     thread_pool.run(kernel, arguments, parts, x.size * 0.4)
-    return made
+    return out

@@ -1,8 +1,8 @@
 """Compiled implementations of the functions in layers/conv2d.py, and of a convolution with the layers around it.
 
-A call has three parts: plan it (everything that depends on shapes alone, remembered for each shape), pack the weights
-as the kernels read them, and run a kernel on the thread pool. The kernels are in engine/convolution*.py, depthwise.py
-and winograd_convolution.py; engine/shapes.py chooses among them.
+A call has three steps: plan it (everything that depends only on shapes, cached for each shape), pack the weights into
+the layout that the kernels read, and run a kernel on the thread pool. The kernels are in engine/convolution*.py,
+depthwise.py and winograd_convolution.py; engine/shapes.py chooses among them.
 """
 
 import functools
@@ -22,18 +22,18 @@ from cnn.kernels.jit.engine import (
     winograd_convolution,
 )
 from cnn.kernels.jit.engine.arrays import Array
-from cnn.kernels.jit.engine.shapes import Convolution, parts_of, pool_geometry, prepared, supports
+from cnn.kernels.jit.engine.shapes import Convolution, batch_parts, pool_geometry, prepare, supports
 from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS
 from cnn.kernels.memory import borrow_scratch, empty, return_scratch
 
 
 class Plan(NamedTuple):
-    """A forward pass of one shape: everything except the arrays."""
+    """A forward pass for one input shape: everything except the arrays."""
 
-    known: Convolution
-    row: Array  # arguments of the kernel
-    pool: Array | None  # geometry of the pool, whose address is in the row
+    conv: Convolution
+    arguments: Array  # of the kernel
+    pool: Array | None  # geometry of the pool, whose address is in the arguments
     shape: tuple[int, ...]  # of the output, channels last
     parts: int
     scratch: int  # size of the buffer that each thread needs
@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def planned(
+def plan_forward(
     shape: tuple[int, ...],
     weight: tuple[int, ...],
     geometry: Any,
@@ -52,81 +52,83 @@ def planned(
     threads: int,
 ) -> Plan:
     """Plan a forward pass; ``pool`` is the geometry of a pool that follows, or None."""
-    apart = pool is not None or moments
-    known = prepared(shape, weight, geometry, groups, pooled=pool is not None, merged_to=0 if apart else 4 * threads)
-    a, output_size = known.numbers.copy(), known.output_size
+    per_image = pool is not None or moments
+    conv = prepare(shape, weight, geometry, groups, pooled=pool is not None, merged_to=0 if per_image else 4 * threads)
+    a, output_size = conv.arguments.copy(), conv.output_size
     n = int(a[at.N])
-    parts, pool_row, size = parts_of(n, threads), None, known.scratch
+    parts, pool_row, size = batch_parts(n, threads), None, conv.scratch
     if pool is not None:
-        output_size, pool_row, size = pool.output_size(*output_size), pool_geometry(pool), known.pooled_scratch
+        output_size, pool_row, size = pool.output_size(*output_size), pool_geometry(pool), conv.pooled_scratch
         a[at.PH : at.PW + 1], a[at.POOL] = output_size, pool_row.ctypes.data
-    is_winograd = known.algorithm == "winograd"
+    is_winograd = conv.algorithm == "winograd"
     if n < threads and not moments and (pool is None or (pool.pads[0][0] == 0 and not is_winograd)):
-        rows = int(a[at.DOWN if is_winograd else at.OH]) if pool is None else output_size[0]
-        # each band of a Winograd convolution reads all weights: no more bands than threads have use for
+        rows = int(a[at.TILE_ROWS if is_winograd else at.OH]) if pool is None else output_size[0]
+        # each band of a Winograd convolution reads all weights: no more bands than there are threads
         a[at.BANDS] = min(threads // n if is_winograd else threads, rows)
         parts = n * int(a[at.BANDS])
     a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
     kernel = winograd_convolution.forward if is_winograd else convolution.forward
-    return Plan(known, a, pool_row, (shape[0], *output_size, weight[0]), parts, size, kernel)
+    return Plan(conv, a, pool_row, (shape[0], *output_size, weight[0]), parts, size, kernel)
 
 
 def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, moments: bool = False) -> Any:
-    """Convolve; then ReLU and a pool, as planned, or, for a norm, the moments of each image.
+    """Convolve; then ReLU and a pool, as in the plan, or, for a norm, the mean and variance of each image.
 
     Returns
     -------
     y : ndarray
         (N, K, OH, OW), or the output of the pool.
     choice : ndarray or None
-        Which pixel of each window the pool chose, (N, PH, PW, K).
+        Index of the largest pixel in each window of the pool, (N, PH, PW, K).
     moments : pair of ndarray or None
         Means and sums of squared deviations, (N, K) each, float64.
     """
-    panels, found = packed(weight, plan.known), None
-    arrays = {at.WEIGHT: panels, at.BIAS_VECTOR: padded(bias, plan.known, len(weight), groups)}
+    panels, image_moments = pack_weight(weight, plan.conv), None
+    arrays = {at.WEIGHT: panels, at.BIAS_VECTOR: pad_bias(bias, plan.conv, len(weight), groups)}
     if moments:
-        found = np.empty((len(x), len(weight))), np.empty((len(x), len(weight)))
-        arrays |= {at.MEANS: found[0], at.SQUARES: found[1]}
+        image_moments = np.empty((len(x), len(weight))), np.empty((len(x), len(weight)))
+        arrays |= {at.MEANS: image_moments[0], at.SQUARES: image_moments[1]}
     y, choice = run_forward(plan, x, arrays)
     return_scratch(panels)
-    return y, choice, found
+    return y, choice, image_moments
 
 
-def run_forward(plan: Plan, x: Array, arrays: dict[int, Array], row: Array | None = None) -> tuple[Array, Array | None]:
-    """Run the kernel of a plan; ``arrays`` or ``row`` hold the packed weights."""
+def run_forward(
+    plan: Plan, x: Array, arrays: dict[int, Array], arguments: Array | None = None
+) -> tuple[Array, Array | None]:
+    """Run the kernel of a plan; the packed weights are in ``arrays``, or their addresses in ``arguments``."""
     y, choice = empty(plan.shape), None
     if plan.pool is not None:
         choice = empty(plan.shape, np.uint8)
         arrays[at.CHOICE] = choice
     arrays[at.X], arrays[at.Y] = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y
-    row = plan.row if row is None else row
-    thread_pool.run(plan.kernel, arrays, plan.parts, plan.known.work, row, (at.SCRATCH, plan.scratch))
+    arguments = plan.arguments if arguments is None else arguments
+    thread_pool.run(plan.kernel, arrays, plan.parts, plan.conv.work, arguments, (at.SCRATCH, plan.scratch))
     return y.transpose(0, 3, 1, 2), choice
 
 
-class Following(NamedTuple):
-    """The layers after a convolution that ran with it, as the gradient of their output passes back through them."""
+class FollowingLayers(NamedTuple):
+    """The layers that were fused with a convolution, and what the backward pass through them needs."""
 
     relu: bool = False
     pool: Array | None = None  # its geometry, see `pool_geometry`
     choice: Array | None = None  # which pixels it chose
     output: Array | None = None  # of the convolution (with ReLU alone: of ReLU), (N, OH, OW, K)
-    center: Array | None = None  # ReLU saw scale (output - center) + shift
+    center: Array | None = None  # the input of ReLU was scale (output - center) + shift
     scale: Array | None = None
     shift: Array | None = None
 
     def arguments(self, grad: Array) -> dict[int, Any]:
-        """Return what the kernels need to know."""
-        found: dict[int, Any] = {at.GRAD: grad, at.RELU: self.relu}
+        """Return the arguments of the kernels."""
+        arguments: dict[int, Any] = {at.GRAD: grad, at.RELU: self.relu}
         if self.pool is not None and self.choice is not None:
             _, height, width, _ = self.choice.shape
-            found |= {at.PH: height, at.PW: width, at.POOL: self.pool, at.CHOICE: self.choice}
+            arguments |= {at.PH: height, at.PW: width, at.POOL: self.pool, at.CHOICE: self.choice}
         if self.output is not None:
-            found[at.OUTPUT] = self.output
+            arguments[at.OUTPUT] = self.output
         if self.center is not None:
-            found |= {at.CENTER: self.center, at.SCALE: self.scale, at.SHIFT: self.shift}
-        return found
+            arguments |= {at.CENTER: self.center, at.SCALE: self.scale, at.SHIFT: self.shift}
+        return arguments
 
 
 def backward(
@@ -136,103 +138,103 @@ def backward(
     weight: Array,
     geometry: Any,
     groups: int,
-    following: Following = Following(),  # noqa: B008  # it cannot be changed
+    following: FollowingLayers = FollowingLayers(),  # noqa: B008  # it is immutable
     norm: tuple[Array, Array, Array] | None = None,
     needs_input_grad: bool = True,
     has_bias: bool = True,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return the gradients of input, weight and bias; without ``x`` that of the input alone.
+    """Return the gradients of input, weight and bias; without ``x`` only that of the input.
 
-    ``norm`` are three vectors (of_grad, of_output, constant): through a norm, g becomes of_grad g + of_output output +
-    constant.
+    ``norm`` are three vectors (grad_factor, output_factor, constant): backpropagated through a norm, g becomes
+    grad_factor g + output_factor output + constant.
     """
     threads, pooled = parallel.num_threads, following.pool is not None
-    known = prepared(x_shape, weight.shape, geometry, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
+    conv = prepare(x_shape, weight.shape, geometry, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
     (n, c, h, w), k = x_shape, len(weight)
     arrays = following.arguments(np.ascontiguousarray(grad.transpose(0, 2, 3, 1)))
     x_grad = w_grad = b_grad = panels = partial = sums = None
     if needs_input_grad:
-        panels, x_grad = packed(weight, known, turned=True), empty((n, h, w, c))
+        panels, x_grad = pack_weight(weight, conv, rotated=True), empty((n, h, w, c))
         arrays |= {at.WEIGHT: panels, at.X_GRAD: x_grad, at.BIAS_VECTOR: np.zeros(c, np.float32)}
-    n = int(known.numbers[at.N])  # of the images as they are cut or merged
-    parts = parts_of(n, threads) if x is None else min(threads, max(n, 1))
+    n = int(conv.arguments[at.N])  # number of images after they are cut or merged
+    parts = batch_parts(n, threads) if x is None else min(threads, max(n, 1))
     if x is not None:
-        size = {"direct": known.packed, "winograd": POINTS * c * k, "depthwise": weight.size}[known.algorithm]
+        size = {"direct": conv.packed_size, "winograd": POINTS * c * k, "depthwise": weight.size}[conv.algorithm]
         partial = borrow_scratch(parts * size)
         arrays |= {at.X: np.ascontiguousarray(x.transpose(0, 2, 3, 1)), at.W_GRAD: partial}
         if has_bias:
             sums = np.empty((parts, k))
             arrays[at.SUMS] = sums
     if norm is not None:
-        arrays[at.OF_GRAD], arrays[at.OF_OUTPUT], arrays[at.CONSTANT] = norm
-    arrays |= {at.SCRATCH_SIZE: known.backward_scratch, at.PARTS: parts}
-    kernel = winograd_convolution.backward if known.algorithm == "winograd" else convolution_grads.backward
-    work = known.work * (1 + needs_input_grad)
-    thread_pool.run(kernel, arrays, parts, work, known.numbers, (at.SCRATCH, known.backward_scratch))
+        arrays[at.GRAD_FACTOR], arrays[at.OUTPUT_FACTOR], arrays[at.CONSTANT] = norm
+    arrays |= {at.SCRATCH_SIZE: conv.backward_scratch, at.PARTS: parts}
+    kernel = winograd_convolution.backward if conv.algorithm == "winograd" else convolution_grads.backward
+    work = conv.work * (1 + needs_input_grad)
+    thread_pool.run(kernel, arrays, parts, work, conv.arguments, (at.SCRATCH, conv.backward_scratch))
     if panels is not None:
         return_scratch(panels)
     if partial is not None:
-        w_grad = unpacked(partial, parts, weight.shape, known)
+        w_grad = unpack_weight_grad(partial, parts, weight.shape, conv)
         return_scratch(partial)
         b_grad = None if sums is None else sums.sum(axis=0).astype(np.float32)
     return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
 
 
-# Weights as the kernels read them
+# Packed weights, in the layout that the kernels read
 
 
-def padded(bias: Array | None, known: Convolution, k: int, groups: int) -> Array:
-    """Lay out the bias as the kernels read it: each group starts a panel."""
-    if known.algorithm == "depthwise" or (groups == 1 and k % WIDTH == 0):
+def pad_bias(bias: Array | None, conv: Convolution, k: int, groups: int) -> Array:
+    """Pad the bias for the kernels, so that each group starts a panel."""
+    if conv.algorithm == "depthwise" or (groups == 1 and k % WIDTH == 0):
         return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
-    biases = np.zeros((groups, known.panels[0] // groups * WIDTH), np.float32)
+    biases = np.zeros((groups, conv.panels[0] // groups * WIDTH), np.float32)
     if bias is not None:
         biases[:, : k // groups] = bias.reshape(groups, -1)
     return biases
 
 
-def packed(
+def pack_weight(
     weight: Array,
-    known: Convolution,
-    turned: bool = False,
+    conv: Convolution,
+    rotated: bool = False,
     scale: Array | None = None,
     allocate: Callable[[int], Array] = borrow_scratch,
 ) -> Array:
-    """Lay out the weights, times a ``scale`` for each channel; ``turned`` for the gradient of the input."""
-    if known.algorithm == "depthwise":
+    """Pack the weights, times a ``scale`` for each channel; ``rotated`` for the gradient of the input."""
+    if conv.algorithm == "depthwise":
         panels = allocate(weight.size)
         taps = weight.reshape(len(weight), -1).T  # (KH KW, C)
         panels[: weight.size].reshape(taps.shape)[...] = taps if scale is None else taps * scale
         return panels
     weight = np.ascontiguousarray(weight)
-    count, size = known.panels[turned], WIDTH * weight.size // (weight.shape[turned] if turned else len(weight))
-    is_winograd = known.algorithm == "winograd"
-    made = allocate(POINTS * count * size // 9 if is_winograd else count * size)
-    panels = borrow_scratch(count * size) if is_winograd else made
-    kernel = convolution_input_grad.pack_turned if turned else convolution.pack
+    count, size = conv.panels[rotated], WIDTH * weight.size // (weight.shape[rotated] if rotated else len(weight))
+    is_winograd = conv.algorithm == "winograd"
+    packed = allocate(POINTS * count * size // 9 if is_winograd else count * size)
+    panels = borrow_scratch(count * size) if is_winograd else packed
+    kernel = convolution_input_grad.pack_rotated if rotated else convolution.pack
     arrays = {at.WEIGHT: weight, at.Y: panels, at.SCALE: 0 if scale is None else scale}
-    thread_pool.run(kernel, arrays, count, 0.5 * weight.size, known.numbers)
+    thread_pool.run(kernel, arrays, count, 0.5 * weight.size, conv.arguments)
     if is_winograd:
-        arrays = {at.C: size // 9 // WIDTH, at.WEIGHT: panels, at.Y: made, at.PARTS: count}
-        thread_pool.run(winograd_convolution.weights, arrays, count, 4 * weight.size, known.numbers)
+        arrays = {at.C: size // 9 // WIDTH, at.WEIGHT: panels, at.Y: packed, at.PARTS: count}
+        thread_pool.run(winograd_convolution.weights, arrays, count, 4 * weight.size, conv.arguments)
         return_scratch(panels)
-    return made
+    return packed
 
 
-def unpacked(partial: Array, parts: int, shape: tuple[int, ...], known: Convolution) -> Array:
-    """Add up the partial gradients of the weights, and lay the sum out as the weights are."""
-    if known.algorithm == "depthwise":
+def unpack_weight_grad(partial: Array, parts: int, shape: tuple[int, ...], conv: Convolution) -> Array:
+    """Add up the partial gradients of the weights, in the layout of the weights."""
+    if conv.algorithm == "depthwise":
         taps = partial[: parts * math.prod(shape)].reshape(parts, -1, shape[0]).sum(axis=0)
         return np.ascontiguousarray(taps.T).reshape(shape)
     panels = None
-    if known.algorithm == "winograd":
-        panels = borrow_scratch(known.packed)
+    if conv.algorithm == "winograd":
+        panels = borrow_scratch(conv.packed_size)
         arrays = {at.W_GRAD: partial, at.Y: panels, at.PARTS: parts}
-        thread_pool.run(winograd_convolution.gather, arrays, known.panels[0], 4 * panels.size * parts, known.numbers)
+        thread_pool.run(winograd_convolution.gather, arrays, conv.panels[0], 4 * panels.size * parts, conv.arguments)
         partial, parts = panels, 1
     w_grad = empty(shape)
     arrays = {at.W_GRAD: partial, at.Y: w_grad, at.PARTS: parts}
-    thread_pool.run(convolution_grads.unpack, arrays, known.panels[0], w_grad.size * parts, known.numbers)
+    thread_pool.run(convolution_grads.unpack, arrays, conv.panels[0], w_grad.size * parts, conv.arguments)
     if panels is not None:
         return_scratch(panels)
     return w_grad
@@ -245,7 +247,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: i
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if not supports(geometry):
         return NotImplemented
-    plan = planned(x.shape, weight.shape, geometry, groups, False, None, False, parallel.num_threads)
+    plan = plan_forward(x.shape, weight.shape, geometry, groups, False, None, False, parallel.num_threads)
     return forward(plan, x, weight, bias, groups)[0]
 
 
@@ -261,5 +263,5 @@ def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: 
     if not supports(geometry):
         return NotImplemented
     weight = np.broadcast_to(np.float32(0), shape)
-    found = backward(grad, x, x.shape, weight, geometry, groups, needs_input_grad=False, has_bias=False)
-    return found[1]  # type: ignore[return-value]
+    gradients = backward(grad, x, x.shape, weight, geometry, groups, needs_input_grad=False, has_bias=False)
+    return gradients[1]  # type: ignore[return-value]

@@ -1,6 +1,6 @@
 """A convolution with the layers that follow it, while an image is in the cache: batch normalisation, ReLU, a pool.
 
-What the fused step in containers/fusion/jit.py calls; without a norm in training, that is conv2d.py.
+The fused step in containers/fusion/jit.py calls these functions, or, without a norm in training, those of conv2d.py.
 """
 
 from typing import Any, NamedTuple
@@ -9,18 +9,18 @@ import numpy as np
 
 from cnn.kernels import parallel
 from cnn.kernels.jit import conv2d
-from cnn.kernels.jit.conv2d import Following, Plan
+from cnn.kernels.jit.conv2d import FollowingLayers, Plan
 from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine import convolution_grads, thread_pool
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
-from cnn.kernels.jit.engine.change import Snapshot
-from cnn.kernels.jit.engine.normalize import Norm, batch_moments, scaled
-from cnn.kernels.jit.engine.shapes import parts_of, pool_geometry, prepared
+from cnn.kernels.jit.engine.normalize import Norm, apply_norm, combine_moments
+from cnn.kernels.jit.engine.shapes import batch_parts, pool_geometry, prepare
+from cnn.kernels.jit.engine.snapshot import Snapshot
 from cnn.kernels.memory import empty
 
 
 class Statistics(NamedTuple):
-    """Mean and variance of each channel over a batch, and of how many numbers, for the running statistics."""
+    """Mean and variance of each channel over a batch, and the number of elements, for the running statistics."""
 
     mean: Array
     var: Array
@@ -28,7 +28,7 @@ class Statistics(NamedTuple):
 
 
 class Affine(NamedTuple):
-    """The arrays of a norm: running statistics, weight and bias (each may be missing), and its eps."""
+    """The arrays of a norm: running statistics, weight and bias (each may be None), and its eps."""
 
     running_mean: Array | None
     running_var: Array | None
@@ -40,27 +40,27 @@ class Affine(NamedTuple):
 def forward_with_norm(
     plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, norm: Affine, relu: bool, pool: Any
 ) -> tuple[Array, tuple[Any, ...], Statistics]:
-    """Convolution, batch normalisation in training, ReLU, pool.
+    """Compute convolution, batch normalisation in training mode, ReLU and pool.
 
     Returns
     -------
     y : ndarray
         The output.
-    kept : tuple
+    saved : tuple
         The output of the convolution, the pool's choices and the norm, for `backward_with_norm`.
     statistics : Statistics
-        Of the batch.
+        The statistics of the batch.
     """
-    made, _, (means, squares) = conv2d.forward(plan, x, weight, bias, groups, moments=True)
-    output = channels_last(made)
+    y, _, (means, squares) = conv2d.forward(plan, x, weight, bias, groups, moments=True)
+    output = channels_last(y)
     n, h, w, _ = output.shape
-    mean, var = batch_moments(means, squares, h * w)
-    known = Norm(mean, var, norm.eps, norm.weight, norm.bias)
+    mean, var = combine_moments(means, squares, h * w)
+    affine = Norm(mean, var, norm.eps, norm.weight, norm.bias)
     if pool is None:
-        y, choice = scaled(output, known, relu)
+        y, choice = apply_norm(output, affine, relu)
     else:
-        y, choice = scaled(output, known, relu, pool_geometry(pool), pool.output_size(h, w))
-    return channels_first(y), (output, choice, known), Statistics(mean, var, n * h * w)
+        y, choice = apply_norm(output, affine, relu, pool_geometry(pool), pool.output_size(h, w))
+    return channels_first(y), (output, choice, affine), Statistics(mean, var, n * h * w)
 
 
 def backward_with_norm(
@@ -69,7 +69,7 @@ def backward_with_norm(
     weight: Array,
     geometry: Any,
     groups: int,
-    following: Following,
+    following: FollowingLayers,
     norm: Norm,
     needs: tuple[bool, bool],
 ) -> tuple[Array | None, Array | None, Array | None, Array, Array]:
@@ -81,32 +81,32 @@ def backward_with_norm(
     assert output is not None
     following = following._replace(center=norm.center, scale=norm.scale, shift=norm.shift)
     sums = gradient_sums(grad, x.shape, weight, geometry, groups, following)
-    vectors, *of_norm = norm.backward(*sums, output.size // len(weight), of_batch=True)
+    vectors, *norm_grads = norm.backward(*sums, output.size // len(weight), of_batch=True)
     gradients = conv2d.backward(grad, x, x.shape, weight, geometry, groups, following, vectors, *needs)
-    return *gradients, of_norm[0], of_norm[1]
+    return *gradients, norm_grads[0], norm_grads[1]
 
 
 def gradient_sums(
-    grad: Array, x_shape: tuple[int, ...], weight: Array, geometry: Any, groups: int, following: Following
+    grad: Array, x_shape: tuple[int, ...], weight: Array, geometry: Any, groups: int, following: FollowingLayers
 ) -> tuple[Array, Array]:
-    """Return the sums of the gradient and of gradient times output over each image, (N, K) each, float64."""
-    known = prepared(x_shape, weight.shape, geometry, groups, pooled=following.pool is not None)
-    n, k, (oh, ow) = len(grad), len(weight), known.output_size
-    sums, parts = (np.empty((n, k)), np.empty((n, k))), parts_of(n, parallel.num_threads)
+    """Return the sums over each image of the gradient and of gradient times output, (N, K) each, float64."""
+    conv = prepare(x_shape, weight.shape, geometry, groups, pooled=following.pool is not None)
+    n, k, (oh, ow) = len(grad), len(weight), conv.output_size
+    sums, parts = (np.empty((n, k)), np.empty((n, k))), batch_parts(n, parallel.num_threads)
     arrays = following.arguments(channels_last(grad))
     arrays |= {at.MEANS: sums[0], at.SQUARES: sums[1], at.SCRATCH_SIZE: oh * ow * k, at.PARTS: parts}
     work, scratch = n * oh * ow * k * 0.5, (at.SCRATCH, oh * ow * k)
-    thread_pool.run(convolution_grads.grad_sums, arrays, parts, work, known.numbers, scratch)
+    thread_pool.run(convolution_grads.grad_sums, arrays, parts, work, conv.arguments, scratch)
     return sums
 
 
 class Inference(NamedTuple):
-    """What inference prepared for a convolution and its norm, and what it depends on."""
+    """The packed weights of a convolution and its norm for inference, and what they were computed from."""
 
     settings: tuple[Any, ...]  # shape of the weights, groups, eps of the norm
-    snapshot: Snapshot  # of the numbers that were packed
+    snapshot: Snapshot  # of the arrays that were packed
     plan: Plan
-    row: Array  # arguments of the kernel, with the addresses of the packed weights
+    arguments: Array  # of the kernel, with the addresses of the packed weights
     packed: tuple[Array, Array]  # weights and bias
 
 
@@ -119,31 +119,31 @@ def infer(
     norm: Affine | None,
     before: Inference | None,
 ) -> tuple[Array, Inference]:
-    """Convolution, batch normalisation in evaluation, ReLU, pool: the norm becomes a factor of the weights and a bias.
+    """Compute convolution, batch normalisation in evaluation mode, ReLU and pool; the norm is folded into the weights.
 
-    What the last call prepared is used again if no number has changed since.
+    The packed weights of the last call are reused if no array has changed since.
     """
-    numbers = [weight] if bias is None else [weight, bias]
+    arrays = [weight] if bias is None else [weight, bias]
     if norm is not None:
-        numbers += [array for array in norm[:4] if array is not None]
+        arrays += [array for array in norm[:4] if array is not None]
     settings = weight.shape, groups, 0.0 if norm is None else norm.eps
-    ready = before if before is not None and before.settings == settings and before.snapshot.holds(numbers) else None
+    ready = before if before is not None and before.settings == settings and before.snapshot.matches(arrays) else None
     if ready is None or ready.plan is not plan:
-        if ready is None or ready.plan.known.algorithm != plan.known.algorithm:
-            snapshot = Snapshot(numbers)  # before they are read: the next call finds what another thread changes now
+        if ready is None or ready.plan.conv.algorithm != plan.conv.algorithm:
+            snapshot = Snapshot(arrays)  # before they are read: the next call detects a change by another thread
             scale, shift = (None, bias) if norm is None else _scale_and_shift(norm, bias)
-            panels = conv2d.packed(weight, plan.known, scale=scale, allocate=lambda count: empty((count,)))
-            packed = panels, conv2d.padded(shift, plan.known, len(weight), groups).copy()
+            panels = conv2d.pack_weight(weight, plan.conv, scale=scale, allocate=lambda count: empty((count,)))
+            packed = panels, conv2d.pad_bias(shift, plan.conv, len(weight), groups).copy()
         else:
             snapshot, packed = ready.snapshot, ready.packed
-        row = plan.row.copy()
-        row[at.WEIGHT], row[at.BIAS_VECTOR] = (array.ctypes.data for array in packed)
-        ready = Inference(settings, snapshot, plan, row, packed)
-    return conv2d.run_forward(plan, x, {}, ready.row)[0], ready
+        arguments = plan.arguments.copy()
+        arguments[at.WEIGHT], arguments[at.BIAS_VECTOR] = (array.ctypes.data for array in packed)
+        ready = Inference(settings, snapshot, plan, arguments, packed)
+    return conv2d.run_forward(plan, x, {}, ready.arguments)[0], ready
 
 
 def _scale_and_shift(norm: Affine, bias: Array | None) -> tuple[Array, Array]:
-    """Return what a norm in evaluation does to the channels of a convolution without and with a bias."""
+    """Return scale and shift of a norm in evaluation mode, applied to a convolution without its bias."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     scale = 1 / np.sqrt(norm.running_var + np.float32(norm.eps))

@@ -1,4 +1,4 @@
-"""Twins of the functions in layers/conv_transpose2d.py: those of a convolution, the other way round."""
+"""Compiled implementations of the functions in layers/conv_transpose2d.py: forward and backward of conv2d, swapped."""
 
 from typing import Any
 

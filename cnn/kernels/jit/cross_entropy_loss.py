@@ -10,12 +10,12 @@ from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import doubles, floats, floats_from, indices, kernel
 
 (N, K, LOGITS, IDS, GRAD, LOSS) = range(6)
-LARGE = 1 << 20  # numbers: of larger ones the general way, which several threads may share, is as fast
+MAX_ELEMENTS = 1 << 20  # of the logits: for more, the plain function, which may use several threads, is as fast
 
 
 @kernel
 def forward(a, part, slot):
-    """Sum of the losses, and the gradient of their mean; the sum is -1 if an id is none."""
+    """Compute the sum of the losses and the gradient of their mean; the sum is -1 if an id is not that of a class."""
     n, k, loss, ids = a[N], a[K], doubles(a[LOSS]), indices(a[IDS])
     loss[0] = 0
     for row in range(n):
@@ -23,14 +23,14 @@ def forward(a, part, slot):
             loss[0] = -1
             return
         x, grad = floats_from(floats(a[LOGITS]), row * k), floats_from(floats(a[GRAD]), row * k)
-        most = x[0]
+        largest = x[0]
         for i in range(1, k):
-            most = x[i] if x[i] > most else most
+            largest = x[i] if x[i] > largest else largest
         total = types.float32(0)
         for i in range(k):
-            grad[i] = math.exp(x[i] - most)
+            grad[i] = math.exp(x[i] - largest)
             total += grad[i]
-        loss[0] += types.float64(math.log(total) - (x[ids[row]] - most))
+        loss[0] += types.float64(math.log(total) - (x[ids[row]] - largest))
         factor = types.float32(1) / (total * types.float32(n))
         for i in range(k):
             grad[i] *= factor
@@ -41,7 +41,7 @@ def mean_and_gradient(logits: Array, ids: Array) -> tuple[float, Array] | None:
     """(N, K), (N,) -> float, (N, K)"""
     if not ids.flags.c_contiguous:
         return NotImplemented
-    if logits.ndim != 2 or ids.shape != logits.shape[:1] or not 0 < logits.size < LARGE:
+    if logits.ndim != 2 or ids.shape != logits.shape[:1] or not 0 < logits.size < MAX_ELEMENTS:
         return NotImplemented
     logits = np.ascontiguousarray(logits)
     grad, loss = np.empty(logits.shape, np.float32), np.empty(1)

@@ -9,31 +9,31 @@ from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import bytes_, bytes_from, floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.image_ops import pool, unpool
-from cnn.kernels.jit.engine.shapes import parts_of, pool_geometry
+from cnn.kernels.jit.engine.shapes import batch_parts, pool_geometry
 from cnn.kernels.memory import empty
 
-(N, C, H, W, OH, OW, X, Y, CHOICE, WAY, PARTS) = range(11)
+(N, C, H, W, OH, OW, X, Y, CHOICE, GEOMETRY, PARTS) = range(11)
 
 
 @kernel
 def forward(a, part, slot):
     """Pool a part of the images."""
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
-        x, place = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
-        y, argmax = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
-        pool(x, y, argmax, indices(a[WAY]), a[H], a[W], a[C], a[OH], a[OW], 0)
+        x, start = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
+        y, argmax = floats_from(floats(a[Y]), start), bytes_from(bytes_(a[CHOICE]), start)
+        pool(x, y, argmax, indices(a[GEOMETRY]), a[H], a[W], a[C], a[OH], a[OW], 0)
 
 
 @kernel
 def backward(a, part, slot):
-    """Bring the gradients of a part of the images back to the pixels chosen."""
+    """Add the gradients of a part of the images to the pixels that were chosen."""
     size = a[H] * a[W] * a[C]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
-        x, place = floats_from(floats(a[X]), i * size), i * a[OH] * a[OW] * a[C]
-        y, argmax = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+        x, start = floats_from(floats(a[X]), i * size), i * a[OH] * a[OW] * a[C]
+        y, argmax = floats_from(floats(a[Y]), start), bytes_from(bytes_(a[CHOICE]), start)
         for p in range(size):
             x[p] = 0
-        unpool(y, argmax, x, indices(a[WAY]), a[H], a[W], a[W], a[C], a[OH], a[OW])
+        unpool(y, argmax, x, indices(a[GEOMETRY]), a[H], a[W], a[W], a[C], a[OH], a[OW])
 
 
 def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Array, Array]:
@@ -43,7 +43,7 @@ def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Ar
     x = channels_last(x)
     n, h, w, c = x.shape
     y = empty((n, *output_size, c))
-    argmax, parts = empty(y.shape, np.uint8), parts_of(n, parallel.num_threads)
+    argmax, parts = empty(y.shape, np.uint8), batch_parts(n, parallel.num_threads)
     arguments = {
         N: n,
         C: c,
@@ -56,7 +56,7 @@ def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Ar
         CHOICE: argmax,
         PARTS: parts,
     }
-    arguments[WAY] = pool_geometry(geometry)
+    arguments[GEOMETRY] = pool_geometry(geometry)
     thread_pool.run(forward, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(y), channels_first(argmax)
 
@@ -65,8 +65,8 @@ def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geo
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
     grad, argmax = channels_last(grad), channels_last(argmax)
     n, c, h, w = shape
-    x, parts, (_, oh, ow, _) = empty((n, h, w, c)), parts_of(n, parallel.num_threads), grad.shape
+    x, parts, (_, oh, ow, _) = empty((n, h, w, c)), batch_parts(n, parallel.num_threads), grad.shape
     arguments = {N: n, C: c, H: h, W: w, OH: oh, OW: ow, X: x, Y: grad, CHOICE: argmax, PARTS: parts}
-    arguments[WAY] = pool_geometry(geometry)
+    arguments[GEOMETRY] = pool_geometry(geometry)
     thread_pool.run(backward, arguments, parts, x.size + grad.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(x)

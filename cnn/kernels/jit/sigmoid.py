@@ -1,4 +1,4 @@
-"""Compiled tanh, of layers/sigmoid.py: NumPy takes twice as long, as it has only one thread."""
+"""Compiled implementations of tanh and its gradient in layers/sigmoid.py: NumPy, on one thread, takes twice as long."""
 
 import math
 
@@ -8,16 +8,15 @@ from numba import types
 from numba.extending import intrinsic
 
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, flat_like, same_order
+from cnn.kernels.jit.engine.arrays import Array, is_contiguous, same_layout
 from cnn.kernels.jit.engine.compilation import floats, kernel
+from cnn.kernels.memory import empty_like
 
 (COUNT, X, Y, GRAD, PARTS) = range(5)
 LOG2_E = np.float32(1.4426950408889634)
-LN2_HIGH, LN2_LOW = (
-    np.float32(0.693359375),
-    np.float32(-2.12194440e-4),
-)  # the first with so few bits that n times it is exact
-END = np.float32(9.1)  # from here on tanh is 1 in float32
+LN2_HIGH = np.float32(0.693359375)  # few enough bits that n times it is exact
+LN2_LOW = np.float32(-2.12194440e-4)  # the rest of ln 2
+LIMIT = np.float32(9.1)  # from here on tanh is 1 in float32
 EXPONENTIAL = tuple(np.float32(1 / n) for n in (1, 2, 6, 24, 120, 720, 5040))
 E1, E2, E3, E4, E5, E6, E7 = EXPONENTIAL
 ONE, TWO, HALF = (np.float32(n) for n in (1, 2, 0.5))
@@ -25,7 +24,7 @@ ONE, TWO, HALF = (np.float32(n) for n in (1, 2, 0.5))
 
 @intrinsic
 def from_bits(context, bits):
-    """Read 32 bits as a float."""
+    """Reinterpret 32 bits as a float."""
     return types.float32(types.int32), lambda context, builder, signature, values: builder.bitcast(
         values[0], ir.FloatType()
     )
@@ -33,14 +32,14 @@ def from_bits(context, bits):
 
 @kernel
 def forward(a, part, slot):
-    """A part of the numbers: tanh |x| = -t / (2 + t), t = exp(-2 |x|) - 1.
+    """Compute a part of the elements: tanh |x| = -t / (2 + t), t = exp(-2 |x|) - 1.
 
-    With -2 |x| = n ln 2 + r, t = 2^n (exp(r) - 1) + (2^n - 1). Where x is small n is 0, so no digits cancel.
+    With -2 |x| = n ln 2 + r, t = 2^n (exp(r) - 1) + (2^n - 1). For small x n is 0, so there is no cancellation.
     """
     x, y = floats(a[X]), floats(a[Y])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
         size = abs(x[i])
-        size = END if size > END else size  # NaN stays
+        size = LIMIT if size > LIMIT else size  # NaN stays
         power = -TWO * size
         n = np.int32(power * LOG2_E - HALF)
         r = (power - np.float32(n) * LN2_HIGH) - np.float32(n) * LN2_LOW
@@ -52,7 +51,7 @@ def forward(a, part, slot):
 
 @kernel
 def backward(a, part, slot):
-    """A part of the numbers."""
+    """Compute a part of the elements."""
     y, grad, x = floats(a[Y]), floats(a[GRAD]), floats(a[X])
     for i in range(part * a[COUNT] // a[PARTS], (part + 1) * a[COUNT] // a[PARTS]):
         x[i] = grad[i] * (ONE - y[i] * y[i])
@@ -60,21 +59,19 @@ def backward(a, part, slot):
 
 def tanh(x: Array) -> Array:
     """(...) -> (...)"""
-    made = flat_like(x, np.float32)
-    if made is None:
+    if not is_contiguous(x):
         return NotImplemented
-    x, y = made
-    parts = thread_pool.parts_of_numbers(x.size)
+    y = empty_like(x, np.float32)
+    parts = thread_pool.elementwise_parts(x.size)
     thread_pool.run(forward, {COUNT: x.size, X: x, Y: y, GRAD: 0, PARTS: parts}, parts, x.size * 2.0)
     return y
 
 
 def tanh_grad(grad: Array, y: Array) -> Array:
     """(...), (...) -> (...)"""
-    made = flat_like(grad, np.float32)
-    if made is None or not same_order(grad, y):
+    if not is_contiguous(grad) or not same_layout(grad, y):
         return NotImplemented
-    grad, x = made
-    parts = thread_pool.parts_of_numbers(grad.size)
+    x = empty_like(grad, np.float32)
+    parts = thread_pool.elementwise_parts(grad.size)
     thread_pool.run(backward, {COUNT: grad.size, X: x, Y: y, GRAD: grad, PARTS: parts}, parts, grad.size * 0.5)
     return x

@@ -28,7 +28,7 @@ from cnn.kernels.jit.engine.convolution import panels
 from cnn.kernels.jit.engine.convolution_input_grad import input_grad, narrow_input_grad
 from cnn.kernels.jit.engine.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.engine.image_ops import pad, relu_grad, unpool
-from cnn.kernels.jit.engine.shapes import LINE
+from cnn.kernels.jit.engine.shapes import CHUNK_PIXELS
 from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, multiply_across
 
 FLOAT32_TERMS = 32  # output pixels whose gradients are added up in float32 before the sums are added in float64
@@ -84,15 +84,20 @@ def grad_sums(a, part, slot):
 @compiled(types.void(INDICES, INDEX, FLOATS))
 def grad_through_norm(a, i, grad):
     """Backpropagate a gradient through a norm; the result is linear in the gradient and in the norm's input."""
-    k, center, of_grad, of_output = a[at.K], floats(a[at.CENTER]), floats(a[at.OF_GRAD]), floats(a[at.OF_OUTPUT])
+    k, center, grad_factor, output_factor = (
+        a[at.K],
+        floats(a[at.CENTER]),
+        floats(a[at.GRAD_FACTOR]),
+        floats(a[at.OUTPUT_FACTOR]),
+    )
     constant = floats(a[at.CONSTANT])
     for r in range(a[at.OH]):
         for j in range(a[at.OW]):
             g = floats_from(grad, (r * a[at.GW] + j) * k)
             o = floats_from(floats(a[at.OUTPUT]), ((i * a[at.OH] + r) * a[at.OW] + j) * k)
             for channel in range(k):
-                g[channel] = of_grad[channel] * g[channel] + (
-                    of_output[channel] * (o[channel] - center[channel]) + constant[channel]
+                g[channel] = grad_factor[channel] * g[channel] + (
+                    output_factor[channel] * (o[channel] - center[channel]) + constant[channel]
                 )
 
 
@@ -134,7 +139,7 @@ def add_weight_grad(a, image, grad, w_grad, scratch):
     joined = a[at.DW] == 1 and groups == 1
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
     lines, size = indices_from(indices(a[at.RUNS]), runs), runs * length * WIDTH  # where the windows of rows start
-    chunk = max(1, LINE // ow)
+    chunk = max(1, CHUNK_PIXELS // ow)
     for first in range(0, oh, chunk):
         count = min(chunk, oh - first)
         for group in range(groups):
@@ -168,7 +173,7 @@ def backward(a, part, slot):
     sums = doubles_from(doubles(a[at.SUMS]), part * k)
     scratch = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
     # the gradient is not copied if it needs no pool, ReLU or norm, no padding, and no space after the last pixel
-    changed = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.OF_GRAD] != 0
+    changed = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.GRAD_FACTOR] != 0
     copied = changed or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
     for p in range(a[at.GH] * a[at.GW] * k + WIDTH if copied else 0):
         grad[p] = 0
@@ -186,7 +191,7 @@ def backward(a, part, slot):
         else:
             grad = floats_from(floats(a[at.GRAD]), i * oh * ow * k)
             inner = grad
-        if a[at.OF_GRAD]:
+        if a[at.GRAD_FACTOR]:
             grad_through_norm(a, i, inner)
         if a[at.W_GRAD]:
             if a[at.SUMS]:

@@ -100,7 +100,7 @@ def pack_narrow(a, out):
 
 
 @kernel
-def pack_turned(a, part, slot):
+def pack_rotated(a, part, slot):
     """Pack weights for `input_grad`: for each phase its rotated window, a panel for 16 input channels.
 
     Or for `narrow_input_grad`.

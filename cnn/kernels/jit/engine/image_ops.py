@@ -28,7 +28,7 @@ def pad(x, padded, height, width, channels, top, left, padded_width, first, last
 
 
 @compiled(types.boolean(INDICES))
-def halves(window):
+def is_2x2(window):
     """Tell whether the windows of a pool are 2 x 2 pixels, adjacent and without padding, as in most pools.
 
     ``window`` is the window geometry, see `pool`.
@@ -71,7 +71,7 @@ def pool(x, y, choice, window, height, width, channels, oh, ow, relu):
 
     ``window`` is the window geometry: size, stride, dilation and padding, each vertical and horizontal.
     """
-    two_by_two = halves(window)
+    two_by_two = is_2x2(window)
     for i in range(oh):
         for j in range(ow):
             start = (i * ow + j) * channels

@@ -1,4 +1,4 @@
-"""Batch normalisation: y = scale (x - center) + shift for each channel, the sums for it, and what comes back."""
+"""Batch normalisation: y = scale (x - center) + shift for each channel; its statistics and its gradients."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ from cnn.kernels.jit.engine.compilation import (
     kernel,
 )
 from cnn.kernels.jit.engine.image_ops import pool
-from cnn.kernels.jit.engine.shapes import parts_of
+from cnn.kernels.jit.engine.shapes import batch_parts
 from cnn.kernels.memory import empty
 
 (
@@ -41,8 +41,8 @@ from cnn.kernels.memory import empty
     GRAD,
     MEANS,
     SQUARES,
-    OF_GRAD,
-    OF_X,
+    GRAD_FACTOR,
+    X_FACTOR,
     SCRATCH,
     PARTS,
 ) = range(21)
@@ -51,7 +51,7 @@ NO_ARGUMENTS = np.zeros(21, np.int64)
 
 @kernel
 def image_moments(a, part, slot):
-    """Means and sums of squared deviations of each image of a part."""
+    """Compute the means and sums of squared deviations of each image of a part."""
     pixels = a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         mean, squares = doubles_from(doubles(a[MEANS]), i * a[C]), doubles_from(doubles(a[SQUARES]), i * a[C])
@@ -67,70 +67,76 @@ def normalize(a, part, slot):
         if a[POOL]:
             y = floats_from(floats(a[SCRATCH]), slot * pixels * c)
         for p in range(pixels):
-            given, made = floats_from(x, p * c), floats_from(y, p * c)
+            source, out = floats_from(x, p * c), floats_from(y, p * c)
             if a[RELU] and not a[POOL]:
                 for channel in range(c):
-                    value = (given[channel] - center[channel]) * scale[channel] + shift[channel]
-                    made[channel] = types.float32(0) if value <= 0 else value
+                    value = (source[channel] - center[channel]) * scale[channel] + shift[channel]
+                    out[channel] = types.float32(0) if value <= 0 else value
             else:
                 for channel in range(c):
-                    made[channel] = (given[channel] - center[channel]) * scale[channel] + shift[channel]
+                    out[channel] = (source[channel] - center[channel]) * scale[channel] + shift[channel]
         if a[POOL]:
-            place = i * a[PH] * a[PW] * c
-            best, choice = floats_from(floats(a[Y]), place), bytes_from(bytes_(a[CHOICE]), place)
+            start = i * a[PH] * a[PW] * c
+            best, choice = floats_from(floats(a[Y]), start), bytes_from(bytes_(a[CHOICE]), start)
             pool(y, best, choice, indices(a[POOL]), a[H], a[W], c, a[PH], a[PW], a[RELU])
 
 
 @kernel
 def grad_sums(a, part, slot):
-    """Of each image and channel, the sums of the gradient and of gradient times x."""
+    """Compute the sums of the gradient and of gradient times x, for each image and channel."""
     c, pixels = a[C], a[H] * a[W]
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, grad = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[GRAD]), i * pixels * c)
-        plain, product = doubles_from(doubles(a[MEANS]), i * c), doubles_from(doubles(a[SQUARES]), i * c)
-        sums_with(grad, x, plain, product, pixels, c)
+        grad_sum, product_sum = doubles_from(doubles(a[MEANS]), i * c), doubles_from(doubles(a[SQUARES]), i * c)
+        sums_with(grad, x, grad_sum, product_sum, pixels, c)
 
 
 @kernel
-def back(a, part, slot):
-    """The gradient of x: linear in the gradient and in x."""
-    c, pixels, of_grad, of_x, constant = a[C], a[H] * a[W], floats(a[OF_GRAD]), floats(a[OF_X]), floats(a[SHIFT])
+def backward(a, part, slot):
+    """Compute the gradient of x, which is linear in the gradient and in x."""
+    c, pixels, grad_factor, x_factor, constant = (
+        a[C],
+        a[H] * a[W],
+        floats(a[GRAD_FACTOR]),
+        floats(a[X_FACTOR]),
+        floats(a[SHIFT]),
+    )
     center = floats(a[CENTER])
     for p in range(part * a[N] // a[PARTS] * pixels, (part + 1) * a[N] // a[PARTS] * pixels):
         x, grad = floats_from(floats(a[X]), p * c), floats_from(floats(a[GRAD]), p * c)
         y = floats_from(floats(a[Y]), p * c)
         for channel in range(c):
-            y[channel] = of_grad[channel] * grad[channel] + (
-                of_x[channel] * (x[channel] - center[channel]) + constant[channel]
+            y[channel] = grad_factor[channel] * grad[channel] + (
+                x_factor[channel] * (x[channel] - center[channel]) + constant[channel]
             )
 
 
-def batch_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Array]:
-    """Mean and variance of the channels over a batch, from those of each image: (N, C) -> (C,)
+def combine_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Array]:
+    """Combine the moments of each image into mean and variance of the channels over a batch: (N, C) -> (C,)
 
     Chan, Golub and LeVeque 1979, Updating formulae and a pairwise algorithm for computing sample variances.
     """
     mean = means.mean(axis=0)
-    apart = means - mean
-    return mean, (squares.sum(axis=0) + pixels * (apart * apart).sum(axis=0)) / (len(means) * pixels)
+    deviation = means - mean
+    return mean, (squares.sum(axis=0) + pixels * (deviation * deviation).sum(axis=0)) / (len(means) * pixels)
 
 
-def moments_of(x: Array) -> tuple[Array, Array]:
-    """Mean and variance of the channels of images (N, H, W, C), float64."""
+def mean_and_variance(x: Array) -> tuple[Array, Array]:
+    """Return mean and variance of the channels of images (N, H, W, C), float64."""
     n, h, w, c = x.shape
-    parts = parts_of(n, parallel.num_threads)
+    parts = batch_parts(n, parallel.num_threads)
     means, squares = np.empty((n, c)), np.empty((n, c))
     arguments = {N: n, C: c, H: h, W: w, X: x, MEANS: means, SQUARES: squares, PARTS: parts}
     thread_pool.run(image_moments, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
-    return batch_moments(means, squares, h * w)
+    return combine_moments(means, squares, h * w)
 
 
-def scaled(
+def apply_norm(
     x: Array, norm: "Norm", relu: bool = False, pool: Array | None = None, output_size: tuple[int, int] = (0, 0)
 ) -> tuple[Array, Array | None]:
-    """Return scale (x - center) + shift of images (N, H, W, C), after ReLU and a pool; and what that chose."""
+    """Return scale (x - center) + shift of images (N, H, W, C), optionally with ReLU and a pool; and its choices."""
     n, h, w, c = x.shape
-    choice, parts, scratch = None, parts_of(n, parallel.num_threads), None
+    choice, parts, scratch = None, batch_parts(n, parallel.num_threads), None
     y = empty(x.shape if pool is None else (n, *output_size, c))
     arguments: dict[int, Any] = {N: n, C: c, H: h, W: w, X: x, Y: y, RELU: relu, PARTS: parts}
     arguments |= {CENTER: norm.center, SCALE: norm.scale, SHIFT: norm.shift}
@@ -142,22 +148,22 @@ def scaled(
 
 
 def gradient_sums(grad: Array, x: Array) -> tuple[Array, Array]:
-    """Sums over each image of grad and of grad times x, (N, H, W, C) both -> (N, C) each, float64"""
+    """Return the sums over each image of grad and of grad times x: (N, H, W, C) both -> (N, C) each, float64"""
     n, h, w, c = x.shape
-    parts = parts_of(n, parallel.num_threads)
-    plain, product = np.empty((n, c)), np.empty((n, c))
-    arguments = {N: n, C: c, H: h, W: w, X: x, GRAD: grad, MEANS: plain, SQUARES: product, PARTS: parts}
+    parts = batch_parts(n, parallel.num_threads)
+    grad_sum, product_sum = np.empty((n, c)), np.empty((n, c))
+    arguments = {N: n, C: c, H: h, W: w, X: x, GRAD: grad, MEANS: grad_sum, SQUARES: product_sum, PARTS: parts}
     thread_pool.run(grad_sums, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
-    return plain, product
+    return grad_sum, product_sum
 
 
-def linear_in_both(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array]) -> Array:
-    """Return of_grad grad + of_x (x - center) + constant, a number of each for a channel: (N, H, W, C)"""
+def input_grad(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array]) -> Array:
+    """Return grad_factor grad + x_factor (x - center) + constant, with one of each per channel: (N, H, W, C)"""
     n, h, w, c = x.shape
-    parts, y = parts_of(n, parallel.num_threads), empty(x.shape)
+    parts, y = batch_parts(n, parallel.num_threads), empty(x.shape)
     arguments: dict[int, Any] = {N: n, C: c, H: h, W: w, X: x, GRAD: grad, Y: y, CENTER: center, PARTS: parts}
-    arguments[OF_GRAD], arguments[OF_X], arguments[SHIFT] = vectors
-    thread_pool.run(back, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
+    arguments[GRAD_FACTOR], arguments[X_FACTOR], arguments[SHIFT] = vectors
+    thread_pool.run(backward, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
     return y
 
 
@@ -169,21 +175,27 @@ class Norm:
         self.root = 1 / np.sqrt(np.ravel(var).astype(np.float64) + eps)
         self.weight = np.ones_like(self.mean) if weight is None else weight
         self.scale = (self.weight * self.root).astype(np.float32)
-        # x - center is exact, or nearly so, in float32; what center lacks of the mean goes into shift
+        # x - center is exact, or nearly so, in float32; the rounding error of center is added to shift
         self.center = self.mean.astype(np.float32)
         shift = (self.center - self.mean) * self.weight * self.root
         self.shift = (shift if bias is None else shift + bias).astype(np.float32)
 
     def backward(
-        self, plain: Array, product: Array, count: int, of_batch: bool
+        self, grad_sum: Array, product_sum: Array, count: int, of_batch: bool
     ) -> tuple[tuple[Array, Array, Array], Array, Array]:
-        """From the sums of the gradient g and of g x, return the three vectors with which g becomes the gradient of x,
-        and the gradients of weight and bias.
+        """Return three vectors (grad_factor, x_factor, constant), and the gradients of weight and bias.
+
+        The gradient of x is grad_factor g + x_factor (x - center) + constant, where g is the gradient of the output;
+        ``grad_sum`` and ``product_sum`` are the sums of g and of g x.
         """
-        plain, product = plain.sum(axis=0), product.sum(axis=0)
-        w_grad = (product - self.mean * plain) * self.root
-        of_grad = self.weight * self.root
-        of_x = -of_grad * self.root * w_grad / count if of_batch else np.zeros_like(of_grad)
-        constant = -of_grad * plain / count + of_x * (self.center - self.mean) if of_batch else np.zeros_like(of_grad)
-        vectors = (of_grad.astype(np.float32), of_x.astype(np.float32), constant.astype(np.float32))
-        return vectors, w_grad, plain
+        grad_sum, product_sum = grad_sum.sum(axis=0), product_sum.sum(axis=0)
+        w_grad = (product_sum - self.mean * grad_sum) * self.root
+        grad_factor = self.weight * self.root
+        x_factor = -grad_factor * self.root * w_grad / count if of_batch else np.zeros_like(grad_factor)
+        constant = (
+            -grad_factor * grad_sum / count + x_factor * (self.center - self.mean)
+            if of_batch
+            else np.zeros_like(grad_factor)
+        )
+        vectors = (grad_factor.astype(np.float32), x_factor.astype(np.float32), constant.astype(np.float32))
+        return vectors, w_grad, grad_sum

@@ -1,4 +1,4 @@
-"""A matrix product with bias and ReLU, as a Linear layer needs it: c = a b + bias."""
+"""A matrix product with bias and ReLU, for Linear layers: c = a b + bias."""
 
 import functools
 from typing import Any
@@ -9,7 +9,7 @@ from numba import types
 from cnn.kernels import parallel
 from cnn.kernels.dispatch import one_blas_thread
 from cnn.kernels.jit.engine import thread_pool
-from cnn.kernels.jit.engine.arrays import Array, same_order
+from cnn.kernels.jit.engine.arrays import Array, same_layout
 from cnn.kernels.jit.engine.compilation import floats, floats_from, indices, kernel
 from cnn.kernels.jit.engine.tile import BIAS, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.memory import empty, empty_like
@@ -19,7 +19,7 @@ from cnn.kernels.memory import empty, empty_like
 
 @kernel
 def product_kernel(a, part, slot):
-    """Some panels of 16 columns, one by one, for threads to share: each is copied together, then met by all rows."""
+    """Compute some panels of 16 columns: each panel of b is packed, then multiplied with all rows of a."""
     m, n, k = a[M], a[N], a[K]
     panels = (n + WIDTH - 1) // WIDTH
     panel = floats_from(floats(a[SCRATCH]), slot * (k + 1) * WIDTH)
@@ -47,7 +47,7 @@ def product_kernel(a, part, slot):
 
 @functools.partial(kernel, in_order=False)
 def few_rows(a, part, slot):
-    """Some columns of a product of a few rows, where the terms of both lie side by side."""
+    """Compute some columns of a product with few rows, where the terms of both matrices are contiguous."""
     m, n, k = a[M], a[N], a[K]
     for j in range(part * n // a[PARTS], (part + 1) * n // a[PARTS]):
         b = floats_from(floats(a[B]), j * a[B_STEP])
@@ -61,7 +61,7 @@ def few_rows(a, part, slot):
 
 
 _start = np.zeros(1, np.int64)
-FEW = 4  # rows: for so few, to copy the other matrix together takes longer than to read it once
+FEW_ROWS = 4  # for up to this many rows, packing the other matrix takes longer than reading it once
 
 
 def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
@@ -69,9 +69,9 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
     (m, k), n = a.shape, b.shape[1]
     if k == 0:
         return NotImplemented
-    if m <= FEW and a.strides[1] == b.strides[0] == 4 and a.flags.aligned and b.flags.aligned:
-        return _product_of_few(a, b, bias, relu)
-    if m <= FEW:
+    if m <= FEW_ROWS and a.strides[1] == b.strides[0] == 4 and a.flags.aligned and b.flags.aligned:
+        return _product_of_few_rows(a, b, bias, relu)
+    if m <= FEW_ROWS:
         with one_blas_thread():
             c = a @ b
         if bias is not None:
@@ -79,40 +79,46 @@ def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -
         return np.maximum(c, 0, out=c) if relu else c
     c, panels = empty((m, n)), -(-n // WIDTH)
     parts = min(panels, 1 if m * n * k < 100_000 else 4 * parallel.num_threads)
-    if not (a.flags.aligned and b.flags.aligned):  # a field of packed records has steps of bytes
+    if not (a.flags.aligned and b.flags.aligned):  # as in packed records, whose strides are not multiples of 4 bytes
         a, b = a.copy(), b.copy()
     if 4 not in a.strides:
         a = np.ascontiguousarray(a)
     arguments: dict[int, Any] = {M: m, N: n, K: k, A: a, B: b, C: c, RELU: relu, START: _start, PARTS: parts}
     arguments |= {A_ROW: a.strides[0] // 4, A_STEP: a.strides[1] // 4, B_ROW: b.strides[0] // 4}
-    arguments |= {B_STEP: b.strides[1] // 4, BIAS_VECTOR: _vector(bias), SCRATCH: 0}
+    arguments |= {B_STEP: b.strides[1] // 4, BIAS_VECTOR: _bias_argument(bias), SCRATCH: 0}
     thread_pool.run(product_kernel, arguments, parts, m * n * k / 30, scratch=(SCRATCH, (k + 1) * WIDTH))
     return c
 
 
-def _product_of_few(a: Array, b: Array, bias: Array | None, relu: bool) -> Array:
+def _product_of_few_rows(a: Array, b: Array, bias: Array | None, relu: bool) -> Array:
     (m, k), n = a.shape, b.shape[1]
     c = empty((m, n))
-    nanoseconds = n * k * 0.1  # memory is read as fast as it can be
-    parts = min(n, 4 * parallel.num_threads) if nanoseconds > thread_pool.LEAST_WORK else 1
+    nanoseconds = n * k * 0.1  # limited by memory bandwidth
+    parts = min(n, 4 * parallel.num_threads) if nanoseconds > thread_pool.MIN_PARALLEL_NS else 1
     arguments: dict[int, Any] = {M: m, N: n, K: k, A: a, B: b, C: c, RELU: relu, START: 0, SCRATCH: 0, PARTS: parts}
-    arguments |= {A_ROW: a.strides[0] // 4, A_STEP: 1, B_ROW: 1, B_STEP: b.strides[1] // 4, BIAS_VECTOR: _vector(bias)}
+    arguments |= {
+        A_ROW: a.strides[0] // 4,
+        A_STEP: 1,
+        B_ROW: 1,
+        B_STEP: b.strides[1] // 4,
+        BIAS_VECTOR: _bias_argument(bias),
+    }
     thread_pool.run(few_rows, arguments, parts, nanoseconds)
     return c
 
 
-def _vector(bias: Array | None) -> Any:
+def _bias_argument(bias: Array | None) -> Any:
     return 0 if bias is None else np.ascontiguousarray(bias, np.float32)
 
 
-# The gradient of that ReLU
+# The gradient of this ReLU
 
 (COUNT, GRAD, OUTPUT, X_GRAD, GRAD_PARTS) = range(5)
 
 
 @kernel
 def relu_backward(a, part, slot):
-    """A part of the gradient, from the output of ReLU."""
+    """Compute a part of the gradient, from the output of ReLU."""
     grad, y, x_grad = floats(a[GRAD]), floats(a[OUTPUT]), floats(a[X_GRAD])
     for i in range(part * a[COUNT] // a[GRAD_PARTS], (part + 1) * a[COUNT] // a[GRAD_PARTS]):
         x_grad[i] = types.float32(0) if y[i] <= 0 else grad[i]
@@ -120,9 +126,9 @@ def relu_backward(a, part, slot):
 
 def relu_grad(grad: Array, y: Array) -> Array:
     """The gradient of ReLU's output and the output, of the same shape -> the gradient of its input"""
-    if not (grad.flags.c_contiguous and y.flags.c_contiguous) and not same_order(grad, y):
+    if not (grad.flags.c_contiguous and y.flags.c_contiguous) and not same_layout(grad, y):
         return NotImplemented
-    x_grad, parts = empty_like(grad), thread_pool.parts_of_numbers(grad.size)
+    x_grad, parts = empty_like(grad), thread_pool.elementwise_parts(grad.size)
     arguments = {COUNT: grad.size, GRAD: grad, OUTPUT: y, X_GRAD: x_grad, GRAD_PARTS: parts}
     thread_pool.run(relu_backward, arguments, parts, grad.size * 0.4)
     return x_grad

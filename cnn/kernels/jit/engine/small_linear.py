@@ -1,4 +1,4 @@
-"""The gradients of a small linear layer, with ReLU behind it or not, in one call: there, calls cost more than sums."""
+"""The gradients of a small linear layer, optionally with ReLU, in one call: calls take longer than the arithmetic."""
 
 import numpy as np
 from numba import types
@@ -8,12 +8,12 @@ from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import floats, floats_from, kernel
 
 (N, IN, OUT, X, WEIGHT, Y, GRAD, X_GRAD, W_GRAD, B_GRAD, SCRATCH) = range(11)
-SMALL = 50_000  # multiplications: below, this takes less time than two products that share out their work
+MAX_MULTIPLY_ADDS = 50_000  # for up to this many, this is faster than two products on several threads
 
 
 @kernel
 def backward(a, part, slot):
-    """All rows of a batch."""
+    """Compute all gradients, row by row of the batch."""
     n, inputs, outputs, w_grad, b_grad = a[N], a[IN], a[OUT], floats(a[W_GRAD]), floats(a[B_GRAD])
     g = floats(a[SCRATCH])
     for p in range(outputs * inputs):
@@ -47,7 +47,7 @@ def backward(a, part, slot):
 def gradients(
     grad: Array, x: Array, y: Array | None, weight: Array, needs_input_grad: bool
 ) -> tuple[Array | None, Array, Array]:
-    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if that comes next."""
+    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if there is one."""
     n, (outputs, inputs) = len(x), weight.shape
     grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
     x_grad = np.empty_like(x) if needs_input_grad else None

@@ -1,16 +1,16 @@
-"""The thread pool that runs compiled kernels: no interpreter lock, no sleep and no waking between two kernels.
+"""The thread pool that runs compiled kernels, without the interpreter lock and without waking threads between kernels.
 
-A job is a kernel, its arguments and a number of parts. Each thread, the caller included, has its share of the parts, so
-that from kernel to kernel it finds its numbers in its own cache. A thread that is done takes what is left of the shares
-of the others, so a worker that starts late costs nothing but its help. Which thread ran which part changes no bit,
-because the result of a part depends on its number alone.
+A job is a kernel, its arguments and a number of parts. Each thread, including the caller, has a share of the parts, so
+that from one kernel to the next it finds its data in its own cache. A thread that finishes its share takes parts of the
+other threads' shares (work stealing), so a worker that starts late does not delay a job. The result does not depend on
+which thread ran which part, because the result of a part depends only on its number.
 
-Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as some kernels run. So a worker that is done
-looks for the next job for a while before it goes to sleep.
+Waking a sleeping thread takes 50 to 100 us on a virtual machine, as long as some kernels run. So a worker that has
+finished polls for the next job for a while before it sleeps.
 
-The state is integers in memory that are read and written with atomic instructions. A worker adds itself to those inside
-before it looks whether the job is open, and the caller closes the job before it waits until nobody is inside. So nobody
-can read a job that is being replaced.
+The state is an array of integers that are read and written with atomic instructions. A worker increments the counter
+INSIDE before it checks whether the job is open, and the caller closes the job before it waits until INSIDE is 0. So no
+thread can read a job that is being replaced.
 """
 
 import atexit
@@ -27,12 +27,12 @@ from cnn.kernels import memory, parallel
 from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
 
-# positions in the state, 64 bytes apart, so that no two share a cache line
-OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, MAX_THREADS, LED, NEXT = (8 * i for i in range(10))
-PATIENCE = 1_000_000  # how often a worker looks for a job before it sleeps: one or two milliseconds
-LEAST_WORK = 30_000  # ns: below, one thread does it
-WORTH_WAKING = 60_000  # ns: below, only workers that are awake are asked
-ANY = 1 << 30  # threads may work on a job that needs no scratch buffer
+# indices in the state, 64 bytes apart, so that no two share a cache line
+OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, MAX_THREADS, LEADERS, NEXT = (8 * i for i in range(10))
+MAX_POLLS = 1_000_000  # how often a worker polls for a job before it sleeps: one or two milliseconds
+MIN_PARALLEL_NS = 30_000  # shorter jobs run on one thread
+MIN_WAKE_NS = 60_000  # for shorter jobs, sleeping workers are not woken
+UNLIMITED = 1 << 30  # number of threads for a job that needs no scratch buffer
 
 
 INDICES_ARRAY = types.int64[::1]
@@ -40,7 +40,7 @@ INDICES_ARRAY = types.int64[::1]
 
 def _atomic(emit_one: Any, *rest: Any) -> Any:
     @intrinsic
-    def operation(context: Any, where: Any, value: Any) -> Any:
+    def operation(context: Any, pointer: Any, value: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             return emit_one(builder, *values)
 
@@ -49,19 +49,19 @@ def _atomic(emit_one: Any, *rest: Any) -> Any:
     return operation
 
 
-def _store(builder: Any, where: Any, value: Any) -> Any:
-    builder.store_atomic(value, where, "seq_cst", 8)
+def _store(builder: Any, pointer: Any, value: Any) -> Any:
+    builder.store_atomic(value, pointer, "seq_cst", 8)
     return value
 
 
-add = _atomic(lambda builder, where, value: builder.atomic_rmw("add", where, value, "seq_cst"))
+add = _atomic(lambda builder, pointer, value: builder.atomic_rmw("add", pointer, value, "seq_cst"))
 store = _atomic(_store)
-load = _atomic(lambda builder, where, value: builder.load_atomic(where, "seq_cst", 8))
+load = _atomic(lambda builder, pointer, value: builder.load_atomic(pointer, "seq_cst", 8))
 
 
 @compiled(types.void(INDICES, INDEX))
 def take_parts(state, slot):
-    """Do parts of the open job until none is left."""
+    """Run parts of the open job until none is left."""
     parts, shares = state[PARTS], state[SHARES]
     for i in range(shares):
         share = (slot + i) % shares
@@ -73,27 +73,27 @@ def take_parts(state, slot):
 
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
-def work(address, patience, slot):
-    """Look out for jobs and help with them; return once none has come for a while."""
+def run_jobs(address, max_polls, slot):
+    """Poll for jobs and run parts of them; return when there has been none for a while."""
     state = indices(address)
-    waited = 0
-    while waited < patience and not load(indices_from(state, STOP), 0):
+    polls = 0
+    while polls < max_polls and not load(indices_from(state, STOP), 0):
         if load(indices_from(state, OPEN), 0):
             add(indices_from(state, INSIDE), 1)
             if load(indices_from(state, OPEN), 0) and slot < state[MAX_THREADS]:
                 take_parts(state, slot)
-                waited = 0
+                polls = 0
             add(indices_from(state, INSIDE), -1)
-        waited += 1
+        polls += 1
     return 0
 
 
 @compiled(types.boolean(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
 def lead(address, kernel, arguments, parts, max_threads):
-    """Open a job, do parts of it, and return when all are done; or tell that another thread leads the workers."""
+    """Open a job, run parts of it, and return True when all are done; or False if another thread leads the workers."""
     state = indices(address)
-    if add(indices_from(state, LED), 1) != 0:
-        add(indices_from(state, LED), -1)
+    if add(indices_from(state, LEADERS), 1) != 0:
+        add(indices_from(state, LEADERS), -1)
         return False
     state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
     state[MAX_THREADS] = max_threads
@@ -104,26 +104,26 @@ def lead(address, kernel, arguments, parts, max_threads):
     store(indices_from(state, OPEN), 0)
     while load(indices_from(state, INSIDE), 0):
         pass
-    add(indices_from(state, LED), -1)
+    add(indices_from(state, LEADERS), -1)
     return True
 
 
 @compiled(types.void(INDEX, INDICES_ARRAY, INDEX))
-def alone(kernel, arguments, parts):
-    """Do all parts in this thread."""
+def run_serial(kernel, arguments, parts):
+    """Run all parts on this thread."""
     for part in range(parts):
         call(kernel, indices(arguments.ctypes.data), part, 0)
 
 
 class ThreadPool:
-    """The workers, each of them asleep or looking for work."""
+    """The worker threads, each of which sleeps, polls for jobs or runs one."""
 
     def __init__(self, workers: int) -> None:
-        self.state = np.zeros(NEXT + 8 * (workers + 1), np.int64)  # NEXT: of each share, which part is the next
+        self.state = np.zeros(NEXT + 8 * (workers + 1), np.int64)  # from NEXT on: the next part of each share
         self.state[SHARES] = workers + 1
         self.address = self.state.ctypes.data
-        # Ctrl-C may come between any two calls: it must not be able to take a worker off a list of those to be woken
-        self.alarms: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(workers)]
+        # queues, because Ctrl-C may come between any two calls: it must not be able to lose a wake signal
+        self.wake_signals: list[queue.SimpleQueue[None]] = [queue.SimpleQueue() for _ in range(workers)]
         self.threads = [
             threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, workers + 1)
         ]
@@ -131,19 +131,19 @@ class ThreadPool:
             thread.start()
 
     def _serve(self, slot: int) -> None:
-        alarm = self.alarms[slot - 1]
+        wake_signal = self.wake_signals[slot - 1]
         while not self.state[STOP]:
-            work(self.address, PATIENCE, slot)
-            alarm.get()  # at once, if it came while this worker was awake
+            run_jobs(self.address, MAX_POLLS, slot)
+            wake_signal.get()  # returns immediately if the signal came while this worker was awake
 
     def wake(self) -> None:
         """Wake the workers that sleep."""
-        for alarm in self.alarms:
-            if alarm.empty():
-                alarm.put(None)
+        for wake_signal in self.wake_signals:
+            if wake_signal.empty():
+                wake_signal.put(None)
 
-    def dismiss(self) -> None:
-        """End the workers, and wait until they have ended."""
+    def shut_down(self) -> None:
+        """Stop the workers, and wait until they have ended."""
         self.state[STOP] = 1
         for thread in self.threads:
             while thread.is_alive():
@@ -161,7 +161,7 @@ def run(
     arguments: dict[int, Any],
     parts: int,
     work: float,
-    row: Array | None = None,
+    base: Array | None = None,
     scratch: tuple[int, int] | None = None,
 ) -> Array:
     """Run all parts of a job, and return its arguments as the kernel left them.
@@ -169,49 +169,49 @@ def run(
     Parameters
     ----------
     kernel : Kernel
-        What is run. It gets the address of a row of integers, the number of a part, and that of the thread.
+        Called with the address of an array of integers, the number of a part, and the number of the thread.
     arguments : dict
-        What stands in the row, by position: a number, or an array, of which the kernel gets the address.
+        The values in this array, by index: a number, or an array, whose address is passed to the kernel.
     parts : int
-        How many parts the job has.
+        Number of parts of the job.
     work : float
-        About how many nanoseconds the job takes one thread.
-    row : ndarray of int64, optional
-        All other arguments. Without it, ``arguments`` must hold every position.
-    scratch : (position, size), optional
-        Where the address of the scratch buffer goes, and how many float32 numbers each thread needs of it. No more
-        threads work on the job than the buffer has room for, whatever number another thread of the user's sets
-        meanwhile.
+        Estimated time of the job on one thread, in nanoseconds.
+    base : ndarray of int64, optional
+        All other arguments; it is copied. Without it, ``arguments`` must hold every index.
+    scratch : (index, size), optional
+        The index for the address of the scratch buffer, and the number of float32 numbers that each thread needs. No
+        more threads work on the job than the buffer was allocated for, even if another thread of the user's changes
+        the number of threads meanwhile.
     """
-    row = np.zeros(len(arguments), np.int64) if row is None else row.copy()
-    max_threads, buffer = ANY, None
+    values = np.zeros(len(arguments), np.int64) if base is None else base.copy()
+    max_threads, buffer = UNLIMITED, None
     if scratch is not None:
         max_threads = parallel.num_threads
         buffer = memory.idle_scratch.pop() if memory.idle_scratch else None
         if buffer is None or buffer.size < max_threads * scratch[1]:
             buffer = memory.new_scratch(max_threads * scratch[1])
         arguments[scratch[0]] = buffer
-    for position, value in arguments.items():
+    for index, value in arguments.items():
         if type(value) is np.ndarray:  # its address, without a call; see memory.address
             value = read(id(value) + HEAD).value if HEAD else memory.address(value)
-        row[position] = value
+        values[index] = value
     pool = None
-    if parts > 1 and work >= LEAST_WORK:
+    if parts > 1 and work >= MIN_PARALLEL_NS:
         pool = _pool
         if pool is None or len(pool.threads) != parallel.num_threads - 1:
-            pool = _workers()
-    if pool is not None and work >= WORTH_WAKING:
-        for alarm in pool.alarms:
-            if alarm.empty():
-                alarm.put(None)
-    if pool is None or not lead(pool.address, kernel, row, parts, max_threads):
-        alone(kernel, row, parts)
+            pool = _get_pool()
+    if pool is not None and work >= MIN_WAKE_NS:
+        for wake_signal in pool.wake_signals:
+            if wake_signal.empty():
+                wake_signal.put(None)
+    if pool is None or not lead(pool.address, kernel, values, parts, max_threads):
+        run_serial(kernel, values, parts)
     if buffer is not None:
         memory.idle_scratch.append(buffer)
-    return row
+    return values
 
 
-def _workers() -> ThreadPool | None:
+def _get_pool() -> ThreadPool | None:
     global _pool
     pool, count = _pool, parallel.num_threads - 1
     if (0 if pool is None else len(pool.threads)) == count:
@@ -221,16 +221,16 @@ def _workers() -> ThreadPool | None:
         if (0 if pool is None else len(pool.threads)) != count:
             _pool = None
             if pool is not None:
-                pool.dismiss()
+                pool.shut_down()
             _pool = ThreadPool(count) if count else None
         return _pool
 
 
 @atexit.register
-def _dismiss() -> None:
-    """A worker must not look for work while the compiled code that it runs is taken away."""
+def _shut_down() -> None:
+    """Stop the workers before the compiled code that they run is freed."""
     if _pool is not None:
-        _pool.dismiss()
+        _pool.shut_down()
 
 
 def _after_fork() -> None:
@@ -243,6 +243,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def parts_of_numbers(count: int) -> int:
-    """Return how many parts a long row of numbers is cut into."""
+def elementwise_parts(count: int) -> int:
+    """Return how many parts an element-wise function divides ``count`` elements into."""
     return max(1, min(4 * parallel.num_threads, count // 16_384))

@@ -25,7 +25,11 @@ from numba.extending import intrinsic
 from cnn.kernels.jit.engine.compilation import AVX512, FLOATS, INDEX
 
 LANES = 16 if AVX512 else 8  # numbers in a vector; the results have the same bits
-RESULTS, PIXELS, POINTS = 4, 6, 36  # of a tile: its outputs in a row, its pixels in a row, and its values at the points
+OUTPUT_TILE, INPUT_TILE, POINTS = (
+    4,
+    6,
+    36,
+)  # of a tile: outputs in a row, pixels in a row, and values at the points
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _SIGNATURE = types.void(FLOATS, INDEX, INDEX, FLOATS, INDEX, INDEX)
@@ -57,7 +61,7 @@ def _pixels_to_points(m: _Arithmetic, d: Line) -> Line:
     return [first, m.add(b, a), m.sub(a, b), m.add(c, e), m.sub(c, e), last]
 
 
-def _points_to_results(m: _Arithmetic, v: Line) -> Line:
+def _points_to_outputs(m: _Arithmetic, v: Line) -> Line:
     """A' v: 6 -> 4"""
     s, t, u, w = m.add(v[1], v[2]), m.sub(v[1], v[2]), m.add(v[3], v[4]), m.sub(v[3], v[4])
     return [
@@ -68,7 +72,7 @@ def _points_to_results(m: _Arithmetic, v: Line) -> Line:
     ]
 
 
-def _results_to_points(m: _Arithmetic, g: Line) -> Line:
+def _outputs_to_points(m: _Arithmetic, g: Line) -> Line:
     """A g: 4 -> 6"""
     even, odd = m.add(g[0], g[2]), m.add(g[1], g[3])
     far_even, far_odd = m.add(g[0], m.times(4, g[2])), m.add(m.times(2, g[1]), m.times(8, g[3]))
@@ -124,8 +128,8 @@ def _on_squares(line: Callable[[_Arithmetic, Line], Line], size_in: int, size_ou
     return square
 
 
-pixels_to_points = _on_squares(_pixels_to_points, PIXELS, PIXELS)
-points_to_results = _on_squares(_points_to_results, PIXELS, RESULTS)
-results_to_points = _on_squares(_results_to_points, RESULTS, PIXELS)
-weights_to_points = _on_squares(_weights_to_points, 3, PIXELS)
-points_to_weights = _on_squares(_points_to_weights, PIXELS, 3)
+pixels_to_points = _on_squares(_pixels_to_points, INPUT_TILE, INPUT_TILE)
+points_to_outputs = _on_squares(_points_to_outputs, INPUT_TILE, OUTPUT_TILE)
+outputs_to_points = _on_squares(_outputs_to_points, OUTPUT_TILE, INPUT_TILE)
+weights_to_points = _on_squares(_weights_to_points, 3, INPUT_TILE)
+points_to_weights = _on_squares(_points_to_weights, INPUT_TILE, 3)

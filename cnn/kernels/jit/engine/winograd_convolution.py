@@ -25,14 +25,14 @@ from cnn.kernels.jit.engine.convolution_grads import add_bias_grad, grad_through
 from cnn.kernels.jit.engine.image_ops import pad
 from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.jit.engine.winograd import (
+    INPUT_TILE,
     LANES,
-    PIXELS,
+    OUTPUT_TILE,
     POINTS,
-    RESULTS,
+    outputs_to_points,
     pixels_to_points,
-    points_to_results,
+    points_to_outputs,
     points_to_weights,
-    results_to_points,
     weights_to_points,
 )
 
@@ -53,11 +53,11 @@ def to_points(image, width, channels, values, first, tiles, down, across):
     plane = point_stride(tiles, channels)
     for i in range(down):
         for j in range(across):
-            pixel = floats_from(image, (RESULTS * i * width + RESULTS * j) * channels)
+            pixel = floats_from(image, (OUTPUT_TILE * i * width + OUTPUT_TILE * j) * channels)
             value = floats_from(values, (first + i * across + j) * channels)
             for c in range(0, channels, LANES):
                 x, y = floats_from(pixel, c), floats_from(value, c)
-                pixels_to_points(x, width * channels, channels, y, PIXELS * plane, plane)
+                pixels_to_points(x, width * channels, channels, y, INPUT_TILE * plane, plane)
 
 
 @compiled(types.void(FLOATS, INDEX, INDEX, FLOATS, *[INDEX] * 4))
@@ -66,11 +66,11 @@ def grad_to_points(grad, width, channels, values, first, tiles, down, across):
     plane = point_stride(tiles, channels)
     for i in range(down):
         for j in range(across):
-            pixel = floats_from(grad, (RESULTS * i * width + RESULTS * j) * channels)
+            pixel = floats_from(grad, (OUTPUT_TILE * i * width + OUTPUT_TILE * j) * channels)
             value = floats_from(values, (first + i * across + j) * channels)
             for c in range(0, channels, LANES):
                 x, y = floats_from(pixel, c), floats_from(value, c)
-                results_to_points(x, width * channels, channels, y, PIXELS * plane, plane)
+                outputs_to_points(x, width * channels, channels, y, INPUT_TILE * plane, plane)
 
 
 @compiled(types.void(FLOATS, FLOATS, FLOATS, INDICES, INDEX, INDEX, INDEX))
@@ -95,11 +95,13 @@ def from_points(values, bias, scratch, y, first, tiles, channels, down, across, 
             value = floats_from(values, (first + i * across + j) * channels)
             for c in range(0, channels, LANES):
                 out = floats_from(scratch, c)
-                points_to_results(floats_from(value, c), PIXELS * plane, plane, out, RESULTS * channels, channels)
-            for u in range(min(RESULTS, height - RESULTS * i)):
-                for v in range(min(RESULTS, width - RESULTS * j)):
-                    result = floats_from(scratch, (u * RESULTS + v) * channels)
-                    out = floats_from(y, ((RESULTS * i + u) * width + RESULTS * j + v) * channels)
+                points_to_outputs(
+                    floats_from(value, c), INPUT_TILE * plane, plane, out, OUTPUT_TILE * channels, channels
+                )
+            for u in range(min(OUTPUT_TILE, height - OUTPUT_TILE * i)):
+                for v in range(min(OUTPUT_TILE, width - OUTPUT_TILE * j)):
+                    result = floats_from(scratch, (u * OUTPUT_TILE + v) * channels)
+                    out = floats_from(y, ((OUTPUT_TILE * i + u) * width + OUTPUT_TILE * j + v) * channels)
                     if relu:
                         for c in range(channels):
                             total = result[c] + bias[c]
@@ -118,22 +120,22 @@ def weights(a, part, slot):
         for lane in range(0, WIDTH, LANES):
             x = floats_from(packed, (part * 9 * c + channel) * WIDTH + lane)
             y = floats_from(out, (part * c + channel) * WIDTH + lane)
-            weights_to_points(x, 3 * c * WIDTH, c * WIDTH, y, PIXELS * plane, plane)
+            weights_to_points(x, 3 * c * WIDTH, c * WIDTH, y, INPUT_TILE * plane, plane)
 
 
 @compiled(types.void(INDICES, INDEX, *[FLOATS] * 4))
 def band(a, part, padded, values, results, scratch):
     """Convolve some rows of tiles of one image; used where there are fewer images than threads."""
     c, h, w, k, oh, ow, bands = a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.BANDS]
-    i, at_band, across = part // bands, part % bands, a[at.ACROSS]
-    top, bottom = at_band * a[at.DOWN] // bands, (at_band + 1) * a[at.DOWN] // bands
+    i, at_band, across = part // bands, part % bands, a[at.TILE_COLUMNS]
+    top, bottom = at_band * a[at.TILE_ROWS] // bands, (at_band + 1) * a[at.TILE_ROWS] // bands
     tiles = (bottom - top) * across
-    x, start = floats_from(floats(a[at.X]), i * h * w * c), floats_from(padded, RESULTS * top * a[at.WP] * c)
-    y = floats_from(floats(a[at.Y]), (i * oh + RESULTS * top) * ow * k)
-    pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], RESULTS * top, RESULTS * bottom + 2)
+    x, start = floats_from(floats(a[at.X]), i * h * w * c), floats_from(padded, OUTPUT_TILE * top * a[at.WP] * c)
+    y = floats_from(floats(a[at.Y]), (i * oh + OUTPUT_TILE * top) * ow * k)
+    pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], OUTPUT_TILE * top, OUTPUT_TILE * bottom + 2)
     to_points(start, a[at.WP], c, values, 0, tiles, bottom - top, across)
     products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
-    bias, height = floats(a[at.BIAS_VECTOR]), oh - RESULTS * top
+    bias, height = floats(a[at.BIAS_VECTOR]), oh - OUTPUT_TILE * top
     from_points(results, bias, scratch, y, 0, tiles, k, bottom - top, across, height, ow, a[at.RELU])
 
 
@@ -141,12 +143,12 @@ def band(a, part, padded, values, results, scratch):
 def forward(a, part, slot):
     """Convolve a part of the images; then ReLU, or a pool, or mean and squared deviations of each image."""
     n, c, h, w, k, oh, ow = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW]
-    down, across, chunk, has_pool = a[at.DOWN], a[at.ACROSS], a[at.SOME], a[at.POOL] != 0
+    down, across, chunk, has_pool = a[at.TILE_ROWS], a[at.TILE_COLUMNS], a[at.CHUNK_IMAGES], a[at.POOL] != 0
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     values = floats_from(padded, a[at.HP] * a[at.WP] * c)
     results = floats_from(values, POINTS * point_stride(chunk * down * across, c))
     scratch = floats_from(results, POINTS * point_stride(chunk * down * across, k))
-    conv_out = floats_from(scratch, RESULTS * RESULTS * k)
+    conv_out = floats_from(scratch, OUTPUT_TILE * OUTPUT_TILE * k)
     if a[at.BANDS] > 1:
         band(a, part, padded, values, results, scratch)
         return
@@ -185,8 +187,8 @@ def add_products(a, values, grad_values, sums, tiles):
 @kernel
 def backward(a, part, slot):
     """Compute all gradients for a part of the images; those of weights and bias are sums over the part."""
-    n, c, h, w, k, oh, ow, chunk = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.SOME]
-    down, across, x_down, x_across = a[at.DOWN], a[at.ACROSS], a[at.X_DOWN], a[at.X_ACROSS]
+    n, c, h, w, k, oh, ow, chunk = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.CHUNK_IMAGES]
+    down, across, x_down, x_across = a[at.TILE_ROWS], a[at.TILE_COLUMNS], a[at.X_TILE_ROWS], a[at.X_TILE_COLUMNS]
     max_tiles = chunk * max(down * across, x_down * x_across)
     padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
     grad = floats_from(padded, a[at.HP] * a[at.WP] * c)
@@ -216,7 +218,7 @@ def backward(a, part, slot):
                 for p in range(a[at.GH] * a[at.GW] * k):
                     grad[p] = 0
             grad_through_pool_or_relu(a, i, inner, a[at.GW])
-            if a[at.OF_GRAD]:
+            if a[at.GRAD_FACTOR]:
                 grad_through_norm(a, i, inner)
             if a[at.W_GRAD]:
                 if a[at.SUMS]:
@@ -254,4 +256,4 @@ def gather(a, part, slot):
         for lane in range(0, WIDTH, LANES):
             x = floats_from(sums, (part * c + channel) * WIDTH + lane)
             y = floats_from(out, channel * WIDTH + lane)
-            points_to_weights(x, PIXELS * plane, plane, y, 3 * c * WIDTH, c * WIDTH)
+            points_to_weights(x, INPUT_TILE * plane, plane, y, 3 * c * WIDTH, c * WIDTH)

@@ -1,4 +1,4 @@
-"""Choosing kernels and threads for a while, and comparing with the plain functions in float64."""
+"""Tools for tests: choose a backend and a number of threads, and compare with the plain functions in float64."""
 
 import contextlib
 import copy
@@ -16,7 +16,7 @@ needs_numba = pytest.mark.skipif(not backend.has_numba(), reason="Numba is not i
 
 @contextlib.contextmanager
 def using(name, threads=2):
-    """Choose kernels and a number of threads; afterwards all is as before."""
+    """Use a backend and a number of threads in a with statement, and restore the former ones afterwards."""
     before, threads_before = kernels.active(), parallel.num_threads
     kernels.use(name)
     cnn.set_num_threads(threads)
@@ -25,11 +25,11 @@ def using(name, threads=2):
     finally:
         kernels.use(before)
         parallel.num_threads = threads_before
-        parallel._forget_pool()
+        parallel._reset_pool()
 
 
 def forward_and_backward(layer, x, grad=None):
-    """Return output and all gradients of a layer; without ``grad`` one is drawn."""
+    """Return output and all gradients of a layer; the default of ``grad`` is random."""
     layer.zero_grad()
     y = layer(x)
     x_grad = layer.backward(draw(y.shape, np.float64, 1).astype(y.dtype) if grad is None else grad)
@@ -37,11 +37,11 @@ def forward_and_backward(layer, x, grad=None):
 
 
 def in_float64(layer, x):
-    """What the plain functions make of it, in float64."""
+    """Return the output and all gradients of the plain functions in float64."""
     with using("reference", 1):
         return forward_and_backward(copy.deepcopy(layer).to(np.float64), x.astype(np.float64))
 
 
 def as_bytes(arrays):
-    """Arrays as they are compared bit for bit."""
+    """Return arrays as bytes, to compare them bit for bit."""
     return [None if a is None else a.tobytes() for a in arrays]

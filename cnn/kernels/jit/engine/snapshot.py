@@ -1,4 +1,4 @@
-"""Whether numbers have changed, as fast as memory is read."""
+"""A snapshot of arrays, to detect whether they have changed; comparing is as fast as reading memory."""
 
 import operator
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from cnn.kernels.jit.engine.arrays import Array, address
 from cnn.kernels.jit.engine.compilation import bytes_, indices, kernel
 
 (SAME, COUNT, FIRST) = range(3)
-BLOCK = 512  # words: so many are compared before anybody asks whether one was different
+BLOCK = 512  # words that are compared between two checks whether one was different
 
 
 @kernel
 def compare(a, part, slot):
-    """Set SAME to whether pairs of rows of bytes are the same; each pair is two addresses and a number of bytes."""
+    """Set SAME to whether pairs of memory blocks are equal; each pair is two addresses and a number of bytes."""
     a[SAME] = 0
     for pair in range(a[COUNT]):
         at = FIRST + 3 * pair
@@ -33,7 +33,7 @@ def compare(a, part, slot):
 
 
 class Snapshot:
-    """The numbers that arrays hold at a moment.
+    """A copy of the values of arrays, to compare with later.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ class Snapshot:
 
     def __init__(self, arrays: Sequence[Array]) -> None:
         self.arrays = tuple(arrays)
-        self._then = tuple(x.copy() for x in arrays)
-        pairs = [(address(x), address(y), x.nbytes) for x, y in zip(self.arrays, self._then, strict=True)]
-        self._row = np.array([0, len(pairs), *(number for pair in pairs for number in pair)], np.int64)
+        self._copies = tuple(x.copy() for x in arrays)
+        pairs = [(address(x), address(y), x.nbytes) for x, y in zip(self.arrays, self._copies, strict=True)]
+        self._arguments = np.array([0, len(pairs), *(number for pair in pairs for number in pair)], np.int64)
         self._comparable = all(x.flags.c_contiguous for x in arrays)
 
-    def holds(self, arrays: Sequence[Array]) -> bool:
-        """Tell whether these are the same arrays and still hold, bit by bit, the same numbers."""
+    def matches(self, arrays: Sequence[Array]) -> bool:
+        """Tell whether these are the same array objects, with the same values, bit for bit."""
         if not self._comparable or len(arrays) != len(self.arrays) or not all(map(operator.is_, arrays, self.arrays)):
             return False
-        return bool(thread_pool.run(compare, {}, 1, 0, self._row)[SAME])
+        return bool(thread_pool.run(compare, {}, 1, 0, self._arguments)[SAME])

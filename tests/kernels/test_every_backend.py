@@ -1,4 +1,4 @@
-"""Every set of kernels, with every number of threads, computes in float32 what the plain functions do in float64."""
+"""Every backend, with every number of threads, computes in float32 what the plain functions compute in float64."""
 
 import copy
 import functools
@@ -19,7 +19,7 @@ from cnn.module import Parameter
 from cnn.optim import Adam, AdamW
 from cnn.utils.gradcheck import difference
 from tests.conformance import draw
-from tests.kernels.sets import as_bytes, forward_and_backward, in_float64, needs_numba, using
+from tests.kernels.backends import as_bytes, forward_and_backward, in_float64, needs_numba, using
 
 pytestmark = pytest.mark.kernels
 
@@ -32,15 +32,15 @@ EVERY = [
 
 
 @pytest.fixture(autouse=True, params=EVERY)
-def kernel_set(request):
-    """The set that serves, with a number of threads."""
+def backend_name(request):
+    """Use a backend with a number of threads."""
     name, threads = request.param
     with using(name, threads):
         yield name
 
 
 def algorithm(layer, x):
-    """How the set "jit" does a convolution."""
+    """Return the algorithm of a convolution in the backend "jit"."""
     return backend.load("cnn.kernels.jit.engine.shapes").algorithm(
         x.shape, layer.weight.shape, layer.geometry(), layer.groups
     )
@@ -48,13 +48,13 @@ def algorithm(layer, x):
 
 @functools.cache
 def expected_of(make, arguments, shape, seed):
-    """What the plain functions make of a layer in float64; the same for every set, so it is computed once."""
+    """Return the results of the plain functions in float64; computed once, because they serve for every backend."""
     rng = np.random.default_rng(seed)
     return in_float64(make(**dict(arguments), rng=rng), rng.normal(size=shape).astype(np.float32))
 
 
 def compare_drawn(make, arguments, shape, seed=0):
-    """Outputs and all gradients of a layer with weights, and the layer and its input."""
+    """Compare outputs and all gradients of a layer with weights; return the layer and its input."""
     expected = expected_of(make, tuple(arguments.items()), shape, seed)
     rng = np.random.default_rng(seed)
     layer, x = make(**arguments, rng=rng), rng.normal(size=shape).astype(np.float32)
@@ -63,7 +63,7 @@ def compare_drawn(make, arguments, shape, seed=0):
 
 
 def compare(layer, x, expected=None):
-    """Outputs and all gradients of any layer."""
+    """Compare outputs and all gradients of any layer."""
     found = forward_and_backward(layer, x)
     for a, b in zip(found, expected or in_float64(layer, x), strict=True):
         assert a.dtype == np.float32
@@ -74,14 +74,14 @@ def compare(layer, x, expected=None):
 
 
 def one_or_two(low, high):
-    """A size, or one down and one across."""
+    """A size, or a height and a width."""
     number = st.integers(low, high)
     return number | st.tuples(number, number)
 
 
 @st.composite
 def convolutions(draw):
-    """Arguments of a Conv2d and the shape of an input."""
+    """Draw the arguments of a Conv2d and the shape of an input."""
     groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
     channels = st.sampled_from([1, 2, 3, 5, 8, 16, 17, 33]).map(lambda n: n * groups)
     c, k = draw(channels), draw(channels)
@@ -104,8 +104,8 @@ def convolutions(draw):
 
 @st.composite
 def plain_convolutions(draw):
-    """3x3 windows over many images of 16, 32 or 48 channels, as Winograd's way needs them; and about as often not
-    quite so.
+    """Draw 3x3 convolutions of many images with 16, 32 or 48 channels, as the Winograd algorithm needs; or, about as often,
+    with 24 channels.
     """
     c, k = (draw(st.sampled_from([16, 32, 48, 24])) for _ in range(2))
     padding = draw(one_or_two(0, 2) | st.just("same"))
@@ -114,7 +114,7 @@ def plain_convolutions(draw):
 
 
 def test_convolutions():
-    """Any shape; all ways of the compiled kernels are among them, and shapes that they leave to others."""
+    """Of any shape; all algorithms of the compiled kernels occur, and shapes that these decline."""
     seen = set()
 
     @settings(max_examples=70)
@@ -140,7 +140,7 @@ def test_convolutions():
 @pytest.mark.parametrize("shape", [(40, 24, 3, 5), (64, 33, 8, 8), (37, 17, 4, 4), (48, 300, 1, 1)], ids=str)
 @pytest.mark.parametrize("after", [[], ["norm"], ["relu"], ["norm", "relu", "pool"]], ids="-".join)
 def test_windows_of_one_pixel_and_many_small_images(shape, after):
-    """Such images are seen as fewer and longer ones, unless a norm or a pool wants to know them apart."""
+    """Such images are treated as fewer and longer ones, unless a norm or a pool needs each image."""
     n, c, h, w = shape
     layers = [Conv2d(c, 40, 1, bias="norm" not in after, rng=0)]
     layers += [{"norm": BatchNorm2d(40), "relu": ReLU(), "pool": MaxPool2d(min(2, h))}[name] for name in after]
@@ -152,24 +152,24 @@ def test_windows_of_one_pixel_and_many_small_images(shape, after):
         assert np.linalg.norm(a - b) <= CLOSE * max(np.linalg.norm(b), 0.01 * math.sqrt(b.size))
     if backend.active() == "jit" and not after:
         geometry = layers[0].geometry()
-        known = backend.load("cnn.kernels.jit.engine.shapes").prepared(
+        conv = backend.load("cnn.kernels.jit.engine.shapes").prepare(
             shape, layers[0].weight.shape, geometry, 1, merged_to=16
         )
-        assert known.numbers[backend.load("cnn.kernels.jit.engine.arguments").N] < n
+        assert conv.arguments[backend.load("cnn.kernels.jit.engine.arguments").N] < n
 
 
 @pytest.mark.parametrize("c", [1, 2, 3, 5, 6])
 @pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (2, 4), (1, 7)], ids=str)
 def test_first_layers(c, kernel):
-    """Few channels come in, with and without zeros around them, more or fewer than the window is wide."""
+    """Few input channels, with and without padding, and more or fewer than the window is wide."""
     for padding, dilation in ((0, 1), (1, 1), ((3, 2), (2, 1)), (4, 1)):
-        k = 16 if kernel[0] == 1 else 9  # of 16 channels the gradient is read where it lies
+        k = 16 if kernel[0] == 1 else 9  # with 16 channels the gradient is read in place
         arguments = {"out_channels": k, "kernel_size": kernel, "padding": padding, "dilation": dilation}
         compare_drawn(Conv2d, {"in_channels": c, **arguments}, (3, c, 11, 13))
 
 
 def test_the_gradient_of_a_first_layer_is_nan_where_it_must_be():
-    """A gradient that is not finite reaches the pixels of its window alone."""
+    """A gradient that is not finite reaches only the pixels of its window."""
     layer, x = Conv2d(3, 8, 3, padding=1, bias=False, rng=0), draw((2, 3, 9, 9))
     grad = draw((2, 8, 9, 9))
     grad[0, 2, 4, 5], grad[1, 7, 0, 0] = np.nan, np.inf
@@ -182,7 +182,7 @@ def test_the_gradient_of_a_first_layer_is_nan_where_it_must_be():
 
 
 def test_convolutions_of_many_images():
-    """With and without Winograd's way."""
+    """With and without the Winograd algorithm."""
     seen = set()
 
     @settings(max_examples=16)
@@ -199,7 +199,7 @@ def test_convolutions_of_many_images():
 
 @st.composite
 def transposed(draw):
-    """Arguments of a ConvTranspose2d and the shape of an input."""
+    """Draw the arguments of a ConvTranspose2d and the shape of an input."""
     groups = draw(st.sampled_from([1, 1, 2]))
     c, k = (draw(st.sampled_from([1, 3, 8, 16])) * groups for _ in range(2))
     if draw(st.integers(0, 4)) == 0:
@@ -220,7 +220,7 @@ def transposed(draw):
 
 
 def test_transposed_convolutions():
-    """Any shape, those whose output_padding reaches behind the windows included."""
+    """Of any shape, also where output_padding extends the output past the last window."""
     count = 0
 
     @settings(max_examples=40)
@@ -238,7 +238,7 @@ def test_transposed_convolutions():
 
 
 def test_a_transposed_convolution_of_many_images():
-    """Its ways are those of the convolution that it is the transpose of."""
+    """It uses the algorithms of the convolution that it is the transpose of."""
     compare_drawn(
         ConvTranspose2d, {"in_channels": 32, "out_channels": 16, "kernel_size": 3, "padding": 1}, (6, 32, 16, 16)
     )
@@ -248,8 +248,8 @@ def test_a_transposed_convolution_of_many_images():
     "shape", [(6, 32, 14, 15), (2, 3, 9, 9), (2, 8, 9, 9)], ids=["winograd", "direct", "depthwise"]
 )
 def test_gradients_are_adjoint(shape):
-    """<conv(x, w), g> = <x, input_grad(g)> = <w, weight_grad(x, g)>: exactly on small integers, but for Winograd's way,
-    which multiplies by quarters and sixths.
+    """<conv(x, w), g> = <x, input_grad(g)> = <w, weight_grad(x, g)>: exact for small integers, except with the
+    Winograd algorithm, which multiplies by quarters and sixths.
     """
     c = shape[1]
     layer = Conv2d(c, {3: 5}.get(c, c), 3, padding=1, groups=8 if c == 8 else 1, bias=False)
@@ -264,13 +264,13 @@ def test_gradients_are_adjoint(shape):
     x_grad = layer.backward(g)
     assert layer.weight.grad is not None
     pairs = [(y, g), (x, x_grad), (layer.weight.data, layer.weight.grad)]
-    of_y, of_x, of_w = (float((p.astype(np.float64) * q.astype(np.float64)).sum()) for p, q in pairs)
+    of_y, x_factor, of_w = (float((p.astype(np.float64) * q.astype(np.float64)).sum()) for p, q in pairs)
     if c == 32 and backend.active() == "jit":
         assert algorithm(layer, x) == "winograd"
         size = math.sqrt(float((y.astype(np.float64) ** 2).sum() * (g.astype(np.float64) ** 2).sum()))
-        assert max(abs(of_x - of_y), abs(of_w - of_y)) <= 1e-4 * size
+        assert max(abs(x_factor - of_y), abs(of_w - of_y)) <= 1e-4 * size
     else:
-        assert of_y == of_x == of_w != 0
+        assert of_y == x_factor == of_w != 0
 
 
 # Pools
@@ -295,20 +295,20 @@ SHAPES = [(1, 3, 12, 15), (9, 8, 13, 11), (5, 40, 17, 17), (70, 16, 10, 10)]
 @pytest.mark.parametrize("make", POOLS, ids=lambda make: repr(make()))
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_pools(make, shape):
-    """Overlapping, padded, dilated, with left-over pixels."""
+    """Overlapping, padded, dilated, and with pixels left over at the border."""
     compare(make(), draw(shape))
 
 
 @pytest.mark.parametrize("make", [make for make in POOLS if type(make()) is MaxPool2d], ids=lambda make: repr(make()))
-def test_the_largest_of_equals(make):
-    """Of several equal values the first has the gradient: with few different values nearly every window has some."""
+def test_max_pool_ties(make):
+    """Of several equal values the first gets the gradient: with few different values nearly every window has ties."""
     compare(make(), draw((9, 24, 13, 13)).round())
     compare(make(), np.full((4, 3, 9, 10), -2.5, np.float32))
 
 
 @pytest.mark.parametrize("make", POOLS, ids=lambda make: repr(make()))
 def test_pools_of_nan_and_infinities(make):
-    """They come out where the plain function has them, and so do their gradients."""
+    """The outputs and gradients have them in the same positions as the plain function."""
     x = draw((5, 20, 13, 13))
     rng = np.random.default_rng(0)
     for value in (np.nan, np.inf) if type(make()) is AvgPool2d else (np.nan, np.inf, -np.inf):
@@ -321,7 +321,7 @@ def test_pools_of_nan_and_infinities(make):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-# Norms, products, element by element
+# Norms, products, element-wise functions
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 7, 9, 9), (16, 32, 8, 8), (40, 17, 12, 10)], ids=str)
@@ -329,7 +329,7 @@ def test_pools_of_nan_and_infinities(make):
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("mean", [0, 1000])
 def test_batch_norm(shape, affine, training, mean):
-    """In training and evaluation, also far from zero; and its running statistics."""
+    """In training and evaluation, also far from zero; with its running statistics."""
     norm, rng = BatchNorm2d(shape[1], affine=affine), np.random.default_rng(0)
     for tensor in (norm.weight, norm.bias, norm.running_var):
         if tensor is not None:
@@ -351,7 +351,7 @@ def test_batch_norm(shape, affine, training, mean):
 )
 @pytest.mark.parametrize("bias", [True, False])
 def test_linear(rows, inputs, outputs, bias):
-    """Small and large."""
+    """Of small and large sizes."""
     compare_drawn(Linear, {"in_features": inputs, "out_features": outputs, "bias": bias}, (rows, inputs))
 
 
@@ -361,14 +361,14 @@ def test_linear_with_more_axes():
 
 @pytest.mark.parametrize("layer", [ReLU(), Tanh()], ids=repr)
 @pytest.mark.parametrize("shape", [(3,), (5, 7), (3, 4, 5), (2, 3, 5, 7), (300, 700), (6, 32, 30, 40)], ids=str)
-def test_number_by_number(layer, shape):
-    """As many as several threads share, and few."""
+def test_elementwise(layer, shape):
+    """With enough elements for several threads, and with few."""
     compare(layer, draw(shape) * 3)
 
 
 @pytest.mark.parametrize("size", [8, 200_000])
-def test_relu_of_what_is_no_usual_number(size):
-    """NaN stays, and so does the gradient there; nothing passes at 0, whatever its sign; a blocked infinity is 0."""
+def test_relu_of_special_values(size):
+    """NaN stays, and so does its gradient; the gradient at 0 and -0 is blocked; a blocked infinite gradient becomes 0."""
     x = np.resize(np.array([np.nan, -0.0, 0.0, np.inf, -np.inf, 1e-45, -1e-45, 2.0], np.float32), size)
     grad = np.resize(np.array([1, 2, np.nan, np.inf, np.inf, 3, np.nan, -0.0], np.float32), size)
     relu = ReLU()
@@ -380,8 +380,8 @@ def test_relu_of_what_is_no_usual_number(size):
 
 
 @pytest.mark.parametrize("size", [12, 200_000])
-def test_tanh_of_what_is_no_usual_number(size):
-    """NaN stays, the ends are 1 and -1, and very small numbers are kept to their last digits."""
+def test_tanh_of_special_values(size):
+    """NaN stays, large values give 1 and -1, and very small numbers keep their precision."""
     values = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, -3e-12, 1e-4, 50.0, -88.0, 3e38, 0.35]
     x = np.resize(np.array(values, np.float32), size)
     y = Tanh()(x)
@@ -412,7 +412,7 @@ def test_cross_entropy(n, k, targets):
         assert difference(a, b) <= CLOSE
 
 
-def test_cross_entropy_refuses_an_id_that_is_no_class():
+def test_cross_entropy_rejects_an_invalid_class_id():
     loss = CrossEntropyLoss(from_logits=True)
     for wrong in (-1, 4):
         with pytest.raises(ValueError, match="labels must lie between 0 and 3"):
@@ -420,7 +420,7 @@ def test_cross_entropy_refuses_an_id_that_is_no_class():
 
 
 def trained(make, dtype, steps=6):
-    """Weights after some steps along drawn gradients."""
+    """Return the weights after some steps with random gradients."""
     rng = np.random.default_rng(0)
     parameters = [
         Parameter(rng.normal(size=shape).astype(dtype)) for shape in [(64, 32, 3, 3), (64,), (1,), (900, 100)]
@@ -444,7 +444,7 @@ def trained(make, dtype, steps=6):
     ids=["Adam", "Adam, all arguments", "AdamW"],
 )
 def test_optimizers(make):
-    """Also how far the weights have moved, which is a hundredth of what they are."""
+    """Compare the weights, and also their change, which is a hundredth of them."""
     found = trained(make, np.float32)
     with using("reference", 1):
         expected = trained(make, np.float64)
@@ -454,7 +454,7 @@ def test_optimizers(make):
         assert difference(a - s, b - s) <= 1e-3
 
 
-# Arrays of every kind
+# Memory layouts
 
 
 LAYERS = [
@@ -474,29 +474,29 @@ LAYERS = [
 
 
 def channels_last(a):
-    """The same numbers, in memory as kernels make images."""
+    """Return a copy with channels last in memory, as kernels write images."""
     return np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1)
 
 
 def every_second(a):
-    """A part of a larger array."""
+    """Return a copy with gaps: a part of a larger array."""
     spread = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan, a.dtype)
     spread[..., ::2] = a
     return spread[..., ::2]
 
 
 def backwards(a):
-    """Steps below zero."""
+    """Return a copy with negative strides."""
     return a[::-1, ..., ::-1].copy()[::-1, ..., ::-1]
 
 
 def repeated(a):
-    """One sample, seen as many: steps of zero."""
+    """Return one sample broadcast to all: a stride of zero."""
     return np.broadcast_to(a[:1], a.shape)
 
 
 def of_records(a):
-    """A field of packed records, as binary files hold them: steps that are no multiple of a number's size."""
+    """Return a field of packed records, as in binary files: strides that are not multiples of the item size."""
     records = np.zeros(len(a), [("label", np.uint8), ("values", a.dtype, a.shape[1:])])
     records["values"] = a
     return records["values"]
@@ -507,7 +507,7 @@ def of_records(a):
 )
 @pytest.mark.parametrize(("make", "shape"), LAYERS, ids=lambda value: "" if isinstance(value, tuple) else repr(value()))
 def test_memory_layouts(make, shape, layout):
-    """Inputs and gradients that cannot be written into, however they lie in memory."""
+    """Read-only inputs and gradients, with any memory layout."""
     layer, plain = make(), make()
     x = layout(draw(shape))
     grad = layout(draw(plain(x).shape, seed=1))
@@ -524,7 +524,7 @@ def test_memory_layouts(make, shape, layout):
 
 @pytest.mark.parametrize(("make", "shape"), LAYERS, ids=lambda value: "" if isinstance(value, tuple) else repr(value()))
 def test_no_samples(make, shape):
-    """No outputs, and zeros for the gradients of the parameters."""
+    """An empty batch: no outputs, and zeros for the gradients of the parameters."""
     layer = make().eval()
     x = np.zeros((0, *shape[1:]), np.float32)
     y = layer(x)
@@ -535,7 +535,7 @@ def test_no_samples(make, shape):
 
 @pytest.mark.parametrize(("make", "shape"), LAYERS, ids=lambda value: "" if isinstance(value, tuple) else repr(value()))
 def test_outputs_are_new(make, shape):
-    """What was returned is not written into by what comes later, when memory is used again."""
+    """Later calls, which reuse memory, do not write into arrays that were returned before."""
     layer = make()
     kept = forward_and_backward(layer, draw(shape))
     copies = [a.copy() for a in kept]
@@ -560,7 +560,7 @@ NETS = {
 
 
 def net_and_batch(name, dtype=np.float32):
-    """A net with a loss in training mode, and what it is trained on."""
+    """Return a net with a loss in training mode, and a batch to train it on."""
     make, shape = NETS[name]
     cnn.manual_seed(0)
     model = make()
@@ -575,7 +575,7 @@ def net_and_batch(name, dtype=np.float32):
 
 @functools.cache
 def net_in_float64(name):
-    """Loss, prediction, gradients and running statistics."""
+    """Return loss, prediction, and the net with its gradients and running statistics."""
     with using("reference", 1):
         model, x, y = net_and_batch(name, np.float64)
         loss, prediction = model.loss_and_grad(x, y)
@@ -586,9 +586,10 @@ def net_in_float64(name):
 def test_nets(name):
     """Loss, predictions, all gradients and running statistics.
 
-    Each gradient is compared as a vector. Some are 0 but for rounding, such as that of a norm's weight whose scale the
-    next norm takes away (mobilenet), so it is measured by at least a hundredth of the largest. No ReLU and no pool
-    decides otherwise than in float64 with this seed, in any set: one that did would show as 1e-3 or so.
+    Each gradient is compared as a vector. Some are 0 except rounding, such as that of a norm's weight whose scale the
+    next norm cancels (mobilenet), so the tolerance is relative to at least a hundredth of the largest gradient. With
+    this seed no ReLU and no pool decides differently than in float64, in any backend: that would give an error of about
+    1e-3.
     """
     expected_loss, expected_prediction, expected = net_in_float64(name)
     model, x, y = net_and_batch(name)
@@ -605,7 +606,7 @@ def test_nets(name):
 
 @pytest.mark.parametrize("name", NETS)
 def test_the_same_bits_again(name):
-    """Losses, weights and statistics of two runs, with memory that was used before."""
+    """Losses, weights and statistics of two runs, with reused memory."""
     runs = []
     for _ in range(2):
         model, x, y = net_and_batch(name)
@@ -617,10 +618,10 @@ def test_the_same_bits_again(name):
 
 
 @pytest.mark.parametrize("name", ["small_cnn", "mobilenet"])
-def test_compiled_kernels_leave_float64_to_others(name, kernel_set):
-    """They serve float32 alone: in float64 their set has the bits of the next one."""
+def test_compiled_kernels_decline_float64(name, backend_name):
+    """They support only float32: in float64 the backend "jit" gives the same bits as "array"."""
     runs = []
-    for serving in (kernel_set, "array" if kernel_set == "jit" else kernel_set):
+    for serving in (backend_name, "array" if backend_name == "jit" else backend_name):
         with using(serving, 2):
             model, x, y = net_and_batch(name, np.float64)
             loss, prediction = model.loss_and_grad(x, y)

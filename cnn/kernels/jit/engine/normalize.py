@@ -175,7 +175,7 @@ class Norm:
         self.shift = (shift if bias is None else shift + bias).astype(np.float32)
 
     def backward(
-        self, plain: Array, product: Array, count: int, of_batch: bool
+        self, plain: Array, product: Array, count: int, use_batch_stats: bool
     ) -> tuple[tuple[Array, Array, Array], Array, Array]:
         """From the sums of the gradient g and of g x, return the three vectors with which g becomes the gradient of x,
         and the gradients of weight and bias.
@@ -183,7 +183,9 @@ class Norm:
         plain, product = plain.sum(axis=0), product.sum(axis=0)
         w_grad = (product - self.mean * plain) * self.root
         of_grad = self.weight * self.root
-        of_x = -of_grad * self.root * w_grad / count if of_batch else np.zeros_like(of_grad)
-        constant = -of_grad * plain / count + of_x * (self.center - self.mean) if of_batch else np.zeros_like(of_grad)
+        of_x = -of_grad * self.root * w_grad / count if use_batch_stats else np.zeros_like(of_grad)
+        constant = (
+            -of_grad * plain / count + of_x * (self.center - self.mean) if use_batch_stats else np.zeros_like(of_grad)
+        )
         vectors = (of_grad.astype(np.float32), of_x.astype(np.float32), constant.astype(np.float32))
         return vectors, w_grad, plain

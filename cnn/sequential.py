@@ -188,7 +188,7 @@ class Sequential(Chain):
         ----------
         x, y : array_like
             N samples (N, ...) of any floating-point dtype, and labels (N,) of any integer dtype or the targets of
-            `loss_func`. Or ``x`` alone, a `cnn.data.DataLoader`, with its own batch size, order and transforms.
+            `loss_func`. Or only ``x``, a `cnn.data.DataLoader`, with its own batch size, order and transforms.
         validation_data, epochs, batch_size, rng, callbacks, resume, evaluate_train
             See `cnn.training.train`, which does the same and yields after every step.
         verbose_freq : int

@@ -12,7 +12,7 @@ from cnn.module import Array, Module
 
 @functools.cache
 def limits_blas(module: str) -> bool:
-    """Whether the layers in a Python module limit BLAS to one thread themselves: the library's do, a user's may not."""
+    """Whether the layers in a Python module limit BLAS to one thread themselves: the library's do, others may not."""
     return module.startswith(("cnn.layers.", "cnn.containers.", "cnn.sequential"))
 
 

@@ -26,6 +26,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
 
     Examples
     --------
+    >>> from cnn.data.loader import DataLoader
     >>> x, y = np.zeros((4, 2)), np.arange(4)
     >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x[:3], y[:3]).fingerprint())
     '4 samples before, 3 now'

@@ -25,9 +25,14 @@ Classes = Iterable[type]
 
 def known_classes(container: type, classes: Classes) -> dict[str, type]:
     """Return the classes that a file may name: the library's public ones, and those that the caller adds."""
-    ours = [getattr(package, name) for package in (cnn.layers, cnn.loss) for name in package.__all__]
-    ours += [cnn.containers.branches.Sum, cnn.containers.branches.Concat, cnn.containers.branches.Residual, container]
-    return {cls.__name__: cls for cls in [*ours, *classes]}
+    built_in = [getattr(package, name) for package in (cnn.layers, cnn.loss) for name in package.__all__]
+    built_in += [
+        cnn.containers.branches.Sum,
+        cnn.containers.branches.Concat,
+        cnn.containers.branches.Residual,
+        container,
+    ]
+    return {cls.__name__: cls for cls in [*built_in, *classes]}
 
 
 def describe(part: Any, classes: dict[str, type]) -> Any:

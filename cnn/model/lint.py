@@ -60,9 +60,9 @@ class ModelWarning(UserWarning):
 def first_run(model: Any, x: Array, to_logits: bool) -> Array:
     """Run a Sequential for the first time, and warn about mistakes in it."""
     mark_as_built(model)
-    ours = all(type(module).__module__.startswith("cnn.") for module in model.modules())
+    only_built_in = all(type(module).__module__.startswith("cnn.") for module in model.modules())
     # layers that will run fused later are also fused here, so that the first call gives the same bits
-    if ours and model.fuse and modes.state.forward_hook is None and kernels.active() != "reference":
+    if only_built_in and model.fuse and modes.state.forward_hook is None and kernels.active() != "reference":
         y = model.run_layers(x, to_logits)
         with contextlib.suppress(InputError):
             warn(model, shapes(model, x.shape[1:]), model.loss_func)
@@ -147,12 +147,10 @@ def problems(sequence: LayerSequence, axes: dict[str, int], loss_func: LossFunc 
                 f"layer {name}, {type(layer).__name__}, has a bias, which layer {next_name}, "
                 f"{type(following).__name__}, removes together with the mean: set bias=False"
             )
-    ours = True
+    only_built_in = True  # a custom layer may have moved the channels to the last axis
     for name, layer in sequence:
-        ours = ours and type(layer).__module__.startswith(
-            "cnn."
-        )  # a layer of the user's own may have moved the channels to the last axis
-        if ours and isinstance(layer, Linear) and axes.get(name) == 4:
+        only_built_in = only_built_in and type(layer).__module__.startswith("cnn.")
+        if only_built_in and isinstance(layer, Linear) and axes.get(name) == 4:
             yield (
                 f"layer {name}, {layer!r}, reads images (N, C, H, W) but works only on their last axis: put "
                 "Flatten() before it"

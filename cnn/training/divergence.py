@@ -30,12 +30,12 @@ def first_non_finite(model: Module, x: Array) -> str:
             path, _, attribute = name.rpartition(".")
             return f"the {attribute} of layer {path}, {modules[path]!r}, became NaN or infinite in the step before"
     names = {id(module): name for name, module in modules.items()}
-    found: list[str] = []
+    messages: list[str] = []
 
     def check(module: Module, y: Array) -> None:
-        if not found and not module.children() and not np.isfinite(y).all():
-            found.append(f"the output of layer {names[id(module)]}, {module!r}, is NaN or infinite")
+        if not messages and not module.children() and not np.isfinite(y).all():
+            messages.append(f"the output of layer {names[id(module)]}, {module!r}, is NaN or infinite")
 
     with no_grad(), forward_hook(check):
         model(x)
-    return found[0] if found else "every layer's output is finite, so it arose in the loss"
+    return messages[0] if messages else "every layer's output is finite, so it arose in the loss"

@@ -37,7 +37,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Import the larger parts when they are first used: `import cnn` stays quick, and `cnn.data` works after it."""
+    """Import the larger subpackages on first use, so that `import cnn` stays fast and `cnn.data` works after it."""
     if name in ("data", "report", "utils", "zoo"):
         return importlib.import_module(f"cnn.{name}")
     raise AttributeError(f"module 'cnn' has no attribute {name!r}")

@@ -91,7 +91,7 @@ class ClassReport(Table):
     """
 
     headings = ("class", "precision", "recall", "F1", "count")
-    left = 1
+    text_columns = 1
 
     def __init__(self, matrix: Array, class_names: Sequence[str]) -> None:
         self.matrix, self.class_names = matrix, list(class_names)

@@ -1,8 +1,8 @@
-"""What every layer is: Module, its Parameters and Buffers, and the switch no_grad.
+"""Module, the base class of every layer, with its Parameters and Buffers, and the context manager no_grad.
 
-There is no tape and no graph. A module knows its own derivative: ``forward`` saves what ``backward`` will need in one
-slot, ``backward`` takes it out again. So memory falls while backward walks through a net, and what is easy to read is
-also all that happens.
+There is no tape and no graph. A module knows its own derivative: ``forward`` saves the values that ``backward`` needs,
+and ``backward`` takes them out again. So memory use falls while backward runs through a net, and nothing happens beyond
+what the code of each layer shows.
 """
 
 import inspect
@@ -21,52 +21,52 @@ __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluati
 
 
 class Differentiable:
-    """What layers and losses share: one slot between forward and backward, and arguments that can be read back."""
+    """Base class of layers and losses: values saved between forward and backward, and constructor arguments."""
 
     _saved: tuple[Any, ...] | None = None
 
     def save_for_backward(self, *values: Any) -> None:
-        """Keep what backward will need, in the module's one slot; inside `no_grad` nothing is kept."""
+        """Save the values that backward needs, in place of earlier ones; inside `no_grad` nothing is saved."""
         if modes.state.saving:
             self._saved = values
 
     def saved(self) -> tuple[Any, ...]:
-        """Take out what forward saved. The slot is empty afterwards.
+        """Return the values that forward saved, and clear them.
 
         Raises
         ------
         RuntimeError
-            If nothing is there: backward ran twice, or without a forward.
+            If nothing is saved: backward ran twice, or without a forward.
         """
         if self._saved is None:
             raise RuntimeError(
-                f"{type(self).__name__}.backward has nothing saved: each needs one forward before it, not inside "
-                "no_grad(). Call forward again before this backward"
+                f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, not "
+                "inside no_grad(). Call forward again before this backward"
             )
         values, self._saved = self._saved, None
         return values
 
-    def forget(self) -> None:
-        """Empty the slot."""
+    def clear_saved(self) -> None:
+        """Discard the values that forward saved."""
         self._saved = None
 
     def arguments(self) -> dict[str, Any]:
-        """Return the constructor arguments, read back from the attributes of the same names.
+        """Return the constructor arguments, read from the attributes of the same names.
 
-        A Parameter, or None, where the argument is a switch such as ``bias=True`` reads as True or False. An ``rng``
-        is left out: it is a state, not a setting.
+        Where the argument is a flag such as ``bias=True``, a Parameter counts as True and None as False. An ``rng`` is
+        left out: it is a state, not a setting.
         """
-        found = {}
+        values = {}
         for name, argument in inspect.signature(type(self)).parameters.items():
             if name == "rng" or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
                 continue
             if not hasattr(self, name):
-                raise TypeError(f"{type(self).__name__} takes {name!r} but keeps it nowhere: set self.{name} = {name}")
+                raise TypeError(f"{type(self).__name__} takes {name!r} but does not store it: set self.{name} = {name}")
             value = getattr(self, name)
             if isinstance(argument.default, bool) and (value is None or isinstance(value, Buffer)):
                 value = value is not None
-            found[name] = value.item() if isinstance(value, np.generic) else value
-        return found
+            values[name] = value.item() if isinstance(value, np.generic) else value
+        return values
 
     def __repr__(self) -> str:
         try:
@@ -74,25 +74,25 @@ class Differentiable:
         except TypeError:
             return f"{type(self).__name__}(...)"
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        usual = {name: (repr(default), repr((default, default))) for name, default in defaults.items()}
-        told = {name: value for name, value in arguments.items() if repr(value) not in usual[name]}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in told.items())})"
+        hidden = {name: (repr(default), repr((default, default))) for name, default in defaults.items()}
+        shown = {name: value for name, value in arguments.items() if repr(value) not in hidden[name]}
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class Module(Differentiable):
     """A piece of a network: a layer, or a container of layers.
 
-    A subclass writes ``forward`` and ``backward``. Parameters, buffers and other modules that are attributes are found
-    by themselves; no registration and no call of ``super().__init__()`` is needed. Constructor arguments that are kept
-    as attributes of the same name give ``repr`` and saving for free.
+    A subclass implements ``forward`` and ``backward``. Parameters, buffers and other modules that are attributes are
+    found automatically; no registration and no call of ``super().__init__()`` is needed. If constructor arguments are
+    stored as attributes of the same name, ``repr`` and saving work without further code.
 
     Attributes
     ----------
     training : bool
         Whether layers such as Dropout behave as in training (see `train` and `eval`).
     needs_input_grad : bool
-        False at the start of a net that has an optimizer: nobody needs the gradient of the data, so ``backward`` may
-        return None instead of computing it.
+        False for the first layers of a net that has an optimizer: the gradient of the data is not needed, so
+        ``backward`` may return None instead of computing it.
 
     Examples
     --------
@@ -139,48 +139,49 @@ class Module(Differentiable):
         return y
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
-        """Return how many multiplications, each with an addition, an output of this shape costs; 0: hardly any."""
+        """Return the number of multiply-adds that an output of this shape costs; 0 if it is negligible."""
         return 0
 
-    # What a module holds
+    # Contents
 
     def children(self) -> dict[str, "Module"]:
-        """Modules directly inside this one, by name: attributes, and the items of lists and dicts. All that a container
-        needs to override. What forward saved is no part of the model.
+        """Return the modules directly inside this one, by name: attributes, and the items of lists and dicts.
+
+        A container needs to override only this. The values that forward saved are not part of the model.
         """
-        found = {}
+        children = {}
         for name, value in vars(self).items():
             if name == "_saved":
                 continue
             if isinstance(value, Module):
-                found[name] = value
+                children[name] = value
             elif isinstance(value, (list, tuple, dict)):
                 for key, item in value.items() if isinstance(value, dict) else enumerate(value):
                     if isinstance(item, Module):
-                        found[f"{name}.{key}"] = item
-        return found
+                        children[f"{name}.{key}"] = item
+        return children
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, "Module"]]:
-        """Yield this module and all inside it, with dotted names (its own is the prefix)."""
+        """Yield this module and every module inside it, with dotted names (its own name is the prefix)."""
         yield prefix, self
         for name, child in self.children().items():
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def modules(self) -> Iterator["Module"]:
-        """Yield this module and all inside it."""
+        """Yield this module and every module inside it."""
         yield self
         for child in self.children().values():
             yield from child.modules()
 
     def named_tensors(self) -> Iterator[tuple[str, Buffer]]:
-        """All parameters and buffers with their dotted names; a shared one comes once for each of its names."""
+        """Yield all parameters and buffers with dotted names; a shared one is yielded once for each of its names."""
         for path, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Buffer):
                     yield (f"{path}.{name}" if path else name), value
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Trained arrays with their dotted names, each array once."""
+        """Yield the parameters with dotted names, each parameter once."""
         seen: set[int] = set()
         for name, tensor in self.named_tensors():
             if isinstance(tensor, Parameter) and id(tensor) not in seen:
@@ -188,13 +189,13 @@ class Module(Differentiable):
                 yield name, tensor
 
     def parameters(self) -> list[Parameter]:
-        """Trained arrays, each once."""
+        """Return the parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     # State
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters and buffers; names, shapes and dtypes are PyTorch's for the same layers."""
+        """Return copies of all parameters and buffers; names, shapes and dtypes are PyTorch's for the same layers."""
         return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -203,12 +204,12 @@ class Module(Differentiable):
         Parameters
         ----------
         state : dict of str to array_like
-            As `state_dict` gives it; a PyTorch state_dict of the same layers fits as well.
+            As `state_dict` returns it; a PyTorch state_dict of the same layers fits as well.
 
         Raises
         ------
         ValueError
-            If keys are missing, unexpected or of another shape; all of them are listed.
+            If keys are missing or unexpected, or shapes differ; the message lists every problem.
         """
         tensors = dict(self.named_tensors())
         arrays = {name: plain_array(value) for name, value in state.items()}
@@ -219,7 +220,9 @@ class Module(Differentiable):
             for name in tensors
             if name in arrays and arrays[name].shape != tensors[name].shape
         ]
-        problems += [f"no real numbers: {name} is {a.dtype}" for name, a in arrays.items() if a.dtype.kind not in "fiu"]
+        problems += [
+            f"not real numbers: {name} is {a.dtype}" for name, a in arrays.items() if a.dtype.kind not in "fiu"
+        ]
         if problems:
             raise ValueError(f"the state does not fit this {type(self).__name__}:\n  " + "\n  ".join(problems))
         converted = {name: arrays[name].astype(tensor.dtype) for name, tensor in tensors.items()}
@@ -227,7 +230,7 @@ class Module(Differentiable):
             tensor.data = converted[name]
 
     def save_weights(self, path: str | Path) -> None:
-        """Write the state_dict to a safetensors file; an old file is replaced only once the new one is whole."""
+        """Write the state_dict to a safetensors file; an old file is replaced only once the new one is complete."""
         write_tensors(path, self.state_dict())
 
     def load_weights(self, path: str | Path) -> None:
@@ -238,24 +241,24 @@ class Module(Differentiable):
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it is damaged or does not fit; the weights are unchanged then.
+            If it is damaged or does not fit; in that case the weights are unchanged.
         """
         self.load_state_dict(read_tensors(path)[0])
 
     def train(self, mode: bool = True) -> Self:
-        """Switch this module and all inside it to training behaviour."""
+        """Set this module and every module inside it to training mode."""
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Switch this module and all inside it to the behaviour for evaluation."""
+        """Set this module and every module inside it to evaluation mode."""
         return self.train(False)
 
     def zero_grad(self) -> None:
-        """Forget all gradients."""
+        """Set all gradients to None."""
         modules: list[Module] = [self]
-        for module in modules:  # which grows as it goes
+        for module in modules:  # the list grows during the loop
             may_have_children = type(module).children is not Module.children
             for value in vars(module).values():
                 if isinstance(value, Parameter):
@@ -266,12 +269,12 @@ class Module(Differentiable):
                 modules.extend(module.children().values())
 
     def to(self, dtype: Any) -> Self:
-        """Convert all floating parameters and buffers to float32 or float64."""
+        """Convert all floating-point parameters and buffers to float32 or float64."""
         dtype = np.dtype(dtype)
         if dtype not in (np.float32, np.float64):
             raise ValueError(f"a model works in float32 or float64, got {dtype}")
         for _, tensor in self.named_tensors():
             tensor.to(dtype)
         for module in self.modules():
-            module.forget()  # what belongs to a forward in the other dtype
+            module.clear_saved()  # values saved by a forward in the other dtype
         return self

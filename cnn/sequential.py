@@ -1,4 +1,4 @@
-"""Sequential: layers in a row; given a loss and an optimizer, it trains. How the layers run: containers/chain.py."""
+"""Sequential: layers in sequence; given a loss and an optimizer, it trains. How layers run: containers/chain.py."""
 
 from collections.abc import Sequence
 from operator import attrgetter
@@ -22,25 +22,25 @@ from cnn.training import update
 
 
 class Sequential(Chain):
-    """Layers in a row: the output of each is the input of the next. Given a loss and an optimizer, it trains.
+    """Layers in sequence: the output of each is the input of the next. Given a loss and an optimizer, it trains.
 
     y = f_L(... f2(f1(x)))
 
     Parameters
     ----------
     layers : list of Module
-        At least one; no instance twice.
+        At least one; no instance may appear twice.
     loss_func : LossFunc, optional
         Needed to train and to evaluate.
     optimizer : Optimizer, optional
-        Needed to train. One that was made without parameters gets those of this model.
+        Needed to train. One created without parameters gets those of this model.
     fuse : bool
-        Whether neighbours such as Conv2d, ReLU and MaxPool2d may run as one, which takes less time and memory and gives
-        the same numbers (containers/fusion/rules.py). False: each layer's own backward can be called after a forward.
+        Whether adjacent layers such as Conv2d, ReLU and MaxPool2d may run fused, which takes less time and memory and
+        gives the same numbers (containers/fusion/rules.py). False: each layer's own backward can be called afterwards.
 
     Shape
     -----
-    That of the first layer's input -> that of the last layer's output.
+    The shape of the first layer's input -> the shape of the last layer's output.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class Sequential(Chain):
     Raises
     ------
     ValueError
-        If a layer is there twice, or if the end of the net does not go with the loss; see cnn/model/pairing.py.
+        If a layer appears twice, or if the last layer does not fit the loss; see cnn/model/pairing.py.
 
     Source
     ------
@@ -97,23 +97,23 @@ class Sequential(Chain):
 
     @hide_internal_frames
     def backward(self, grad: Array) -> Array | None:
-        """(N, ...) -> (N, ...), or None if there is an optimizer, because nobody needs the gradient of the data"""
+        """(N, ...) -> (N, ...), or None if there is an optimizer, because the gradient of the data is not needed"""
         with one_blas_thread():
-            return self.walk_back(grad)
+            return self.run_backward(grad)
 
     def run(self, x: Array, to_logits: bool = False) -> Array:
-        """Run the layers, ``to_logits`` without a final Softmax. The first time, also look for mistakes in the net."""
+        """Run the layers, ``to_logits`` without a final Softmax. The first run also checks the net for mistakes."""
         return self.run_layers(x, to_logits) if self._was_built else lint.first_run(self, x, to_logits)
 
     def arguments(self) -> dict[str, Any]:
-        """Return the layers and the loss; an optimizer is no part of a model, and its state is not saved."""
+        """Return the layers and the loss; an optimizer is not part of a model, and its state is not saved."""
         return {"layers": list(self.layers), "loss_func": self.loss_func}
 
     @hide_internal_frames
     def build(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shape of every layer's output for one sample (without the batch axis), by its dotted name.
 
-        Nothing is computed. It looks for mistakes in the net, as the first forward pass does too.
+        Nothing is computed. The net is also checked for mistakes, as in the first forward pass.
 
         Raises
         ------
@@ -123,7 +123,7 @@ class Sequential(Chain):
         Warns
         -----
         ModelWarning
-            For a net that runs and is almost surely a mistake; see cnn/model/lint.py.
+            For a net that runs but is almost certainly a mistake; see cnn/model/lint.py.
 
         Examples
         --------
@@ -187,17 +187,17 @@ class Sequential(Chain):
         Parameters
         ----------
         x, y : array_like
-            N samples (N, ...) of any real floating dtype, and labels (N,) of any integer dtype or what `loss_func`
-            expects. Or ``x`` alone, a `cnn.data.DataLoader`, with its own batch size, order and transforms.
+            N samples (N, ...) of any floating-point dtype, and labels (N,) of any integer dtype or the targets of
+            `loss_func`. Or only ``x``, a `cnn.data.DataLoader`, with its own batch size, order and transforms.
         validation_data, epochs, batch_size, rng, callbacks, resume, evaluate_train
             See `cnn.training.train`, which does the same and yields after every step.
         verbose_freq : int
-            Print a line after every this many epochs; 0: none.
+            Print a line every ``verbose_freq`` epochs; 0: never.
 
         Raises
         ------
         ValueError
-            If the data do not fit, before anything is trained, or if the checkpoints are of another training.
+            If the data do not fit, before anything is trained, or if the checkpoints belong to another training.
         FloatingPointError
             If the loss becomes NaN or infinite; the model has the weights of the last step with a finite loss.
         """
@@ -207,14 +207,14 @@ class Sequential(Chain):
 
     @hide_internal_frames
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
-        """Return mean loss and accuracy, a fraction (nan if the targets are no classes), in evaluation mode."""
+        """Return mean loss and accuracy, a fraction (nan if the targets are not classes), in evaluation mode."""
         self.objective.required()
         return training.evaluate(self, x, y, batch_size)
 
     @hide_internal_frames
     def predict(self, x: Any, batch_size: int = 256) -> Array:
         """Return class ids (N,), one for each position of outputs (N, K, H, W), or the outputs of a model without
-        classes (its loss is MSELoss or another of numbers), in evaluation mode.
+        classes (its loss is MSELoss or another regression loss), in evaluation mode.
         """
         y = training.predict(self, x, batch_size)
         return y.argmax(axis=1) if self.objective.has_classes else y
@@ -223,13 +223,13 @@ class Sequential(Chain):
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
         """Return the probabilities of the classes (N, K), or (N, K, H, W), in evaluation mode.
 
-        A model without classes, whose loss is of numbers, raises a ValueError.
+        A model without classes, whose loss is a regression loss, raises a ValueError.
         """
         self.objective.check_classes()
         return self.objective.probabilities(training.predict(self, x, batch_size))
 
     def preprocess(self, pixels: Any) -> Array:
-        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as they were in training: (scale pixel - mean) / std."""
+        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std."""
         return preprocessing.preprocess(pixels, self.preprocessing)
 
     @hide_internal_frames
@@ -252,7 +252,7 @@ class Sequential(Chain):
     def profile(self, x: Any) -> Profile:
         """Return a table of how long each layer takes with a batch (N, ...), forward and backward; ``print`` it.
 
-        Layers that run as one are one row (see ``fuse``). The model stays as it is.
+        Layers that run fused share one row (see ``fuse``). The model does not change.
 
         Examples
         --------
@@ -291,7 +291,7 @@ class Sequential(Chain):
         return model
 
     def __getitem__(self, index: int | slice) -> Any:
-        """Return one layer, or a Sequential of some, which shares them with this one."""
+        """Return one layer, or a Sequential of several, which it shares with this one."""
         return Sequential(self.layers[index]) if isinstance(index, slice) else self.layers[index]
 
     def __repr__(self) -> str:

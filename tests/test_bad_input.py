@@ -386,7 +386,7 @@ def test_branches_of_different_sizes():
     halved = Sequential([MaxPool2d(2), Upsample(scale_factor=2)])
     assert_says(
         message(Concat([Identity(), halved]), x),
-        "branches give 9 x 9 and 8 x 8: use images whose sides stay even at each halving",
+        "branch outputs are 9 x 9 and 8 x 8: use images whose height and width stay even at each halving",
     )
-    assert_says(message(Concat([Identity(), MaxPool2d(2)]), x), "differ in axis 1 alone")
-    assert_says(message(Residual(Conv2d(1, 1, 3)), x), "(1, 1, 7, 7)", "set padding so that", "or give a shortcut")
+    assert_says(message(Concat([Identity(), MaxPool2d(2)]), x), "differ only in axis 1")
+    assert_says(message(Residual(Conv2d(1, 1, 3)), x), "(1, 1, 7, 7)", "set padding so that", "or pass a shortcut")

@@ -1,4 +1,4 @@
-"""What `import cnn` costs and what it gives."""
+"""What `import cnn` loads, and the public names."""
 
 import pkgutil
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import cnn
 
-LATER = [
+LAZY = [
     "safetensors",
     "threadpoolctl",
     "pooch",
@@ -21,9 +21,9 @@ LATER = [
 ]
 
 
-def test_import_needs_numpy_alone():
-    """Everything else is imported when it is used."""
-    code = f"import sys, cnn; print(*[name for name in {LATER} if name in sys.modules])"
+def test_import_loads_only_numpy():
+    """All other dependencies are imported when they are used."""
+    code = f"import sys, cnn; print(*[name for name in {LAZY} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert found == []
 

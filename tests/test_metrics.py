@@ -130,7 +130,7 @@ def test_interval_computed_by_hand():
     assert accuracy_interval(15, 148) == pytest.approx((0.0624, 0.1605), abs=5e-5)
 
 
-def test_ends_are_exact():
+def test_the_limits_of_the_interval_are_exact_at_zero_and_one():
     z2 = 1.959963984540054**2
     low, high = accuracy_interval(0, 20)
     assert low == 0.0

@@ -12,7 +12,7 @@ X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 
 
 class Counter(Module):
-    """A layer of a user's own with a parameter, a floating buffer and an integer one."""
+    """A custom layer with a parameter, a floating-point buffer and an integer buffer."""
 
     def __init__(self):
         self.weight = Parameter(np.ones(2, np.float32))
@@ -28,7 +28,7 @@ def test_a_buffer_copies_what_it_is_given():
     assert buffer.data[0] == 1
 
 
-def test_assigning_data_copies_into_the_array_that_is_there():
+def test_assigning_data_copies_into_the_existing_array():
     parameter = Parameter([1.0, 2.0])
     array = parameter.data
     parameter.data = [3, 4]
@@ -63,7 +63,7 @@ def test_names_of_everything_inside():
     assert module.state_dict()["count"].dtype == np.int64
 
 
-def test_a_module_that_forward_saved_is_no_part_of_the_model():
+def test_a_module_saved_by_forward_is_not_part_of_the_model():
     module = Counter()
     module.save_for_backward(Linear(1, 1))
     assert list(module.children()) == ["inner"]
@@ -117,7 +117,7 @@ def test_to_converts_floating_arrays_and_gradients_only():
             module.to(wrong)
 
 
-def test_to_empties_the_slot():
+def test_to_clears_the_saved_values():
     layer = Linear(3, 2)
     y = layer(X)
     layer.to(np.float64)
@@ -133,7 +133,7 @@ def test_train_and_eval_reach_everything():
     assert all(part.training for part in module.modules())
 
 
-def test_evaluating_gives_every_layer_its_mode_back():
+def test_evaluating_restores_the_mode_of_every_layer():
     model = Sequential([Dropout(), Sequential([Dropout(), ReLU()])])
     model.layers[1].eval()
     with evaluating():
@@ -172,7 +172,7 @@ def test_no_grad_nests_and_ends_with_an_exception():
     assert layer._saved is not None
 
 
-def test_no_grad_and_watching_belong_to_one_thread():
+def test_no_grad_and_forward_hooks_apply_to_one_thread():
     """Evaluating in one thread does not stop training in another."""
     trained, watched = ReLU(), []
 
@@ -187,7 +187,7 @@ def test_no_grad_and_watching_belong_to_one_thread():
     assert watched == []
 
 
-def test_watching_sees_every_module_and_gives_way_after():
+def test_a_forward_hook_sees_every_module_until_the_context_ends():
     model, seen = Sequential([Linear(3, 2), ReLU()]), []
     with forward_hook(lambda module, y: seen.append((module, y.shape))):
         model(X)
@@ -212,7 +212,7 @@ def test_repr(layer, text):
     assert repr(layer) == text
 
 
-def test_a_layer_that_hides_an_argument_still_has_a_repr_and_is_told_how_to_keep_it():
+def test_a_layer_that_does_not_store_an_argument_has_a_repr_and_an_error_names_the_fix():
     class Own(Module):
         def __init__(self, size):
             pass
@@ -222,7 +222,7 @@ def test_a_layer_that_hides_an_argument_still_has_a_repr_and_is_told_how_to_keep
         Own(3).arguments()
 
 
-def test_methods_that_are_missing_are_named():
+def test_missing_methods_are_named():
     class Own(Module):
         pass
 
@@ -232,6 +232,6 @@ def test_methods_that_are_missing_are_named():
         Own().backward(X)
 
 
-def test_the_public_names_are_sorted_and_there():
+def test_the_public_names_are_sorted_and_defined():
     assert cnn.__all__ == sorted(cnn.__all__)
     assert all(hasattr(cnn, name) for name in cnn.__all__)

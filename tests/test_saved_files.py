@@ -33,7 +33,7 @@ def test_a_loaded_model_can_be_trained():
     assert model.history.train_loss[-1] < model.history.train_loss[0]
 
 
-def test_a_training_goes_on_from_its_checkpoints(tmp_path):
+def test_a_training_continues_from_its_checkpoints(tmp_path):
     folder = shutil.copytree(FIXTURES / "checkpoints", tmp_path / "checkpoints")
     x, y = make.data()
     model = make.net()
@@ -46,7 +46,7 @@ def test_a_training_goes_on_from_its_checkpoints(tmp_path):
 
 
 def run_cnn(folder, *arguments):
-    """What the command `cnn` prints as JSON, or as text."""
+    """Run the command `cnn`; return the JSON that it prints, or the text."""
     done = subprocess.run(
         [sys.executable, "-m", "cnn", *arguments], cwd=folder, capture_output=True, text=True, check=True
     )

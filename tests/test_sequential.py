@@ -30,7 +30,7 @@ def points(n=90):
     return rng.normal(size=(n, 2)) + 4 * np.eye(3)[y][:, :2], y
 
 
-def test_it_learns_and_every_figure_agrees():
+def test_it_learns_and_all_metrics_agree():
     x, y = points()
     model = classifier()
     history = model.fit(x, y, validation_data=(x, y), epochs=60, batch_size=16, verbose_freq=0, rng=0)
@@ -46,7 +46,7 @@ def test_it_learns_and_every_figure_agrees():
     assert -np.log(p[np.arange(len(y)), y]).mean() == pytest.approx(loss, rel=1e-5)
 
 
-def test_the_mode_of_every_layer_is_given_back():
+def test_the_mode_of_every_layer_is_restored():
     x, y = points()
     model = classifier()
     model.layers[0].eval()
@@ -72,29 +72,29 @@ def test_logits_and_softmax_train_to_the_same_weights():
 
 def test_the_loop_written_by_hand_equals_the_joint_formula():
     x, y = points()
-    model, twin = classifier(), classifier()
-    model.layers[2].p = twin.layers[2].p = 0.0
+    model, other = classifier(), classifier()
+    model.layers[2].p = other.layers[2].p = 0.0
     model.to(np.float64)
-    twin.to(np.float64)
+    other.to(np.float64)
     loss, prediction = model.loss_and_grad(x, y)
-    by_hand = twin.loss_func(twin(x), y)
-    twin.backward(twin.loss_func.backward())
+    by_hand = other.loss_func(other(x), y)
+    other.backward(other.loss_func.backward())
     assert by_hand == pytest.approx(loss, rel=1e-12)
-    assert np.allclose(prediction, twin(x), rtol=1e-12)
-    for ours, theirs in zip(model.parameters(), twin.parameters(), strict=True):
+    assert np.allclose(prediction, other(x), rtol=1e-12)
+    for ours, theirs in zip(model.parameters(), other.parameters(), strict=True):
         assert np.abs(ours.grad - theirs.grad).max() <= 1e-12 * np.abs(theirs.grad).max()
 
 
 def test_train_step_is_loss_and_grad_step_and_zero_grad():
     x, y = points()
     x = x.astype(np.float32)
-    model, twin = classifier(), classifier()
+    model, other = classifier(), classifier()
     loss = model.train_step(x, y)
-    expected, _ = twin.loss_and_grad(x, y)
-    twin.optimizer.step()
-    twin.zero_grad()
+    expected, _ = other.loss_and_grad(x, y)
+    other.optimizer.step()
+    other.zero_grad()
     assert loss == expected
-    assert all((a.data == b.data).all() for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    assert all((a.data == b.data).all() for a, b in zip(model.parameters(), other.parameters(), strict=True))
     assert all(p.grad is None for p in model.parameters())
 
 
@@ -108,7 +108,7 @@ def test_the_gradient_of_the_data_is_left_out_only_with_an_optimizer():
         assert [layer.needs_input_grad for layer in model] == [needed, True, True, True, True]
 
 
-def test_the_first_leaf_is_found_through_containers():
+def test_the_first_layer_is_found_through_containers():
     branches = [Sequential([Conv2d(1, 2, 3, padding=1), ReLU()]), Residual(Conv2d(1, 1, 1))]
     model = Sequential([Sequential([Concat(branches)]), Conv2d(3, 1, 1)], optimizer=Adam())
     x = np.ones((2, 1, 5, 5), np.float32)
@@ -118,7 +118,7 @@ def test_the_first_leaf_is_found_through_containers():
     assert flags == {"0.0.0.0": False, "0.0.1.body": False, "1": True}
 
 
-def test_layers_taken_out_of_a_model_give_their_gradients_again():
+def test_layers_taken_from_a_model_return_their_input_gradients_again():
     model = classifier()
     part = Sequential(model.layers[:2])
     x = np.ones((2, 2), np.float32)
@@ -149,7 +149,7 @@ def test_one_hot_labels_train_the_same_and_have_an_accuracy():
         assert history.val_loss == pytest.approx(histories[0].val_loss, rel=1e-6)
 
 
-def test_the_arrays_given_are_not_written_to():
+def test_input_arrays_are_not_written_to():
     x, y = points()
     x, y = x.astype(np.float32), y.copy()
     x.flags.writeable = y.flags.writeable = False
@@ -174,7 +174,7 @@ def test_regression_predicts_outputs_and_has_no_classes():
         model.predict_proba(x)
 
 
-def test_a_loss_of_ones_own():
+def test_a_custom_loss():
     class Absolute(LossFunc):
         def forward(self, prediction, target):
             self.save_for_backward(np.sign(prediction - target) / prediction.size)
@@ -202,7 +202,7 @@ def test_a_container_protocol():
 def test_repr_builds_the_model_again():
     branches = Sum([Residual(Conv2d(2, 2, 3, padding="same", bias=False)), Concat([Identity(), Identity()])][:1])
     model = Sequential([branches, MaxPool2d(2, stride=1), Flatten(), Linear(8, 3), Softmax()], CrossEntropyLoss())
-    names = {name: getattr(place, name) for place in (cnn, cnn.layers, cnn.loss) for name in place.__all__}
+    names = {name: getattr(package, name) for package in (cnn, cnn.layers, cnn.loss) for name in package.__all__}
     assert repr(eval(repr(model), names)) == repr(model)
 
 
@@ -245,7 +245,7 @@ def test_summary_as_html_is_well_formed():
     assert "Dropout(p=0.1)" in page
 
 
-def test_summary_needs_a_shape_and_fit_tells_it():
+def test_summary_needs_a_shape_which_fit_sets():
     model = classifier()
     with pytest.raises(ValueError, match="input_shape="):
         model.summary()
@@ -265,14 +265,14 @@ def test_shared_weights_are_counted_once():
 
 def test_a_copy_is_independent():
     model = classifier()
-    twin = copy.deepcopy(model)
-    twin.fit(*points(), epochs=1, verbose_freq=0)
-    assert (model.layers[0].weight.data != twin.layers[0].weight.data).any()
+    other = copy.deepcopy(model)
+    other.fit(*points(), epochs=1, verbose_freq=0)
+    assert (model.layers[0].weight.data != other.layers[0].weight.data).any()
     assert model.optimizer.params[0] is model.layers[0].weight
-    assert twin.optimizer.params[0] is twin.layers[0].weight
+    assert other.optimizer.params[0] is other.layers[0].weight
 
 
-def test_preprocess_is_what_was_set():
+def test_preprocess_uses_the_settings():
     model = classifier()
     pixels = np.full((1, 2, 1, 1), 255, np.uint8)
     assert (model.preprocess(pixels) == 1).all()
@@ -292,7 +292,7 @@ def test_the_same_seed_gives_the_same_bits(seed):
 
 def test_a_nested_final_softmax_is_skipped_too():
     x, y = points()
-    x = x.astype(np.float32) * 100  # saturated: the loop by hand would lose its gradient
+    x = x.astype(np.float32) * 100  # saturated: the loop written by hand would lose its gradient
     cnn.manual_seed(0)
     flat = Sequential([Linear(2, 3), Softmax()], CrossEntropyLoss(), Adam())
     cnn.manual_seed(0)
@@ -303,7 +303,7 @@ def test_a_nested_final_softmax_is_skipped_too():
     assert (flat[0].weight.grad == nested[0].weight.grad).all()
 
 
-def test_predicting_in_one_thread_leaves_training_in_another_alone():
+def test_predicting_in_one_thread_does_not_affect_training_in_another():
     x, y = points()
     modes, seen = [], threading.Event()
 
@@ -333,7 +333,7 @@ def test_predicting_in_one_thread_leaves_training_in_another_alone():
     assert all(layer.training for layer in model)
 
 
-def test_layers_cannot_be_exchanged_behind_the_optimizers_back():
+def test_layers_cannot_be_replaced_without_the_optimizer_noticing():
     x, y = points()
     model = classifier()
     with pytest.raises(TypeError, match="tuple"):
@@ -360,15 +360,15 @@ def test_training_some_parameters_is_allowed():
 
 def test_an_interrupted_step_leaves_nothing_behind():
     x, y = points()
-    model, twin = classifier(), classifier()
+    model, other = classifier(), classifier()
     model.loss_and_grad(x.astype(np.float32), y)  # gradients that no step used
-    for one in (model, twin):
+    for one in (model, other):
         one[2].rng = np.random.default_rng(5)
         one.fit(x, y, epochs=1, verbose_freq=0, rng=0)
-    assert all((a.data == b.data).all() for a, b in zip(model.parameters(), twin.parameters(), strict=True))
+    assert all((a.data == b.data).all() for a, b in zip(model.parameters(), other.parameters(), strict=True))
 
 
-def test_errors_in_layers_of_ones_own_name_them():
+def test_errors_in_custom_layers_name_them():
     class Forgets(Identity):
         def __init__(self, where):
             self.where = where

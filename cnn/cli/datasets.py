@@ -220,7 +220,8 @@ def _folder_notes(found: ImageFolder) -> list[str]:
     lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *_skipped_files(found)]
     part = "test" if found.has_test else "validation"
     lines.append(
-        f"baseline: always predicting the largest class is correct for {found.majority_baseline:.1%} of the {part} images"
+        "baseline: always predicting the largest class is correct for "
+        f"{found.majority_baseline:.1%} of the {part} images"
     )
     if not found.has_test:
         lines.append("there is no folder of test images, so the final test uses the validation images")

@@ -1,7 +1,7 @@
-"""Layers side by side: Sum, Concat and Residual. With Sequential and Identity they make residual, inception, dense and
-U-shaped nets.
+"""Parallel branches: Sum, Concat and Residual. Together with Sequential and Identity they form residual, inception,
+dense and U-shaped nets.
 
-Copying a value to several places and adding the gradients that come back are each other's adjoints, and so are
+Copying a value to several branches and adding the gradients of the copies are each other's adjoints, and so are
 concatenating and splitting: the backward of one container is the forward of another.
 """
 
@@ -32,7 +32,7 @@ def added_relu(x: Array, y: Array) -> Array:
 
 @kernel
 def added_relu_grad(grad: Array, y: Array) -> Array:
-    """The gradient of each of two summands, from that of the output y of `added_relu`"""
+    """The gradient of each of the two summands, from the gradient of the output y of `added_relu`"""
     return gate(grad, y <= 0)
 
 
@@ -57,25 +57,25 @@ class _Branches(Container):
                 raise error.at(name, branch) from None
         return outputs
 
-    def run_back_branches(self, grads: list[Array]) -> Array | None:
-        """A gradient for each branch's output -> the sum of their gradients of the input that they share"""
-        found = []
+    def run_branches_backward(self, grads: list[Array]) -> Array | None:
+        """One gradient for each branch's output -> the sum of the branches' gradients of their common input"""
+        input_grads = []
         for (name, branch), grad in zip(self.children().items(), grads, strict=True):
             try:
-                found.append(self.call_back(branch, grad))
+                input_grads.append(self.call_backward(branch, grad))
             except InputError as error:
                 raise error.at(name, branch) from None
-        sums = [one for one in found if one is not None]
-        return functools.reduce(added, sums) if self.needs_input_grad else None
+        summands = [grad for grad in input_grads if grad is not None]
+        return functools.reduce(added, summands) if self.needs_input_grad else None
 
 
 class Sum(_Branches):
-    """Add what several branches make of the same input.
+    """Add the outputs of several branches, which read the same input.
 
     y = f1(x) + f2(x) + ...
 
-    Each summand moves the sum as it moves itself, so every branch gets the whole gradient, and the input gets the sum
-    of theirs.
+    The derivative of the sum with respect to each summand is 1, so every branch gets the whole gradient, and the input
+    gets the sum of the gradients that the branches return.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Sum(_Branches):
 
     Shape
     -----
-    That of the input -> that of each branch's output.
+    The input's shape -> the shape of each branch's output.
 
     Source
     ------
@@ -97,7 +97,7 @@ class Sum(_Branches):
     array([[-1.,  4.]])
     """
 
-    fix = ""  # what an error about shapes recommends
+    fix = ""  # the end of an error about shapes: what to change
 
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
@@ -113,20 +113,20 @@ class Sum(_Branches):
         shapes = [y.shape for y in outputs]
         if len(set(shapes)) > 1:
             raise ShapeError(
-                f"the outputs to be added must have one shape, got {' and '.join(map(str, shapes))}{self.fix}"
+                f"the outputs to be added must have the same shape, got {' and '.join(map(str, shapes))}{self.fix}"
             )
 
     def backward(self, grad: Array) -> Array | None:
         """(N, ...) -> (N, ...)"""
-        return self.run_back_branches([grad] * len(self.children()))
+        return self.run_branches_backward([grad] * len(self.children()))
 
 
 class Residual(Sum):
-    """Learn what to change instead of what to say: add the input to what the body makes of it.
+    """Learn a change of the input instead of a whole output: add the input to the output of the body.
 
     y = body(x) + shortcut(x)
 
-    The shortcut hands the gradient on undiminished, so that very deep nets train.
+    The shortcut passes the gradient on undiminished, so that very deep nets train.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Residual(Sum):
 
     Shape
     -----
-    That of the input -> that of the body's output, which the shortcut's must equal.
+    The input's shape -> the shape of the body's output, which must be that of the shortcut's output too.
 
     Source
     ------
@@ -150,7 +150,7 @@ class Residual(Sum):
     array([[-1.,  4.]])
     """
 
-    fix = ": set padding so that the body keeps the size, or give a shortcut"
+    fix = ": set padding so that the body keeps the size, or pass a shortcut"
 
     def __init__(self, body: Module, shortcut: Module | None = None) -> None:
         self.body = body
@@ -162,20 +162,20 @@ class Residual(Sum):
 
 
 class Concat(_Branches):
-    """Lay what several branches make of the same input side by side, as further channels.
+    """Concatenate the outputs of several branches, which read the same input, along the channel axis.
 
     y = [f1(x), f2(x), ...] along axis 1
 
-    Each branch gets its own part of the gradient, and the input the sum of what they hand back.
+    Each branch gets its own part of the gradient, and the input gets the sum of the gradients that the branches return.
 
     Parameters
     ----------
     branches : list of Module
-        Their outputs must have the same shape but for axis 1.
+        Their outputs must have the same shape except in axis 1.
 
     Shape
     -----
-    That of the input -> (N, C1 + C2 + ..., ...).
+    The input's shape -> (N, C1 + C2 + ..., ...).
 
     Source
     ------
@@ -194,11 +194,15 @@ class Concat(_Branches):
         shapes = [y.shape for y in outputs]
         if outputs[0].ndim < 2 or len({(shape[0], *shape[2:]) for shape in shapes}) > 1:
             sides = np.array([shape[2:] for shape in shapes if len(shape) == 4])
-            if len(sides) == len(shapes) and np.ptp(sides, axis=0).max() == 1:  # an odd side was halved and doubled
+            if (
+                len(sides) == len(shapes) and np.ptp(sides, axis=0).max() == 1
+            ):  # an odd size was halved and doubled again
                 sizes = " and ".join(dict.fromkeys(f"{h} x {w}" for h, w in sides))
-                raise ShapeError(f"branches give {sizes}: use images whose sides stay even at each halving")
+                raise ShapeError(
+                    f"branch outputs are {sizes}: use images whose height and width stay even at each halving"
+                )
             raise ShapeError(
-                f"outputs laid side by side may differ in axis 1 alone, got {' and '.join(map(str, shapes))}"
+                f"the outputs to be concatenated may differ only in axis 1, got {' and '.join(map(str, shapes))}"
             )
         self.save_for_backward([shape[1] for shape in shapes])
         return concatenate(outputs)
@@ -211,11 +215,11 @@ class Concat(_Branches):
                 f"Concat.backward expects a gradient with {sum(channels)} channels, got shape {grad.shape}"
             )
         parts = np.split(grad, np.cumsum(channels)[:-1], axis=1)
-        return self.run_back_branches(parts)
+        return self.run_branches_backward(parts)
 
 
 def concatenate(arrays: list[Array]) -> Array:
-    """Lay arrays side by side along axis 1, images in the channels-last memory that convolutions read fastest."""
+    """Concatenate arrays along axis 1, images in the channels-last memory order that convolutions read fastest."""
     if arrays[0].ndim != 4:
         return np.concatenate(arrays, axis=1)
     return np.concatenate([a.transpose(0, 2, 3, 1) for a in arrays], axis=3).transpose(0, 3, 1, 2)

@@ -69,7 +69,7 @@ class Chain(Container):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers)
 
-    def forget(self) -> None:
+    def clear_saved(self) -> None:
         """Empty the slot."""
         self._saved = None
 
@@ -121,7 +121,7 @@ class Chain(Container):
         self.save_for_backward(ran)
         return x
 
-    def walk_back(self, grad: Array) -> Array | None:
+    def run_backward(self, grad: Array) -> Array | None:
         """Walk the steps that ran back from the end.
 
         Raises

@@ -1,4 +1,4 @@
-"""Container: what modules that hold other modules have in common."""
+"""Container: the base class of modules that contain other modules."""
 
 import functools
 
@@ -12,22 +12,22 @@ from cnn.module import Array, Module
 
 @functools.cache
 def limits_blas(module: str) -> bool:
-    """Tell whether the layers of a module limit BLAS to one thread themselves: ours do, a user's need not."""
+    """Whether the layers in a Python module limit BLAS to one thread themselves: the library's do, others may not."""
     return module.startswith(("cnn.layers.", "cnn.containers.", "cnn.sequential"))
 
 
 class Container(Module):
-    """A module whose forward and backward are those of its children."""
+    """A module whose forward and backward run its children."""
 
     def validate_children(self) -> None:
-        """Check that each child is a module, and that none is there twice.
+        """Check that each child is a module, and that none appears twice.
 
         Raises
         ------
         TypeError
             If a child is not a module.
         ValueError
-            If there are none, or if one instance appears twice: its one slot for what backward needs would be
+            If there are none, or if one instance appears twice: the values that it saves for backward would be
             overwritten.
         """
         children = self.children()
@@ -60,13 +60,13 @@ class Container(Module):
         check_output(y)
         return y
 
-    def call_back(self, child: Module, grad: Array) -> Array | None:
+    def call_backward(self, child: Module, grad: Array) -> Array | None:
         """Run a child backward."""
         clock = modes.state.clock
-        found = child.backward(grad) if clock is None else clock(child, "backward", child.backward, grad)
-        if found is None and child.needs_input_grad:
+        input_grad = child.backward(grad) if clock is None else clock(child, "backward", child.backward, grad)
+        if input_grad is None and child.needs_input_grad:
             raise InputError("backward must return the gradient of the input, but returned None")
-        return found
+        return input_grad
 
 
 def check_output(y: object) -> None:

@@ -1,4 +1,4 @@
-"""Fingerprints of data sets, which tell whether a resumed training has the same data."""
+"""Fingerprints of data sets, to check whether a resumed training run has the same data."""
 
 import hashlib
 from typing import Any
@@ -7,11 +7,11 @@ import numpy as np
 
 from cnn.data.reading import take
 
-MAX_BYTES = 256 * 2**20  # of an array that are read for a fingerprint
-MAX_SAMPLES = 200  # of data that are read sample by sample, where each may be a file to decode
-AT_ONCE = 4 * 2**20  # bytes
+MAX_BYTES = 256 * 2**20  # of an array that are read for a fingerprint, at most
+MAX_SAMPLES = 200  # of data that are read one by one, where each sample may be a file to decode
+CHUNK_BYTES = 4 * 2**20  # of an array, read in one call
 
-FACTS = {
+PROPERTIES = {
     "samples": "{} samples",
     "sample_shape": "samples of shape {}",
     "dtype": "samples of {}",
@@ -22,37 +22,40 @@ COMPARED = {"samples_read": "{} samples compared", "targets_read": "{} targets c
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:
-    """Say in what the data of two fingerprints differ; nothing if they are the same.
+    """Describe how the data of two fingerprints differ; an empty string if they are the same.
 
     Examples
     --------
+    >>> from cnn.data.loader import DataLoader
     >>> x, y = np.zeros((4, 2)), np.arange(4)
     >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x[:3], y[:3]).fingerprint())
     '4 samples before, 3 now'
     >>> differences(DataLoader(x, y).fingerprint(), DataLoader(x, y + 1).fingerprint())
     'other values in the targets'
     """
-    for facts in (FACTS, COMPARED):
-        differing = [(text, _shown(old[k]), _shown(new[k])) for k, text in facts.items() if old[k] != new[k]]
-        if differing:  # then digests say nothing
+    for properties in (PROPERTIES, COMPARED):
+        differing = [
+            (text, _formatted(old[k]), _formatted(new[k])) for k, text in properties.items() if old[k] != new[k]
+        ]
+        if differing:  # then a comparison of digests is meaningless
             return "; ".join(f"{text.format(before)} before, {now} now" for text, before, now in differing)
     changed = [part for part in ("samples", "targets") if old[f"{part}_digest"] != new[f"{part}_digest"]]
     return f"other values in the {' and the '.join(changed)}" if changed else ""
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(tuple(value) if isinstance(value, list) else value)
 
 
 def digest(data: Any, name: str) -> tuple[str, int]:
-    """Return the BLAKE2b digest of evenly spaced samples, and of how many: of all, if they are not too much."""
-    count, at_once = min(len(data), MAX_SAMPLES), 1
+    """Return the BLAKE2b digest of evenly spaced samples and their number; of all samples, if they are not too many."""
+    count, chunk = min(len(data), MAX_SAMPLES), 1
     if isinstance(data, np.ndarray):
         size = max(1, data.nbytes // len(data))
-        count, at_once = min(len(data), max(1, MAX_BYTES // size)), max(1, AT_ONCE // size)
+        count, chunk = min(len(data), max(1, MAX_BYTES // size)), max(1, CHUNK_BYTES // size)
     positions = np.arange(count) * (len(data) - 1) // max(1, count - 1)
     hashed = hashlib.blake2b(digest_size=16)
-    for start in range(0, count, at_once):
-        part = take(data, positions[start : start + at_once], name)
+    for start in range(0, count, chunk):
+        part = take(data, positions[start : start + chunk], name)
         hashed.update(part.astype(part.dtype.newbyteorder("<"), copy=False).tobytes())
     return hashed.hexdigest(), count

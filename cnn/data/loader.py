@@ -1,4 +1,4 @@
-"""DataLoader: batches of arrays, of files larger than memory, or of whatever gives samples one by one."""
+"""DataLoader: batches of arrays, of files larger than memory, or of any object that returns samples one by one."""
 
 import math
 import weakref
@@ -11,12 +11,12 @@ from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
 from cnn.data.fingerprint import digest
 from cnn.data.prefetch import Prefetcher
-from cnn.data.reading import opened, sample, take
+from cnn.data.reading import open_data, sample, take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.module import Array
 
-AT_ONCE_BYTES = 64 * 1024  # of samples in memory that are read at once, in as many batches as fit
+CHUNK_BYTES = 64 * 1024  # of samples in memory that are read in one call, split into as many batches as fit
 
 Batch = tuple[Array, Array]
 Transform = Callable[[Array, Array, SampleRNG], Batch]
@@ -25,13 +25,14 @@ Transform = Callable[[Array, Array, SampleRNG], Batch]
 class DataLoader:
     """Samples and targets in batches, epoch after epoch.
 
-    Each iteration is a new epoch, in a new order if ``shuffle``, and gives pairs (x, y) of new arrays. Where reading or
-    transforms take time, one thread prepares the next batches meanwhile. The batches are the same with and without it.
+    Each iteration is a new epoch, in a new order if ``shuffle``, and yields pairs (x, y) of new arrays. If reading or
+    transforms take time, a thread prepares the next batches in the meantime. The batches are the same with and without
+    it.
 
     Parameters
     ----------
     x : array_like, path, or indexable
-        The N samples: an array (N, ...); the path of a .npy file, which is read piece by piece as it is needed and may
+        The N samples: an array (N, ...); the path of a .npy file, which is read piece by piece when needed and may
         be larger than memory; or an object with ``len(x)`` whose ``x[i]`` is sample i as an array, all of one shape and
         dtype. Batches of x have its dtype.
     y : array_like, path, or indexable
@@ -39,14 +40,15 @@ class DataLoader:
     batch_size : int, default 32
         At least 1. The last batch of an epoch may be smaller.
     shuffle : bool, default True
-        False: the samples come in their own order.
+        False: the samples keep their own order.
     rng : numpy.random.Generator, int or None
-        Draws the order, once each epoch, when its first batch is asked for.
+        Draws the order, once per epoch, when its first batch is requested.
     transforms : sequence of callables
-        Each is called as ``transform(x, y, rng)`` with the batch so far and a `SampleRNG`; it returns a new (x, y).
+        Each is called as ``transform(x, y, rng)`` with the batch from the previous transform and a `SampleRNG`; it
+        returns a new (x, y).
     prefetch : int, default 2
-        How many batches the thread prepares ahead at most. 0: there is no thread; nor is there for arrays in memory
-        without transforms, which are faster than a thread.
+        The maximum number of batches that the thread prepares in advance. 0: no thread. Nor is there one for arrays in
+        memory without transforms, because reading them is faster than a thread.
 
     Attributes
     ----------
@@ -57,19 +59,19 @@ class DataLoader:
     epoch : int
         Number of the current epoch, from 1; 0 before the first.
     taken : int
-        How many batches of it were handed out.
+        The number of batches of this epoch that have been returned.
 
     Raises
     ------
     InputError
-        (a ValueError) If x and y do not fit each other or are nothing that batches can be made of. Later, from the
-        iteration: if samples differ in shape or dtype, or a transform returns no pair of one length.
+        (a ValueError) If x and y do not fit each other or cannot be split into batches. Later, from the iteration: if
+        samples differ in shape or dtype, or a transform does not return a pair of the same length.
     FileNotFoundError
-        If there is no file of that path.
+        If there is no file with that path.
 
     Notes
     -----
-    A new iteration ends the one before it; going on with that one is a RuntimeError. ``x[i]`` and transforms are called
+    A new iteration ends the previous one; continuing that one raises a RuntimeError. ``x[i]`` and transforms are called
     by one thread at a time.
 
     Examples
@@ -79,7 +81,7 @@ class DataLoader:
     >>> len(loader), [labels.tolist() for _, labels in loader]
     (3, [[2, 4], [3, 0], [1]])
 
-    A training that was broken off goes on with the next batch:
+    An interrupted training continues with the next batch:
 
     >>> for _, labels in loader:
     ...     state = loader.state_dict()
@@ -99,11 +101,13 @@ class DataLoader:
         transforms: Sequence[Transform] = (),
         prefetch: int = 2,
     ) -> None:
-        self.x = opened(x, "x")
-        self.y = opened(y, "y")
+        self.x = open_data(x, "x")
+        self.y = open_data(y, "y")
         self.samples = len(self.x)
         if len(self.y) != self.samples:
-            raise InputError(f"x has {self.samples:,} samples and y {len(self.y):,} targets: there must be one each")
+            raise InputError(
+                f"x has {self.samples:,} samples and y {len(self.y):,} targets: each sample needs one target"
+            )
         first, self._first_target = sample(self.x, 0, "x"), sample(self.y, 0, "y")
         self.sample_shape, self.dtype = first.shape, first.dtype
         self.batch_size = integer(batch_size, "batch_size", 1)
@@ -119,22 +123,21 @@ class DataLoader:
         self._seed = int(self.rng.integers(2**63)) if self.transforms else None
         self.epoch = 0
         self.taken = 0
-        self._at_start: dict[str, Any] | None = None  # state of the generator at the start of the epoch
-        self._resumed: Array | None = None  # order of an epoch to go on with
-        self._running: weakref.ref[Prefetcher[Batch]] | None = (
-            None  # weak: an iteration that is left must be able to end
-        )
+        self._start_state: dict[str, Any] | None = None  # state of the generator at the start of the epoch
+        self._resumed: Array | None = None  # order of a restored epoch, to be continued
+        # weak, so that an abandoned iteration can be freed, which ends its thread
+        self._running: weakref.ref[Prefetcher[Batch]] | None = None
         self._iterations = 0
 
     def __len__(self) -> int:
         return math.ceil(self.samples / self.batch_size)
 
     def __iter__(self) -> Generator[Batch, None, None]:
-        self._leave()
+        self._end_iteration()
         this = self._iterations
         if self._resumed is None:
-            at_start, order = _plain(self.rng.bit_generator.state), self._order()
-            self.epoch, self.taken, self._at_start = self.epoch + 1, 0, at_start
+            at_start, order = _json_values(self.rng.bit_generator.state), self._order()
+            self.epoch, self.taken, self._start_state = self.epoch + 1, 0, at_start
         else:
             order, self._resumed = self._resumed, None
         epoch = self.epoch
@@ -162,9 +165,9 @@ class DataLoader:
             raise RuntimeError("a newer iteration or a loaded state ended this one: use two loaders for two")
 
     def _batches(self, epoch: int, order: Array, rest: range) -> Iterator[Batch]:
-        """Make batches without a thread; small ones are read from arrays several at a time."""
+        """Make batches without a thread; several small ones are read from arrays in one call."""
         size = self.batch_size
-        count = max(1, AT_ONCE_BYTES // max(1, size * self.x[:1].nbytes)) if self._is_plain else 1
+        count = max(1, CHUNK_BYTES // max(1, size * self.x[:1].nbytes)) if self._is_plain else 1
         for first in rest[::count]:
             numbers = range(first, min(first + count, rest.stop))
             if len(numbers) == 1:
@@ -175,8 +178,8 @@ class DataLoader:
             for start in range(0, len(positions), size):
                 yield x[start : start + size], y[start : start + size]
 
-    def _leave(self) -> None:
-        """End the iteration that may be going on, and wait for its thread, so that only one ever reads."""
+    def _end_iteration(self) -> None:
+        """End the current iteration, if any, and wait for its thread, so that only one thread reads at a time."""
         self._iterations += 1
         running = None if self._running is None else self._running()
         if running is not None:
@@ -189,20 +192,20 @@ class DataLoader:
     def _batch(self, epoch: int, order: Array, number: int) -> Batch:
         positions = order[number * self.batch_size : (number + 1) * self.batch_size]
         x, y = take(self.x, positions, "x"), take(self.y, positions, "y")
-        for place, transform in enumerate(self.transforms):
+        for index, transform in enumerate(self.transforms):
             assert self._seed is not None
-            changed = transform(x, y, SampleRNG(self._seed, epoch, positions, transform=place))
+            changed = transform(x, y, SampleRNG(self._seed, epoch, positions, transform=index))
             if not isinstance(changed, tuple) or [np.shape(part)[:1] for part in changed] != [positions.shape] * 2:
                 raise InputError(
-                    f"transforms[{place}], {transform!r}, must return a pair (x, y) of {len(positions)} samples each"
+                    f"transforms[{index}], {transform!r}, must return a pair (x, y) of {len(positions)} samples each"
                 )
             x, y = changed
         return x, y
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the loader is, in values that JSON can hold.
+        """Return the position of the loader, in values that JSON can hold.
 
-        Batches that were prepared ahead but not handed out do not count as taken.
+        Batches that were prepared in advance but not returned do not count as taken.
 
         Returns
         -------
@@ -210,12 +213,12 @@ class DataLoader:
             "epoch" and "taken"; "rng" and "rng_now", the generator's state at the start of the epoch and now; "seed" of
             the transforms, or None; "samples", "batch_size" and "shuffle".
         """
-        now = _plain(self.rng.bit_generator.state)
+        now = _json_values(self.rng.bit_generator.state)
         return {
             "epoch": self.epoch,
             "taken": self.taken,
-            "rng": now if self._at_start is None else self._at_start,
-            "rng_now": now,  # others may draw from the same generator
+            "rng": now if self._start_state is None else self._start_state,
+            "rng_now": now,  # other code may draw from the same generator
             "seed": self._seed,
             "samples": self.samples,
             "batch_size": self.batch_size,
@@ -223,26 +226,26 @@ class DataLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go where another loader was: the next iteration gives the rest of its epoch, or if that is none, the next.
+        """Restore the position of another loader: the next iteration yields the rest of its epoch.
 
-        The generator gets the very state that the other's had.
+        If that epoch was complete, it yields the next one. The generator gets exactly the state of the other's.
 
         Raises
         ------
         InputError
             (a ValueError) If that loader had other settings, another number of samples or another kind of generator.
         """
-        mine = self.state_dict()
-        missing = sorted(mine.keys() - state.keys())
+        own = self.state_dict()
+        missing = sorted(own.keys() - state.keys())
         if missing:
-            raise InputError(f"this is no state of a DataLoader: it has no {', '.join(missing)}")
+            raise InputError(f"this is not the state of a DataLoader: it has no {', '.join(missing)}")
         for name in ("samples", "batch_size", "shuffle"):
-            if state[name] != mine[name]:
-                raise InputError(f"the state is of a loader with {name}={state[name]}, but here it is {mine[name]}")
+            if state[name] != own[name]:
+                raise InputError(f"the state is of a loader with {name}={state[name]}, but here it is {own[name]}")
         if (state["seed"] is None) != (self._seed is None):
             had, has = ("no transforms", "some") if state["seed"] is None else ("transforms", "none")
             raise InputError(f"the state is of a loader with {had}, but this one has {has}")
-        kind, kind_here = (states["rng"]["bit_generator"] for states in (state, mine))
+        kind, kind_here = (states["rng"]["bit_generator"] for states in (state, own))
         if kind != kind_here:
             raise InputError(
                 f"the state is of a {kind} generator, but rng is a {kind_here}: pass "
@@ -250,22 +253,22 @@ class DataLoader:
             )
         epoch, taken = integer(state["epoch"], "epoch", 0), integer(state["taken"], "taken", 0)
         if taken > len(self):
-            raise InputError(f"the state has {taken} batches taken of {len(self)}: it is damaged")
-        self._leave()
+            raise InputError(f"the state has {taken} batches taken of {len(self)}: the state is damaged")
+        self._end_iteration()
         self.epoch, self.taken, self._seed = epoch, taken, state["seed"]
-        self._at_start = state["rng"] if epoch else None
+        self._start_state = state["rng"] if epoch else None
         self._resumed = None
         template = self.rng.bit_generator.state
         if epoch and taken < len(self):
-            self.rng.bit_generator.state = _like(template, state["rng"])
+            self.rng.bit_generator.state = _with_arrays(template, state["rng"])
             self._resumed = self._order()
-        self.rng.bit_generator.state = _like(template, state["rng_now"])
+        self.rng.bit_generator.state = _with_arrays(template, state["rng_now"])
 
     def fingerprint(self) -> dict[str, Any]:
-        """Return what tells whether data are the same, in values that JSON can hold; see `differences`.
+        """Return values that identify the data, and that JSON can hold; `differences` compares them.
 
-        Digests are BLAKE2b of all bytes; of an array of over 256 MiB, of evenly spaced samples that add up to that
-        much; of what gives samples one by one, of up to 200 evenly spaced ones. All of that is read in each call, so
+        Digests are BLAKE2b of all bytes; of an array of over 256 MiB, of evenly spaced samples that add up to 256 MiB;
+        of an object that returns samples one by one, of up to 200 evenly spaced ones. Every call reads these data, so
         call it before an iteration, not during one.
         """
         x_digest, x_read = digest(self.x, "x")
@@ -283,15 +286,15 @@ class DataLoader:
         }
 
 
-def _plain(value: Any) -> Any:
-    """Return a generator's state as JSON can hold it."""
+def _json_values(value: Any) -> Any:
+    """Return a generator's state in values that JSON can hold."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: _json_values(part) for key, part in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
 
 
-def _like(template: Any, value: Any) -> Any:
-    """Return a state as a generator takes it, with arrays where those of ``template`` are."""
+def _with_arrays(template: Any, value: Any) -> Any:
+    """Return a state in the form that a generator accepts, with arrays where ``template`` has arrays."""
     if isinstance(template, dict):
-        return {key: _like(part, value[key]) for key, part in template.items()}
+        return {key: _with_arrays(part, value[key]) for key, part in template.items()}
     return np.asarray(value, template.dtype) if isinstance(template, np.ndarray) else value

@@ -10,19 +10,19 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 THREAD_NAME = "cnn batches"
-PATIENCE = 0.1  # seconds; on Windows, Ctrl+C is not heard while a thread waits for a queue
+POLL_SECONDS = 0.1  # on Windows, Ctrl+C has no effect while a thread waits for a queue
 
 
 class Prefetcher(Generic[T]):
-    """``make(number)`` for one number after the other, made ahead by a thread of its own.
+    """The results of ``make(number)`` for consecutive numbers, prepared in advance by a separate thread.
 
-    The thread starts with the first `take`, and never makes more than ``depth`` things that nobody has taken. Whoever
-    takes must `close` in the end, or the thread waits for ever.
+    The thread starts with the first `take`, and never prepares more than ``depth`` results that have not been taken.
+    The caller must call `close` in the end, or the thread waits forever.
 
     Parameters
     ----------
     make : callable of int
-        It runs in the thread only, or, with depth 0, in `take` only.
+        It runs only in the thread, or, with depth 0, only in `take`.
     numbers : range
     depth : int
         0: no thread.
@@ -43,29 +43,31 @@ class Prefetcher(Generic[T]):
         self._closed = False
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
-        # This kind of queue may be put to at any moment, also when garbage collection closes in mid-put.
-        self._orders: SimpleQueue[bool] = SimpleQueue()
-        self._made: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
+        # This kind of queue is reentrant: garbage collection may call `close` in the middle of a put.
+        self._requests: SimpleQueue[bool] = SimpleQueue()
+        self._results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
 
     def take(self) -> T:
-        """Return what was made of the next number, or raise what went wrong there, as it was raised."""
+        """Return the result for the next number, or raise the exception that ``make`` raised for it."""
         number = self._numbers[self._taken]
-        alone = self._depth == 0 or os.getpid() != self._process  # a fork has the memory of its parent, not its threads
-        made = self._make(number) if alone else self._receive()
+        synchronous = (
+            self._depth == 0 or os.getpid() != self._process
+        )  # a fork has the memory of its parent, not its threads
+        result = self._make(number) if synchronous else self._receive()
         self._taken += 1
-        return made
+        return result
 
     def _receive(self) -> T:
         if self._thread is None:
             for _ in range(self._depth):
-                self._orders.put(True)
-            # In this context NumPy's errstate is that of the consumer, as it is without a thread.
+                self._requests.put(True)
+            # In a copy of the context, NumPy's errstate is that of the consumer, the same as without a thread.
             work = copy_context().run
             self._thread = threading.Thread(target=work, args=(self._work,), name=THREAD_NAME, daemon=True)
             self._thread.start()
         while True:
             try:
-                made, error = self._made.get(timeout=PATIENCE)
+                result, error = self._results.get(timeout=POLL_SECONDS)
                 break
             except Empty:
                 continue
@@ -73,27 +75,29 @@ class Prefetcher(Generic[T]):
             try:
                 raise error
             finally:
-                del error  # else it and this frame would keep each other, and all that hangs on them
-        self._orders.put(True)
-        return made  # type: ignore[return-value]  # there was no error
+                del (
+                    error
+                )  # otherwise it and this frame would refer to each other, and keep everything they refer to alive
+        self._requests.put(True)
+        return result  # type: ignore[return-value]  # there was no error
 
     def _work(self) -> None:
         for number in self._numbers:
-            if not self._orders.get() or self._closed:
+            if not self._requests.get() or self._closed:
                 return
             try:
-                self._made.put((self._make(number), None))
+                self._results.put((self._make(number), None))
             except BaseException as error:
-                self._made.put((None, error))
+                self._results.put((None, error))
                 return
 
     def close(self) -> None:
-        """End the thread; it is gone once it has made what it is at."""
+        """End the thread; it stops after the result that it is working on."""
         self._closed = True
         if os.getpid() == self._process:
-            self._orders.put(False)
+            self._requests.put(False)
 
     def join(self) -> None:
-        """Wait until the thread is gone; `close` first."""
+        """Wait until the thread has ended; call `close` first."""
         if self._thread is not None:
             self._thread.join()

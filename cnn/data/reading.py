@@ -1,4 +1,4 @@
-"""Reading samples: from arrays, from memory-mapped files, or from objects that give them one by one."""
+"""Reading samples: from arrays, from memory-mapped files, or from objects that return them one by one."""
 
 import os
 from typing import Any
@@ -10,21 +10,20 @@ from cnn.errors import InputError, ShapeError
 from cnn.module import Array
 
 
-def opened(data: Any, name: str) -> Any:
-    """Return ``data`` as an array, a memory-mapped one if it is a path, or as it is if it gives samples one by one.
+def open_data(data: Any, name: str) -> Any:
+    """Return ``data`` as an array (memory-mapped for a path), or unchanged if it is an object indexed by sample.
 
     Raises
     ------
     InputError
-        If it is neither, is empty, or holds Python objects.
+        If it is none of these, is empty, or contains Python objects.
     FileNotFoundError
-        If there is no file of that path.
+        If there is no file with that path.
     """
     if isinstance(data, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array, whose hidden values would be used: pass {name}.filled(...)")
-    if hasattr(data, "detach") or hasattr(
-        data, "iloc"
-    ):  # pandas' y[i] is what bears the label i, which may be anywhere
+    # y[i] of a pandas Series is the item with the label i, not the item at position i
+    if hasattr(data, "detach") or hasattr(data, "iloc"):
         data = plain_array(data)
     if isinstance(data, (str, os.PathLike)):
         data = _mapped(data, name)
@@ -46,7 +45,7 @@ def opened(data: Any, name: str) -> Any:
         if data.ndim == 0:
             raise ShapeError(f"{name} must have an axis of samples, (N, ...), got a single number")
     if len(data) == 0:
-        raise ShapeError(f"{name} is empty: there is nothing to make batches of")
+        raise ShapeError(f"{name} is empty: batches need at least one sample")
     return data
 
 
@@ -56,7 +55,7 @@ def _mapped(path: str | os.PathLike[str], name: str) -> Array:
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)}") from None
     except (ValueError, EOFError) as error:
-        raise InputError(f"{name}: {os.fspath(path)} is no .npy file of numbers, or a damaged one ({error})") from None
+        raise InputError(f"{name}: {os.fspath(path)} is not a .npy file of numbers, or is damaged ({error})") from None
     if not isinstance(data, np.ndarray):
         data.close()
         raise InputError(f"{name}: {os.fspath(path)} holds several arrays: save one of them with np.save")
@@ -72,33 +71,33 @@ def take(data: Any, positions: Array, name: str) -> Array:
         If they differ in shape or dtype.
     """
     if isinstance(data, np.memmap):
-        forward = np.argsort(positions)  # disks are slow to go back and forth
-        found = np.empty((len(positions), *data.shape[1:]), data.dtype)
-        found[forward] = data[positions[forward]]
-        return found
+        ascending = np.argsort(positions)  # random access to a disk is slow
+        samples = np.empty((len(positions), *data.shape[1:]), data.dtype)
+        samples[ascending] = data[positions[ascending]]
+        return samples
     if isinstance(data, np.ndarray):
         return data[positions]
     first = sample(data, int(positions[0]), name)
-    found = np.empty((len(positions), *first.shape), first.dtype)
-    found[0] = first
-    for place, position in enumerate(positions[1:].tolist(), start=1):
+    samples = np.empty((len(positions), *first.shape), first.dtype)
+    samples[0] = first
+    for index, position in enumerate(positions[1:].tolist(), start=1):
         one = sample(data, position, name)
         if one.shape != first.shape or one.dtype != first.dtype:
             raise ShapeError(
                 f"all samples need one shape and dtype, but {name}[{positions[0]}] is {first.dtype} of shape "
                 f"{first.shape} and {name}[{position}] is {one.dtype} of shape {one.shape}"
             )
-        found[place] = one
-    return found
+        samples[index] = one
+    return samples
 
 
 def sample(data: Any, position: int, name: str) -> Array:
-    """Return one sample; an error on the way is noted to be from there."""
+    """Return one sample; an error gets a note that says which sample was being read."""
     try:
-        found = plain_array(data[position])
+        array = plain_array(data[position])
     except Exception as error:
         error.add_note(f"(when {name}[{position}] was read)")
         raise
-    if found.dtype.hasobject:
+    if array.dtype.hasobject:
         raise InputError(f"{name}[{position}] must be an array of numbers, got {type(data[position]).__name__}")
-    return found
+    return array

@@ -1,4 +1,4 @@
-"""What batch, layer and group normalisation share. They differ in the axes over which they take mean and variance."""
+"""Functions shared by batch, layer and group normalisation, which differ in the axes of mean and variance."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Axes = tuple[int, ...]
 
 @kernel
 def moments(x: Array, axes: Axes) -> tuple[Array, Array]:
-    """Mean and variance over ``axes``, which stay with length 1; float64, where long sums keep their digits.
+    """Mean and variance over ``axes``, which are kept with length 1; float64, so that long sums lose no digits.
 
     In two passes: E[x²] - E[x]² loses all digits when the mean is much larger than the spread.
     """
@@ -30,10 +30,10 @@ def standardize(x: Array, mean: Array, var: Array, eps: float) -> tuple[Array, A
 
 
 def standardize_grad(grad: Array, z: Array, scale: Array, axes: Axes) -> Array:
-    """Return dL/dx = scale (g - mean of g - z mean of (g z)) for g = dL/dz, if mean and var are those of x itself.
+    """Return dL/dx = scale (g - mean of g - z mean of (g z)) for g = dL/dz, if mean and var are those of x.
 
-    To add a constant to all x, or to stretch them about their mean, leaves z as it is. So the gradient has no part in
-    these two directions: that along the ones and that along z are taken out.
+    Adding a constant to all x, or scaling them about their mean, does not change z. So the gradient has no component in
+    these two directions: its components along the ones and along z are subtracted.
     """
     along_ones, along_z = (a.mean(axis=axes, keepdims=True, dtype=np.float64).astype(z.dtype) for a in (grad, grad * z))
     grad_x = np.multiply(z, -along_z, out=np.empty_like(z))
@@ -44,7 +44,7 @@ def standardize_grad(grad: Array, z: Array, scale: Array, axes: Axes) -> Array:
 
 
 def scale_and_shift(z: Array, weight: Array | None, bias: Array | None, shape: tuple[int, ...]) -> Array:
-    """Return w z + b, with w and b reshaped for broadcasting; z itself if there is no w."""
+    """Return w z + b, with w and b reshaped for broadcasting; z unchanged if there is no w."""
     if weight is None:
         return z
     y = np.multiply(z, weight.reshape(shape), out=np.empty_like(z))
@@ -66,54 +66,54 @@ def scale_and_shift_grad(
 
 
 def arrays(weight: Parameter | None, bias: Parameter | None) -> tuple[Array | None, Array | None]:
-    """Return the values of w and b, or None where there is none."""
+    """Return the values of w and b, or None for each that is None."""
     return None if weight is None else weight.data, None if bias is None else bias.data
 
 
 def accumulate(weight: Parameter | None, bias: Parameter | None, w_grad: Array | None, b_grad: Array | None) -> None:
-    """Add to the gradients of w and b, where there are any."""
+    """Accumulate the gradients of w and b, if they exist."""
     for parameter, grad in ((weight, w_grad), (bias, b_grad)):
         if parameter is not None and grad is not None:
             parameter.accumulate_grad(grad)
 
 
 def update_running_statistics(norm: Any, mean: Array, var: Array, n: int) -> None:
-    """In training, move the running statistics towards those of a batch with ``n`` values per channel."""
+    """In training, update the running statistics from those of a batch with ``n`` values per channel."""
     if norm.num_batches_tracked is None or not norm.training:
         return
     norm.num_batches_tracked.data += 1
-    share = 1 / int(norm.num_batches_tracked.data) if norm.momentum is None else norm.momentum
-    for running, seen in ((norm.running_mean, mean), (norm.running_var, n / (n - 1) * var)):
-        running.data = (1 - share) * running.data + share * seen.ravel()
+    momentum = 1 / int(norm.num_batches_tracked.data) if norm.momentum is None else norm.momentum
+    for running, of_batch in ((norm.running_mean, mean), (norm.running_var, n / (n - 1) * var)):
+        running.data = (1 - momentum) * running.data + momentum * of_batch.ravel()
 
 
-def per_channel(x: Array) -> tuple[int, ...]:
-    """Return the shape in which one number a channel meets the channels of (N, C, ...)."""
+def channel_shape(x: Array) -> tuple[int, ...]:
+    """Return the shape in which one number per channel broadcasts to (N, C, ...)."""
     return (x.shape[1], *(1,) * (x.ndim - 2))
 
 
-def all_but_channels(x: Array) -> Axes:
-    """Return the axes of (N, C, ...) that are summed up for one number a channel."""
+def statistics_axes(x: Array) -> Axes:
+    """Return the axes of (N, C, ...) over which the statistics of each channel are taken."""
     return (0, *range(2, x.ndim))
 
 
-def positive(value: Any, name: str) -> float:
+def check_positive(value: Any, name: str) -> float:
     """Return ``value`` as a float, or raise an error that names the argument."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < np.inf:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
     return float(value)
 
 
-def share(value: Any, name: str) -> float | None:
-    """Return ``value`` as a float from 0 to 1, or None as it is, or raise an error that names the argument."""
+def check_momentum(value: Any, name: str) -> float | None:
+    """Return ``value`` as a float from 0 to 1, or None unchanged, or raise an error that names the argument."""
     number = not isinstance(value, bool) and isinstance(value, (int, float, np.number))
     if value is not None and not (number and 0 <= value <= 1):
-        raise ValueError(f"{name} must be a number from 0 to 1, the share of a new batch, or None, got {value!r}")
+        raise ValueError(f"{name} must be a number from 0 to 1, the weight of a new batch, or None, got {value!r}")
     return None if value is None else float(value)
 
 
-def check_batch(x: Array, channels: int, ndims: Axes, of_batch: bool) -> None:
-    """Raise an error that names the fix unless ``x`` is what batch normalisation of that many axes can work with."""
+def check_batch(x: Array, channels: int, ndims: Axes, use_batch_stats: bool) -> None:
+    """Raise an error that names the fix unless batch normalisation with this number of axes can work with ``x``."""
     if x.ndim not in ndims:
         fix = "BatchNorm2d takes (N, C, H, W)" if ndims == (4,) else "BatchNorm1d takes (N, C) or (N, C, L)"
         if 4 not in ndims and x.ndim == 4:
@@ -122,13 +122,13 @@ def check_batch(x: Array, channels: int, ndims: Axes, of_batch: bool) -> None:
             fix += f"; use BatchNorm1d({channels})" + (", or x[None] for a single image" if x.ndim == 3 else "")
         raise ShapeError(f"expected {' or '.join(map(str, ndims))} axes, got {x.ndim}, {x.shape}: {fix}")
     check_channels(x, channels, "num_features")
-    if of_batch and (n := x.size // channels) < 2:
+    if use_batch_stats and (n := x.size // channels) < 2:
         fix = "use larger batches, or eval() with running statistics"
         raise ShapeError(f"expected more than 1 value per channel to take a variance, got {n} in {x.shape}: {fix}")
 
 
 def check_channels(x: Array, channels: int, argument: str) -> None:
-    """Raise an error that names the fix unless ``x`` is (N, C, ...) with C as given."""
+    """Raise an error that names the fix unless ``x`` is (N, C, ...) with C = ``channels``."""
     if x.ndim > 1 and x.shape[1] == channels:
         return
     fix = "a single sample needs a batch axis: x[None]"

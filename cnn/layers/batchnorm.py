@@ -1,4 +1,4 @@
-"""Batch normalisation of images and of rows. Of its mathematics, what all norms share is in functional/norms.py."""
+"""Batch normalisation of images and of feature vectors. Functions that all norms share are in functional/norms.py."""
 
 import numpy as np
 
@@ -11,26 +11,26 @@ from cnn.module import Array, Buffer, Module, Parameter
 
 @kernel
 def batchnorm(x: Array, mean: Array, var: Array, eps: float, weight: Array | None, bias: Array | None) -> Array:
-    """Each channel as w (x - mean) / sqrt(var + eps) + b: (N, C, ...) -> the same"""
+    """Each channel becomes w (x - mean) / sqrt(var + eps) + b: (N, C, ...) -> the same"""
     z, _ = norms.standardize(x, mean, var, eps)
-    return norms.scale_and_shift(z, weight, bias, norms.per_channel(x))
+    return norms.scale_and_shift(z, weight, bias, norms.channel_shape(x))
 
 
 @kernel
 def batchnorm_grad(
-    grad: Array, x: Array, mean: Array, var: Array, eps: float, weight: Array | None, of_batch: bool
+    grad: Array, x: Array, mean: Array, var: Array, eps: float, weight: Array | None, use_batch_stats: bool
 ) -> tuple[Array, Array | None, Array | None]:
-    """The gradients of x, w and b; that of x as below, or w g / sqrt(var + eps) where mean and var are constants."""
+    """The gradients of x, w and b; for x the formula below, or w g / sqrt(var + eps) if mean and var are constants."""
     z, scale = norms.standardize(x, mean, var, eps)
-    grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, norms.per_channel(x))
-    x_grad = norms.standardize_grad(grad, z, scale, norms.all_but_channels(x)) if of_batch else grad * scale
+    grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, norms.channel_shape(x))
+    x_grad = norms.standardize_grad(grad, z, scale, norms.statistics_axes(x)) if use_batch_stats else grad * scale
     return x_grad, w_grad, b_grad
 
 
 class BatchNorm(Module):
-    """What `BatchNorm2d`, which explains it, and `BatchNorm1d` have in common: all but the number of axes."""
+    """Base class of `BatchNorm2d`, which explains it, and `BatchNorm1d`; they differ only in the number of axes."""
 
-    ndims: tuple[int, ...]  # how many axes an input may have
+    ndims: tuple[int, ...]  # the numbers of axes that an input may have
 
     def __init__(
         self,
@@ -40,12 +40,11 @@ class BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
     ) -> None:
-        self.num_features = integer(num_features, "num_features", 1)
-        self.eps = norms.positive(eps, "eps")
-        self.momentum = norms.share(momentum, "momentum")
+        c = self.num_features = integer(num_features, "num_features", 1)
+        self.eps = norms.check_positive(eps, "eps")
+        self.momentum = norms.check_momentum(momentum, "momentum")
         self.affine = boolean(affine, "affine")
         self.track_running_stats = boolean(track_running_stats, "track_running_stats")
-        c = self.num_features
         self.weight = Parameter(init.constant((c,), 1.0)) if affine else None
         self.bias = Parameter(init.constant((c,), 0.0)) if affine else None
         self.running_mean = Buffer(init.constant((c,), 0.0)) if track_running_stats else None
@@ -54,45 +53,44 @@ class BatchNorm(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, ...) -> (N, C, ...)"""
-        of_batch = self.training or not self.track_running_stats
-        held = self.running_mean if self.weight is None else self.weight
-        check_input(x, None if held is None else held.dtype)
-        norms.check_batch(x, self.num_features, self.ndims, of_batch)
+        use_batch_stats = self.training or not self.track_running_stats
+        tensor = self.running_mean if self.weight is None else self.weight
+        check_input(x, None if tensor is None else tensor.dtype)
+        norms.check_batch(x, self.num_features, self.ndims, use_batch_stats)
         mean, var = self.statistics(x)
-        self.save_for_backward(x, mean, var, of_batch)
+        self.save_for_backward(x, mean, var, use_batch_stats)
         return batchnorm(x, mean, var, self.eps, *norms.arrays(self.weight, self.bias))
 
     def backward(self, grad: Array) -> Array | None:
         """(N, C, ...) -> (N, C, ...)"""
-        x, mean, var, of_batch = self.saved()
+        x, mean, var, use_batch_stats = self.saved()
         check_grad(self, grad, x.shape, x.dtype)
         weight = None if self.weight is None else self.weight.data
-        x_grad, w_grad, b_grad = batchnorm_grad(grad, x, mean, var, self.eps, weight, of_batch)
+        x_grad, w_grad, b_grad = batchnorm_grad(grad, x, mean, var, self.eps, weight, use_batch_stats)
         norms.accumulate(self.weight, self.bias, w_grad, b_grad)
         return x_grad
 
     def statistics(self, x: Array) -> tuple[Array, Array]:
-        """Return mean and variance of the channels; in training the running ones follow those of the batch."""
+        """Return mean and variance of the channels; in training also update the running ones."""
         if not self.training and self.running_mean is not None and self.running_var is not None:
-            shape = norms.per_channel(x)
+            shape = norms.channel_shape(x)
             return self.running_mean.data.reshape(shape).copy(), self.running_var.data.reshape(shape).copy()
-        mean, var = norms.moments(x, norms.all_but_channels(x))
+        mean, var = norms.moments(x, norms.statistics_axes(x))
         norms.update_running_statistics(self, mean, var, x.size // self.num_features)
         return mean, var
 
 
 class BatchNorm2d(BatchNorm):
-    """Shift and stretch each channel of images to mean 0 and variance 1 over the batch, so that the layers behind it
-    need not follow every change of scale before it.
+    """Shift and scale each channel of images to mean 0 and variance 1 over the batch, so that the layers after it need
+    not adapt to every change of scale before it.
 
     z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
 
     In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
-    running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch).
-
-    In training every x moves its channel's mean and variance as well: dL/dx = w (g - mean of g - z mean of (g z)) /
-    sqrt(var + eps), without a part along the ones or z, for to shift or to stretch all x changes no z. In evaluation
-    they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
+    running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch). In training
+    every x also changes its channel's mean and variance: dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps),
+    with no component along the ones or z, because shifting or scaling all x does not change z. In evaluation they are
+    constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
 
     Parameters
     ----------
@@ -101,20 +99,20 @@ class BatchNorm2d(BatchNorm):
     eps : float
         Keeps the division finite where a channel does not vary.
     momentum : float or None
-        Share of the new batch in the running statistics, 0 to 1; None: the plain average over all batches.
+        Weight of the new batch in the running statistics, 0 to 1; None: the plain average over all batches.
     affine, track_running_stats : bool
-        Whether w and b are there; whether the running ones are: without, evaluation, too, takes those of its batch.
+        Whether w and b exist; whether running statistics exist: if not, evaluation also uses those of its batch.
 
     Shape
     -----
-    (N, C, H, W) -> the same. Statistics of a batch need more than one value a channel.
+    (N, C, H, W) -> the same. Statistics of a batch need more than one value per channel.
 
     Attributes
     ----------
     weight, bias : Parameter
-        (C,) each, at first 1 and 0. None without affine.
+        (C,) each, initially 1 and 0. None without affine.
     running_mean, running_var, num_batches_tracked : Buffer
-        (C,) each, at first 0 and 1, the variance with n - 1 in the denominator; and how many batches they are made of,
+        (C,) each, initially 0 and 1, the variance with n - 1 in the denominator; and the number of batches so far,
         int64, shape (). None without track_running_stats.
 
     Source
@@ -125,7 +123,7 @@ class BatchNorm2d(BatchNorm):
     Examples
     --------
     >>> layer, x = BatchNorm2d(1, eps=3.0), np.array([[[[0, 2]]]], np.float32)
-    >>> layer(x)  # in training: the batch's mean 1 and variance 1
+    >>> layer(x)  # in training: the batch has mean 1 and variance 1
     array([[[[-0.5,  0.5]]]], dtype=float32)
     >>> layer.running_mean  # a tenth of the way from 0 to 1
     Buffer([0.1], dtype=float32)
@@ -137,10 +135,7 @@ class BatchNorm2d(BatchNorm):
 
 
 class BatchNorm1d(BatchNorm):
-    """`BatchNorm2d` for rows or sequences, with the same parameters, attributes and source.
-
-    z = (x - mean[c]) / sqrt(var[c] + eps),  y = w[c] z + b[c]
-    dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps), in evaluation w g / sqrt(var + eps)
+    """`BatchNorm2d` for feature vectors or sequences: the same formulas, parameters, attributes and source.
 
     Shape
     -----

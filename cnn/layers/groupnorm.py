@@ -1,4 +1,4 @@
-"""GroupNorm: mean 0 and variance 1 for each sample's groups of channels. What all norms share: functional/norms.py."""
+"""GroupNorm: mean 0 and variance 1 for each sample's groups of channels. Shared functions: functional/norms.py."""
 
 from cnn import init
 from cnn.core.checks import boolean, check_grad, check_input, integer
@@ -8,7 +8,7 @@ from cnn.module import Array, Module, Parameter
 
 
 def in_groups(x: Array, groups: int) -> Array:
-    """Cut the channels into groups: (N, C, ...) -> (N, G, C/G, ...)"""
+    """Split the channels into groups: (N, C, ...) -> (N, G, C/G, ...)"""
     return x.reshape(len(x), groups, x.shape[1] // groups, *x.shape[2:])
 
 
@@ -22,29 +22,29 @@ def group_norm(x: Array, groups: int, eps: float) -> tuple[Array, Array]:
 
 @batched(3)
 def group_norm_grad(grad: Array, z: Array, scale: Array, groups: int) -> Array:
-    """Each group's gradient from its own numbers alone."""
+    """The gradient of each group, from that group only: dL/dz -> dL/dx"""
     axes = tuple(range(2, scale.ndim))
     return norms.standardize_grad(in_groups(grad, groups), in_groups(z, groups), scale, axes).reshape(grad.shape)
 
 
 class GroupNorm(Module):
-    """Shift and stretch groups of channels of each sample to mean 0 and variance 1: works with batches of any size.
+    """Shift and scale groups of channels of each sample to mean 0 and variance 1; works with batches of any size.
 
     z = (x - mean) / sqrt(var + eps),  y = w[c] z + b[c]
 
-    with mean and var over all channels and pixels of the group, in training and evaluation alike. Every x moves mean
-    and variance, so dL/dx = (h - mean of h - z mean of (h z)) / sqrt(var + eps) with h = g w. dL/dw sums g z over
+    with mean and var over all channels and pixels of the group, both in training and in evaluation. Every x changes
+    mean and variance, so dL/dx = (h - mean of h - z mean of (h z)) / sqrt(var + eps) with h = g w. dL/dw sums g z over
     samples and pixels, dL/db sums g.
 
     Parameters
     ----------
     num_groups, num_channels : int
-        G and C; C is divisible by G. One group of all channels, or each channel a group (instance normalisation), are
-        the two ends.
+        G and C; C is divisible by G. The two extremes are one group of all channels, and one group per channel
+        (instance normalisation).
     eps : float
         Keeps the division finite where a group does not vary.
     affine : bool
-        Whether w and b are there.
+        Whether w and b exist.
 
     Shape
     -----
@@ -53,7 +53,7 @@ class GroupNorm(Module):
     Attributes
     ----------
     weight, bias : Parameter
-        (C,) each, at first 1 and 0. None without affine.
+        (C,) each, initially 1 and 0. None without affine.
 
     Source
     ------
@@ -73,7 +73,7 @@ class GroupNorm(Module):
             raise ValueError(
                 f"num_channels={self.num_channels} is not divisible by num_groups={self.num_groups}: change one of them"
             )
-        self.eps = norms.positive(eps, "eps")
+        self.eps = norms.check_positive(eps, "eps")
         self.affine = boolean(affine, "affine")
         self.weight = Parameter(init.constant((self.num_channels,), 1.0)) if affine else None
         self.bias = Parameter(init.constant((self.num_channels,), 0.0)) if affine else None
@@ -84,13 +84,13 @@ class GroupNorm(Module):
         norms.check_channels(x, self.num_channels, "num_channels")
         z, scale = group_norm(x, self.num_groups, self.eps)
         self.save_for_backward(z, scale)
-        return norms.scale_and_shift(z, *norms.arrays(self.weight, self.bias), norms.per_channel(x))
+        return norms.scale_and_shift(z, *norms.arrays(self.weight, self.bias), norms.channel_shape(x))
 
     def backward(self, grad: Array) -> Array | None:
         """(N, C, ...) -> (N, C, ...)"""
         z, scale = self.saved()
         check_grad(self, grad, z.shape, z.dtype)
         weight, _ = norms.arrays(self.weight, self.bias)
-        grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, norms.per_channel(z))
+        grad, w_grad, b_grad = norms.scale_and_shift_grad(grad, z, weight, norms.channel_shape(z))
         norms.accumulate(self.weight, self.bias, w_grad, b_grad)
         return group_norm_grad(grad, z, scale, self.num_groups)

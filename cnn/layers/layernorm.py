@@ -1,4 +1,4 @@
-"""LayerNorm: each sample on its own gets mean 0 and variance 1. The mathematics of all norms: functional/norms.py."""
+"""LayerNorm: each sample separately gets mean 0 and variance 1. Functions that all norms share: functional/norms.py."""
 
 from collections.abc import Sequence
 
@@ -18,17 +18,17 @@ def layer_norm(x: Array, axes: norms.Axes, eps: float) -> tuple[Array, Array]:
 
 @batched(3)
 def layer_norm_grad(grad: Array, z: Array, scale: Array, axes: norms.Axes) -> Array:
-    """Each sample's gradient from its own numbers alone."""
+    """The gradient of each sample, from that sample only: dL/dz -> dL/dx"""
     return norms.standardize_grad(grad, z, scale, axes)
 
 
 class LayerNorm(Module):
-    """Shift and stretch each sample to mean 0 and variance 1, whatever the others of the batch are.
+    """Shift and scale each sample to mean 0 and variance 1, independently of the other samples in the batch.
 
     z = (x - mean) / sqrt(var + eps),  y = w z + b
 
-    with mean and var over the last axes of each sample, in training and evaluation alike; each place in these axes has
-    a w and b of its own. Every x moves mean and variance, so dL/dx = (h - mean of h - z mean of (h z)) / sqrt(var +
+    with mean and var over the last axes of each sample, both in training and in evaluation; each position in these axes
+    has its own w and b. Every x changes mean and variance, so dL/dx = (h - mean of h - z mean of (h z)) / sqrt(var +
     eps) with h = g w. dL/dw sums g z over the samples, dL/db sums g.
 
     Parameters
@@ -38,7 +38,7 @@ class LayerNorm(Module):
     eps : float
         Keeps the division finite where a sample does not vary.
     elementwise_affine, bias : bool
-        Whether w and b are there; b needs w.
+        Whether w and b exist; b needs w.
 
     Shape
     -----
@@ -47,7 +47,7 @@ class LayerNorm(Module):
     Attributes
     ----------
     weight, bias : Parameter
-        Of shape normalized_shape, at first 1 and 0. None without one.
+        Of shape normalized_shape, initially 1 and 0; None for each that does not exist.
 
     Source
     ------
@@ -72,7 +72,7 @@ class LayerNorm(Module):
         if not shape:
             raise ValueError("normalized_shape needs the length of at least one axis, got none")
         self.normalized_shape = tuple(integer(length, "normalized_shape", 1) for length in shape)
-        self.eps = norms.positive(eps, "eps")
+        self.eps = norms.check_positive(eps, "eps")
         self.elementwise_affine = elementwise_affine
         shape = self.normalized_shape
         self.weight = Parameter(init.constant(shape, 1.0)) if elementwise_affine else None
@@ -83,11 +83,11 @@ class LayerNorm(Module):
         check_input(x, None if self.weight is None else self.weight.dtype)
         axes = tuple(range(-len(self.normalized_shape), 0))
         if x.ndim <= len(axes) or x.shape[axes[0] :] != self.normalized_shape:
-            wanted = ", ".join(map(str, ("N", "...", *self.normalized_shape)))
+            expected = ", ".join(map(str, ("N", "...", *self.normalized_shape)))
             fix = f"set normalized_shape={x.shape[axes[0] :]}"
             if x.ndim <= len(axes):
                 fix = "a single sample needs a batch axis: x[None]"
-            raise ShapeError(f"expected ({wanted}), got {x.shape}: {fix}")
+            raise ShapeError(f"expected ({expected}), got {x.shape}: {fix}")
         z, scale = layer_norm(x, axes, self.eps)
         self.save_for_backward(z, scale, axes)
         return norms.scale_and_shift(z, *norms.arrays(self.weight, self.bias), self.normalized_shape)

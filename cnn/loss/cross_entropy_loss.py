@@ -1,4 +1,4 @@
-"""CrossEntropyLoss: how surprised the model is by the true class. Its mathematics are the functions above the class."""
+"""CrossEntropyLoss: minus the log-probability of the true class. The functions above the class are its formulas."""
 
 import copy
 import math
@@ -13,15 +13,15 @@ from cnn.module import Array
 
 
 def log_softmax(x: Array) -> Array:
-    """Logarithms of the softmax along axis 1, without ever writing a probability as a float: (N, K, ...) -> the same"""
-    x = x - x.max(axis=1, keepdims=True)  # changes nothing and keeps exp from overflowing
+    """Logarithms of the softmax along axis 1, computed without the softmax itself: (N, K, ...) -> the same"""
+    x = x - x.max(axis=1, keepdims=True)  # does not change the result, and exp cannot overflow
     return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
 
 
 def cross_entropy(log_p: Array, q: Array) -> Array:
     """Minus the sum over the classes of q log p: (N, K, ...), (N, K, ...) -> (N, ...)"""
     terms = np.zeros_like(log_p)
-    np.multiply(q, log_p, out=terms, where=q > 0)  # elsewhere log p may be minus infinity, and counts nothing
+    np.multiply(q, log_p, out=terms, where=q > 0)  # where q is 0, log p may be minus infinity, but the term is 0
     return 0.0 - terms.sum(axis=1, dtype=np.float64)
 
 
@@ -38,28 +38,28 @@ def mean_and_gradient(logits: Array, ids: Array) -> tuple[float, Array] | None:
 
 
 class CrossEntropyLoss(ClassificationLoss):
-    """How surprised the model is by the true class: minus the logarithm of the probability that it gave to it.
+    """How surprised the model is by the true class: minus the logarithm of the probability that it assigned to it.
 
     L = -1/N sum over n, k of  q[n, k] log p[n, k],  where q is 1 for the true class and 0 elsewhere
 
-    From probabilities, dL/dp = -q / (p N). From logits x with p = softmax(x) the two formulas shrink to one,
-    dL/dx = (p - q) / N, which has a gradient even where p is too small to be written as a float. A Sequential that ends
-    with Softmax trains by it; a loop by hand over Softmax and this loss gives the same numbers until then.
+    From probabilities, dL/dp = -q / (p N). From logits x with p = softmax(x) the two formulas combine to
+    dL/dx = (p - q) / N, which gives a gradient even where p underflows to 0. A Sequential that ends with Softmax trains
+    with it; a loop written by hand over Softmax and this loss gives the same numbers as long as p does not underflow.
 
     Parameters
     ----------
     from_logits : bool
-        False: predictions are probabilities, as Softmax gives them. True: they are logits, as Linear gives them.
+        False: predictions are probabilities, the output of Softmax. True: they are logits, the output of Linear.
     weight : K numbers, optional
         How much each class counts: q[n, k] is multiplied by weight[k], and a mean over class ids divides by the sum of
-        their weights instead of N (over probabilities by N all the same, as PyTorch does).
+        their weights instead of N (over target probabilities it still divides by N, as PyTorch does).
     ignore_index : int
-        Class ids of this value do not count. A mean over nothing that counts is 0, with gradient 0: such a batch
-        teaches nothing and stops nothing (PyTorch's loss is NaN there).
+        Class ids of this value do not count. If no id counts, the mean is 0, with gradient 0: such a batch
+        changes nothing and does not stop training (PyTorch's loss is NaN in this case).
     reduction : {"mean", "sum", "none"}
-        One number for the batch, or a loss for each target.
+        One number for the batch, or one loss for each target.
     label_smoothing : float
-        This share of each target, 0 to 1, is spread evenly over all classes before they are weighted.
+        This fraction of each target, 0 to 1, is distributed evenly over all classes before they are weighted.
 
     Shape
     -----
@@ -105,10 +105,10 @@ class CrossEntropyLoss(ClassificationLoss):
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, K, ...), (N, ...) or (N, K, ...) -> float; (N, ...) if not reduced"""
         if self._is_plain(prediction, target):
-            found = mean_and_gradient(prediction, target)
-            if found is not None:  # else `check_target` says what is wrong
-                self.save_for_backward(found[1])
-                return found[0]
+            result = mean_and_gradient(prediction, target)
+            if result is not None:  # otherwise `check_target` raises the error
+                self.save_for_backward(result[1])
+                return result[0]
         self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
         q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf
@@ -116,7 +116,7 @@ class CrossEntropyLoss(ClassificationLoss):
             log_p = log_softmax(prediction)
         else:
             check_probabilities(prediction)
-            prediction = np.maximum(prediction, np.finfo(prediction.dtype).tiny)  # the logarithm of 0 is no number
+            prediction = np.maximum(prediction, np.finfo(prediction.dtype).tiny)  # the logarithm of 0 is not finite
             log_p = np.log(prediction)
         self.save_for_backward(prediction, log_p, q, count)
         losses = cross_entropy(log_p, q)
@@ -124,15 +124,15 @@ class CrossEntropyLoss(ClassificationLoss):
 
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, K, ...)"""
-        kept = self.saved()
-        if len(kept) == 1:
-            return kept[0] if grad is None else self.reduce_backward(kept[0], grad)
-        p, log_p, q, count = kept
-        slope = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
-        return self.reduce_backward(slope, grad, count, axis=1)
+        saved = self.saved()
+        if len(saved) == 1:
+            return saved[0] if grad is None else self.reduce_backward(saved[0], grad)
+        p, log_p, q, count = saved
+        grad_of_prediction = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
+        return self.reduce_backward(grad_of_prediction, grad, count, axis=1)
 
     def _is_plain(self, prediction: Any, target: Any) -> bool:
-        """Tell whether this is the usual case: logits and one class id for each sample, which all count the same."""
+        """Whether this is the usual case: logits and one class id for each sample, all with the same weight."""
         return (
             self.from_logits
             and type(prediction) is type(target) is np.ndarray
@@ -147,22 +147,23 @@ class CrossEntropyLoss(ClassificationLoss):
             and self.ignore_index < 0  # no id from 0 on is ignored
         )
 
-    def of_logits(self) -> Self:
-        """Return the same loss for logits: one step for Softmax and loss together."""
+    def for_logits(self) -> Self:
+        """Return the same loss with from_logits=True, which combines Softmax and loss in one formula."""
         joint = copy.copy(self)
         joint.from_logits = True
         return joint
 
 
 def check_probabilities(p: Array) -> None:
-    """Raise an error that names the fix unless all numbers are at least 0 and sum to one along axis 1."""
+    """Raise an error that names the fix unless all values are at least 0 and sum to 1 along axis 1."""
     sums = p.sum(axis=1)
     wrong = ~((p >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3))
     if wrong.any():
-        n, *place = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
-        row = np.moveaxis(p, 1, -1)[(n, *place)]
+        n, *position = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))
+        where = f"row {n}" + (f" at {tuple(position)}" if position else "")
+        row = np.moveaxis(p, 1, -1)[(n, *position)]
         raise InputError(
-            f"CrossEntropyLoss() reads probabilities, but row {n}{f' at {tuple(place)}' if place else ''} holds values "
-            f"from {row.min():.4g} to {row.max():.4g} with sum {sums[(n, *place)]:.4g}: end the model with "
-            f"Softmax({'dim=1' if place else ''}), or use CrossEntropyLoss(from_logits=True)"
+            f"CrossEntropyLoss() reads probabilities, but {where} holds values from {row.min():.4g} to {row.max():.4g} "
+            f"with sum {sums[(n, *position)]:.4g}: end the model with "
+            f"Softmax({'dim=1' if position else ''}), or use CrossEntropyLoss(from_logits=True)"
         )

@@ -1,1 +1,1 @@
-"""What one does with a whole model: check it, describe it, time it, save it."""
+"""Operations on a whole model: check it, describe it, time it, save it."""

@@ -1,7 +1,7 @@
-"""A model as one file: its weights and, as JSON, all that is needed to build it again and to predict with it.
+"""A model as one file: its weights and, as JSON, everything that is needed to build it again and to predict with it.
 
-The description names our public classes and their constructor arguments. Reading one looks the names up in a fixed
-list and checks the arguments; nothing in a file is ever evaluated, so a file from a stranger cannot run code.
+The description names the library's public classes and their constructor arguments. Reading it looks the names up in a
+fixed list and checks the arguments; nothing in a file is ever evaluated, so an untrusted file cannot run code.
 """
 
 import inspect
@@ -24,19 +24,24 @@ Classes = Iterable[type]
 
 
 def known_classes(container: type, classes: Classes) -> dict[str, type]:
-    """Return the classes that a file may name: our public ones, and those that the caller adds."""
-    ours = [getattr(place, name) for place in (cnn.layers, cnn.loss) for name in place.__all__]
-    ours += [cnn.containers.branches.Sum, cnn.containers.branches.Concat, cnn.containers.branches.Residual, container]
-    return {cls.__name__: cls for cls in [*ours, *classes]}
+    """Return the classes that a file may name: the library's public ones, and those that the caller adds."""
+    built_in = [getattr(package, name) for package in (cnn.layers, cnn.loss) for name in package.__all__]
+    built_in += [
+        cnn.containers.branches.Sum,
+        cnn.containers.branches.Concat,
+        cnn.containers.branches.Residual,
+        container,
+    ]
+    return {cls.__name__: cls for cls in [*built_in, *classes]}
 
 
 def describe(part: Any, classes: dict[str, type]) -> Any:
-    """Turn a layer, a loss or a constructor argument into what JSON can hold."""
+    """Turn a layer, a loss or a constructor argument into a value that JSON can hold."""
     if isinstance(part, Differentiable):
         name = type(part).__name__
         if classes.get(name) is not type(part):
             raise ValueError(
-                f"{name} is a class of your own, which a model file cannot hold: save weights alone with "
+                f"{name} is a class of your own, which a model file cannot hold: save only the weights with "
                 f"save_weights(path) and read them with load_weights(path), or pass classes=[{name}] to save and load"
             )
         return {"class": name, "arguments": {key: describe(value, classes) for key, value in part.arguments().items()}}
@@ -45,19 +50,21 @@ def describe(part: Any, classes: dict[str, type]) -> Any:
     if part is None or isinstance(part, (bool, int, float, str)):
         return part
     raise ValueError(
-        f"a model file cannot hold the constructor argument {part!r}: use numbers, texts, lists and layers only"
+        f"a model file cannot hold the constructor argument {part!r}: use only numbers, strings, lists and layers"
     )
 
 
 def build(description: Any, classes: dict[str, type]) -> Any:
-    """Turn what `describe` made into the object again."""
+    """Build the object again from the output of `describe`."""
     if isinstance(description, list):
         return [build(item, classes) for item in description]
     if not isinstance(description, dict):
         return description
     name, arguments = description["class"], description["arguments"]
     if name not in classes:
-        raise ValueError(f"it holds a layer {name!r}, which is not one of this library: pass classes=[{name}] to load")
+        raise ValueError(
+            f"it contains a layer {name!r}, which this library does not have: pass classes=[{name}] to load"
+        )
     accepted = inspect.signature(classes[name]).parameters
     unknown = [key for key in arguments if key not in accepted or key == "rng"]
     if unknown:
@@ -73,15 +80,15 @@ def write(path: str | Path, model: Any, extras: dict[str, Any], classes: Classes
 
 
 def shared_names(model: Any) -> list[list[str]]:
-    """Return the names of each array that several layers share."""
+    """Return, for each array that several layers share, all of its names."""
     names: dict[int, list[str]] = {}
     for name, tensor in model.named_tensors():
         names.setdefault(id(tensor), []).append(name)
     return [group for group in names.values() if len(group) > 1]
 
 
-def share(model: Any, groups: list[list[str]]) -> None:
-    """Let all names of a group be one array again."""
+def share_tensors(model: Any, groups: list[list[str]]) -> None:
+    """Make all names of a group refer to one array again."""
     tensors, modules = dict(model.named_tensors()), dict(model.named_modules())
     for first, *others in groups:
         for name in others:
@@ -97,7 +104,7 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
     Raises
     ------
     ValueError
-        If the file is damaged, holds weights alone, or describes what cannot be built.
+        If the file is damaged, holds only weights, or describes a model that cannot be built.
     """
     tensors, description = read_tensors(path)
     if not isinstance(description, dict) or "architecture" not in description:
@@ -106,15 +113,15 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
         )
     if description.get("format") != FORMAT:
         raise ValueError(
-            f"{path} has format {description.get('format')!r}, this version reads {FORMAT}: update the library"
+            f"{path} has format {description.get('format')!r}, but this version reads {FORMAT}: update the library"
         )
     try:
         with init.limit_total_size(10_000 + 2 * sum(array.size for array in tensors.values())):
             model = build(description["architecture"], known_classes(container, classes))
         if not isinstance(model, container):
-            raise ValueError(f"its architecture is no {container.__name__}")
+            raise ValueError(f"its architecture is not a {container.__name__}")
         load(model, tensors)
-        share(model, description["shared"])
+        share_tensors(model, description["shared"])
         check_extras(description)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a model: {error}") from None
@@ -122,10 +129,10 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
 
 
 def check_extras(description: dict[str, Any]) -> None:
-    """Raise an error unless class names, input shape and preprocessing are there and of the right kinds."""
+    """Raise an error unless class names, input shape and preprocessing are present and of the right types."""
     names, shape, settings = (description[key] for key in ("class_names", "input_shape", "preprocessing"))
     if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
-        raise ValueError(f"class_names must be a list of texts, got {names!r}")
+        raise ValueError(f"class_names must be a list of strings, got {names!r}")
     if not (shape is None or (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape))):
         raise ValueError(f"input_shape must be a list of positive integers, got {shape!r}")
     if settings is not None:
@@ -138,7 +145,7 @@ def check_extras(description: dict[str, Any]) -> None:
 
 
 def load(model: Any, tensors: dict[str, Array]) -> None:
-    """Copy the weights in, in the dtype in which they were saved."""
+    """Copy the weights into the model, in the dtype in which they were saved."""
     if any(array.dtype == np.float64 for array in tensors.values()):
         model.to(np.float64)
     model.load_state_dict(tensors)

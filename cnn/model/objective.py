@@ -1,8 +1,8 @@
-"""Objective: what a model is trained on, its loss, together with a last Softmax that the loss takes over.
+"""Objective: the loss that a model is trained on, combined with a final Softmax.
 
-Softmax and cross-entropy in one have a formula that loses no digits (`CrossEntropyLoss`, from_logits=True). So where a
-model ends with Softmax and its loss is CrossEntropyLoss(), training and evaluation stop before the Softmax and read
-logits. pairing.py says which other ends of a model fit which loss.
+Softmax and cross-entropy together have a numerically stable formula (`CrossEntropyLoss`, from_logits=True). So if a
+model ends with Softmax and its loss is CrossEntropyLoss(), training and evaluation stop before the Softmax and pass
+logits to the loss. pairing.py says which other last layers fit which loss.
 """
 
 from typing import Any
@@ -30,14 +30,14 @@ class Objective:
     Attributes
     ----------
     reads_logits : bool
-        Whether the model's last layer is a Softmax that the loss takes over.
+        Whether the model's last layer is a Softmax that is combined with the loss.
 
     Raises
     ------
     TypeError
-        If it is not a loss.
+        If ``loss_func`` is not a loss.
     ValueError
-        If the end of the model does not go with it.
+        If the last layer of the model does not fit the loss.
     """
 
     def __init__(self, model: Chain, loss_func: LossFunc | None) -> None:
@@ -65,31 +65,31 @@ class Objective:
         -------
         loss : float
         outputs : ndarray
-            What the loss has read; `prediction` makes the model's outputs of it.
+            The input of the loss; `prediction` turns it into the model's outputs.
         loss_func : LossFunc
-            Whose backward gives the gradient of ``outputs``.
+            Its backward gives the gradient of ``outputs``.
         """
         loss_func = self.required()
         outputs = model.run(x, to_logits=self.reads_logits)
         if self.reads_logits:
             if self.last.dim % outputs.ndim != 1:  # type: ignore[attr-defined]
                 check_axis(self.last, self.position, outputs.shape)
-            loss_func = loss_func.of_logits()  # type: ignore[attr-defined]
+            loss_func = loss_func.for_logits()  # type: ignore[attr-defined]
         return loss_func.forward(outputs, y), outputs, loss_func
 
-    def run_back(self, model: Any, x: Array, y: Any) -> tuple[float, Array]:
-        """Run forward, loss and backward; return the loss, and what it has read."""
+    def loss_and_grad(self, model: Any, x: Array, y: Any) -> tuple[float, Array]:
+        """Run forward, loss and backward; return the loss and its input."""
         loss, outputs, loss_func = self.run(model, x, y)
-        model.walk_back(loss_func.backward())
+        model.run_backward(loss_func.backward())
         return loss, outputs
 
     def prediction(self, outputs: Array) -> Array:
-        """Return the outputs of the model, Softmax included, from what the loss has read."""
+        """Return the outputs of the model, Softmax included, from the input of the loss."""
         return softmax(outputs, 1) if self.reads_logits else outputs
 
     @property
     def has_classes(self) -> bool:
-        """Whether the model tells classes apart."""
+        """Whether the model is a classifier."""
         if isinstance(self.loss_func, ElementwiseLoss):
             return False
         return isinstance(self.loss_func, ClassificationLoss) or isinstance(self.last, (Softmax, LogSoftmax))
@@ -110,7 +110,7 @@ class Objective:
 
 
 def last_layer(model: Chain) -> tuple[Module, str]:
-    """Return the last layer of a chain, or of the chain at its end, and its dotted name."""
+    """Return the last layer of a chain, or of the chain that is its last layer, and its dotted name."""
     layer: Module = model
     names = []
     while isinstance(layer, Chain):

@@ -1,4 +1,4 @@
-"""The outputs of every layer of a model: their shapes, found without computing, and their values."""
+"""The outputs of every layer of a model: their values, and their shapes, found without data."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,30 +16,30 @@ Shapes = dict[str, tuple[int, ...]]
 
 @contextmanager
 def recording(model: Module) -> Iterator[Shapes]:
-    """Collect the shape of every module's output for one sample, by its name, while the model runs inside."""
+    """Collect the shape of every module's output for one sample, by its name, while the model runs in the context."""
     names = {id(module): name for name, module in model.named_modules()}
-    found: Shapes = {}
+    output_shapes: Shapes = {}
 
-    def look(module: Module, y: Array) -> None:
-        if id(module) in names and isinstance(y, np.ndarray):  # else an error is on its way
-            found[names[id(module)]] = y.shape[1:]
+    def record(module: Module, y: Array) -> None:
+        if id(module) in names and isinstance(y, np.ndarray):  # otherwise check_output raises an error
+            output_shapes[names[id(module)]] = y.shape[1:]
 
-    with forward_hook(look):
-        yield found
+    with forward_hook(record):
+        yield output_shapes
 
 
 def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
-    """Return the shape of every module's output for one sample, by its name, without computing: a batch of none runs.
+    """Return the shape of every module's output for one sample, by its name, from a run with an empty batch.
 
     Raises
     ------
     InputError
-        If a layer cannot work with what it is given; it tells the layer and the number to change.
+        If a layer cannot work with its input; the message names the layer and the number to change.
     """
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
     try:
         return _run(model, np.zeros((0, *input_shape), dtype))
-    except Exception:  # a wrong shape, or a layer that cannot work with none, such as one that takes a maximum
+    except Exception:  # a wrong shape, or a layer that needs samples, such as one that takes a maximum
         pass
     try:
         with np.errstate(all="ignore"):
@@ -49,9 +49,9 @@ def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
 
 
 def _run(model: Module, x: Array) -> Shapes:
-    with recording(model) as found, evaluating():
+    with recording(model) as output_shapes, evaluating():
         model(x)
-    return found
+    return output_shapes
 
 
 def activations(model: Module, x: Any) -> dict[str, Array]:
@@ -59,11 +59,11 @@ def activations(model: Module, x: Any) -> dict[str, Array]:
     names = {id(module): name for name, module in model.named_modules()}
     outputs: dict[str, Array] = {}
 
-    def look(module: Module, y: Array) -> None:
+    def record(module: Module, y: Array) -> None:
         if module is not model and id(module) in names:
             outputs[names[id(module)]] = y
 
-    with evaluating(), forward_hook(look):
+    with evaluating(), forward_hook(record):
         model.forward(as_samples(x, model))
     return outputs
 

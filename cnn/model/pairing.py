@@ -1,45 +1,44 @@
-"""Which last layers go with which loss."""
+"""Which last layers fit which loss."""
 
 from cnn.errors import ShapeError
 from cnn.layers import Conv2d, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
 from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.module import Module
 
-OWN_LOSS = {Softmax: "CrossEntropyLoss()", LogSoftmax: "NLLLoss()", Sigmoid: "BCELoss()"}
-OTHERS = (Linear, Conv2d, ReLU, Tanh)  # layers whose outputs are neither probabilities nor logarithms of such
-READS = {  # what a loss reads, last layers that do not give it, a layer that does, the loss that needs none
+MATCHING_LOSS = {Softmax: "CrossEntropyLoss()", LogSoftmax: "NLLLoss()", Sigmoid: "BCELoss()"}
+UNNORMALIZED = (Linear, Conv2d, ReLU, Tanh)  # layers whose outputs are neither probabilities nor log-probabilities
+EXPECTED_INPUTS = {  # what a loss expects, last layers that do not give it, a layer that does, the loss without it
     "CrossEntropyLoss()": (
         "probabilities",
-        (*OTHERS, MaxPool2d, Sigmoid, LogSoftmax),
+        (*UNNORMALIZED, MaxPool2d, Sigmoid, LogSoftmax),
         "Softmax()",
         "CrossEntropyLoss(from_logits=True)",
     ),
     "NLLLoss()": (
         "log-probabilities",
-        (*OTHERS, MaxPool2d, Sigmoid, Softmax),
+        (*UNNORMALIZED, MaxPool2d, Sigmoid, Softmax),
         "LogSoftmax(dim=1)",
         "CrossEntropyLoss(from_logits=True)",
     ),
-    "BCELoss()": ("probabilities", (*OTHERS, LogSoftmax), "Sigmoid()", "BCEWithLogitsLoss()"),
+    "BCELoss()": ("probabilities", (*UNNORMALIZED, LogSoftmax), "Sigmoid()", "BCEWithLogitsLoss()"),
     "CrossEntropyLoss(from_logits=True)": ("logits", (Softmax, Sigmoid), None, ""),
     "BCEWithLogitsLoss()": ("logits", (Softmax, Sigmoid), None, ""),
 }
 
 
 def check_pairing(last: Module, name: str, loss_func: LossFunc | None) -> None:
-    """Raise an error that names the fix if a net that ends with ``last``, at position ``name``, cannot go with the
-    loss.
+    """Raise an error that names the fix if ``last``, the last layer, at position ``name``, does not fit the loss.
 
-    Softmax before a loss that reads logits would be applied twice, and so would Sigmoid: such a net trains, slowly and
-    to worse figures, and nothing would say so. The other way round the loss would take logarithms of negative numbers.
+    Softmax before a loss that reads logits would be applied twice, and so would Sigmoid: such a net trains slowly and
+    reaches worse metrics, without any message. In the opposite case the loss would take logarithms of negative numbers.
     """
     if type(loss_func) not in (BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, NLLLoss):
         return
     loss = f"{type(loss_func).__name__}({'from_logits=True' if getattr(loss_func, 'from_logits', False) else ''})"
-    reads, wrong, right, without = READS[loss]
+    reads, wrong, right, without = EXPECTED_INPUTS[loss]
     if not isinstance(last, wrong):
         return
-    own = next((text for kind, text in OWN_LOSS.items() if isinstance(last, kind)), "")
+    own = next((text for kind, text in MATCHING_LOSS.items() if isinstance(last, kind)), "")
     if right is None:
         gives, fix = "probabilities", f"remove the {type(last).__name__}"
     else:
@@ -48,7 +47,7 @@ def check_pairing(last: Module, name: str, loss_func: LossFunc | None) -> None:
 
 
 def check_axis(last: Module, name: str, shape: tuple[int, ...]) -> None:
-    """Raise an error if ``last``, a Softmax before cross-entropy, gets logits of this shape and not along axis 1."""
+    """Raise an error if ``last``, a Softmax before cross-entropy, is not along axis 1 of logits of this shape."""
     if isinstance(last, Softmax) and last.dim % len(shape) != 1:
         raise ShapeError(
             f"layer {name}, {last!r}, works along axis {last.dim % len(shape)} of {shape}, but the classes are on axis "

@@ -1,4 +1,4 @@
-"""How pixels become the inputs of a model, as they were in training."""
+"""Preprocessing: pixels become the inputs of a model, in the same way as in training."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Profile: how long each layer of a model takes, forward and backward, and what it gets out of the machine."""
+"""Profile: how long each layer of a model takes, forward and backward, and the GFLOP/s that it reaches."""
 
 import copy
 import statistics
@@ -15,31 +15,33 @@ from cnn.model.summary import Table, bytes_text
 from cnn.module import Array
 
 ROUNDS = 10
-SIDE = 1024  # of the square matrices whose product shows what the machine can do
+MATRIX_SIZE = 1024  # of the square matrices whose product measures the speed of the machine
 
 
 class Profile(Table):
-    """A table of the layers with their times for one batch; layers that run as one have one row.
+    """A table of the layers with their times for one batch; layers that run fused share one row.
 
     ``print`` shows it as text; a notebook as HTML.
 
     Attributes
     ----------
     rows : list of dict
-        For each its name, the layer, milliseconds forward and backward, operations and bytes.
+        For each layer its name, its class, milliseconds forward and backward, operations and bytes.
     rate : float
-        GFLOP/s of large matrix products on this machine now, with as many threads.
+        GFLOP/s of large matrix products on this machine now, with the same number of threads.
     """
 
     headings = ("", "layer", "forward ms", "backward ms", "GFLOP/s", "of products' rate", "memory")
-    left = 2
+    text_columns = 2
 
     def __init__(self, model: Any, x: Array) -> None:
-        model = copy.deepcopy(model)  # running statistics, gradients and random generators stay what they are
+        model = copy.deepcopy(
+            model
+        )  # running statistics, gradients and random generators of the original do not change
         names = {id(module): name for name, module in model.named_modules()}
         spent: dict[int, dict[str, list[float]]] = {}
         seen: dict[int, tuple[Any, Array, Array]] = {}
-        inner: list[float] = []  # seconds of the layers inside the one at hand
+        inner: list[float] = []  # seconds of the layers inside each layer that is running
 
         def clock(layer: Any, what: str, function: Any, array: Array) -> Any:
             inner.append(0.0)
@@ -54,14 +56,14 @@ class Profile(Table):
                 seen[id(layer)] = layer, array, result
             return result
 
-        y = model(x)  # what is done once is done here
+        y = model(x)  # work that is done only once happens here, before the clock runs
         grad = np.ones_like(y)
         for _ in range(ROUNDS):
             with timing(clock):
                 model(x)
                 model.backward(grad)
             model.zero_grad()
-        self.rate = rate_of_products()
+        self.rate = matmul_rate()
         self.batch, self.threads = len(x), get_num_threads()
         self.rows = [
             self._row(names, *seen[key], {what: 1000 * statistics.median(t) for what, t in times.items()})
@@ -85,34 +87,34 @@ class Profile(Table):
         }
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the table's texts, row by row, the sum last."""
+        """Return the table's cells, row by row, the total last."""
         total = {key: sum(row[key] for row in self.rows) for key in ("forward", "backward", "operations", "bytes")}
-        return [self._texts(row) for row in [*self.rows, {"name": "", "layer": "in all", **total}]]
+        return [self._cells(row) for row in [*self.rows, {"name": "", "layer": "in all", **total}]]
 
-    def _texts(self, row: dict[str, Any]) -> tuple[str, ...]:
+    def _cells(self, row: dict[str, Any]) -> tuple[str, ...]:
         rate = row["operations"] / (row["forward"] + row["backward"]) / 1e6
-        figures = (f"{rate:.1f}", f"{rate / self.rate:.0%}") if row["operations"] else ("", "")
+        rates = (f"{rate:.1f}", f"{rate / self.rate:.0%}") if row["operations"] else ("", "")
         return (
             row["name"],
             row["layer"],
             f"{row['forward']:.3f}",
             f"{row['backward']:.3f}",
-            *figures,
+            *rates,
             bytes_text(row["bytes"]),
         )
 
     def notes(self) -> str:
-        """Return what the figures mean."""
+        """Return an explanation of the numbers."""
         return (
             f"A batch of {self.batch}, {self.threads} threads, medians of {ROUNDS} rounds. Large matrix products "
-            f"reach {self.rate:.0f} GFLOP/s here; a convolution may reach more by Winograd's way, which multiplies "
-            "less often than is counted. Memory: input, output and parameters."
+            f"reach {self.rate:.0f} GFLOP/s here; a convolution may exceed this with the Winograd algorithm, which "
+            "needs fewer multiplications than are counted. Memory: input, output and parameters."
         )
 
 
-def rate_of_products() -> float:
-    """Return how many GFLOP/s square matrix products reach, one in each thread at once; the best of a few."""
-    a = np.random.default_rng(0).random((SIDE, SIDE), np.float32)
+def matmul_rate() -> float:
+    """Return the GFLOP/s of square matrix products, one in each thread at the same time; the best of a few runs."""
+    a = np.random.default_rng(0).random((MATRIX_SIZE, MATRIX_SIZE), np.float32)
     threads = get_num_threads()
 
     def multiply() -> None:
@@ -129,4 +131,4 @@ def rate_of_products() -> float:
             for other in others:
                 other.join()
             times.append(time.perf_counter() - began)
-    return threads * 2 * SIDE**3 / min(times) / 1e9
+    return threads * 2 * MATRIX_SIZE**3 / min(times) / 1e9

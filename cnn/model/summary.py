@@ -1,4 +1,4 @@
-"""Summary: a table of a model's layers, with what each costs."""
+"""Summary: a table of a model's layers, with the cost of each."""
 
 import html
 import math
@@ -10,7 +10,7 @@ from cnn.module import Array, Module, Parameter, evaluating, forward_hook
 
 
 class Row(NamedTuple):
-    """What one layer makes and costs, for one sample."""
+    """The output and the cost of one layer, for one sample."""
 
     name: str
     layer: str
@@ -21,20 +21,20 @@ class Row(NamedTuple):
 
 
 class Table:
-    """Rows of texts under headings: ``print`` shows them as text, a notebook as HTML.
+    """Rows of cells under headings: ``print`` shows them as text, a notebook as HTML.
 
-    A subclass writes ``cells``, row by row with the sum last, and ``notes``, what the figures mean.
+    A subclass implements ``cells``, row by row with the total last, and ``notes``, an explanation of the numbers.
     """
 
     headings: tuple[str, ...]
-    left = 3  # so many columns are texts, and the rest numbers
+    text_columns = 3  # the first columns hold text, the rest numbers
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the texts."""
+        """Return the cells as strings."""
         raise NotImplementedError
 
     def notes(self) -> str:
-        """Return what the figures mean."""
+        """Return an explanation of the numbers."""
         raise NotImplementedError
 
     def __repr__(self) -> str:
@@ -42,8 +42,14 @@ class Table:
         widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
         lines = []
         for row in table:
-            left = [cell.ljust(width) for cell, width in zip(row[: self.left], widths[: self.left], strict=True)]
-            right = [cell.rjust(width) for cell, width in zip(row[self.left :], widths[self.left :], strict=True)]
+            left = [
+                cell.ljust(width)
+                for cell, width in zip(row[: self.text_columns], widths[: self.text_columns], strict=True)
+            ]
+            right = [
+                cell.rjust(width)
+                for cell, width in zip(row[self.text_columns :], widths[self.text_columns :], strict=True)
+            ]
             lines.append("  ".join(left + right).rstrip())
         rule = "-" * (sum(widths) + 2 * len(widths) - 2)
         return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1], self.notes()])
@@ -51,7 +57,7 @@ class Table:
     def _repr_html_(self) -> str:
         def line(cells: tuple[str, ...], tag: str) -> str:
             aligned = [
-                f'<{tag} style="text-align: {"left" if i < self.left else "right"}">{html.escape(cell)}</{tag}>'
+                f'<{tag} style="text-align: {"left" if i < self.text_columns else "right"}">{html.escape(cell)}</{tag}>'
                 for i, cell in enumerate(cells)
             ]
             return f"<tr>{''.join(aligned)}</tr>"
@@ -82,27 +88,27 @@ class Summary(Table):
         self.rows: list[Row] = []
         counted: set[int] = set()
 
-        def look(module: Module, y: Array) -> None:
+        def record(module: Module, y: Array) -> None:
             held = [value for value in vars(module).values() if isinstance(value, Parameter)]
             if id(module) not in names or (module.children() and not held):
                 return
-            own = [parameter for parameter in held if id(parameter) not in counted]  # shared ones once
+            own = [parameter for parameter in held if id(parameter) not in counted]  # shared parameters count once
             counted.update(id(parameter) for parameter in own)
             work = module.multiply_adds(y.shape)
             size = sum(parameter.size for parameter in own)
             self.rows.append(Row(names[id(module)], repr(module), y.shape[1:], size, work, y.nbytes))
 
-        with evaluating(), forward_hook(look):
+        with evaluating(), forward_hook(record):
             model(np.zeros((1, *self.input_shape), dtype))
         self.parameter_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """The number of trainable parameters."""
         return sum(row.parameters for row in self.rows)
 
     def cells(self) -> list[tuple[str, ...]]:
-        """Return the table's texts, row by row, the sum last."""
+        """Return the table's cells, row by row, the total last."""
         cells = [
             (
                 row.name,
@@ -118,14 +124,14 @@ class Summary(Table):
         return [*cells, ("", "in all", "", f"{self.parameters:,}", f"{work:,}", bytes_text(memory))]
 
     def notes(self) -> str:
-        """Return what the figures mean."""
+        """Return an explanation of the numbers."""
         sample = shape_text(self.input_shape) + (" numbers" if len(self.input_shape) == 1 else "")
         size = bytes_text(self.parameter_bytes)
         return f"For one input of {sample}. Memory is that of the outputs; the parameters take {size} more."
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
-    """Return a shape as people write it.
+    """Return a shape in the usual notation.
 
     Examples
     --------
@@ -136,7 +142,7 @@ def shape_text(shape: tuple[int, ...]) -> str:
 
 
 def bytes_text(count: int) -> str:
-    """Return a number of bytes in a fitting unit.
+    """Return a number of bytes in a suitable unit.
 
     Examples
     --------

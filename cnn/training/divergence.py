@@ -1,4 +1,4 @@
-"""When the loss becomes NaN or infinite: find where, and restore the weights from before."""
+"""When the loss becomes NaN or infinite: find the layer responsible, and restore the earlier weights."""
 
 import numpy as np
 
@@ -12,17 +12,17 @@ class LastGood:
         self._pairs = [(tensor, tensor.data.copy()) for _, tensor in model.named_tensors()]
 
     def keep(self) -> None:
-        """Keep the state as it is now."""
+        """Save a copy of the current state."""
         for tensor, copy in self._pairs:
             copy[...] = tensor.data
 
     def restore(self) -> None:
-        """Restore the state that was kept."""
+        """Restore the saved state."""
         for tensor, copy in self._pairs:
             tensor.data = copy
 
 
-def first_not_finite(model: Module, x: Array) -> str:
+def first_non_finite(model: Module, x: Array) -> str:
     """Name the first layer whose weights or whose output for ``x`` are not finite."""
     modules = dict(model.named_modules())
     for name, parameter in model.named_parameters():
@@ -30,12 +30,12 @@ def first_not_finite(model: Module, x: Array) -> str:
             path, _, attribute = name.rpartition(".")
             return f"the {attribute} of layer {path}, {modules[path]!r}, became NaN or infinite in the step before"
     names = {id(module): name for name, module in modules.items()}
-    found: list[str] = []
+    messages: list[str] = []
 
-    def look(module: Module, y: Array) -> None:
-        if not found and not module.children() and not np.isfinite(y).all():
-            found.append(f"the output of layer {names[id(module)]}, {module!r}, is NaN or infinite")
+    def check(module: Module, y: Array) -> None:
+        if not messages and not module.children() and not np.isfinite(y).all():
+            messages.append(f"the output of layer {names[id(module)]}, {module!r}, is NaN or infinite")
 
-    with no_grad(), forward_hook(look):
+    with no_grad(), forward_hook(check):
         model(x)
-    return found[0] if found else "every layer's output is finite, so it arose in the loss"
+    return messages[0] if messages else "every layer's output is finite, so it arose in the loss"

@@ -15,7 +15,7 @@ from cnn.training.means import Means
 
 
 def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss; return the loss, and what it has read."""
+    """Run forward and loss; return the loss and its input."""
     if hasattr(model, "objective"):
         return model.objective.run(model, x, y)[:2]
     outputs = model(x)
@@ -23,35 +23,35 @@ def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array]:
 
 
 def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
-    """Return mean loss and accuracy (a fraction; nan if the targets are no classes) in evaluation mode."""
+    """Return mean loss and accuracy (a fraction; nan if the targets are not classes) in evaluation mode."""
     batch_size = check_batch_size(batch_size)
     x = as_samples(x, model, "x")
     y = check_labels(model, x, y, "y")
-    return means_of(model, batches(x, y, batch_size))
+    return evaluate_batches(model, batches(x, y, batch_size))
 
 
 def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]]:
-    """Yield the samples in order."""
+    """Yield batches of the samples in order."""
     for start in range(0, len(x), batch_size):
         yield x[start : start + batch_size], y[start : start + batch_size]
 
 
-def in_order(loader: DataLoader, without_chance: bool = False) -> Iterable[tuple[Array, Array]]:
-    """Yield the loader's samples in their own order; the loader stays where it is.
+def batches_in_order(loader: DataLoader, deterministic_only: bool = False) -> Iterable[tuple[Array, Array]]:
+    """Yield batches of the loader's samples, unshuffled; the loader's position does not change.
 
-    Its transforms draw the same numbers each time. ``without_chance``: only those are applied that say
-    ``deterministic = True``, as `Normalize` does.
+    Its transforms draw the same random numbers each time. ``deterministic_only``: only transforms with the attribute
+    ``deterministic = True``, such as `Normalize`, are applied.
     """
     for start in range(0, loader.samples, loader.batch_size):
         numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
         x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
-        for place, transform in enumerate(loader.transforms):
-            if not without_chance or getattr(transform, "deterministic", False):
-                x, y = transform(x, y, SampleRNG(0, 1, numbers, transform=place))
+        for index, transform in enumerate(loader.transforms):
+            if not deterministic_only or getattr(transform, "deterministic", False):
+                x, y = transform(x, y, SampleRNG(0, 1, numbers, transform=index))
         yield x, y
 
 
-def means_of(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
+def evaluate_batches(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
     """Return mean loss and accuracy over batches, in evaluation mode."""
     means, dtype = Means(model), dtype_of(model)
     with evaluating(), one_blas_thread():

@@ -11,7 +11,7 @@ from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.layers import ReLU
 from cnn.module import Array, Module, Parameter, forward_hook
-from cnn.training.divergence import first_not_finite
+from cnn.training.divergence import first_non_finite
 from cnn.training.inputs import as_samples, check_labels
 from cnn.training.update import loss_and_grad
 
@@ -80,7 +80,7 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         with forward_hook(record_dead_units):
             loss, prediction = loss_and_grad(clone, x, y)
-        not_finite = "" if math.isfinite(loss) else first_not_finite(clone, x)
+        not_finite = "" if math.isfinite(loss) else first_non_finite(clone, x)
         gradients = _layer_norms(clone)
     if rng.state_dict() != default:  # a layer has used it
         rng.load_state_dict(default)

@@ -1,4 +1,4 @@
-"""fit: the training loop, run to its end, with a line about each epoch."""
+"""fit: run the training loop to its end, with one line per epoch."""
 
 import contextlib
 from typing import Any
@@ -14,16 +14,16 @@ def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: An
     """Train to the end and return the metrics of every epoch.
 
     A line is printed every ``verbose_freq`` epochs (0: never). In a terminal or a notebook, another line shows the
-    progress. ``settings`` are those of `train`. The history that is returned is also ``model.history`` meanwhile.
+    progress. ``settings`` are those of `train`. During training, the history is available as ``model.history``.
     """
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
     steps = train(model, x, y, **settings)
-    # BLAS is limited once, not in each step. The loop is closed at once, also after an error, so that the folder of its
-    # checkpoints is free for a new try in the same notebook.
-    with one_blas_thread(), contextlib.closing(steps), fit_progress(verbose_freq > 0) as shown:
+    # BLAS is limited once, not in each step. The loop is closed immediately, also after an error, so that the folder of
+    # its checkpoints is free for another attempt in the same notebook.
+    with one_blas_thread(), contextlib.closing(steps), fit_progress(verbose_freq > 0) as progress:
         for step in steps:
-            shown.show(step, step.samples)
+            progress.show(step, step.samples)
             if step.metrics is not None and verbose_freq and step.epoch % verbose_freq == 0:
-                shown.line(epoch_line(step.epoch, step.epochs, step.metrics))
+                progress.line(epoch_line(step.epoch, step.epochs, step.metrics))
     history: History = model.history
     return history

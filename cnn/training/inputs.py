@@ -1,4 +1,4 @@
-"""Checks of what a user hands to training and prediction, before the first step."""
+"""Checks of the arguments of training and prediction, before the first step."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
 
 
-def first_floating(model: Module) -> Parameter:
-    """Return a parameter that has the dtype in which a model works; one of our own if the model has none."""
-    found = (parameter for parameter in model.parameters() if np.issubdtype(parameter.dtype, np.floating))
-    return next(found, Parameter(np.zeros(0, np.float32)))
+def first_float_parameter(model: Module) -> Parameter:
+    """Return a floating-point parameter of a model, whose dtype the model works in; an empty one if there is none."""
+    floating = (parameter for parameter in model.parameters() if np.issubdtype(parameter.dtype, np.floating))
+    return next(floating, Parameter(np.zeros(0, np.float32)))
 
 
 def dtype_of(model: Module) -> np.dtype[Any]:
-    """Return the floating dtype that a model works in."""
-    return first_floating(model).dtype
+    """Return the floating-point dtype that a model works in."""
+    return first_float_parameter(model).dtype
 
 
 def as_samples(x: Any, model: Module, name: str = "x") -> Array:
@@ -38,15 +38,15 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
         bytes_like = x.dtype.kind in "iu" and x.size > 0 and x.min() >= 0 and 1 < x.max() <= 255
         scaled = " / 255 for pixels of 0 to 255" if bytes_like else ""
         raise InputError(
-            f'{name} holds {x.dtype}, expected real floating numbers: pass {name}.astype("float32"){scaled}'
+            f'{name} holds {x.dtype}, expected real floating-point numbers: pass {name}.astype("float32"){scaled}'
         )
     if x.dtype.kind != "f":
         raise InputError(f"{name} must hold real numbers, got {'text' if x.dtype.kind in 'US' else x.dtype}")
     if x.ndim == 0:
         raise ShapeError(f"{name} must be an array of samples, (N, ...), got a single number")
     if x.size == 0:
-        raise ShapeError(f"{name} is empty, shape {x.shape}: there is nothing to work on")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is refused below
+        raise ShapeError(f"{name} is empty, shape {x.shape}: at least one sample and one value are needed")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is rejected below
         x = x.astype(dtype, copy=False)
     if not np.isfinite(x).all():
         wrong = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
@@ -61,8 +61,8 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """Return a batch of a loader in the model's dtype, or raise an error that names the fix."""
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        fix = "put Normalize(...) last among its transforms" if kind == np.uint8 else "make it floating"
-        raise InputError(f"the loader gives batches of {kind}, expected real floating numbers: {fix}")
+        fix = "make Normalize(...) its last transform" if kind == np.uint8 else "convert them to float32"
+        raise InputError(f"the loader gives batches of {kind}, expected real floating-point numbers: {fix}")
     if x.dtype != dtype:
         with np.errstate(over="ignore"):
             x = x.astype(dtype, copy=False)
@@ -71,7 +71,7 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
 
 
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
-    """Return the targets as an array once the model accepts a sample and its loss all targets."""
+    """Return the targets as an array, after checking that the model accepts a sample and the loss all targets."""
     check_one_number(model.loss_func)
     with evaluating():
         prediction = model(x[:1])
@@ -90,23 +90,23 @@ def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
 def check_pair(data: Any) -> tuple[Any, Any] | None:
     """Return validation data as samples and targets, or None."""
     if data is None or (isinstance(data, (tuple, list)) and len(data) == 2):
-        return data  # type: ignore[return-value]  # a list of two serves as well
+        return data  # type: ignore[return-value]  # a list of two is accepted too
     raise InputError(
         "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
     )
 
 
 def check_optimizer(model: Any) -> None:
-    """Give the optimizer the model's parameters if it has none, and raise an error if it trains others."""
-    optimizer, mine = model.optimizer, model.parameters()
+    """Give the optimizer the model's parameters if it has none, and raise an error if it trains other parameters."""
+    optimizer, parameters = model.optimizer, model.parameters()
     if not optimizer.params:
-        optimizer.set_params(mine)
+        optimizer.set_params(parameters)
     known = {id(parameter) for parameter in optimizer.params}
     unknown = [name for name, parameter in model.named_parameters() if id(parameter) not in known]
-    if len(unknown) == len(mine) > 0 or (unknown and optimizer.trains_all):
+    if len(unknown) == len(parameters) > 0 or (unknown and optimizer.trains_all):
         kind = type(optimizer).__name__
         raise ValueError(
-            f"the optimizer does not train {', '.join(unknown[:4])}, which the model got since: give it a new one, "
+            f"the optimizer does not train {', '.join(unknown[:4])}, which the model got later: set a new optimizer, "
             f"model.optimizer = {kind}(lr=...)"
         )
 
@@ -117,7 +117,7 @@ def check_batch_size(batch_size: Any) -> int:
 
 
 def check_callbacks(callbacks: Any) -> None:
-    """Raise an error unless it is a row of what can be called with a step."""
+    """Raise an error unless ``callbacks`` is a list or tuple of callables."""
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks must be a list, callbacks=[...], got {callbacks!r}")
     for callback in callbacks:
@@ -127,13 +127,13 @@ def check_callbacks(callbacks: Any) -> None:
             raise TypeError(f"a callback is called with each step, but {callback!r} cannot be called")
 
 
-def check_chance(transforms: Any) -> None:
-    """Raise an error if a transform does not say whether it belongs to evaluation."""
+def check_deterministic(transforms: Any) -> None:
+    """Raise an error if a transform does not declare whether it is deterministic, and so applied in evaluation."""
     for transform in transforms:
         if not hasattr(transform, "deterministic") and not type(transform).__module__.startswith("cnn."):
             name = getattr(transform, "__name__", type(transform).__name__)
             raise InputError(
-                f"evaluate_train needs to know whether the transform {name} is for evaluation as well: set "
+                f"evaluate_train needs to know whether the transform {name} is also applied in evaluation: set "
                 f"{name}.deterministic = True, or False if it draws random numbers"
             )
 

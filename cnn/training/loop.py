@@ -16,20 +16,20 @@ from cnn.data.loader import DataLoader
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.training.checkpoint import Checkpoint
-from cnn.training.divergence import LastGood, first_not_finite
-from cnn.training.evaluation import batches, in_order, means_of
+from cnn.training.divergence import LastGood, first_non_finite
+from cnn.training.evaluation import batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
 from cnn.training.inputs import (
     as_batch,
     as_samples,
     check_batch_size,
     check_callbacks,
-    check_chance,
+    check_deterministic,
     check_labels,
     check_last_batch,
     check_optimizer,
     check_pair,
-    first_floating,
+    first_float_parameter,
 )
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
@@ -37,8 +37,7 @@ from cnn.training.step import Step
 from cnn.training.update import train_step
 
 BATCH_SIZE = 32  # if none is given
-EVALUATED = 256  # samples in a batch of an evaluation
-
+EVALUATION_BATCH_SIZE = 256  # samples in a batch of an evaluation
 
 Callback = Callable[[Step], Any]
 
@@ -55,31 +54,31 @@ def train(
     resume: str | Path | None = None,
     evaluate_train: bool = False,
 ) -> Generator[Step, None, None]:
-    """Train, and yield after every step, so that the caller's own loop can watch, log or break off.
+    """Train, and yield after every step, so that the caller's own loop can monitor, log or stop.
 
-    All arguments are checked in the call itself; the first step comes with the first ``next``. ``model.history`` grows
-    by an entry an epoch.
+    All arguments are checked in the call itself; the first step runs with the first ``next``. ``model.history`` grows
+    by one entry per epoch.
 
     Parameters
     ----------
     model : Module
         With attributes ``loss_func`` and ``optimizer``.
     x, y : array_like
-        N samples (N, ...) of any floating dtype, and what `model.loss_func` expects as targets. Or ``x`` alone, a
-        `DataLoader`, which has a batch size, an order and transforms of its own.
+        N samples (N, ...) of any floating-point dtype, and the targets that `model.loss_func` expects. Or only ``x``,
+        a `DataLoader`, which has its own batch size, order and transforms.
     validation_data : pair of array_like or DataLoader, optional
         Samples and targets that are evaluated after each epoch.
     epochs, batch_size : int
         At least 1. The last batch of an epoch may be smaller.
     rng : numpy.random.Generator, int or None
-        Draws the order of the samples, anew each epoch.
+        Draws a new order of the samples for each epoch.
     callbacks : sequence of callable
-        Each is called with every step; one that returns True ends the training. See `cnn.training.callbacks`.
+        Each is called after every step; if one returns True, training ends. See `cnn.training.callbacks`.
     resume : str or Path, optional
-        Folder of a `Checkpoint` of the same training, which goes on where that stopped. Only ``epochs`` may differ.
+        Folder of a `Checkpoint` of the same training, to continue where that stopped. Only ``epochs`` may differ.
     evaluate_train : bool
-        Measure train_loss and train_accuracy as validation is: after the epoch, in evaluation mode, over all samples.
-        It costs a forward pass. Else they are the running means of the epoch, in training mode.
+        Measure train_loss and train_accuracy like the validation metrics: after the epoch, in evaluation mode, over
+        all samples. This costs a forward pass. Otherwise they are the running means of the epoch, in training mode.
 
     Returns
     -------
@@ -88,12 +87,12 @@ def train(
     Raises
     ------
     InputError
-        (a ValueError) If the data do not fit the model or the loss; nothing has been trained then.
+        (a ValueError) If the data do not fit the model or the loss; in that case nothing has been trained.
     CheckpointError
         (a ValueError) If the checkpoints are of another training, or none can be read.
     FloatingPointError
-        If the loss becomes NaN or infinite. It says at which step and in which layer; the model has the weights of the
-        last step with a finite loss.
+        If the loss becomes NaN or infinite. The message names the step and the layer; the model has the weights of
+        the last step with a finite loss.
     """
     epochs = integer(epochs, "epochs", 1)
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
@@ -110,7 +109,7 @@ def train(
     check_last_batch(model, loader.samples, loader.batch_size)
     check_callbacks(callbacks)
     if boolean(evaluate_train, "evaluate_train"):
-        check_chance(loader.transforms)
+        check_deterministic(loader.transforms)
     if resume is not None and not isinstance(resume, (str, os.PathLike)):
         raise TypeError(f"resume is the folder of the checkpoints, such as resume='checkpoints', got {resume!r}")
     run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train)
@@ -119,12 +118,12 @@ def train(
 
 
 def _loader(model: Any, x: Any, y: Any, batch_size: int, rng: Any) -> DataLoader:
-    """Return the loader that was given, or one over arrays, which are checked at once."""
+    """Return the given loader, or a loader for arrays, which are checked here."""
     if isinstance(x, DataLoader):
         if y is not None:
-            raise InputError("a DataLoader has the targets: pass train(model, loader) without y")
+            raise InputError("a DataLoader contains the targets: pass train(model, loader) without y")
         if rng is not None or batch_size not in (BATCH_SIZE, x.batch_size):
-            raise InputError("a DataLoader has a batch size and an order of its own: give batch_size and rng to it")
+            raise InputError("a DataLoader has its own batch size and order: pass batch_size and rng to it")
         return x
     if y is None:
         raise InputError("y is missing: pass x and y, or a DataLoader")
@@ -135,19 +134,19 @@ def _loader(model: Any, x: Any, y: Any, batch_size: int, rng: Any) -> DataLoader
 
 
 class Run:
-    """One training: what it is made of, and where it is.
+    """One training run: its parts, and its position.
 
     Attributes
     ----------
     model, loader, validation_data, epochs, callbacks
-        As they were given.
+        As passed to `train`.
     history : History
     epoch, step : int
-        The last step that was done.
+        Numbers of the last completed step.
     means : Means
-        Of the epoch so far.
+        Loss and accuracy of the epoch so far.
     stopped : bool
-        Whether a callback has ended it.
+        Whether a callback has ended the training.
     """
 
     def __init__(
@@ -166,24 +165,24 @@ class Run:
         self.history = History()
         self.epoch = self.step = 0
         self.first = loader.epoch  # the loader may have served another training before
-        self._dtype_of = first_floating(model)  # a parameter, which has the model's dtype
+        self._dtype_parameter = first_float_parameter(model)  # a parameter that has the model's dtype
         self.means = Means(model)
         self.stopped = False
         self.seconds = 0.0  # of the epoch so far
 
     @functools.cached_property
     def data(self) -> dict[str, Any]:
-        """What tells whether the data are the same; reading them for it takes a while."""
+        """Fingerprint of the training data, to recognise them after a resume; it reads the data, which takes time."""
         return self.loader.fingerprint()
 
     @functools.cached_property
     def validation(self) -> dict[str, Any] | None:
-        """The same of the validation data."""
+        """Fingerprint of the validation data."""
         data = self.validation_data
         if data is None or isinstance(data, DataLoader):
             return None if data is None else data.fingerprint()
         x, y = data
-        return DataLoader(x, y, rng=0).fingerprint()  # which draws nothing from a generator that matters
+        return DataLoader(x, y, rng=0).fingerprint()  # the seed is irrelevant: nothing is drawn from it
 
     def steps(self, resumed: Resumed | None) -> Generator[Step, None, None]:
         """Train to the end."""
@@ -193,27 +192,27 @@ class Run:
         try:
             model.history = self.history
             model.train()
-            model.zero_grad()  # an interrupted step may have left some
+            model.zero_grad()  # an interrupted step may have left gradients
             if resumed is not None:
                 resumed.apply(self)
             else:
                 for checkpoint in self.checkpoints:
                     checkpoint.begin(self)
             last_good = LastGood(model)
-            step = self._at() if self.epoch else None
+            step = self._current_step() if self.epoch else None
             failed: OSError | None = None
             while not self.stopped and not self._is_done():
                 for step in self._epoch(last_good):
                     try:
                         yield step
-                    except GeneratorExit:  # the caller breaks off
+                    except GeneratorExit:  # the caller has left its loop
                         for checkpoint in self.checkpoints:
                             checkpoint.write_last(step, self)
                         raise
                     for checkpoint in self.checkpoints:
                         try:
                             checkpoint.after(step, self)
-                        except OSError as error:  # at the end, which the callbacks must hear of all the same
+                        except OSError as error:  # raised at the end: first the callbacks must run
                             failed = error
                     if self.stopped:
                         break
@@ -229,7 +228,7 @@ class Run:
     def _is_done(self) -> bool:
         return self.epoch >= self.epochs and self.step == len(self.loader)
 
-    def _at(self) -> Step:
+    def _current_step(self) -> Step:
         metrics = self.history.epoch(-1) if self.step == len(self.loader) else None
         means = self.means
         at = self.epoch, self.epochs, self.step, len(self.loader)
@@ -238,7 +237,7 @@ class Run:
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
         steps = len(self.loader)
-        began, dtype = time.monotonic(), self._dtype_of.dtype
+        began, dtype = time.monotonic(), self._dtype_parameter.dtype
         for x, y in self.loader:
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
                 x, y = as_batch(x, y, dtype)
@@ -249,7 +248,7 @@ class Run:
                 self.means, self.seconds = Means(self.model), 0.0
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
                 loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
-            where = self.means.add(loss, outputs, y)
+            batch = self.means.add(loss, outputs, y)
             metrics = self._metrics() if taken == steps else None
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
@@ -258,37 +257,37 @@ class Run:
                 self.history.append(**metrics)
             fields = {"epoch": self.epoch, "epochs": self.epochs, "step": taken, "steps": steps, "metrics": metrics}
             fields["model"], fields["samples"] = self.model, len(x)
-            step = Step.of_loop(fields, *where)
+            step = Step.with_lazy_means(fields, *batch)
             self.stopped = False
             for callback in self.callbacks:
                 answer = callback(step)
                 if isinstance(answer, (bool, np.bool_)) and answer:
                     self.stopped = True
             yield step
-            began += time.monotonic() - now  # what others did meanwhile is not our time
+            began += time.monotonic() - now  # time that the caller spent between steps is not counted
 
     def _metrics(self) -> dict[str, float]:
         train = self.means.loss, self.means.accuracy
         if self.evaluate_train:
-            train = means_of(self.model, in_order(self.loader, without_chance=True))
+            train = evaluate_batches(self.model, batches_in_order(self.loader, deterministic_only=True))
         validation = math.nan, math.nan
         if isinstance(self.validation_data, DataLoader):
-            validation = means_of(self.model, in_order(self.validation_data))
+            validation = evaluate_batches(self.model, batches_in_order(self.validation_data))
         elif self.validation_data is not None:
             x, y = self.validation_data
-            validation = means_of(self.model, batches(x, y, EVALUATED))
+            validation = evaluate_batches(self.model, batches(x, y, EVALUATION_BATCH_SIZE))
         names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
         return dict(zip(names, (*train, *validation), strict=True))
 
     def _check(self, x: Array, last_good: LastGood, loss: float) -> None:
-        """Keep the weights that gave a finite loss; raise an error at the first loss that is not."""
+        """Save a copy of the weights if the loss is finite; otherwise restore the last copy and raise an error."""
         if math.isfinite(loss):
             last_good.keep()
             return
-        where = first_not_finite(self.model, x)
+        where = first_non_finite(self.model, x)
         last_good.restore()
         self.model.zero_grad()
-        self.model.optimizer.reset()  # it remembers the gradients that led here
+        self.model.optimizer.reset()  # its state contains gradients that are not finite
         raise FloatingPointError(
             f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {where}. The weights of the last "
             "step with a finite loss were put back. Try a smaller learning rate (lr is "

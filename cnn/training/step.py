@@ -1,4 +1,4 @@
-"""Step: where training is after a step."""
+"""Step: the state of training after a step."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,20 +8,20 @@ from cnn.training.means import Group, accuracy, mean_loss
 
 @dataclass(frozen=True)
 class Step:
-    """Where training is after a step.
+    """The state of training after a step.
 
     Attributes
     ----------
     epoch, epochs, step, steps : int
-        Number of the epoch and of the step within it, from 1, and how many there will be.
+        Numbers of the epoch and of the step within it, from 1, and the total numbers of both.
     loss, accuracy : float
         Means over the epoch's samples so far.
     metrics : dict of str to float, or None
-        After the last step of an epoch, what `History` records of it.
+        After the last step of an epoch, the metrics that `History` records.
     model : Module
         The model in training.
     samples : int
-        How many samples the batch of the step had.
+        The number of samples in the batch of the step.
     """
 
     epoch: int
@@ -36,7 +36,7 @@ class Step:
 
     @property
     def progress(self) -> float:
-        """Share of the whole training that is done, above 0 and up to 1.
+        """Completed fraction of the whole training, above 0 and up to 1.
 
         Examples
         --------
@@ -48,8 +48,8 @@ class Step:
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
 
     @classmethod
-    def of_loop(cls, fields: dict[str, Any], group: Group, number: int) -> "Step":
-        """Return a step without its means, which are computed when they are first asked for.
+    def with_lazy_means(cls, fields: dict[str, Any], group: Group, number: int) -> "Step":
+        """Return a step whose loss and accuracy are computed on first access.
 
         Parameters
         ----------

@@ -1,5 +1,5 @@
-"""The one training step: forward, loss, backward, and an update of the weights. `Sequential.train_step` and the loop of
-`fit` both run it; `loss_and_grad` is its first half, for loops written by hand.
+"""The training step: forward, loss, backward, and an update of the weights. `Sequential.train_step` and the loop of
+`fit` both run it; `loss_and_grad` is its first half, for training loops written by hand.
 """
 
 from collections.abc import Callable
@@ -10,17 +10,17 @@ from cnn.module import Array
 
 
 def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward, loss and backward; those of a Sequential are in its `Objective`.
+    """Run forward, loss and backward; for a Sequential, with its `Objective`.
 
     Returns
     -------
     loss : float
     outputs : ndarray
-        What the loss has read: of a Sequential that ends with Softmax and trains with CrossEntropyLoss, logits.
+        The input of the loss; logits for a Sequential that ends with Softmax and trains with CrossEntropyLoss.
     """
     if hasattr(model, "objective"):
         with one_blas_thread():
-            return model.objective.run_back(model, x, y)
+            return model.objective.loss_and_grad(model, x, y)
     outputs = model(x)
     loss = model.loss_func(outputs, y)
     model.backward(model.loss_func.backward())
@@ -30,7 +30,7 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
 def train_step(
     model: Any, x: Array, y: Array, before_update: Callable[[float], object] | None = None
 ) -> tuple[float, Array]:
-    """Run one training step; return the loss before it, and what the loss has read.
+    """Run one training step; return the loss before it and the input of the loss.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def train_step(
     x, y : ndarray
         A batch of samples (N, ...) in the model's dtype, and its targets.
     before_update : callable, optional
-        Called with the loss after backward and before the weights change; what it raises keeps them as they are.
+        Called with the loss after backward and before the weights change; if it raises an error, they do not change.
     """
     with one_blas_thread():
         loss, outputs = loss_and_grad(model, x, y)

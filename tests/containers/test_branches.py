@@ -14,7 +14,7 @@ def conv(channels_in, channels_out, size=3):
 
 
 def inception():
-    """A residual net, with an inception block inside, inside a row: everything nested in everything."""
+    """A Sequential with a residual block that contains an inception block: all containers nested."""
     block = Concat([conv(2, 1, 1), Sequential([conv(2, 2), ReLU(), conv(2, 3, 2)]), Identity()])
     body = Sequential([block, conv(6, 2), Sum([conv(2, 2), Identity(), ReLU()])])
     return Sequential([conv(1, 2), Residual(body), Residual(conv(2, 3), shortcut=conv(2, 3, 1)), Flatten()])
@@ -39,7 +39,7 @@ def test_numeric_gradients_of_everything_nested():
     gradcheck(inception(), draw((2, 1, 4, 4)))
 
 
-def test_concat_of_rows_of_features():
+def test_concat_of_feature_vectors():
     layer = Concat([Linear(3, 2, rng=0), Identity()])
     x = draw((4, 3))
     np.testing.assert_array_equal(layer(x)[:, 2:], x)
@@ -47,7 +47,7 @@ def test_concat_of_rows_of_features():
 
 
 def test_dtype_inputs_and_saved_state():
-    """float32 stays, given arrays are only read, and every slot inside is empty after backward."""
+    """float32 is kept, input arrays are not written to, and no module has saved values after backward."""
     model, x = inception(), draw((2, 1, 4, 4))
     x.flags.writeable = False
     y = model(x)
@@ -78,24 +78,24 @@ def test_repr_evaluates():
     import cnn
     import cnn.layers
 
-    names = {name: getattr(place, name) for place in (cnn, cnn.layers) for name in place.__all__}
+    names = {name: getattr(package, name) for package in (cnn, cnn.layers) for name in package.__all__}
     assert repr(eval(repr(inception()), names)) == repr(inception())
 
 
 # Errors
 
 
-def test_an_error_tells_the_position_of_the_layer_however_deep():
+def test_an_error_gives_the_position_of_the_layer_at_any_depth():
     model = Sequential([Flatten(), Residual(Sequential([ReLU(), Sum([Identity(), Linear(7, 8)])]))])
     with pytest.raises(InputError, match=r"^layer 1\.body\.1\.1, Linear\(in_features=7, .*\): .*set in_features=8"):
         model(draw((2, 2, 2, 2)))
 
 
-def test_branches_that_do_not_fit_together_are_told_apart():
+def test_branches_with_incompatible_shapes_are_rejected():
     x = draw((2, 3))
-    with pytest.raises(ShapeError, match=r"layer 0, Sum.*one shape, got \(2, 4\) and \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"layer 0, Sum.*same shape, got \(2, 4\) and \(2, 3\)"):
         Sequential([Sum([Linear(3, 4), Identity()])])(x)
-    with pytest.raises(ShapeError, match=r"differ in axis 1 alone, got \(2, 3, 4, 4\) and \(2, 3, 2, 2\)"):
+    with pytest.raises(ShapeError, match=r"differ only in axis 1, got \(2, 3, 4, 4\) and \(2, 3, 2, 2\)"):
         Concat([Identity(), MaxPool2d(2)])(draw((2, 3, 4, 4)))
     layer = Concat([Identity(), Identity()])
     layer(x)
@@ -113,13 +113,13 @@ def test_branches_that_do_not_fit_together_are_told_apart():
         lambda layer: Sequential([Residual(Sequential([layer])), ReLU(), layer]),
     ],
 )
-def test_one_instance_twice_is_refused_and_sharing_is_explained(build):
+def test_the_same_instance_twice_is_rejected_and_sharing_is_explained(build):
     with pytest.raises(ValueError, match=r"the same Linear instance.*to share weights, assign them, as in b\.weight"):
         build(Linear(2, 2))
 
 
 @pytest.mark.parametrize("container", [Sequential, Sum, Concat])
-def test_what_is_no_layer_is_refused(container):
+def test_objects_that_are_not_layers_are_rejected(container):
     with pytest.raises(ValueError, match="needs at least one layer"):
         container([])
     with pytest.raises(TypeError, match=r"layer 1 is the class ReLU, not a layer: write ReLU\(...\)"):
@@ -162,11 +162,11 @@ def test_a_shared_parameter_is_updated_once():
     assert b.weight is a.weight
 
 
-# Who needs the gradient of the input
+# Whether the gradient of the input is needed
 
 
 class Spy(Module):
-    """Counts how often anybody asks for the gradient of its input."""
+    """Counts how often the gradient of its input is requested."""
 
     def __init__(self):
         self.asked = 0
@@ -184,7 +184,7 @@ def test_without_an_optimizer_a_net_returns_the_gradient_of_its_input():
     assert model.backward(model(draw((4, 3)))).shape == (4, 3)
 
 
-def test_with_an_optimizer_nobody_needs_it():
+def test_with_an_optimizer_the_gradient_of_the_input_is_not_computed():
     model = Sequential([Linear(3, 2), ReLU()], optimizer=Adam())
     assert model.backward(model(draw((4, 3)))) is None
     assert [layer.needs_input_grad for layer in model] == [False, True]
@@ -202,7 +202,7 @@ def test_with_an_optimizer_nobody_needs_it():
         lambda spy, later: Sequential([Sum([Identity(), Sequential([spy, later])]), Linear(3, 2)]),
     ],
 )
-def test_the_first_layer_is_told_through_containers(wrap):
+def test_needs_input_grad_reaches_the_first_layer_through_containers(wrap):
     """All parameters get the same gradients as in a net without optimizer."""
     spy, later = Spy(), Spy()
     model = wrap(spy, later)
@@ -220,8 +220,8 @@ def test_the_first_layer_is_told_through_containers(wrap):
         np.testing.assert_array_equal(p.grad, g)
 
 
-def test_a_model_inside_another_needs_it_again():
-    """A model that was trained by itself can be the second part of another."""
+def test_a_model_inside_another_returns_the_gradient_of_its_input():
+    """A model that was trained separately can be the second part of another."""
     head = Sequential([Linear(3, 2), ReLU()], optimizer=Adam())
     body = Linear(4, 3)
     model = Sequential([body, ReLU(), head])
@@ -248,7 +248,7 @@ def test_a_slice_is_a_net_of_the_same_layers():
     gradcheck(model[1:], draw((5, 4)))
 
 
-def test_a_slice_of_a_model_returns_the_gradient_that_was_asked_of_it():
+def test_a_slice_of_a_model_returns_the_gradient_of_its_input():
     model = Sequential([Linear(3, 4), ReLU(), Linear(4, 2)], optimizer=Adam())
     part = model[:2]
     assert part.backward(part(draw((5, 3)))).shape == (5, 3)

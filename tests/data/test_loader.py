@@ -207,7 +207,7 @@ def test_files_that_do_not_contain_one_array_are_rejected(tmp_path):
     (tmp_path / "text.npy").write_text("nothing of that sort")
     (tmp_path / "empty.npy").write_bytes(b"")
     for name in ("objects", "short", "text", "empty"):
-        with pytest.raises(InputError, match=rf"{name}\.npy is no \.npy file of numbers, or a damaged one"):
+        with pytest.raises(InputError, match=rf"{name}\.npy is not a \.npy file of numbers, or is damaged"):
             DataLoader(tmp_path / f"{name}.npy", Y)
 
 
@@ -342,9 +342,9 @@ def test_leaving_an_iteration_ends_the_thread():
     assert_no_thread_left()
     batches = iter(loader)
     next(batches)
-    circle = [batches]
-    circle.append(circle)
-    del batches, circle
+    cycle = [batches]
+    cycle.append(cycle)
+    del batches, cycle
     assert len(threads()) == 1
     gc.collect()
     assert_no_thread_left()
@@ -583,7 +583,7 @@ def test_a_state_of_another_loader_is_rejected_and_changes_nothing():
     ):
         with pytest.raises(ValueError, match=message):
             loader.load_state_dict(before | wrong)
-    with pytest.raises(InputError, match="no state of a DataLoader: it has no batch_size, epoch"):
+    with pytest.raises(InputError, match="not the state of a DataLoader: it has no batch_size, epoch"):
         loader.load_state_dict({"rng": before["rng"]})
     assert loader.state_dict() == before
 
@@ -620,7 +620,7 @@ def test_fingerprints_show_what_differs(tmp_path):
 
 def test_large_data_are_read_at_evenly_spaced_samples(monkeypatch):
     monkeypatch.setattr(fingerprint, "MAX_BYTES", 8)
-    monkeypatch.setattr(fingerprint, "AT_ONCE", 4)
+    monkeypatch.setattr(fingerprint, "CHUNK_BYTES", 4)
     before = DataLoader(X, X).fingerprint()
     assert before["samples_read"] == before["targets_read"] == 4
     noticed = []
@@ -645,7 +645,7 @@ def test_a_large_file_stays_out_of_memory(tmp_path):
     if not status.exists() or "RssAnon" not in status.read_text():
         return
 
-    def own():
+    def anonymous_memory():
         return int(status.read_text().partition("RssAnon:")[2].split()[0]) / 1024  # MB
 
     count = 25_000
@@ -653,13 +653,13 @@ def test_a_large_file_stays_out_of_memory(tmp_path):
     file[-1] = 7
     del file
     assert (tmp_path / "x.npy").stat().st_size > 300e6
-    before = own()
+    before = anonymous_memory()
     loader = DataLoader(tmp_path / "x.npy", np.arange(count), 64, rng=0)
     most = total = 0
     for step, (x, _) in enumerate(loader):
         total += int(x.sum())
-        most = max(most, own()) if step % 20 == 0 else most
+        most = max(most, anonymous_memory()) if step % 20 == 0 else most
     assert total == 7 * 3 * 64 * 64
     assert most - before < 60
     loader.fingerprint()
-    assert own() - before < 60
+    assert anonymous_memory() - before < 60

@@ -1,4 +1,4 @@
-"""Model files: what is saved comes back, and nothing in a file can do harm."""
+"""Model files: what is saved is restored, and nothing in a file can do harm."""
 
 import json
 import subprocess
@@ -35,7 +35,7 @@ def net():
 
 
 class Scale(Module):
-    """A layer of a user's own."""
+    """A custom layer."""
 
     def __init__(self, factor=1.0):
         self.factor = factor
@@ -51,7 +51,7 @@ class Scale(Module):
         return grad * self.weight.data
 
 
-def test_all_comes_back(tmp_path):
+def test_everything_is_restored(tmp_path):
     model = net()
     model.class_names = ["T-shirt", "Hose", "Größe"]
     model.preprocessing = {"scale": 1 / 255, "mean": [0.5], "std": [0.25]}
@@ -88,7 +88,7 @@ def test_float64_and_tensors_that_are_not_contiguous(tmp_path):
     assert (again[0].weight.data == model[0].weight.data).all()
 
 
-def test_a_layer_of_ones_own(tmp_path):
+def test_a_custom_layer(tmp_path):
     model = Sequential([Linear(2, 2, rng=0), Scale(3.0)])
     path = tmp_path / "m"
     with pytest.raises(
@@ -109,7 +109,7 @@ def test_a_layer_of_ones_own(tmp_path):
     assert (other.predict(x) == model.predict(x)).all()
 
 
-def test_a_subclass_of_our_layer_is_a_users_own(tmp_path):
+def test_a_subclass_of_a_library_layer_is_a_custom_layer(tmp_path):
     class Linear(cnn.layers.Linear):
         pass
 
@@ -124,7 +124,7 @@ def test_weights_of_any_module(tmp_path):
     assert (layer.weight.data == other.weight.data).all()
 
 
-def test_a_loaded_model_trains_on(tmp_path):
+def test_a_loaded_model_can_be_trained(tmp_path):
     x, y = np.random.default_rng(0).random((9, 1, 5, 5)), np.arange(9) % 3
     net().save(tmp_path / "m")
     model = Sequential.load(tmp_path / "m")
@@ -150,7 +150,7 @@ def test_a_loaded_model_trains_on(tmp_path):
         (lambda d: d["architecture"]["arguments"].update({"layers": 5}), "cannot be read as a model"),
         (lambda d: d["architecture"]["arguments"].update({"layers": [5]}), "layer 0 must be a Module"),
         (lambda d: d["architecture"].pop("arguments"), "cannot be read as a model"),
-        (lambda d: d.update({"architecture": [1]}), "no Sequential"),
+        (lambda d: d.update({"architecture": [1]}), "not a Sequential"),
         (lambda d: d.update({"format": 99}), "format 99"),
         (lambda d: d.pop("input_shape"), "input_shape"),
         (lambda d: d.update({"input_shape": [-1]}), "input_shape"),
@@ -170,7 +170,7 @@ def test_a_description_that_was_tampered_with(tmp_path, change, says):
     assert str(path) in str(caught.value)
 
 
-def test_a_giant_in_a_small_file_is_refused_before_memory_is_taken(tmp_path):
+def test_a_huge_layer_in_a_small_file_is_rejected_before_memory_is_allocated(tmp_path):
     path = tmp_path / "m"
     Sequential([Linear(2, 3)]).save(path)
     tensors, description = read_tensors(path)
@@ -180,7 +180,7 @@ def test_a_giant_in_a_small_file_is_refused_before_memory_is_taken(tmp_path):
         Sequential.load(path)
 
 
-def test_a_shared_weight_comes_back_in_both_places(tmp_path):
+def test_a_shared_weight_is_restored_in_both_layers(tmp_path):
     first, second = Linear(2, 2, rng=0), Linear(2, 2, rng=1)
     second.weight = first.weight
     model = Sequential([first, ReLU(), second])
@@ -210,7 +210,7 @@ def test_a_link_stays_a_link_and_a_private_file_private(tmp_path):
     assert target.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_asks_for_many_large_layers_is_refused_at_once(tmp_path):
+def test_a_file_with_many_large_layers_is_rejected_at_once(tmp_path):
     path = tmp_path / "m"
     Sequential([Linear(300, 300)]).save(path)
     tensors, description = read_tensors(path)

@@ -1,4 +1,4 @@
-"""What is almost surely a mistake is said once, and what is right is not."""
+"""Probable mistakes are reported once, and correct nets give no warning."""
 
 import warnings
 
@@ -13,7 +13,7 @@ from cnn.module import Module
 from cnn.optim import Adam
 
 
-def said(model, shape):
+def warnings_from(model, shape):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.build(shape)
@@ -36,8 +36,8 @@ def said(model, shape):
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_with_its_layer_and_what_to_change(layers, shape, loss, words):
-    [sentence] = said(Sequential(layers, loss_func=loss), shape)
-    assert all(word in sentence for word in words), sentence
+    [text] = warnings_from(Sequential(layers, loss_func=loss), shape)
+    assert all(word in text for word in words), text
 
 
 @pytest.mark.parametrize(
@@ -52,20 +52,20 @@ def test_a_mistake_is_named_with_its_layer_and_what_to_change(layers, shape, los
         ([Linear(4, 2)], (3, 4), None),
     ],
 )
-def test_what_is_right_is_not_blamed(layers, shape, loss):
-    assert said(Sequential(layers, loss_func=loss), shape) == []
+def test_correct_nets_give_no_warning(layers, shape, loss):
+    assert warnings_from(Sequential(layers, loss_func=loss), shape) == []
 
 
 @pytest.mark.parametrize("name", zoo.__all__)
-def test_the_zoo_makes_no_mistakes(name):
+def test_the_nets_of_the_zoo_give_no_warning(name):
     model = getattr(zoo, name)()
     model.loss_func = CrossEntropyLoss()
     grey = dict.fromkeys(("lenet5", "small_cnn", "fashion_cnn"), (1, 28, 28))
     shape = {"mlp": (2,), "unet": (1, 32, 32), **grey}.get(name, (3, 32, 32))
-    assert said(model, shape) == []
+    assert warnings_from(model, shape) == []
 
 
-def test_the_first_call_says_it_once_and_points_at_the_users_line():
+def test_the_first_call_warns_once_and_points_at_the_users_line():
     model = Sequential([Linear(2, 3), Linear(3, 1)], loss_func=MSELoss(), optimizer=Adam())
     x = np.ones((4, 2), np.float32)
     with pytest.warns(ModelWarning) as caught:
@@ -75,7 +75,7 @@ def test_the_first_call_says_it_once_and_points_at_the_users_line():
     model.fit(x, np.ones((4, 1)), epochs=1, verbose_freq=0)
 
 
-def test_build_tells_every_shape_and_computes_nothing():
+def test_build_returns_every_shape_and_computes_nothing():
     class Counting(Module):
         seen = 0
 
@@ -112,12 +112,12 @@ def test_the_first_call_runs_every_layer_once():
     assert Counting.seen == (2,)
 
 
-def test_a_watcher_around_the_first_call_sees_every_layer():
+def test_a_forward_hook_around_the_first_call_sees_every_layer():
     model = Sequential([Linear(2, 3), Linear(3, 1)])
     with pytest.warns(ModelWarning):
         assert list(model.activations(np.ones((4, 2)))) == ["0", "1"]
     with pytest.warns(ModelWarning, match="layers 0 and 1"):
-        model.build((2,))  # who asks is told again
+        model.build((2,))  # an explicit call warns again
 
 
 def test_build_works_with_layers_that_need_samples():
@@ -131,11 +131,11 @@ def test_build_works_with_layers_that_need_samples():
         Sequential([Scaled(), Linear(4, 2)]).build((3,))
 
 
-def test_what_may_be_meant_is_not_blamed():
+def test_nets_that_may_be_intended_give_no_warning():
     class ChannelsLast(Module):
         def forward(self, x):
             return x.transpose(0, 2, 3, 1)
 
-    assert said(Sequential([Conv2d(1, 4, 3), ChannelsLast(), Linear(4, 2)]), (1, 5, 5)) == []
-    assert said(Sequential([ReLU(), Linear(5, 7), BatchNorm1d(3)]), (3, 5)) == []
-    assert said(Sequential([Linear(50, 2, bias=False), Linear(2, 50)]), (50,)) == []
+    assert warnings_from(Sequential([Conv2d(1, 4, 3), ChannelsLast(), Linear(4, 2)]), (1, 5, 5)) == []
+    assert warnings_from(Sequential([ReLU(), Linear(5, 7), BatchNorm1d(3)]), (3, 5)) == []
+    assert warnings_from(Sequential([Linear(50, 2, bias=False), Linear(2, 50)]), (50,)) == []

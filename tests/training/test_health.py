@@ -18,7 +18,7 @@ from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss, NLLLoss
 from cnn.module import Module, Parameter
 from cnn.optim import SGD, Adam
 from cnn.sequential import Sequential
-from cnn.training.divergence import first_not_finite
+from cnn.training.divergence import first_non_finite
 from cnn.training.examine import examine
 from cnn.training.health import Health, TrainingWarning, dead_note, first_loss_note, gradient_norms, gradient_note
 
@@ -417,7 +417,7 @@ def test_nan_in_a_weight():
     model = small_cnn()
     model.layers[3].bias.data[5] = np.nan
     assert "the bias of layer 3, Conv2d(" in diverging(model, x, y)
-    assert first_not_finite(model, x).endswith("became NaN or infinite in the step before")
+    assert first_non_finite(model, x).endswith("became NaN or infinite in the step before")
 
 
 def test_infinity_in_an_output():
@@ -427,7 +427,7 @@ def test_infinity_in_an_output():
         model.layers[i].weight.data = np.full(model.layers[i].weight.shape, 1e30)
     with np.errstate(over="ignore", invalid="ignore"):
         assert "the output of layer 7, Linear(" in diverging(model, x, y)
-        assert first_not_finite(model, x).endswith("is NaN or infinite")
+        assert first_non_finite(model, x).endswith("is NaN or infinite")
 
 
 class Bad(LossFunc):

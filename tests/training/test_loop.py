@@ -46,7 +46,7 @@ def test_any_module_with_a_loss_and_an_optimizer_trains():
 
 
 def test_a_smaller_last_batch_is_weighted_by_its_number_of_samples():
-    """With a learning rate of 0 nothing changes, so the mean over the epoch equals the loss of the whole set."""
+    """With a learning rate of 0 the weights do not change, so the mean over the epoch equals the loss of the whole set."""
     x, y = data(50)
     model = Net()
     model.optimizer.lr = 0.0
@@ -180,17 +180,17 @@ def test_an_optimizer_without_parameters_gets_those_of_the_module():
 def test_modules_in_lists_and_dicts_train_too():
     class Listed(Module):
         def __init__(self):
-            self.row, self.named = [Linear(2, 4, rng=0), ReLU()], {"head": Linear(4, 2, rng=1)}
+            self.listed, self.named = [Linear(2, 4, rng=0), ReLU()], {"head": Linear(4, 2, rng=1)}
             self.loss_func, self.optimizer = CrossEntropyLoss(from_logits=True), Adam(lr=0.05)
 
         def forward(self, x):
-            return self.named["head"](self.row[1](self.row[0](x)))
+            return self.named["head"](self.listed[1](self.listed[0](x)))
 
         def backward(self, grad):
-            return self.row[0].backward(self.row[1].backward(self.named["head"].backward(grad)))
+            return self.listed[0].backward(self.listed[1].backward(self.named["head"].backward(grad)))
 
     model = Listed()
-    assert list(model.state_dict()) == ["row.0.weight", "row.0.bias", "named.head.weight", "named.head.bias"]
+    assert list(model.state_dict()) == ["listed.0.weight", "listed.0.bias", "named.head.weight", "named.head.bias"]
     assert training.fit(model, *data(), 0, epochs=20).train_accuracy[-1] > 0.9
 
 

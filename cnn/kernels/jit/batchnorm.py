@@ -13,7 +13,7 @@ def batchnorm(x: Array, mean: Array, var: Array, eps: float, weight: Array | Non
 
 
 def batchnorm_grad(
-    grad: Array, x: Array, mean: Array, var: Array, eps: float, weight: Array | None, of_batch: bool
+    grad: Array, x: Array, mean: Array, var: Array, eps: float, weight: Array | None, use_batch_stats: bool
 ) -> tuple[Array, Array | None, Array | None]:
     """(N, C, H, W), (N, C, H, W) -> (N, C, H, W), (C,), (C,)"""
     if x.ndim != 4:
@@ -21,5 +21,5 @@ def batchnorm_grad(
     grad, x = channels_last(grad), channels_last(x)
     norm = Norm(mean, var, eps, weight, None)
     sums = gradient_sums(grad, x)
-    vectors, w_grad, b_grad = norm.backward(*sums, x.size // x.shape[3], of_batch)
+    vectors, w_grad, b_grad = norm.backward(*sums, x.size // x.shape[3], use_batch_stats)
     return channels_first(input_grad(grad, x, norm.center, vectors)), w_grad, b_grad

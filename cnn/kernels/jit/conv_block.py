@@ -81,7 +81,7 @@ def backward_with_norm(
     assert output is not None
     following = following._replace(center=norm.center, scale=norm.scale, shift=norm.shift)
     sums = gradient_sums(grad, x.shape, weight, geometry, groups, following)
-    vectors, *norm_grads = norm.backward(*sums, output.size // len(weight), of_batch=True)
+    vectors, *norm_grads = norm.backward(*sums, output.size // len(weight), use_batch_stats=True)
     gradients = conv2d.backward(grad, x, x.shape, weight, geometry, groups, following, vectors, *needs)
     return *gradients, norm_grads[0], norm_grads[1]
 

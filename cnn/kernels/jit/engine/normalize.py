@@ -181,7 +181,7 @@ class Norm:
         self.shift = (shift if bias is None else shift + bias).astype(np.float32)
 
     def backward(
-        self, grad_sum: Array, product_sum: Array, count: int, of_batch: bool
+        self, grad_sum: Array, product_sum: Array, count: int, use_batch_stats: bool
     ) -> tuple[tuple[Array, Array, Array], Array, Array]:
         """Return three vectors (grad_factor, x_factor, constant), and the gradients of weight and bias.
 
@@ -191,10 +191,10 @@ class Norm:
         grad_sum, product_sum = grad_sum.sum(axis=0), product_sum.sum(axis=0)
         w_grad = (product_sum - self.mean * grad_sum) * self.root
         grad_factor = self.weight * self.root
-        x_factor = -grad_factor * self.root * w_grad / count if of_batch else np.zeros_like(grad_factor)
+        x_factor = -grad_factor * self.root * w_grad / count if use_batch_stats else np.zeros_like(grad_factor)
         constant = (
             -grad_factor * grad_sum / count + x_factor * (self.center - self.mean)
-            if of_batch
+            if use_batch_stats
             else np.zeros_like(grad_factor)
         )
         vectors = (grad_factor.astype(np.float32), x_factor.astype(np.float32), constant.astype(np.float32))

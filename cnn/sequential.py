@@ -11,14 +11,15 @@ from cnn import training
 from cnn.containers.chain import Chain, hide_internal_frames
 from cnn.kernels import one_blas_thread
 from cnn.loss import LossFunc
-from cnn.model import file, lint, outputs, preprocessing
+from cnn.model import file, lint, preprocessing
+from cnn.model import outputs as layer_outputs
 from cnn.model.objective import Objective
 from cnn.model.profile import Profile
 from cnn.model.summary import Summary
 from cnn.module import Array, Module
 from cnn.optim import Optimizer
 from cnn.optim.optimizer import check_optimizer
-from cnn.training import update
+from cnn.training import train_step
 
 
 class Sequential(Chain):
@@ -113,7 +114,7 @@ class Sequential(Chain):
     def build(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shape of every layer's output for one sample (without the batch axis), by its dotted name.
 
-        Nothing is computed. The net is also checked for mistakes, as in the first forward pass.
+        Nothing is computed. Likely mistakes are reported, as in the first forward pass.
 
         Raises
         ------
@@ -131,9 +132,9 @@ class Sequential(Chain):
         >>> Sequential([Conv2d(1, 4, 3), Flatten(), Linear(2704, 10)]).build((1, 28, 28))
         {'0': (4, 26, 26), '1': (2704,), '2': (10,)}
         """
-        self.input_shape = outputs.sample_shape(input_shape)
+        self.input_shape = layer_outputs.sample_shape(input_shape)
         lint.mark_as_built(self)
-        shapes = outputs.shapes(self, self.input_shape)
+        shapes = layer_outputs.shapes(self, self.input_shape)
         lint.warn(self, shapes, self.loss_func)
         return {name: shape for name, shape in shapes.items() if name}
 
@@ -158,7 +159,7 @@ class Sequential(Chain):
     @hide_internal_frames
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of samples (N, ...) and the model's outputs; add to the gradient of every parameter."""
-        loss, outputs = update.loss_and_grad(self, x, y)
+        loss, outputs = train_step.loss_and_grad(self, x, y)
         return loss, self.objective.prediction(outputs)
 
     @hide_internal_frames
@@ -166,7 +167,7 @@ class Sequential(Chain):
         """Run one step of the optimizer on a batch; return the loss before it."""
         if self._optimizer is None:
             raise ValueError("this model has no optimizer: Sequential(layers=..., loss_func=..., optimizer=Adam())")
-        return update.train_step(self, x, y)[0]
+        return train_step.train_step(self, x, y)[0]
 
     @hide_internal_frames
     def fit(
@@ -235,7 +236,7 @@ class Sequential(Chain):
     @hide_internal_frames
     def activations(self, x: Any) -> dict[str, Array]:
         """Return the output of every layer, inner ones included, by its dotted name, in evaluation mode."""
-        return outputs.activations(self, x)
+        return layer_outputs.activations(self, x)
 
     @hide_internal_frames
     def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
@@ -246,13 +247,11 @@ class Sequential(Chain):
         shape = self.input_shape if input_shape is None else input_shape
         if shape is None:
             raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
-        return Summary(self, outputs.sample_shape(shape))
+        return Summary(self, layer_outputs.sample_shape(shape))
 
     @hide_internal_frames
     def profile(self, x: Any) -> Profile:
-        """Return a table of how long each layer takes with a batch (N, ...), forward and backward; ``print`` it.
-
-        Layers that run fused share one row (see ``fuse``). The model does not change.
+        """Return a table of how long each layer takes with a batch (N, ...); fused layers share a row. ``print`` it.
 
         Examples
         --------

@@ -72,3 +72,25 @@ def test_linked_files_exist(path):
     targets = re.findall(r"\]\(([^)#:]+)\)", (ROOT / path).read_text(encoding="utf-8"))
     missing = [target for target in targets if not ((ROOT / path).parent / target).exists()]
     assert not missing
+
+
+NAMES_IN_DOCS = [
+    ROOT / "docs" / "life_of_a_batch.md",
+    ROOT / "docs" / "decisions" / "008-one-path.md",
+    ROOT / "CONTRIBUTING.md",
+]
+
+
+@pytest.mark.parametrize("page", NAMES_IN_DOCS, ids=lambda page: page.name)
+def test_names_in_the_text_exist(page):
+    """Every file and every identifier in backticks, in the pages that lead through the code."""
+    text = page.read_text(encoding="utf-8")
+    files = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py") if ".venv" not in path.parts]
+    for name in re.findall(r"[\w/]+\.py\b", text):
+        assert any(f"/{file}".endswith(f"/{name}") for file in files), name
+    code = "\n".join(
+        (ROOT / file).read_text(encoding="utf-8") for file in files if not file.startswith("tests/test_docs")
+    )
+    for name in re.findall(r"`@?([A-Za-z_][\w.]*)(?:\([^`]*\))?`", text):
+        last = name.rpartition(".")[2]
+        assert name.endswith((".toml", ".md")) or re.search(rf"\b{re.escape(last)}\b", code), name

@@ -135,7 +135,7 @@ class Chain(Container):
             i, step, saved, shape, dtype = ran.pop()
             try:
                 if isinstance(step, FusedStep):
-                    made = run_fused_back(step, made, saved, shape, dtype)
+                    made = run_fused_backward(step, made, saved, shape, dtype)
                 else:
                     clock = modes.state.clock
                     made = step.backward(made) if clock is None else clock(step, "backward", step.backward, made)
@@ -187,7 +187,7 @@ def run_fused(step: FusedStep, x: Array, plan: Any) -> tuple[Array, Any]:
     return modes.state.clock(step, "forward", run, x), kept[0]
 
 
-def run_fused_back(step: FusedStep, grad: Any, saved: Any, shape: tuple[int, ...], dtype: Any) -> Array | None:
+def run_fused_backward(step: FusedStep, grad: Any, saved: Any, shape: tuple[int, ...], dtype: Any) -> Array | None:
     """Run the backward pass of a fused step, whose output had this shape and dtype."""
     if type(grad) is not np.ndarray or grad.shape != shape or grad.dtype != dtype:
         check_grad(step.layers[-1], grad, shape, dtype)

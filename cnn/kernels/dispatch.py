@@ -18,13 +18,15 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from cnn.kernels import backend
-from cnn.kernels.table import LOOKED_UP, TABLE
+from cnn.kernels.table import BACKEND_ORDER, TABLE
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# An implementation that can be called: its positions of arrays in the arguments, and the dtypes that they may have
-Callee = tuple[Callable[..., Any], tuple[int, ...], tuple[tuple[np.dtype[Any] | None, ...], ...]]
+ndarray = np.ndarray
+# For each array among the arguments its position, and the dtype that it must have; None: any
+Types = tuple[tuple[int, np.dtype[Any] | None], ...]
+Callee = tuple[Callable[..., Any], tuple[Types, ...]]  # an implementation, and what it takes
 
 
 class Dispatcher:
@@ -53,8 +55,8 @@ class Dispatcher:
         callees = self._callees.get(active)
         if callees is None:
             callees = self._callees[active] = self._import(active)
-        for implementation, positions, types in callees:
-            if any_type_fits(arguments, positions, types):
+        for implementation, types in callees:
+            if any_type_fits(arguments, types):
                 result = implementation(*arguments)
                 if result is not NotImplemented:
                     return result
@@ -63,15 +65,22 @@ class Dispatcher:
     def _import(self, active: str) -> list[Callee]:
         """Import the implementations for a backend, the fastest first."""
         found: list[Callee] = []
-        for name in LOOKED_UP[active]:
+        positions = array_positions(self.signature)
+        for name in BACKEND_ORDER[active]:
             for entry in self.entries:
                 if entry.backend == name:
                     module, _, function = entry.path.rpartition(".")
                     types = tuple(
-                        tuple(None if word == "any" else np.dtype(word) for word in words.split())
+                        tuple(
+                            zip(
+                                positions,
+                                (None if word == "any" else np.dtype(word) for word in words.split()),
+                                strict=True,
+                            )
+                        )
                         for words in entry.types
                     )
-                    found.append((getattr(backend.load(module), function), array_positions(self.signature), types))
+                    found.append((getattr(backend.load(module), function), types))
         return found
 
 
@@ -81,19 +90,19 @@ def array_positions(signature: inspect.Signature) -> tuple[int, ...]:
     return tuple(i for i, kind in enumerate(kinds) if "ndarray" in kind)
 
 
-def any_type_fits(arguments: tuple[Any, ...], positions: tuple[int, ...], types: tuple[Any, ...]) -> bool:
+def any_type_fits(arguments: tuple[Any, ...], types: tuple[Types, ...]) -> bool:
     """Tell whether all arrays among the arguments have dtypes that one of ``types`` lists."""
     for dtypes in types:
-        for position, dtype in zip(positions, dtypes, strict=True):
+        for position, dtype in dtypes:
             value = arguments[position]
-            if value is None:  # no bias, no weight
-                continue
-            for array in value if type(value) is list else (value,):
-                if type(array) is not np.ndarray or (dtype is not None and array.dtype != dtype):
-                    break  # another dtype, or another kind of array
-            else:
-                continue
-            break
+            if type(value) is ndarray:
+                if dtype is not None and value.dtype != dtype:
+                    break
+            elif type(value) is list:
+                if not all(type(array) is ndarray and (dtype is None or array.dtype == dtype) for array in value):
+                    break
+            elif value is not None:  # None: no bias, no weight; anything else is another kind of array
+                break
         else:
             return True
     return False

@@ -21,7 +21,11 @@ class Implementation(NamedTuple):
     types: tuple[str, ...]
 
 
-LOOKED_UP = {"reference": (), "array": ("array",), "jit": ("jit", "array")}  # the backends whose entries serve, in turn
+BACKEND_ORDER = {
+    "reference": (),
+    "array": ("array",),
+    "jit": ("jit", "array"),
+}  # the backends whose entries serve, in turn
 
 
 def _jit(path: str, *types: str) -> Implementation:

@@ -13,7 +13,7 @@ from cnn.layers import ReLU
 from cnn.module import Array, Module, Parameter, forward_hook
 from cnn.training.divergence import first_non_finite
 from cnn.training.inputs import as_samples, check_labels
-from cnn.training.update import loss_and_grad
+from cnn.training.train_step import loss_and_grad
 
 MIN_SAMPLES = 32  # with fewer samples, many units that are not dead are 0 by chance
 

@@ -34,7 +34,7 @@ from cnn.training.inputs import (
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
-from cnn.training.update import train_step
+from cnn.training.train_step import train_step
 
 BATCH_SIZE = 32  # if none is given
 EVALUATION_BATCH_SIZE = 256  # samples in a batch of an evaluation

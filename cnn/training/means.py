@@ -38,7 +38,7 @@ def correct_answers(loss_func: Any, outputs: Array, target: Array) -> tuple[Arra
     return (correct, None) if counted is None or counted.all() else (correct & counted, counted)
 
 
-class Group:
+class PendingBatches:
     """Some consecutive batches, whose correct answers are counted together.
 
     Counting them for each small batch separately would take a noticeable part of the time of a training step. So the
@@ -105,16 +105,16 @@ class Means:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._group = Group([0.0, 0.0, 0.0, 0.0])
+        self._group = PendingBatches([0.0, 0.0, 0.0, 0.0])
 
-    def add(self, loss: float, outputs: Array, target: Array) -> tuple[Group, int]:
+    def add(self, loss: float, outputs: Array, target: Array) -> tuple[PendingBatches, int]:
         """Add a batch. A mean loss is weighted by what it is a mean over; a loss that is a sum is added unchanged.
 
         ``outputs`` are the input of the loss. Returns the group that the batch is in, and its number there.
         """
         group = self._group
         if len(group.losses) == MAX_PENDING or group.size > MAX_PENDING_NUMBERS or group.is_final:
-            group = self._group = Group(group.final_sums(self._model.loss_func))
+            group = self._group = PendingBatches(group.final_sums(self._model.loss_func))
         group.losses.append(loss)
         group.outputs.append(outputs)
         group.targets.append(target)
@@ -127,7 +127,7 @@ class Means:
 
     @sums.setter
     def sums(self, sums: list[float]) -> None:
-        self._group = Group(sums)
+        self._group = PendingBatches(sums)
 
     @property
     def loss(self) -> float:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnn.training.means import Group, accuracy, mean_loss
+from cnn.training.means import PendingBatches, accuracy, mean_loss
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Step:
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
 
     @classmethod
-    def with_lazy_means(cls, fields: dict[str, Any], group: Group, number: int) -> "Step":
+    def with_lazy_means(cls, fields: dict[str, Any], group: PendingBatches, number: int) -> "Step":
         """Return a step whose loss and accuracy are computed on first access.
 
         Parameters

@@ -82,8 +82,8 @@ def test_the_choice_by_shape():
 
 def replace_implementation(monkeypatch, function, implementation):
     """Replace the compiled implementation of a plain function for the rest of the test."""
-    _, positions, types = function.dispatcher._import("jit")[0]
-    monkeypatch.setattr(function.dispatcher, "_callees", {"jit": [(implementation, positions, types)]})
+    _, types = function.dispatcher._import("jit")[0]
+    monkeypatch.setattr(function.dispatcher, "_callees", {"jit": [(implementation, types)]})
 
 
 def test_float64_is_never_compiled(monkeypatch):

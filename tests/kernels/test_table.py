@@ -9,7 +9,7 @@ import pytest
 
 from cnn import kernels
 from cnn.kernels import backend, dispatch
-from cnn.kernels.table import LOOKED_UP, TABLE
+from cnn.kernels.table import BACKEND_ORDER, TABLE
 from cnn.layers import Conv2d
 from cnn.layers.conv2d import conv2d
 from cnn.layers.relu import relu
@@ -52,9 +52,9 @@ def test_every_entry_exists_and_has_the_signature_of_its_plain_function(name, en
 
 
 def test_backends_are_looked_up_from_the_fastest():
-    assert list(LOOKED_UP) == list(backend.BACKENDS)
-    assert all(entry.backend in LOOKED_UP["jit"] for _, entry in ENTRIES)
-    assert LOOKED_UP["reference"] == ()
+    assert list(BACKEND_ORDER) == list(backend.BACKENDS)
+    assert all(entry.backend in BACKEND_ORDER["jit"] for _, entry in ENTRIES)
+    assert BACKEND_ORDER["reference"] == ()
 
 
 def arguments_of(plain, types):

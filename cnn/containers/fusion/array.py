@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.containers.fusion.step import FusedStep, numbers_pixels
+from cnn.containers.fusion.step import FusedStep, argmax_fits_byte
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.windows import WindowGeometry
@@ -68,7 +68,7 @@ class ReLUPoolStep(FusedStep):
             output_size = geometry.output_size(*x.shape[2:], pool.ceil_mode)
         except ShapeError:
             return None
-        return (geometry, output_size) if numbers_pixels(geometry) else None
+        return (geometry, output_size) if argmax_fits_byte(geometry) else None
 
     def forward(self, x: Array, plan: Any) -> tuple[Array, Any]:
         geometry, output_size = plan

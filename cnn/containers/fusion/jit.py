@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.containers.branches import Sum, added_relu, added_relu_grad
-from cnn.containers.fusion.step import FusedStep, numbers_pixels
+from cnn.containers.fusion.step import FusedStep, argmax_fits_byte
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.norms import accumulate, update_running_statistics
@@ -32,7 +32,7 @@ class ConvPlan(NamedTuple):
     pool: WindowGeometry | None
     with_norm: bool  # in training: the norm needs the statistics of the whole batch first
     in_inference: bool  # nothing is saved for backward
-    forward: conv2d.Plan
+    forward_plan: conv2d.Plan
 
 
 @functools.lru_cache(maxsize=1024)
@@ -62,7 +62,7 @@ def plan_conv(
                 return None
     except ShapeError:
         return None
-    if not supports(geometry) or (pool_window is not None and not numbers_pixels(pool_window)):
+    if not supports(geometry) or (pool_window is not None and not argmax_fits_byte(pool_window)):
         return None
     with_norm = False
     if norm is not None:
@@ -119,14 +119,14 @@ class ConvStep(FusedStep):
         weight, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
         if plan.in_inference:
             affine, before = None if norm is None else arrays_of(norm), self._prepared
-            y, self._prepared = conv_block.infer(plan.forward, x, weight, bias, conv.groups, affine, before)
+            y, self._prepared = conv_block.infer(plan.forward_plan, x, weight, bias, conv.groups, affine, before)
             return y, None
         if norm is None or not plan.with_norm:
-            y, choice, _ = conv2d.forward(plan.forward, x, weight, bias, conv.groups)
+            y, choice, _ = conv2d.forward(plan.forward_plan, x, weight, bias, conv.groups)
             output = y.transpose(0, 2, 3, 1) if self.relu and plan.pool is None else None
             return y, (x, output, choice, None, plan)
         y, kept, statistics = conv_block.forward_with_norm(
-            plan.forward, x, weight, bias, conv.groups, arrays_of(norm), self.relu, plan.pool
+            plan.forward_plan, x, weight, bias, conv.groups, arrays_of(norm), self.relu, plan.pool
         )
         update_running_statistics(norm, *statistics)
         return y, (x, *kept, plan)

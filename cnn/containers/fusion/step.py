@@ -39,7 +39,7 @@ class FusedStep:
         return 0
 
 
-def numbers_pixels(pool: WindowGeometry) -> bool:
+def argmax_fits_byte(pool: WindowGeometry) -> bool:
     """Tell whether a byte can number the pixels of a pool's window, and each window has a pixel of the image: one that
     lies in the padding gives -inf, which a ReLU after the pool would not.
     """

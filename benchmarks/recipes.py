@@ -27,7 +27,7 @@ import cnn.zoo
 from cnn.bench import machine
 from cnn.cli import datasets, train_recipes
 from cnn.cli.train_recipes import RECIPES, settings_for
-from cnn.training.loop import EVALUATED
+from cnn.training.loop import EVALUATION_BATCH_SIZE
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 NAMES = ("default", *RECIPES)
@@ -126,7 +126,10 @@ def evaluate(model, plan, part, loss_func):
     x, y = datasets.model_inputs(plan.model, part[0]), part[1]
     model.eval()
     with torch.inference_mode():
-        parts = [on_the_device(model, x[i : i + EVALUATED], y[i : i + EVALUATED]) for i in range(0, len(x), EVALUATED)]
+        parts = [
+            on_the_device(model, x[i : i + EVALUATION_BATCH_SIZE], y[i : i + EVALUATION_BATCH_SIZE])
+            for i in range(0, len(x), EVALUATION_BATCH_SIZE)
+        ]
         logits, labels = torch.cat([model(x) for x, _ in parts]), torch.cat([y for _, y in parts])
     return loss_func(logits, labels).item(), (logits.argmax(dim=1) == labels).double().mean().item()
 

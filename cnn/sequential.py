@@ -94,7 +94,7 @@ class Sequential(Chain):
     @hide_internal_frames
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
-        return self.run(x)
+        return self.run_forward(x)
 
     @hide_internal_frames
     def backward(self, grad: Array) -> Array | None:
@@ -102,7 +102,7 @@ class Sequential(Chain):
         with one_blas_thread():
             return self.run_backward(grad)
 
-    def run(self, x: Array, to_logits: bool = False) -> Array:
+    def run_forward(self, x: Array, to_logits: bool = False) -> Array:
         """Run the layers, ``to_logits`` without a final Softmax. The first run also checks the net for mistakes."""
         return self.run_layers(x, to_logits) if self._was_built else lint.first_run(self, x, to_logits)
 
@@ -139,7 +139,7 @@ class Sequential(Chain):
         return {name: shape for name, shape in shapes.items() if name}
 
     def _set_loss_func(self, loss_func: LossFunc | None) -> None:
-        self.objective = Objective(self, loss_func)
+        self._objective = Objective(self, loss_func)
 
     def _set_optimizer(self, optimizer: Optimizer | None) -> None:
         if optimizer is not None:
@@ -147,20 +147,21 @@ class Sequential(Chain):
         self._optimizer = optimizer
         self.needs_input_grad = optimizer is None
 
-    loss_func = property(attrgetter("objective.loss_func"), _set_loss_func)
+    loss_func = property(attrgetter("_objective.loss_func"), _set_loss_func)
     optimizer = property(attrgetter("_optimizer"), _set_optimizer)
 
     @hide_internal_frames
     def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of a batch and the model's outputs."""
-        loss, outputs, _ = self.objective.run(self, x, y)
-        return loss, self.objective.prediction(outputs)
+        loss, outputs, _ = self._objective.run(self, x, y)
+        return loss, self._objective.prediction(outputs)
 
     @hide_internal_frames
     def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
         """Return the mean loss of samples (N, ...) and the model's outputs; add to the gradient of every parameter."""
-        loss, outputs = train_step.loss_and_grad(self, x, y)
-        return loss, self.objective.prediction(outputs)
+        with one_blas_thread():
+            loss, outputs = self._objective.loss_and_grad(self, x, y)
+        return loss, self._objective.prediction(outputs)
 
     @hide_internal_frames
     def train_step(self, x: Array, y: Array) -> float:
@@ -209,7 +210,7 @@ class Sequential(Chain):
     @hide_internal_frames
     def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
         """Return mean loss and accuracy, a fraction (nan if the targets are not classes), in evaluation mode."""
-        self.objective.required()
+        self._objective.required()
         return training.evaluate(self, x, y, batch_size)
 
     @hide_internal_frames
@@ -218,7 +219,7 @@ class Sequential(Chain):
         classes (its loss is MSELoss or another regression loss), in evaluation mode.
         """
         y = training.predict(self, x, batch_size)
-        return y.argmax(axis=1) if self.objective.has_classes else y
+        return y.argmax(axis=1) if self._objective.has_classes else y
 
     @hide_internal_frames
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
@@ -226,8 +227,8 @@ class Sequential(Chain):
 
         A model without classes, whose loss is a regression loss, raises a ValueError.
         """
-        self.objective.check_classes()
-        return self.objective.probabilities(training.predict(self, x, batch_size))
+        self._objective.check_classes()
+        return self._objective.probabilities(training.predict(self, x, batch_size))
 
     def preprocess(self, pixels: Any) -> Array:
         """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std."""

@@ -52,7 +52,7 @@ class _Branches(Container):
         for name, branch in self.children().items():
             branch.needs_input_grad = self.needs_input_grad
             try:
-                outputs.append(self.call(branch, x))
+                outputs.append(self.run_child(branch, x))
             except InputError as error:
                 raise error.at(name, branch) from None
         return outputs
@@ -62,7 +62,7 @@ class _Branches(Container):
         input_grads = []
         for (name, branch), grad in zip(self.children().items(), grads, strict=True):
             try:
-                input_grads.append(self.call_backward(branch, grad))
+                input_grads.append(self.run_child_backward(branch, grad))
             except InputError as error:
                 raise error.at(name, branch) from None
         summands = [grad for grad in input_grads if grad is not None]

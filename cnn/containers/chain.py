@@ -69,9 +69,8 @@ class Chain(Container):
     def __iter__(self) -> Iterator[Module]:
         return iter(self._layers)
 
-    def clear_saved(self) -> None:
-        """Empty the slot."""
-        self._saved = None
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_fused": {}}  # a copy finds its own steps
 
     def run_layers(self, x: Array, to_logits: bool = False) -> Array:
         """Run the layers and save the steps; ``to_logits``: without a Softmax at the very end.
@@ -129,8 +128,11 @@ class Chain(Container):
         InputError
             If a layer refuses the gradient of its output; it names the layer, and the next one, which made that.
         """
-        (ran,) = self.saved()
-        made: Array | None = grad
+        if self._saved is None:  # the layers ran one by one, by hand; or none did, and the last one says so
+            ran: list[Any] = [(i, layer, None, None, None) for i, layer in enumerate(self._layers)]
+        else:
+            (ran,) = self.saved()
+        made: Any = grad
         while ran:
             i, step, saved, shape, dtype = ran.pop()
             try:
@@ -139,10 +141,11 @@ class Chain(Container):
                 else:
                     clock = modes.state.clock
                     made = step.backward(made) if clock is None else clock(step, "backward", step.backward, made)
-                if made is None and self._layers[i].needs_input_grad:
-                    raise InputError("backward must return the gradient of the input, but returned None")
             except InputError as error:
                 raise self._located(error, i, step) from None
+            if made is None and self._layers[i].needs_input_grad:
+                missing = InputError("backward must return the gradient of the input, but returned None")
+                raise missing.at(str(i), self._layers[i])
             saved = None  # memory falls as the walk goes on
         return made if self.needs_input_grad else None
 

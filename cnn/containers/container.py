@@ -48,7 +48,7 @@ class Container(Module):
                 )
             seen[id(module)] = name
 
-    def call(self, child: Module, x: Array) -> Array:
+    def run_child(self, child: Module, x: Array) -> Array:
         """Run a child forward."""
         if modes.state.clock is not None:
             y = modes.state.clock(child, "forward", child, x)
@@ -60,7 +60,7 @@ class Container(Module):
         check_output(y)
         return y
 
-    def call_backward(self, child: Module, grad: Array) -> Array | None:
+    def run_child_backward(self, child: Module, grad: Array) -> Array | None:
         """Run a child backward."""
         clock = modes.state.clock
         input_grad = child.backward(grad) if clock is None else clock(child, "backward", child.backward, grad)

@@ -67,11 +67,6 @@ def timing(clock: Clock) -> Iterator[None]:
         state.clock = before
 
 
-def timed(layer: Any, what: str, function: Callable[[Any], Any], array: Any) -> Any:
-    """Return ``function(array)``, through the clock if there is one."""
-    return function(array) if state.clock is None else state.clock(layer, what, function, array)
-
-
 @contextmanager
 def evaluating() -> Iterator[None]:
     """Evaluation mode and `no_grad`, in this thread; another thread may train the same modules at the same time."""

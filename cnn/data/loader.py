@@ -2,7 +2,7 @@
 
 import math
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,6 @@ from cnn.data.reading import open_data, sample, take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.module import Array
-
-CHUNK_BYTES = 64 * 1024  # of samples in memory that are read in one call, split into as many batches as fit
 
 Batch = tuple[Array, Array]
 Transform = Callable[[Array, Array, SampleRNG], Batch]
@@ -116,8 +114,7 @@ class DataLoader:
             raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
         self.transforms = tuple(transforms)
         self.prefetch = integer(prefetch, "prefetch", 0)
-        self._is_plain = type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms
-        if self._is_plain:
+        if type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms:
             self.prefetch = 0
         self.rng = generator(rng)
         self._seed = int(self.rng.integers(2**63)) if self.transforms else None
@@ -143,9 +140,9 @@ class DataLoader:
         epoch = self.epoch
         rest = range(self.taken, len(self))
         if self.prefetch == 0:
-            for batch in self._batches(epoch, order, rest):
-                if this != self._iterations:
-                    self._check_newest(this)
+            for number in rest:
+                self._check_newest(this)
+                batch = self._batch(epoch, order, number)
                 self.taken += 1
                 yield batch
             return
@@ -163,20 +160,6 @@ class DataLoader:
     def _check_newest(self, iteration: int) -> None:
         if iteration != self._iterations:
             raise RuntimeError("a newer iteration or a loaded state ended this one: use two loaders for two")
-
-    def _batches(self, epoch: int, order: Array, rest: range) -> Iterator[Batch]:
-        """Make batches without a thread; several small ones are read from arrays in one call."""
-        size = self.batch_size
-        count = max(1, CHUNK_BYTES // max(1, size * self.x[:1].nbytes)) if self._is_plain else 1
-        for first in rest[::count]:
-            numbers = range(first, min(first + count, rest.stop))
-            if len(numbers) == 1:
-                yield self._batch(epoch, order, first)
-                continue
-            positions = order[first * size : numbers.stop * size]
-            x, y = self.x[positions], self.y[positions]
-            for start in range(0, len(positions), size):
-                yield x[start : start + size], y[start : start + size]
 
     def _end_iteration(self) -> None:
         """End the current iteration, if any, and wait for its thread, so that only one thread reads at a time."""

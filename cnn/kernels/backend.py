@@ -73,7 +73,7 @@ def has_numba() -> bool:
 
 def load(module: str) -> Any:
     """Import a module of kernels, and say so if compiling it takes long."""
-    if module in sys.modules:
+    if module in sys.modules or ".jit." not in module:
         return importlib.import_module(module)  # waits if another thread is importing it
     with notice_if_slow():
         return importlib.import_module(module)

@@ -40,6 +40,7 @@ class Dispatcher:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.signature = inspect.signature(function)
+        self.count = len(self.signature.parameters)
         self.entries = TABLE.get(f"{function.__module__}.{function.__qualname__}", ())
         self._callees: dict[str, list[Callee]] = {}  # by backend
 
@@ -114,7 +115,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
-        given = dispatcher.positional(arguments, named) if named else arguments
+        given = arguments if len(arguments) == dispatcher.count else dispatcher.positional(arguments, named)
         if dispatcher.entries:
             result = dispatcher.serve(given)
             if result is not NotImplemented:

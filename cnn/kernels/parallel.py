@@ -116,7 +116,7 @@ def _dispatched(function: Callable[..., Any], run_in_parts: Callable[[tuple[Any,
 
     @functools.wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
-        given = dispatcher.positional(arguments, named) if named else arguments
+        given = arguments if len(arguments) == dispatcher.count else dispatcher.positional(arguments, named)
         result = dispatcher.serve(given) if dispatcher.entries else NotImplemented
         return run_in_parts(given) if result is NotImplemented else result
 

@@ -5,6 +5,7 @@ model ends with Softmax and its loss is CrossEntropyLoss(), training and evaluat
 logits to the loss. pairing.py says which other last layers fit which loss.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ class Objective:
     ----------
     reads_logits : bool
         Whether the model's last layer is a Softmax that is combined with the loss.
+    to_prediction : callable or None
+        Turns the input of the loss into the model's outputs; None: it is them.
 
     Raises
     ------
@@ -49,6 +52,7 @@ class Objective:
         self.last, self.position = last_layer(model)
         check_pairing(self.last, self.position, loss_func)
         self.reads_logits = type(loss_func) is CrossEntropyLoss and type(self.last) is Softmax
+        self.to_prediction: Callable[[Array], Array] | None = class_softmax if self.reads_logits else None
 
     def required(self) -> LossFunc:
         """Return the loss, or raise an error that names the fix."""
@@ -65,12 +69,12 @@ class Objective:
         -------
         loss : float
         outputs : ndarray
-            The input of the loss; `prediction` turns it into the model's outputs.
+            The input of the loss.
         loss_func : LossFunc
             Its backward gives the gradient of ``outputs``.
         """
         loss_func = self.required()
-        outputs = model.run(x, to_logits=self.reads_logits)
+        outputs = model.run_forward(x, to_logits=self.reads_logits)
         if self.reads_logits:
             if self.last.dim % outputs.ndim != 1:  # type: ignore[attr-defined]
                 check_axis(self.last, self.position, outputs.shape)
@@ -85,7 +89,7 @@ class Objective:
 
     def prediction(self, outputs: Array) -> Array:
         """Return the outputs of the model, Softmax included, from the input of the loss."""
-        return softmax(outputs, 1) if self.reads_logits else outputs
+        return outputs if self.to_prediction is None else self.to_prediction(outputs)
 
     @property
     def has_classes(self) -> bool:
@@ -107,6 +111,11 @@ class Objective:
             return np.exp(outputs)
         from_logits = isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits
         return softmax(outputs, 1) if from_logits else outputs
+
+
+def class_softmax(logits: Array) -> Array:
+    """Return the probabilities of the classes, which are axis 1."""
+    return softmax(logits, 1)
 
 
 def last_layer(model: Chain) -> tuple[Module, str]:

@@ -12,14 +12,18 @@ from cnn.kernels import one_blas_thread
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
+from cnn.training.train_step import ToPrediction, own_objective
 
 
-def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss; return the loss and its input."""
-    if hasattr(model, "objective"):
-        return model.objective.run(model, x, y)[:2]
+def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array, ToPrediction]:
+    """Run forward and loss; return the loss, its input, and what makes that a prediction, as `loss_and_grad` does."""
+    objective = own_objective(model, "loss_and_prediction")
+    if objective is not None:
+        return *objective.run(model, x, y)[:2], objective.to_prediction
+    if hasattr(model, "loss_and_prediction"):
+        return *model.loss_and_prediction(x, y), None
     outputs = model(x)
-    return model.loss_func(outputs, y), outputs
+    return model.loss_func(outputs, y), outputs, None
 
 
 def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
@@ -57,8 +61,7 @@ def evaluate_batches(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[floa
     with evaluating(), one_blas_thread():
         for x, y in pairs:
             x, y = as_batch(x, y, dtype)
-            loss, outputs = loss_and_outputs(model, x, y)
-            means.add(loss, outputs, y)
+            means.add(y, *loss_and_outputs(model, x, y))
     return means.loss, means.accuracy
 
 

@@ -79,12 +79,12 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
 
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         with forward_hook(record_dead_units):
-            loss, prediction = loss_and_grad(clone, x, y)
+            loss, outputs, _ = loss_and_grad(clone, x, y)
         not_finite = "" if math.isfinite(loss) else first_non_finite(clone, x)
         gradients = _layer_norms(clone)
     if rng.state_dict() != default:  # a layer has used it
         rng.load_state_dict(default)
-    return Findings(loss, prediction.shape[1] if prediction.ndim > 1 else 1, dead, gradients, not_finite)
+    return Findings(loss, outputs.shape[1] if outputs.ndim > 1 else 1, dead, gradients, not_finite)
 
 
 def gradient_norms(model: Any, x: Any, y: Any) -> Gradients:

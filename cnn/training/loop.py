@@ -237,8 +237,9 @@ class Run:
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
         steps = len(self.loader)
-        began, dtype = time.monotonic(), self._dtype_parameter.dtype
+        began = time.monotonic()
         for x, y in self.loader:
+            dtype = self._dtype_parameter.dtype  # a callback may change it
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
                 x, y = as_batch(x, y, dtype)
             self.epoch, self.step = self.loader.epoch - self.first, self.loader.taken
@@ -247,17 +248,24 @@ class Run:
             if taken == 1:
                 self.means, self.seconds = Means(self.model), 0.0
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
-                loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
-            batch = self.means.add(loss, outputs, y)
+                result = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
+            batch = self.means.add(y, *result)
             metrics = self._metrics() if taken == steps else None
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
             if metrics is not None:
                 metrics["seconds"] = self.seconds
                 self.history.append(**metrics)
-            fields = {"epoch": self.epoch, "epochs": self.epochs, "step": taken, "steps": steps, "metrics": metrics}
-            fields["model"], fields["samples"] = self.model, len(x)
-            step = Step.with_lazy_means(fields, *batch)
+            step = Step.with_lazy_means(
+                batch,
+                epoch=self.epoch,
+                epochs=self.epochs,
+                step=taken,
+                steps=steps,
+                metrics=metrics,
+                model=self.model,
+                samples=len(x),
+            )
             self.stopped = False
             for callback in self.callbacks:
                 answer = callback(step)

@@ -1,6 +1,8 @@
 """Mean loss and accuracy over several batches, as if they were one batch."""
 
+import itertools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,90 +10,109 @@ import numpy as np
 from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
 
-MAX_PENDING, MAX_PENDING_NUMBERS = 64, 20_000  # batches, and numbers in their outputs, before they are evaluated
+MAX_PENDING, MAX_PENDING_NUMBERS = 64, 20_000  # batches, and numbers in their outputs
 
 
-def correct_answers(loss_func: Any, outputs: Array, target: Array) -> tuple[Array, Array | None] | None:
+def correct_answers(loss_func: Any, prediction: Array, target: Array) -> tuple[Array, Array] | None:
     """Return which predicted classes are correct, and which count: one answer per sample, or one per position.
 
     Parameters
     ----------
     loss_func : LossFunc
         A classification loss may ignore some targets.
-    outputs : ndarray
-        (N, K, ...): the class with the largest score counts as predicted, so logits work as well as probabilities.
+    prediction : ndarray
+        (N, K, ...): the class with the largest score is predicted.
     target : ndarray
-        Class ids (N, ...), or for a classification loss probabilities of the shape of the outputs.
+        Class ids (N, ...), or for a classification loss probabilities of the shape of the prediction.
 
     Returns
     -------
-    pair of ndarray, or None
-        Masks (N, ...); the second is None if all answers count. None if the targets are not classes.
+    pair of ndarray of bool, or None
+        Masks (N, ...). None if the targets are not classes.
     """
     is_classification = isinstance(loss_func, ClassificationLoss)
-    if is_classification and target.ndim == outputs.ndim:
+    if is_classification and target.ndim == prediction.ndim:
         target = target.argmax(axis=1)
-    if outputs.ndim < 2 or target.shape != (len(outputs), *outputs.shape[2:]) or target.dtype.kind not in "iu":
+    if prediction.ndim < 2 or target.shape != (len(prediction), *prediction.shape[2:]) or target.dtype.kind not in "iu":
         return None
-    correct = outputs.argmax(axis=1) == target
-    counted = target != loss_func.ignore_index if is_classification else None
-    return (correct, None) if counted is None or counted.all() else (correct & counted, counted)
+    correct = prediction.argmax(axis=1) == target
+    counted = target != loss_func.ignore_index if is_classification else np.ones_like(correct)
+    return correct & counted, counted
 
 
 class PendingBatches:
     """Some consecutive batches, whose correct answers are counted together.
 
     Counting them for each small batch separately would take a noticeable part of the time of a training step. So the
-    batches are stored here until a mean is needed, or until there are many.
+    batches are stored here until a mean is needed, or until there are many; then only the sums are kept.
 
     Parameters
     ----------
     before : list of float
         The sums over all batches before these: losses, weights of the losses, correct answers, answers.
+    loss_func : LossFunc
+        It gave the losses.
+    to_prediction : callable or None
+        Turns the inputs of the loss into the model's outputs; None: they are the same.
     """
 
-    def __init__(self, before: list[float]) -> None:
-        self.before = before
+    def __init__(self, before: list[float], loss_func: Any, to_prediction: Callable[[Array], Array] | None) -> None:
+        self.before, self.loss_func, self.to_prediction = before, loss_func, to_prediction
         self.losses: list[float] = []
         self.outputs: list[Array] = []
         self.targets: list[Array] = []
         self.size = 0
-        self._sums: list[float] | None = None  # over all batches, once they are computed
+        self._sums: list[list[float]] | None = None  # up to each batch, once they are counted
 
     @property
     def is_final(self) -> bool:
-        """Whether the sums have been computed; after that no batch may be added."""
+        """Whether the batches have been counted; after that no batch may be added."""
         return self._sums is not None
 
-    def final_sums(self, loss_func: Any) -> list[float]:
-        """Return the sums over all batches so far, and make them final."""
+    def sums(self, number: int) -> list[float]:
+        """Count the batches, and return the sums up to the one of this number, from 1; 0: the sums before them."""
+        if number == 0:
+            return self.before
         if self._sums is None:
-            self._sums = self.sums(loss_func, len(self.losses))
-        return self._sums
-
-    def sums(self, loss_func: Any, number: int) -> list[float]:
-        """Return the sums over all batches up to this number, counted from 1."""
-        pairs = list(zip(self.outputs[:number], self.targets[:number], strict=True))
-        outputs, targets = self.outputs[:number], self.targets[:number]
-        same_shape = number > 1 and outputs[0].ndim == 2 and len({(x.shape[1:], y.shape[1:]) for x, y in pairs}) == 1
-        if same_shape:  # count the answers of all batches in one call
-            pairs = [(np.concatenate(outputs), np.concatenate(targets))]
-        losses, weight, correct, answers = self.before
-        for output, target in pairs:
-            found = correct_answers(loss_func, output, target)
-            if found is None:
-                correct, answers = math.nan, answers + len(output)
+            outputs, targets = self.outputs, self.targets
+            alike = len({(x.shape[1:], y.shape[1:], y.dtype) for x, y in zip(outputs, targets, strict=True)}) == 1
+            if alike and outputs[0].ndim == 2:  # rows, which are independent of each other in all that follows
+                counts = self._count(outputs, targets)
             else:
-                mask, counted = found
-                correct += int(np.count_nonzero(mask))
-                answers += mask.size if counted is None else int(np.count_nonzero(counted))
-            all_count = found is not None and counted is None
-        is_sum = loss_func.reduction == "sum"
-        is_plain = same_shape and all_count and getattr(loss_func, "weight", 0) is None  # then each id has weight 1
-        for loss, output, target in zip(self.losses, outputs, targets, strict=False):
-            count = len(output) if is_sum or is_plain else loss_func.count(output, target)
-            losses, weight = losses + (loss if is_sum else loss * count), weight + count
-        return [losses, weight, correct, answers]
+                counts = [self._count([x], [y])[0] for x, y in zip(outputs, targets, strict=True)]
+            is_sum, last = self.loss_func.reduction == "sum", self.before
+            self._sums = [last]
+            for loss, (weight, correct, answers) in zip(self.losses, counts, strict=True):
+                losses = last[0] + (loss if is_sum else loss * weight)
+                last = [losses, last[1] + weight, last[2] + correct, last[3] + answers]
+                self._sums.append(last)
+            self.outputs, self.targets = [], []
+        return self._sums[number]
+
+    def _count(self, outputs: list[Array], targets: list[Array]) -> list[tuple[float, float, float]]:
+        """Return for each batch its weight in the mean loss, the correct answers, and the answers."""
+        correct: Sequence[float]
+        answers: Sequence[float]
+        weights: Sequence[float]
+        loss_func, sizes = self.loss_func, [len(batch) for batch in outputs]
+        output, target = (part[0] if len(part) == 1 else np.concatenate(part) for part in (outputs, targets))
+        prediction = output if self.to_prediction is None else self.to_prediction(output)
+        masks = correct_answers(loss_func, prediction, target)
+        if masks is None:
+            correct, answers = [math.nan] * len(sizes), sizes
+        elif len(sizes) == 1:
+            correct, answers = ([int(np.count_nonzero(mask))] for mask in masks)
+        else:
+            starts = [0, *itertools.accumulate(sizes[:-1])]
+            correct, answers = (np.add.reduceat(mask, starts, dtype=np.int64).tolist() for mask in masks)
+        of_ids = isinstance(loss_func, ClassificationLoss) and target.ndim < output.ndim
+        if loss_func.reduction == "sum":
+            weights = sizes
+        elif of_ids and loss_func.weight is None and masks is not None:
+            weights = answers  # each id that is not ignored counts 1
+        else:
+            weights = [float(loss_func.count(x, y)) for x, y in zip(outputs, targets, strict=True)]
+        return list(zip(weights, correct, answers, strict=True))
 
 
 class Means:
@@ -105,29 +126,35 @@ class Means:
 
     def __init__(self, model: Any) -> None:
         self._model = model
-        self._group = PendingBatches([0.0, 0.0, 0.0, 0.0])
+        self._pending = PendingBatches([0.0, 0.0, 0.0, 0.0], None, None)
 
-    def add(self, loss: float, outputs: Array, target: Array) -> tuple[PendingBatches, int]:
-        """Add a batch. A mean loss is weighted by what it is a mean over; a loss that is a sum is added unchanged.
+    def add(
+        self, target: Array, loss: float, outputs: Array, to_prediction: Callable[[Array], Array] | None
+    ) -> tuple[PendingBatches, int]:
+        """Add a batch: its targets, and what `train_step` returns.
 
-        ``outputs`` are the input of the loss. Returns the group that the batch is in, and its number there.
+        A mean loss is weighted by what it is a mean over; a loss that is a sum is added unchanged. Returns the batches
+        that are counted together with this one, and its number among them.
         """
-        group = self._group
-        if len(group.losses) == MAX_PENDING or group.size > MAX_PENDING_NUMBERS or group.is_final:
-            group = self._group = PendingBatches(group.final_sums(self._model.loss_func))
-        group.losses.append(loss)
-        group.outputs.append(outputs)
-        group.targets.append(target)
-        group.size += outputs.size
-        return group, len(group.losses)
+        pending, loss_func = self._pending, self._model.loss_func
+        if pending.is_final or pending.loss_func is not loss_func or pending.to_prediction is not to_prediction:
+            pending = self._pending = PendingBatches(self.sums, loss_func, to_prediction)
+        pending.losses.append(float(loss))
+        pending.outputs.append(outputs)
+        pending.targets.append(target)
+        pending.size += outputs.size
+        number = len(pending.losses)
+        if number == MAX_PENDING or pending.size > MAX_PENDING_NUMBERS:
+            pending.sums(number)
+        return pending, number
 
     @property
     def sums(self) -> list[float]:
-        return self._group.final_sums(self._model.loss_func) if self._group.losses else self._group.before
+        return self._pending.sums(len(self._pending.losses))
 
     @sums.setter
     def sums(self, sums: list[float]) -> None:
-        self._group = PendingBatches(sums)
+        self._pending = PendingBatches(sums, None, None)
 
     @property
     def loss(self) -> float:

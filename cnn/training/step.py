@@ -48,24 +48,29 @@ class Step:
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
 
     @classmethod
-    def with_lazy_means(cls, fields: dict[str, Any], group: PendingBatches, number: int) -> "Step":
+    def with_lazy_means(cls, batch: tuple[PendingBatches, int], **fields: Any) -> "Step":
         """Return a step whose loss and accuracy are computed on first access.
 
         Parameters
         ----------
-        fields : dict
+        batch : tuple
+            What `Means.add` returned for the batch of the step.
+        fields
             All fields except loss and accuracy.
-        group, number
-            The batch of the step; see `Means.add`.
         """
         step = cls.__new__(cls)
-        vars(step).update(fields, _batch=(group, number))
+        fields["_batch"] = batch
+        object.__setattr__(step, "__dict__", fields)  # the class is frozen
         return step
 
     def __getattr__(self, name: str) -> float:
         if name not in ("loss", "accuracy") or "_batch" not in vars(self):
             raise AttributeError(f"'Step' object has no attribute {name!r}")
-        group, number = vars(self).pop("_batch")
-        sums = group.sums(self.model.loss_func, number)
+        pending, number = vars(self)["_batch"]
+        sums = pending.sums(number)
         vars(self).update(loss=mean_loss(sums), accuracy=accuracy(sums))
-        return vars(self)[name]
+        vars(self).pop("_batch", None)  # another thread may have been faster
+        return mean_loss(sums) if name == "loss" else accuracy(sums)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) if "loss" in vars(self) else vars(self) | {"loss": self.loss, "accuracy": self.accuracy}

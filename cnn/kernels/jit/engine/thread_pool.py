@@ -187,12 +187,15 @@ def run(
     max_threads, buffer = UNLIMITED, None
     if scratch is not None:
         max_threads = parallel.num_threads
-        buffer = memory.idle_scratch.pop() if memory.idle_scratch else None
+        try:
+            buffer = memory.idle_scratch.pop()
+        except IndexError:  # all are in use, in other threads
+            buffer = None
         if buffer is None or buffer.size < max_threads * scratch[1]:
             buffer = memory.new_scratch(max_threads * scratch[1])
         arguments[scratch[0]] = buffer
     for index, value in arguments.items():
-        if type(value) is np.ndarray:  # its address, without a call; see memory.address
+        if isinstance(value, np.ndarray):  # its address, without a call; see memory.address
             value = read(id(value) + HEAD).value if HEAD else memory.address(value)
         values[index] = value
     pool = None

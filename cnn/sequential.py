@@ -191,10 +191,21 @@ class Sequential(Chain):
         x, y : array_like
             N samples (N, ...) of any floating-point dtype, and labels (N,) of any integer dtype or the targets of
             `loss_func`. Or only ``x``, a `cnn.data.DataLoader`, with its own batch size, order and transforms.
-        validation_data, epochs, batch_size, rng, callbacks, resume, evaluate_train
-            See `cnn.training.train`, which does the same and yields after every step.
+        validation_data : pair of array_like or DataLoader, optional
+            Samples and targets that are evaluated after each epoch.
+        epochs, batch_size : int
+            At least 1. The last batch of an epoch may be smaller.
         verbose_freq : int
             Print a line every ``verbose_freq`` epochs; 0: never.
+        rng : numpy.random.Generator, int or None
+            Draws a new order of the samples for each epoch.
+        callbacks : sequence of callable
+            Each is called with every `cnn.training.Step`, while BLAS has one thread; if one returns True, training
+            ends. `cnn.training` has some.
+        resume : str or Path, optional
+            Folder of a `cnn.training.Checkpoint` of the same training, to continue. Only ``epochs`` may differ.
+        evaluate_train : bool
+            Measure train_loss and train_accuracy in evaluation mode after each epoch, which costs a forward pass.
 
         Raises
         ------
@@ -252,15 +263,7 @@ class Sequential(Chain):
 
     @hide_internal_frames
     def profile(self, x: Any) -> Profile:
-        """Return a table of how long each layer takes with a batch (N, ...); fused layers share a row. ``print`` it.
-
-        Examples
-        --------
-        >>> from cnn import zoo
-        >>> table = zoo.lenet5().profile(np.zeros((4, 1, 28, 28), np.float32))
-        >>> table.rows[0]["layer"], table.rows[0]["forward"] > 0
-        ('Conv2d', True)
-        """
+        """Return a table of how long each layer takes with a batch (N, ...); fused layers share a row. ``print`` it."""
         return Profile(self, training.as_samples(x, self))
 
     def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:
@@ -273,8 +276,7 @@ class Sequential(Chain):
         ValueError
             If there is a layer of your own that ``classes`` does not name.
         """
-        extras = {"class_names": self.class_names, "input_shape": self.input_shape, "preprocessing": self.preprocessing}
-        file.write(path, self, extras, (Sequential, *classes))
+        file.write(path, self, (Sequential, *classes))
 
     @classmethod
     def load(cls, path: str | Path, classes: tuple[type, ...] | list[type] = ()) -> Self:
@@ -285,9 +287,7 @@ class Sequential(Chain):
         FileNotFoundError, ValueError
             If there is no such file; if it is damaged, not a model, or has a layer that ``classes`` does not name.
         """
-        model, extras = file.read(path, cls, (Sequential, *classes))
-        model.class_names, model.preprocessing = extras["class_names"], extras["preprocessing"]
-        model.input_shape = None if extras["input_shape"] is None else tuple(extras["input_shape"])
+        model: Self = file.read(path, cls, (Sequential, *classes))
         return model
 
     def __getitem__(self, index: int | slice) -> Any:

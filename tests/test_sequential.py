@@ -9,10 +9,11 @@ import pytest
 
 import cnn
 from cnn.containers.branches import Concat, Residual, Sum
+from cnn.errors import InputError
 from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss
 from cnn.module import Parameter
-from cnn.optim import Adam
+from cnn.optim import SGD, Adam
 from cnn.sequential import Sequential
 
 
@@ -393,3 +394,101 @@ def test_errors_in_custom_layers_name_them():
         model = Sequential([Linear(2, 3), Forgets(where), Softmax()], CrossEntropyLoss(), Adam())
         with pytest.raises(ValueError, match=says):
             model.fit(x, y)
+
+
+class OwnLoss(Sequential):
+    """Doubles the loss of training, and adds one to that of evaluation."""
+
+    def loss_and_grad(self, x, y):
+        loss, prediction = super().loss_and_grad(x, y)
+        return 2 * loss, prediction
+
+    def loss_and_prediction(self, x, y):
+        loss, prediction = super().loss_and_prediction(x, y)
+        return 1 + loss, prediction
+
+
+def test_training_and_evaluation_call_methods_that_a_subclass_overrides():
+    x, y = points()
+    cnn.manual_seed(0)
+    plain = Sequential([Linear(2, 3), Softmax()], CrossEntropyLoss(), SGD(lr=0.1))
+    own = OwnLoss(copy.deepcopy(list(plain.layers)), CrossEntropyLoss(), SGD(lr=0.1))
+    expected, history = (model.fit(x, y, epochs=2, verbose_freq=0, rng=0) for model in (plain, own))
+    np.testing.assert_allclose(history.train_loss, 2 * np.array(expected.train_loss), rtol=1e-12)
+    assert history.train_accuracy == expected.train_accuracy
+    loss, accuracy = plain.evaluate(x, y)
+    np.testing.assert_allclose(own.evaluate(x, y)[0], 1 + loss, rtol=1e-12)
+    assert own.evaluate(x, y)[1] == accuracy
+    x = x.astype(np.float32)
+    assert own.train_step(x, y) == 2 * plain.train_step(x, y)
+
+
+def test_a_subclass_may_have_an_attribute_objective():
+    class WithObjective(Sequential):
+        objective = "minimise"
+
+    x, y = points()
+    model = WithObjective([Linear(2, 3), Softmax()], CrossEntropyLoss(), SGD(lr=0.1))
+    assert len(model.fit(x, y, epochs=1, verbose_freq=0).train_loss) == 1
+
+
+def test_accuracy_is_that_of_predict_even_where_probabilities_round_to_the_same():
+    layer = Linear(1, 2)
+    layer.weight.data, layer.bias.data = np.array([[0.0], [1e-9]], np.float32), np.zeros(2, np.float32)
+    model = Sequential([layer, Softmax()], CrossEntropyLoss(), SGD(lr=0.0))
+    x, y = np.ones((6, 1), np.float32), np.array([0, 1, 1, 0, 1, 1])
+    expected = np.mean(model.predict(x) == y)
+    assert model.evaluate(x, y)[1] == expected
+    assert model.fit(x, y, epochs=1, batch_size=2, verbose_freq=0).train_accuracy == [expected]
+
+
+def test_backward_after_layers_that_were_called_one_by_one():
+    x, _ = points()
+    x = x.astype(np.float32)
+    model, other = classifier(optimizer=False), classifier(optimizer=False)
+    h = x
+    for module in (model, other):
+        module.eval()
+    for layer in model.layers:
+        h = layer(h)
+    np.testing.assert_allclose(h, other(x), rtol=1e-6)
+    np.testing.assert_allclose(model.backward(h), other.backward(h), rtol=1e-4, atol=1e-7)
+    with pytest.raises(RuntimeError, match=r"Softmax\.backward has nothing saved"):
+        model.backward(h)
+
+
+def test_backward_after_a_forward_that_failed_halfway_is_an_error():
+    class OnlySmall(Identity):
+        def forward(self, x):
+            if len(x) > 5:
+                raise InputError("too many")
+            return super().forward(x)
+
+    model = Sequential([Linear(2, 4), Sequential([ReLU()]), OnlySmall(), Linear(4, 2)], fuse=False)
+    grad = model(np.ones((5, 2), np.float32))
+    with pytest.raises(ValueError, match="layer 2.*too many"):
+        model(np.ones((6, 2), np.float32))
+    with pytest.raises(RuntimeError, match=r"Linear\.backward has nothing saved"):
+        model.backward(grad)
+
+
+def test_a_layer_without_a_gradient_is_named_and_no_other():
+    class Forgetful(Identity):
+        def backward(self, grad):
+            pass
+
+    model = Sequential([Linear(2, 3), Forgetful(), ReLU()])
+    grad = model(np.ones((5, 2), np.float32))
+    with pytest.raises(ValueError, match="returned None") as error:
+        model.backward(grad)
+    assert "layer 1" in str(error.value)
+    assert "made this gradient" not in str(error.value)
+
+
+def test_a_copy_has_steps_of_its_own():
+    model = classifier()
+    model.predict(np.ones((4, 2), np.float32))
+    assert model._fused
+    copied = copy.deepcopy(model)
+    assert not copied._fused
+    assert copied.layers[0].weight is not model.layers[0].weight

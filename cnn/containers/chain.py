@@ -115,8 +115,13 @@ class Chain(Container):
                 if saving:
                     ran.append((i, step or layer, saved, x.shape, x.dtype))
                 i += length
-        except InputError as error:
-            raise error.at(str(i), layers[i]) from None
+        except BaseException as error:
+            if saving:  # a backward must not mix what this forward pass saved with what an earlier one did
+                for module in self.modules():
+                    module.clear_saved()
+            if isinstance(error, InputError):
+                raise error.at(str(i), layers[i]) from None
+            raise
         self.save_for_backward(ran)
         return x
 

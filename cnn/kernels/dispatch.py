@@ -115,7 +115,8 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
-        given = arguments if len(arguments) == dispatcher.count else dispatcher.positional(arguments, named)
+        is_bound = not named and len(arguments) == dispatcher.count
+        given = arguments if is_bound else dispatcher.positional(arguments, named)
         if dispatcher.entries:
             result = dispatcher.serve(given)
             if result is not NotImplemented:

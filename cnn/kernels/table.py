@@ -1,7 +1,8 @@
 """The one table that says which implementation may serve which plain function.
 
-A plain function is NumPy that a person can read, in the file of its layer, marked with `kernel`, `batched` or `summed`
-of dispatch.py. Its key here is its full dotted name. A function that is not in this table is never replaced.
+A plain function is NumPy that a person can read, in the file of its layer, marked with `kernel` of dispatch.py, or with
+`batched` or `summed` of parallel.py. Its key here is its full dotted name. A function that is not in this table is
+never replaced.
 
 An implementation has the same signature. It is imported when it is first needed. It may decline a call by returning
 NotImplemented; then the next one is asked, and at last the plain function runs.

@@ -19,6 +19,7 @@ from cnn.core.files import read_tensors, write_tensors
 from cnn.module import Array, Differentiable
 
 FORMAT = 1
+EXTRAS = ("class_names", "input_shape", "preprocessing")  # attributes of a model that are saved with it
 
 Classes = Iterable[type]
 
@@ -72,9 +73,10 @@ def build(description: Any, classes: dict[str, type]) -> Any:
     return classes[name](**{key: build(value, classes) for key, value in arguments.items()})
 
 
-def write(path: str | Path, model: Any, extras: dict[str, Any], classes: Classes) -> None:
-    """Write the model's architecture, weights and extras (class names and so on)."""
+def write(path: str | Path, model: Any, classes: Classes) -> None:
+    """Write the model's architecture, weights and extras."""
     architecture = describe(model, known_classes(type(model), classes))
+    extras = {name: getattr(model, name) for name in EXTRAS}
     description = {"format": FORMAT, "architecture": architecture, "shared": shared_names(model), **extras}
     write_tensors(path, model.state_dict(), description)
 
@@ -98,8 +100,8 @@ def share_tensors(model: Any, groups: list[list[str]]) -> None:
             setattr(modules[path], attribute, tensors[first])
 
 
-def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict[str, Any]]:
-    """Return the model and the extras.
+def read(path: str | Path, container: type, classes: Classes) -> Any:
+    """Return the model that a file describes.
 
     Raises
     ------
@@ -125,12 +127,15 @@ def read(path: str | Path, container: type, classes: Classes) -> tuple[Any, dict
         check_extras(description)
     except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as a model: {error}") from None
-    return model, {key: value for key, value in description.items() if key not in ("format", "architecture", "shared")}
+    for name in EXTRAS:
+        value = description[name]
+        setattr(model, name, tuple(value) if name == "input_shape" and value is not None else value)
+    return model
 
 
 def check_extras(description: dict[str, Any]) -> None:
     """Raise an error unless class names, input shape and preprocessing are present and of the right types."""
-    names, shape, settings = (description[key] for key in ("class_names", "input_shape", "preprocessing"))
+    names, shape, settings = (description[key] for key in EXTRAS)
     if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
         raise ValueError(f"class_names must be a list of strings, got {names!r}")
     if not (shape is None or (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape))):

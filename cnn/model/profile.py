@@ -29,15 +29,21 @@ class Profile(Table):
         For each layer its name, its class, milliseconds forward and backward, operations and bytes.
     rate : float
         GFLOP/s of large matrix products on this machine now, with the same number of threads.
+
+    Examples
+    --------
+    >>> from cnn import zoo
+    >>> table = zoo.lenet5().profile(np.zeros((4, 1, 28, 28), np.float32))
+    >>> table.rows[0]["layer"], table.rows[0]["forward"] > 0
+    ('Conv2d', True)
     """
 
     headings = ("", "layer", "forward ms", "backward ms", "GFLOP/s", "of products' rate", "memory")
     text_columns = 2
 
     def __init__(self, model: Any, x: Array) -> None:
-        model = copy.deepcopy(
-            model
-        )  # running statistics, gradients and random generators of the original do not change
+        # a copy, so that running statistics, gradients and random generators of the original do not change
+        model = copy.deepcopy(model)
         names = {id(module): name for name, module in model.named_modules()}
         spent: dict[int, dict[str, list[float]]] = {}
         seen: dict[int, tuple[Any, Array, Array]] = {}

@@ -256,16 +256,8 @@ class Run:
             if metrics is not None:
                 metrics["seconds"] = self.seconds
                 self.history.append(**metrics)
-            step = Step.with_lazy_means(
-                batch,
-                epoch=self.epoch,
-                epochs=self.epochs,
-                step=taken,
-                steps=steps,
-                metrics=metrics,
-                model=self.model,
-                samples=len(x),
-            )
+            position = {"epoch": self.epoch, "epochs": self.epochs, "step": taken, "steps": steps}
+            step = Step.with_lazy_means(batch, **position, metrics=metrics, model=self.model, samples=len(x))
             self.stopped = False
             for callback in self.callbacks:
                 answer = callback(step)

@@ -142,7 +142,8 @@ class Means:
         pending.losses.append(float(loss))
         pending.outputs.append(outputs)
         pending.targets.append(target)
-        pending.size += outputs.size
+        base = outputs.base  # a view keeps the whole array in memory
+        pending.size += outputs.size if base is None else getattr(base, "size", outputs.size)
         number = len(pending.losses)
         if number == MAX_PENDING or pending.size > MAX_PENDING_NUMBERS:
             pending.sums(number)

@@ -1,17 +1,22 @@
 """The training loop: its metrics, the order of the samples, and its state when it stops."""
 
+import copy
+import dataclasses
 import math
+import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
 
 import cnn
 from cnn import training
-from cnn.layers import BatchNorm1d, Linear, ReLU, Softmax
+from cnn.layers import BatchNorm1d, Identity, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.module import Module
-from cnn.optim import Adam
+from cnn.optim import SGD, Adam
 from cnn.sequential import Sequential
+from cnn.training import train
 from cnn.training.history import History
 
 
@@ -216,3 +221,63 @@ def test_a_batch_of_one_sample_with_batchnorm_raises_before_training_starts(samp
     with pytest.raises(ValueError, match=rf"leave a batch of one, on which layer 1, BatchNorm1d.*{fix}"):
         model.fit(np.ones((samples, 2)), np.zeros(samples, int), batch_size=batch_size, verbose_freq=0)
     assert all(np.array_equal(values, before[name]) for name, values in model.state_dict().items())
+
+
+def trained_steps(**settings):
+    x, y = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32), np.arange(60) % 3
+    cnn.manual_seed(0)
+    model = Sequential([Linear(4, 3), Softmax()], CrossEntropyLoss(**settings), SGD(lr=0.1))
+    return model, train(model, x, y, epochs=1, batch_size=10, rng=0)
+
+
+@pytest.mark.parametrize("settings", [{}, {"weight": [1.0, 2.0, 3.0]}, {"ignore_index": 1}, {"reduction": "sum"}])
+def test_means_are_the_same_whenever_they_are_read(settings):
+    at_once = [(step.loss, step.accuracy) for step in trained_steps(**settings)[1]]
+    steps = list(trained_steps(**settings)[1])
+    assert [(step.loss, step.accuracy) for step in reversed(steps)] == at_once[::-1]
+
+
+def test_steps_that_are_kept_do_not_change_with_the_model():
+    expected = [step.loss for step in trained_steps()[1]]
+    model, running = trained_steps()
+    steps = list(running)
+    model.loss_func = CrossEntropyLoss(reduction="sum")
+    copies = [copy.deepcopy(steps[0]), pickle.loads(pickle.dumps(steps[1])), dataclasses.replace(steps[2], epoch=7)]
+    assert [step.loss for step in copies] == expected[:3]
+    assert [step.loss for step in steps] == expected
+
+
+def test_a_loss_that_is_replaced_in_the_middle_of_an_epoch():
+    model, running = trained_steps()
+    losses = []
+    for step in running:
+        losses.append(step.loss)
+        if step.step == 3:
+            model.loss_func = CrossEntropyLoss(weight=[1.0, 1.0, 1.0])
+    assert losses == pytest.approx([step.loss for step in trained_steps()[1]], rel=1e-6)
+
+
+def test_the_dtype_may_change_between_steps():
+    model, running = trained_steps()
+    for step in running:
+        if step.step == 3:
+            model.to(np.float64)
+    assert model.layers[0].weight.dtype == np.float64
+    assert np.isfinite(step.loss)
+
+
+def test_outputs_that_are_views_of_large_arrays_do_not_pile_up():
+    class LastOfMany(Identity):
+        def forward(self, x):
+            super().forward(x)
+            return np.repeat(x[None], 5000, axis=0)[-1]
+
+    x, y = np.ones((640, 4), np.float32), np.arange(640) % 3
+    model = Sequential([Linear(4, 3), LastOfMany()], CrossEntropyLoss(from_logits=True), SGD(lr=0.1))
+    tracemalloc.start()
+    try:
+        for _ in train(model, x, y, epochs=1, batch_size=10):
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 6 * 5000 * 10 * 3 * 4
+    finally:
+        tracemalloc.stop()

@@ -9,7 +9,8 @@ from cnn.module import Array, Module
 
 
 class FusedStep:
-    """Some neighbours that run as one. The layers keep their parameters and gradients; the step keeps nothing.
+    """Some neighbours that run as one. The layers keep their parameters and gradients. A step may keep copies of
+    weights in the order that its kernel reads them, which it compares with the layer's before each use.
 
     The step runs only where its layers would accept the input. Otherwise `plan` declines and they run one by one, so it
     is a layer that says what is wrong with an input.

@@ -466,7 +466,7 @@ def test_backward_after_a_forward_that_failed_halfway_is_an_error():
 
     model = Sequential([Linear(2, 4), Sequential([ReLU()]), OnlySmall(), Linear(4, 2)], fuse=False)
     grad = model(np.ones((5, 2), np.float32))
-    with pytest.raises(ValueError, match="layer 2.*too many"):
+    with pytest.raises(ValueError, match=r"layer 2.*too many"):
         model(np.ones((6, 2), np.float32))
     with pytest.raises(RuntimeError, match=r"Linear\.backward has nothing saved"):
         model.backward(grad)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -163,6 +163,8 @@ class Sequential(Chain):
             loss, outputs = self._objective.loss_and_grad(self, x, y)
         return loss, self._objective.prediction(outputs)
 
+    _default_loss_and_grad = loss_and_grad  # so that train_step.py sees whether a subclass has another
+
     @hide_internal_frames
     def train_step(self, x: Array, y: Array) -> float:
         """Run one step of the optimizer on a batch; return the loss before it."""
@@ -200,8 +202,7 @@ class Sequential(Chain):
         rng : numpy.random.Generator, int or None
             Draws a new order of the samples for each epoch.
         callbacks : sequence of callable
-            Each is called with every `cnn.training.Step`, while BLAS has one thread; if one returns True, training
-            ends. `cnn.training` has some.
+            Each is called with every `cnn.training.Step`, while BLAS has one thread; True ends the training.
         resume : str or Path, optional
             Folder of a `cnn.training.Checkpoint` of the same training, to continue. Only ``epochs`` may differ.
         evaluate_train : bool
@@ -287,8 +288,7 @@ class Sequential(Chain):
         FileNotFoundError, ValueError
             If there is no such file; if it is damaged, not a model, or has a layer that ``classes`` does not name.
         """
-        model: Self = file.read(path, cls, (Sequential, *classes))
-        return model
+        return cast(Self, file.read(path, cls, (Sequential, *classes)))
 
     def __getitem__(self, index: int | slice) -> Any:
         """Return one layer, or a Sequential of several, which it shares with this one."""

@@ -122,7 +122,7 @@ class Chain(Container):
             if isinstance(error, InputError):
                 raise error.at(str(i), layers[i]) from None
             raise
-        self.save_for_backward(ran)
+        self.save_for_backward(ran, len(ran))
         return x
 
     def run_backward(self, grad: Array) -> Array | None:
@@ -136,7 +136,9 @@ class Chain(Container):
         if self._saved is None:  # the layers ran one by one, by hand; or none did, and the last one says so
             ran: list[Any] = [(i, layer, None, None, None) for i, layer in enumerate(self._layers)]
         else:
-            (ran,) = self.saved()
+            ran, count = self.saved()
+            if len(ran) < count:  # a shallow copy of this chain has walked them back already
+                return self.run_backward(grad)
         made: Any = grad
         while ran:
             i, step, saved, shape, dtype = ran.pop()

@@ -44,8 +44,10 @@ class Dispatcher:
         self.entries = TABLE.get(f"{function.__module__}.{function.__qualname__}", ())
         self._callees: dict[str, list[Callee]] = {}  # by backend
 
-    def positional(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-        """Return all arguments of a call in the order of the signature."""
+    def all_arguments(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+        """Return all arguments of a call in the order of the signature, as the implementations take them."""
+        if not named and (len(arguments) == self.count or not self.entries):
+            return arguments
         bound = self.signature.bind(*arguments, **named)
         bound.apply_defaults()
         return tuple(bound.arguments.values())
@@ -115,8 +117,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
-        is_bound = not named and len(arguments) == dispatcher.count
-        given = arguments if is_bound else dispatcher.positional(arguments, named)
+        given = dispatcher.all_arguments(arguments, named)
         if dispatcher.entries:
             result = dispatcher.serve(given)
             if result is not NotImplemented:

@@ -116,8 +116,7 @@ def _dispatched(function: Callable[..., Any], run_in_parts: Callable[[tuple[Any,
 
     @functools.wraps(function)
     def run(*arguments: Any, **named: Any) -> Any:
-        is_bound = not named and len(arguments) == dispatcher.count
-        given = arguments if is_bound else dispatcher.positional(arguments, named)
+        given = dispatcher.all_arguments(arguments, named)
         result = dispatcher.serve(given) if dispatcher.entries else NotImplemented
         return run_in_parts(given) if result is NotImplemented else result
 

@@ -5,7 +5,6 @@ model ends with Softmax and its loss is CrossEntropyLoss(), training and evaluat
 logits to the loss. pairing.py says which other last layers fit which loss.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,8 +31,6 @@ class Objective:
     ----------
     reads_logits : bool
         Whether the model's last layer is a Softmax that is combined with the loss.
-    to_prediction : callable or None
-        Turns the input of the loss into the model's outputs; None: it is them.
 
     Raises
     ------
@@ -52,7 +49,6 @@ class Objective:
         self.last, self.position = last_layer(model)
         check_pairing(self.last, self.position, loss_func)
         self.reads_logits = type(loss_func) is CrossEntropyLoss and type(self.last) is Softmax
-        self.to_prediction: Callable[[Array], Array] | None = class_softmax if self.reads_logits else None
 
     def required(self) -> LossFunc:
         """Return the loss, or raise an error that names the fix."""
@@ -69,7 +65,7 @@ class Objective:
         -------
         loss : float
         outputs : ndarray
-            The input of the loss.
+            The input of the loss; `prediction` turns it into the model's outputs.
         loss_func : LossFunc
             Its backward gives the gradient of ``outputs``.
         """
@@ -89,7 +85,7 @@ class Objective:
 
     def prediction(self, outputs: Array) -> Array:
         """Return the outputs of the model, Softmax included, from the input of the loss."""
-        return outputs if self.to_prediction is None else self.to_prediction(outputs)
+        return softmax(outputs, 1) if self.reads_logits else outputs
 
     @property
     def has_classes(self) -> bool:
@@ -111,11 +107,6 @@ class Objective:
             return np.exp(outputs)
         from_logits = isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits
         return softmax(outputs, 1) if from_logits else outputs
-
-
-def class_softmax(logits: Array) -> Array:
-    """Return the probabilities of the classes, which are axis 1."""
-    return softmax(logits, 1)
 
 
 def last_layer(model: Chain) -> tuple[Module, str]:

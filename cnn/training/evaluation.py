@@ -12,18 +12,16 @@ from cnn.kernels import one_blas_thread
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
-from cnn.training.train_step import ToPrediction, own_objective
 
 
-def loss_and_outputs(model: Any, x: Array, y: Array) -> tuple[float, Array, ToPrediction]:
-    """Run forward and loss; return the loss, its input, and what makes that a prediction, as `loss_and_grad` does."""
-    objective = own_objective(model, "loss_and_prediction")
-    if objective is not None:
-        return *objective.run(model, x, y)[:2], objective.to_prediction
+def loss_and_prediction(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+    """Run forward and loss: the model's own ``loss_and_prediction``, if it has one."""
     if hasattr(model, "loss_and_prediction"):
-        return *model.loss_and_prediction(x, y), None
-    outputs = model(x)
-    return model.loss_func(outputs, y), outputs, None
+        loss, prediction = model.loss_and_prediction(x, y)
+    else:
+        prediction = model(x)
+        loss = model.loss_func(prediction, y)
+    return loss, prediction
 
 
 def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
@@ -61,7 +59,8 @@ def evaluate_batches(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[floa
     with evaluating(), one_blas_thread():
         for x, y in pairs:
             x, y = as_batch(x, y, dtype)
-            means.add(y, *loss_and_outputs(model, x, y))
+            loss, prediction = loss_and_prediction(model, x, y)
+            means.add(loss, prediction, y)
     return means.loss, means.accuracy
 
 

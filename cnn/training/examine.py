@@ -79,7 +79,7 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
 
     with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         with forward_hook(record_dead_units):
-            loss, outputs, _ = loss_and_grad(clone, x, y)
+            loss, outputs = loss_and_grad(clone, x, y)
         not_finite = "" if math.isfinite(loss) else first_non_finite(clone, x)
         gradients = _layer_norms(clone)
     if rng.state_dict() != default:  # a layer has used it

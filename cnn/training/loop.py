@@ -248,16 +248,16 @@ class Run:
             if taken == 1:
                 self.means, self.seconds = Means(self.model), 0.0
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
-                result = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
-            batch = self.means.add(y, *result)
+                loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
+            self.means.add(loss, outputs, y)
             metrics = self._metrics() if taken == steps else None
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
             if metrics is not None:
                 metrics["seconds"] = self.seconds
                 self.history.append(**metrics)
-            position = {"epoch": self.epoch, "epochs": self.epochs, "step": taken, "steps": steps}
-            step = Step.with_lazy_means(batch, **position, metrics=metrics, model=self.model, samples=len(x))
+            at = self.epoch, self.epochs, taken, steps
+            step = Step(*at, self.means.loss, self.means.accuracy, metrics, self.model, len(x))
             self.stopped = False
             for callback in self.callbacks:
                 answer = callback(step)

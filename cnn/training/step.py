@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from cnn.training.means import PendingBatches, accuracy, mean_loss
-
 
 @dataclass(frozen=True)
 class Step:
@@ -46,31 +44,3 @@ class Step:
         0.375
         """
         return ((self.epoch - 1) * self.steps + self.step) / (self.epochs * self.steps)
-
-    @classmethod
-    def with_lazy_means(cls, batch: tuple[PendingBatches, int], **fields: Any) -> "Step":
-        """Return a step whose loss and accuracy are computed on first access.
-
-        Parameters
-        ----------
-        batch : tuple
-            What `Means.add` returned for the batch of the step.
-        fields
-            All fields except loss and accuracy.
-        """
-        step = cls.__new__(cls)
-        fields["_batch"] = batch
-        object.__setattr__(step, "__dict__", fields)  # the class is frozen
-        return step
-
-    def __getattr__(self, name: str) -> float:
-        if name not in ("loss", "accuracy") or "_batch" not in vars(self):
-            raise AttributeError(f"'Step' object has no attribute {name!r}")
-        pending, number = vars(self)["_batch"]
-        sums = pending.sums(number)
-        vars(self).update(loss=mean_loss(sums), accuracy=accuracy(sums))
-        vars(self).pop("_batch", None)  # another thread may have been faster
-        return mean_loss(sums) if name == "loss" else accuracy(sums)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self) if "loss" in vars(self) else vars(self) | {"loss": self.loss, "accuracy": self.accuracy}

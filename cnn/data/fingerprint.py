@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.parameter import Array
 from cnn.data.reading import take
 
 MAX_BYTES = 256 * 2**20  # of an array that are read for a fingerprint, at most
@@ -19,6 +20,23 @@ PROPERTIES = {
     "target_dtype": "targets of {}",
 }
 COMPARED = {"samples_read": "{} samples compared", "targets_read": "{} targets compared"}
+
+
+def data_fingerprint(x: Any, y: Any, first: Array, first_target: Array) -> dict[str, Any]:
+    """Return the values of `DataLoader.fingerprint` for samples, targets and the first of each."""
+    x_digest, x_read = digest(x, "x")
+    y_digest, y_read = digest(y, "y")
+    return {
+        "samples": len(x),
+        "sample_shape": list(first.shape),
+        "dtype": str(first.dtype),
+        "target_shape": list(first_target.shape),
+        "target_dtype": str(first_target.dtype),
+        "samples_read": x_read,
+        "targets_read": y_read,
+        "samples_digest": x_digest,
+        "targets_digest": y_digest,
+    }
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> str:

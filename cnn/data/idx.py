@@ -31,7 +31,8 @@ def read_idx(payload: bytes, name: str) -> NDArray:
     Raises
     ------
     DataError
-        If the first bytes are not those of an IDX file, or the sizes do not match the length of the file.
+        If the first bytes are not those of an IDX file, the sizes do not match the length of the file, or NumPy has no
+        such array, as with more than 64 dimensions.
 
     Notes
     -----
@@ -63,5 +64,8 @@ def read_idx(payload: bytes, name: str) -> NDArray:
     if len(payload) != expected:
         problem = "is cut short" if len(payload) < expected else "is too long"
         raise DataError(f"{name} {problem}: with an array of shape {shape} it has {expected} bytes, got {len(payload)}")
-    # astype copies: frombuffer returns a read-only view of the bytes.
-    return np.frombuffer(payload, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
+    try:
+        array = np.frombuffer(payload, dtype, offset=start).reshape(shape)
+    except ValueError as error:
+        raise DataError(f"{name} has a header of {ndim} sizes that no NumPy array has: {error}") from None
+    return array.astype(dtype.newbyteorder("="))  # a copy, as frombuffer returns a read-only view of the bytes

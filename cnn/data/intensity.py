@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnn.core.parameter import Array
+from cnn.data.pixels import check_batch, number_in_range
 from cnn.data.sample_rng import SampleRNG
-from cnn.data.transforms import check_batch, number_in_range
 from cnn.errors import InputError, ShapeError
 
 
@@ -42,6 +42,7 @@ class Normalize:
     {'scale': 0.00392156862745098, 'mean': 0.5, 'std': 0.25}
     """
 
+    moves_pixels: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True  # draws no random numbers, so it is applied in evaluation too
 
     mean: Any
@@ -99,6 +100,8 @@ class Brightness:
     array([[[[  0, 137, 255]]]], dtype=uint8)
     """
 
+    moves_pixels: ClassVar[bool] = False
+
     amount: float
 
     def __post_init__(self) -> None:
@@ -127,6 +130,8 @@ class Contrast:
     >>> Contrast(amount=0.5)(x, np.array([0]), SampleRNG(seed=0, epoch=2, indices=[0]))[0]
     array([[[[ 86, 100, 114]]]], dtype=uint8)
     """
+
+    moves_pixels: ClassVar[bool] = False
 
     amount: float
 

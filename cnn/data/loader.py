@@ -1,5 +1,6 @@
 """DataLoader: batches of arrays, of files larger than memory, or of any object that returns samples one by one."""
 
+import functools
 import math
 import weakref
 from collections.abc import Callable, Generator, Sequence
@@ -9,10 +10,14 @@ import numpy as np
 
 from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
-from cnn.data.fingerprint import digest
+from cnn.data.applying import apply, describe_non_finite
+from cnn.data.fingerprint import data_fingerprint
+from cnn.data.order import count_repeats, draw_probabilities, epoch_order, weights_digest
 from cnn.data.prefetch import Prefetcher
 from cnn.data.reading import open_data, sample, take
 from cnn.data.sample_rng import SampleRNG
+from cnn.data.state import check_state, json_values, with_arrays
+from cnn.data.targets import check_word
 from cnn.errors import InputError
 from cnn.module import Array
 
@@ -47,6 +52,17 @@ class DataLoader:
     prefetch : int, default 2
         The maximum number of batches that the thread prepares in advance. 0: no thread. Nor is there one for arrays in
         memory without transforms, because reading them is faster than a thread.
+    drop_last : bool, default False
+        True: leave out the last batch of an epoch if it is smaller than the others.
+    draw_weights : array_like of float (N,), or "balanced", optional
+        How often each sample is drawn, relative to the others: an epoch then draws N samples with replacement, some of
+        them several times, others not at all. "balanced" draws each class equally often; y must be class ids (N,). Not
+        to be confused with weights in the loss, with which each sample is used once, but counts more or less.
+    targets : {"points", "unmoved"}, optional
+        What happens to targets when a transform moves pixels. By default, labels stay as they are, masks (N, H, W) or
+        (N, C, H, W) of the size of the images move along, and other targets are refused. "points": targets are points
+        (N, P, 2) of (x, y) in pixels, and move along; the centre of the pixel in row i and column j is (j, i).
+        "unmoved": they stay as they are.
 
     Attributes
     ----------
@@ -54,6 +70,8 @@ class DataLoader:
         N.
     sample_shape, dtype
         Of a sample of x, before transforms.
+    draw_probabilities : ndarray, (N,), or None
+        Of each sample, with ``draw_weights``.
     epoch : int
         Number of the current epoch, from 1; 0 before the first.
     taken : int
@@ -62,15 +80,20 @@ class DataLoader:
     Raises
     ------
     InputError
-        (a ValueError) If x and y do not fit each other or cannot be split into batches. Later, from the iteration: if
-        samples differ in shape or dtype, or a transform does not return a pair of the same length.
+        (a ValueError) If x and y do not fit each other, cannot be split into batches or do not fit the transforms.
+        Later, from the iteration: if samples differ in shape or dtype, or a transform does not return a pair of the
+        same length.
     FileNotFoundError
         If there is no file with that path.
 
     Notes
     -----
     A new iteration ends the previous one; continuing that one raises a RuntimeError. ``x[i]`` and transforms are called
-    by one thread at a time.
+    by one thread at a time. Evaluation uses each sample once, in order, also with ``drop_last`` or ``draw_weights``.
+
+    A transform of your own gets the targets, too. If they are not labels, it says whether it moves pixels:
+    ``transform.moves_pixels = False`` if not, True if it moves the pixels and these targets. If it has a method
+    ``move_points(points, size, rng)`` like those of cnn.data, that is called for points.
 
     Examples
     --------
@@ -98,6 +121,9 @@ class DataLoader:
         rng: np.random.Generator | int | None = None,
         transforms: Sequence[Transform] = (),
         prefetch: int = 2,
+        drop_last: bool = False,
+        draw_weights: Any = None,
+        targets: str | None = None,
     ) -> None:
         self.x = open_data(x, "x")
         self.y = open_data(y, "y")
@@ -106,13 +132,22 @@ class DataLoader:
             raise InputError(
                 f"x has {self.samples:,} samples and y {len(self.y):,} targets: each sample needs one target"
             )
-        first, self._first_target = sample(self.x, 0, "x"), sample(self.y, 0, "y")
-        self.sample_shape, self.dtype = first.shape, first.dtype
+        self._first, self._first_target = sample(self.x, 0, "x"), sample(self.y, 0, "y")
+        self.sample_shape, self.dtype = self._first.shape, self._first.dtype
         self.batch_size = integer(batch_size, "batch_size", 1)
         self.shuffle = boolean(shuffle, "shuffle")
+        self.drop_last = boolean(drop_last, "drop_last")
+        if len(self) == 0:
+            raise InputError(
+                f"drop_last=True leaves no batch, as {self.samples} samples do not fill one of {self.batch_size}: use "
+                f"batch_size={self.samples} or less"
+            )
+        self.draw_probabilities = draw_probabilities(draw_weights, self.y, self.shuffle)
         if callable(transforms) or not all(map(callable, transforms)):
             raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
         self.transforms = tuple(transforms)
+        check_word(targets, self.transforms, self.y, self._first_target, self.sample_shape)
+        self.targets = targets
         self.prefetch = integer(prefetch, "prefetch", 0)
         if type(self.x) is np.ndarray and type(self.y) is np.ndarray and not self.transforms:
             self.prefetch = 0
@@ -122,31 +157,34 @@ class DataLoader:
         self.taken = 0
         self._start_state: dict[str, Any] | None = None  # state of the generator at the start of the epoch
         self._resumed: Array | None = None  # order of a restored epoch, to be continued
+        self._order: Array = np.arange(0)  # of the current epoch
+        self._repeats: Array | None = None
         # weak, so that an abandoned iteration can be freed, which ends its thread
         self._running: weakref.ref[Prefetcher[Batch]] | None = None
         self._iterations = 0
 
     def __len__(self) -> int:
-        return math.ceil(self.samples / self.batch_size)
+        return self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)
 
     def __iter__(self) -> Generator[Batch, None, None]:
         self._end_iteration()
         this = self._iterations
         if self._resumed is None:
-            at_start, order = _json_values(self.rng.bit_generator.state), self._order()
+            at_start, order = json_values(self.rng.bit_generator.state), self._draw_order()
             self.epoch, self.taken, self._start_state = self.epoch + 1, 0, at_start
         else:
             order, self._resumed = self._resumed, None
-        epoch = self.epoch
+        self._order = order
+        self._repeats = None if self.draw_probabilities is None else count_repeats(order)
         rest = range(self.taken, len(self))
         if self.prefetch == 0:
             for number in rest:
                 self._check_newest(this)
-                batch = self._batch(epoch, order, number)
+                batch = self._batch(number)
                 self.taken += 1
                 yield batch
             return
-        batches = Prefetcher(lambda number: self._batch(epoch, order, number), rest, self.prefetch)
+        batches = Prefetcher(self._batch, rest, self.prefetch)
         self._running = weakref.ref(batches)
         try:
             for _ in rest:
@@ -169,21 +207,36 @@ class DataLoader:
             running.close()
             running.join()
 
-    def _order(self) -> Array:
-        return self.rng.permutation(self.samples) if self.shuffle else np.arange(self.samples)
+    def _draw_order(self) -> Array:
+        return epoch_order(self.rng, self.samples, self.shuffle, self.draw_probabilities)
 
-    def _batch(self, epoch: int, order: Array, number: int) -> Batch:
-        positions = order[number * self.batch_size : (number + 1) * self.batch_size]
-        x, y = take(self.x, positions, "x"), take(self.y, positions, "y")
+    def _batch(self, number: int) -> Batch:
+        part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        x, y = take(self.x, self._order[part], "x"), take(self.y, self._order[part], "y")
         for index, transform in enumerate(self.transforms):
-            assert self._seed is not None
-            changed = transform(x, y, SampleRNG(self._seed, epoch, positions, transform=index))
-            if not isinstance(changed, tuple) or [np.shape(part)[:1] for part in changed] != [positions.shape] * 2:
-                raise InputError(
-                    f"transforms[{index}], {transform!r}, must return a pair (x, y) of {len(positions)} samples each"
-                )
-            x, y = changed
+            x, y = apply(transform, x, y, self._sample_rng(part, index), self.targets, f"transforms[{index}]")
         return x, y
+
+    def _sample_rng(self, part: slice, transform: int) -> SampleRNG:
+        assert self._seed is not None
+        repeats = None if self._repeats is None else self._repeats[part]
+        return SampleRNG(self._seed, self.epoch, self._order[part], transform, repeats)
+
+    def describe_non_finite(self, dtype: Any) -> str:
+        """Name a sample that holds NaN or infinity in the last two batches that were returned; "" if there is none.
+
+        A sample can spoil the weights, and so the loss of the next batch only. This ends the iteration, and makes the
+        batches again. ``dtype`` is that of the model: values that are infinite in it count, too.
+        """
+        self._end_iteration()
+        transforms = list(enumerate(self.transforms))
+        for number in range(self.taken - 1, max(self.taken - 3, -1), -1):
+            part = slice(number * self.batch_size, (number + 1) * self.batch_size)
+            rng = functools.partial(self._sample_rng, part)
+            found = describe_non_finite(self, self._order[part], transforms, rng, dtype)
+            if found:
+                return found
+        return ""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the position of the loader, in values that JSON can hold.
@@ -194,9 +247,10 @@ class DataLoader:
         -------
         dict
             "epoch" and "taken"; "rng" and "rng_now", the generator's state at the start of the epoch and now; "seed" of
-            the transforms, or None; "samples", "batch_size" and "shuffle".
+            the transforms, or None; "samples", "batch_size", "shuffle", "drop_last" and "targets"; "draw_weights", a
+            digest of the weights, or None.
         """
-        now = _json_values(self.rng.bit_generator.state)
+        now = json_values(self.rng.bit_generator.state)
         return {
             "epoch": self.epoch,
             "taken": self.taken,
@@ -206,6 +260,9 @@ class DataLoader:
             "samples": self.samples,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
+            "targets": self.targets,
+            "draw_weights": weights_digest(self.draw_probabilities),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -219,21 +276,7 @@ class DataLoader:
             (a ValueError) If that loader had other settings, another number of samples or another kind of generator.
         """
         own = self.state_dict()
-        missing = sorted(own.keys() - state.keys())
-        if missing:
-            raise InputError(f"this is not the state of a DataLoader: it has no {', '.join(missing)}")
-        for name in ("samples", "batch_size", "shuffle"):
-            if state[name] != own[name]:
-                raise InputError(f"the state is of a loader with {name}={state[name]}, but here it is {own[name]}")
-        if (state["seed"] is None) != (self._seed is None):
-            had, has = ("no transforms", "some") if state["seed"] is None else ("transforms", "none")
-            raise InputError(f"the state is of a loader with {had}, but this one has {has}")
-        kind, kind_here = (states["rng"]["bit_generator"] for states in (state, own))
-        if kind != kind_here:
-            raise InputError(
-                f"the state is of a {kind} generator, but rng is a {kind_here}: pass "
-                f"rng=np.random.Generator(np.random.{kind}())"
-            )
+        check_state(state, own)
         epoch, taken = integer(state["epoch"], "epoch", 0), integer(state["taken"], "taken", 0)
         if taken > len(self):
             raise InputError(f"the state has {taken} batches taken of {len(self)}: the state is damaged")
@@ -243,9 +286,9 @@ class DataLoader:
         self._resumed = None
         template = self.rng.bit_generator.state
         if epoch and taken < len(self):
-            self.rng.bit_generator.state = _with_arrays(template, state["rng"])
-            self._resumed = self._order()
-        self.rng.bit_generator.state = _with_arrays(template, state["rng_now"])
+            self.rng.bit_generator.state = with_arrays(template, state["rng"])
+            self._resumed = self._draw_order()
+        self.rng.bit_generator.state = with_arrays(template, state["rng_now"])
 
     def fingerprint(self) -> dict[str, Any]:
         """Return values that identify the data, and that JSON can hold; `differences` compares them.
@@ -254,30 +297,4 @@ class DataLoader:
         of an object that returns samples one by one, of up to 200 evenly spaced ones. Every call reads these data, so
         call it before an iteration, not during one.
         """
-        x_digest, x_read = digest(self.x, "x")
-        y_digest, y_read = digest(self.y, "y")
-        return {
-            "samples": self.samples,
-            "sample_shape": list(self.sample_shape),
-            "dtype": str(self.dtype),
-            "target_shape": list(self._first_target.shape),
-            "target_dtype": str(self._first_target.dtype),
-            "samples_read": x_read,
-            "targets_read": y_read,
-            "samples_digest": x_digest,
-            "targets_digest": y_digest,
-        }
-
-
-def _json_values(value: Any) -> Any:
-    """Return a generator's state in values that JSON can hold."""
-    if isinstance(value, dict):
-        return {key: _json_values(part) for key, part in value.items()}
-    return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def _with_arrays(template: Any, value: Any) -> Any:
-    """Return a state in the form that a generator accepts, with arrays where ``template`` has arrays."""
-    if isinstance(template, dict):
-        return {key: _with_arrays(part, value[key]) for key, part in template.items()}
-    return np.asarray(value, template.dtype) if isinstance(template, np.ndarray) else value
+        return data_fingerprint(self.x, self.y, self._first, self._first_target)

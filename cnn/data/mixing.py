@@ -4,15 +4,16 @@ transform is.
 
 import math
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cnn.core.checks import integer
 from cnn.core.parameter import Array
 from cnn.data.intensity import as_pixels, compute_dtype, positive_number
+from cnn.data.pixels import box_masks, check_batch, number_in_range
 from cnn.data.sample_rng import SampleRNG
-from cnn.data.transforms import box_masks, check_batch, number_in_range
+from cnn.data.targets import has_shape_of_masks, move_targets
 from cnn.errors import InputError, ShapeError
 
 
@@ -24,21 +25,22 @@ class Mixup:
 
     Labels become probabilities (N, K) of float32, which CrossEntropyLoss accepts. The weight s and the sort key of
     `partners` are drawn for each sample, but the partner depends on the other samples of the batch: it is the next one
-    in the order of the keys.
+    in the order of the keys. Floating-point masks (N, H, W) or (N, C, H, W) are blended like the images. Integer masks
+    are refused, because ids of classes cannot be blended.
 
     Parameters
     ----------
     alpha : float
         Above 0. Near 0, most images stay almost unchanged; 1 makes s uniformly distributed.
     classes : int
-        Number of classes K; keyword-only.
+        Number of classes K, for labels; keyword-only.
     p : float
         Probability that an image is blended at all, 0 to 1; keyword-only.
 
     Raises
     ------
     ValueError
-        If a label is not from 0 to K - 1.
+        If a label is not from 0 to K - 1, or targets are neither labels nor masks.
 
     Source
     ------
@@ -56,6 +58,8 @@ class Mixup:
            [0.277, 0.   , 0.723]], dtype=float32)
     """
 
+    moves_pixels: ClassVar[bool] = True
+
     alpha: float = 0.2
     _: KW_ONLY
     classes: int
@@ -67,9 +71,15 @@ class Mixup:
         self.p = number_in_range(self.p, "p", 0, 1)
 
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
-        """(N, C, H, W), (N,) or (N, K) -> the same, (N, K)"""
+        """(N, C, H, W), (N,) or (N, K) -> the same, (N, K); masks -> the same"""
         check_batch(x, rng)
-        targets = as_probabilities(y, self.classes, len(x))
+        masks = are_masks(y, x)
+        if masks and y.dtype.kind != "f":
+            raise InputError(
+                f"Mixup cannot blend masks of class ids, {y.dtype} {y.shape}: use CutMix, which pastes a part of the "
+                "mask with that of the image, or pass the probability of each class as float32 masks (N, K, H, W)"
+            )
+        targets = y if masks else as_probabilities(y, self.classes, len(x))
         weights, partner = mixing_weights(rng, self.alpha, self.p), partners(rng)
         s = weights.astype(compute_dtype(x.dtype)).reshape(-1, 1, 1, 1)
         out = x * s
@@ -85,21 +95,21 @@ class CutMix:
     distributed centre in the image. The part outside the image is clipped, and does not count for the labels. Labels
     become probabilities (N, K) of float32, which CrossEntropyLoss accepts. The box and the sort key of `partners` are
     drawn for each sample, but the partner depends on the other samples of the batch: it is the next one in the order
-    of the keys.
+    of the keys. In masks (N, H, W) or (N, C, H, W) the same box is pasted.
 
     Parameters
     ----------
     alpha : float
         Above 0. The paper uses 1, which makes s uniformly distributed.
     classes : int
-        Number of classes K; keyword-only.
+        Number of classes K, for labels; keyword-only.
     p : float
         Probability that an image gets a box at all, 0 to 1; keyword-only. The paper uses 0.5 for CIFAR, 1 for ImageNet.
 
     Raises
     ------
     ValueError
-        If a label is not from 0 to K - 1.
+        If a label is not from 0 to K - 1, or targets are neither labels nor masks.
 
     Source
     ------
@@ -118,6 +128,8 @@ class CutMix:
     array([0.778, 0.222], dtype=float32)
     """
 
+    moves_pixels: ClassVar[bool] = True
+
     alpha: float = 1.0
     _: KW_ONLY
     classes: int
@@ -129,9 +141,10 @@ class CutMix:
         self.p = number_in_range(self.p, "p", 0, 1)
 
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
-        """(N, C, H, W), (N,) or (N, K) -> the same, (N, K)"""
+        """(N, C, H, W), (N,) or (N, K) -> the same, (N, K); masks -> the same"""
         check_batch(x, rng)
-        targets = as_probabilities(y, self.classes, len(x))
+        masks = are_masks(y, x)
+        targets = y if masks else as_probabilities(y, self.classes, len(x))
         weights, partner = mixing_weights(rng, self.alpha, self.p), partners(rng)
         size = np.array(x.shape[2:])
         sides = np.floor(np.sqrt(1 - weights)[:, None] * size)
@@ -139,9 +152,22 @@ class CutMix:
         end = np.minimum(start + sides, size)
         start = np.maximum(start, 0)
         kept_area = 1 - (end - start).prod(axis=1) / size.prod()
-        out = x.copy()
-        np.copyto(out, x[partner], where=box_masks(start, end, size))
-        return out, blend(targets, partner, kept_area)
+        box = box_masks(start, end, size)
+        if masks:
+            return paste(x, partner, box), move_targets(y, x, lambda labels: paste(labels, partner, box))
+        return paste(x, partner, box), blend(targets, partner, kept_area)
+
+
+def are_masks(y: Any, x: Array) -> bool:
+    """Whether y are masks of the images x."""
+    return isinstance(y, np.ndarray) and has_shape_of_masks(y, x.shape[2:]) and len(y) == len(x)
+
+
+def paste(x: Array, partner: Array, box: Array) -> Array:
+    """Return images with the part of the partner's where ``box``, (N, 1, H, W) of bool, is True."""
+    out = x.copy()
+    np.copyto(out, x[partner], where=box)
+    return out
 
 
 def mixing_weights(rng: SampleRNG, alpha: float, p: float) -> Array:
@@ -174,8 +200,8 @@ def partners(rng: SampleRNG) -> Array:
 
 
 def blend(targets: Array, partner: Array, weights: Array) -> Array:
-    """Return the weighted means of probabilities (N, K) and those of the partners."""
-    s = weights.astype(targets.dtype)[:, None]
+    """Return the weighted means of probabilities (N, K), or masks, and those of the partners."""
+    s = weights.astype(targets.dtype).reshape(-1, *[1] * (targets.ndim - 1))
     return s * targets + (1 - s) * targets[partner]
 
 

@@ -1,6 +1,7 @@
 """Reading samples: from arrays, from memory-mapped files, or from objects that return them one by one."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,14 +52,19 @@ def open_data(data: Any, name: str) -> Any:
 
 def _mapped(path: str | os.PathLike[str], name: str) -> Array:
     try:
-        data = np.load(path, mmap_mode="r", allow_pickle=False)
+        with Path(path).open("rb") as file:
+            archive = file.read(2) == b"PK"
     except FileNotFoundError:
         raise FileNotFoundError(f"{name}: there is no file {os.fspath(path)}") from None
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{name}: {os.fspath(path)} is not a .npy file of numbers, or is damaged ({error})") from None
-    if not isinstance(data, np.ndarray):
-        data.close()
+    if archive:
         raise InputError(f"{name}: {os.fspath(path)} holds several arrays: save one of them with np.save")
+    try:
+        with np.errstate(over="ignore"):  # a size in a damaged header
+            data = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header is Python text, which can raise nearly every kind of error
+        raise InputError(f"{name}: {os.fspath(path)} is not a .npy file of numbers, or is damaged ({error})") from None
     return data
 
 

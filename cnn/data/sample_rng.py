@@ -31,11 +31,15 @@ class SampleRNG:
         Indices of the samples in the data set.
     transform : int
         Index of the transform, at least 0, so that two transforms do not get the same numbers.
+    repeats : array_like of int, (N,), optional
+        How often each sample was drawn before in the same epoch, where a sample may be drawn several times: then it
+        gets other numbers each time. By default 0 for all.
 
     Attributes
     ----------
     seed, epoch, transform : int
     indices : ndarray of int64, (N,)
+    repeats : ndarray of int64, (N,), or None
 
     Raises
     ------
@@ -58,7 +62,7 @@ class SampleRNG:
     array([9])
     """
 
-    def __init__(self, seed: int, epoch: int, indices: Any, transform: int = 0) -> None:
+    def __init__(self, seed: int, epoch: int, indices: Any, transform: int = 0, repeats: Any = None) -> None:
         self.seed = integer(seed, "seed", 0)
         if self.seed > MASK:
             raise ValueError(f"seed must be below 2**64, got {seed}")
@@ -67,11 +71,18 @@ class SampleRNG:
         self.indices = sample_indices(indices)
         start = mix(mix(mix(self.seed) + self.epoch & MASK) + self.transform & MASK)
         self._keys = mix(self.indices.view(np.uint64) * STEP + start)
+        self.repeats = None if repeats is None else sample_indices(repeats)
+        if self.repeats is not None:
+            if self.repeats.shape != self.indices.shape:
+                raise ShapeError(f"repeats needs one number for each of {len(self.indices)} samples, got {repeats}")
+            again = mix(mix(self._keys) + self.repeats.view(np.uint64))
+            self._keys = np.where(self.repeats == 0, self._keys, again)
         self._drawn = 0
 
     def __repr__(self) -> str:
         indices = self.indices.tolist()
-        return f"SampleRNG(seed={self.seed}, epoch={self.epoch}, indices={indices}, transform={self.transform})"
+        more = "" if self.repeats is None else f", repeats={self.repeats.tolist()}"
+        return f"SampleRNG(seed={self.seed}, epoch={self.epoch}, indices={indices}, transform={self.transform}{more})"
 
     def uniform(self, count: int | None = None) -> Array:
         """Return the next number of each sample, or the next ``count`` of each: -> (N,) or (N, count) of float64

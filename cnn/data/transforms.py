@@ -1,22 +1,37 @@
 """Data augmentation: random crops, flips and erasing (rotation.py, intensity.py and mixing.py contain the others).
 
 A transform is a callable ``transform(x, y, rng) -> (x, y)`` on a batch: images x (N, C, H, W) of uint8 or a
-floating-point dtype, labels y, and a `SampleRNG` for these samples. It does not modify x and y, but may return them
+floating-point dtype, targets y, and a `SampleRNG` for these samples. It does not modify x and y, but may return them
 unchanged. All transforms in this file keep the dtype. uint8 images take a quarter of the memory of float32, so
 `Normalize` should come last.
+
+``moves_pixels`` says whether a transform moves pixels to other places. If so, labels stay as they are,
+masks move along, and other targets are refused, see targets.py. ``move_points(points, size, rng)`` moves points
+(N, P, 2) of images of this (height, width) as a call with the same rng moves the pixels. A point is (x, y) in pixels:
+the centre of the pixel in row i and column j is (j, i). A point may lie between pixels, or leave the image.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cnn.core.checks import check_images, integer
 from cnn.core.parameter import Array
+from cnn.data.pixels import (
+    box_masks,
+    check_batch,
+    fill_with_reflection,
+    flip,
+    flip_points,
+    number_in_range,
+    pad,
+)
 from cnn.data.sample_rng import SampleRNG
-from cnn.errors import InputError, ShapeError
+from cnn.data.targets import as_mask_fill, move_targets, outside_value
+from cnn.errors import InputError
 
 MAX_ASPECT_RATIO = 1 / 0.3  # of erased boxes, as in the paper
 
@@ -31,7 +46,10 @@ class RandomCrop:
         Padding on each side in pixels, at least 0. Suitable values are 2 for 28 x 28 images and 4 for 32 x 32.
     edge : {"zero", "reflect"}
         Content of the padding: zeros, which are black before `Normalize` and the mean after it; or the mirrored image,
-        which suits photographs.
+        which suits photographs. Masks are padded in the same way, but not with zeros.
+    mask_fill : float, optional
+        Content of the padding of masks, with ``edge="zero"``; keyword-only. By default -100 in integer masks, which
+        CrossEntropyLoss ignores (``ignore_index``), so that no label is invented; 0 in floating-point masks.
 
     Source
     ------
@@ -47,10 +65,15 @@ class RandomCrop:
            [0, 0, 0]], dtype=uint8)
     """
 
+    moves_pixels: ClassVar[bool] = True
+
     padding: int
     edge: str = "zero"
+    _: KW_ONLY
+    mask_fill: float | None = None
 
     def __post_init__(self) -> None:
+        self.mask_fill = as_mask_fill(self.mask_fill)
         self.padding = integer(self.padding, "padding", 0)
         if self.edge not in ("zero", "reflect"):
             raise ValueError(f'edge must be "zero" or "reflect", got {self.edge!r}')
@@ -58,15 +81,35 @@ class RandomCrop:
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W) -> the same"""
         check_batch(x, rng)
-        p = self.padding
-        if p == 0:
+        if self.padding == 0:
             return x, y
-        offsets = (rng.uniform(2) * (2 * p + 1)).astype(np.intp)
-        padded = zero_pad(x, p, p)
+        offsets = self._offsets(rng)
+        return self._crop(x, offsets, 0), move_targets(
+            y, x, lambda masks: self._crop(masks, offsets, self._outside(masks))
+        )
+
+    def move_points(self, points: Array, size: tuple[int, int], rng: SampleRNG) -> Array:
+        """(N, P, 2) -> the same"""
+        shift = self.padding - self._offsets(rng)[:, None, ::-1]  # of x and y
+        return (points + shift).astype(points.dtype)
+
+    def _offsets(self, rng: SampleRNG) -> Array:
+        """Return the first row and the first column of each crop in the padded image: (N, 2)"""
+        return (rng.uniform(2) * (2 * self.padding + 1)).astype(np.intp)
+
+    def _outside(self, masks: Array) -> float:
+        return 0 if self.edge == "reflect" else outside_value(masks, self.mask_fill)
+
+    def _crop(self, x: Array, offsets: Array, fill: float) -> Array:
+        padded = pad(x, self.padding, self.padding, fill)
         if self.edge == "reflect":
-            fill_with_reflection(padded, p)
+            fill_with_reflection(padded, self.padding)
         windows = sliding_window_view(padded, x.shape[2:], axis=(2, 3))
-        return windows[np.arange(len(x)), :, offsets[:, 0], offsets[:, 1]], y
+        return windows[np.arange(len(x)), :, offsets[:, 0], offsets[:, 1]]
+
+    def __repr__(self) -> str:
+        more = "" if self.mask_fill is None else f", mask_fill={self.mask_fill!r}"
+        return f"RandomCrop(padding={self.padding!r}, edge={self.edge!r}{more})"
 
 
 @dataclass
@@ -89,6 +132,8 @@ class HorizontalFlip:
     array([[[[3, 2, 1]]]], dtype=uint8)
     """
 
+    moves_pixels: ClassVar[bool] = True
+
     p: float = 0.5
 
     def __post_init__(self) -> None:
@@ -97,7 +142,15 @@ class HorizontalFlip:
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W) -> the same"""
         check_batch(x, rng)
-        return flip(x, rng.uniform() < self.p), y
+        flipped = self._flipped(rng)
+        return flip(x, flipped), move_targets(y, x, lambda masks: flip(masks, flipped))
+
+    def move_points(self, points: Array, size: tuple[int, int], rng: SampleRNG) -> Array:
+        """(N, P, 2) -> the same"""
+        return flip_points(points, size[1], self._flipped(rng))
+
+    def _flipped(self, rng: SampleRNG) -> Array:
+        return rng.uniform() < self.p
 
 
 @dataclass
@@ -121,11 +174,21 @@ class AlternatingFlip:
     [[[[3 2 1]]]]
     """
 
+    moves_pixels: ClassVar[bool] = True
+
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W) -> the same"""
         check_batch(x, rng)
+        flipped = self._flipped(rng)
+        return flip(x, flipped), move_targets(y, x, lambda masks: flip(masks, flipped))
+
+    def move_points(self, points: Array, size: tuple[int, int], rng: SampleRNG) -> Array:
+        """(N, P, 2) -> the same"""
+        return flip_points(points, size[1], self._flipped(rng))
+
+    def _flipped(self, rng: SampleRNG) -> Array:
         parity = SampleRNG(rng.seed, 0, rng.indices).integers(0, 2)  # epoch 0: the same in all epochs
-        return flip(x, parity == rng.epoch % 2), y
+        return parity == rng.epoch % 2
 
 
 @dataclass
@@ -141,6 +204,9 @@ class RandomErasing:
 
     Notes
     -----
+    All targets stay as they are, masks and points too: no pixel moves, and the hidden part of an object is still there,
+    to be inferred from the rest.
+
     The paper draws boxes until one fits into the image, and fills them with noise. Here the aspect ratio, relative to
     that of the image, is log-uniformly distributed from 0.3 to 1 / 0.3, restricted to the ratios with which the box
     fits. The box is set to 0, which is black before `Normalize` and the mean after it: noise would take more time than
@@ -159,6 +225,8 @@ class RandomErasing:
            [9, 9, 0, 9],
            [9, 9, 0, 9]], dtype=uint8)
     """
+
+    moves_pixels: ClassVar[bool] = False
 
     p: float = 0.5
     area: tuple[float, float] = (0.02, 0.4)
@@ -225,59 +293,3 @@ def flip_tta(predict: Callable[[Array], Any], x: Array) -> Array:
             "model.predict_proba"
         )
     return (original + mirrored) / 2
-
-
-def check_batch(x: Any, rng: SampleRNG) -> None:
-    """Raise an error that names the fix unless x is (N, C, H, W), uint8 or floating-point, with an rng for N."""
-    if not isinstance(x, np.ndarray):
-        raise InputError(f"expected a NumPy array of images, (N, C, H, W), got {type(x).__name__}: pass np.asarray(x)")
-    check_images(x)
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise InputError(f'expected images of uint8 or a floating-point dtype, got {x.dtype}: pass x.astype("uint8")')
-    if len(x) != len(rng.indices):
-        raise ShapeError(
-            f"{len(x)} images need an rng for {len(x)} samples, got one for {len(rng.indices)}: create SampleRNG with "
-            f"the indices of these images in the data set"
-        )
-
-
-def number_in_range(value: Any, name: str, low: float, high: float) -> float:
-    """Return ``value`` as a float from low to high, or raise an error that names the argument."""
-    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-    if not (real and low <= value <= high):
-        raise ValueError(f"{name} must be a number from {low:g} to {high:g}, got {value!r}")
-    return float(value)
-
-
-def zero_pad(x: Array, rows: int, columns: int) -> Array:
-    """Pad images with zeros: (N, C, H, W) -> (N, C, H + 2 rows, W + 2 columns)"""
-    n, c, h, w = x.shape
-    padded = np.zeros((n, c, h + 2 * rows, w + 2 * columns), x.dtype)
-    padded[:, :, rows : rows + h, columns : columns + w] = x
-    return padded
-
-
-def fill_with_reflection(padded: Array, p: int) -> None:
-    """Fill a padding of p pixels with the image mirrored at its outermost pixels, in place, as np.pad's "reflect"."""
-    if min(padded.shape[2:]) < 3 * p + 1:
-        h, w = (size - 2 * p for size in padded.shape[2:])
-        raise ShapeError(f"padding={p} is too large to reflect images of {h} x {w}: at most {max(min(h, w) - 1, 0)}")
-    padded[:, :, :p] = padded[:, :, 2 * p : p : -1]
-    padded[:, :, -p:] = padded[:, :, -p - 2 : -2 * p - 2 : -1]
-    padded[..., :p] = padded[..., 2 * p : p : -1]
-    padded[..., -p:] = padded[..., -p - 2 : -2 * p - 2 : -1]
-
-
-def flip(x: Array, mask: Array) -> Array:
-    """Flip the images horizontally where ``mask``, (N,) of bool, is True."""
-    out = x.copy()
-    out[mask] = x[mask, :, :, ::-1]
-    return out
-
-
-def box_masks(start: Array, end: Array, size: Array) -> Array:
-    """Return masks that are True in one box per image, end excluded: (N, 2), (N, 2), (H, W) -> (N, 1, H, W)"""
-    rows, columns = (
-        (np.arange(n) >= start[:, axis, None]) & (np.arange(n) < end[:, axis, None]) for axis, n in enumerate(size)
-    )
-    return rows[:, None, :, None] & columns[:, None, None, :]

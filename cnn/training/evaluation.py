@@ -1,13 +1,17 @@
 """Evaluation and prediction in batches."""
 
-from collections.abc import Iterable
+import functools
+import math
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
+from cnn.data.applying import apply, describe_non_finite
 from cnn.data.loader import DataLoader
 from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
+from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
@@ -38,29 +42,64 @@ def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]
         yield x[start : start + batch_size], y[start : start + batch_size]
 
 
-def batches_in_order(loader: DataLoader, deterministic_only: bool = False) -> Iterable[tuple[Array, Array]]:
-    """Yield batches of the loader's samples, unshuffled; the loader's position does not change.
+class BatchesInOrder:
+    """What `batches_in_order` returns: an iterable of batches (x, y)."""
+
+    def __init__(self, loader: DataLoader, deterministic_only: bool) -> None:
+        self.loader = loader
+        self.transforms = [
+            (index, transform)
+            for index, transform in enumerate(loader.transforms)
+            if not deterministic_only or getattr(transform, "deterministic", False)
+        ]
+
+    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+        loader = self.loader
+        for start in range(0, loader.samples, loader.batch_size):
+            numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
+            x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
+            for index, transform in self.transforms:
+                rng = SampleRNG(0, 1, numbers, transform=index)
+                x, y = apply(transform, x, y, rng, loader.targets, f"transforms[{index}]")
+            yield x, y
+
+    def describe_non_finite(self, start: int, count: int, dtype: np.dtype[Any]) -> str:
+        """Name the first of ``count`` samples from ``start`` on that holds NaN or infinity; "" if there is none."""
+        numbers = np.arange(start, start + count)
+        rng = functools.partial(SampleRNG, 0, 1, numbers)
+        return describe_non_finite(self.loader, numbers, self.transforms, rng, dtype)
+
+
+def batches_in_order(loader: DataLoader, deterministic_only: bool = False) -> BatchesInOrder:
+    """Return batches of the loader's samples, unshuffled; the loader's position does not change.
 
     Its transforms draw the same random numbers each time. ``deterministic_only``: only transforms with the attribute
     ``deterministic = True``, such as `Normalize`, are applied.
     """
-    for start in range(0, loader.samples, loader.batch_size):
-        numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
-        x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
-        for index, transform in enumerate(loader.transforms):
-            if not deterministic_only or getattr(transform, "deterministic", False):
-                x, y = transform(x, y, SampleRNG(0, 1, numbers, transform=index))
-        yield x, y
+    return BatchesInOrder(loader, deterministic_only)
 
 
 def evaluate_batches(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
-    """Return mean loss and accuracy over batches, in evaluation mode."""
+    """Return mean loss and accuracy over batches, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If the loss is NaN or infinite because a sample of a loader is. If the samples are finite, it is returned.
+    """
     means, dtype = Means(model), dtype_of(model)
+    start = 0
     with evaluating(), one_blas_thread():
         for x, y in pairs:
             x, y = as_batch(x, y, dtype)
-            loss, prediction = loss_and_prediction(model, x, y)
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked
+                loss, prediction = loss_and_prediction(model, x, y)
+            if isinstance(pairs, BatchesInOrder) and not math.isfinite(loss):
+                wrong = pairs.describe_non_finite(start, len(x), dtype)
+                if wrong:
+                    raise InputError(f"the loss in evaluation is {loss}: {wrong}. Replace it")
             means.add(loss, prediction, y)
+            start += len(x)
     return means.loss, means.accuracy
 
 

@@ -87,7 +87,8 @@ def train(
     Raises
     ------
     InputError
-        (a ValueError) If the data do not fit the model or the loss; in that case nothing has been trained.
+        (a ValueError) If the data do not fit the model or the loss; in that case nothing has been trained. Or if a
+        sample of a DataLoader is NaN or infinite, or too large for the model's dtype, when it makes the loss so.
     CheckpointError
         (a ValueError) If the checkpoints are of another training, or none can be read.
     FloatingPointError
@@ -284,10 +285,13 @@ class Run:
         if math.isfinite(loss):
             last_good.keep()
             return
-        where = first_non_finite(self.model, x)
+        wrong = self.loader.describe_non_finite(x.dtype)
+        where = wrong or first_non_finite(self.model, x)
         last_good.restore()
         self.model.zero_grad()
         self.model.optimizer.reset()  # its state contains gradients that are not finite
+        if wrong:
+            raise InputError(f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {wrong}. Replace it")
         raise FloatingPointError(
             f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {where}. The weights of the last "
             "step with a finite loss were put back. Try a smaller learning rate (lr is "

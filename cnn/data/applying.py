@@ -1,0 +1,67 @@
+"""Applying transforms to a batch, and finding the sample that is NaN or infinite."""
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cnn.core.parameter import Array
+from cnn.data.reading import take
+from cnn.data.sample_rng import SampleRNG
+from cnn.data.targets import check_points
+from cnn.errors import InputError
+
+Batch = tuple[Array, Array]
+
+
+def apply(transform: Callable[..., Any], x: Array, y: Array, rng: SampleRNG, word: str | None, name: str) -> Batch:
+    """Return a batch after the transform with this name. ``word``: what the user said about targets, see targets.py."""
+    if word is None or not hasattr(transform, "move_points"):
+        changed = transform(x, y, rng)
+    else:
+        again = copy.copy(rng)  # the same random numbers for the points as for the images
+        images = transform(x, None, rng)[0]
+        points = y
+        if word == "points":
+            points = transform.move_points(check_points(y, len(x)), x.shape[2:], again)
+        changed = images, points
+    if not isinstance(changed, tuple) or [np.shape(part)[:1] for part in changed] != [rng.indices.shape] * 2:
+        raise InputError(f"{name}, {transform!r}, must return a pair (x, y) of {len(rng.indices)} samples each")
+    return changed
+
+
+def describe_non_finite(
+    loader: Any,
+    positions: Array,
+    transforms: Sequence[tuple[int, Callable[..., Any]]],
+    sample_rng: Callable[[int], SampleRNG],
+    dtype: Any,
+) -> str:
+    """Make a batch of a DataLoader step by step, and name its first sample that is NaN or infinite; "" if none is.
+
+    ``positions``, (N,), are the indices of the samples, ``transforms`` those of the loader that are applied, each with
+    its index, and ``sample_rng(index)`` returns the random numbers for one. In the end, floating-point values are
+    converted to ``dtype``.
+    """
+    batch = take(loader.x, positions, "x"), take(loader.y, positions, "y")
+    found = _first_non_finite(batch, positions)
+    if found:
+        return f"{found} is NaN or infinite"
+    for index, transform in transforms:
+        batch = apply(transform, *batch, sample_rng(index), loader.targets, f"transforms[{index}]")
+        found = _first_non_finite(batch, positions)
+        if found:
+            return f"{found} became NaN or infinite in transforms[{index}], {transform!r}"
+    with np.errstate(over="ignore"):
+        found = _first_non_finite((np.asarray(part).astype(dtype) for part in batch), positions)
+    return f"{found} is too large for {dtype}" if found else ""
+
+
+def _first_non_finite(batch: Iterable[Any], positions: Array) -> str:
+    for name, part in zip("xy", batch, strict=True):
+        array = np.asarray(part)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            row = (~np.isfinite(array)).reshape(len(array), -1).any(axis=1).argmax()
+            return f"{name}[{positions[row]}] of the DataLoader"
+    return ""

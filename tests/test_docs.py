@@ -57,6 +57,14 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "checkpoints").glob("step-*"))
 
 
+def test_the_data_examples_run(capsys):
+    names = {}
+    exec(compile(code("docs/data.md"), "docs/data.md", "exec"), names)
+    assert names["history"].train_accuracy[-1] > 0.9
+    assert "[[14.  3.]\n [10.  8.]]" in capsys.readouterr().out
+    assert 0.4 < names["drawn"].mean() < 0.6
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -64,7 +72,7 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
         "CONTRIBUTING.md",
         *(
             f"docs/{name}.md"
-            for name in ("correctness", "life_of_a_batch", "performance", "training", "your_own_layer")
+            for name in ("correctness", "data", "life_of_a_batch", "performance", "training", "your_own_layer")
         ),
     ],
 )

@@ -35,10 +35,10 @@ def kind_of(y: Array, size: tuple[int, ...]) -> str:
     >>> [kind_of(y, (28, 28)) for y in (np.array([3, 0, 2]), np.zeros((3, 28, 28)), np.eye(3) * 9)]
     ['labels', 'masks', 'others']
     """
-    if has_shape_of_masks(y, size):
-        return "masks"
     if y.ndim == 1 and y.dtype.kind in "iub":
         return "labels"
+    if has_shape_of_masks(y, size):
+        return "masks"
     if y.ndim not in (1, 2) or y.dtype.kind not in "iubf":
         return "others"
     if ((y == 0) | (y == 1)).all():

@@ -40,6 +40,10 @@ def test_an_axis_of_size_zero():
         (idx(0x0C, (2,), b"12345"), "it has 16 bytes, got 13"),
         # Sizes whose product overflows 64 bits must not wrap around to a small number.
         (idx(8, (2**31, 2**31, 4), b""), "cut short"),
+        # NumPy has no such arrays, although the file has the bytes for them.
+        (idx(8, (1,) * 65, b"x"), "a file has a header of 65 sizes that no NumPy array has: .* 64"),
+        (idx(8, (1,) * 255, b"x"), "header of 255 sizes"),
+        (idx(8, (0, 2**32 - 1, 2**32 - 1, 2**32 - 1), b""), "header of 4 sizes"),
     ],
 )
 def test_errors_say_what_is_wrong(payload, words):

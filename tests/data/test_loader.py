@@ -663,3 +663,53 @@ def test_a_large_file_stays_out_of_memory(tmp_path):
     assert most - before < 60
     loader.fingerprint()
     assert anonymous_memory() - before < 60
+
+
+# the last batch
+
+
+@pytest.mark.parametrize("ahead", [0, 2])
+@pytest.mark.parametrize("kind", [np.array, OneByOne])
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 10, 11])
+def test_drop_last_leaves_out_a_batch_that_is_not_full(kind, ahead, batch_size):
+    loader = DataLoader(kind(X), Y, batch_size, rng=3, transforms=[identity], prefetch=ahead, drop_last=True)
+    every = DataLoader(kind(X), Y, batch_size, rng=3, transforms=[identity], prefetch=ahead)
+    assert loader.drop_last
+    assert not every.drop_last
+    for _ in range(2):
+        batches = list(loader)
+        assert len(batches) == len(loader) == 11 // batch_size
+        assert_same(batches, list(every)[: 11 // batch_size])
+        assert loader.taken == len(loader)
+
+
+def test_drop_last_must_leave_a_batch():
+    with pytest.raises(InputError, match="no batch, as 11 samples do not fill one of 12: use batch_size=11 or less"):
+        DataLoader(X, Y, 12, drop_last=True)
+    with pytest.raises(ValueError, match="drop_last must be True or False"):
+        DataLoader(X, Y, drop_last="yes")
+    assert DataLoader(X, Y, drop_last=True, batch_size=3).fingerprint() == DataLoader(X, Y).fingerprint()
+
+
+HEADERS = [
+    "{'descr':'<f4','fortran_order':False,'shape':(2,",
+    "{'descr':'<f4','fortran_order':False,'shape':('a',),}",
+    "{'descr':'<f4','fortran_order':False,'shape':(1180591620717411303424,),}",
+    "{'descr':'<f4','fortran_order':False,'shape':(True,),}",
+    "{'descr':'<f4','fortran_order':False,'shape':(" + "1," * 65 + "),}",
+    "{'descr':'<U99999999999','fortran_order':False,'shape':(2,),}",
+    "{1:2,'descr':'<f4','fortran_order':False,'shape':(2,)}",
+    "{" * 5000,
+    "\0",
+]
+
+
+@pytest.mark.parametrize("header", HEADERS, ids=lambda header: header[:60])
+def test_files_with_a_damaged_header_are_rejected(header, tmp_path):
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64))
+    with pytest.raises(InputError, match=r"x: .*x\.npy is not a \.npy file of numbers, or is damaged"):
+        DataLoader(path, [0, 1])
+    path.write_bytes(b"PK\x03\x04 no archive")
+    with pytest.raises(InputError, match="holds several arrays"):
+        DataLoader(path, [0, 1])

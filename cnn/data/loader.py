@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn.core.checks import boolean, integer
 from cnn.core.rng import generator
-from cnn.data.applying import apply, describe_non_finite
+from cnn.data.applying import Batch, apply, describe_non_finite
 from cnn.data.fingerprint import data_fingerprint
 from cnn.data.order import count_repeats, draw_probabilities, epoch_order, weights_digest
 from cnn.data.prefetch import Prefetcher
@@ -21,7 +21,6 @@ from cnn.data.targets import check_word
 from cnn.errors import InputError
 from cnn.module import Array
 
-Batch = tuple[Array, Array]
 Transform = Callable[[Array, Array, SampleRNG], Batch]
 
 

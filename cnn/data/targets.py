@@ -50,8 +50,8 @@ def kind_of(y: Array, size: tuple[int, ...]) -> str:
 
 
 def has_shape_of_masks(y: Array, size: tuple[int, ...]) -> bool:
-    """Whether y is (N, H, W) or (N, C, H, W) with this (height, width)."""
-    return y.ndim in (3, 4) and y.shape[-2:] == tuple(size)
+    """Whether y holds real numbers (N, H, W) or (N, C, H, W) with this (height, width)."""
+    return y.ndim in (3, 4) and y.shape[-2:] == tuple(size) and y.dtype.kind in "iubf"
 
 
 def move_targets(y: Any, x: Array, move: Callable[[Array], Array]) -> Any:

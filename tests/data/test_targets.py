@@ -48,6 +48,7 @@ OTHERS = [
     np.random.default_rng(0).integers(0, 9, (N, 4)),
     np.random.default_rng(0).random((N, H, W + 1)),
     np.random.default_rng(0).random((N, 2, 2, H, W)),
+    np.zeros((N, H, W), np.complex64),
 ]
 LABELS = [
     np.arange(N) % 4,

@@ -1,8 +1,12 @@
-"""When the loss becomes NaN or infinite: find the layer responsible, and restore the earlier weights."""
+"""When the loss becomes NaN or infinite: find the sample or layer responsible, and restore the earlier weights."""
+
+from typing import Any
 
 import numpy as np
 
+from cnn.errors import InputError
 from cnn.module import Array, Module, forward_hook, no_grad
+from cnn.training.inputs import dtype_of
 
 
 class LastGood:
@@ -20,6 +24,23 @@ class LastGood:
         """Restore the saved state."""
         for tensor, copy in self._pairs:
             tensor.data = copy
+
+
+class BadSampleNamed:
+    """For a with statement around a step: if a sample that is NaN or infinite makes it fail, the error names it."""
+
+    def __init__(self, run: Any) -> None:
+        self.run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        if isinstance(error, (InputError, FloatingPointError)):
+            run = self.run
+            found = run.loader.describe_non_finite(dtype_of(run.model))
+            if found:
+                raise InputError(f"at step {run.step} of epoch {run.epoch}, {found}: replace it") from None
 
 
 def first_non_finite(model: Module, x: Array) -> str:

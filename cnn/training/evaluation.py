@@ -85,22 +85,31 @@ def evaluate_batches(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[floa
     Raises
     ------
     InputError
-        If the loss is NaN or infinite because a sample of a loader is. If the samples are finite, it is returned.
+        If there is no finite loss because a sample of a loader is not finite. With finite samples it is returned.
     """
     means, dtype = Means(model), dtype_of(model)
     start = 0
     with evaluating(), one_blas_thread():
         for x, y in pairs:
             x, y = as_batch(x, y, dtype)
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked
-                loss, prediction = loss_and_prediction(model, x, y)
-            if isinstance(pairs, BatchesInOrder) and not math.isfinite(loss):
-                wrong = pairs.describe_non_finite(start, len(x), dtype)
-                if wrong:
-                    raise InputError(f"the loss in evaluation is {loss}: {wrong}. Replace it")
+            try:
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked
+                    loss, prediction = loss_and_prediction(model, x, y)
+            except InputError:
+                _check_samples(pairs, start, len(x), dtype)
+                raise
+            if not math.isfinite(loss):
+                _check_samples(pairs, start, len(x), dtype)
             means.add(loss, prediction, y)
             start += len(x)
     return means.loss, means.accuracy
+
+
+def _check_samples(pairs: Any, start: int, count: int, dtype: np.dtype[Any]) -> None:
+    """Raise an error if one of ``count`` samples of a loader, from ``start`` on, is NaN or infinite."""
+    found = pairs.describe_non_finite(start, count, dtype) if isinstance(pairs, BatchesInOrder) else ""
+    if found:
+        raise InputError(f"in evaluation, {found}: replace it") from None
 
 
 def predict(model: Any, x: Any, batch_size: int = 256) -> Array:

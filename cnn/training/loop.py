@@ -16,7 +16,7 @@ from cnn.data.loader import DataLoader
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.training.checkpoint import Checkpoint
-from cnn.training.divergence import LastGood, first_non_finite
+from cnn.training.divergence import BadSampleNamed, LastGood, first_non_finite
 from cnn.training.evaluation import batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
 from cnn.training.inputs import (
@@ -88,7 +88,7 @@ def train(
     ------
     InputError
         (a ValueError) If the data do not fit the model or the loss; in that case nothing has been trained. Or if a
-        sample of a DataLoader is NaN or infinite, or too large for the model's dtype, when it makes the loss so.
+        sample of a DataLoader is NaN or infinite, or too large for the model's dtype, and spoils a step.
     CheckpointError
         (a ValueError) If the checkpoints are of another training, or none can be read.
     FloatingPointError
@@ -167,6 +167,7 @@ class Run:
         self.epoch = self.step = 0
         self.first = loader.epoch  # the loader may have served another training before
         self._dtype_parameter = first_float_parameter(model)  # a parameter that has the model's dtype
+        self._bad_sample_named = BadSampleNamed(self)
         self.means = Means(model)
         self.stopped = False
         self.seconds = 0.0  # of the epoch so far
@@ -248,7 +249,8 @@ class Run:
             self.model.input_shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model), 0.0
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
+            # the loss is checked in between
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bad_sample_named:
                 loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
             self.means.add(loss, outputs, y)
             metrics = self._metrics() if taken == steps else None
@@ -285,13 +287,10 @@ class Run:
         if math.isfinite(loss):
             last_good.keep()
             return
-        wrong = self.loader.describe_non_finite(x.dtype)
-        where = wrong or first_non_finite(self.model, x)
+        where = first_non_finite(self.model, x)
         last_good.restore()
         self.model.zero_grad()
         self.model.optimizer.reset()  # its state contains gradients that are not finite
-        if wrong:
-            raise InputError(f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {wrong}. Replace it")
         raise FloatingPointError(
             f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {where}. The weights of the last "
             "step with a finite loss were put back. Try a smaller learning rate (lr is "

@@ -57,6 +57,13 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     assert list((tmp_path / "checkpoints").glob("step-*"))
 
 
+def test_the_examples_of_labels_and_weights_run(capsys):
+    names = {}
+    exec(compile(code("docs/labels_and_weights.md"), "labels_and_weights.md", "exec"), names)
+    assert names["labels"].shape == names["p"].shape == (400, 2)
+    assert "rare" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -64,7 +71,14 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
         "CONTRIBUTING.md",
         *(
             f"docs/{name}.md"
-            for name in ("correctness", "life_of_a_batch", "performance", "training", "your_own_layer")
+            for name in (
+                "correctness",
+                "labels_and_weights",
+                "life_of_a_batch",
+                "performance",
+                "training",
+                "your_own_layer",
+            )
         ),
     ],
 )

@@ -36,7 +36,7 @@ def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256, sample_weight: A
     batch_size = check_batch_size(batch_size)
     x = as_samples(x, model, "x")
     y = check_labels(model, x, y, "y")
-    loss_func, y = weighted(model, x, y, None, sample_weight, "loss_and_prediction")
+    loss_func, y = weighted(model, x, y, None, sample_weight, ("loss_and_prediction",))
     return evaluate_batches(model, batches(x, y, batch_size), loss_func)
 
 

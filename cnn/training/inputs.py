@@ -91,7 +91,7 @@ def loader_of(
         raise InputError("y is missing: pass x and y, or a DataLoader")
     x = as_samples(x, model, "x")
     y = check_labels(model, x, y, "y")
-    loss_func, y = weighted(model, x, y, class_weight, sample_weight)
+    loss_func, y = weighted(model, x, y, class_weight, sample_weight, ("loss_and_grad", "loss_and_prediction"))
     model.input_shape = x.shape[1:]
     return DataLoader(x, y, batch_size, rng=generator(rng)), loss_func
 

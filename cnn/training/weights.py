@@ -26,21 +26,22 @@ def check_no_loader(x: Any, class_weight: Any, sample_weight: Any) -> None:
 
 
 def weighted(
-    model: Any, x: Array, y: Array, class_weight: Any, sample_weight: Any, method: str = "loss_and_grad"
+    model: Any, x: Array, y: Array, class_weight: Any, sample_weight: Any, methods: tuple[str, ...]
 ) -> tuple[LossFunc | None, Array]:
     """Return the loss with these weights, or None without any, and targets that carry the weights of their samples.
 
     Such targets are a structured array with the fields "target" and "weight", so that a loader shuffles both and a
-    fingerprint covers both; `take_weights` separates them. ``method`` is the one of the model that computes the loss.
+    fingerprint covers both; `take_weights` separates them. ``methods`` of the model compute the loss.
     """
     if class_weight is None and sample_weight is None:
         return None, y
-    own = getattr(model, method, None)
-    if own is not None and "loss_func" not in inspect.signature(own).parameters:
-        raise InputError(
-            f"weights need a loss to be passed on, but {type(model).__name__}.{method} takes none: define it as "
-            f"{method}(self, x, y, loss_func=None), and use loss_func unless it is None"
-        )
+    for method in methods:
+        own = getattr(model, method, None)
+        if own is not None and "loss_func" not in inspect.signature(own).parameters:
+            raise InputError(
+                f"weights need a loss to be passed on, but {type(model).__name__}.{method} takes none: define it as "
+                f"{method}(self, x, y, loss_func=None), and use loss_func unless it is None"
+            )
     with evaluating(), no_grad():
         prediction = model(x[:1])
     loss_func: LossFunc = model.loss_func

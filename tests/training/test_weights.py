@@ -157,6 +157,11 @@ class Own(Sequential):
         return super().loss_and_grad(x, y)
 
 
+class OwnEvaluation(Sequential):
+    def loss_and_prediction(self, x, y):
+        return super().loss_and_prediction(x, y)
+
+
 class OwnWithLoss(Sequential):
     def loss_and_grad(self, x, y, loss_func=None):
         loss, outputs = super().loss_and_grad(x, y, loss_func)
@@ -169,6 +174,10 @@ def test_a_models_own_loss_and_grad_takes_the_weighted_loss_or_is_refused():
         InputError, match=r"Own.loss_and_grad takes none: define it as loss_and_grad\(self, x, y, loss_"
     ):
         Own(layers, CrossEntropyLoss(), SGD(lr=0)).fit(X, IDS, sample_weight=WEIGHT)
+    model = OwnEvaluation(layers, CrossEntropyLoss(), SGD(lr=0))
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(InputError, match=r"OwnEvaluation.loss_and_prediction takes none"):
+            call(X, IDS, sample_weight=WEIGHT)
     model = OwnWithLoss(layers, CrossEntropyLoss(), SGD(lr=0))
     history = model.fit(X, IDS, epochs=1, verbose_freq=0, sample_weight=WEIGHT)
     assert history.train_loss[0] == pytest.approx(2 * model.evaluate(X, IDS, sample_weight=WEIGHT)[0], rel=1e-6)

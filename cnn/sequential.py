@@ -48,8 +48,7 @@ class Sequential(Chain):
     history : History
         Of the last `fit`.
     class_names, input_shape, preprocessing : list of str, tuple of int, dict; or None
-        Names of the classes; shape of one sample, without the batch axis, set by `fit`; how pixels become inputs, see
-        `preprocess`. Saved with the model.
+        Names of the classes; shape of one sample, set by `fit`; how pixels become inputs. Saved with the model.
 
     Raises
     ------
@@ -151,16 +150,16 @@ class Sequential(Chain):
     optimizer = property(attrgetter("_optimizer"), _set_optimizer)
 
     @hide_internal_frames
-    def loss_and_prediction(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Return the mean loss of a batch and the model's outputs."""
-        loss, outputs, _ = self._objective.run(self, x, y)
+    def loss_and_prediction(self, x: Array, y: Array, loss_func: LossFunc | None = None) -> tuple[float, Array]:
+        """Return the mean loss of a batch, ``loss_func`` if given, and the model's outputs."""
+        loss, outputs, _ = self._objective.run(self, x, y, loss_func)
         return loss, self._objective.prediction(outputs)
 
     @hide_internal_frames
-    def loss_and_grad(self, x: Array, y: Array) -> tuple[float, Array]:
+    def loss_and_grad(self, x: Array, y: Array, loss_func: LossFunc | None = None) -> tuple[float, Array]:
         """Return the mean loss of samples (N, ...) and the model's outputs; add to the gradient of every parameter."""
         with one_blas_thread():
-            loss, outputs = self._objective.loss_and_grad(self, x, y)
+            loss, outputs = self._objective.loss_and_grad(self, x, y, loss_func)
         return loss, self._objective.prediction(outputs)
 
     _default_loss_and_grad = loss_and_grad  # so that train_step.py sees whether a subclass has another
@@ -185,6 +184,8 @@ class Sequential(Chain):
         callbacks: Sequence[training.Callback] = (),
         resume: str | Path | None = None,
         evaluate_train: bool = False,
+        class_weight: dict[int, float] | str | None = None,
+        sample_weight: Any = None,
     ) -> training.History:
         """Train on all samples, ``epochs`` times; return the metrics of every epoch.
 
@@ -207,6 +208,8 @@ class Sequential(Chain):
             Folder of a `cnn.training.Checkpoint` of the same training, to continue. Only ``epochs`` may differ.
         evaluate_train : bool
             Measure train_loss and train_accuracy in evaluation mode after each epoch, which costs a forward pass.
+        class_weight, sample_weight : dict {class id: weight} or "balanced"; array_like (N,); optional
+            How much each class and each sample counts in training, see `cnn.training.train`; not in validation.
 
         Raises
         ------
@@ -217,28 +220,25 @@ class Sequential(Chain):
         """
         settings: dict[str, Any] = {"validation_data": validation_data, "epochs": epochs, "batch_size": batch_size}
         settings |= {"rng": rng, "callbacks": callbacks, "resume": resume, "evaluate_train": evaluate_train}
+        settings |= {"class_weight": class_weight, "sample_weight": sample_weight}
         return training.fit(self, x, y, verbose_freq, **settings)
 
     @hide_internal_frames
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
-        """Return mean loss and accuracy, a fraction (nan if the targets are not classes), in evaluation mode."""
+    def evaluate(self, x: Any, y: Any, batch_size: int = 256, sample_weight: Any = None) -> tuple[float, float]:
+        """Return mean loss and accuracy, a fraction (nan for a regression loss), see `cnn.training.evaluate`."""
         self._objective.required()
-        return training.evaluate(self, x, y, batch_size)
+        return training.evaluate(self, x, y, batch_size, sample_weight)
 
     @hide_internal_frames
     def predict(self, x: Any, batch_size: int = 256) -> Array:
-        """Return class ids (N,), one for each position of outputs (N, K, H, W), or the outputs of a model without
-        classes (its loss is MSELoss or another regression loss), in evaluation mode.
+        """Return class ids (N,), one for each position of outputs (N, K, H, W); with a binary loss labels of the
+        outputs' shape, 1 from a probability of 0.5 on; with a regression loss the outputs; in evaluation mode.
         """
-        y = training.predict(self, x, batch_size)
-        return y.argmax(axis=1) if self._objective.has_classes else y
+        return self._objective.decisions(training.predict(self, x, batch_size))
 
     @hide_internal_frames
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
-        """Return the probabilities of the classes (N, K), or (N, K, H, W), in evaluation mode.
-
-        A model without classes, whose loss is a regression loss, raises a ValueError.
-        """
+        """Return the probabilities of the classes (N, K, ...), or of each label; ValueError for a regression loss."""
         self._objective.check_classes()
         return self._objective.probabilities(training.predict(self, x, batch_size))
 

@@ -65,6 +65,13 @@ def test_the_data_examples_run(capsys):
     assert 0.4 < names["drawn"].mean() < 0.6
 
 
+def test_the_examples_of_labels_and_weights_run(capsys):
+    names = {}
+    exec(compile(code("docs/labels_and_weights.md"), "labels_and_weights.md", "exec"), names)
+    assert names["labels"].shape == names["p"].shape == (400, 2)
+    assert "rare" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -72,7 +79,15 @@ def test_the_data_examples_run(capsys):
         "CONTRIBUTING.md",
         *(
             f"docs/{name}.md"
-            for name in ("correctness", "data", "life_of_a_batch", "performance", "training", "your_own_layer")
+            for name in (
+                "correctness",
+                "data",
+                "labels_and_weights",
+                "life_of_a_batch",
+                "performance",
+                "training",
+                "your_own_layer",
+            )
         ),
     ],
 )

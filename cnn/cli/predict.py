@@ -14,6 +14,7 @@ from cnn.cli.run_folders import is_same_file
 from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.core.files import write_bytes
 from cnn.data.images import printable
+from cnn.loss import BCELoss, BCEWithLogitsLoss
 from cnn.module import Array
 from cnn.sequential import Sequential
 
@@ -101,6 +102,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _most_likely(model: Sequential, image: ModelImage, count: int) -> list[dict[str, Any]]:
     probabilities = model.predict_proba(model.preprocess(image.pixels[None]))[0]
-    names = model.class_names or [f"class {k}" for k in range(len(probabilities))]
+    names, is_binary = model.class_names, isinstance(model.loss_func, (BCELoss, BCEWithLogitsLoss))
+    if is_binary and probabilities.shape == (1,):  # the probability of yes; two names are those of no and yes
+        probabilities = np.concatenate([1 - probabilities, probabilities])
+        names = names if names is not None and len(names) == 2 else ["no", "yes"]
+    if names is None:
+        names = [f"{'label' if is_binary else 'class'} {k}" for k in range(len(probabilities))]
     top = np.argsort(-probabilities, kind="stable")[:count]
     return [{"name": names[k], "probability": float(probabilities[k])} for k in top]

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from cnn.errors import InputError, ShapeError
-from cnn.loss.targets import ElementwiseLoss, as_tuple
+from cnn.functional.elementwise import sigmoid
+from cnn.loss.targets import ElementwiseLoss, as_tuple, smoothing
 from cnn.module import Array
 
 MIN_DENOMINATOR = float(np.float32(1e-12))  # in BCELoss's gradient; float32, as in PyTorch
@@ -17,11 +18,22 @@ def softplus(x: Array) -> Array:
 
 
 class BinaryLoss(ElementwiseLoss):
-    """The base of both losses: targets between 0 and 1, and an optional weight for each element."""
+    """The base of both losses: targets between 0 and 1, their smoothing, and weights for elements and for label 1."""
 
-    def __init__(self, weight: Any, reduction: str) -> None:
+    def __init__(self, weight: Any, reduction: str, pos_weight: Any, label_smoothing: float) -> None:
         super().__init__(reduction)
         self.weight = as_tuple(weight, "weight")
+        self.pos_weight = as_tuple(pos_weight, "pos_weight")
+        self.label_smoothing = smoothing(label_smoothing)
+
+    def smoothed(self, target: Any, prediction: Array) -> Array:
+        """Return the checked target in the prediction's dtype, after smoothing: (N, ...) -> the same"""
+        y = self.check_target(target, prediction.shape).astype(prediction.dtype)
+        return y * (1 - self.label_smoothing) + self.label_smoothing / 2 if self.label_smoothing else y
+
+    def probabilities(self, prediction: Array) -> Array:
+        """Return the probability of label 1: (N, ...) -> the same"""
+        return prediction
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array if it has the prediction's shape and values in 0 to 1; True counts as 1."""
@@ -39,10 +51,10 @@ class BinaryLoss(ElementwiseLoss):
 class BCELoss(BinaryLoss):
     """Binary cross-entropy from probabilities: minus the log of the probability that the model gave to each label.
 
-    L = -1/M sum over all M values of  y log p + (1 - y) log(1 - p),  with logarithms of at least -100
+    L = -1/M sum over all M values of  w y log p + (1 - y) log(1 - p),  with logarithms of at least -100
 
-    The gradient, dL/dp = (p - y) / (p (1 - p) M), is large where the model is sure and wrong. Near p = 0 and p = 1
-    precision is lost; `BCEWithLogitsLoss` without Sigmoid keeps it.
+    Without w the gradient, dL/dp = (p - y) / (p (1 - p) M), is large where the model is sure and wrong. Near p = 0 and
+    p = 1 precision is lost; `BCEWithLogitsLoss` without Sigmoid keeps it.
 
     Parameters
     ----------
@@ -50,6 +62,12 @@ class BCELoss(BinaryLoss):
         Numbers that the losses are multiplied by, of a shape that broadcasts to the prediction's.
     reduction : {"mean", "sum", "none"}
         One number for the batch, or a loss for each value.
+    pos_weight : array_like, optional
+        w, the weight of label 1: above 1 it raises recall, which helps with rare labels. One number, one for each
+        column of predictions (N, K), or any shape that broadcasts to the prediction's, such as (K, 1, 1) for
+        (N, K, H, W). PyTorch has it in BCEWithLogitsLoss only.
+    label_smoothing : float
+        s, 0 to 1: targets y become y (1 - s) + s / 2, before they are weighted. So the model is never asked to be sure.
 
     Shape
     -----
@@ -57,7 +75,8 @@ class BCELoss(BinaryLoss):
 
     Source
     ------
-    Good 1952, Rational decisions. Numbers as torch.nn.BCELoss.
+    Good 1952, Rational decisions; smoothing: Szegedy et al. 2016, Rethinking the Inception architecture for computer
+    vision, arXiv 1512.00567, section 7. Numbers as torch.nn.BCELoss.
 
     Examples
     --------
@@ -68,29 +87,35 @@ class BCELoss(BinaryLoss):
     array([[-1.        , -0.66666667]])
     """
 
-    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
-        super().__init__(weight, reduction)
+    def __init__(
+        self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(weight, reduction, pos_weight, label_smoothing)
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
         self.check_prediction(prediction)
-        p, y = prediction, self.check_target(target, prediction.shape).astype(prediction.dtype)
+        p, y = prediction, self.smoothed(target, prediction)
         wrong = (p < 0) | (p > 1)  # False for NaN, which the training loop reports
         if wrong.any():
             raise InputError(
                 f"BCELoss expects probabilities between 0 and 1, got {p[wrong][0]:.4g}: end the model with Sigmoid(), "
                 "or use BCEWithLogitsLoss()"
             )
-        weight = broadcast_weight(self.weight, "weight", p)
+        weight, positive = (
+            broadcast_weight(self.weight, "weight", p),
+            broadcast_weight(self.pos_weight, "pos_weight", p),
+        )
         with np.errstate(divide="ignore"):
             log_p, log_not_p = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
-        self.save_for_backward(p, y, weight)
-        return self.reduce(((y - 1) * log_not_p - y * log_p) * weight)
+        self.save_for_backward(p, y, weight, positive)
+        return self.reduce(((y - 1) * log_not_p - y * positive * log_p) * weight)
 
     def backward(self, grad: Array | None = None) -> Array:
         """-> (N, ...)"""
-        p, y, weight = self.saved()
-        return self.reduce_backward((p - y) / np.maximum(p * (1 - p), MIN_DENOMINATOR) * weight, grad)
+        p, y, weight, positive = self.saved()
+        difference = p - y if self.pos_weight is None else (1 - y) * p - y * positive * (1 - p)
+        return self.reduce_backward(difference / np.maximum(p * (1 - p), MIN_DENOMINATOR) * weight, grad)
 
 
 class BCEWithLogitsLoss(BinaryLoss):
@@ -111,6 +136,8 @@ class BCEWithLogitsLoss(BinaryLoss):
         w, the weight of label 1: above 1 it raises recall, which helps with rare labels. One number, one for each
         column of predictions (N, K), or any shape that broadcasts to the prediction's, such as (K, 1, 1) for
         (N, K, H, W).
+    label_smoothing : float
+        s, 0 to 1: targets y become y (1 - s) + s / 2, before they are weighted. So the model is never asked to be sure.
 
     Shape
     -----
@@ -118,7 +145,8 @@ class BCEWithLogitsLoss(BinaryLoss):
 
     Source
     ------
-    Cox 1958, The regression analysis of binary sequences. Numbers as torch.nn.BCEWithLogitsLoss.
+    Cox 1958, The regression analysis of binary sequences; smoothing: see `BCELoss`. Numbers as
+    torch.nn.BCEWithLogitsLoss, which has no label_smoothing.
 
     Examples
     --------
@@ -127,16 +155,23 @@ class BCEWithLogitsLoss(BinaryLoss):
     500.3466
     >>> loss_func.backward()
     array([[-0.25,  0.5 ]])
+    >>> print(round(BCEWithLogitsLoss(label_smoothing=0.2)(np.array([[10.0]]), np.array([[1]])), 4))  # label 0.9
+    1.0
     """
 
-    def __init__(self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None) -> None:
-        super().__init__(weight, reduction)
-        self.pos_weight = as_tuple(pos_weight, "pos_weight")
+    def __init__(
+        self, weight: Any = None, reduction: str = "mean", pos_weight: Any = None, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__(weight, reduction, pos_weight, label_smoothing)
+
+    def probabilities(self, prediction: Array) -> Array:
+        """Return the probability of label 1: (N, ...) -> the same"""
+        return sigmoid(prediction)
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
         self.check_prediction(prediction)
-        y = self.check_target(target, prediction.shape).astype(prediction.dtype)
+        y = self.smoothed(target, prediction)
         weight = broadcast_weight(self.weight, "weight", prediction)
         positive, negative = y * weight * broadcast_weight(self.pos_weight, "pos_weight", prediction), (1 - y) * weight
         minus_log_s, minus_log_not_s = softplus(-prediction), softplus(prediction)

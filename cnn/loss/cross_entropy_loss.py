@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn.errors import InputError
 from cnn.kernels import kernel
-from cnn.loss.targets import ClassificationLoss
+from cnn.loss.targets import ClassificationLoss, smoothing
 from cnn.module import Array
 
 
@@ -96,11 +96,8 @@ class CrossEntropyLoss(ClassificationLoss):
         if not isinstance(from_logits, (bool, np.bool_)):
             raise ValueError(f"from_logits must be True or False, got {from_logits!r}; weights are given as weight=...")
         super().__init__(weight, ignore_index, reduction)
-        number = isinstance(label_smoothing, (int, float, np.number)) and not isinstance(label_smoothing, bool)
-        if not (number and 0 <= label_smoothing <= 1):
-            raise ValueError(f"label_smoothing must be a number between 0 and 1, got {label_smoothing!r}")
         self.from_logits = bool(from_logits)
-        self.label_smoothing = float(label_smoothing)
+        self.label_smoothing = smoothing(label_smoothing)
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, K, ...), (N, ...) or (N, K, ...) -> float; (N, ...) if not reduced"""

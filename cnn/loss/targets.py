@@ -57,6 +57,16 @@ class ClassificationLoss(LossFunc):
             return int(np.count_nonzero(counted))
         return float(np.array(self.weight)[target[counted]].sum())
 
+    def count_each(self, prediction: Array, target: Array) -> Array:
+        """Return the part of `count` that each sample has: (N,)"""
+        rows = target.reshape(len(target), -1)
+        if target.ndim == prediction.ndim:
+            return np.full(len(rows), rows.shape[1] / prediction.shape[1])
+        counted = rows != self.ignore_index
+        if self.weight is None:
+            return counted.sum(axis=1)
+        return (np.array(self.weight)[np.where(counted, rows, 0)] * counted).sum(axis=1)
+
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array if it holds class ids, or probabilities, for predictions of this shape."""
         target, name = np.asarray(target), type(self).__name__
@@ -159,6 +169,14 @@ def shape_fix(target: tuple[int, ...], shape: tuple[int, ...]) -> str:
     if len(target) == len(shape) and target[2:] == tuple(spatial):
         return f"for one-hot rows the model needs {target[1]} outputs"
     return "each spatial position of the prediction needs one label"
+
+
+def smoothing(fraction: Any) -> float:
+    """Return ``label_smoothing`` as a float, or raise an error unless it is a number between 0 and 1."""
+    number = isinstance(fraction, (int, float, np.number)) and not isinstance(fraction, bool)
+    if not (number and 0 <= fraction <= 1):
+        raise ValueError(f"label_smoothing must be a number between 0 and 1, got {fraction!r}")
+    return float(fraction)
 
 
 def as_tuple(value: Any, name: str) -> Any:

@@ -13,6 +13,7 @@ from cnn.containers.chain import Chain
 from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
+from cnn.loss.bce_loss import BinaryLoss
 from cnn.loss.loss_func import check_one_number
 from cnn.loss.targets import ClassificationLoss, ElementwiseLoss
 from cnn.model.pairing import check_axis, check_pairing
@@ -58,8 +59,8 @@ class Objective:
             check_one_number(self.loss_func)
         return self.loss_func
 
-    def run(self, model: Any, x: Array, y: Any) -> tuple[float, Array, LossFunc]:
-        """Run forward and loss.
+    def run(self, model: Any, x: Array, y: Any, loss_func: LossFunc | None = None) -> tuple[float, Array, LossFunc]:
+        """Run forward and loss: the model's own, or ``loss_func``, which adds weights to it.
 
         Returns
         -------
@@ -69,7 +70,7 @@ class Objective:
         loss_func : LossFunc
             Its backward gives the gradient of ``outputs``.
         """
-        loss_func = self.required()
+        loss_func = self.required() if loss_func is None else loss_func
         outputs = model.run_forward(x, to_logits=self.reads_logits)
         if self.reads_logits:
             if self.last.dim % outputs.ndim != 1:  # type: ignore[attr-defined]
@@ -77,9 +78,9 @@ class Objective:
             loss_func = loss_func.for_logits()  # type: ignore[attr-defined]
         return loss_func.forward(outputs, y), outputs, loss_func
 
-    def loss_and_grad(self, model: Any, x: Array, y: Any) -> tuple[float, Array]:
+    def loss_and_grad(self, model: Any, x: Array, y: Any, loss_func: LossFunc | None = None) -> tuple[float, Array]:
         """Run forward, loss and backward; return the loss and its input."""
-        loss, outputs, loss_func = self.run(model, x, y)
+        loss, outputs, loss_func = self.run(model, x, y, loss_func)
         model.run_backward(loss_func.backward())
         return loss, outputs
 
@@ -95,14 +96,22 @@ class Objective:
         return isinstance(self.loss_func, ClassificationLoss) or isinstance(self.last, (Softmax, LogSoftmax))
 
     def check_classes(self) -> None:
-        """Raise an error that names the fix if the model has no classes."""
-        if not self.has_classes:
+        """Raise an error that names the fix if the model has neither classes nor labels."""
+        if not self.has_classes and not isinstance(self.loss_func, BinaryLoss):
             raise ValueError(
                 f"a model with loss_func={self.loss_func!r} and no final Softmax has no classes: use predict"
             )
 
+    def decisions(self, outputs: Array) -> Array:
+        """Return class ids, labels of 0 and 1, or for a regression the outputs, from the outputs of the model."""
+        if isinstance(self.loss_func, BinaryLoss):
+            return (self.loss_func.probabilities(outputs) >= 0.5).astype(np.int64)
+        return outputs.argmax(axis=1) if self.has_classes else outputs
+
     def probabilities(self, outputs: Array) -> Array:
-        """Return probabilities of classes from the outputs of the model."""
+        """Return probabilities of classes, or of each label, from the outputs of the model."""
+        if isinstance(self.loss_func, BinaryLoss):
+            return self.loss_func.probabilities(outputs)
         if isinstance(self.loss_func, NLLLoss) or isinstance(self.last, LogSoftmax):
             return np.exp(outputs)
         from_logits = isinstance(self.loss_func, CrossEntropyLoss) and self.loss_func.from_logits

@@ -205,7 +205,7 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
             for callback in run.callbacks
         ],
         "architecture": states.architecture(run.model),
-        "loss": repr(run.model.loss_func),
+        "loss": repr(run.loss_func or run.model.loss_func),
         "first": run.first,
         "data": run.data,
         "validation": run.validation,

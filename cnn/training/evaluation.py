@@ -13,27 +13,35 @@ from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
+from cnn.loss import LossFunc
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
+from cnn.training.weights import take_weights, weighted
 
 
-def loss_and_prediction(model: Any, x: Array, y: Array) -> tuple[float, Array]:
-    """Run forward and loss: the model's own ``loss_and_prediction``, if it has one."""
+def loss_and_prediction(model: Any, x: Array, y: Array, loss_func: LossFunc | None = None) -> tuple[float, Array]:
+    """Run forward and loss: the model's own ``loss_and_prediction``, if it has one; its own loss, or a given one."""
     if hasattr(model, "loss_and_prediction"):
-        loss, prediction = model.loss_and_prediction(x, y)
+        arguments = (x, y) if loss_func is None else (x, y, loss_func)
+        loss, prediction = model.loss_and_prediction(*arguments)
     else:
         prediction = model(x)
-        loss = model.loss_func(prediction, y)
+        loss = (model.loss_func if loss_func is None else loss_func)(prediction, y)
     return loss, prediction
 
 
-def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256) -> tuple[float, float]:
-    """Return mean loss and accuracy (a fraction; nan if the targets are not classes) in evaluation mode."""
+def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256, sample_weight: Any = None) -> tuple[float, float]:
+    """Return mean loss and accuracy in evaluation mode.
+
+    The accuracy is a fraction: of the classes, or over samples and labels of (p >= 0.5) == y for a binary loss; nan if
+    the targets are neither. With ``sample_weight`` (N,), a sample of weight 2 counts like two samples in both.
+    """
     batch_size = check_batch_size(batch_size)
     x = as_samples(x, model, "x")
     y = check_labels(model, x, y, "y")
-    return evaluate_batches(model, batches(x, y, batch_size))
+    loss_func, y = weighted(model, x, y, None, sample_weight, ("loss_and_prediction",))
+    return evaluate_batches(model, batches(x, y, batch_size), loss_func)
 
 
 def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]]:
@@ -79,22 +87,26 @@ def batches_in_order(loader: DataLoader, deterministic_only: bool = False) -> Ba
     return BatchesInOrder(loader, deterministic_only)
 
 
-def evaluate_batches(model: Any, pairs: Iterable[tuple[Any, Any]]) -> tuple[float, float]:
-    """Return mean loss and accuracy over batches, in evaluation mode.
+def evaluate_batches(
+    model: Any, pairs: Iterable[tuple[Any, Any]], loss_func: LossFunc | None = None
+) -> tuple[float, float]:
+    """Return mean loss and accuracy over batches, in evaluation mode; ``loss_func``: a loss with weights.
 
     Raises
     ------
     InputError
         If there is no finite loss because a sample of a loader is not finite. With finite samples it is returned.
     """
-    means, dtype = Means(model), dtype_of(model)
+    means, dtype = Means(model, loss_func), dtype_of(model)
     start = 0
     with evaluating(), one_blas_thread():
         for x, y in pairs:
+            if loss_func is not None:
+                y = take_weights(loss_func, y)
             x, y = as_batch(x, y, dtype)
             try:
                 with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked
-                    loss, prediction = loss_and_prediction(model, x, y)
+                    loss, prediction = loss_and_prediction(model, x, y, loss_func)
             except InputError:
                 _check_samples(pairs, start, len(x), dtype)
                 raise

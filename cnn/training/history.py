@@ -19,7 +19,8 @@ class History:
 
     Notes
     -----
-    Accuracies are fractions, 0 to 1; nan if the targets are not classes.
+    Accuracies are fractions, 0 to 1: of the classes, or of (p >= 0.5) == y over samples and labels for a binary loss;
+    nan if the targets are neither.
 
     Examples
     --------

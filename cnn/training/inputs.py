@@ -6,10 +6,16 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.core.parameter import Parameter, plain_array
+from cnn.core.rng import generator
+from cnn.data.loader import DataLoader
 from cnn.errors import InputError, ShapeError
 from cnn.layers import BatchNorm1d
+from cnn.loss import LossFunc
 from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
+from cnn.training.weights import check_no_loader, weighted
+
+BATCH_SIZE = 32  # if none is given
 
 
 def first_float_parameter(model: Module) -> Parameter:
@@ -68,6 +74,26 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
             x = x.astype(dtype, copy=False)
     y = np.asarray(y)
     return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
+
+
+def loader_of(
+    model: Any, x: Any, y: Any, batch_size: int, rng: Any, class_weight: Any, sample_weight: Any
+) -> tuple[DataLoader, LossFunc | None]:
+    """Return the given loader, or a loader for arrays, which are checked here; and the loss, if there are weights."""
+    check_no_loader(x, class_weight, sample_weight)
+    if isinstance(x, DataLoader):
+        if y is not None:
+            raise InputError("a DataLoader contains the targets: pass train(model, loader) without y")
+        if rng is not None or batch_size not in (BATCH_SIZE, x.batch_size):
+            raise InputError("a DataLoader has its own batch size and order: pass batch_size and rng to it")
+        return x, None
+    if y is None:
+        raise InputError("y is missing: pass x and y, or a DataLoader")
+    x = as_samples(x, model, "x")
+    y = check_labels(model, x, y, "y")
+    loss_func, y = weighted(model, x, y, class_weight, sample_weight, ("loss_and_grad", "loss_and_prediction"))
+    model.input_shape = x.shape[1:]
+    return DataLoader(x, y, batch_size, rng=generator(rng)), loss_func
 
 
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
-from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
-from cnn.errors import InputError
+from cnn.loss import LossFunc
 from cnn.module import Array
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import BadSampleNamed, LastGood, first_non_finite
 from cnn.training.evaluation import batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
 from cnn.training.inputs import (
+    BATCH_SIZE,
     as_batch,
     as_samples,
     check_batch_size,
@@ -30,13 +30,14 @@ from cnn.training.inputs import (
     check_optimizer,
     check_pair,
     first_float_parameter,
+    loader_of,
 )
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
 from cnn.training.train_step import train_step
+from cnn.training.weights import take_weights
 
-BATCH_SIZE = 32  # if none is given
 EVALUATION_BATCH_SIZE = 256  # samples in a batch of an evaluation
 
 Callback = Callable[[Step], Any]
@@ -53,6 +54,8 @@ def train(
     callbacks: Sequence[Callback] = (),
     resume: str | Path | None = None,
     evaluate_train: bool = False,
+    class_weight: dict[int, float] | str | None = None,
+    sample_weight: Any = None,
 ) -> Generator[Step, None, None]:
     """Train, and yield after every step, so that the caller's own loop can monitor, log or stop.
 
@@ -79,6 +82,11 @@ def train(
     evaluate_train : bool
         Measure train_loss and train_accuracy like the validation metrics: after the epoch, in evaluation mode, over
         all samples. This costs a forward pass. Otherwise they are the running means of the epoch, in training mode.
+    class_weight : dict or "balanced", optional
+        How much each class counts in the training loss, {class id: weight}; see `cnn.loss.weighted.class_weighted`.
+    sample_weight : array_like (N,), optional
+        How much each sample counts in the training loss and accuracy; see `cnn.loss.weighted.SampleWeighted`.
+        Validation metrics are without weights.
 
     Returns
     -------
@@ -99,7 +107,7 @@ def train(
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
         if getattr(model, part, None) is None:
             raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
-    loader = _loader(model, x, y, check_batch_size(batch_size), rng)
+    loader, loss_func = loader_of(model, x, y, check_batch_size(batch_size), rng, class_weight, sample_weight)
     if not isinstance(validation_data, DataLoader):
         validation_data = check_pair(validation_data)
     if isinstance(validation_data, (tuple, list)):
@@ -113,25 +121,9 @@ def train(
         check_deterministic(loader.transforms)
     if resume is not None and not isinstance(resume, (str, os.PathLike)):
         raise TypeError(f"resume is the folder of the checkpoints, such as resume='checkpoints', got {resume!r}")
-    run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train)
+    run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train, loss_func)
     resumed = None if resume is None else Resumed.find(resume, run)
     return run.steps(resumed)
-
-
-def _loader(model: Any, x: Any, y: Any, batch_size: int, rng: Any) -> DataLoader:
-    """Return the given loader, or a loader for arrays, which are checked here."""
-    if isinstance(x, DataLoader):
-        if y is not None:
-            raise InputError("a DataLoader contains the targets: pass train(model, loader) without y")
-        if rng is not None or batch_size not in (BATCH_SIZE, x.batch_size):
-            raise InputError("a DataLoader has its own batch size and order: pass batch_size and rng to it")
-        return x
-    if y is None:
-        raise InputError("y is missing: pass x and y, or a DataLoader")
-    x = as_samples(x, model, "x")
-    y = check_labels(model, x, y, "y")
-    model.input_shape = x.shape[1:]
-    return DataLoader(x, y, batch_size, rng=generator(rng))
 
 
 class Run:
@@ -141,6 +133,8 @@ class Run:
     ----------
     model, loader, validation_data, epochs, callbacks
         As passed to `train`.
+    loss_func : LossFunc or None
+        A loss with weights for training; None: the model's own.
     history : History
     epoch, step : int
         Numbers of the last completed step.
@@ -158,17 +152,18 @@ class Run:
         epochs: int,
         callbacks: tuple[Callback, ...],
         evaluate_train: bool,
+        loss_func: LossFunc | None,
     ) -> None:
         self.model, self.loader, self.validation_data, self.epochs = model, loader, validation_data, epochs
         self.checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         self.callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
-        self.evaluate_train = evaluate_train
+        self.evaluate_train, self.loss_func = evaluate_train, loss_func
         self.history = History()
         self.epoch = self.step = 0
         self.first = loader.epoch  # the loader may have served another training before
         self._dtype_parameter = first_float_parameter(model)  # a parameter that has the model's dtype
         self._bad_sample_named = BadSampleNamed(self)
-        self.means = Means(model)
+        self.means = Means(model, loss_func)
         self.stopped = False
         self.seconds = 0.0  # of the epoch so far
 
@@ -241,6 +236,8 @@ class Run:
         steps = len(self.loader)
         began = time.monotonic()
         for x, y in self.loader:
+            if self.loss_func is not None:
+                y = take_weights(self.loss_func, y)
             dtype = self._dtype_parameter.dtype  # a callback may change it
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
                 x, y = as_batch(x, y, dtype)
@@ -248,10 +245,11 @@ class Run:
             taken = self.step
             self.model.input_shape = x.shape[1:]
             if taken == 1:
-                self.means, self.seconds = Means(self.model), 0.0
+                self.means, self.seconds = Means(self.model, self.loss_func), 0.0
+            check = functools.partial(self._check, x, last_good)
             # the loss is checked in between
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bad_sample_named:
-                loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
+                loss, outputs = train_step(self.model, x, y, check, self.loss_func)
             self.means.add(loss, outputs, y)
             metrics = self._metrics() if taken == steps else None
             now = time.monotonic()
@@ -272,7 +270,7 @@ class Run:
     def _metrics(self) -> dict[str, float]:
         train = self.means.loss, self.means.accuracy
         if self.evaluate_train:
-            train = evaluate_batches(self.model, batches_in_order(self.loader, deterministic_only=True))
+            train = evaluate_batches(self.model, batches_in_order(self.loader, deterministic_only=True), self.loss_func)
         validation = math.nan, math.nan
         if isinstance(self.validation_data, DataLoader):
             validation = evaluate_batches(self.model, batches_in_order(self.validation_data))

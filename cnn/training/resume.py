@@ -60,8 +60,9 @@ class Resumed:
     def _check(self, run: Any) -> None:
         """Raise an error if the checkpoint belongs to another training run."""
         state = self.state
-        if state["loss"] != repr(run.model.loss_func):
-            raise CheckpointError(f"the loss was {state['loss']}, but is {run.model.loss_func!r} now")
+        loss_func = run.loss_func or run.model.loss_func
+        if state["loss"] != repr(loss_func):
+            raise CheckpointError(f"the loss was {state['loss']}, but is {loss_func!r} now")
         wrong = states.architecture_difference(state["architecture"], states.architecture(run.model))
         if wrong is not None:
             raise CheckpointError(f"the checkpoint in {self.folder} belongs to another model: {wrong}")

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from cnn.kernels import one_blas_thread
+from cnn.loss import LossFunc
 from cnn.module import Array
 
 
-def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
+def loss_and_grad(model: Any, x: Array, y: Array, loss_func: LossFunc | None = None) -> tuple[float, Array]:
     """Run forward, loss and backward: the model's own ``loss_and_grad``, if it has one.
+
+    ``loss_func`` replaces the model's own loss, for training with weights.
 
     Returns
     -------
@@ -21,18 +24,23 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     own = getattr(model, "loss_and_grad", None)
     if own is None:
         outputs = model(x)
-        loss = model.loss_func(outputs, y)
-        model.backward(model.loss_func.backward())
+        loss_func = model.loss_func if loss_func is None else loss_func
+        loss = loss_func(outputs, y)
+        model.backward(loss_func.backward())
         return loss, outputs
     if own == getattr(model, "_default_loss_and_grad", None):  # that of Sequential, without the time of the Softmax
-        loss, outputs = model._objective.loss_and_grad(model, x, y)
+        loss, outputs = model._objective.loss_and_grad(model, x, y, loss_func)
         return loss, outputs
-    loss, outputs = own(x, y)
+    loss, outputs = own(x, y) if loss_func is None else own(x, y, loss_func)
     return loss, outputs
 
 
 def train_step(
-    model: Any, x: Array, y: Array, before_update: Callable[[float], object] | None = None
+    model: Any,
+    x: Array,
+    y: Array,
+    before_update: Callable[[float], object] | None = None,
+    loss_func: LossFunc | None = None,
 ) -> tuple[float, Array]:
     """Run one training step; return the loss and the outputs before it, as `loss_and_grad` does.
 
@@ -44,9 +52,11 @@ def train_step(
         A batch of samples (N, ...) in the model's dtype, and its targets.
     before_update : callable, optional
         Called with the loss after backward and before the weights change; if it raises an error, they do not change.
+    loss_func : LossFunc, optional
+        Instead of the model's own, for training with weights.
     """
     with one_blas_thread():
-        loss, outputs = loss_and_grad(model, x, y)
+        loss, outputs = loss_and_grad(model, x, y, loss_func)
         if before_update is not None:
             before_update(loss)
         model.optimizer.step()

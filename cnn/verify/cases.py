@@ -108,6 +108,20 @@ WEIGHT = np.array([0.5, 1.0, 2.0, 1.5])
 LOSSES = [
     L("BCELoss", CLASSES, "binary probabilities", lambda nn, a: nn.BCELoss()),
     L("BCELoss", CLASSES, "binary probabilities", lambda nn, a: nn.BCELoss(weight=a(WEIGHT), reduction="sum")),
+    L(
+        "BCELoss",
+        CLASSES,
+        "binary probabilities",
+        lambda nn, a: nn.BCELoss(label_smoothing=0.1),
+        lambda nn, a: lambda p, t: nn.BCELoss()(p, t * 0.9 + 0.05),
+    ),
+    L(
+        "BCELoss",
+        CLASSES,
+        "binary probabilities",
+        lambda nn, a: nn.BCELoss(pos_weight=a(WEIGHT)),
+        lambda nn, a: lambda p, t: nn.BCEWithLogitsLoss(pos_weight=a(WEIGHT))(p.logit(), t),
+    ),
     L("BCELoss", CLASSES, "saturated probabilities", lambda nn, a: nn.BCELoss(), smooth=False),
     L("BCEWithLogitsLoss", CLASSES, "binary logits", lambda nn, a: nn.BCEWithLogitsLoss()),
     L(
@@ -118,6 +132,13 @@ LOSSES = [
         scale=100.0,
     ),
     L("BCEWithLogitsLoss", CLASSES, "binary logits", lambda nn, a: nn.BCEWithLogitsLoss(pos_weight=a(WEIGHT))),
+    L(
+        "BCEWithLogitsLoss",
+        CLASSES,
+        "binary logits",
+        lambda nn, a: nn.BCEWithLogitsLoss(label_smoothing=0.1),
+        lambda nn, a: lambda x, t: nn.BCEWithLogitsLoss()(x, t * 0.9 + 0.05),
+    ),
     L(
         "CrossEntropyLoss",
         CLASSES,

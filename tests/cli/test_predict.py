@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from cnn.cli.predict_images import contact_sheet, read_for_model
-from cnn.layers import Flatten, Linear, Softmax
-from cnn.loss import CrossEntropyLoss
+from cnn.layers import Flatten, Linear, Sigmoid, Softmax
+from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss
 from cnn.sequential import Sequential
 from tests.cli.example_files import write_image
 
@@ -249,3 +249,28 @@ def test_the_models_own_preprocessing_is_used(run):
     _, out, _ = run("predict", "m.safetensors", "a.png", "--invert", "no", "--json")
     first = json.loads(out)["images"][0]["classes"][0]
     assert first == {"name": "class 0", "probability": pytest.approx(1 / (1 + np.exp(-1)), rel=1e-5)}
+
+
+@pytest.mark.parametrize(
+    ("names", "outputs", "expected"),
+    [
+        (["cat", "dog"], 1, ["90.0 %  dog", "10.0 %  cat"]),
+        (None, 1, ["90.0 %  yes", "10.0 %  no"]),
+        (["sun", "sea", "sky"], 3, ["90.0 %  sun", "90.0 %  sea", "10.0 %  sky"]),
+        (None, 3, ["90.0 %  label 0", "90.0 %  label 1", "10.0 %  label 2"]),
+    ],
+)
+@pytest.mark.parametrize("with_logits", [True, False])
+def test_models_that_answer_yes_or_no(run, names, outputs, expected, with_logits):
+    """One output is the probability of the second class; several outputs are one label each."""
+    linear = Linear(4, outputs)
+    linear.weight.data = np.zeros((outputs, 4))
+    linear.bias.data = np.log(9) * np.array([1, 1, -1])[:outputs]
+    last = [] if with_logits else [Sigmoid()]
+    model = Sequential([Flatten(), linear, *last], loss_func=BCEWithLogitsLoss() if with_logits else BCELoss())
+    model.input_shape, model.class_names = (1, 2, 2), names
+    model.save("model.safetensors")
+    write_image("a.png")
+    code, out, _ = run("predict", "model.safetensors", "a.png")
+    assert code == 0
+    assert [row.strip() for row in out.splitlines()[1:]] == expected

@@ -56,6 +56,22 @@ def test_a_wrong_target_names_the_fix(kind, target, error, message):
         kind()(np.full((2, 1), 0.5), np.array(target))
 
 
+@BOTH
+def test_smoothing_by_hand(kind):
+    """Label 1 becomes 0.9 and label 0 becomes 0.1."""
+    p, y = np.array([[0.25, 0.5]]), np.array([[1, 0]])
+    smoothed = kind(label_smoothing=0.2)
+    assert smoothed(p, y) == kind()(p, np.array([[0.9, 0.1]]))
+    assert kind(label_smoothing=1)(p, y) == kind(label_smoothing=1)(p, 1 - y)
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", [1.5, -0.1, np.nan, "0.1", True, None, [0.1]])
+def test_smoothing_is_a_fraction(kind, wrong):
+    with pytest.raises(ValueError, match="label_smoothing must be a number between 0 and 1, got"):
+        kind(label_smoothing=wrong)
+
+
 @pytest.mark.parametrize("wrong", [-0.25, 1.5, np.inf])
 def test_predictions_that_are_not_probabilities(wrong):
     with pytest.raises(InputError, match=rf"got {wrong}: end the model with Sigmoid\(\), or use BCEWithLogitsLoss\(\)"):

@@ -32,7 +32,13 @@ WEIGHT = (0.5, 2.0, 0.0)
 CLASS_OPTIONS = [{}, {"weight": WEIGHT}, {"ignore_index": 1, "weight": (1.0, 7.0, 3.0)}]
 SMOOTHED = [*CLASS_OPTIONS, *({**options, "label_smoothing": 0.3} for options in CLASS_OPTIONS)]
 BINARY = [{}, {"weight": ((0.5,), (2.0,), (0.0,))}, {"weight": 3.0}]
-POSITIVE = [*BINARY, {"pos_weight": (0.5, 1.0, 4.0)}, {"pos_weight": 2.0, "weight": 3.0}]
+POSITIVE = [
+    *BINARY,
+    {"pos_weight": (0.5, 1.0, 4.0)},
+    {"pos_weight": 2.0, "weight": 3.0},
+    {"label_smoothing": 0.3},
+    {"label_smoothing": 1.0, "pos_weight": 2.0, "weight": 3.0},
+]
 
 
 def cases():
@@ -45,7 +51,7 @@ def cases():
             if "label_smoothing" not in each:
                 yield NLLLoss, each, LogSoftmax(1)(NUMBERS), target
     yield from ((BCELoss, each, Sigmoid()(NUMBERS)[..., 0], PROBABILITIES[..., 0]) for each in BINARY[:1])
-    yield from ((BCELoss, each, Sigmoid()(NUMBERS), PROBABILITIES) for each in (BINARY[0], BINARY[2]))
+    yield from ((BCELoss, each, Sigmoid()(NUMBERS), PROBABILITIES) for each in POSITIVE if each is not BINARY[1])
     yield BCELoss, {"weight": (((0.5,), (2.0,)),) * 3}, Sigmoid()(NUMBERS), (VALUES > 0).astype(int)
     yield from ((BCEWithLogitsLoss, each, NUMBERS, PROBABILITIES) for each in POSITIVE if each is not BINARY[1])
     yield from ((kind, {}, NUMBERS, VALUES) for kind in (MSELoss, L1Loss))
@@ -163,7 +169,7 @@ def test_an_unknown_reduction_is_rejected(kind, reduction):
 
 
 @pytest.mark.parametrize(("kind", "name"), [(CrossEntropyLoss, "weight"), (NLLLoss, "weight"), (BCELoss, "weight"),
-                                            (BCEWithLogitsLoss, "weight"), (BCEWithLogitsLoss, "pos_weight")])  # fmt: skip
+                          (BCELoss, "pos_weight"), (BCEWithLogitsLoss, "weight"), (BCEWithLogitsLoss, "pos_weight")])  # fmt: skip
 def test_weights_must_be_numbers_of_at_least_0(kind, name):
     for wrong in ([1, -1], [1, np.nan], [np.inf], ["1"], [True], [[1], [1, 2]], "balanced", {0: 1}):
         with pytest.raises(ValueError, match=f"{name} must hold finite numbers of at least 0, got"):
@@ -178,7 +184,7 @@ def test_model_files_keep_every_option(kind, tmp_path):
     options = {
         CrossEntropyLoss: {"weight": [1, 2, 3], "ignore_index": -1, "reduction": "sum", "label_smoothing": 0.25},
         NLLLoss: {"weight": np.array([1, 2, 3]), "ignore_index": 255},
-        BCELoss: {"weight": [[[1], [2]]]},
+        BCELoss: {"weight": [[[1], [2]]], "label_smoothing": np.float32(0.5)},
         BCEWithLogitsLoss: {"pos_weight": [1, 2, 3], "weight": 0.5},
         HuberLoss: {"delta": np.float32(0.5)},
         SmoothL1Loss: {"beta": 2},

@@ -153,12 +153,12 @@ def test_training_needs_one_number(kind, call):
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @pytest.mark.parametrize(
     ("loss_func", "last"),
-    [(L1Loss, []), (SmoothL1Loss, []), (HuberLoss, []), (BCEWithLogitsLoss, []), (BCELoss, [Sigmoid()])],
+    [(L1Loss, []), (SmoothL1Loss, []), (HuberLoss, [])],
 )
-def test_elementwise_losses_train_and_predict_outputs(loss_func, last, reduction):
+def test_regression_losses_train_and_predict_outputs(loss_func, last, reduction):
     cnn.manual_seed(0)
     x = RNG.normal(size=(64, 2))
-    y = (x[:, :1] > 0) if loss_func in (BCELoss, BCEWithLogitsLoss) else x[:, :1] - 2 * x[:, 1:]
+    y = x[:, :1] - 2 * x[:, 1:]
     model = Sequential([Linear(2, 1), *last], loss_func=loss_func(reduction=reduction), optimizer=Adam(lr=0.05))
     history = model.fit(x, y, validation_data=(x, y), epochs=30, verbose_freq=0, rng=0)
     assert history.val_loss[-1] < history.train_loss[0] / 2
@@ -167,6 +167,64 @@ def test_elementwise_losses_train_and_predict_outputs(loss_func, last, reduction
     assert model.predict(x).shape == (64, 1)
     with pytest.raises(ValueError, match="has no classes: use predict"):
         model.predict_proba(x)
+
+
+BINARY = pytest.mark.parametrize(
+    ("loss_func", "last"),
+    [
+        (BCELoss(), [Sigmoid()]),
+        (BCELoss(label_smoothing=0.1, reduction="sum"), [Sigmoid()]),
+        (BCEWithLogitsLoss(), []),
+        (BCEWithLogitsLoss(pos_weight=2, reduction="sum"), []),
+    ],
+    ids=repr,
+)
+
+
+@BINARY
+@pytest.mark.parametrize("labels", [1, 3])
+@pytest.mark.parametrize("dtype", [bool, np.int64, np.float32])
+def test_a_yes_no_net_and_a_net_of_several_labels(loss_func, last, labels, dtype, tmp_path):
+    """Accuracy in fit, evaluate and history, predict and predict_proba, also after loading from a file."""
+    cnn.manual_seed(0)
+    x = RNG.normal(size=(100, 4))
+    y = (x[:, :labels] > 0.3).astype(dtype)
+    model = Sequential([Linear(4, labels), *last], loss_func=loss_func, optimizer=Adam(lr=0.1))
+    history = model.fit(x, y, validation_data=(x, y), epochs=8, verbose_freq=0, rng=0, evaluate_train=True)
+    assert history.val_accuracy[-1] > 0.9
+    assert history.train_accuracy == history.val_accuracy
+    model.save(tmp_path / "model.safetensors")
+    for net in (model, Sequential.load(tmp_path / "model.safetensors")):
+        outputs, p, decisions = net(x.astype(np.float32)), net.predict_proba(x), net.predict(x)
+        np.testing.assert_allclose(p, outputs if last else 1 / (1 + np.exp(-outputs)), rtol=1e-6)
+        assert (decisions.dtype, decisions.shape) == (np.int64, (100, labels))
+        np.testing.assert_array_equal(decisions, p >= 0.5)
+        assert net.evaluate(x, y, 7)[1] == history.val_accuracy[-1] == np.mean(decisions == y)
+
+
+def test_yes_begins_at_one_half():
+    """Soft labels are compared in the same way, so that mixed images have an accuracy too."""
+    model = Sequential([Sigmoid()], loss_func=BCELoss())
+    x = np.array([[0.0, -0.1], [0.1, 50.0]])
+    assert model.predict(x).tolist() == [[1, 0], [1, 1]]
+    assert model.evaluate(x, np.array([[1, 0], [1, 1]]))[1] == 1
+    assert model.evaluate(x, np.array([[0.5, 0.4], [0.9, 0.2]]))[1] == 0.75
+
+
+def test_yes_no_for_every_pixel():
+    x, y = RNG.normal(size=(5, 1, 6, 7)), RNG.integers(0, 2, (5, 1, 6, 7))
+    model = Sequential([Conv2d(1, 1, 3, padding=1, rng=0)], loss_func=BCEWithLogitsLoss())
+    assert model.predict(x).shape == model.predict_proba(x).shape == y.shape
+    assert model.evaluate(x, y, 2)[1] == np.mean(model.predict(x) == y)
+
+
+@BINARY
+def test_one_output_needs_targets_with_one_column(loss_func, last):
+    """PyTorch refuses them as well; broadcasting (N, 1) with (N,) would compare each answer with all targets."""
+    model = Sequential([Linear(4, 1), *last], loss_func=loss_func, optimizer=Adam())
+    for call in (model.fit, model.evaluate):
+        with pytest.raises(ShapeError, match=r"prediction's shape \(6, 1\), got \(6,\): pass y.reshape\(-1, 1\)"):
+            call(np.zeros((6, 4), np.float32), np.array([0, 1, 0, 1, 1, 0]))
 
 
 def test_log_probabilities_are_returned_as_probabilities():

@@ -15,6 +15,7 @@ from cnn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from cnn.loss.weighted import SampleWeighted, class_weighted
 from cnn.utils.gradcheck import difference
 from tests.parity.oracle import DTYPES, TOLERANCE, Tally, tensor
 
@@ -238,6 +239,23 @@ def test_binary_cross_entropy(kind):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_binary_cross_entropy_with_smoothing_and_pos_weight(dtype, reduction, smoothing):
+    """PyTorch has no label_smoothing: its targets are smoothed before. BCELoss has no pos_weight: logits have."""
+    rng = np.random.default_rng(0)
+    x, y, weight = rng.normal(size=(6, 3)).astype(dtype), rng.integers(0, 2, (6, 3)), np.array([0.5, 2, 4])
+    theirs = torch.nn.BCEWithLogitsLoss(pos_weight=tensor(weight.astype(dtype)), reduction=reduction)
+
+    def smoothed(prediction, target):
+        return theirs(prediction, target.to(prediction.dtype) * (1 - smoothing) + smoothing / 2)
+
+    options = {"pos_weight": weight, "reduction": reduction, "label_smoothing": smoothing}
+    compare_reduced(Tally(), BCEWithLogitsLoss(**options), smoothed, x, y)
+    compare_reduced(Tally(), BCELoss(**options), smoothed, x, y, before=Sigmoid())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("reduction", ["mean", "none"])
 def test_binary_cross_entropy_at_0_and_1(dtype, reduction):
     """Logarithms are at least -100, and the denominator of the gradient at least 1e-12."""
@@ -272,3 +290,54 @@ def test_regression_losses(kind):
 def test_smooth_l1_without_a_corner_is_l1():
     x, target = np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 1.0])
     compare_reduced(Tally(), SmoothL1Loss(beta=0), torch.nn.SmoothL1Loss(beta=0), x, target)
+
+
+POSITIVE = np.array([0.5, 2, 4])
+WEIGHTED = {
+    "cross-entropy": (
+        lambda **options: CrossEntropyLoss(from_logits=True, weight=POSITIVE, ignore_index=1, **options),
+        lambda w, **options: torch.nn.CrossEntropyLoss(weight=w, ignore_index=1, **options),
+    ),
+    "logits of labels": (
+        lambda **options: BCEWithLogitsLoss(pos_weight=POSITIVE, **options),
+        lambda w, **options: torch.nn.BCEWithLogitsLoss(pos_weight=w, **options),
+    ),
+    "numbers": (lambda **options: MSELoss(**options), lambda w, **options: torch.nn.MSELoss(**options)),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("kind", WEIGHTED)
+def test_sample_weights(kind, reduction, dtype):
+    """PyTorch's losses without reduction, times the weights; a mean divides by the weights of all that counts."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.normal(size=(8, 3)).astype(dtype), rng.uniform(0, 2, 8)
+    y = rng.integers(0, 3, 8) if kind == "cross-entropy" else rng.integers(0, 2, (8, 3)).astype(dtype)
+    ours, theirs = WEIGHTED[kind]
+    weighted = SampleWeighted(ours(reduction=reduction))
+    weighted.sample_weight = weight
+    each = theirs(tensor(POSITIVE.astype(dtype)), reduction="none")
+    divisor = (weight * POSITIVE[y])[y != 1].sum() if kind == "cross-entropy" else 3 * weight.sum()
+
+    def composed(prediction, target):
+        losses = each(prediction, target)
+        total = (losses * tensor(weight.astype(dtype)).reshape(-1, *[1] * (losses.ndim - 1))).sum()
+        return total / divisor if reduction == "mean" else total
+
+    compare_losses(Tally(), weighted, composed, x, y)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_class_weights(dtype):
+    """They are PyTorch's weight= and pos_weight=; "balanced" is scikit-learn's formula, n / (K count)."""
+    rng = np.random.default_rng(1)
+    x, ids, labels = rng.normal(size=(20, 3)).astype(dtype), rng.integers(0, 3, 20), rng.integers(0, 2, (20, 3))
+    balanced = class_weighted(CrossEntropyLoss(from_logits=True), "balanced", ids, x.shape)
+    weight = tensor((20 / (3 * np.bincount(ids))).astype(dtype))
+    compare_losses(Tally(), balanced, torch.nn.CrossEntropyLoss(weight=weight), x, ids)
+    balanced = class_weighted(BCEWithLogitsLoss(), "balanced", labels, x.shape)
+    yes = labels.sum(axis=0)
+    weight, pos_weight = tensor((10 / (20 - yes)).astype(dtype)), tensor(((20 - yes) / yes).astype(dtype))
+    theirs = torch.nn.BCEWithLogitsLoss(weight=weight, pos_weight=pos_weight)
+    compare_losses(Tally(), balanced, theirs, x, labels.astype(dtype))

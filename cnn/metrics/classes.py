@@ -1,8 +1,7 @@
-"""Classification metrics: confusion matrix, report per class, and a confidence interval for an accuracy."""
+"""Metrics of classes: the confusion matrix, and a report with a row for each class."""
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from cnn.core.checks import integer
 from cnn.core.parameter import plain_array
 from cnn.errors import InputError, ShapeError
+from cnn.metrics.interval import accuracy_interval
 from cnn.model.summary import Table
 from cnn.module import Array
 
@@ -71,7 +71,36 @@ def _ids(labels: Any, name: str, classes: int) -> Array:
     return ids.astype(np.int64, copy=False)
 
 
-class ClassReport(Table):
+class Report(Table):
+    """A table with precision, recall and F1 in each row: the base of `ClassReport` and `LabelReport`."""
+
+    headings: tuple[str, ...] = ("class", "precision", "recall", "F1", "count")
+    text_columns = 1
+
+    def __init__(self, names: Sequence[str], correct: Array, predicted: Array, count: Array) -> None:
+        self.names, self.count = list(names), count
+        self.precision = _divide(correct, predicted)
+        self.recall = _divide(correct, count)
+        self.f1 = _divide(2 * correct, count + predicted)
+        columns = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        self.macro = {name: _mean(values) for name, values in columns.items()}
+
+    def cells(self) -> list[tuple[str, ...]]:
+        """Return the text of each cell, row by row; the last row has the means over the classes."""
+        columns = (self.precision, self.recall, self.f1)
+        rows = [
+            (name, *(_format(column[k]) for column in columns), f"{self.count[k]:,}")
+            for k, name in enumerate(self.names)
+        ]
+        return [*rows, ("mean", *map(_format, self.macro.values()), f"{self.count.sum():,}")]
+
+    def undefined(self) -> str:
+        """Return an explanation of "-", if there is any in the table."""
+        undefined = any(np.isnan(column).any() for column in (self.precision, self.recall, self.f1))
+        return ' "-": undefined, the denominator is 0.' if undefined else ""
+
+
+class ClassReport(Report):
     """A table with precision, recall and F1 of every class; `class_report` creates it.
 
     ``print`` shows it as text, a notebook as HTML.
@@ -90,37 +119,17 @@ class ClassReport(Table):
         The means of "precision", "recall" and "f1" over the classes for which they are defined; nan if there are none.
     """
 
-    headings = ("class", "precision", "recall", "F1", "count")
-    text_columns = 1
-
     def __init__(self, matrix: Array, class_names: Sequence[str]) -> None:
-        self.matrix, self.class_names = matrix, list(class_names)
-        correct, predicted = np.diagonal(matrix), matrix.sum(axis=0)
-        self.count = matrix.sum(axis=1)
-        self.precision = _divide(correct, predicted)
-        self.recall = _divide(correct, self.count)
-        self.f1 = _divide(2 * correct, self.count + predicted)
-        columns = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
-        self.macro = {name: _mean(values) for name, values in columns.items()}
-
-    def cells(self) -> list[tuple[str, ...]]:
-        """Return the text of each cell, row by row; the last row has the means over the classes."""
-        columns = (self.precision, self.recall, self.f1)
-        rows = [
-            (name, *(_format(column[k]) for column in columns), f"{self.count[k]:,}")
-            for k, name in enumerate(self.class_names)
-        ]
-        return [*rows, ("mean", *map(_format, self.macro.values()), f"{self.count.sum():,}")]
+        super().__init__(class_names, np.diagonal(matrix), matrix.sum(axis=0), matrix.sum(axis=1))
+        self.matrix, self.class_names = matrix, self.names
 
     def notes(self) -> str:
         """Return the text below the table: the accuracy, its confidence interval, and how to read the table."""
         correct, count = int(np.trace(self.matrix)), int(self.matrix.sum())
         low, high = accuracy_interval(correct, count)
-        undefined = any(np.isnan(column).any() for column in (self.precision, self.recall, self.f1))
         return (
             f"Accuracy {100 * correct / count:.1f} % ({correct:,} of {count:,}; the 95 % interval is {100 * low:.1f} "
-            f"to {100 * high:.1f} %). Each class counts the same in the mean."
-            + (' "-": undefined, the denominator is 0.' if undefined else "")
+            f"to {100 * high:.1f} %). Each class counts the same in the mean.{self.undefined()}"
         )
 
 
@@ -168,9 +177,15 @@ def class_report(y_true: Any, y_pred: Any, class_names: Sequence[str]) -> ClassR
     Accuracy 75.0 % (3 of 4; the 95 % interval is 30.1 to 95.4 %). Each class counts the same in the mean. "-":
     undefined, the denominator is 0.
     """
-    if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-        raise InputError(f"class_names must be a list of strings, one for each class, got {class_names!r}")
+    check_names(class_names, "class_names")
     return ClassReport(confusion_matrix(y_true, y_pred, len(class_names)), class_names)
+
+
+def check_names(names: Any, name: str) -> None:
+    """Raise an error unless ``names``, the argument of that name, is a list of strings."""
+    if isinstance(names, str) or not all(isinstance(each, str) for each in names):
+        what = name.removesuffix("_names")
+        raise InputError(f"{name} must be a list of strings, one for each {what}, got {names!r}")
 
 
 def _divide(numerator: Array, denominator: Array) -> Array:
@@ -185,60 +200,3 @@ def _mean(values: Array) -> float:
 
 def _format(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
-
-
-def accuracy_interval(correct: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return a confidence interval (Wilson) for the accuracy that an infinitely large test set would give.
-
-    It contains every accuracy p that is compatible with the result: |correct / count - p| <= z sqrt(p (1 - p) / count),
-    where a standard normal variable lies between -z and z with probability ``confidence``. Solved for p:
-
-    (q + z² / 2n ± z sqrt(q (1 - q) / n + z² / 4n²)) / (1 + z² / n),  q = correct / n,  n = count
-
-    Two models whose intervals overlap widely may be equally good. The samples are assumed to be independent of each
-    other and of the training data; the variation between random seeds is not included.
-
-    Parameters
-    ----------
-    correct, count : int
-        The number of correct predictions and of all predictions; 0 <= correct <= count, count at least 1.
-    confidence : float
-        Above 0 and below 1: the probability that such an interval contains the accuracy.
-
-    Returns
-    -------
-    low, high : float
-        Fractions. low is exactly 0 if no prediction is correct, high exactly 1 if all are.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
-    Source
-    ------
-    Wilson 1927, Probable inference, the law of succession, and statistical inference, Journal of the American
-    Statistical Association 22.
-
-    Examples
-    --------
-    >>> low, high = accuracy_interval(9234, 10_000)
-    >>> print(f"{low:.4f} to {high:.4f}")
-    0.9180 to 0.9285
-    """
-    count = integer(count, "count", 1)
-    correct = integer(correct, "correct", 0)
-    if correct > count:
-        raise InputError(
-            f"correct must be at most count, got {correct} of {count}: pass accuracy_interval(correct, count)"
-        )
-    number = isinstance(confidence, (int, float, np.number)) and not isinstance(confidence, bool)
-    if not (number and 0 < confidence < 1):
-        raise InputError(f"confidence must be a number between 0 and 1, such as 0.95, got {confidence!r}")
-    z2 = NormalDist().inv_cdf((1 - confidence) / 2) ** 2
-    q = correct / count
-    centre = q + z2 / (2 * count)
-    half = math.sqrt(z2 * q * (1 - q) / count + z2 * z2 / (4 * count * count))
-    low, high = ((centre + side * half) / (1 + z2 / count) for side in (-1, 1))
-    # q lies between the two, and rounding must not change that; for q = 0 and q = 1 one end is q itself
-    return (0.0 if correct == 0 else min(low, q)), (1.0 if correct == count else max(high, q))

@@ -1,0 +1,72 @@
+"""Weights of samples and classes in training: how they travel with the targets, and the loss that uses them."""
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from cnn.data.loader import DataLoader
+from cnn.errors import InputError
+from cnn.loss import LossFunc
+from cnn.loss.weighted import SampleWeighted, check_sample_weight, class_weighted
+from cnn.module import Array, evaluating, no_grad
+
+
+def check_no_loader(x: Any, class_weight: Any, sample_weight: Any) -> None:
+    """Raise an error that names the fix if weights are given together with a DataLoader."""
+    if not isinstance(x, DataLoader):
+        return
+    if class_weight is not None:
+        raise InputError(
+            "class_weight needs x and y as arrays: with a DataLoader give the weights to the loss, "
+            "CrossEntropyLoss(weight=[...]) or BCEWithLogitsLoss(pos_weight=[...])"
+        )
+    if sample_weight is not None:
+        raise InputError("sample_weight needs x and y as arrays: a DataLoader has no weights")
+
+
+def weighted(
+    model: Any, x: Array, y: Array, class_weight: Any, sample_weight: Any, methods: tuple[str, ...]
+) -> tuple[LossFunc | None, Array]:
+    """Return the loss with these weights, or None without any, and targets that carry the weights of their samples.
+
+    Such targets are a structured array with the fields "target" and "weight", so that a loader shuffles both and a
+    fingerprint covers both; `take_weights` separates them. ``methods`` of the model compute the loss.
+    """
+    if class_weight is None and sample_weight is None:
+        return None, y
+    for method in methods:
+        own = getattr(model, method, None)
+        if own is not None and "loss_func" not in inspect.signature(own).parameters:
+            raise InputError(
+                f"weights need a loss to be passed on, but {type(model).__name__}.{method} takes none: define it as "
+                f"{method}(self, x, y, loss_func=None), and use loss_func unless it is None"
+            )
+    with evaluating(), no_grad():
+        prediction = model(x[:1])
+    loss_func: LossFunc = model.loss_func
+    if class_weight is not None:
+        loss_func = class_weighted(loss_func, class_weight, y, (len(x), *prediction.shape[1:]))
+    if sample_weight is not None:
+        weights = check_sample_weight(sample_weight, len(x))
+        loss_func = SampleWeighted(loss_func)
+        loss_func.sample_weight = np.ones(1)
+        with no_grad():
+            loss_func.forward(prediction, y[:1])  # a loss that has no losses of samples raises an error
+        y = join(y, weights)
+    return loss_func, y
+
+
+def join(y: Array, weights: Array) -> Array:
+    """Return targets (N, ...) and weights (N,) as one structured array (N,)."""
+    joined = np.empty(len(y), [("target", y.dtype, y.shape[1:]), ("weight", weights.dtype)])
+    joined["target"], joined["weight"] = y, weights
+    return joined
+
+
+def take_weights(loss_func: LossFunc, y: Array) -> Array:
+    """Give the weights of a batch to the loss, and return its targets without them."""
+    if not isinstance(loss_func, SampleWeighted):
+        return y
+    loss_func.sample_weight = y["weight"]
+    return np.ascontiguousarray(y["target"])

@@ -57,12 +57,17 @@ def check_images(x: Any, channels: int | None = None) -> None:
     raise ShapeError(f"expected {expected}, got {x.ndim} axes, {x.shape}: {fix}")
 
 
-def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> None:
-    """Raise an error that names the fix unless ``x`` is a floating-point array, of ``dtype`` if that is given."""
+def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
+    """Return ``x``, a floating-point array, of ``dtype`` if that is given, or raise an error that names the fix.
+
+    float16 becomes ``dtype``, or float32 without one, because no layer works in it.
+    """
     if not isinstance(x, np.ndarray):
         raise InputError(f"expected a NumPy array, got {type(x).__name__}: pass np.asarray(x, dtype=np.float32)")
-    if x.dtype.kind == "f" if dtype is None else x.dtype == dtype:
-        return
+    if x.dtype.kind == "f" and x.dtype.itemsize > 2 if dtype is None else x.dtype == dtype:
+        return x
+    if x.dtype == np.float16:
+        return x.astype(np.float32 if dtype is None else dtype)
     expected = "float32 or float64" if dtype is None else str(dtype)
     if x.dtype == np.uint8:
         raise InputError(

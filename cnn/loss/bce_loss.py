@@ -73,7 +73,7 @@ class BCELoss(BinaryLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         p, y = prediction, self.check_target(target, prediction.shape).astype(prediction.dtype)
         wrong = (p < 0) | (p > 1)  # False for NaN, which the training loop reports
         if wrong.any():
@@ -135,7 +135,7 @@ class BCEWithLogitsLoss(BinaryLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         y = self.check_target(target, prediction.shape).astype(prediction.dtype)
         weight = broadcast_weight(self.weight, "weight", prediction)
         positive, negative = y * weight * broadcast_weight(self.pos_weight, "pos_weight", prediction), (1 - y) * weight

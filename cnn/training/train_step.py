@@ -5,7 +5,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from cnn.kernels import one_blas_thread
+from cnn.loss.loss_func import check_loss_grad
 from cnn.module import Array
 
 
@@ -22,7 +25,10 @@ def loss_and_grad(model: Any, x: Array, y: Array) -> tuple[float, Array]:
     if own is None:
         outputs = model(x)
         loss = model.loss_func(outputs, y)
-        model.backward(model.loss_func.backward())
+        grad = model.loss_func.backward()
+        if type(grad) is not np.ndarray or grad.dtype != outputs.dtype or grad.shape != outputs.shape:
+            check_loss_grad(model.loss_func, grad, outputs)
+        model.backward(grad)
         return loss, outputs
     if own == getattr(model, "_default_loss_and_grad", None):  # that of Sequential, without the time of the Softmax
         loss, outputs = model._objective.loss_and_grad(model, x, y)

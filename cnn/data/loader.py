@@ -47,6 +47,9 @@ class DataLoader:
     prefetch : int, default 2
         The maximum number of batches that the thread prepares in advance. 0: no thread. Nor is there one for arrays in
         memory without transforms, because reading them is faster than a thread.
+    drop_last : bool, default False
+        True: a last batch that would be smaller is left out of the epoch. With `shuffle` other samples are left out in
+        each epoch.
 
     Attributes
     ----------
@@ -98,6 +101,7 @@ class DataLoader:
         rng: np.random.Generator | int | None = None,
         transforms: Sequence[Transform] = (),
         prefetch: int = 2,
+        drop_last: bool = False,
     ) -> None:
         self.x = open_data(x, "x")
         self.y = open_data(y, "y")
@@ -110,6 +114,11 @@ class DataLoader:
         self.sample_shape, self.dtype = first.shape, first.dtype
         self.batch_size = integer(batch_size, "batch_size", 1)
         self.shuffle = boolean(shuffle, "shuffle")
+        self.drop_last = boolean(drop_last, "drop_last")
+        if self.drop_last and self.samples < self.batch_size:
+            raise InputError(
+                f"drop_last leaves no batch of {self.samples} samples: use batch_size={self.samples} or less"
+            )
         if callable(transforms) or not all(map(callable, transforms)):
             raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
         self.transforms = tuple(transforms)
@@ -127,7 +136,7 @@ class DataLoader:
         self._iterations = 0
 
     def __len__(self) -> int:
-        return math.ceil(self.samples / self.batch_size)
+        return self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)
 
     def __iter__(self) -> Generator[Batch, None, None]:
         self._end_iteration()
@@ -194,7 +203,7 @@ class DataLoader:
         -------
         dict
             "epoch" and "taken"; "rng" and "rng_now", the generator's state at the start of the epoch and now; "seed" of
-            the transforms, or None; "samples", "batch_size" and "shuffle".
+            the transforms, or None; "samples", "batch_size", "shuffle" and "drop_last".
         """
         now = _json_values(self.rng.bit_generator.state)
         return {
@@ -206,6 +215,7 @@ class DataLoader:
             "samples": self.samples,
             "batch_size": self.batch_size,
             "shuffle": self.shuffle,
+            "drop_last": self.drop_last,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -218,11 +228,11 @@ class DataLoader:
         InputError
             (a ValueError) If that loader had other settings, another number of samples or another kind of generator.
         """
-        own = self.state_dict()
+        own, state = self.state_dict(), {"drop_last": False, **state}  # a state of an earlier version has no drop_last
         missing = sorted(own.keys() - state.keys())
         if missing:
             raise InputError(f"this is not the state of a DataLoader: it has no {', '.join(missing)}")
-        for name in ("samples", "batch_size", "shuffle"):
+        for name in ("samples", "batch_size", "shuffle", "drop_last"):
             if state[name] != own[name]:
                 raise InputError(f"the state is of a loader with {name}={state[name]}, but here it is {own[name]}")
         if (state["seed"] is None) != (self._seed is None):

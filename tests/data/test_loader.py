@@ -663,3 +663,14 @@ def test_a_large_file_stays_out_of_memory(tmp_path):
     assert most - before < 60
     loader.fingerprint()
     assert anonymous_memory() - before < 60
+
+
+def test_drop_last_leaves_out_a_smaller_last_batch():
+    x = np.arange(7.0)[:, None]
+    loader = DataLoader(x, np.arange(7), batch_size=3, rng=0, drop_last=True)
+    epochs = [[len(y) for _, y in loader] for _ in range(3)]
+    assert epochs == [[3, 3]] * 3 == [[3] * len(loader)] * 3
+    with pytest.raises(ValueError, match="drop_last leaves no batch of 7 samples: use batch_size=7"):
+        DataLoader(x, np.arange(7), batch_size=8, drop_last=True)
+    with pytest.raises(ValueError, match="drop_last=True, but here it is False"):
+        DataLoader(x, np.arange(7), batch_size=3).load_state_dict(loader.state_dict())

@@ -7,7 +7,7 @@ import numpy as np
 from cnn.core.checks import integer
 from cnn.core.parameter import Parameter, plain_array
 from cnn.errors import InputError, ShapeError
-from cnn.layers import BatchNorm1d
+from cnn.layers import Linear
 from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
 
@@ -27,10 +27,14 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix."""
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array, whose hidden values would be used: pass {name}.filled(...)")
+    if isinstance(x, dict):
+        raise InputError(_one_array(x, name, "input"))
+    check_samples_of_list(x, model, name)
     try:
         x = plain_array(x)
     except ValueError:
-        raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...)") from None
+        several = f"; {_one_array(x, name, 'input')}" if several_arrays(x) is not None else ""
+        raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...){several}") from None
     dtype = dtype_of(model)
     if x.dtype == np.uint8:
         raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {name}.astype("float32") / 255')
@@ -73,6 +77,7 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array, after checking that the model accepts a sample and the loss all targets."""
     check_one_number(model.loss_func)
+    check_one_array(y, x, name, "target")
     with evaluating():
         prediction = model(x[:1])
     if not isinstance(prediction, np.ndarray):
@@ -87,13 +92,12 @@ def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     return target.astype(x.dtype, copy=False) if target.dtype.kind == "f" else target
 
 
-def check_pair(data: Any) -> tuple[Any, Any] | None:
-    """Return validation data as samples and targets, or None."""
-    if data is None or (isinstance(data, (tuple, list)) and len(data) == 2):
-        return data  # type: ignore[return-value]  # a list of two is accepted too
-    raise InputError(
-        "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
-    )
+def check_pair(data: Any) -> None:
+    """Raise an error unless validation data are a pair of samples and targets; a list of two is accepted too."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(
+            "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
+        )
 
 
 def check_optimizer(model: Any) -> None:
@@ -116,17 +120,6 @@ def check_batch_size(batch_size: Any) -> int:
     return integer(batch_size, "batch_size", 1)
 
 
-def check_callbacks(callbacks: Any) -> None:
-    """Raise an error unless ``callbacks`` is a list or tuple of callables."""
-    if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks must be a list, callbacks=[...], got {callbacks!r}")
-    for callback in callbacks:
-        if isinstance(callback, type):
-            raise TypeError(f"the callback {callback.__name__} is a class: write {callback.__name__}(...)")
-        if not callable(callback):
-            raise TypeError(f"a callback is called with each step, but {callback!r} cannot be called")
-
-
 def check_deterministic(transforms: Any) -> None:
     """Raise an error if a transform does not declare whether it is deterministic, and so applied in evaluation."""
     for transform in transforms:
@@ -138,15 +131,39 @@ def check_deterministic(transforms: Any) -> None:
             )
 
 
-def check_last_batch(model: Any, samples: int, batch_size: int) -> None:
-    """Raise an error if an epoch would end with a batch of one sample, which BatchNorm1d cannot train on."""
-    if samples % batch_size != 1 and batch_size > 1:
+def check_one_array(data: Any, other: Any, name: str, what: str = "input") -> None:
+    """Raise an error if ``data`` is a dict, or a list of arrays of as many samples each as ``other`` has.
+
+    Otherwise the arrays of two inputs or two targets would be stacked, as if each were one sample.
+    """
+    count = len(other) if hasattr(other, "__len__") else -1
+    if isinstance(data, dict) or (several_arrays(data) == count != len(data)):
+        raise InputError(_one_array(data, name, what))
+
+
+def _one_array(data: Any, name: str, what: str) -> str:
+    kind = "a dict" if isinstance(data, dict) else f"{len(data)} arrays of {len(data[0])} samples each"
+    fix = f"join inputs along the channels, np.concatenate({name.split()[0]}, axis=1)"
+    if what == "target":
+        fix = f"join targets along axis 1 for one loss, np.concatenate({name.split()[0]}, axis=1), or train two models"
+    return f"{name} is {kind}, but a model has one {what}, one array: {fix}"
+
+
+def several_arrays(data: Any) -> int | None:
+    """Return the common length of the arrays in a list or tuple of at least two, or None if it is anything else."""
+    if not isinstance(data, (list, tuple)) or len(data) < 2 or not all(getattr(a, "ndim", 0) for a in data):
+        return None
+    return len(data[0]) if all(len(a) == len(data[0]) for a in data) else None
+
+
+def check_samples_of_list(x: Any, model: Any, name: str) -> None:
+    """Raise an error if ``x`` is a list of arrays, each of which is itself a batch of samples for the model."""
+    if several_arrays(x) is None:
         return
-    for name, module in model.named_modules():
-        if isinstance(module, BatchNorm1d):
-            sizes = (size for size in range(max(batch_size, 2), samples + 1) if samples % size != 1)
-            fix = next((f"use batch_size={size}" for size in sizes), "it needs more samples")
-            raise InputError(
-                f"{samples} samples in batches of {batch_size} leave a batch of one, on which layer {name}, "
-                f"{module!r}, cannot train: {fix}"
-            )
+    known, shape = getattr(model, "input_shape", None), tuple(x[0].shape)
+    first = next(
+        (module for module in model.modules() if any(isinstance(v, Parameter) for v in vars(module).values())), None
+    )
+    of_rows = isinstance(first, Linear) and len(shape) == 2 and shape[1] == first.in_features
+    if shape[1:] == known if known is not None else (len(shape) == 4 or of_rows):
+        raise InputError(f"{_one_array(x, name, 'input')}; if each is one sample, pass np.stack({name.split()[0]})")

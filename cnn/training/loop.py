@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -11,33 +10,21 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
-from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
-from cnn.errors import InputError
 from cnn.module import Array
+from cnn.optim import ReduceLROnPlateau, Schedule
+from cnn.optim.clip import clip_grad_norm_
+from cnn.optim.shared import at_least_zero
+from cnn.training.arguments import BATCH_SIZE, as_callbacks, check_last_batch, check_resume, training_data
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import LastGood, first_non_finite
-from cnn.training.evaluation import batches, batches_in_order, evaluate_batches
+from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
-from cnn.training.inputs import (
-    as_batch,
-    as_samples,
-    check_batch_size,
-    check_callbacks,
-    check_deterministic,
-    check_labels,
-    check_last_batch,
-    check_optimizer,
-    check_pair,
-    first_float_parameter,
-)
+from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, first_float_parameter
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
 from cnn.training.train_step import train_step
-
-BATCH_SIZE = 32  # if none is given
-EVALUATION_BATCH_SIZE = 256  # samples in a batch of an evaluation
 
 Callback = Callable[[Step], Any]
 
@@ -50,9 +37,12 @@ def train(
     epochs: int = 10,
     batch_size: int = BATCH_SIZE,
     rng: np.random.Generator | int | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | Schedule | ReduceLROnPlateau] = (),
     resume: str | Path | None = None,
     evaluate_train: bool = False,
+    validation_split: float = 0.0,
+    drop_last: bool = False,
+    clip_norm: float | None = None,
 ) -> Generator[Step, None, None]:
     """Train, and yield after every step, so that the caller's own loop can monitor, log or stop.
 
@@ -72,13 +62,20 @@ def train(
         At least 1. The last batch of an epoch may be smaller.
     rng : numpy.random.Generator, int or None
         Draws a new order of the samples for each epoch.
-    callbacks : sequence of callable
-        Each is called after every step; if one returns True, training ends. See `cnn.training.callbacks`.
+    callbacks : sequence of callable, Schedule or ReduceLROnPlateau
+        Each is called after every step; if one returns True, training ends. See `cnn.training.callbacks`. A schedule of
+        `cnn.optim` is stepped after every epoch, a OneCycleLR after every step; `Scheduled` has more settings.
     resume : str or Path, optional
         Folder of a `Checkpoint` of the same training, to continue where that stopped. Only ``epochs`` may differ.
     evaluate_train : bool
         Measure train_loss and train_accuracy like the validation metrics: after the epoch, in evaluation mode, over
         all samples. This costs a forward pass. Otherwise they are the running means of the epoch, in training mode.
+    validation_split : float
+        This fraction of the samples, the last ones before any shuffling, becomes the validation data. Only for arrays.
+    drop_last : bool
+        Leave out a last batch that would be smaller, such as one of a single sample.
+    clip_norm : float, optional
+        The gradients of a step are scaled down to this norm, if theirs is larger; see `cnn.optim.clip_grad_norm_`.
 
     Returns
     -------
@@ -98,39 +95,17 @@ def train(
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
         if getattr(model, part, None) is None:
             raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
-    loader = _loader(model, x, y, check_batch_size(batch_size), rng)
-    if not isinstance(validation_data, DataLoader):
-        validation_data = check_pair(validation_data)
-    if isinstance(validation_data, (tuple, list)):
-        x_val = as_samples(validation_data[0], model, "x of the validation data")
-        y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
-        validation_data = (x_val, y_val)
+    clip_norm = None if clip_norm is None else at_least_zero(clip_norm, "clip_norm")
+    loader, validation_data = training_data(model, x, y, validation_data, validation_split, batch_size, rng, drop_last)
     check_optimizer(model)
-    check_last_batch(model, loader.samples, loader.batch_size)
-    check_callbacks(callbacks)
+    check_last_batch(model, loader)
+    callbacks = as_callbacks(callbacks, model, validation_data is not None)
     if boolean(evaluate_train, "evaluate_train"):
         check_deterministic(loader.transforms)
-    if resume is not None and not isinstance(resume, (str, os.PathLike)):
-        raise TypeError(f"resume is the folder of the checkpoints, such as resume='checkpoints', got {resume!r}")
-    run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train)
+    check_resume(resume)
+    run = Run(model, loader, validation_data, epochs, callbacks, evaluate_train, clip_norm)
     resumed = None if resume is None else Resumed.find(resume, run)
     return run.steps(resumed)
-
-
-def _loader(model: Any, x: Any, y: Any, batch_size: int, rng: Any) -> DataLoader:
-    """Return the given loader, or a loader for arrays, which are checked here."""
-    if isinstance(x, DataLoader):
-        if y is not None:
-            raise InputError("a DataLoader contains the targets: pass train(model, loader) without y")
-        if rng is not None or batch_size not in (BATCH_SIZE, x.batch_size):
-            raise InputError("a DataLoader has its own batch size and order: pass batch_size and rng to it")
-        return x
-    if y is None:
-        raise InputError("y is missing: pass x and y, or a DataLoader")
-    x = as_samples(x, model, "x")
-    y = check_labels(model, x, y, "y")
-    model.input_shape = x.shape[1:]
-    return DataLoader(x, y, batch_size, rng=generator(rng))
 
 
 class Run:
@@ -157,11 +132,12 @@ class Run:
         epochs: int,
         callbacks: tuple[Callback, ...],
         evaluate_train: bool,
+        clip_norm: float | None = None,
     ) -> None:
         self.model, self.loader, self.validation_data, self.epochs = model, loader, validation_data, epochs
         self.checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         self.callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
-        self.evaluate_train = evaluate_train
+        self.evaluate_train, self.clip_norm = evaluate_train, clip_norm
         self.history = History()
         self.epoch = self.step = 0
         self.first = loader.epoch  # the loader may have served another training before
@@ -283,6 +259,8 @@ class Run:
         """Save a copy of the weights if the loss is finite; otherwise restore the last copy and raise an error."""
         if math.isfinite(loss):
             last_good.keep()
+            if self.clip_norm is not None:
+                clip_grad_norm_(self.model.parameters(), self.clip_norm)
             return
         where = first_non_finite(self.model, x)
         last_good.restore()

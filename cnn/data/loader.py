@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import boolean, integer
+from cnn.core.checks import boolean, check_one_array, integer
 from cnn.core.rng import generator
 from cnn.data.fingerprint import digest
 from cnn.data.prefetch import Prefetcher
@@ -103,6 +103,8 @@ class DataLoader:
         prefetch: int = 2,
         drop_last: bool = False,
     ) -> None:
+        check_one_array(x, y, "x")
+        check_one_array(y, x, "y", "target")
         self.x = open_data(x, "x")
         self.y = open_data(y, "y")
         self.samples = len(self.x)

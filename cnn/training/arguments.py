@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import boolean
+from cnn.core.checks import boolean, one_array
 from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
 from cnn.errors import InputError
@@ -22,7 +22,6 @@ from cnn.training.inputs import (
     as_samples,
     check_batch_size,
     check_labels,
-    check_one_array,
     check_pair,
     dtype_of,
 )
@@ -63,8 +62,7 @@ def training_data(
         return x, _validation_data(model, validation_data)
     if y is None:
         raise InputError("y is missing: pass x and y, or a DataLoader")
-    check_one_array(x, y, "x")
-    x = as_samples(x, model, "x")
+    x = as_samples(one_array(x, y, "x"), model, "x")
     y = check_labels(model, x, y, "y")
     if split:
         x, y, validation_data = _split(model.loss_func, x, y, split)
@@ -79,18 +77,15 @@ def _validation_data(model: Any, data: Any) -> Any:
         return data
     check_pair(data)
     x, y = data
-    check_one_array(x, y, "x of the validation data")
-    x = as_samples(x, model, "x of the validation data")
+    x = as_samples(one_array(x, y, "x of the validation data"), model, "x of the validation data")
     return x, check_labels(model, x, y, "y of the validation data")
 
 
 def _split(loss_func: Any, x: Array, y: Array, split: float) -> tuple[Array, Array, tuple[Array, Array]]:
     """Return the first samples, and a pair of the last ones, of which there are the fraction ``split``."""
     first = int(len(x) * (1 - split) + 1e-9)  # 10 (1 - 0.8) is 1.9999999999999996
-    if first in (0, len(x)):
-        raise InputError(
-            f"validation_split={split!r} of {len(x)} samples leaves none for {'validation' if first else 'training'}"
-        )
+    if first == 0:
+        raise InputError(f"validation_split={split!r} of {len(x)} samples leaves none for training")
     if isinstance(loss_func, ClassificationLoss):
         ids = y if y.dtype.kind in "iu" else y.argmax(axis=1)
         missing = np.setdiff1d(ids[first:], [*np.unique(ids[:first]), loss_func.ignore_index])
@@ -118,7 +113,7 @@ def check_last_batch(model: Any, loader: DataLoader) -> None:
 
     x, _ = as_batch(*next(iter(batches_in_order(loader))), dtype_of(model))
     with evaluating(), forward_hook(note):
-        model(x[:2])
+        model(x[:1].repeat(2, axis=0))  # two, because a norm without running statistics may refuse one
     if not found:
         return
     name, module = found[0]

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.checks import one_array
 from cnn.core.parameter import plain_array
 from cnn.data.loader import DataLoader
 from cnn.data.reading import take
@@ -12,7 +13,7 @@ from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, evaluating
-from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, check_one_array, dtype_of
+from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
 
 EVALUATION_BATCH_SIZE = 256  # if none is given
@@ -39,8 +40,7 @@ def evaluate(model: Any, x: Any, y: Any = None, batch_size: int = EVALUATION_BAT
         return evaluate_batches(model, batches_in_order(x) if isinstance(x, DataLoader) else labelled(model, x))
     if y is None:
         raise InputError("y is missing: pass x and y, or a DataLoader or batches (x, y)")
-    check_one_array(x, y, "x")
-    x = as_samples(x, model, "x")
+    x = as_samples(one_array(x, y, "x"), model, "x")
     y = check_labels(model, x, y, "y")
     return evaluate_batches(model, batches(x, y, batch_size))
 
@@ -62,12 +62,16 @@ def check_alone(x: Any, y: Any, batch_size: int) -> None:
 
 def labelled(model: Any, pairs: Iterable[Any]) -> Iterator[tuple[Array, Any]]:
     """Yield each batch as samples and targets, checked as arrays are; of the targets only those of the first batch."""
+    number = 0
     for number, pair in enumerate(pairs, start=1):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             parts = f"{len(pair)} parts" if isinstance(pair, (tuple, list)) else type(pair).__name__
             raise InputError(f"batch {number} must be a pair (x, y) of samples and targets, got {parts}")
-        x, y = as_samples(pair[0], model, f"x of batch {number}"), plain_array(pair[1])
-        yield x, check_labels(model, x, y, f"y of batch {number}") if number == 1 else y
+        x = as_samples(pair[0], model, f"x of batch {number}")
+        y = one_array(pair[1], x, f"y of batch {number}", "target")
+        yield x, check_labels(model, x, y, f"y of batch {number}") if number == 1 else plain_array(y)
+    if number == 0:
+        raise InputError("there are no batches: x is empty, or a generator that has run already")
 
 
 def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]]:
@@ -107,12 +111,11 @@ def predict(model: Any, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> Arra
     check_batch_size(batch_size)
     with evaluating(), one_blas_thread():
         outputs = [model(batch) for batch in unlabelled(model, x, batch_size)]
+    if not outputs:
+        raise InputError("there are no batches: x is empty, or a generator that has run already")
     shapes = {y.shape[1:] for y in outputs}
-    if len(shapes) != 1:
-        problem = (
-            f"give outputs of different shapes, {shapes}: predict each alone" if shapes else "are none: x is empty"
-        )
-        raise ShapeError(f"the batches {problem}")
+    if len(shapes) > 1:
+        raise ShapeError(f"the batches give outputs of the different shapes {shapes}: predict each alone")
     return np.concatenate(outputs)
 
 

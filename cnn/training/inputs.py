@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import integer
+from cnn.core.checks import integer, needs_one_array, one_array, several_arrays
 from cnn.core.parameter import Parameter, plain_array
 from cnn.errors import InputError, ShapeError
 from cnn.layers import Linear
@@ -28,12 +28,12 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array, whose hidden values would be used: pass {name}.filled(...)")
     if isinstance(x, dict):
-        raise InputError(_one_array(x, name, "input"))
+        raise InputError(needs_one_array(x, name))
     check_samples_of_list(x, model, name)
     try:
         x = plain_array(x)
     except ValueError:
-        several = f"; {_one_array(x, name, 'input')}" if several_arrays(x) is not None else ""
+        several = f"; {needs_one_array(x, name)}" if several_arrays(x) is not None else ""
         raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...){several}") from None
     dtype = dtype_of(model)
     if x.dtype == np.uint8:
@@ -77,9 +77,11 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array, after checking that the model accepts a sample and the loss all targets."""
     check_one_number(model.loss_func)
-    check_one_array(y, x, name, "target")
+    y = one_array(y, x, name, "target")
+    # one sample, or two for a norm that takes the statistics of the batch in evaluation, too
+    count = 2 if any(not getattr(module, "track_running_stats", True) for module in model.modules()) else 1
     with evaluating():
-        prediction = model(x[:1])
+        prediction = model(x[:count])
     if not isinstance(prediction, np.ndarray):
         raise InputError(f"the model must return an array, but its forward returned {type(prediction).__name__}")
     try:
@@ -131,31 +133,6 @@ def check_deterministic(transforms: Any) -> None:
             )
 
 
-def check_one_array(data: Any, other: Any, name: str, what: str = "input") -> None:
-    """Raise an error if ``data`` is a dict, or a list of arrays of as many samples each as ``other`` has.
-
-    Otherwise the arrays of two inputs or two targets would be stacked, as if each were one sample.
-    """
-    count = len(other) if hasattr(other, "__len__") else -1
-    if isinstance(data, dict) or (several_arrays(data) == count != len(data)):
-        raise InputError(_one_array(data, name, what))
-
-
-def _one_array(data: Any, name: str, what: str) -> str:
-    kind = "a dict" if isinstance(data, dict) else f"{len(data)} arrays of {len(data[0])} samples each"
-    fix = f"join inputs along the channels, np.concatenate({name.split()[0]}, axis=1)"
-    if what == "target":
-        fix = f"join targets along axis 1 for one loss, np.concatenate({name.split()[0]}, axis=1), or train two models"
-    return f"{name} is {kind}, but a model has one {what}, one array: {fix}"
-
-
-def several_arrays(data: Any) -> int | None:
-    """Return the common length of the arrays in a list or tuple of at least two, or None if it is anything else."""
-    if not isinstance(data, (list, tuple)) or len(data) < 2 or not all(getattr(a, "ndim", 0) for a in data):
-        return None
-    return len(data[0]) if all(len(a) == len(data[0]) for a in data) else None
-
-
 def check_samples_of_list(x: Any, model: Any, name: str) -> None:
     """Raise an error if ``x`` is a list of arrays, each of which is itself a batch of samples for the model."""
     if several_arrays(x) is None:
@@ -166,4 +143,4 @@ def check_samples_of_list(x: Any, model: Any, name: str) -> None:
     )
     of_rows = isinstance(first, Linear) and len(shape) == 2 and shape[1] == first.in_features
     if shape[1:] == known if known is not None else (len(shape) == 4 or of_rows):
-        raise InputError(f"{_one_array(x, name, 'input')}; if each is one sample, pass np.stack({name.split()[0]})")
+        raise InputError(f"{needs_one_array(x, name)}; if each is one sample, pass np.stack({name.split()[0]})")

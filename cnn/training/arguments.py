@@ -86,16 +86,21 @@ def _split(loss_func: Any, x: Array, y: Array, split: float) -> tuple[Array, Arr
     first = int(len(x) * (1 - split) + 1e-9)  # 10 (1 - 0.8) is 1.9999999999999996
     if first == 0:
         raise InputError(f"validation_split={split!r} of {len(x)} samples leaves none for training")
-    if isinstance(loss_func, ClassificationLoss):
-        ids = y if y.dtype.kind in "iu" else y.argmax(axis=1)
-        missing = np.setdiff1d(ids[first:], [*np.unique(ids[:first]), loss_func.ignore_index])
-        if missing.size:
-            raise InputError(
-                f"validation_split takes the last {len(x) - first} samples, which hold class {missing[0]}, but the "
-                "others do not, as in sorted data: shuffle them first, order = np.random.default_rng(0).permutation("
-                "len(x)); x, y = x[order], y[order]"
-            )
+    if isinstance(loss_func, ClassificationLoss) and _is_sorted(y, first, loss_func.ignore_index):
+        raise InputError(
+            f"validation_split takes the last {len(x) - first} samples, but the labels are sorted, so that those are "
+            "of other classes than the rest: shuffle them first, order = np.random.default_rng(0).permutation(len(x)); "
+            "x, y = x[order], y[order]"
+        )
     return x[:first], y[:first], (x[first:], y[first:])
+
+
+def _is_sorted(y: Array, first: int, ignored: int) -> bool:
+    """Whether each class is one block of labels, or most labels from ``first`` on are of classes not seen before it."""
+    ids = y if y.dtype.kind in "iu" else y.argmax(axis=1)
+    classes, blocks = len(np.unique(ids)), 1 + np.count_nonzero(np.diff(ids, axis=0))
+    seen = float(np.isin(ids[first:], [*np.unique(ids[:first]), ignored]).mean())
+    return seen < 0.5 or (ids.ndim == 1 and 1 < classes == int(blocks) < len(ids))
 
 
 def check_last_batch(model: Any, loader: DataLoader) -> None:

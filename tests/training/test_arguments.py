@@ -203,22 +203,40 @@ def test_validation_split_keeps_the_arrays_and_resumes(tmp_path):
             regression().fit(X, Y, batch_size=3, epochs=5, resume=tmp_path / "a", rng=0, verbose_freq=0, **settings)
 
 
+SORTED = {  # the labels of 30 samples, and the validation split
+    "whole classes": (np.repeat([0, 1, 2], 10), 0.4),
+    "a part of a class": (np.repeat([0, 1, 2], 10), 0.1),
+    "in blocks": (np.repeat([2, 0, 1], 10), 0.3),
+    "mostly new classes": (np.array([0, 1] * 12 + [2, 0, 2, 2, 2, 1]), 0.2),
+}
+
+
 @pytest.mark.parametrize("one_hot", [False, True])
-def test_validation_split_of_sorted_labels_is_refused(one_hot):
-    x, y = RNG.normal(size=(30, 2)), np.repeat([0, 1, 2], 10)
+@pytest.mark.parametrize("case", SORTED)
+def test_validation_split_of_sorted_labels_is_refused(case, one_hot):
+    x, (y, split) = RNG.normal(size=(30, 2)), SORTED[case]
     order = np.random.default_rng(0).permutation(30)
     target = np.eye(3)[y] if one_hot else y
     model = classifier(Linear(2, 3))
     before = model.state_dict()
-    with pytest.raises(
-        InputError, match=r"the last 12 samples, which hold class 2, but.*permutation\(len\(x\)\)"
-    ) as caught:
-        model.fit(x, target, validation_split=0.4, verbose_freq=0)
-    assert "x, y = x[order], y[order]" in str(caught.value)
+    with pytest.raises(InputError, match=r"labels are sorted.*permutation\(len\(x\)\); x, y = x\[order\], y\[order\]"):
+        model.fit(x, target, validation_split=split, verbose_freq=0)
     assert same_state(model, before)
-    model.fit(x[order], target[order], validation_split=0.3, verbose_freq=0, epochs=1)
-    y[-9:] = -100  # ignored labels are of no class
-    classifier(Linear(2, 3)).fit(x, y, validation_split=0.1, verbose_freq=0, epochs=1)
+    model.fit(x[order], target[order], validation_split=split, verbose_freq=0, epochs=1)
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.array([0, 1] * 14 + [2, 2]),  # a rare class, which only shuffling often enough brings into training
+        np.zeros(30, int),
+        np.array([0, 1, 2] * 7 + [-100] * 9),  # ignored labels are of no class
+    ],
+    ids=["a rare class", "one class", "ignored labels"],
+)
+def test_validation_split_of_unsorted_labels_trains(y):
+    history = classifier(Linear(2, 3)).fit(RNG.normal(size=(30, 2)), y, validation_split=0.3, verbose_freq=0, epochs=1)
+    assert len(history) == 1
 
 
 @pytest.mark.parametrize(

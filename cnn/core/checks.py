@@ -61,9 +61,17 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
     """Return ``x``, a floating-point array, of ``dtype`` if that is given, or raise an error that names the fix.
 
     float16 becomes ``dtype``, or float32 without one, because no layer works in it.
+
+    Examples
+    --------
+    >>> check_input(np.ones(2, np.float16))
+    array([1., 1.], dtype=float32)
     """
     if not isinstance(x, np.ndarray):
-        raise InputError(f"expected a NumPy array, got {type(x).__name__}: pass np.asarray(x, dtype=np.float32)")
+        fix = "pass np.asarray(x, dtype=np.float32)"
+        if isinstance(x, dict) or several_arrays(x) is not None:
+            fix = "join several inputs along the channels, np.concatenate(x, axis=1), or samples with np.stack(x)"
+        raise InputError(f"expected a NumPy array, got {type(x).__name__}: {fix}")
     if x.dtype.kind == "f" and x.dtype.itemsize > 2 if dtype is None else x.dtype == dtype:
         return x
     if x.dtype == np.float16:

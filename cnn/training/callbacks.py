@@ -126,8 +126,9 @@ class Averaged:
     """Keep a `WeightAverage` of the model, and put the averages into the model at the end.
 
     During training the metrics are those of the current weights, not of the averages; to evaluate the averages, use
-    ``with averaged.average.applied():``. The running statistics of norms are not averaged. Together with
-    `EarlyStopping`, the one that comes later in the list of callbacks decides about the final weights.
+    ``with averaged.average.applied():``. The running statistics of norms are not averaged; `cnn.optim.update_bn`
+    measures them for the averages after training. Together with `EarlyStopping`, the one that comes later in the list
+    of callbacks decides about the final weights.
 
     Parameters
     ----------

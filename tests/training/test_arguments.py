@@ -410,6 +410,14 @@ def test_two_inputs_are_refused(kind, call):
     assert same_state(model, before)
 
 
+@pytest.mark.parametrize("kind", TWO_INPUTS)
+@pytest.mark.parametrize("call", [lambda m, x: m(x), lambda m, x: m.train_step(x, ROW_LABELS)], ids=["call", "step"])
+def test_two_inputs_of_a_direct_call_are_refused(call, kind):
+    make, net = TWO_INPUTS[kind]
+    with pytest.raises(InputError, match=r"join several inputs along the channels, np.concatenate\(x, axis=1\)"):
+        call(net(), make())
+
+
 @pytest.mark.parametrize("kind", ["list", "dict", "rows"])
 def test_two_inputs_of_validation_data_are_refused(kind):
     make, net = TWO_INPUTS[kind]

@@ -67,8 +67,9 @@ def labelled(model: Any, pairs: Iterable[Any]) -> Iterator[tuple[Array, Any]]:
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
             parts = f"{len(pair)} parts" if isinstance(pair, (tuple, list)) else type(pair).__name__
             raise InputError(f"batch {number} must be a pair (x, y) of samples and targets, got {parts}")
-        x = as_samples(one_array(*pair, f"x of batch {number}"), model, f"x of batch {number}")
-        y = one_array(pair[1], x, f"y of batch {number}", "target")
+        x, y = pair
+        x = as_samples(one_array(x, y, f"x of batch {number}"), model, f"x of batch {number}")
+        y = one_array(y, x, f"y of batch {number}", "target")
         yield x, check_labels(model, x, y, f"y of batch {number}") if number == 1 else plain_array(y)
     if number == 0:
         raise InputError("there are no batches: x is empty, or a generator that has run already")

@@ -8,21 +8,19 @@ from typing import Any, Self, cast
 import numpy as np
 
 from cnn import training
-from cnn.containers.chain import Chain, hide_internal_frames
+from cnn.containers.chain import hide_internal_frames
 from cnn.kernels import one_blas_thread
 from cnn.loss import LossFunc
 from cnn.model import file, lint, preprocessing
-from cnn.model import outputs as layer_outputs
+from cnn.model.inspected import Inspected
 from cnn.model.objective import Objective
-from cnn.model.profile import Profile
-from cnn.model.summary import Summary
 from cnn.module import Array, Module
-from cnn.optim import Optimizer
+from cnn.optim import Optimizer, ReduceLROnPlateau, Schedule
 from cnn.optim.optimizer import check_optimizer
 from cnn.training import train_step
 
 
-class Sequential(Chain):
+class Sequential(Inspected):
     """Layers in sequence: the output of each is the input of the next. Given a loss and an optimizer, it trains.
 
     y = f_L(... f2(f1(x)))
@@ -109,34 +107,6 @@ class Sequential(Chain):
         """Return the layers and the loss; an optimizer is not part of a model, and its state is not saved."""
         return {"layers": list(self.layers), "loss_func": self.loss_func}
 
-    @hide_internal_frames
-    def build(self, input_shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-        """Return the shape of every layer's output for one sample (without the batch axis), by its dotted name.
-
-        Nothing is computed. Likely mistakes are reported, as in the first forward pass.
-
-        Raises
-        ------
-        ShapeError
-            If a layer cannot work with its input; it names the layer and the number to change.
-
-        Warns
-        -----
-        ModelWarning
-            For a net that runs but is almost certainly a mistake; see cnn/model/lint.py.
-
-        Examples
-        --------
-        >>> from cnn.layers import Conv2d, Flatten, Linear
-        >>> Sequential([Conv2d(1, 4, 3), Flatten(), Linear(2704, 10)]).build((1, 28, 28))
-        {'0': (4, 26, 26), '1': (2704,), '2': (10,)}
-        """
-        self.input_shape = layer_outputs.sample_shape(input_shape)
-        lint.mark_as_built(self)
-        shapes = layer_outputs.shapes(self, self.input_shape)
-        lint.warn(self, shapes, self.loss_func)
-        return {name: shape for name, shape in shapes.items() if name}
-
     def _set_loss_func(self, loss_func: LossFunc | None) -> None:
         self._objective = Objective(self, loss_func)
 
@@ -181,9 +151,12 @@ class Sequential(Chain):
         batch_size: int = 32,
         verbose_freq: int = 1,
         rng: np.random.Generator | int | None = None,
-        callbacks: Sequence[training.Callback] = (),
+        callbacks: Sequence[training.Callback | Schedule | ReduceLROnPlateau] = (),
         resume: str | Path | None = None,
         evaluate_train: bool = False,
+        validation_split: float = 0.0,
+        drop_last: bool = False,
+        clip_norm: float | None = None,
         class_weight: dict[int, float] | str | None = None,
         sample_weight: Any = None,
     ) -> training.History:
@@ -202,12 +175,19 @@ class Sequential(Chain):
             Print a line every ``verbose_freq`` epochs; 0: never.
         rng : numpy.random.Generator, int or None
             Draws a new order of the samples for each epoch.
-        callbacks : sequence of callable
-            Each is called with every `cnn.training.Step`, while BLAS has one thread; True ends the training.
+        callbacks : sequence of callable, Schedule or ReduceLROnPlateau
+            Each is called with every `cnn.training.Step`, while BLAS has one thread; True ends the training. A schedule
+            of `cnn.optim` is stepped after every epoch, a OneCycleLR after every step.
         resume : str or Path, optional
             Folder of a `cnn.training.Checkpoint` of the same training, to continue. Only ``epochs`` may differ.
         evaluate_train : bool
             Measure train_loss and train_accuracy in evaluation mode after each epoch, which costs a forward pass.
+        validation_split : float
+            This fraction of the samples, the last ones before any shuffling, becomes the validation data.
+        drop_last : bool
+            Leave out a last batch that would be smaller, such as one of a single sample.
+        clip_norm : float, optional
+            Scale the gradients of a step down to this norm, if theirs is larger.
         class_weight, sample_weight : dict {class id: weight} or "balanced"; array_like (N,); optional
             How much each class and each sample counts in training, see `cnn.training.train`; not in validation.
 
@@ -220,12 +200,27 @@ class Sequential(Chain):
         """
         settings: dict[str, Any] = {"validation_data": validation_data, "epochs": epochs, "batch_size": batch_size}
         settings |= {"rng": rng, "callbacks": callbacks, "resume": resume, "evaluate_train": evaluate_train}
+        settings |= {"validation_split": validation_split, "drop_last": drop_last, "clip_norm": clip_norm}
         settings |= {"class_weight": class_weight, "sample_weight": sample_weight}
         return training.fit(self, x, y, verbose_freq, **settings)
 
     @hide_internal_frames
-    def evaluate(self, x: Any, y: Any, batch_size: int = 256, sample_weight: Any = None) -> tuple[float, float]:
-        """Return mean loss and accuracy, a fraction (nan for a regression loss), see `cnn.training.evaluate`."""
+    def evaluate(self, x: Any, y: Any = None, batch_size: int = 256, sample_weight: Any = None) -> tuple[float, float]:
+        """Return mean loss and accuracy, a fraction (nan for a regression loss), see `cnn.training.evaluate`.
+
+        Or only ``x``: a DataLoader, whose samples are read in order with all its transforms, as validation data in
+        `fit`; or a generator, or another iterable, of batches (x, y).
+
+        Examples
+        --------
+        >>> from cnn.layers import Linear
+        >>> from cnn.loss import MSELoss
+        >>> x, y = np.eye(4), np.ones((4, 1))
+        >>> model = Sequential([Linear(4, 1)], loss_func=MSELoss())
+        >>> batches = ((x[i : i + 2], y[i : i + 2]) for i in (0, 2))
+        >>> model.evaluate(batches)[0] == model.evaluate(x, y, batch_size=2)[0]
+        True
+        """
         self._objective.required()
         return training.evaluate(self, x, y, batch_size, sample_weight)
 
@@ -233,39 +228,23 @@ class Sequential(Chain):
     def predict(self, x: Any, batch_size: int = 256) -> Array:
         """Return class ids (N,), one for each position of outputs (N, K, H, W); with a binary loss labels of the
         outputs' shape, 1 from a probability of 0.5 on; with a regression loss the outputs; in evaluation mode.
+
+        ``x`` holds the samples, or is a DataLoader, read in order, or an iterable of batches x or (x, y).
         """
         return self._objective.decisions(training.predict(self, x, batch_size))
 
     @hide_internal_frames
     def predict_proba(self, x: Any, batch_size: int = 256) -> Array:
-        """Return the probabilities of the classes (N, K, ...), or of each label; ValueError for a regression loss."""
+        """Return the probabilities of the classes (N, K, ...), or of each label; ``x`` is as in `predict`.
+
+        A model without classes, whose loss is a regression loss, raises a ValueError.
+        """
         self._objective.check_classes()
         return self._objective.probabilities(training.predict(self, x, batch_size))
 
     def preprocess(self, pixels: Any) -> Array:
         """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std."""
         return preprocessing.preprocess(pixels, self.preprocessing)
-
-    @hide_internal_frames
-    def activations(self, x: Any) -> dict[str, Array]:
-        """Return the output of every layer, inner ones included, by its dotted name, in evaluation mode."""
-        return layer_outputs.activations(self, x)
-
-    @hide_internal_frames
-    def summary(self, input_shape: tuple[int, ...] | None = None) -> Summary:
-        """Return a table of the layers; ``print`` it, or let a notebook show it.
-
-        ``input_shape`` is the shape of one sample, without the batch axis; needed before the first `fit`.
-        """
-        shape = self.input_shape if input_shape is None else input_shape
-        if shape is None:
-            raise ValueError("the shape of one sample is not known yet: summary(input_shape=(1, 28, 28))")
-        return Summary(self, layer_outputs.sample_shape(shape))
-
-    @hide_internal_frames
-    def profile(self, x: Any) -> Profile:
-        """Return a table of how long each layer takes with a batch (N, ...); fused layers share a row. ``print`` it."""
-        return Profile(self, training.as_samples(x, self))
 
     def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:
         """Write the model to one safetensors file, with everything that `load` needs.

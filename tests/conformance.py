@@ -211,6 +211,24 @@ def dtype_kept(make, shape):
         assert all(p.dtype == dtype and p.grad.dtype == dtype for p in layer.parameters())
 
 
+def float16_is_widened(make, shape):
+    """float16 is converted to the layer's dtype, and the rest, the gradient included, is as for that dtype."""
+    half = draw(shape).astype(np.float16)
+    for dtype in (np.float32, np.float64):
+        for mode in (True, False):
+            layer, other = make().to(dtype).train(mode), make().to(dtype).train(mode)
+            wide = dtype if any(tensor.dtype == dtype for _, tensor in layer.named_tensors()) else np.float32
+            y, expected = layer(half), other(half.astype(wide))
+            assert y.dtype == wide
+            np.testing.assert_array_equal(y, expected)
+            grad = draw_like(y)
+            grad_x, expected = layer.backward(grad), other.backward(grad)
+            assert grad_x.dtype == wide
+            np.testing.assert_array_equal(grad_x, expected)
+            for p, q in zip(layer.parameters(), other.parameters(), strict=True):
+                np.testing.assert_array_equal(p.grad, q.grad)
+
+
 def numeric_gradients(make, shape):
     """Gradients of input and parameters agree with central differences, in the middle of a net, in both modes."""
     for mode in (True, False):
@@ -395,6 +413,7 @@ def wrong_gradient_raises(make, shape):
 CHECKS = [
     shape_arrow,
     dtype_kept,
+    float16_is_widened,
     numeric_gradients,
     gradients_accumulate,
     inputs_not_modified,

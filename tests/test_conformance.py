@@ -39,7 +39,7 @@ class Correct(Module):
 
     def forward(self, x):
         """(N, D) -> (N, D)"""
-        check_input(x, self.weight.dtype)
+        x = check_input(x, self.weight.dtype)
         self.save_for_backward(x)
         return self.output(x)
 
@@ -88,7 +88,7 @@ class TransposedInputGradient(Correct):
 class WritesIntoInput(Correct):
     def forward(self, x):
         """(N, D) -> (N, D)"""
-        check_input(x, self.weight.dtype)
+        x = check_input(x, self.weight.dtype)
         x *= 2
         self.save_for_backward(x)
         return x @ self.weight.data / 2
@@ -138,6 +138,14 @@ class SavesInsideNoGrad(Correct):
 class Promotes(Correct):
     def output(self, x):
         return x @ self.weight.data * np.float64(1)
+
+
+class WorksInFloat16(Correct):
+    def forward(self, x):
+        """(N, D) -> (N, D)"""
+        check_input(x, self.weight.dtype)
+        self.save_for_backward(x)
+        return self.output(x)
 
 
 class ReadsMemoryOrder(Correct):
@@ -229,6 +237,7 @@ def test_a_correct_layer_fails_no_check():
         (SavesOnlyInTraining, "saved_state_emptied"),
         (SavesInsideNoGrad, "no_grad_saves_nothing"),
         (Promotes, "dtype_kept"),
+        (WorksInFloat16, "float16_is_widened"),
         (ReadsMemoryOrder, "memory_layout_makes_no_difference"),
         (MeanOverTheBatch, "batch_of_one"),
         (FailsOnEmptyBatch, "empty_batch"),

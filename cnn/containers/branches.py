@@ -48,7 +48,7 @@ class _Branches(Container):
 
     def run_branches(self, x: Array) -> list[Array]:
         """(N, ...) -> every branch's output"""
-        outputs = []
+        x, outputs = self.widened(x), []
         for name, branch in self.children().items():
             branch.needs_input_grad = self.needs_input_grad
             try:

@@ -17,7 +17,7 @@ from cnn.kernels import backend as backends
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, Module
 
-FLOAT64 = np.dtype(np.float64)
+FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -81,8 +81,10 @@ class Chain(Container):
             If a layer refuses its input; it names the position of the layer.
         """
         backend = backends.current or backends.active()
-        if backend == "jit" and type(x) is np.ndarray and x.dtype == FLOAT64:
-            backend = "array"  # which serves what compiled kernels leave
+        if type(x) is np.ndarray and x.dtype != FLOAT32:
+            x = self.widened(x)  # here, so that a fused step does not meet float16
+            if backend == "jit" and x.dtype == FLOAT64:
+                backend = "array"  # which serves what compiled kernels leave
         fused = None
         if self.fuse and modes.state.forward_hook is None:
             fused = self._fused.get(backend)
@@ -157,11 +159,14 @@ class Chain(Container):
         return made if self.needs_input_grad else None
 
     def _located(self, error: InputError, i: int, step: Any) -> InputError:
-        """Return the error with the position of the layer that refused its gradient."""
+        """Return the error with the position of the layer that refused its gradient, and with what made that."""
         if not error.path:
             i += len(step.layers) - 1 if isinstance(step, FusedStep) else 0
             if i + 1 < len(self._layers):
                 error.problem += f"; backward of layer {i + 1}, {self._layers[i + 1]!r}, made this gradient"
+        loss_func = getattr(self, "loss_func", None)
+        if loss_func is not None and i + 1 == len(self._layers) and "made this gradient" not in error.problem:
+            error.problem += f"; if {loss_func!r} made this gradient, change its backward"
         return error.at(str(i), self._layers[i])
 
 

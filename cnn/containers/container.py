@@ -9,6 +9,8 @@ from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, Module
 
+FLOAT16 = np.dtype(np.float16)
+
 
 @functools.cache
 def limits_blas(module: str) -> bool:
@@ -47,6 +49,12 @@ class Container(Module):
                     f"forward pass: make a second {kind}; to share weights, assign them, as in b.weight = a.weight"
                 )
             seen[id(module)] = name
+
+    def widened(self, x: Array) -> Array:
+        """Return float16 in the dtype of the container's tensors (float32 if it has none), anything else as it is."""
+        if type(x) is not np.ndarray or x.dtype != FLOAT16:
+            return x
+        return x.astype(next((t.dtype for _, t in self.named_tensors() if t.dtype.kind == "f"), np.float32))
 
     def run_child(self, child: Module, x: Array) -> Array:
         """Run a child forward."""

@@ -57,12 +57,25 @@ def check_images(x: Any, channels: int | None = None) -> None:
     raise ShapeError(f"expected {expected}, got {x.ndim} axes, {x.shape}: {fix}")
 
 
-def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> None:
-    """Raise an error that names the fix unless ``x`` is a floating-point array, of ``dtype`` if that is given."""
+def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
+    """Return ``x``, a floating-point array, of ``dtype`` if that is given, or raise an error that names the fix.
+
+    float16 becomes ``dtype``, or float32 without one, because no layer works in it.
+
+    Examples
+    --------
+    >>> check_input(np.ones(2, np.float16))
+    array([1., 1.], dtype=float32)
+    """
     if not isinstance(x, np.ndarray):
-        raise InputError(f"expected a NumPy array, got {type(x).__name__}: pass np.asarray(x, dtype=np.float32)")
-    if x.dtype.kind == "f" if dtype is None else x.dtype == dtype:
-        return
+        fix = "pass np.asarray(x, dtype=np.float32)"
+        if isinstance(x, dict) or several_arrays(x) is not None:
+            fix = "join several inputs along the channels, np.concatenate(x, axis=1), or samples with np.stack(x)"
+        raise InputError(f"expected a NumPy array, got {type(x).__name__}: {fix}")
+    if x.dtype.kind == "f" and x.dtype.itemsize > 2 if dtype is None else x.dtype == dtype:
+        return x
+    if x.dtype == np.float16:
+        return x.astype(np.float32 if dtype is None else dtype)
     expected = "float32 or float64" if dtype is None else str(dtype)
     if x.dtype == np.uint8:
         raise InputError(
@@ -83,3 +96,60 @@ def check_grad(layer: object, grad: Any, shape: tuple[int, ...], dtype: np.dtype
         raise InputError(
             f"{type(layer).__name__}.backward expects the gradient of its output, {dtype} of shape {shape}, got {got}"
         )
+
+
+def several_arrays(data: Any) -> int | None:
+    """Return the common length of the arrays in a list or tuple of at least two, or None if it is anything else.
+
+    Examples
+    --------
+    >>> several_arrays([np.zeros((6, 3)), np.zeros((6, 1, 8, 8))]), several_arrays([0, 1]), several_arrays(np.eye(3))
+    (6, None, None)
+    """
+    if not isinstance(data, (list, tuple)) or len(data) < 2 or not all(getattr(a, "ndim", 0) for a in data):
+        return None
+    return len(data[0]) if all(len(a) == len(data[0]) for a in data) else None
+
+
+def one_array(data: Any, other: Any, name: str, what: str = "input") -> Any:
+    """Check as `check_one_array` does, and return ``data``, with a list of one array for each sample as one array."""
+    if isinstance(data, dict):
+        raise InputError(needs_one_array(data, name, what))
+    check_one_array(data, other, name, what)
+    is_list = several_arrays(data) is not None and _length(other) == len(data)
+    return np.asarray(data) if is_list and len({a.shape for a in data}) == 1 else data
+
+
+def check_one_array(data: Any, other: Any, name: str, what: str = "input") -> None:
+    """Raise an error if ``data`` are several inputs or targets, which would be stacked as if each were one sample.
+
+    Parameters
+    ----------
+    data, other : array_like
+        Samples and targets, or the other way round.
+    name, what : str
+        For the message: the argument, and "input" or "target".
+
+    Raises
+    ------
+    InputError
+        If it is a list of arrays each of which is as long as ``other``, while the list is not.
+    """
+    length = several_arrays(data)
+    if length is not None and length == _length(other) != len(data):
+        raise InputError(needs_one_array(data, name, what))
+
+
+def _length(data: Any) -> int | None:
+    is_array = hasattr(data, "__len__") and not isinstance(data, str) and getattr(data, "ndim", 1) > 0
+    return len(data) if is_array else None
+
+
+def needs_one_array(data: Any, name: str, what: str = "input") -> str:
+    """Return what to do with several arrays in a dict, list or tuple."""
+    kind = "a dict" if isinstance(data, dict) else f"{len(data)} arrays of {len(data[0])} samples each"
+    argument = name.split()[0]
+    fix = f"join inputs along the channels, np.concatenate({argument}, axis=1)"
+    if what == "target":
+        fix = f"join targets along axis 1, np.concatenate({argument}, axis=1), or train two models"
+    return f"{name} is {kind}, but a model has one {what}, one array: {fix}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import boolean, integer
+from cnn.core.checks import boolean, check_one_array, integer
 from cnn.core.rng import generator
 from cnn.data.applying import Batch, apply, describe_non_finite
 from cnn.data.fingerprint import data_fingerprint
@@ -124,8 +124,9 @@ class DataLoader:
         draw_weights: Any = None,
         targets: str | None = None,
     ) -> None:
-        self.x = open_data(x, "x")
-        self.y = open_data(y, "y")
+        check_one_array(x, y, "x")
+        check_one_array(y, x, "y", "target")
+        self.x, self.y = open_data(x, "x"), open_data(y, "y")
         self.samples = len(self.x)
         if len(self.y) != self.samples:
             raise InputError(
@@ -137,10 +138,8 @@ class DataLoader:
         self.shuffle = boolean(shuffle, "shuffle")
         self.drop_last = boolean(drop_last, "drop_last")
         if len(self) == 0:
-            raise InputError(
-                f"drop_last=True leaves no batch, as {self.samples} samples do not fill one of {self.batch_size}: use "
-                f"batch_size={self.samples} or less"
-            )
+            few = f"as {self.samples} samples do not fill one of {self.batch_size}"
+            raise InputError(f"drop_last=True leaves no batch, {few}: use batch_size={self.samples} or less")
         self.draw_probabilities = draw_probabilities(draw_weights, self.y, self.shuffle)
         if callable(transforms) or not all(map(callable, transforms)):
             raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")

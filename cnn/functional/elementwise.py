@@ -39,7 +39,7 @@ class Elementwise(Module):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x)
+        x = check_input(x)
         y = in_blocks(self.value, x)
         self.save_for_backward(self.keep(x, y), x.dtype)
         return y

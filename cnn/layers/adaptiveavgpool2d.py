@@ -66,7 +66,7 @@ class AdaptiveAvgPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         y = adaptive_avg_pool2d(x, (self.output_size[0] or x.shape[2], self.output_size[1] or x.shape[3]))
         self.save_for_backward(x.shape, y.shape, x.dtype)

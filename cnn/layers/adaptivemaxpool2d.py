@@ -70,7 +70,7 @@ class AdaptiveMaxPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         y, argmax = adaptive_max_pool2d(x, (self.output_size[0] or x.shape[2], self.output_size[1] or x.shape[3]))
         self.save_for_backward(x.shape, x.dtype, argmax)

@@ -107,7 +107,7 @@ class AvgPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         h, w = x.shape[2:]
         output_size = self.geometry().output_size(h, w, self.ceil_mode)

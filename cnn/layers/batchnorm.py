@@ -55,7 +55,7 @@ class BatchNorm(Module):
         """(N, C, ...) -> (N, C, ...)"""
         use_batch_stats = self.training or not self.track_running_stats
         tensor = self.running_mean if self.weight is None else self.weight
-        check_input(x, None if tensor is None else tensor.dtype)
+        x = check_input(x, None if tensor is None else tensor.dtype)
         norms.check_batch(x, self.num_features, self.ndims, use_batch_stats)
         mean, var = self.statistics(x)
         self.save_for_backward(x, mean, var, use_batch_stats)

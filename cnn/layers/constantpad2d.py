@@ -52,7 +52,7 @@ class ConstantPad2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         check_crop(self.padding, x.shape[2], x.shape[3])
         y = constant_pad2d(x, self.padding, self.value)

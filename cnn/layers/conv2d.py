@@ -120,7 +120,7 @@ class Conv2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
-        check_input(x, self.weight.dtype)
+        x = check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
         bias = None if self.bias is None else self.bias.data
         y = conv2d(x, self.weight.data, bias, self.geometry(), self.groups)

@@ -122,7 +122,7 @@ class ConvTranspose2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
-        check_input(x, self.weight.dtype)
+        x = check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
         oh, ow = (geometry := self.geometry()).input_size(x.shape[2], x.shape[3])
         if min(oh, ow, *x.shape[2:]) < 1:

@@ -46,7 +46,7 @@ class Dropout(Module):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x)
+        x = check_input(x)
         mask = None
         y = x
         if self.training and self.p > 0:

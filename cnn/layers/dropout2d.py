@@ -47,7 +47,7 @@ class Dropout2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, H, W)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         mask = None
         y = x

@@ -32,7 +32,7 @@ class Flatten(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C*H*W)"""
-        check_input(x)
+        x = check_input(x)
         if x.ndim < 2:
             raise ShapeError(f"expected a batch, (N, ...), got {x.shape}: a single sample needs a batch axis: x[None]")
         self.save_for_backward(x.shape, x.dtype)

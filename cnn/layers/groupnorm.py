@@ -80,7 +80,7 @@ class GroupNorm(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, ...) -> (N, C, ...)"""
-        check_input(x, None if self.weight is None else self.weight.dtype)
+        x = check_input(x, None if self.weight is None else self.weight.dtype)
         norms.check_channels(x, self.num_channels, "num_channels")
         z, scale = group_norm(x, self.num_groups, self.eps)
         self.save_for_backward(z, scale)

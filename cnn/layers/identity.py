@@ -28,7 +28,7 @@ class Identity(Module):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x)
+        x = check_input(x)
         self.save_for_backward(x.shape, x.dtype)
         return x
 

@@ -80,7 +80,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, ...) -> (N, ...)"""
-        check_input(x, None if self.weight is None else self.weight.dtype)
+        x = check_input(x, None if self.weight is None else self.weight.dtype)
         axes = tuple(range(-len(self.normalized_shape), 0))
         if x.ndim <= len(axes) or x.shape[axes[0] :] != self.normalized_shape:
             expected = ", ".join(map(str, ("N", "...", *self.normalized_shape)))

@@ -78,7 +78,7 @@ class Linear(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, ..., in) -> (N, ..., out)"""
-        check_input(x, self.weight.dtype)
+        x = check_input(x, self.weight.dtype)
         if x.ndim < 2 or x.shape[-1] != self.in_features:
             fix = f"set in_features={x.shape[-1]}" if x.ndim else "pass an array of rows"
             if x.ndim == 1:

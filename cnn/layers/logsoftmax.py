@@ -49,7 +49,7 @@ class LogSoftmax(Module):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x)
+        x = check_input(x)
         if not -x.ndim <= self.dim < x.ndim:
             raise ShapeError(
                 f"dim={self.dim} needs at least {max(-self.dim, self.dim + 1)} axes, got {x.shape}: change dim"

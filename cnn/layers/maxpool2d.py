@@ -100,7 +100,7 @@ class MaxPool2d(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         y, argmax = maxpool2d(x, self.geometry(), self.geometry().output_size(x.shape[2], x.shape[3], self.ceil_mode))
         self.save_for_backward(x.shape, x.dtype, argmax)

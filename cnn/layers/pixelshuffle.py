@@ -53,7 +53,7 @@ class PixelShuffle(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         if x.shape[1] % self.upscale_factor**2:
             raise ShapeError(

@@ -67,7 +67,7 @@ class PReLU(Module):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x, self.weight.dtype)
+        x = check_input(x, self.weight.dtype)
         if self.num_parameters > 1 and (x.ndim < 2 or x.shape[1] != self.num_parameters):
             fix = f"set num_parameters={x.shape[1]}, or 1 for all channels" if x.ndim > 1 else "add the channel axis"
             raise ShapeError(f"expected (N, {self.num_parameters}, ...), got {x.shape}: {fix}")

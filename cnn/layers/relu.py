@@ -39,7 +39,7 @@ class ReLU(Module):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x)
+        x = check_input(x)
         y, blocked = relu(x)
         self.save_for_backward(blocked, x.dtype)
         return y

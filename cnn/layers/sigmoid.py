@@ -80,7 +80,7 @@ class Tanh(Elementwise):
 
     def forward(self, x: Array) -> Array:
         """(...) -> (...)"""
-        check_input(x)
+        x = check_input(x)
         y = tanh(x)
         self.save_for_backward(y, y.dtype)
         return y

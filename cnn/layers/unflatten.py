@@ -69,7 +69,7 @@ class Unflatten(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, D) -> (N, C, H, W)"""
-        check_input(x)
+        x = check_input(x)
         y = x.reshape(self.shape(x.shape))
         self.save_for_backward(x.shape, y.shape, x.dtype)
         return y

@@ -136,7 +136,7 @@ class Upsample(Module):
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
-        check_input(x)
+        x = check_input(x)
         check_images(x)
         taps = self.taps(0, x.shape[2]), self.taps(1, x.shape[3])
         y = resize(x, *taps)

@@ -94,7 +94,7 @@ class BCELoss(BinaryLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         p, y = prediction, self.smoothed(target, prediction)
         wrong = (p < 0) | (p > 1)  # False for NaN, which the training loop reports
         if wrong.any():
@@ -170,7 +170,7 @@ class BCEWithLogitsLoss(BinaryLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         y = self.smoothed(target, prediction)
         weight = broadcast_weight(self.weight, "weight", prediction)
         positive, negative = y * weight * broadcast_weight(self.pos_weight, "pos_weight", prediction), (1 - y) * weight

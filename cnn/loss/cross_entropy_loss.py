@@ -106,7 +106,7 @@ class CrossEntropyLoss(ClassificationLoss):
             if result is not None:  # otherwise `check_target` raises the error
                 self.save_for_backward(result[1])
                 return result[0]
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
         q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf
         if self.from_logits:
@@ -136,6 +136,7 @@ class CrossEntropyLoss(ClassificationLoss):
             and prediction.ndim == 2
             and prediction.size > 0
             and prediction.dtype.kind == "f"
+            and prediction.dtype.itemsize > 2  # float16 is converted first
             and target.dtype.kind in "iu"
             and target.shape == prediction.shape[:1]
             and self.weight is None

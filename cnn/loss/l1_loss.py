@@ -41,7 +41,7 @@ class L1Loss(ElementwiseLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         difference = prediction - self.check_target(target, prediction.shape).astype(prediction.dtype)
         self.save_for_backward(difference)
         return self.reduce(np.abs(difference))
@@ -92,7 +92,7 @@ class HuberLoss(ElementwiseLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         difference = prediction - self.check_target(target, prediction.shape).astype(prediction.dtype)
         clipped = np.clip(difference, -self.delta, self.delta)
         self.save_for_backward(clipped)
@@ -142,7 +142,7 @@ class SmoothL1Loss(ElementwiseLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         difference = prediction - self.check_target(target, prediction.shape).astype(prediction.dtype)
         clipped = np.clip(difference, -self.beta, self.beta) / self.beta if self.beta else np.sign(difference)
         self.save_for_backward(clipped)

@@ -56,11 +56,15 @@ class LossFunc(Differentiable):
     def __call__(self, prediction: Array, target: Any) -> Any:
         return self.forward(prediction, target)
 
-    def check_prediction(self, prediction: Any) -> None:
-        """Raise an error unless ``prediction`` is a floating-point array; a mean also needs at least one sample."""
-        check_input(prediction)
+    def check_prediction(self, prediction: Any) -> Array:
+        """Return the prediction, or raise an error unless it is a floating-point array; float16 becomes float32.
+
+        A mean also needs at least one sample.
+        """
+        prediction = check_input(prediction)
         if prediction.size == 0 and self.reduction == "mean":
             raise InputError(f"the mean over no samples is undefined: got a prediction of shape {prediction.shape}")
+        return prediction
 
     def check_target(self, target: Any, shape: tuple[int, ...]) -> Array:
         """Return the target as an array that fits predictions of ``shape``, or raise an error that names the fix."""
@@ -103,6 +107,20 @@ class LossFunc(Differentiable):
                 'one, or use reduction="none"'
             )
         return slope if self.reduction == "sum" else slope / (slope.size if count is None else count)
+
+
+def check_loss_grad(loss_func: LossFunc, grad: Any, prediction: Array) -> None:
+    """Raise an error that names the loss unless ``grad`` is a gradient of the prediction, of its shape and dtype."""
+    right_shape = isinstance(grad, np.ndarray) and grad.shape == prediction.shape
+    expected = np.dtype(np.float32) if prediction.dtype == np.float16 else prediction.dtype
+    if right_shape and grad.dtype == expected:
+        return
+    got = f"{grad.dtype} of shape {grad.shape}" if isinstance(grad, np.ndarray) else type(grad).__name__
+    fix = f': return grad.astype("{expected}")' if right_shape and grad.dtype.kind == "f" else ""
+    raise InputError(
+        f"{type(loss_func).__name__}.backward must return the gradient of the prediction, {expected} of shape "
+        f"{prediction.shape}, got {got}{fix}"
+    )
 
 
 def check_one_number(loss_func: LossFunc) -> None:

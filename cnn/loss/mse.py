@@ -39,7 +39,7 @@ class MSELoss(ElementwiseLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, ...), (N, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         difference = prediction - self.check_target(target, prediction.shape).astype(prediction.dtype)
         self.save_for_backward(difference)
         return self.reduce(difference * difference)

@@ -50,7 +50,7 @@ class NLLLoss(ClassificationLoss):
 
     def forward(self, prediction: Array, target: Any) -> float | Array:
         """(N, K, ...), (N, ...) or (N, K, ...) -> float; (N, ...) if not reduced"""
-        self.check_prediction(prediction)
+        prediction = self.check_prediction(prediction)
         target = self.check_target(target, prediction.shape)
         check_log_probabilities(prediction)
         q, count = self.weighted_target(prediction, target), self.count(prediction, target) or math.inf

@@ -72,6 +72,8 @@ class ClassificationLoss(LossFunc):
         target, name = np.asarray(target), type(self).__name__
         if len(shape) < 2 or shape[1] == 0:
             raise ShapeError(f"{name} expects predictions (N, K) or (N, K, d1, ...) of K classes, got {shape}")
+        if target.dtype == np.float16:  # too coarse for the sum of a row
+            target = target.astype(np.float32)
         n, classes, *spatial = shape
         ids_shape = (n, *spatial)
         if self.weight is not None and len(self.weight) != classes:

@@ -14,7 +14,7 @@ from cnn.layers import LogSoftmax, Softmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.loss.bce_loss import BinaryLoss
-from cnn.loss.loss_func import check_one_number
+from cnn.loss.loss_func import check_loss_grad, check_one_number
 from cnn.loss.targets import ClassificationLoss, ElementwiseLoss
 from cnn.model.pairing import check_axis, check_pairing
 from cnn.module import Array, Module
@@ -81,7 +81,10 @@ class Objective:
     def loss_and_grad(self, model: Any, x: Array, y: Any, loss_func: LossFunc | None = None) -> tuple[float, Array]:
         """Run forward, loss and backward; return the loss and its input."""
         loss, outputs, loss_func = self.run(model, x, y, loss_func)
-        model.run_backward(loss_func.backward())
+        grad = loss_func.backward()
+        if type(grad) is not np.ndarray or grad.dtype != outputs.dtype or grad.shape != outputs.shape:
+            check_loss_grad(loss_func, grad, outputs)
+        model.run_backward(grad)
         return loss, outputs
 
     def prediction(self, outputs: Array) -> Array:

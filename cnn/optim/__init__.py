@@ -16,7 +16,7 @@ from cnn.optim.plateau import ReduceLROnPlateau
 from cnn.optim.rmsprop import RMSprop
 from cnn.optim.schedule import Schedule
 from cnn.optim.sgd import SGD
-from cnn.optim.weight_average import WeightAverage
+from cnn.optim.weight_average import WeightAverage, update_bn
 
 __all__ = [
     "SGD",
@@ -42,4 +42,5 @@ __all__ = [
     "clip_grad_norm_",
     "clip_grad_value_",
     "decay_groups",
+    "update_bn",
 ]

@@ -1,9 +1,15 @@
-"""WeightAverage: an exponential moving average of the weights, which often does better than the final weights."""
+"""WeightAverage: an exponential moving average of the weights, which often does better than the final weights; and
+update_bn, which measures the running statistics of norms for such weights.
+"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from cnn.module import Array, Module
+import numpy as np
+
+from cnn.core.parameter import plain_array
+from cnn.module import Array, Module, no_grad
 from cnn.optim.shared import at_least_zero, check_model
 
 
@@ -12,7 +18,7 @@ class WeightAverage:
 
     average = decay average + (1 - decay) w,  average = w in the first update
 
-    The running statistics of norms are not averaged; they stay those of the model.
+    The running statistics of norms are not averaged; they stay those of the model. `update_bn` measures them again.
 
     Parameters
     ----------
@@ -88,3 +94,74 @@ class WeightAverage:
         finally:
             for parameter, weights in zip(self._parameters, trained, strict=True):
                 parameter.data = weights
+
+
+def update_bn(loader: Iterable[Any], model: Module) -> None:
+    """Measure the running statistics of every BatchNorm again, for weights that were averaged after training.
+
+    running_mean = mean over the batches of their means,  running_var likewise, each batch with its own variance
+
+    The statistics that training left belong to the weights during training. Here the model runs forward in training
+    mode over all batches, and each counts the same; the weights, the mode and each momentum are as before at the end.
+    After an error the statistics are as before, too.
+
+    Parameters
+    ----------
+    loader : iterable
+        Batches x or (x, y) in a random order, such as a DataLoader of the training data, which runs for one epoch.
+    model : Module
+        It has the averaged weights, as inside ``with average.applied():`` or after a training with `Averaged`.
+
+    Raises
+    ------
+    TypeError
+        If ``loader`` is one array.
+    ValueError
+        If there are no batches.
+
+    Source
+    ------
+    Izmailov et al. 2018, Averaging weights leads to wider optima and better generalization, arXiv 1803.05407, section
+    3.2. Numbers as torch.optim.swa_utils.update_bn.
+
+    Examples
+    --------
+    >>> from cnn.layers import BatchNorm1d
+    >>> model, x = BatchNorm1d(1), np.array([[1.0], [3.0], [5.0], [11.0]])
+    >>> update_bn([x[:2], x[2:]], model)  # the means are 2 and 8, the variances 2 and 18
+    >>> model.running_mean, model.running_var
+    (Buffer([5.], dtype=float32), Buffer([10.], dtype=float32))
+    """
+    check_model(model)
+    if hasattr(loader, "ndim"):
+        raise TypeError("update_bn needs batches, got one array: pass DataLoader(x, y), or [x] for a single batch")
+    norms: list[Any] = [m for m in model.modules() if getattr(m, "num_batches_tracked", None) is not None]
+    if not norms:
+        return
+    statistics = [
+        tensor for norm in norms for tensor in (norm.running_mean, norm.running_var, norm.num_batches_tracked)
+    ]
+    before = [tensor.data.copy() for tensor in statistics]
+    momenta, modes = [norm.momentum for norm in norms], [(module, module._training) for module in model.modules()]
+    try:
+        for norm in norms:
+            norm.running_mean.data = np.zeros(norm.running_mean.shape)
+            norm.running_var.data = np.ones(norm.running_var.shape)
+            norm.num_batches_tracked.data = 0
+            norm.momentum = None  # the plain average over all batches
+        model.train()
+        for batch in loader:
+            x = plain_array(batch[0] if isinstance(batch, (tuple, list)) else batch)
+            with no_grad():
+                model(x.astype(norms[0].running_mean.dtype, copy=False) if x.dtype.kind == "f" else x)
+        if norms[0].num_batches_tracked.data == 0:
+            raise ValueError("there are no batches: a generator that has run already, or an empty loader?")
+    except BaseException:
+        for tensor, values in zip(statistics, before, strict=True):
+            tensor.data = values
+        raise
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        for module, training in modes:
+            module.training = training

@@ -91,13 +91,7 @@ class Scheduled:
 
     def _check(self, step: "Step") -> None:
         """Raise an error at the first step, before time is lost, if the schedule does not fit this training run."""
-        optimizer = step.model.optimizer
-        if not any(
-            self.schedule.optimizer is candidate for candidate in (optimizer, *getattr(optimizer, "param_groups", ()))
-        ):
-            raise ValueError(
-                f"{type(self.schedule).__name__} has another optimizer than the model: create it with model.optimizer"
-            )
+        self.check_optimizer(step.model)
         if isinstance(self.schedule, OneCycleLR):
             remaining = (step.epochs - step.epoch) * step.steps + step.steps - step.step + 1
             needed = self.schedule.last_epoch + remaining
@@ -106,6 +100,14 @@ class Scheduled:
                     f"a OneCycleLR of {self.schedule.total_steps} steps is too short: use total_steps={needed}"
                 )
         self._checked = True
+
+    def check_optimizer(self, model: Any) -> None:
+        """Raise an error unless the schedule is one of the model's optimizer."""
+        candidates = model.optimizer, *getattr(model.optimizer, "param_groups", ())
+        if not any(self.schedule.optimizer is candidate for candidate in candidates):
+            raise ValueError(
+                f"{type(self.schedule).__name__} has another optimizer than the model: create it with model.optimizer"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {"schedule": self.schedule.state_dict(), "base_lrs": list(getattr(self.schedule, "base_lrs", []))}
@@ -124,8 +126,9 @@ class Averaged:
     """Keep a `WeightAverage` of the model, and put the averages into the model at the end.
 
     During training the metrics are those of the current weights, not of the averages; to evaluate the averages, use
-    ``with averaged.average.applied():``. The running statistics of norms are not averaged. Together with
-    `EarlyStopping`, the one that comes later in the list of callbacks decides about the final weights.
+    ``with averaged.average.applied():``. The running statistics of norms are not averaged; `cnn.optim.update_bn`
+    measures them for the averages after training. Together with `EarlyStopping`, the one that comes later in the list
+    of callbacks decides about the final weights.
 
     Parameters
     ----------

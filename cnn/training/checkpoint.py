@@ -210,6 +210,7 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         "data": run.data,
         "validation": run.validation,
         "evaluate_train": run.evaluate_train,
+        "clip_norm": run.clip_norm,
         "transforms": transforms_text(run.loader),
         "environment": states.environment(),
     }

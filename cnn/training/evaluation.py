@@ -7,17 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.checks import one_array
+from cnn.core.parameter import plain_array
 from cnn.data.applying import apply, describe_non_finite
 from cnn.data.loader import DataLoader
 from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
-from cnn.errors import InputError
+from cnn.errors import InputError, ShapeError
 from cnn.kernels import one_blas_thread
 from cnn.loss import LossFunc
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
-from cnn.training.weights import take_weights, weighted
+from cnn.training.weights import check_no_loader, take_weights, weighted
+
+EVALUATION_BATCH_SIZE = 256  # if none is given
 
 
 def loss_and_prediction(model: Any, x: Array, y: Array, loss_func: LossFunc | None = None) -> tuple[float, Array]:
@@ -31,17 +35,56 @@ def loss_and_prediction(model: Any, x: Array, y: Array, loss_func: LossFunc | No
     return loss, prediction
 
 
-def evaluate(model: Any, x: Any, y: Any, batch_size: int = 256, sample_weight: Any = None) -> tuple[float, float]:
+def evaluate(
+    model: Any, x: Any, y: Any = None, batch_size: int = EVALUATION_BATCH_SIZE, sample_weight: Any = None
+) -> tuple[float, float]:
     """Return mean loss and accuracy in evaluation mode.
 
     The accuracy is a fraction: of the classes, or over samples and labels of (p >= 0.5) == y for a binary loss; nan if
     the targets are neither. With ``sample_weight`` (N,), a sample of weight 2 counts like two samples in both.
+    ``x`` may also be a DataLoader or an iterable of batches (x, y), without ``y``; see `Sequential.evaluate`.
     """
-    batch_size = check_batch_size(batch_size)
-    x = as_samples(x, model, "x")
+    check_batch_size(batch_size)
+    if isinstance(x, DataLoader) or gives_batches(x):
+        check_alone(x, y, batch_size)
+        check_no_loader(None, sample_weight)
+        return evaluate_batches(model, batches_in_order(x) if isinstance(x, DataLoader) else labelled(model, x))
+    if y is None:
+        raise InputError("y is missing: pass x and y, or a DataLoader or batches (x, y)")
+    x = as_samples(one_array(x, y, "x"), model, "x")
     y = check_labels(model, x, y, "y")
     loss_func, y = weighted(model, x, y, None, sample_weight, ("loss_and_prediction",))
     return evaluate_batches(model, batches(x, y, batch_size), loss_func)
+
+
+def gives_batches(x: Any) -> bool:
+    """Whether ``x`` is a generator, or another iterable of batches, such as a DataLoader of PyTorch; arrays are not."""
+    array_like = hasattr(x, "__getitem__") or hasattr(x, "__array__") or isinstance(x, (set, frozenset))
+    return isinstance(x, Iterable) and not array_like and not isinstance(x, DataLoader)
+
+
+def check_alone(x: Any, y: Any, batch_size: int) -> None:
+    """Raise an error if targets or a batch size come with data that have their own."""
+    kind = type(x).__name__
+    if y is not None:
+        raise InputError(f"the batches of a {kind} contain the targets: leave out y")
+    if batch_size not in (EVALUATION_BATCH_SIZE, getattr(x, "batch_size", None)):
+        raise InputError(f"the batches of a {kind} have a size already: leave out batch_size")
+
+
+def labelled(model: Any, pairs: Iterable[Any]) -> Iterator[tuple[Array, Any]]:
+    """Yield each batch as samples and targets, checked as arrays are; of the targets only those of the first batch."""
+    number = 0
+    for number, pair in enumerate(pairs, start=1):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            parts = f"{len(pair)} parts" if isinstance(pair, (tuple, list)) else type(pair).__name__
+            raise InputError(f"batch {number} must be a pair (x, y) of samples and targets, got {parts}")
+        x, y = pair
+        x = as_samples(one_array(x, y, f"x of batch {number}"), model, f"x of batch {number}")
+        y = one_array(y, x, f"y of batch {number}", "target")
+        yield x, check_labels(model, x, y, f"y of batch {number}") if number == 1 else plain_array(y)
+    if number == 0:
+        raise InputError("there are no batches: x is empty, or a generator that has run already")
 
 
 def batches(x: Array, y: Array, batch_size: int) -> Iterable[tuple[Array, Array]]:
@@ -124,9 +167,30 @@ def _check_samples(pairs: Any, start: int, count: int, dtype: np.dtype[Any]) -> 
         raise InputError(f"in evaluation, {found}: replace it") from None
 
 
-def predict(model: Any, x: Any, batch_size: int = 256) -> Array:
-    """Return the model's outputs for all samples, in evaluation mode."""
-    batch_size = check_batch_size(batch_size)
-    x = as_samples(x, model, "x")
+def predict(model: Any, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> Array:
+    """Return the model's outputs for all samples, in evaluation mode; ``x`` is as in `Sequential.predict`."""
+    check_batch_size(batch_size)
     with evaluating(), one_blas_thread():
-        return np.concatenate([model(x[start : start + batch_size]) for start in range(0, len(x), batch_size)])
+        outputs = [model(batch) for batch in unlabelled(model, x, batch_size)]
+    if not outputs:
+        raise InputError("there are no batches: x is empty, or a generator that has run already")
+    shapes = {y.shape[1:] for y in outputs}
+    if len(shapes) > 1:
+        raise ShapeError(f"the batches give outputs of the different shapes {shapes}: predict each alone")
+    return np.concatenate(outputs)
+
+
+def unlabelled(model: Any, x: Any, batch_size: int) -> Iterator[Array]:
+    """Yield batches of samples in the model's dtype: of an array, of a DataLoader in order, or of batches."""
+    if isinstance(x, DataLoader):
+        check_alone(x, None, batch_size)
+        dtype = dtype_of(model)
+        yield from (as_batch(batch, y, dtype)[0] for batch, y in batches_in_order(x))
+    elif gives_batches(x):
+        check_alone(x, None, batch_size)
+        for number, batch in enumerate(x, start=1):
+            is_pair = isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 2
+            yield as_samples(batch[0] if is_pair else batch, model, f"x of batch {number}")
+    else:
+        x = as_samples(x, model, "x")
+        yield from (x[start : start + batch_size] for start in range(0, len(x), batch_size))

@@ -4,18 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import integer
+from cnn.core.checks import integer, needs_one_array, one_array, several_arrays
 from cnn.core.parameter import Parameter, plain_array
-from cnn.core.rng import generator
-from cnn.data.loader import DataLoader
 from cnn.errors import InputError, ShapeError
-from cnn.layers import BatchNorm1d
-from cnn.loss import LossFunc
+from cnn.layers import Linear
 from cnn.loss.loss_func import check_one_number
 from cnn.module import Array, Module, evaluating
-from cnn.training.weights import check_no_loader, weighted
-
-BATCH_SIZE = 32  # if none is given
 
 
 def first_float_parameter(model: Module) -> Parameter:
@@ -33,10 +27,14 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix."""
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(f"{name} is a masked array, whose hidden values would be used: pass {name}.filled(...)")
+    if isinstance(x, dict):
+        raise InputError(needs_one_array(x, name))
+    check_samples_of_list(x, model, name)
     try:
         x = plain_array(x)
     except ValueError:
-        raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...)") from None
+        several = f"; {needs_one_array(x, name)}" if several_arrays(x) is not None else ""
+        raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...){several}") from None
     dtype = dtype_of(model)
     if x.dtype == np.uint8:
         raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {name}.astype("float32") / 255')
@@ -76,31 +74,14 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
 
 
-def loader_of(
-    model: Any, x: Any, y: Any, batch_size: int, rng: Any, class_weight: Any, sample_weight: Any
-) -> tuple[DataLoader, LossFunc | None]:
-    """Return the given loader, or a loader for arrays, which are checked here; and the loss, if there are weights."""
-    check_no_loader(x, class_weight, sample_weight)
-    if isinstance(x, DataLoader):
-        if y is not None:
-            raise InputError("a DataLoader contains the targets: pass train(model, loader) without y")
-        if rng is not None or batch_size not in (BATCH_SIZE, x.batch_size):
-            raise InputError("a DataLoader has its own batch size and order: pass batch_size and rng to it")
-        return x, None
-    if y is None:
-        raise InputError("y is missing: pass x and y, or a DataLoader")
-    x = as_samples(x, model, "x")
-    y = check_labels(model, x, y, "y")
-    loss_func, y = weighted(model, x, y, class_weight, sample_weight, ("loss_and_grad", "loss_and_prediction"))
-    model.input_shape = x.shape[1:]
-    return DataLoader(x, y, batch_size, rng=generator(rng)), loss_func
-
-
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array, after checking that the model accepts a sample and the loss all targets."""
     check_one_number(model.loss_func)
+    y = one_array(y, x, name, "target")
+    # one sample, or two for a norm that takes the statistics of the batch in evaluation, too
+    count = 2 if any(not getattr(module, "track_running_stats", True) for module in model.modules()) else 1
     with evaluating():
-        prediction = model(x[:1])
+        prediction = model(x[:count])
     if not isinstance(prediction, np.ndarray):
         raise InputError(f"the model must return an array, but its forward returned {type(prediction).__name__}")
     try:
@@ -113,13 +94,12 @@ def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     return target.astype(x.dtype, copy=False) if target.dtype.kind == "f" else target
 
 
-def check_pair(data: Any) -> tuple[Any, Any] | None:
-    """Return validation data as samples and targets, or None."""
-    if data is None or (isinstance(data, (tuple, list)) and len(data) == 2):
-        return data  # type: ignore[return-value]  # a list of two is accepted too
-    raise InputError(
-        "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
-    )
+def check_pair(data: Any) -> None:
+    """Raise an error unless validation data are a pair of samples and targets; a list of two is accepted too."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(
+            "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
+        )
 
 
 def check_optimizer(model: Any) -> None:
@@ -142,17 +122,6 @@ def check_batch_size(batch_size: Any) -> int:
     return integer(batch_size, "batch_size", 1)
 
 
-def check_callbacks(callbacks: Any) -> None:
-    """Raise an error unless ``callbacks`` is a list or tuple of callables."""
-    if not isinstance(callbacks, (list, tuple)):
-        raise TypeError(f"callbacks must be a list, callbacks=[...], got {callbacks!r}")
-    for callback in callbacks:
-        if isinstance(callback, type):
-            raise TypeError(f"the callback {callback.__name__} is a class: write {callback.__name__}(...)")
-        if not callable(callback):
-            raise TypeError(f"a callback is called with each step, but {callback!r} cannot be called")
-
-
 def check_deterministic(transforms: Any) -> None:
     """Raise an error if a transform does not declare whether it is deterministic, and so applied in evaluation."""
     for transform in transforms:
@@ -164,15 +133,14 @@ def check_deterministic(transforms: Any) -> None:
             )
 
 
-def check_last_batch(model: Any, samples: int, batch_size: int) -> None:
-    """Raise an error if an epoch would end with a batch of one sample, which BatchNorm1d cannot train on."""
-    if samples % batch_size != 1 and batch_size > 1:
+def check_samples_of_list(x: Any, model: Any, name: str) -> None:
+    """Raise an error if ``x`` is a list of arrays, each of which is itself a batch of samples for the model."""
+    if several_arrays(x) is None:
         return
-    for name, module in model.named_modules():
-        if isinstance(module, BatchNorm1d):
-            sizes = (size for size in range(max(batch_size, 2), samples + 1) if samples % size != 1)
-            fix = next((f"use batch_size={size}" for size in sizes), "it needs more samples")
-            raise InputError(
-                f"{samples} samples in batches of {batch_size} leave a batch of one, on which layer {name}, "
-                f"{module!r}, cannot train: {fix}"
-            )
+    known, shape = getattr(model, "input_shape", None), tuple(x[0].shape)
+    first = next(
+        (module for module in model.modules() if any(isinstance(v, Parameter) for v in vars(module).values())), None
+    )
+    of_rows = isinstance(first, Linear) and len(shape) == 2 and shape[1] == first.in_features
+    if shape[1:] == known if known is not None else (len(shape) == 4 or of_rows):
+        raise InputError(f"{needs_one_array(x, name)}; if each is one sample, pass np.stack({name.split()[0]})")

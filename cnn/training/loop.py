@@ -2,7 +2,6 @@
 
 import functools
 import math
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -14,31 +13,20 @@ from cnn.core.checks import boolean, integer
 from cnn.data.loader import DataLoader
 from cnn.loss import LossFunc
 from cnn.module import Array
+from cnn.optim import ReduceLROnPlateau, Schedule
+from cnn.optim.clip import clip_grad_norm_
+from cnn.optim.shared import at_least_zero
+from cnn.training.arguments import BATCH_SIZE, as_callbacks, check_last_batch, check_resume, training_data
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import BadSampleNamed, LastGood, first_non_finite
-from cnn.training.evaluation import batches, batches_in_order, evaluate_batches
+from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
-from cnn.training.inputs import (
-    BATCH_SIZE,
-    as_batch,
-    as_samples,
-    check_batch_size,
-    check_callbacks,
-    check_deterministic,
-    check_labels,
-    check_last_batch,
-    check_optimizer,
-    check_pair,
-    first_float_parameter,
-    loader_of,
-)
+from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, first_float_parameter
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
 from cnn.training.train_step import train_step
 from cnn.training.weights import take_weights
-
-EVALUATION_BATCH_SIZE = 256  # samples in a batch of an evaluation
 
 Callback = Callable[[Step], Any]
 
@@ -51,9 +39,12 @@ def train(
     epochs: int = 10,
     batch_size: int = BATCH_SIZE,
     rng: np.random.Generator | int | None = None,
-    callbacks: Sequence[Callback] = (),
+    callbacks: Sequence[Callback | Schedule | ReduceLROnPlateau] = (),
     resume: str | Path | None = None,
     evaluate_train: bool = False,
+    validation_split: float = 0.0,
+    drop_last: bool = False,
+    clip_norm: float | None = None,
     class_weight: dict[int, float] | str | None = None,
     sample_weight: Any = None,
 ) -> Generator[Step, None, None]:
@@ -75,13 +66,20 @@ def train(
         At least 1. The last batch of an epoch may be smaller.
     rng : numpy.random.Generator, int or None
         Draws a new order of the samples for each epoch.
-    callbacks : sequence of callable
-        Each is called after every step; if one returns True, training ends. See `cnn.training.callbacks`.
+    callbacks : sequence of callable, Schedule or ReduceLROnPlateau
+        Each is called after every step; if one returns True, training ends. See `cnn.training.callbacks`. A schedule of
+        `cnn.optim` is stepped after every epoch, a OneCycleLR after every step; `Scheduled` has more settings.
     resume : str or Path, optional
         Folder of a `Checkpoint` of the same training, to continue where that stopped. Only ``epochs`` may differ.
     evaluate_train : bool
         Measure train_loss and train_accuracy like the validation metrics: after the epoch, in evaluation mode, over
         all samples. This costs a forward pass. Otherwise they are the running means of the epoch, in training mode.
+    validation_split : float
+        This fraction of the samples, the last ones before any shuffling, becomes the validation data. Only for arrays.
+    drop_last : bool
+        Leave out a last batch that would be smaller, such as one of a single sample.
+    clip_norm : float, optional
+        The gradients of a step are scaled down to this norm, if theirs is larger; see `cnn.optim.clip_grad_norm_`.
     class_weight : dict or "balanced", optional
         How much each class counts in the training loss, {class id: weight}; see `cnn.loss.weighted.class_weighted`.
     sample_weight : array_like (N,), optional
@@ -107,21 +105,17 @@ def train(
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
         if getattr(model, part, None) is None:
             raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
-    loader, loss_func = loader_of(model, x, y, check_batch_size(batch_size), rng, class_weight, sample_weight)
-    if not isinstance(validation_data, DataLoader):
-        validation_data = check_pair(validation_data)
-    if isinstance(validation_data, (tuple, list)):
-        x_val = as_samples(validation_data[0], model, "x of the validation data")
-        y_val = check_labels(model, x_val, validation_data[1], "y of the validation data")
-        validation_data = (x_val, y_val)
+    clip_norm = None if clip_norm is None else at_least_zero(clip_norm, "clip_norm")
+    loader, validation_data, loss_func = training_data(
+        model, x, y, validation_data, validation_split, batch_size, rng, drop_last, class_weight, sample_weight
+    )
     check_optimizer(model)
-    check_last_batch(model, loader.samples, loader.batch_size)
-    check_callbacks(callbacks)
+    check_last_batch(model, loader)
+    callbacks = as_callbacks(callbacks, model, validation_data is not None)
     if boolean(evaluate_train, "evaluate_train"):
         check_deterministic(loader.transforms)
-    if resume is not None and not isinstance(resume, (str, os.PathLike)):
-        raise TypeError(f"resume is the folder of the checkpoints, such as resume='checkpoints', got {resume!r}")
-    run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train, loss_func)
+    check_resume(resume)
+    run = Run(model, loader, validation_data, epochs, callbacks, evaluate_train, loss_func, clip_norm)
     resumed = None if resume is None else Resumed.find(resume, run)
     return run.steps(resumed)
 
@@ -153,11 +147,12 @@ class Run:
         callbacks: tuple[Callback, ...],
         evaluate_train: bool,
         loss_func: LossFunc | None,
+        clip_norm: float | None = None,
     ) -> None:
         self.model, self.loader, self.validation_data, self.epochs = model, loader, validation_data, epochs
         self.checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         self.callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
-        self.evaluate_train, self.loss_func = evaluate_train, loss_func
+        self.evaluate_train, self.loss_func, self.clip_norm = evaluate_train, loss_func, clip_norm
         self.history = History()
         self.epoch = self.step = 0
         self.first = loader.epoch  # the loader may have served another training before
@@ -284,6 +279,8 @@ class Run:
         """Save a copy of the weights if the loss is finite; otherwise restore the last copy and raise an error."""
         if math.isfinite(loss):
             last_good.keep()
+            if self.clip_norm is not None:
+                clip_grad_norm_(self.model.parameters(), self.clip_norm)
             return
         where = first_non_finite(self.model, x)
         last_good.restore()

@@ -78,6 +78,7 @@ class Resumed:
         for name, old, new in (
             ("transforms", state["transforms"], transforms_text(run.loader)),
             ("evaluate_train", state["evaluate_train"], run.evaluate_train),
+            ("clip_norm", state.get("clip_norm"), run.clip_norm),  # version 0.1 had none
         ):
             if old != new:
                 raise CheckpointError(f"{name} was {old}, but is {new} now: pass the same")

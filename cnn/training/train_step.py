@@ -5,8 +5,11 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from cnn.kernels import one_blas_thread
 from cnn.loss import LossFunc
+from cnn.loss.loss_func import check_loss_grad
 from cnn.module import Array
 
 
@@ -26,7 +29,10 @@ def loss_and_grad(model: Any, x: Array, y: Array, loss_func: LossFunc | None = N
         outputs = model(x)
         loss_func = model.loss_func if loss_func is None else loss_func
         loss = loss_func(outputs, y)
-        model.backward(loss_func.backward())
+        grad = loss_func.backward()
+        if type(grad) is not np.ndarray or grad.dtype != outputs.dtype or grad.shape != outputs.shape:
+            check_loss_grad(loss_func, grad, outputs)
+        model.backward(grad)
         return loss, outputs
     if own == getattr(model, "_default_loss_and_grad", None):  # that of Sequential, without the time of the Softmax
         loss, outputs = model._objective.loss_and_grad(model, x, y, loss_func)

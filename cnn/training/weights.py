@@ -5,24 +5,21 @@ from typing import Any
 
 import numpy as np
 
-from cnn.data.loader import DataLoader
 from cnn.errors import InputError
 from cnn.loss import LossFunc
 from cnn.loss.weighted import SampleWeighted, check_sample_weight, class_weighted
 from cnn.module import Array, evaluating, no_grad
 
 
-def check_no_loader(x: Any, class_weight: Any, sample_weight: Any) -> None:
-    """Raise an error that names the fix if weights are given together with a DataLoader."""
-    if not isinstance(x, DataLoader):
-        return
+def check_no_loader(class_weight: Any, sample_weight: Any) -> None:
+    """Raise an error that names the fix if weights are given together with a DataLoader or batches."""
     if class_weight is not None:
         raise InputError(
             "class_weight needs x and y as arrays: with a DataLoader give the weights to the loss, "
             "CrossEntropyLoss(weight=[...]) or BCEWithLogitsLoss(pos_weight=[...])"
         )
     if sample_weight is not None:
-        raise InputError("sample_weight needs x and y as arrays: a DataLoader has no weights")
+        raise InputError("sample_weight needs x and y as arrays: a DataLoader and batches have no weights")
 
 
 def weighted(

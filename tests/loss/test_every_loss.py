@@ -209,3 +209,29 @@ def test_the_cases_cover_all_options():
         (k, "reduction") for k in ONE_OF_EACH
     }
     assert seen == wanted
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize(("kind", "options", "prediction", "target"), CASES, ids=LABELS)
+def test_float16_predictions_and_targets_are_widened(kind, options, prediction, target, reduction):
+    """The numbers are those of the same float32 arrays, and the gradient is float32."""
+    half = prediction.astype(np.float16)
+    half_target = target.astype(np.float16) if target.dtype.kind == "f" else target
+    loss_func, other = kind(**options, reduction=reduction), kind(**options, reduction=reduction)
+    wide_target = half_target.astype(np.float32) if target.dtype.kind == "f" else target
+    losses = loss_func(half, half_target)
+    np.testing.assert_array_equal(losses, other(half.astype(np.float32), wide_target))
+    assert losses.dtype == np.float32 if reduction == "none" else type(losses) is float
+    grad = loss_func.backward()
+    assert grad.dtype == np.float32
+    np.testing.assert_array_equal(grad, other.backward())
+
+
+def test_float16_logits_of_the_usual_case_are_widened():
+    """One class id for each row, which a compiled function may serve."""
+    half, ids = NUMBERS[..., 0, 0].astype(np.float16), np.array([0, 2, 1, 1])
+    loss_func, other = CrossEntropyLoss(from_logits=True), CrossEntropyLoss(from_logits=True)
+    assert loss_func(half, ids) == pytest.approx(other(half.astype(np.float32), ids), rel=1e-6)
+    np.testing.assert_allclose(loss_func.backward(), other.backward(), rtol=1e-6)
+    rows = np.full((2, 2048), 1 / 2048, np.float16)
+    assert loss_func(rows, np.asfortranarray(rows)) == pytest.approx(np.log(2048), rel=1e-6)

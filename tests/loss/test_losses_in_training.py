@@ -5,6 +5,7 @@ import pytest
 
 import cnn
 from cnn import InputError, Sequential, ShapeError, training
+from cnn.data import DataLoader
 from cnn.layers import Conv2d, Flatten, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
 from cnn.loss import (
     BCELoss,
@@ -16,7 +17,10 @@ from cnn.loss import (
     NLLLoss,
     SmoothL1Loss,
 )
+from cnn.loss.loss_func import LossFunc
+from cnn.module import Module
 from cnn.optim import Adam
+from cnn.training.train_step import train_step
 from cnn.utils.gradcheck import difference
 
 RNG = np.random.default_rng(0)
@@ -290,3 +294,94 @@ def test_a_rejected_pair_of_last_layer_and_loss_names_the_fix(last, loss_func, r
 )
 def test_valid_pairs_of_last_layer_and_loss(last, loss_func):
     assert Sequential([last], loss_func=loss_func).loss_func is loss_func
+
+
+class Distance(LossFunc):
+    """A user's loss: the mean of |prediction - target|, whose gradient is passed through a function."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, prediction, target):
+        self.save_for_backward(np.sign(prediction - target).astype(np.float32))
+        return float(np.abs(prediction - target).mean())
+
+    def backward(self):
+        (slope,) = self.saved()
+        return self.change(slope / slope.dtype.type(slope.size))
+
+
+class Wrapped(Module):
+    """A Module that is no Sequential."""
+
+    def __init__(self, loss_func):
+        self.layer, self.loss_func = Linear(4, 2, rng=0), loss_func
+        self.optimizer = Adam(self.parameters())
+
+    def forward(self, x):
+        return self.layer(x)
+
+    def backward(self, grad):
+        return self.layer.backward(grad)
+
+
+def in_a_sequential(loss_func):
+    return Sequential([Sequential([Linear(4, 2, rng=0)])], loss_func=loss_func, optimizer=Adam())
+
+
+X, Y = RNG.normal(size=(6, 4)).astype(np.float32), np.zeros((6, 2), np.float32)
+TRAIN = {
+    "fit": lambda model: training.fit(model, X, Y, 0, epochs=1),
+    "loader": lambda model: training.fit(model, DataLoader(X, Y), None, 0, epochs=1),
+    "train_step": lambda model: train_step(model, X, Y),
+}
+WRONG_GRADIENTS = {
+    "float64": (lambda grad: grad.astype(np.float64), r"got float64 of shape \(6, 2\): return grad.astype\(\"float32"),
+    "shape": (lambda grad: grad.mean(axis=1), r"got float32 of shape \(6,\)$"),
+    "transposed": (lambda grad: grad.T, r"got float32 of shape \(2, 6\)$"),
+    "integers": (lambda grad: grad.astype(np.int64), r"got int64 of shape \(6, 2\)$"),
+    "None": (lambda grad: None, "got NoneType$"),
+    "number": (lambda grad: np.float64(1), "got float64$"),
+}
+
+
+@pytest.mark.parametrize("make", [in_a_sequential, Wrapped])
+@pytest.mark.parametrize("route", TRAIN)
+@pytest.mark.parametrize("wrong", WRONG_GRADIENTS)
+def test_a_wrong_gradient_of_a_loss_names_the_loss(wrong, route, make):
+    change, got = WRONG_GRADIENTS[wrong]
+    model = make(Distance(change))
+    before = model.state_dict()
+    expected = r"^Distance.backward must return the gradient of the prediction, float32 of shape \(6, 2\), "
+    with pytest.raises(InputError, match=expected + got):
+        TRAIN[route](model)
+    assert all(np.array_equal(values, before[name]) for name, values in model.state_dict().items())
+
+
+def test_a_wrong_gradient_in_a_loop_written_by_hand_names_the_loss():
+    model = in_a_sequential(Distance(WRONG_GRADIENTS["float64"][0]))
+    model.loss_func(model(X), Y)
+    with pytest.raises(
+        InputError, match=r"^layer 0.0, Linear.*got float64 .*; if Distance.* made this gradient, change"
+    ):
+        model.backward(model.loss_func.backward())
+
+
+def test_the_gradient_of_a_layer_is_not_blamed_on_the_loss():
+    class Wrong(ReLU):
+        def backward(self, grad):
+            return super().backward(grad).astype(np.float64)
+
+    model = Sequential([Linear(4, 2, rng=0), Wrong()], loss_func=MSELoss(), optimizer=Adam())
+    with pytest.raises(InputError, match=r"^layer 0, Linear.*backward of layer 1, Wrong\(\), made this gradient$"):
+        model.train_step(X, Y)
+    model = Sequential([Sequential([Linear(4, 2, rng=0), Wrong()])], loss_func=MSELoss(), optimizer=Adam())
+    with pytest.raises(InputError, match=r"^layer 0.0, Linear.*backward of layer 1, Wrong\(\), made this gradient$"):
+        model.train_step(X, Y)
+
+
+def test_a_right_gradient_of_a_user_loss_trains():
+    for make in (in_a_sequential, Wrapped):
+        history = training.fit(make(Distance(lambda grad: grad)), X, Y, 0, epochs=9)
+        assert history.train_loss[-1] < history.train_loss[0]

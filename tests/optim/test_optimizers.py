@@ -1,11 +1,23 @@
 import numpy as np
 import pytest
 
-from cnn import Buffer, Parameter, Sequential
-from cnn.layers import Linear
+from cnn import Buffer, InputError, Parameter, Sequential
+from cnn.data import DataLoader
+from cnn.layers import BatchNorm1d, Dropout, Linear
 from cnn.loss import MSELoss
 from cnn.module import Module
-from cnn.optim import SGD, Adagrad, AdamW, Muon, NAdam, RMSprop, WeightAverage, clip_grad_norm_, clip_grad_value_
+from cnn.optim import (
+    SGD,
+    Adagrad,
+    AdamW,
+    Muon,
+    NAdam,
+    RMSprop,
+    WeightAverage,
+    clip_grad_norm_,
+    clip_grad_value_,
+    update_bn,
+)
 
 SETTINGS = [
     (SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.1, "weight_decay": 0.1}),
@@ -236,3 +248,53 @@ def test_repr_of_an_average():
     average = WeightAverage(Scale(), decay=0.5)
     average.update()
     assert repr(average) == "WeightAverage(decay=0.5, n_averaged=1)"
+
+
+def normed():
+    model = Sequential([Linear(2, 3, bias=False, rng=0), BatchNorm1d(3, momentum=0.2), Dropout(0.5), Linear(3, 1)])
+    model(np.random.default_rng(1).normal(size=(8, 2)).astype(np.float32))
+    model.eval()
+    model.layers[2].train()
+    return model
+
+
+def test_update_bn_of_a_data_loader_runs_one_epoch():
+    x, y = np.random.default_rng(0).normal(size=(20, 2)), np.zeros(20)
+    loader, model, other = DataLoader(x, y, batch_size=5, rng=0), normed(), normed()
+    update_bn(loader, model)
+    assert (loader.epoch, loader.taken) == (1, 4)
+    assert model.layers[1].num_batches_tracked.data == 4
+    rows = x.astype(np.float32) @ model.layers[0].weight.data.T
+    np.testing.assert_allclose(model.layers[1].running_mean.data, rows.mean(axis=0), rtol=1e-5, atol=1e-6)
+    update_bn(DataLoader(x.astype(np.float32), y, batch_size=5, rng=0), other)  # float64 was converted
+    np.testing.assert_array_equal(model.layers[1].running_var.data, other.layers[1].running_var.data)
+
+
+@pytest.mark.parametrize(
+    ("batches", "error", "text"),
+    [
+        (list, ValueError, "there are no batches"),
+        (lambda: iter([np.ones((4, 2)), np.ones((1, 2))]), InputError, "more than 1 value per channel"),
+        (lambda: np.ones((4, 2)), TypeError, "pass DataLoader"),
+        (lambda: [np.ones((4, 2)), np.ones((4, 2), int)], InputError, "int64"),
+    ],
+)
+def test_update_bn_leaves_everything_as_it_was_after_an_error(batches, error, text):
+    model = normed()
+    before, modes = model.state_dict(), [module.training for module in model.modules()]
+    with pytest.raises(error, match=text):
+        update_bn(batches(), model)
+    assert all(np.array_equal(values, before[name]) for name, values in model.state_dict().items())
+    assert [module.training for module in model.modules()] == modes
+    assert modes == [False, False, False, True, False]
+    assert model.layers[1].momentum == 0.2
+    model.layers[1].running_mean.data = [np.nan] * 3  # of a training that diverged
+    update_bn([np.eye(2)], model)
+    assert np.isfinite(model.layers[1].running_mean.data).all()
+
+
+def test_update_bn_without_norms_reads_nothing():
+    update_bn(iter([1]), Linear(2, 1))
+    update_bn([], BatchNorm1d(2, track_running_stats=False))
+    with pytest.raises(TypeError, match="model must be a Module"):
+        update_bn([], [])

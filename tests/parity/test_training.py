@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from cnn import Sequential, kernels
-from cnn.layers import Dropout
+from cnn.data import DataLoader
+from cnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
-from cnn.optim import Adam
+from cnn.optim import SGD, Adam, WeightAverage, update_bn
+from cnn.utils.gradcheck import difference
 from cnn.zoo import small_cnn
 from tests.parity.oracle import give_weights, tensor
 
@@ -93,3 +95,78 @@ def test_20_steps_in_float32(backend):
     differences = sorted(np.abs(ours - theirs).max() for ours, theirs in losses)
     print("largest difference of the losses:", " ".join(f"{difference:.1e}" for difference in differences))
     assert differences[2] <= 1e-4
+
+
+def theirs_like(ours, *layers):
+    theirs = nn.Sequential(*layers)
+    give_weights(ours, theirs)
+    return theirs
+
+
+@pytest.mark.parametrize("clip_norm", [0.05, 1.0, 100.0])
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_clip_norm_of_fit_is_clip_grad_norm(kind, clip_norm):
+    """The whole training, with a last batch that is smaller, in float64."""
+    rng = np.random.default_rng(0)
+    x, y = 3 * rng.normal(size=(50, 8)), rng.integers(0, 3, 50)
+    ours = Sequential([Linear(8, 16, rng=0), ReLU(), Linear(16, 3, rng=1), Softmax()], loss_func=CrossEntropyLoss())
+    ours.to(np.float64)
+    theirs = theirs_like(ours, nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 3))
+    settings = {"lr": 0.1, "momentum": 0.9} if kind == "SGD" else {"lr": 0.01}
+    ours.optimizer = {"SGD": SGD, "Adam": Adam}[kind](**settings)
+    optimizer = getattr(torch.optim, kind)(theirs.parameters(), **settings)
+    ours.fit(x, y, epochs=4, batch_size=16, rng=0, verbose_freq=0, clip_norm=clip_norm)
+    norms = []
+    loader = DataLoader(x, y, batch_size=16, rng=0)
+    for _ in range(4):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(theirs(tensor(batch)), tensor(labels)).backward()
+            norms.append(torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip_norm).item())
+            optimizer.step()
+    assert (max(norms) > clip_norm) == (clip_norm < 100)
+    for parameter, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert difference(parameter.data, other.detach().numpy()) <= 1e-10
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("backend", ["reference", "array", "jit"])
+@pytest.mark.parametrize("with_targets", [True, False])
+def test_update_bn_measures_the_running_statistics_of_averaged_weights(with_targets, backend, dtype):
+    rng = np.random.default_rng(0)
+    batches = [(2 + rng.normal(size=(n, 3, 8, 8)).astype(dtype), rng.integers(0, 2, n)) for n in (8, 8, 5)]
+    layers = [Conv2d(3, 4, 3, bias=False, rng=0), BatchNorm2d(4, momentum=0.3), ReLU(), Flatten()]
+    layers += [Linear(144, 6, bias=False, rng=1), BatchNorm1d(6, affine=False), Linear(6, 2, rng=2)]
+    ours = Sequential(layers, loss_func=CrossEntropyLoss(from_logits=True), optimizer=SGD(lr=0.1)).to(dtype)
+    before = kernels.active()
+    kernels.use(backend)
+    try:
+        average = WeightAverage(ours, decay=0.5)
+        for x, y in batches:
+            ours.train_step(x, y)
+            average.update()
+        ours.eval()
+        with average.applied():
+            theirs = theirs_like(
+                ours,
+                *(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4, momentum=0.3), nn.ReLU(), nn.Flatten()),
+                *(nn.Linear(144, 6, bias=False), nn.BatchNorm1d(6, affine=False), nn.Linear(6, 2)),
+            ).eval()
+            stale = ours.state_dict()
+            update_bn(batches if with_targets else (x for x, _ in batches), ours)
+            torch.optim.swa_utils.update_bn([tensor(x) for x, _ in batches], theirs)
+            state = ours.state_dict()
+            expected = theirs.state_dict()
+            assert list(state) == list(expected)
+            for name, values in state.items():
+                assert difference(values, expected[name].numpy()) <= (1e-10 if dtype == np.float64 else 3e-5), name
+                changes = "running" in name or "tracked" in name
+                assert changes != np.array_equal(values, stale[name]) or name.endswith("tracked")
+            assert (
+                [norm.momentum for norm in (ours[1], ours[5])] == [theirs[1].momentum, theirs[5].momentum] == [0.3, 0.1]
+            )
+            assert not any(module.training for module in ours.modules())
+            x = batches[0][0]
+            assert difference(ours(x), theirs(tensor(x)).detach().numpy()) <= (1e-10 if dtype == np.float64 else 3e-5)
+    finally:
+        kernels.use(before)

@@ -13,7 +13,7 @@ from cnn.cli.predict_images import ModelImage, contact_sheet, expand_patterns, r
 from cnn.cli.run_folders import is_same_file
 from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.core.files import write_bytes
-from cnn.data.images import printable
+from cnn.core.text import printable
 from cnn.module import Array
 from cnn.sequential import Sequential
 

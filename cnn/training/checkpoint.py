@@ -14,13 +14,15 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.core.files import locked, read_tensors, write_bytes, write_tensors
+from cnn.core.text import printable, short_text
 from cnn.errors import CheckpointWarning
 from cnn.module import Array
 from cnn.training import state as states
+from cnn.training.content import check_state
 from cnn.training.history import History
+from cnn.training.stopping import METRICS
 
 FORMAT = 1
-METRICS = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
 BEST, TIMES = "best.safetensors", "times.json"
 STEPS = "step-{:08}.safetensors"
 
@@ -228,7 +230,7 @@ def write(path: Path, arrays: dict[str, Array], description: dict[str, Any]) -> 
 
 
 def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read one checkpoint.
+    """Read one checkpoint: its arrays, and everything else as JSON holds it.
 
     Raises
     ------
@@ -236,13 +238,32 @@ def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
         If it is damaged or not a checkpoint.
     """
     arrays, text = read_tensors(path)
+    name = printable(path)
     if not isinstance(text, dict) or "checkpoint" not in text:
-        raise ValueError(f"{path} is not a checkpoint")
+        raise ValueError(f"{name} is not a checkpoint")
     if text["checkpoint"] != FORMAT:
-        raise ValueError(f"{path} has format {text['checkpoint']!r}, this version reads {FORMAT}: update the library")
-    if checksum(arrays, text["state"]) != text["sha256"]:
-        raise ValueError(f"{path} is damaged: its checksum does not match")
+        version = short_text(text["checkpoint"])
+        raise ValueError(f"{name} has format {version}, this version reads {FORMAT}: update the library")
+    if not {"state", "sha256"} <= text.keys() or checksum(arrays, text["state"]) != text["sha256"]:
+        raise ValueError(f"{name} is damaged: its checksum does not match")
     return arrays, text["state"]
+
+
+def read_state(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Read one checkpoint: its arrays, and its state as `snapshot` has it.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, not a checkpoint, or holds something that no checkpoint does; the message names the key.
+    """
+    arrays, description = read(path)
+    try:
+        state = states.unpack(description, arrays)
+        check_state(state)
+    except ValueError as error:
+        raise ValueError(f"{printable(path)} is damaged or not of this library: {error}") from None
+    return arrays, state
 
 
 def checksum(arrays: dict[str, Array], description: dict[str, Any]) -> str:

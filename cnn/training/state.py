@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn import kernels
 from cnn.core import rng
+from cnn.core.text import short_text
 from cnn.module import Array, Module
 
 ARRAY = "$array"  # the only key of a dict that stands for an array
@@ -42,10 +43,19 @@ def pack(value: Any, arrays: dict[str, Array], name: str) -> Any:
 
 
 def unpack(value: Any, arrays: dict[str, Array]) -> Any:
-    """Reverse `pack`; tuples have become lists."""
+    """Reverse `pack`; tuples have become lists.
+
+    Raises
+    ------
+    ValueError
+        If it names an array that is not there.
+    """
     if isinstance(value, dict):
         if set(value) == {ARRAY}:
-            return arrays[value[ARRAY]]
+            name = value[ARRAY]
+            if not isinstance(name, str) or name not in arrays:
+                raise ValueError(f"{ARRAY} must be the name of an array in the file, got {short_text(name)}")
+            return arrays[name]
         return {key: unpack(item, arrays) for key, item in value.items()}
     return [unpack(item, arrays) for item in value] if isinstance(value, list) else value
 
@@ -69,10 +79,20 @@ def random_state(model: Module) -> dict[str, Any]:
 
 
 def set_random_state(model: Module, state: dict[str, Any]) -> None:
-    """Restore the states that `random_state` returned."""
+    """Restore the states that `random_state` returned.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the generators; in that case nothing has changed.
+    """
+    own = generators(model)
+    if state["model"].keys() != own.keys():
+        raise ValueError(f"random.model must have the states of {', '.join(own) or 'no generator'}")
+    checked = {name: rng.checked_state(generator, state["model"][name]) for name, generator in own.items()}
     rng.load_state_dict(state["default"])
-    for name, generator in generators(model).items():
-        generator.bit_generator.state = state["model"][name]
+    for name, generator in own.items():
+        generator.bit_generator.state = checked[name]
 
 
 def architecture(model: Module) -> dict[str, Any]:

@@ -161,12 +161,14 @@ def _in_the_form_of(template: Any, value: Any, name: str) -> Any:
     limit = LIMITS.get(name, 2**128)
     if not _is_whole(value, limit):
         largest = limit - 1 if limit <= 2**32 else "2**128 - 1"
-        raise ValueError(f"{name} of a random generator must be an integer from 0 to {largest}, got {short_text(value)}")
+        raise ValueError(
+            f"{name} of a random generator must be an integer from 0 to {largest}, got {short_text(value)}"
+        )
     return value
 
 
 def _is_whole(value: Any, limit: int) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value < limit
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= int(value) < limit
 
 
 def _seeded(seed: int) -> np.random.Generator:

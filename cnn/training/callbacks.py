@@ -3,8 +3,8 @@
 A callback is any callable that takes a `Step`; training stops after a step for which one returns True. It may have a
 method ``end(step)``, which is called once when training has ended, and a pair ``state_dict()`` and
 ``load_state_dict(state)``: when training is resumed, a new callback, created with the same arguments, gets the state of
-the old one (numbers, strings, lists, dicts and arrays). The callbacks here have all of them. A callback that is used in
-a second training run starts afresh.
+the old one (numbers, strings, lists, dicts and arrays). One that watches metrics names them in ``watched()``, so that
+training refuses to begin without them. A callback that is used in a second training run starts afresh.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
 from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
+from cnn.training.content import arrays_by_name, has_keys, whole
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, check_metric, is_first_step, metric_of
 
 if TYPE_CHECKING:
@@ -107,10 +108,16 @@ class Scheduled:
                 )
         self._checked = True
 
+    def watched(self) -> list[str]:
+        """Return the metric that its schedule watches, if any."""
+        return [] if self.monitor is None else [self.monitor]
+
     def state_dict(self) -> dict[str, Any]:
         return {"schedule": self.schedule.state_dict(), "base_lrs": list(getattr(self.schedule, "base_lrs", []))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        has_keys(state, "state", ("schedule", "base_lrs"))
+        has_keys(state["schedule"], "schedule", self.schedule.state_dict())
         base_lrs = getattr(self.schedule, "base_lrs", [])
         if state["base_lrs"] != base_lrs:
             raise ValueError(
@@ -194,4 +201,9 @@ class Averaged:
         return {"n_averaged": self.average.n_averaged, "averages": averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.average, self._state = None, state
+        has_keys(state, "state", ("n_averaged", "averages"))
+        averages, count = arrays_by_name(state["averages"], "averages"), whole(state["n_averaged"], "n_averaged")
+        for name, array in averages.items():
+            if array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"averages[{name!r}] must be finite floating-point numbers, got {array.dtype}")
+        self.average, self._state = None, {"n_averaged": count, "averages": averages}

@@ -87,7 +87,7 @@ def arrays_by_name(value: Any, name: str) -> dict[str, Any]:
 
 
 def check_state(state: Any) -> None:
-    """Raise a ValueError unless ``state`` is what `cnn.training.checkpoint.snapshot` describes.
+    """Raise a ValueError unless ``state`` is what `cnn.training.checkpoint_file.snapshot` describes.
 
     The states of the optimizer, the loader, the generators and the callbacks are checked by those who load them.
     """

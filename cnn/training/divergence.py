@@ -1,8 +1,12 @@
 """When the loss becomes NaN or infinite: find the layer responsible, and restore the earlier weights."""
 
+import math
+from typing import Any
+
 import numpy as np
 
-from cnn.module import Array, Module, forward_hook, no_grad
+from cnn.module import Array, Module, evaluating, forward_hook, no_grad
+from cnn.training.evaluation import loss_and_prediction
 
 
 class LastGood:
@@ -20,6 +24,35 @@ class LastGood:
         """Restore the saved state."""
         for tensor, copy in self._pairs:
             tensor.data = copy
+
+
+def has_finite_weights(model: Module) -> bool:
+    """Return whether every number in every parameter is finite."""
+    return all(np.isfinite(parameter.data).all() for _, parameter in model.named_parameters())
+
+
+def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None:
+    """Raise an error, with the earlier weights put back, if the last update has ruined the model.
+
+    The loss of the next batch would show that, but after the last step no batch follows, and before a checkpoint is
+    written it would be too late. After the last step of all, the loss of that step's batch is computed once more.
+    """
+    model = run.model
+    loss = 0.0 if has_finite_weights(model) else math.nan
+    is_end = run.stopped or run.epoch == run.epochs
+    own = getattr(model, "loss_and_grad", None)
+    if loss == 0.0 and is_end and (own is None or own == getattr(model, "_default_loss_and_grad", None)):
+        with np.errstate(all="ignore"), evaluating():
+            loss = loss_and_prediction(model, x, y)[0]
+    if math.isfinite(loss):
+        return
+    where = first_non_finite(model, x)
+    last_good.restore()
+    model.optimizer.reset()
+    raise FloatingPointError(
+        f"the loss became {loss} after step {run.step} of epoch {run.epoch}: {where}. The weights of before that step "
+        f"were put back. Try a smaller learning rate (lr is {getattr(model.optimizer, 'lr', 'unknown')})"
+    )
 
 
 def first_non_finite(model: Module, x: Array) -> str:

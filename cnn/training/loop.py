@@ -16,7 +16,7 @@ from cnn.data.loader import DataLoader
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.training.checkpoint import Checkpoint
-from cnn.training.divergence import LastGood, first_non_finite
+from cnn.training.divergence import LastGood, check_last_update, first_non_finite
 from cnn.training.evaluation import batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
 from cnn.training.inputs import (
@@ -35,6 +35,7 @@ from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
 from cnn.training.train_step import train_step
+from cnn.training.watched import check_watched
 
 BATCH_SIZE = 32  # if none is given
 EVALUATION_BATCH_SIZE = 256  # samples in a batch of an evaluation
@@ -113,6 +114,7 @@ def train(
     if resume is not None and not isinstance(resume, (str, os.PathLike)):
         raise TypeError(f"resume is the folder of the checkpoints, such as resume='checkpoints', got {resume!r}")
     run = Run(model, loader, validation_data, epochs, tuple(callbacks), evaluate_train)
+    check_watched(run)
     resumed = None if resume is None else Resumed.find(resume, run)
     return run.steps(resumed)
 
@@ -179,10 +181,9 @@ class Run:
     def validation(self) -> dict[str, Any] | None:
         """Fingerprint of the validation data."""
         data = self.validation_data
-        if data is None or isinstance(data, DataLoader):
-            return None if data is None else data.fingerprint()
-        x, y = data
-        return DataLoader(x, y, rng=0).fingerprint()  # the seed is irrelevant: nothing is drawn from it
+        if isinstance(data, tuple):
+            data = DataLoader(data[0], data[1], rng=0)  # the seed is irrelevant: nothing is drawn from it
+        return None if data is None else data.fingerprint()
 
     def steps(self, resumed: Resumed | None) -> Generator[Step, None, None]:
         """Train to the end."""
@@ -230,9 +231,8 @@ class Run:
 
     def _current_step(self) -> Step:
         metrics = self.history.epoch(-1) if self.step == len(self.loader) else None
-        means = self.means
         at = self.epoch, self.epochs, self.step, len(self.loader)
-        return Step(*at, means.loss, means.accuracy, metrics, self.model)
+        return Step(*at, self.means.loss, self.means.accuracy, metrics, self.model)
 
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
@@ -250,7 +250,10 @@ class Run:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
                 loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
             self.means.add(loss, outputs, y)
-            metrics = self._metrics() if taken == steps else None
+            metrics = None
+            if taken == steps:
+                check_last_update(self, x, y, last_good)
+                metrics = self._metrics()
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
             if metrics is not None:
@@ -263,6 +266,8 @@ class Run:
                 answer = callback(step)
                 if isinstance(answer, (bool, np.bool_)) and answer:
                     self.stopped = True
+            if self.stopped and not self._is_done():
+                check_last_update(self, x, y, last_good)
             yield step
             began += time.monotonic() - now  # time that the caller spent between steps is not counted
 

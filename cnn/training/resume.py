@@ -15,7 +15,7 @@ from cnn.data.fingerprint import differences
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.module import Array
 from cnn.training import state as states
-from cnn.training.checkpoint import TIMES, find_checkpoints, read_state, transforms_text
+from cnn.training.checkpoint_file import TIMES, find_checkpoints, read_state, transforms_text
 from cnn.training.content import expect
 
 # What code raises that is handed a state of another form: that of a callback of the user's, for example
@@ -157,7 +157,7 @@ class Resumed:
 
     def _weights(self, model: Any) -> dict[str, Array]:
         """Return the arrays of the model, in the dtypes that the model has."""
-        found = {name.removeprefix("model."): a for name, a in self.arrays.items() if name.startswith("model.")}
+        found = states.weights(self.arrays)
         for name, tensor in model.named_tensors():
             if name in found:
                 is_same = found[name].dtype == tensor.dtype

@@ -60,6 +60,11 @@ def unpack(value: Any, arrays: dict[str, Array]) -> Any:
     return [unpack(item, arrays) for item in value] if isinstance(value, list) else value
 
 
+def weights(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return the parameters and buffers of the model among the arrays of a checkpoint."""
+    return {name.removeprefix("model."): array for name, array in arrays.items() if name.startswith("model.")}
+
+
 def generators(model: Module) -> dict[str, np.random.Generator]:
     """Return every random generator of the modules, by its dotted name; a shared one appears once per module."""
     return {

@@ -109,13 +109,13 @@ def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: di
 
     text = None
     if metadata is not None:
-        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=_to_json)}
+        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=to_json)}
         check_nesting(text[METADATA_KEY])
     # safetensors writes wrong values from an array that is not contiguous
     write_bytes(path, save({name: np.array(array, order="C") for name, array in tensors.items()}, text))
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Convert NumPy numbers and arrays to types that JSON supports."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
@@ -174,3 +174,26 @@ def check_nesting(text: str) -> None:
     steps = (1 if c in "[{" else -1 for part in outside_strings for c in part if c in "[]{}")
     if max(accumulate(steps), default=0) > MAX_NESTING:
         raise ValueError(f"its JSON is nested more than {MAX_NESTING} levels deep")
+
+
+def checkpoint_text(path: Path) -> str:
+    """Say what to call for a file of a checkpoint, where a model or weights are expected."""
+    folder = printable(path.parent)
+    return (
+        f"{printable(path)} is a checkpoint of a training, not a model: build the model, then "
+        f"cnn.training.Checkpoint({folder!r}).load_best(model) for the weights of the best epoch, or "
+        f"model.fit(..., resume={folder!r}) to continue the training"
+    )
+
+
+def how_to_load_some(fitting: list[str], count: int) -> list[str]:
+    """Say which arrays of a state fit a model of ``count`` arrays, and how to load only those; nothing if none fits."""
+    if not fitting:
+        return []
+    shown = ", ".join(fitting[:6]) + (f" and {len(fitting) - 6} more" if len(fitting) > 6 else "")
+    return [
+        f"{len(fitting)} of {count} fit: {shown}. To load only these, and keep the rest of the model as it is:",
+        "  own = model.state_dict()",
+        "  own.update({k: v for k, v in state.items() if k in own and v.shape == own[k].shape})",
+        "  model.load_state_dict(own)",
+    ]

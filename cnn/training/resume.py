@@ -55,8 +55,8 @@ class Resumed:
                 resumed._check_weights(run)
             except ValueError as error:
                 if i + 1 == len(paths):
-                    raise CheckpointError(f"no checkpoint in {folder} can be read: {error}") from None
-                warnings.warn(f"{error}; using {paths[i + 1].name}", CheckpointWarning, stacklevel=4)
+                    raise CheckpointError(f"no checkpoint in {printable(folder)} can be read: {error}") from None
+                warnings.warn(f"{error}; using {printable(paths[i + 1].name)}", CheckpointWarning, stacklevel=4)
                 continue
             resumed._check(run)
             resumed.damaged = paths[:i]

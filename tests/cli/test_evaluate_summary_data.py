@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cnn.data
 from cnn.cli import datasets
-from cnn.layers import Flatten, Linear, Softmax
+from cnn.layers import Conv2d, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
 
@@ -182,7 +183,9 @@ def test_summary(run, image_run):
     ],
 )
 def test_summary_prints_the_preprocessing(run, image_run, settings, text):
-    model = Sequential.load(image_run / "model.safetensors")
+    channels = np.size(settings["mean"])
+    model = Sequential([Conv2d(channels, 2, 3), ReLU()])
+    model.input_shape = (channels, 5, 5)
     model.preprocessing = settings
     model.save(image_run / "model.safetensors")
     assert f"\ninputs: {text}\n" in run("summary", image_run)[1]

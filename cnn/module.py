@@ -13,9 +13,10 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core import modes
-from cnn.core.files import checkpoint_text, how_to_load_some, read_tensors, write_tensors
+from cnn.core.files import LOAD_SOME, checkpoint_text, how_to_load_some, read_tensors, write_tensors
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
+from cnn.core.text import printable
 
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
 
@@ -249,7 +250,11 @@ class Module(Differentiable):
         arrays, description = read_tensors(path)
         if isinstance(description, dict) and "checkpoint" in description:
             raise ValueError(checkpoint_text(Path(path)))
-        self.load_state_dict(arrays)
+        try:
+            self.load_state_dict(arrays)
+        except ValueError as error:
+            fix = f"\n  with state = safetensors.numpy.load_file({str(path)!r})" if LOAD_SOME in str(error) else ""
+            raise ValueError(f"{printable(path)}: {error}{fix}") from None
 
     def train(self, mode: bool = True) -> Self:
         """Set this module and every module inside it to training mode."""

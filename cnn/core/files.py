@@ -22,6 +22,7 @@ import numpy as np
 from cnn.core.text import printable
 
 LOCK = ".lock"
+LOAD_SOME = "to load only those"  # the start of that advice in an error
 MAX_NESTING = 200  # lists and dicts inside each other, in JSON; Python's own stack holds several times that
 METADATA_KEY = "cnn"  # a single key with sorted JSON, because several keys would be written in random order
 
@@ -192,7 +193,8 @@ def how_to_load_some(fitting: list[str], count: int) -> list[str]:
         return []
     shown = ", ".join(fitting[:6]) + (f" and {len(fitting) - 6} more" if len(fitting) > 6 else "")
     return [
-        f"{len(fitting)} of {count} fit: {shown}. To load only these, and keep the rest of the model as it is:",
+        f"{len(fitting)} of {count} fit: {shown}",
+        f"{LOAD_SOME}, and keep the rest of the model as it is:",
         "  own = model.state_dict()",
         "  own.update({k: v for k, v in state.items() if k in own and v.shape == own[k].shape})",
         "  model.load_state_dict(own)",

@@ -83,8 +83,15 @@ def is_number(value: Any) -> bool:
 
 
 def flat(value: Any) -> list[Any]:
-    """Return the items of nested lists in one list, as in the mean of one channel, [[[0.5]]]."""
-    return [leaf for item in value for leaf in flat(item)] if isinstance(value, list) else [value]
+    """Return the items of a list in one list, [value] for one number, and [] if lists inside differ in length.
+
+    Lists in lists come from an array such as the mean of shape (3, 1, 1).
+    """
+    if not isinstance(value, list):
+        return [value]
+    if all(isinstance(item, list) and len(item) == len(value[0]) for item in value):
+        return [leaf for item in value for leaf in flat(item)]
+    return [] if any(isinstance(item, list) for item in value) else value
 
 
 def number_of_outputs(model: Any, input_shape: tuple[int, ...]) -> int | None:

@@ -16,7 +16,7 @@ import cnn.containers.branches
 import cnn.layers
 import cnn.loss
 from cnn import init
-from cnn.core.files import checkpoint_text, read_tensors, to_json, write_tensors
+from cnn.core.files import LOAD_SOME, checkpoint_text, read_tensors, to_json, write_tensors
 from cnn.core.text import printable, printable_lines, short_text
 from cnn.model.extras import EXTRAS, check_extras
 from cnn.module import Array, Differentiable
@@ -161,6 +161,7 @@ def read(path: str | Path, container: type, classes: Classes) -> Any:
         check_extras(description, model)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RecursionError) as error:
         problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        problem = problem.partition(f"\n  {LOAD_SOME}")[0]  # there is no model yet to load them into
         raise ValueError(f"{name} cannot be read as a model: {printable_lines(problem)}") from None
     for key in EXTRAS:
         value = description[key]

@@ -3,8 +3,9 @@
 A callback is any callable that takes a `Step`; training stops after a step for which one returns True. It may have a
 method ``end(step)``, which is called once when training has ended, and a pair ``state_dict()`` and
 ``load_state_dict(state)``: when training is resumed, a new callback, created with the same arguments, gets the state of
-the old one (numbers, strings, lists, dicts and arrays). One that watches metrics names them in ``watched()``, so that
-training refuses to begin without them. A callback that is used in a second training run starts afresh.
+the old one (numbers, strings, lists, dicts and arrays), and a method ``check_model(model)`` may then refuse it. One
+that watches metrics names them in ``watched()``, so that training refuses to begin without them. The callbacks here
+have all that they need of these. A callback that is used in a second training run starts afresh.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -186,6 +187,10 @@ class Averaged:
                 average.n_averaged = self._state["n_averaged"]
             self.average = average
         return self.average
+
+    def check_model(self, model: Any) -> None:
+        """Raise an error, before time is lost, if restored averages do not fit the model."""
+        self._average_of(model)
 
     def end(self, step: "Step") -> None:
         """Put the averages into the model."""

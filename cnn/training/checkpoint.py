@@ -50,6 +50,7 @@ class Checkpoint:
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from cnn import Sequential
     >>> from cnn.layers import Linear
     >>> from cnn.loss import MSELoss
@@ -139,6 +140,7 @@ class Checkpoint:
         Examples
         --------
         >>> import tempfile
+        >>> import numpy as np
         >>> from cnn import Sequential
         >>> from cnn.layers import Linear
         >>> from cnn.loss import MSELoss

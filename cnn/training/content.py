@@ -33,7 +33,7 @@ def expect(is_right: bool, name: str, expected: str, value: Any) -> None:
 
 def has_keys(value: Any, name: str, keys: Any) -> None:
     """Raise an error unless ``value`` is a dict that has all of the keys."""
-    expect(isinstance(value, dict), name, f"a dict of {', '.join(keys)}", value)
+    expect(isinstance(value, dict), name, f"a dict of {', '.join(keys)}" if keys else "a dict", value)
     missing = [key for key in keys if key not in value]
     if missing:
         raise ValueError(f"{name} has no {', '.join(missing)}")

@@ -129,7 +129,8 @@ class Resumed:
         state, model = self.state, run.model
         with self._undone_after_an_error(run):
             with self._part("the weights"):
-                model.load_state_dict(self._weights(model))
+                self._check_arrays(model)
+                model.load_state_dict(states.weights(self.arrays))
             with self._part("the optimizer"):
                 model.optimizer.load_state_dict(state["optimizer"])
             with self._part("the loader"):
@@ -143,6 +144,8 @@ class Resumed:
                 if callback_state is not None:
                     with self._part(f"callback {name}"):
                         callback.load_state_dict(callback_state)
+                        if hasattr(callback, "check_model"):
+                            callback.check_model(model)
             # after the loader, which draws the order of the epoch again, perhaps from a generator shared with the model
             with self._part("the random generators"):
                 states.set_random_state(model, state["random"])
@@ -155,14 +158,13 @@ class Resumed:
         for name, values in {**state["history"], "seconds": seconds}.items():
             getattr(run.history, name)[:] = values
 
-    def _weights(self, model: Any) -> dict[str, Array]:
-        """Return the arrays of the model, in the dtypes that the model has."""
-        found = states.weights(self.arrays)
-        for name, tensor in model.named_tensors():
-            if name in found:
-                is_same = found[name].dtype == tensor.dtype
-                expect(is_same, name, f"an array of {tensor.dtype}", found[name].dtype.name)
-        return found
+    def _check_arrays(self, model: Any) -> None:
+        """Raise an error unless the model has arrays of the same names, shapes and dtypes."""
+        found = {name: f"{a.shape} of {a.dtype}" for name, a in states.weights(self.arrays).items()}
+        own = {name: f"{tensor.shape} of {tensor.dtype}" for name, tensor in model.named_tensors()}
+        for name in {**own, **found}:
+            expected = own.get(name, "absent, because the model has no such array")
+            expect(own.get(name) == found.get(name), name, expected, found.get(name))
 
     @contextmanager
     def _part(self, name: str) -> Iterator[None]:

@@ -117,7 +117,6 @@ class EarlyStopping:
         self.best_epoch: int | None = None
         self.waited = 0
         self.weights: dict[str, Array] = {}
-        self._is_restored = False  # and not yet compared with the model
 
     def __repr__(self) -> str:
         state = [f"best={self.best!r}", f"best_epoch={self.best_epoch!r}"]
@@ -126,8 +125,6 @@ class EarlyStopping:
     def __call__(self, step: "Step") -> bool:
         if is_first_step(step):
             self._reset()
-        if self._is_restored:
-            self._check_weights(step.model)
         if step.metrics is None:
             return False
         metric = metric_of(step, self.monitor)
@@ -164,14 +161,17 @@ class EarlyStopping:
             best, best_epoch = real(state["best"], "best"), whole(state["best_epoch"], "best_epoch", 1)
         self.best, self.best_epoch, self.waited = best, best_epoch, waited
         self.weights = {name: np.array(array) for name, array in weights.items()}
-        self._is_restored = best is not None
 
-    def _check_weights(self, model: Any) -> None:
+    def check_model(self, model: Any) -> None:
         """Raise an error, before time is lost, if the weights to restore at the end do not fit the model."""
+        if self.best_epoch is None:
+            return
         own = {name: tensor.shape for name, tensor in model.named_tensors()}
         if {name: array.shape for name, array in self.weights.items()} != own:
-            raise ValueError("the weights that EarlyStopping saved belong to another model: resume that one")
-        self._is_restored = False
+            raise ValueError("weights belong to another model: resume that one")
+        for name, _ in model.named_parameters():
+            if not np.isfinite(self.weights[name]).all():
+                raise ValueError(f"weights[{name!r}] must be finite numbers, got NaN or infinity")
 
 
 class StopAt:

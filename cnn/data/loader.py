@@ -8,16 +8,13 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
-from cnn.core.rng import checked_state, generator
-from cnn.core.text import short_text
+from cnn.core.rng import generator
 from cnn.data.fingerprint import digest
 from cnn.data.prefetch import Prefetcher
 from cnn.data.reading import open_data, sample, take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.module import Array
-
-BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")  # NumPy's
 
 Batch = tuple[Array, Array]
 Transform = Callable[[Array, Array, SampleRNG], Batch]
@@ -222,25 +219,21 @@ class DataLoader:
             (a ValueError) If that loader had other settings, another number of samples or another kind of generator.
         """
         own = self.state_dict()
-        missing = sorted(own.keys() - (state.keys() if isinstance(state, dict) else set()))
+        missing = sorted(own.keys() - state.keys())
         if missing:
             raise InputError(f"this is not the state of a DataLoader: it has no {', '.join(missing)}")
         for name in ("samples", "batch_size", "shuffle"):
             if state[name] != own[name]:
-                had = short_text(state[name])
-                raise InputError(f"the state is of a loader with {name}={had}, but here it is {own[name]}")
+                raise InputError(f"the state is of a loader with {name}={state[name]}, but here it is {own[name]}")
         if (state["seed"] is None) != (self._seed is None):
             had, has = ("no transforms", "some") if state["seed"] is None else ("transforms", "none")
             raise InputError(f"the state is of a loader with {had}, but this one has {has}")
-        kind, kind_here = (_kind(states["rng"]) for states in (state, own))
-        if kind != kind_here and kind in BIT_GENERATORS:
+        kind, kind_here = (states["rng"]["bit_generator"] for states in (state, own))
+        if kind != kind_here:
             raise InputError(
                 f"the state is of a {kind} generator, but rng is a {kind_here}: pass "
                 f"rng=np.random.Generator(np.random.{kind}())"
             )
-        at_start, now = checked_state(self.rng, state["rng"]), checked_state(self.rng, state["rng_now"])
-        if state["seed"] is not None and integer(state["seed"], "seed", 0) >= 2**64:
-            raise InputError(f"seed must be below 2**64, got {state['seed']}")
         epoch, taken = integer(state["epoch"], "epoch", 0), integer(state["taken"], "taken", 0)
         if taken > len(self):
             raise InputError(f"the state has {taken} batches taken of {len(self)}: the state is damaged")
@@ -248,10 +241,11 @@ class DataLoader:
         self.epoch, self.taken, self._seed = epoch, taken, state["seed"]
         self._start_state = state["rng"] if epoch else None
         self._resumed = None
+        template = self.rng.bit_generator.state
         if epoch and taken < len(self):
-            self.rng.bit_generator.state = at_start
+            self.rng.bit_generator.state = _with_arrays(template, state["rng"])
             self._resumed = self._order()
-        self.rng.bit_generator.state = now
+        self.rng.bit_generator.state = _with_arrays(template, state["rng_now"])
 
     def fingerprint(self) -> dict[str, Any]:
         """Return values that identify the data, and that JSON can hold; `differences` compares them.
@@ -275,12 +269,15 @@ class DataLoader:
         }
 
 
-def _kind(state: Any) -> Any:
-    return state.get("bit_generator") if isinstance(state, dict) else None
-
-
 def _json_values(value: Any) -> Any:
     """Return a generator's state in values that JSON can hold."""
     if isinstance(value, dict):
         return {key: _json_values(part) for key, part in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
+
+
+def _with_arrays(template: Any, value: Any) -> Any:
+    """Return a state in the form that a generator accepts, with arrays where ``template`` has arrays."""
+    if isinstance(template, dict):
+        return {key: _with_arrays(part, value[key]) for key, part in template.items()}
+    return np.asarray(value, template.dtype) if isinstance(template, np.ndarray) else value

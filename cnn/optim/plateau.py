@@ -13,7 +13,6 @@ from cnn.optim.shared import (
     checked_groups,
     non_default_settings,
     per_group,
-    saved_rates,
     set_in_groups,
     short_repr,
 )
@@ -142,9 +141,6 @@ class ReduceLROnPlateau:
         return {**state, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        best = state["best"]
-        if isinstance(best, bool) or not isinstance(best, (int, float)) or math.isnan(best):
-            raise ValueError(f"best must be a number, got {short_repr(best)}")
-        bad, cooldown = (integer(state[name], name, 0) for name in ("num_bad_epochs", "cooldown_counter"))
-        set_in_groups(self, "lr", saved_rates(state["lrs"], len(self.min_lr)))
-        self.best, self.num_bad_epochs, self.cooldown_counter = best, bad, cooldown
+        self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]
+        self.cooldown_counter = state["cooldown_counter"]
+        set_in_groups(self, "lr", state["lrs"])

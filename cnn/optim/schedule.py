@@ -4,9 +4,7 @@ from typing import Any
 
 from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
-from cnn.optim.shared import checked_groups, non_default_settings, saved_rates, set_in_groups, short_repr
-
-LARGEST = 2**53  # steps of a schedule: floating-point numbers count no further
+from cnn.optim.shared import checked_groups, non_default_settings, set_in_groups
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -113,9 +111,6 @@ class Schedule:
         return {"last_epoch": self.last_epoch, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        last_epoch, rates = integer(state["last_epoch"], "last_epoch", 0), saved_rates(state["lrs"], len(self.base_lrs))
-        if last_epoch > LARGEST:
-            raise ValueError(f"last_epoch must be at most 2**53, got {short_repr(last_epoch)}")
-        self.last_epoch = last_epoch
+        self.last_epoch = integer(state["last_epoch"], "last_epoch", 0)
         self.apply(self.last_epoch)  # sets the momentum too, if the schedule cycles it
-        set_in_groups(self, "lr", rates)
+        set_in_groups(self, "lr", state["lrs"])

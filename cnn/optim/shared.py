@@ -52,13 +52,6 @@ def per_group(value: Any, name: str, optimizer: Any) -> list[float]:
     return [at_least_zero(number, name) for number in values]
 
 
-def saved_rates(value: Any, groups: int) -> list[float]:
-    """Return the learning rates of a saved state, one for each group, or raise an error."""
-    if not isinstance(value, (list, tuple)) or len(value) != groups:
-        raise ValueError(f"lrs must be a list of {groups} learning rates, got {short_repr(value)}")
-    return [at_least_zero(rate, "each of lrs") for rate in value]
-
-
 def checked_groups(schedule: Any, count: int) -> list[Any]:
     """Return the optimizer's parameter groups if their number is still the same as when the schedule was created."""
     groups: list[Any] = schedule.optimizer.param_groups

@@ -14,7 +14,7 @@ import numpy as np
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
 from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
-from cnn.training.content import arrays_by_name, has_keys, whole
+from cnn.training.content import has_keys
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, check_metric, is_first_step, metric_of
 
 if TYPE_CHECKING:
@@ -206,9 +206,4 @@ class Averaged:
         return {"n_averaged": self.average.n_averaged, "averages": averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        has_keys(state, "state", ("n_averaged", "averages"))
-        averages, count = arrays_by_name(state["averages"], "averages"), whole(state["n_averaged"], "n_averaged")
-        for name, array in averages.items():
-            if array.dtype.kind != "f" or not np.isfinite(array).all():
-                raise ValueError(f"averages[{name!r}] must be finite floating-point numbers, got {array.dtype}")
-        self.average, self._state = None, {"n_averaged": count, "averages": averages}
+        self.average, self._state = None, state

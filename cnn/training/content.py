@@ -122,6 +122,8 @@ def check_state(state: Any) -> None:
     check_fingerprint(state["data"], "data")
     if state["validation"] is not None:
         check_fingerprint(state["validation"], "validation")
+    if state["loader"].get("seed") is not None:
+        whole(state["loader"]["seed"], "loader.seed", 0, 2**64 - 1)
     begun = whole(state["loader"]["epoch"], "loader.epoch", 0, 2 * LARGEST)
     taken = whole(state["loader"]["taken"], "loader.taken")
     expect(begun == first + epoch, "loader.epoch", f"first + epoch = {first + epoch}", begun)

@@ -134,6 +134,7 @@ class Resumed:
             with self._part("the optimizer"):
                 model.optimizer.load_state_dict(state["optimizer"])
             with self._part("the loader"):
+                states.check_generators(run.loader.rng, state["loader"])
                 run.loader.load_state_dict(state["loader"])
             with self._part("the position"):
                 steps, completed = len(run.loader), len(state["history"]["train_loss"])

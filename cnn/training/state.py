@@ -100,6 +100,15 @@ def set_random_state(model: Module, state: dict[str, Any]) -> None:
         generator.bit_generator.state = checked[name]
 
 
+def check_generators(generator: np.random.Generator, loader_state: dict[str, Any]) -> None:
+    """Raise an error if a loader's state has the states of such a generator, but damaged."""
+    kind = generator.bit_generator.state["bit_generator"]
+    for name in ("rng", "rng_now"):
+        saved = loader_state.get(name)
+        if not isinstance(saved, dict) or saved.get("bit_generator") in (None, kind):
+            rng.checked_state(generator, saved)
+
+
 def architecture(model: Module) -> dict[str, Any]:
     """Return the properties that a model must share with the model of a checkpoint."""
     return {

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+import numpy as np
+
 from cnn.kernels import one_blas_thread
 from cnn.module import evaluating
 from cnn.training.evaluation import batches_in_order, loss_and_prediction
@@ -47,11 +49,12 @@ def watched_by(callback: Any) -> list[str]:
 
 
 def has_accuracy(run: Any) -> bool:
-    """Return whether the targets of the training are classes, as seen from its first samples in evaluation mode."""
-    model = run.model
-    x, y = as_batch(*next(iter(batches_in_order(run.loader))), dtype_of(model))
+    """Return whether the targets of the training are classes, as its first samples show in evaluation mode."""
+    model, data = run.model, run.validation_data
+    pair = data if isinstance(data, tuple) else next(iter(batches_in_order(run.loader if data is None else data)))
+    x, y = as_batch(pair[0][:LOOKED_AT], pair[1][:LOOKED_AT], dtype_of(model))
     means = Means(model)
-    with evaluating(), one_blas_thread():
-        loss, outputs = loss_and_prediction(model, x[:LOOKED_AT], y[:LOOKED_AT])
-    means.add(loss, outputs, y[:LOOKED_AT])
+    with np.errstate(all="ignore"), evaluating(), one_blas_thread():
+        loss, outputs = loss_and_prediction(model, x, y)
+    means.add(loss, outputs, y)
     return not math.isnan(means.sums[2])

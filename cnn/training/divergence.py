@@ -46,7 +46,8 @@ def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None
             loss = loss_and_prediction(model, x, y)[0]
     if math.isfinite(loss):
         return
-    where = first_non_finite(model, x)
+    with np.errstate(all="ignore"):
+        where = first_non_finite(model, x)
     last_good.restore()
     model.optimizer.reset()
     raise FloatingPointError(

@@ -10,6 +10,7 @@ from cnn.core.text import short_text
 from cnn.errors import InputError
 
 EXTRAS = ("class_names", "input_shape", "preprocessing")  # attributes of a model that are saved with it
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
 LARGEST_SAMPLE = 2**28  # numbers in the input of a model, or in the output of a layer, for one sample: 1 GiB
 
 
@@ -79,7 +80,7 @@ def check_preprocessing(settings: Any, channels: int | None) -> None:
 def is_number(value: Any) -> bool:
     """Return whether this is a number that float32 can hold."""
     is_real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_real and bool(abs(value) < np.finfo(np.float32).max)
+    return is_real and -LARGEST_NUMBER < value < LARGEST_NUMBER
 
 
 def flat(value: Any) -> list[Any]:

@@ -51,8 +51,9 @@ def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
 
 def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    [block] = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/training.md").read_text(encoding="utf-8"), re.M | re.S)
-    exec(compile(block, "training.md", "exec"), {})
+    names = {}
+    exec(compile(code("docs/training.md"), "training.md", "exec"), names)
+    assert (names["model"][0].weight.data == names["old"][0].weight.data).all()
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) >= 5
     assert list((tmp_path / "checkpoints").glob("step-*"))
 

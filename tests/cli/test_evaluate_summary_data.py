@@ -224,3 +224,26 @@ def test_the_real_data(run):
     code, out, _ = run("data", "fashion-mnist")
     assert code == 0
     assert "60,000 for training, 10,000 for testing" in out
+
+
+@pytest.mark.parametrize("command", ["summary", "evaluate"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"seed": [1]}', "seed must be an integer of at least 0, got [1]"),
+        ('{"seed": null}', "seed must be an integer of at least 0, got None"),
+        ('{"seed": true}', "seed must be an integer of at least 0, got True"),
+        ('{"seed": -1}', "seed must be an integer of at least 0, got -1"),
+        ('{"epochs": "x"}', "epochs must be an integer of at least 0, got 'x'"),
+        ('{"lr": NaN}', "lr must be a number of at least 0, got nan"),
+        ('{"validation": 1e400}', "validation must be a number of at least 0, got inf"),
+        ('{"data": {"a": 1}}', "data must be a string, got {'a': 1}"),
+        ('{"data": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested more than 200 levels deep"),
+    ],
+)
+def test_a_crafted_config(run, image_run, command, text, says):
+    (image_run / "config.json").write_text(text, encoding="utf-8")
+    code, _, err = run(command, image_run)
+    assert code == 1
+    assert err.startswith(f"error: {image_run / 'config.json'} is damaged: ")
+    assert says in err

@@ -13,9 +13,10 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core import modes
-from cnn.core.files import read_tensors, write_tensors
+from cnn.core.files import LOAD_SOME, checkpoint_text, how_to_load_some, read_tensors, write_tensors
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
+from cnn.core.text import printable
 
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
 
@@ -209,7 +210,8 @@ class Module(Differentiable):
         Raises
         ------
         ValueError
-            If keys are missing or unexpected, or shapes differ; the message lists every problem.
+            If keys are missing or unexpected, or shapes differ; the message lists every problem, and how to load those
+            that fit, for example into a model with another number of classes.
         """
         tensors = dict(self.named_tensors())
         arrays = {name: plain_array(value) for name, value in state.items()}
@@ -224,6 +226,8 @@ class Module(Differentiable):
             f"not real numbers: {name} is {a.dtype}" for name, a in arrays.items() if a.dtype.kind not in "fiu"
         ]
         if problems:
+            fitting = [name for name in tensors if name in arrays and arrays[name].shape == tensors[name].shape]
+            problems += how_to_load_some(fitting, len(tensors))
             raise ValueError(f"the state does not fit this {type(self).__name__}:\n  " + "\n  ".join(problems))
         converted = {name: arrays[name].astype(tensor.dtype) for name, tensor in tensors.items()}
         for name, tensor in tensors.items():
@@ -243,7 +247,14 @@ class Module(Differentiable):
         ValueError
             If it is damaged or does not fit; in that case the weights are unchanged.
         """
-        self.load_state_dict(read_tensors(path)[0])
+        arrays, description = read_tensors(path)
+        if isinstance(description, dict) and "checkpoint" in description:
+            raise ValueError(checkpoint_text(Path(path)))
+        try:
+            self.load_state_dict(arrays)
+        except ValueError as error:
+            fix = f"\n  with state = safetensors.numpy.load_file({str(path)!r})" if LOAD_SOME in str(error) else ""
+            raise ValueError(f"{printable(path)}: {error}{fix}") from None
 
     def train(self, mode: bool = True) -> Self:
         """Set this module and every module inside it to training mode."""

@@ -54,6 +54,7 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     names = {}
     exec(compile(code("docs/training.md"), "training.md", "exec"), names)
     assert len(names["classes"]) == len(names["x"])
+    assert (names["model"][0].weight.data == names["old"][0].weight.data).all()
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) >= 5
     assert list((tmp_path / "checkpoints").glob("step-*"))
 

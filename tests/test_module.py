@@ -235,3 +235,33 @@ def test_missing_methods_are_named():
 def test_the_public_names_are_sorted_and_defined():
     assert cnn.__all__ == sorted(cnn.__all__)
     assert all(hasattr(cnn, name) for name in cnn.__all__)
+
+
+@pytest.mark.parametrize("classes", [2, 7])
+def test_another_head_says_how_to_load_the_rest(tmp_path, classes):
+    """The lines of the error do what they say, for a state in memory and for one in a file."""
+    state = Sequential([Linear(3, 4, rng=0), ReLU(), Linear(4, 5, rng=1)]).state_dict()
+    model = Sequential([Linear(3, 4, rng=2), ReLU(), Linear(4, classes, rng=3)])
+    Sequential([Linear(3, 4, rng=0), ReLU(), Linear(4, 5, rng=1)]).save_weights(tmp_path / "w")
+    head = model[2].weight.data.copy()
+    for load in (lambda: model.load_state_dict(state), lambda: model.load_weights(tmp_path / "w")):
+        with pytest.raises(
+            ValueError, match=r"wrong shape: 2\.weight.*\n.*2\.bias.*\n  2 of 4 fit: 0\.weight, 0\.bias"
+        ) as caught:
+            load()
+        lines = [line.strip() for line in str(caught.value).splitlines()]
+        start = lines.index("own = model.state_dict()")
+        names = {"model": model, "state": state}
+        if "load_file" in lines[-1]:
+            names |= {"safetensors": pytest.importorskip("safetensors.numpy") and __import__("safetensors.numpy")}
+            names.pop("state")
+            exec(lines[-1].removeprefix("with "), names)
+        exec("\n".join(lines[start : start + 3]), names)
+        assert (model[0].weight.data == state["0.weight"]).all()
+        assert (model[2].weight.data == head).all()
+
+
+def test_a_state_of_which_nothing_fits_gives_no_such_advice():
+    with pytest.raises(ValueError, match="missing: weight") as caught:
+        Linear(2, 3).load_state_dict({"other": np.zeros(3)})
+    assert "fit:" not in str(caught.value)

@@ -11,9 +11,9 @@ import numpy as np
 import cnn.data
 from cnn.cli.formatting import count_text
 from cnn.cli.terminal import print_stderr
+from cnn.core.text import printable
 from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder, image_folder
-from cnn.data.images import printable
 from cnn.data.intensity import Brightness, Contrast
 from cnn.data.rotation import Rotation
 from cnn.data.transforms import HorizontalFlip, RandomCrop

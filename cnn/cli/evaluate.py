@@ -11,6 +11,7 @@ from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.formatting import correct_text, sample_shape_text
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.core.text import printable
 from cnn.metrics import class_report
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         result = {"model": str(path), "data": name, "samples": len(x), "loss": loss, "accuracy": accuracy}
         print_stdout(json.dumps(result, indent=2))
         return 0
-    print_stdout(f"{path} on {dataset.title}, {len(x):,} {samples}")
+    print_stdout(f"{printable(path)} on {dataset.title}, {len(x):,} {samples}")
     print_stdout(f"loss      {loss:.4f}")
     print_stdout(f"accuracy  {accuracy:.4f}  ({correct_text(accuracy, len(x))})")
     print_stdout(str(class_report(y, model.predict(model_inputs(model, x)), dataset.class_names)))
@@ -117,4 +118,5 @@ def _check_match(model: Sequential, kind: str, shape: tuple[int, ...], class_nam
 
 
 def _first_names(names: list[str]) -> str:
-    return f"{', '.join(names[:3])} and {len(names) - 3} more" if len(names) > 4 else ", ".join(names)
+    shown = [printable(name) for name in (names[:3] if len(names) > 4 else names)]
+    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 4 else "")

@@ -15,6 +15,7 @@ from cnn.cli import bench, data, evaluate, model_arguments, predict, summary, tr
 from cnn.cli.interrupts import Interrupted
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import flush_streams, one_line_warnings, print_stderr, replace_unencodable_characters
+from cnn.core.text import printable
 from cnn.data import unknown_name_message
 
 DEBUG_HELP = "show the traceback of an error"
@@ -107,14 +108,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.status if isinstance(stop, Interrupted) else 130
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print_stderr(traceback.format_exc().rstrip())
         print_stderr(f"error: {_error_message(error)}")
         return 1
 
 
 def _error_message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+        return f"{printable(error.filename)}: {error.strerror}" if error.filename is not None else error.strerror
     if isinstance(error, MemoryError):
         return f"there is not enough memory; a smaller --batch-size needs less. {error}".rstrip(". ")
     if isinstance(error, (OSError, ValueError, FloatingPointError)):

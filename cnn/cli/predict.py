@@ -13,7 +13,7 @@ from cnn.cli.predict_images import ModelImage, contact_sheet, expand_patterns, r
 from cnn.cli.run_folders import is_same_file
 from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.core.files import write_bytes
-from cnn.data.images import printable
+from cnn.core.text import printable
 from cnn.loss import BCELoss, BCEWithLogitsLoss
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -90,13 +90,13 @@ def run(args: argparse.Namespace) -> int:
             width, height = image.size
             print_stdout(f"{printable(name)}  ({width} x {height} pixels, {image.reason})")
             for row in classes:
-                print_stdout(f"  {100 * row['probability']:5.1f} %  {row['name']}")
+                print_stdout(f"  {100 * row['probability']:5.1f} %  {printable(row['name'])}")
         pixels.append(image.pixels)
     if args.json:
         print_stdout(json.dumps({"model": str(path), "images": results}, indent=2))
     if args.show_input is not None and pixels:
         write_bytes(args.show_input, contact_sheet(pixels))
-        print_stderr(f"the input of the model is saved in {args.show_input}")
+        print_stderr(f"the input of the model is saved in {printable(args.show_input)}")
     return 0 if len(pixels) == len(args.images) else 1
 
 

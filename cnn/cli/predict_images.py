@@ -12,7 +12,8 @@ import numpy as np
 
 from cnn.cli.datasets import SQUASHED
 from cnn.cli.formatting import sample_shape_text
-from cnn.data.images import flatten_alpha, open_image, printable, read_with_size
+from cnn.core.text import printable
+from cnn.data.images import flatten_alpha, open_image, read_with_size
 from cnn.module import Array
 
 BORDER_WIDTH = 0.025  # of the shorter side

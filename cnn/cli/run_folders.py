@@ -6,12 +6,19 @@ import os
 from pathlib import Path
 from typing import Any
 
-from cnn.core.files import write_bytes
+from cnn.core.files import parse_json, write_bytes
+from cnn.core.text import printable, short_text
 
 CONFIG, HISTORY, TIMES, MODEL = "config.json", "history.jsonl", "times.jsonl", "model.safetensors"
 CHECKPOINTS = "checkpoints"
 CURVES, CONFUSION, MISTAKES, BOUNDARY = "curves.png", "confusion.png", "mistakes.png", "boundary.png"
 RUNS = Path("runs")
+INTEGER, NUMBER, STRING = (int, "an integer of at least 0"), ((int, float), "a number of at least 0"), (str, "a string")
+SETTINGS: dict[str, tuple[Any, str]] = {
+    **dict.fromkeys(("data", "model", "recipe", "status"), STRING),
+    **dict.fromkeys(("epochs", "batch_size", "seed", "image_size"), INTEGER),
+    **dict.fromkeys(("lr", "validation", "test_accuracy", "test_loss"), NUMBER),
+}
 
 
 def check_new(out: Path) -> None:
@@ -143,12 +150,23 @@ def read_config(model_file: Path) -> dict[str, Any]:
     if model_file.name != MODEL or not path.is_file():
         return {}
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("it does not contain a JSON object")
+        for name in SETTINGS.keys() & config.keys():
+            check_setting(name, config[name])
     except ValueError as error:  # JSON's and UTF-8's errors are ValueErrors
-        raise ValueError(f"{path} is damaged: {error}") from None
+        raise ValueError(f"{printable(path)} is damaged: {error}") from None
     return config
+
+
+def check_setting(name: str, value: Any) -> None:
+    """Raise an error unless a setting in config.json is of the right type, and a number is not negative or huge."""
+    kinds, expected = SETTINGS[name]
+    may_be_absent = name in ("recipe", "image_size", "validation")
+    is_right = (value is None and may_be_absent) or (isinstance(value, kinds) and not isinstance(value, bool))
+    if not is_right or (isinstance(value, (int, float)) and not 0 <= value < 2**63):
+        raise ValueError(f"{name} must be {expected}, got {short_text(value)}")
 
 
 def is_same_file(a: str | Path, b: str | Path) -> bool:

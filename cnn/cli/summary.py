@@ -10,6 +10,7 @@ from cnn.cli import model_arguments, run_folders
 from cnn.cli.formatting import count_text
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import print_stdout
+from cnn.core.text import printable
 from cnn.sequential import Sequential
 
 DESCRIPTION = "Print the layers of a model."
@@ -33,11 +34,11 @@ def run(args: argparse.Namespace) -> int:
     """Print the model, and how it was trained if that is known; return the exit status."""
     path = model_arguments.find_model(args.run)
     model, config = Sequential.load(path), run_folders.read_config(path)
-    print_stdout(str(path))
+    print_stdout(printable(path))
     if config:
-        print_stdout(training_text(config))
+        print_stdout(printable(training_text(config)))
     if model.class_names:
-        print_stdout(f"classes: {', '.join(model.class_names)}")
+        print_stdout(f"classes: {', '.join(map(printable, model.class_names))}")
     if model.preprocessing:
         print_stdout(f"inputs: {preprocessing_text(model.preprocessing)}")
     print_stdout()

@@ -1,4 +1,4 @@
-"""Output: results go to stdout; progress, messages and errors go to stderr."""
+"""Output: results go to stdout; progress, messages and errors go to stderr. Control characters are escaped in both."""
 
 import contextlib
 import errno
@@ -10,6 +10,8 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
+
+from cnn.core.text import printable_lines
 
 READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
 MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
@@ -82,7 +84,7 @@ def one_line_warnings(shown: bool = True) -> Iterator[None]:
 
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:  # Python without a console, as pythonw on Windows
-        stream.write(text + "\n")
+        stream.write(printable_lines(text) + "\n")
         stream.flush()
 
 

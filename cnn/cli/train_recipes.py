@@ -13,8 +13,8 @@ import numpy as np
 from cnn import zoo
 from cnn.cli.datasets import DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION, NAMES, Dataset, model_inputs
 from cnn.core.rng import generator
+from cnn.core.text import printable
 from cnn.data import AlternatingFlip, DataLoader, RandomCrop, RandomErasing
-from cnn.data.images import printable
 from cnn.data.intensity import Normalize
 from cnn.errors import InputError
 from cnn.loss import CrossEntropyLoss

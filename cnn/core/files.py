@@ -13,12 +13,17 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cnn.core.text import printable
+
 LOCK = ".lock"
+LOAD_SOME = "to load only those"  # the start of that advice in an error
+MAX_NESTING = 200  # lists and dicts inside each other, in JSON; Python's own stack holds several times that
 METADATA_KEY = "cnn"  # a single key with sorted JSON, because several keys would be written in random order
 
 
@@ -105,12 +110,13 @@ def write_tensors(path: str | Path, tensors: dict[str, np.ndarray], metadata: di
 
     text = None
     if metadata is not None:
-        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=_to_json)}
+        text = {METADATA_KEY: json.dumps(metadata, sort_keys=True, default=to_json)}
+        check_nesting(text[METADATA_KEY])
     # safetensors writes wrong values from an array that is not contiguous
     write_bytes(path, save({name: np.array(array, order="C") for name, array in tensors.items()}, text))
 
 
-def _to_json(value: Any) -> Any:
+def to_json(value: Any) -> Any:
     """Convert NumPy numbers and arrays to types that JSON supports."""
     if isinstance(value, (np.ndarray, np.generic)):
         return value.tolist()
@@ -131,13 +137,65 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
 
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: name the .safetensors file in it")
+        raise ValueError(f"{printable(path)} is a folder: name the .safetensors file in it")
     if not path.exists():
-        raise FileNotFoundError(f"there is no file {path}")
+        raise FileNotFoundError(f"there is no file {printable(path)}")
     try:
         with safe_open(path, framework="numpy") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is not a dict)
             text = (file.metadata() or {}).get(METADATA_KEY)
-        return tensors, None if text is None else json.loads(text)
-    except (SafetensorError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ValueError(f"{path} is cut short, damaged or not a safetensors file ({error})") from None
+        return tensors, None if text is None else parse_json(text)
+    except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = f"is cut short, damaged or not a safetensors file ({printable(error)})"
+        raise ValueError(f"{printable(path)} {reason}") from None
+    except MemoryError:
+        raise ValueError(f"{printable(path)} is damaged, or larger than the memory") from None
+
+
+def parse_json(text: str) -> Any:
+    """Return the value of a JSON text from a file that may be damaged or crafted.
+
+    Raises
+    ------
+    ValueError
+        If it is not JSON, or nested so deeply that code which walks through it could run out of stack.
+
+    Examples
+    --------
+    >>> parse_json('{"a": [1, 2]}')
+    {'a': [1, 2]}
+    """
+    check_nesting(text)
+    return json.loads(text)
+
+
+def check_nesting(text: str) -> None:
+    """Raise an error if lists and dicts of a JSON text are nested too deeply, before a parser descends into them."""
+    outside_strings = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
+    steps = (1 if c in "[{" else -1 for part in outside_strings for c in part if c in "[]{}")
+    if max(accumulate(steps), default=0) > MAX_NESTING:
+        raise ValueError(f"its JSON is nested more than {MAX_NESTING} levels deep")
+
+
+def checkpoint_text(path: Path) -> str:
+    """Say what to call for a file of a checkpoint, where a model or weights are expected."""
+    folder = printable(path.parent)
+    return (
+        f"{printable(path)} is a checkpoint of a training, not a model: build the model, then "
+        f"cnn.training.Checkpoint({folder!r}).load_best(model) for the weights of the best epoch, or "
+        f"model.fit(..., resume={folder!r}) to continue the training"
+    )
+
+
+def how_to_load_some(fitting: list[str], count: int) -> list[str]:
+    """Say which arrays of a state fit a model of ``count`` arrays, and how to load only those; nothing if none fits."""
+    if not fitting:
+        return []
+    shown = ", ".join(fitting[:6]) + (f" and {len(fitting) - 6} more" if len(fitting) > 6 else "")
+    return [
+        f"{len(fitting)} of {count} fit: {shown}",
+        f"{LOAD_SOME}, and keep the rest of the model as it is:",
+        "  own = model.state_dict()",
+        "  own.update({k: v for k, v in state.items() if k in own and v.shape == own[k].shape})",
+        "  model.load_state_dict(own)",
+    ]

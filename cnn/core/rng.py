@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.text import short_text
+
 _lock = threading.Lock()
 _default = np.random.default_rng()
 
@@ -81,15 +83,92 @@ def state_dict() -> dict[str, Any]:
 
 
 def load_state_dict(state: dict[str, Any]) -> None:
-    """Restore the state of the default generator from `state_dict`."""
+    """Restore the state of the default generator from `state_dict`.
+
+    Raises
+    ------
+    ValueError
+        If it is not such a state; in that case nothing has changed.
+    """
     global _default
-    sequence = np.random.SeedSequence(
-        state["entropy"], spawn_key=tuple(state["key"]), n_children_spawned=state["children"]
-    )
-    generator = np.random.Generator(np.random.PCG64(sequence))
-    generator.bit_generator.state = state["bits"]
+    generator = default_of_state(state)
     with _lock:
         _default = generator
+
+
+def default_of_state(state: Any) -> np.random.Generator:
+    """Return a new generator with the state that `state_dict` returned, or raise an error that says what is wrong."""
+    keys = ["bits", "children", "entropy", "key"]
+    if not isinstance(state, dict) or sorted(state) != keys:
+        raise ValueError(f"the default random generator must be a dict of {', '.join(keys)}, got {short_text(state)}")
+    entropy, key = state["entropy"], state["key"]
+    numbers = [*(entropy if isinstance(entropy, list) else [entropy]), *(key if isinstance(key, list) else [None])]
+    if not all(_is_whole(n, 2**4096) for n in numbers):
+        raise ValueError(f"entropy and key must be integers of at least 0, got {short_text([entropy, key])}")
+    if not _is_whole(state["children"], 2**31):
+        raise ValueError(f"children must be an integer from 0 to 2**31 - 1, got {short_text(state['children'])}")
+    sequence = np.random.SeedSequence(entropy, spawn_key=tuple(key), n_children_spawned=state["children"])
+    generator = np.random.Generator(np.random.PCG64(sequence))
+    generator.bit_generator.state = checked_state(generator, state["bits"])
+    return generator
+
+
+LIMITS = {"has_uint32": 2, "uinteger": 2**32, "pos": 625, "buffer_pos": 5}  # the last two index arrays, unchecked
+
+
+def checked_state(generator: np.random.Generator, state: Any) -> dict[str, Any]:
+    """Return a generator's ``state`` from a file in the form that it accepts, with arrays where JSON has lists.
+
+    NumPy itself does not check the positions in such a state, which its compiled code uses as indices.
+
+    Raises
+    ------
+    ValueError
+        If it is not a state of this kind of generator.
+
+    Examples
+    --------
+    >>> generator = np.random.default_rng(0)
+    >>> checked_state(generator, {**generator.bit_generator.state, "has_uint32": 7})
+    Traceback (most recent call last):
+    ...
+    ValueError: has_uint32 of a random generator must be an integer from 0 to 1, got 7
+    """
+    result: dict[str, Any] = _in_the_form_of(generator.bit_generator.state, state, "state")
+    return result
+
+
+def _in_the_form_of(template: Any, value: Any, name: str) -> Any:
+    if isinstance(template, dict):
+        if not isinstance(value, dict) or value.keys() != template.keys():
+            keys = ", ".join(template)
+            raise ValueError(f"{name} of a random generator must be a dict of {keys}, got {short_text(value)}")
+        return {key: _in_the_form_of(part, value[key], key) for key, part in template.items()}
+    if isinstance(template, np.ndarray):
+        limit = 2 ** (8 * template.itemsize)
+        numbers = value.tolist() if isinstance(value, np.ndarray) else value
+        if not isinstance(numbers, list) or len(numbers) != len(template):
+            expected = f"{len(template)} integers"
+        elif all(_is_whole(n, limit) for n in numbers):
+            return np.array(numbers, template.dtype)
+        else:
+            expected = f"integers below {limit}"
+        raise ValueError(f"{name} of a random generator must be {expected}, got {short_text(value)}")
+    if isinstance(template, str):
+        if value != template:
+            raise ValueError(f"{name} of a random generator must be {template!r}, got {short_text(value)}")
+        return value
+    limit = LIMITS.get(name, 2**128)
+    if not _is_whole(value, limit):
+        largest = limit - 1 if limit <= 2**32 else "2**128 - 1"
+        raise ValueError(
+            f"{name} of a random generator must be an integer from 0 to {largest}, got {short_text(value)}"
+        )
+    return value
+
+
+def _is_whole(value: Any, limit: int) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= int(value) < limit
 
 
 def _seeded(seed: int) -> np.random.Generator:

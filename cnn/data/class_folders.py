@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnn.data.images import printable
+from cnn.core.text import printable
 from cnn.errors import InputError
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
+from cnn.core.text import printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, files_of, find_splits, shortened
-from cnn.data.images import Pixels, decode, printable
+from cnn.data.images import Pixels, decode
 from cnn.errors import InputError
 
 Labels = NDArray[np.int64]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import pair
+from cnn.core.text import printable
 from cnn.errors import InputError
 
 Image = Any  # Pillow's Image; Pillow is imported only when an image is read
@@ -186,17 +187,6 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, 
     if transpose is None:
         return image, original_size
     return image.transpose(transpose), original_size[::-1] if orientation >= 5 else original_size
-
-
-def printable(name: object) -> str:
-    r"""Escape everything that is not printable: line breaks, control characters and invalid Unicode.
-
-    Examples
-    --------
-    >>> print(printable("Äpfel und\nBirnen.jpg"))
-    Äpfel und\nBirnen.jpg
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(name))
 
 
 def _check_file(path: Path) -> None:

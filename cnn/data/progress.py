@@ -6,13 +6,15 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from cnn.core.text import printable
+
 
 class DownloadBar:
     """rich's progress bar with the four names that pooch uses: total, update, reset, close."""
 
     def __init__(self, progress: Progress, label: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(label, total=None)
+        self._task = progress.add_task(printable(label), total=None)
         self._total: int | None = None
 
     @property
@@ -41,7 +43,7 @@ class DownloadBar:
 def download_bar(label: str) -> Iterator[DownloadBar]:
     """Show a progress bar for the duration of a ``with`` block."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),

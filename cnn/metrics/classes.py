@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn.core.checks import integer
 from cnn.core.parameter import plain_array
+from cnn.core.text import printable
 from cnn.errors import InputError, ShapeError
 from cnn.metrics.interval import accuracy_interval
 from cnn.model.summary import Table
@@ -89,7 +90,7 @@ class Report(Table):
         """Return the text of each cell, row by row; the last row has the means over the classes."""
         columns = (self.precision, self.recall, self.f1)
         rows = [
-            (name, *(_format(column[k]) for column in columns), f"{self.count[k]:,}")
+            (printable(name), *(_format(column[k]) for column in columns), f"{self.count[k]:,}")
             for k, name in enumerate(self.names)
         ]
         return [*rows, ("mean", *map(_format, self.macro.values()), f"{self.count.sum():,}")]

@@ -5,6 +5,7 @@ fixed list and checks the arguments; nothing in a file is ever evaluated, so an 
 """
 
 import inspect
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import cnn.containers.branches
 import cnn.layers
 import cnn.loss
 from cnn import init
-from cnn.core.files import read_tensors, write_tensors
+from cnn.core.files import LOAD_SOME, checkpoint_text, read_tensors, to_json, write_tensors
+from cnn.core.text import printable, printable_lines, short_text
+from cnn.model.extras import EXTRAS, check_extras
 from cnn.module import Array, Differentiable
 
 FORMAT = 1
-EXTRAS = ("class_names", "input_shape", "preprocessing")  # attributes of a model that are saved with it
+LIMITS = {"output_size": 2**10, "kernel_size": 2**12, "padding": 2**12, "scale_factor": 2**12}  # of arguments
+LIMIT = 2**26  # of all other integers
 
 Classes = Iterable[type]
 
@@ -55,13 +59,27 @@ def describe(part: Any, classes: dict[str, type]) -> Any:
     )
 
 
+def check_arguments(description: Any, name: str = "") -> None:
+    """Raise an error if an integer is so large that a layer could work or allocate without end."""
+    if isinstance(description, dict):
+        for key, value in description.items():
+            check_arguments(value, str(key))
+    elif isinstance(description, list):
+        for value in description:
+            check_arguments(value, name)
+    elif isinstance(description, int) and abs(description) > LIMITS.get(name, LIMIT):
+        raise ValueError(f"{printable(name)} must be at most {LIMITS.get(name, LIMIT)}, got {short_text(description)}")
+
+
 def build(description: Any, classes: dict[str, type]) -> Any:
     """Build the object again from the output of `describe`."""
     if isinstance(description, list):
         return [build(item, classes) for item in description]
     if not isinstance(description, dict):
         return description
-    name, arguments = description["class"], description["arguments"]
+    name, arguments = description.get("class"), description.get("arguments")
+    if not isinstance(name, str) or not isinstance(arguments, dict):
+        raise ValueError(f"a layer must have a class and its arguments, got {short_text(description)}")
     if name not in classes:
         raise ValueError(
             f"it contains a layer {name!r}, which this library does not have: pass classes=[{name}] to load"
@@ -74,9 +92,17 @@ def build(description: Any, classes: dict[str, type]) -> Any:
 
 
 def write(path: str | Path, model: Any, classes: Classes) -> None:
-    """Write the model's architecture, weights and extras."""
+    """Write the model's architecture, weights and extras.
+
+    Raises
+    ------
+    ValueError
+        If it has something that a file cannot hold, or extras that do not fit the model; nothing is written then.
+    """
     architecture = describe(model, known_classes(type(model), classes))
+    check_arguments(architecture)
     extras = {name: getattr(model, name) for name in EXTRAS}
+    check_extras({name: as_read(value) for name, value in extras.items()}, model)  # otherwise it could not be read
     description = {"format": FORMAT, "architecture": architecture, "shared": shared_names(model), **extras}
     write_tensors(path, model.state_dict(), description)
 
@@ -96,6 +122,8 @@ def share_tensors(model: Any, groups: list[list[str]]) -> None:
         for name in others:
             if tensors[name].shape != tensors[first].shape:
                 raise ValueError(f"{name} and {first} cannot be one array: their shapes differ")
+            if type(tensors[name]) is not type(tensors[first]):
+                raise ValueError(f"{name} and {first} cannot be one array: only one of them is trained")
             path, _, attribute = name.rpartition(".")
             setattr(modules[path], attribute, tensors[first])
 
@@ -109,44 +137,41 @@ def read(path: str | Path, container: type, classes: Classes) -> Any:
         If the file is damaged, holds only weights, or describes a model that cannot be built.
     """
     tensors, description = read_tensors(path)
+    name = printable(path)
     if not isinstance(description, dict) or "architecture" not in description:
+        if isinstance(description, dict) and "checkpoint" in description:
+            raise ValueError(checkpoint_text(Path(path)))
         raise ValueError(
-            f"{path} holds weights but no architecture: build the model, then model.load_weights({str(path)!r})"
+            f"{name} holds weights but no architecture: build the model, then model.load_weights({str(path)!r})"
         )
     if description.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} has format {description.get('format')!r}, but this version reads {FORMAT}: update the library"
-        )
+        version = short_text(description.get("format"))
+        raise ValueError(f"{name} has format {version}, but this version reads {FORMAT}: update the library")
     try:
+        missing = [key for key in ("shared", *EXTRAS) if key not in description]
+        if missing:
+            raise ValueError(f"it has no {', '.join(missing)}")
+        check_arguments(description["architecture"])
         with init.limit_total_size(10_000 + 2 * sum(array.size for array in tensors.values())):
             model = build(description["architecture"], known_classes(container, classes))
         if not isinstance(model, container):
             raise ValueError(f"its architecture is not a {container.__name__}")
         load(model, tensors)
         share_tensors(model, description["shared"])
-        check_extras(description)
-    except (KeyError, TypeError, ValueError, AttributeError, MemoryError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as a model: {error}") from None
-    for name in EXTRAS:
-        value = description[name]
-        setattr(model, name, tuple(value) if name == "input_shape" and value is not None else value)
+        check_extras(description, model)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, MemoryError, RecursionError) as error:
+        problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        problem = problem.partition(f"\n  {LOAD_SOME}")[0]  # there is no model yet to load them into
+        raise ValueError(f"{name} cannot be read as a model: {printable_lines(problem)}") from None
+    for key in EXTRAS:
+        value = description[key]
+        setattr(model, key, tuple(value) if key == "input_shape" and value is not None else value)
     return model
 
 
-def check_extras(description: dict[str, Any]) -> None:
-    """Raise an error unless class names, input shape and preprocessing are present and of the right types."""
-    names, shape, settings = (description[key] for key in EXTRAS)
-    if not (names is None or (isinstance(names, list) and all(isinstance(name, str) for name in names))):
-        raise ValueError(f"class_names must be a list of strings, got {names!r}")
-    if not (shape is None or (isinstance(shape, list) and all(isinstance(n, int) and n > 0 for n in shape))):
-        raise ValueError(f"input_shape must be a list of positive integers, got {shape!r}")
-    if settings is not None:
-        if not isinstance(settings, dict):
-            raise ValueError(f"preprocessing must be a dict, got {settings!r}")
-        numbers = [settings.get(key, 1) for key in ("scale", "mean", "std")]
-        flat = [n for value in numbers for n in (value if isinstance(value, list) else [value])]
-        if not all(isinstance(n, (int, float)) for n in flat):
-            raise ValueError(f"preprocessing must be numbers named scale, mean and std, got {settings!r}")
+def as_read(value: Any) -> Any:
+    """Return a value as it will be read again: lists instead of tuples and arrays, Python's numbers."""
+    return json.loads(json.dumps(value, default=to_json))
 
 
 def load(model: Any, tensors: dict[str, Array]) -> None:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cnn.core.files import write_bytes
+from cnn.core.text import printable
 
 Drawn = Axes | Sequence[Axes] | Figure
 
@@ -160,7 +161,7 @@ def label(ax: Axes, title: str, x: str = "", y: str = "", *, description: str) -
         unbreakable = text.replace(" %", "\N{NO-BREAK SPACE}%")  # a number and its unit stay on one line
         lines = textwrap.fill(unbreakable, max(12, int(space / (CHARACTER * size))))
         setter(lines.replace("\N{NO-BREAK SPACE}", " "), fontsize=size)
-    ax.set_label(description)
+    ax.set_label(description.replace(r"\$", "$"))
     return ax
 
 
@@ -198,10 +199,21 @@ def class_labels(class_names: Sequence[str] | None, needed: int) -> list[str]:
     """Return a name for each class id below ``needed``: the names given, or the ids."""
     if class_names is None and needed > MAX_CLASSES:
         raise ValueError(f"class ids: expected at most {MAX_CLASSES - 1:,}, got {needed - 1:,}")
-    names = [str(k) for k in range(needed)] if class_names is None else [str(name) for name in class_names]
+    names = [str(k) for k in range(needed)] if class_names is None else [plain(name) for name in class_names]
     if len(names) < needed:
         raise ValueError(f"class_names: expected a name for each of {needed} classes, got {len(names)}")
     return names
+
+
+def plain(name: object) -> str:
+    r"""Return a name that is drawn as it is: control characters escaped, and no dollar sign that begins a formula.
+
+    Examples
+    --------
+    >>> print(plain("$5 to $10"))
+    \$5 to \$10
+    """
+    return printable(name).replace("$", r"\$")
 
 
 def same_length(name: str, a: np.ndarray, other: str, b: np.ndarray) -> None:

@@ -3,8 +3,9 @@
 A callback is any callable that takes a `Step`; training stops after a step for which one returns True. It may have a
 method ``end(step)``, which is called once when training has ended, and a pair ``state_dict()`` and
 ``load_state_dict(state)``: when training is resumed, a new callback, created with the same arguments, gets the state of
-the old one (numbers, strings, lists, dicts and arrays). The callbacks here have all of them. A callback that is used in
-a second training run starts afresh.
+the old one (numbers, strings, lists, dicts and arrays), and a method ``check_model(model)`` may then refuse it. One
+that watches metrics names them in ``watched()``, so that training refuses to begin without them. The callbacks here
+have all that they need of these. A callback that is used in a second training run starts afresh.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
 from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
+from cnn.training.content import has_keys
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, check_metric, is_first_step, metric_of
 
 if TYPE_CHECKING:
@@ -109,10 +111,16 @@ class Scheduled:
                 f"{type(self.schedule).__name__} has another optimizer than the model: create it with model.optimizer"
             )
 
+    def watched(self) -> list[str]:
+        """Return the metric that its schedule watches, if any."""
+        return [] if self.monitor is None else [self.monitor]
+
     def state_dict(self) -> dict[str, Any]:
         return {"schedule": self.schedule.state_dict(), "base_lrs": list(getattr(self.schedule, "base_lrs", []))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        has_keys(state, "state", ("schedule", "base_lrs"))
+        has_keys(state["schedule"], "schedule", self.schedule.state_dict())
         base_lrs = getattr(self.schedule, "base_lrs", [])
         if state["base_lrs"] != base_lrs:
             raise ValueError(
@@ -182,6 +190,10 @@ class Averaged:
                 average.n_averaged = self._state["n_averaged"]
             self.average = average
         return self.average
+
+    def check_model(self, model: Any) -> None:
+        """Raise an error, before time is lost, if restored averages do not fit the model."""
+        self._average_of(model)
 
     def end(self, step: "Step") -> None:
         """Put the averages into the model."""

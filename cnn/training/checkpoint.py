@@ -1,28 +1,23 @@
 """Checkpoints: the full state of a training run in one file, so that it can be resumed with bit-identical results."""
 
 import contextlib
-import hashlib
 import json
 import math
-import re
 import time
 import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cnn.core.checks import integer
-from cnn.core.files import locked, read_tensors, write_bytes, write_tensors
+from cnn.core.files import locked, write_bytes
+from cnn.core.text import printable
 from cnn.errors import CheckpointWarning
-from cnn.module import Array
+from cnn.module import Module
 from cnn.training import state as states
+from cnn.training.checkpoint_file import BEST, STEPS, TIMES, find_checkpoints, read_state, snapshot, times, write
+from cnn.training.divergence import has_finite_weights
 from cnn.training.history import History
-
-FORMAT = 1
-METRICS = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
-BEST, TIMES = "best.safetensors", "times.json"
-STEPS = "step-{:08}.safetensors"
+from cnn.training.stopping import METRICS
 
 
 class Checkpoint:
@@ -42,16 +37,20 @@ class Checkpoint:
     keep : int
         How many of the latest checkpoints to keep, at least 1.
     best : str, optional
-        A metric, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well.
+        A metric, such as "val_loss" or "val_accuracy": the checkpoint of the best epoch is kept as well; `load_best`
+        reads it.
 
     Raises
     ------
     FileExistsError
         From `train`, if the folder has checkpoints that are not resumed, or another training run is writing to it.
+    ValueError
+        If an argument is wrong; from `train`, if the metric of ``best`` is not measured.
 
     Examples
     --------
     >>> import tempfile
+    >>> import numpy as np
     >>> from cnn import Sequential
     >>> from cnn.layers import Linear
     >>> from cnn.loss import MSELoss
@@ -97,8 +96,6 @@ class Checkpoint:
 
     def open(self, run: Any, resumed: Any) -> None:
         """Lock the folder for this training run."""
-        if self.best is not None and self.best.startswith("val_") and run.validation_data is None:
-            raise ValueError(f"best={self.best!r} needs validation_data")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -120,6 +117,54 @@ class Checkpoint:
             self.close()
             raise
         self._last = time.monotonic()
+
+    def watched(self) -> list[str]:
+        """Return the metric that decides which epoch is the best, if any."""
+        return [] if self.best is None else [self.best]
+
+    def load_best(self, model: Module) -> int:
+        """Put the weights of the best epoch into a model, and return the number of that epoch.
+
+        Parameters
+        ----------
+        model : Module
+            The model that was trained, or a new one of the same layers.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder has no checkpoint of a best epoch, because ``best`` was not given.
+        ValueError
+            If it is damaged or of another model; in that case the model is unchanged.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from cnn import Sequential
+        >>> from cnn.layers import Linear
+        >>> from cnn.loss import MSELoss
+        >>> from cnn.optim import SGD
+        >>> model = Sequential([Linear(4, 1, rng=0)], loss_func=MSELoss(), optimizer=SGD(lr=0.1))
+        >>> x = np.eye(4, dtype=np.float32)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     checkpoint = Checkpoint(folder, best="train_loss")
+        ...     history = model.fit(x, x[:, :1], epochs=3, verbose_freq=0, callbacks=[checkpoint])
+        ...     checkpoint.load_best(model)
+        3
+        """
+        path = self.folder / BEST
+        if not path.exists():
+            raise FileNotFoundError(
+                f"{printable(self.folder)} has no checkpoint of a best epoch: train with "
+                'Checkpoint(folder, best="val_loss"), at least one epoch'
+            )
+        arrays, state = read_state(path)
+        try:
+            model.load_state_dict(states.weights(arrays))
+        except ValueError as error:
+            raise ValueError(f"{printable(path)} is of another model: {error}") from None
+        return int(state["epoch"])
 
     def close(self) -> None:
         """Unlock the folder."""
@@ -158,6 +203,8 @@ class Checkpoint:
             )
 
     def _write(self, run: Any, total: int | None, is_best: bool) -> None:
+        if not has_finite_weights(run.model):
+            return  # the next step reports it, and puts back the weights of before
         arrays, description = snapshot(run)
         if is_best:
             write(self.folder / BEST, arrays, description)
@@ -173,84 +220,3 @@ class Checkpoint:
         sign = -1 if str(self.best).endswith("accuracy") else 1
         last = sign * metrics[-1]
         return last == last and all(not sign * metric <= last for metric in metrics[:-1])
-
-
-def find_checkpoints(folder: Path) -> list[Path]:
-    """Return the paths of the checkpoints in a folder, the latest first."""
-    return sorted(folder.glob("step-*.safetensors"), reverse=True)
-
-
-def times(run: Any) -> dict[str, Any]:
-    """Return the times, which are never the same in two runs."""
-    return {"seconds": run.history.seconds, "epoch so far": run.seconds}
-
-
-def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return the current state of a training run: its arrays, and everything else in a form that JSON can hold."""
-    arrays: dict[str, Array] = {f"model.{name}": t.data for name, t in run.model.named_tensors()}
-    metrics = {name: values for name, values in vars(run.history).items() if name != "seconds"}
-    state = {
-        "epoch": run.epoch,
-        "epochs": run.epochs,
-        "step": run.step,
-        "input_shape": getattr(run.model, "input_shape", None),
-        "stopped": run.stopped,
-        "means": run.means.sums,
-        "history": metrics,
-        "optimizer": run.model.optimizer.state_dict(),
-        "loader": run.loader.state_dict(),
-        "random": states.random_state(run.model),
-        "callbacks": [
-            [type(callback).__name__, callback.state_dict() if hasattr(callback, "state_dict") else None]
-            for callback in run.callbacks
-        ],
-        "architecture": states.architecture(run.model),
-        "loss": repr(run.loss_func or run.model.loss_func),
-        "first": run.first,
-        "data": run.data,
-        "validation": run.validation,
-        "evaluate_train": run.evaluate_train,
-        "clip_norm": run.clip_norm,
-        "transforms": transforms_text(run.loader),
-        "environment": states.environment(),
-    }
-    return arrays, states.pack(state, arrays, "state")
-
-
-def transforms_text(loader: Any) -> list[str]:
-    """Return the transforms as strings that are the same in every process."""
-    return [getattr(t, "__qualname__", None) or re.sub(r" at 0x[0-9a-fA-F]+", "", repr(t)) for t in loader.transforms]
-
-
-def write(path: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
-    """Write one checkpoint atomically."""
-    digest = checksum(arrays, description)
-    write_tensors(path, arrays, {"checkpoint": FORMAT, "sha256": digest, "state": description})
-
-
-def read(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read one checkpoint.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged or not a checkpoint.
-    """
-    arrays, text = read_tensors(path)
-    if not isinstance(text, dict) or "checkpoint" not in text:
-        raise ValueError(f"{path} is not a checkpoint")
-    if text["checkpoint"] != FORMAT:
-        raise ValueError(f"{path} has format {text['checkpoint']!r}, this version reads {FORMAT}: update the library")
-    if checksum(arrays, text["state"]) != text["sha256"]:
-        raise ValueError(f"{path} is damaged: its checksum does not match")
-    return arrays, text["state"]
-
-
-def checksum(arrays: dict[str, Array], description: dict[str, Any]) -> str:
-    """Return the SHA-256 of the whole content of a checkpoint."""
-    digest = hashlib.sha256(json.dumps(description, sort_keys=True).encode())
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()

@@ -1,11 +1,13 @@
 """When the loss becomes NaN or infinite: find the sample or layer responsible, and restore the earlier weights."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from cnn.errors import InputError
-from cnn.module import Array, Module, forward_hook, no_grad
+from cnn.module import Array, Module, evaluating, forward_hook, no_grad
+from cnn.training.evaluation import loss_and_prediction
 from cnn.training.inputs import dtype_of
 
 
@@ -41,6 +43,36 @@ class BadSampleNamed:
             found = run.loader.describe_non_finite(dtype_of(run.model))
             if found:
                 raise InputError(f"at step {run.step} of epoch {run.epoch}, {found}: replace it") from None
+
+
+def has_finite_weights(model: Module) -> bool:
+    """Return whether every number in every parameter is finite."""
+    return all(np.isfinite(parameter.data).all() for _, parameter in model.named_parameters())
+
+
+def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None:
+    """Raise an error, with the earlier weights put back, if the last update has ruined the model.
+
+    The loss of the next batch would show that, but after the last step no batch follows, and before a checkpoint is
+    written it would be too late. After the last step of all, the loss of that step's batch is computed once more.
+    """
+    model = run.model
+    loss = 0.0 if has_finite_weights(model) else math.nan
+    is_end = run.stopped or run.epoch == run.epochs
+    own = getattr(model, "loss_and_grad", None)
+    if loss == 0.0 and is_end and (own is None or own == getattr(model, "_default_loss_and_grad", None)):
+        with np.errstate(all="ignore"), evaluating():
+            loss = loss_and_prediction(model, x, y, run.loss_func)[0]
+    if math.isfinite(loss):
+        return
+    with np.errstate(all="ignore"):
+        where = first_non_finite(model, x)
+    last_good.restore()
+    model.optimizer.reset()
+    raise FloatingPointError(
+        f"the loss became {loss} after step {run.step} of epoch {run.epoch}: {where}. The weights of before that step "
+        f"were put back. Try a smaller learning rate (lr is {getattr(model.optimizer, 'lr', 'unknown')})"
+    )
 
 
 def first_non_finite(model: Module, x: Array) -> str:

@@ -14,6 +14,7 @@ from cnn.errors import InputError
 from cnn.init import fan_in_and_out
 from cnn.loss import CrossEntropyLoss, NLLLoss
 from cnn.module import Array, Module, Parameter
+from cnn.training.content import has_keys, items, text
 from cnn.training.examine import Gradients, examine, gradient_norms
 from cnn.training.stopping import is_first_step
 
@@ -265,4 +266,6 @@ class Health:
         return {"told": [[kind, note] for kind, note in self._notes.items()]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._notes = dict(state["told"])
+        has_keys(state, "state", ("told",))
+        told = items(state["told"], "told", lambda pair, name: items(pair, name, text, 2))
+        self._notes = dict(told)

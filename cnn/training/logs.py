@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnn.core.checks import boolean
 from cnn.core.files import sync_folder
+from cnn.training.content import has_keys, text, whole
 from cnn.training.stopping import METRICS, is_first_step
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class EpochLog:
         OSError
             If it cannot be read or truncated; the error names the file.
         """
+        has_keys(state, "state", ("name", "length", "checksum"))
+        text(state["name"], "name")
+        whole(state["length"], "length")
+        whole(state["checksum"], "checksum", 0, 2**32 - 1)
         self._length, self._checksum = None, 0
         if state["name"] != self.path.name or not self.path.exists():
             return

@@ -18,7 +18,7 @@ from cnn.optim.clip import clip_grad_norm_
 from cnn.optim.shared import at_least_zero
 from cnn.training.arguments import BATCH_SIZE, as_callbacks, check_last_batch, check_resume, training_data
 from cnn.training.checkpoint import Checkpoint
-from cnn.training.divergence import BadSampleNamed, LastGood, first_non_finite
+from cnn.training.divergence import BadSampleNamed, LastGood, check_last_update, first_non_finite
 from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
 from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, first_float_parameter
@@ -26,6 +26,7 @@ from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
 from cnn.training.train_step import train_step
+from cnn.training.watched import check_watched
 from cnn.training.weights import take_weights
 
 Callback = Callable[[Step], Any]
@@ -116,6 +117,7 @@ def train(
         check_deterministic(loader.transforms)
     check_resume(resume)
     run = Run(model, loader, validation_data, epochs, callbacks, evaluate_train, loss_func, clip_norm)
+    check_watched(run)
     resumed = None if resume is None else Resumed.find(resume, run)
     return run.steps(resumed)
 
@@ -171,10 +173,9 @@ class Run:
     def validation(self) -> dict[str, Any] | None:
         """Fingerprint of the validation data."""
         data = self.validation_data
-        if data is None or isinstance(data, DataLoader):
-            return None if data is None else data.fingerprint()
-        x, y = data
-        return DataLoader(x, y, rng=0).fingerprint()  # the seed is irrelevant: nothing is drawn from it
+        if isinstance(data, tuple):
+            data = DataLoader(data[0], data[1], rng=0)  # the seed is irrelevant: nothing is drawn from it
+        return None if data is None else data.fingerprint()
 
     def steps(self, resumed: Resumed | None) -> Generator[Step, None, None]:
         """Train to the end."""
@@ -222,9 +223,8 @@ class Run:
 
     def _current_step(self) -> Step:
         metrics = self.history.epoch(-1) if self.step == len(self.loader) else None
-        means = self.means
         at = self.epoch, self.epochs, self.step, len(self.loader)
-        return Step(*at, means.loss, means.accuracy, metrics, self.model)
+        return Step(*at, self.means.loss, self.means.accuracy, metrics, self.model)
 
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
@@ -246,7 +246,10 @@ class Run:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bad_sample_named:
                 loss, outputs = train_step(self.model, x, y, check, self.loss_func)
             self.means.add(loss, outputs, y)
-            metrics = self._metrics() if taken == steps else None
+            metrics = None
+            if taken == steps:
+                check_last_update(self, x, y, last_good)
+                metrics = self._metrics()
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now
             if metrics is not None:
@@ -259,6 +262,8 @@ class Run:
                 answer = callback(step)
                 if isinstance(answer, (bool, np.bool_)) and answer:
                     self.stopped = True
+            if self.stopped and not self._is_done():
+                check_last_update(self, x, y, last_good)
             yield step
             began += time.monotonic() - now  # time that the caller spent between steps is not counted
 

@@ -1,25 +1,33 @@
 """Resuming training: find the checkpoint, check that it fits, and restore the state."""
 
-import json
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
+
+from cnn.core.files import parse_json
+from cnn.core.text import printable
 from cnn.data.fingerprint import differences
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.module import Array
 from cnn.training import state as states
-from cnn.training.checkpoint import TIMES, find_checkpoints, read, transforms_text
+from cnn.training.checkpoint_file import TIMES, find_checkpoints, read_state, transforms_text
+from cnn.training.content import expect
+
+# What code raises that is handed a state of another form: that of a callback of the user's, for example
+UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError)
 
 
 class Resumed:
     """A checkpoint that fits the training run."""
 
-    def __init__(self, folder: Path, arrays: dict[str, Array], description: dict[str, Any]) -> None:
-        self.folder, self.arrays = folder, arrays
+    def __init__(self, path: Path, arrays: dict[str, Array], state: dict[str, Any]) -> None:
+        self.path, self.folder, self.arrays, self.state = path, path.parent, arrays, state
         self.damaged: list[Path] = []  # later checkpoints, which could not be read
-        self.state: dict[str, Any] = states.unpack(description, arrays)
 
     @classmethod
     def find(cls, folder: str | Path, run: Any) -> Self | None:
@@ -43,11 +51,12 @@ class Resumed:
         paths = find_checkpoints(folder)
         for i, path in enumerate(paths):
             try:
-                resumed = cls(folder, *read(path))
+                resumed = cls(path, *read_state(path))
+                resumed._check_weights(run)
             except ValueError as error:
                 if i + 1 == len(paths):
-                    raise CheckpointError(f"no checkpoint in {folder} can be read: {error}") from None
-                warnings.warn(f"{error}; using {paths[i + 1].name}", CheckpointWarning, stacklevel=4)
+                    raise CheckpointError(f"no checkpoint in {printable(folder)} can be read: {error}") from None
+                warnings.warn(f"{error}; using {printable(paths[i + 1].name)}", CheckpointWarning, stacklevel=4)
                 continue
             resumed._check(run)
             resumed.damaged = paths[:i]
@@ -56,6 +65,13 @@ class Resumed:
             f"{folder} has no checkpoint yet: training starts from the beginning", CheckpointWarning, stacklevel=4
         )
         return None
+
+    def _check_weights(self, run: Any) -> None:
+        """Raise an error if a weight is NaN or infinite."""
+        for name, parameter in run.model.named_parameters():
+            array = self.arrays.get(f"model.{name}", parameter.data)
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise ValueError(f"{printable(self.path)} is damaged: {name} has NaN or infinite numbers")
 
     def _check(self, run: Any) -> None:
         """Raise an error if the checkpoint belongs to another training run."""
@@ -105,34 +121,84 @@ class Resumed:
             )
 
     def apply(self, run: Any) -> None:
-        """Restore the state of the checkpoint."""
+        """Restore the state of the checkpoint.
+
+        Raises
+        ------
+        CheckpointError
+            If a part of it does not fit; in that case model, optimizer, loader and random generators are as before.
+        """
         state, model = self.state, run.model
-        tensors = {name.removeprefix("model."): a for name, a in self.arrays.items() if name.startswith("model.")}
-        model.load_state_dict(tensors)
-        try:
-            model.optimizer.load_state_dict(state["optimizer"])
-            run.loader.load_state_dict(state["loader"])
-        except ValueError as error:
-            raise CheckpointError(f"the checkpoint in {self.folder} does not fit: {error}") from None
+        with self._undone_after_an_error(run):
+            with self._part("the weights"):
+                self._check_arrays(model)
+                model.load_state_dict(states.weights(self.arrays))
+            with self._part("the optimizer"):
+                model.optimizer.load_state_dict(state["optimizer"])
+            with self._part("the loader"):
+                states.check_generators(run.loader.rng, state["loader"])
+                run.loader.load_state_dict(state["loader"])
+            with self._part("the position"):
+                steps, completed = len(run.loader), len(state["history"]["train_loss"])
+                expect(state["step"] <= steps, "step", f"at most {steps}", state["step"])
+                epochs = state["epoch"] - (state["step"] < steps and state["epoch"] > 0)
+                expect(completed == epochs, "history", f"of the {epochs} completed epochs", f"{completed} epochs")
+            for callback, (name, callback_state) in zip(run.callbacks, state["callbacks"], strict=True):
+                if callback_state is not None:
+                    with self._part(f"callback {name}"):
+                        callback.load_state_dict(callback_state)
+                        if hasattr(callback, "check_model"):
+                            callback.check_model(model)
+            # after the loader, which draws the order of the epoch again, perhaps from a generator shared with the model
+            with self._part("the random generators"):
+                states.set_random_state(model, state["random"])
         run.epoch, run.step, run.first = state["epoch"], state["step"], state["first"]
         run.stopped = state["stopped"] and run.epochs <= state["epochs"]  # more epochs continue a stopped run
         shape = state["input_shape"]
         model.input_shape = None if shape is None else tuple(shape)
         run.means.sums = list(state["means"])
-        seconds, run.seconds = self._times(len(state["history"]["train_loss"]))
+        seconds, run.seconds = self._times(completed)
         for name, values in {**state["history"], "seconds": seconds}.items():
             getattr(run.history, name)[:] = values
-        for callback, (_, callback_state) in zip(run.callbacks, state["callbacks"], strict=True):
-            if callback_state is not None:
-                callback.load_state_dict(callback_state)
-        # after the loader, which draws the order of the epoch again, perhaps from a generator shared with the model
-        states.set_random_state(run.model, state["random"])
+
+    def _check_arrays(self, model: Any) -> None:
+        """Raise an error unless the model has arrays of the same names, shapes and dtypes."""
+        found = {name: f"{a.shape} of {a.dtype}" for name, a in states.weights(self.arrays).items()}
+        own = {name: f"{tensor.shape} of {tensor.dtype}" for name, tensor in model.named_tensors()}
+        for name in {**own, **found}:
+            expected = own.get(name, "absent, because the model has no such array")
+            expect(own.get(name) == found.get(name), name, expected, found.get(name))
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Turn what a state of the wrong form raises into one error that names the file and the part."""
+        try:
+            yield
+        except UNFIT as error:
+            problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise CheckpointError(
+                f"the checkpoint {printable(self.path)} does not fit: {printable(name)}: {problem}"
+            ) from error
+
+    @contextmanager
+    def _undone_after_an_error(self, run: Any) -> Iterator[None]:
+        """Put model, optimizer, loader and random generators back to their state of before, if an error is raised."""
+        model, loader = run.model, run.loader
+        before = model.state_dict(), model.optimizer.state_dict(), loader.state_dict(), states.random_state(model)
+        try:
+            yield
+        except BaseException:
+            model.load_state_dict(before[0])
+            model.optimizer.load_state_dict(before[1])
+            loader.load_state_dict(before[2])
+            states.set_random_state(model, before[3])
+            raise
 
     def _times(self, epochs: int) -> tuple[list[float], float]:
         """Return the seconds of each epoch and of the current one, as far as they are known."""
         try:
-            times = json.loads((self.folder / TIMES).read_text(encoding="utf-8"))
+            times = parse_json((self.folder / TIMES).read_text(encoding="utf-8"))
             seconds = [float(value) for value in times["seconds"]][:epochs]
             return seconds + [math.nan] * (epochs - len(seconds)), float(times["epoch so far"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, OverflowError):
             return [math.nan] * epochs, 0.0

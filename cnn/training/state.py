@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn import kernels
 from cnn.core import rng
+from cnn.core.text import short_text
 from cnn.module import Array, Module
 
 ARRAY = "$array"  # the only key of a dict that stands for an array
@@ -42,12 +43,26 @@ def pack(value: Any, arrays: dict[str, Array], name: str) -> Any:
 
 
 def unpack(value: Any, arrays: dict[str, Array]) -> Any:
-    """Reverse `pack`; tuples have become lists."""
+    """Reverse `pack`; tuples have become lists.
+
+    Raises
+    ------
+    ValueError
+        If it names an array that is not there.
+    """
     if isinstance(value, dict):
         if set(value) == {ARRAY}:
-            return arrays[value[ARRAY]]
+            name = value[ARRAY]
+            if not isinstance(name, str) or name not in arrays:
+                raise ValueError(f"{ARRAY} must be the name of an array in the file, got {short_text(name)}")
+            return arrays[name]
         return {key: unpack(item, arrays) for key, item in value.items()}
     return [unpack(item, arrays) for item in value] if isinstance(value, list) else value
+
+
+def weights(arrays: dict[str, Array]) -> dict[str, Array]:
+    """Return the parameters and buffers of the model among the arrays of a checkpoint."""
+    return {name.removeprefix("model."): array for name, array in arrays.items() if name.startswith("model.")}
 
 
 def generators(model: Module) -> dict[str, np.random.Generator]:
@@ -69,10 +84,29 @@ def random_state(model: Module) -> dict[str, Any]:
 
 
 def set_random_state(model: Module, state: dict[str, Any]) -> None:
-    """Restore the states that `random_state` returned."""
+    """Restore the states that `random_state` returned.
+
+    Raises
+    ------
+    ValueError
+        If they do not fit the generators; in that case nothing has changed.
+    """
+    own = generators(model)
+    if state["model"].keys() != own.keys():
+        raise ValueError(f"random.model must have the states of {', '.join(own) or 'no generator'}")
+    checked = {name: rng.checked_state(generator, state["model"][name]) for name, generator in own.items()}
     rng.load_state_dict(state["default"])
-    for name, generator in generators(model).items():
-        generator.bit_generator.state = state["model"][name]
+    for name, generator in own.items():
+        generator.bit_generator.state = checked[name]
+
+
+def check_generators(generator: np.random.Generator, loader_state: dict[str, Any]) -> None:
+    """Raise an error if a loader's state has the states of such a generator, but damaged."""
+    kind = generator.bit_generator.state["bit_generator"]
+    for name in ("rng", "rng_now"):
+        saved = loader_state.get(name)
+        if not isinstance(saved, dict) or saved.get("bit_generator") in (None, kind):
+            rng.checked_state(generator, saved)
 
 
 def architecture(model: Module) -> dict[str, Any]:

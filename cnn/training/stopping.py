@@ -10,6 +10,7 @@ import numpy as np
 from cnn.core.checks import integer
 from cnn.module import Array
 from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
+from cnn.training.content import arrays_by_name, has_keys, real, whole
 from cnn.training.history import History
 
 if TYPE_CHECKING:
@@ -134,6 +135,10 @@ class EarlyStopping:
             self.waited += 1
         return self.waited >= self.patience
 
+    def watched(self) -> list[str]:
+        """Return the metric that it watches."""
+        return [self.monitor]
+
     def _is_better(self, metric: float) -> bool:
         if self.best is None or not math.isfinite(metric):
             return math.isfinite(metric)
@@ -149,8 +154,24 @@ class EarlyStopping:
         return {name: getattr(self, name) for name in ("best", "best_epoch", "waited", "weights")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.best_epoch, self.waited = state["best"], state["best_epoch"], state["waited"]
-        self.weights = {name: np.array(array) for name, array in state["weights"].items()}
+        has_keys(state, "state", ("best", "best_epoch", "waited", "weights"))
+        waited, weights = whole(state["waited"], "waited"), arrays_by_name(state["weights"], "weights")
+        best = best_epoch = None
+        if state["best_epoch"] is not None:
+            best, best_epoch = real(state["best"], "best"), whole(state["best_epoch"], "best_epoch", 1)
+        self.best, self.best_epoch, self.waited = best, best_epoch, waited
+        self.weights = {name: np.array(array) for name, array in weights.items()}
+
+    def check_model(self, model: Any) -> None:
+        """Raise an error, before time is lost, if the weights to restore at the end do not fit the model."""
+        if self.best_epoch is None:
+            return
+        own = {name: tensor.shape for name, tensor in model.named_tensors()}
+        if {name: array.shape for name, array in self.weights.items()} != own:
+            raise ValueError("weights belong to another model: resume that one")
+        for name, _ in model.named_parameters():
+            if not np.isfinite(self.weights[name]).all():
+                raise ValueError(f"weights[{name!r}] must be finite numbers, got NaN or infinity")
 
 
 class StopAt:
@@ -191,6 +212,10 @@ class StopAt:
             found[name] >= target if name.endswith("accuracy") else found[name] <= target
             for name, target in self.metrics.items()
         )
+
+    def watched(self) -> list[str]:
+        """Return the metrics that have a target."""
+        return list(self.metrics)
 
 
 class TimeBudget:
@@ -242,4 +267,8 @@ class TimeBudget:
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.seconds, self._last = state["seconds"], time.monotonic()
+        has_keys(state, "state", ("seconds",))
+        seconds = real(state["seconds"], "seconds")
+        if seconds < 0:
+            raise ValueError(f"seconds must be at least 0, got {seconds}")
+        self.seconds, self._last = seconds, time.monotonic()

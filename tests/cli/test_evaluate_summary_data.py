@@ -3,11 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cnn.data
 from cnn.cli import datasets
-from cnn.layers import Flatten, Linear, Softmax
+from cnn.layers import Conv2d, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
 
@@ -182,7 +183,9 @@ def test_summary(run, image_run):
     ],
 )
 def test_summary_prints_the_preprocessing(run, image_run, settings, text):
-    model = Sequential.load(image_run / "model.safetensors")
+    channels = np.size(settings["mean"])
+    model = Sequential([Conv2d(channels, 2, 3), ReLU()])
+    model.input_shape = (channels, 5, 5)
     model.preprocessing = settings
     model.save(image_run / "model.safetensors")
     assert f"\ninputs: {text}\n" in run("summary", image_run)[1]
@@ -221,3 +224,26 @@ def test_the_real_data(run):
     code, out, _ = run("data", "fashion-mnist")
     assert code == 0
     assert "60,000 for training, 10,000 for testing" in out
+
+
+@pytest.mark.parametrize("command", ["summary", "evaluate"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{"seed": [1]}', "seed must be an integer of at least 0, got [1]"),
+        ('{"seed": null}', "seed must be an integer of at least 0, got None"),
+        ('{"seed": true}', "seed must be an integer of at least 0, got True"),
+        ('{"seed": -1}', "seed must be an integer of at least 0, got -1"),
+        ('{"epochs": "x"}', "epochs must be an integer of at least 0, got 'x'"),
+        ('{"lr": NaN}', "lr must be a number of at least 0, got nan"),
+        ('{"validation": 1e400}', "validation must be a number of at least 0, got inf"),
+        ('{"data": {"a": 1}}', "data must be a string, got {'a': 1}"),
+        ('{"data": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested more than 200 levels deep"),
+    ],
+)
+def test_a_crafted_config(run, image_run, command, text, says):
+    (image_run / "config.json").write_text(text, encoding="utf-8")
+    code, _, err = run(command, image_run)
+    assert code == 1
+    assert err.startswith(f"error: {image_run / 'config.json'} is damaged: ")
+    assert says in err

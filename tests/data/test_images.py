@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cnn.core.text import printable
 from cnn.data import images
-from cnn.data.images import printable, read_image
+from cnn.data.images import read_image
 from cnn.errors import InputError
 from tests.data.photos import photo, save_with_orientation
 

@@ -1,6 +1,7 @@
 """Model files: what is saved is restored, and nothing in a file can do harm."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,20 @@ from safetensors import safe_open
 import cnn
 from cnn.containers.branches import Concat, Residual, Sum
 from cnn.core.files import read_tensors, write_tensors
-from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.layers import (
+    AdaptiveMaxPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Softmax,
+    Upsample,
+    ZeroPad2d,
+)
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.module import Module, Parameter
 from cnn.optim import Adam
@@ -174,7 +188,7 @@ def test_a_huge_layer_in_a_small_file_is_rejected_before_memory_is_allocated(tmp
     path = tmp_path / "m"
     Sequential([Linear(2, 3)]).save(path)
     tensors, description = read_tensors(path)
-    description["architecture"]["arguments"]["layers"][0]["arguments"]["in_features"] = 10**9
+    description["architecture"]["arguments"]["layers"][0]["arguments"]["in_features"] = 10**7
     write_tensors(path, tensors, description)
     with pytest.raises(ValueError, match="more"):
         Sequential.load(path)
@@ -239,3 +253,105 @@ def test_two_fresh_processes_with_one_seed_write_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], check=True)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def model_of(**extras):
+    model = Sequential([Conv2d(2, 3, 2), ReLU(), Flatten(), Linear(12, 4), Softmax()], loss_func=CrossEntropyLoss())
+    model.input_shape = (2, 3, 3)
+    for name, value in extras.items():
+        setattr(model, name, value)
+    return model
+
+
+EXTRAS_THAT_ARE_WRONG = [
+    ("input_shape", True, "input_shape must be a list of positive integers, got True"),
+    ("input_shape", [True, 3, 3], "input_shape must be a list of positive integers"),
+    ("input_shape", [2.0, 3, 3], "input_shape must be a list of positive integers"),
+    ("input_shape", [0, 3, 3], "input_shape must be a list of positive integers"),
+    ("input_shape", [2**70], "input_shape must have at most 2**28 numbers"),
+    ("input_shape", [2**31, 3, 3], "input_shape must have at most 2**28 numbers"),
+    ("input_shape", [1] * 33, "input_shape must have at most 2**28 numbers and 32 axes"),
+    ("input_shape", "233", "input_shape must be a list of positive integers"),
+    ("input_shape", [3, 3, 3], "its layers cannot work with inputs of its input_shape (3, 3, 3)"),
+    ("class_names", "abcd", "class_names must be a list of strings"),
+    ("class_names", [], "class_names must be a list of strings"),
+    ("class_names", ["a", "b", None, "d"], "class_names must be a list of strings"),
+    ("class_names", ["a", "b", "c"], "class_names must have 4 names, one for each output of the model, got 3"),
+    ("class_names", ["a", "b", "c", "d", "e"], "class_names must have 4 names"),
+    ("class_names", ["a", "b", "c", "a"], "class_names must be different from each other, but 'a' is there twice"),
+    ("preprocessing", [], "preprocessing must be a dict"),
+    ("preprocessing", {"scale": [0.5]}, "the scale of preprocessing must be a finite number, got [0.5]"),
+    ("preprocessing", {"scale": True}, "the scale of preprocessing must be a finite number"),
+    ("preprocessing", {"scale": None}, "the scale of preprocessing must be a finite number"),
+    ("preprocessing", {"scale": float("nan")}, "the scale of preprocessing must be a finite number"),
+    ("preprocessing", {"scale": 1e300}, "the scale of preprocessing must be a finite number"),
+    ("preprocessing", {"scale": 2**2000}, "the scale of preprocessing must be a finite number"),
+    ("preprocessing", {"mean": ["a", 1]}, "the mean of preprocessing must be finite numbers"),
+    ("preprocessing", {"mean": []}, "the mean of preprocessing must be finite numbers"),
+    ("preprocessing", {"mean": [[1.0], 2.0]}, "the mean of preprocessing must be finite numbers"),
+    ("preprocessing", {"mean": [0.1, 0.2, 0.3]}, "the mean of preprocessing must be one number, or 2"),
+    ("preprocessing", {"std": [1.0, 0.0]}, "the std of preprocessing must be finite numbers other than 0"),
+    ("preprocessing", {"std": 1e-60}, "the std of preprocessing must be finite numbers other than 0"),
+    ("preprocessing", {"std": float("inf")}, "the std of preprocessing must be finite numbers other than 0"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "says"), EXTRAS_THAT_ARE_WRONG)
+@pytest.mark.parametrize("route", ["load", "save"])
+def test_extras_that_are_wrong(tmp_path, route, name, value, says):
+    """They are refused when a file is read, and before one is written that could not be read."""
+    path = tmp_path / "m"
+    if route == "save":
+        with pytest.raises(ValueError, match=re.escape(says)):
+            model_of(**{name: value}).save(path)
+        assert not path.exists()
+        return
+    model_of().save(path)
+    tensors, description = read_tensors(path)
+    write_tensors(path, tensors, {**description, name: value})
+    with pytest.raises(ValueError, match=re.escape(says)) as caught:
+        Sequential.load(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "names"),
+    [
+        ([Linear(3, 1)], (3,), ["no", "yes"]),
+        ([Linear(3, 1)], (3,), ["rain"]),
+        ([Conv2d(1, 5, 3, padding=1)], (1, 8, 8), list("abcde")),
+        ([Conv2d(1, 5, 3, padding=1)], (1, 8, 8), None),
+        ([BatchNorm2d(3, track_running_stats=False)], (3, 8, 8), list("abc")),
+        ([Scale()], (3,), list("abc")),
+    ],
+)
+def test_class_names_that_fit(tmp_path, layers, shape, names):
+    model = Sequential(layers)
+    model.input_shape, model.class_names = shape, names
+    model.save(tmp_path / "m", classes=[Scale])
+    again = Sequential.load(tmp_path / "m", classes=[Scale])
+    assert (again.input_shape, again.class_names) == (shape, names)
+
+
+@pytest.mark.parametrize(
+    ("layer", "argument", "value"),
+    [
+        (AdaptiveMaxPool2d(2), "output_size", 2**13),
+        (AdaptiveMaxPool2d(2), "output_size", [2**40, 1]),
+        (ZeroPad2d(1), "padding", 2**31),
+        (ZeroPad2d(1), "padding", 4096),  # 67 million numbers for each channel
+        (Upsample(2), "scale_factor", 2**20),
+        (MaxPool2d(2), "kernel_size", 2**63),
+        (Flatten(), "start_dim", 2**70),
+    ],
+)
+def test_arguments_without_weights_that_would_need_endless_time_or_memory(tmp_path, layer, argument, value):
+    path = tmp_path / "m"
+    model = Sequential([layer])
+    model.input_shape = (8, 8, 8)
+    model.save(path)
+    tensors, description = read_tensors(path)
+    description["architecture"]["arguments"]["layers"][0]["arguments"][argument] = value
+    write_tensors(path, tensors, description)
+    with pytest.raises(ValueError, match=r"must be at most|2\*\*28 numbers|takes no argument"):
+        Sequential.load(path)

@@ -152,7 +152,7 @@ def test_drop_last_leaves_other_samples_out_in_each_epoch():
     epochs = [set(np.concatenate(seen[i : i + 2])) for i in (0, 2, 4)]
     assert all(len(epoch) == 8 for epoch in epochs)
     assert epochs[0] != epochs[1]
-    with pytest.raises(InputError, match="drop_last=True leaves no batch, .*: use batch_size=10 or less"):
+    with pytest.raises(InputError, match=r"drop_last=True leaves no batch, .*: use batch_size=10 or less"):
         training.train(model, x, np.zeros(10, int), batch_size=11, drop_last=True)
     with pytest.raises(InputError, match="drop_last and rng to it"):
         training.train(model, DataLoader(x, np.zeros(10, int)), drop_last=True)

@@ -21,7 +21,7 @@ from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import SGD, Adam, AdamW, Muon, NAdam, decay_groups
-from cnn.training import Checkpoint, checkpoint
+from cnn.training import Checkpoint, checkpoint, checkpoint_file
 
 EPOCHS, BATCH, SAMPLES = 3, 8, 30
 STEPS = 4 * EPOCHS
@@ -193,12 +193,12 @@ def test_which_checkpoints_are_kept(tmp_path):
     assert [path.name for path in checkpoint.find_checkpoints(tmp_path)] == [
         f"step-{n:08}.safetensors" for n in (16, 14, 12)
     ]
-    best = checkpoint.read(tmp_path / "best.safetensors")[1]
+    best = checkpoint_file.read(tmp_path / "best.safetensors")[1]
     assert best["epoch"] == 1 + int(np.argmin(model.history.val_loss))
     assert len(json.loads((tmp_path / "times.json").read_text())["seconds"]) == 4
     with pytest.raises(ValueError, match=r"best='loss' is not a metric: choose one of train_loss"):
         Checkpoint(tmp_path / "other", best="loss")
-    with pytest.raises(ValueError, match=r"best='val_loss' needs validation_data"):
+    with pytest.raises(ValueError, match=r"Checkpoint needs validation data, because it watches val_loss"):
         make().fit(x, y, callbacks=[Checkpoint(tmp_path / "other", best="val_loss")])
 
 
@@ -487,7 +487,7 @@ def test_a_fault_at_every_call_that_changes_files(tmp_path, kind):
             had = len(checkpoint.find_checkpoints(folder)) if folder.is_dir() else 0
             resumed += had > 0
             for path in checkpoint.find_checkpoints(folder)[-1:]:
-                checkpoint.read(path)
+                checkpoint_file.read(path)
             again = train(folder, every=4, resume=folder.is_dir())
         assert_same(everything(again, folder), expected)
     assert resumed > counted.count / 2

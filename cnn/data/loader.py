@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, check_one_array, integer
-from cnn.core.rng import generator
+from cnn.core.rng import checked_state, generator
 from cnn.data.applying import Batch, apply, describe_non_finite
 from cnn.data.fingerprint import data_fingerprint
 from cnn.data.order import count_repeats, draw_probabilities, epoch_order, weights_digest
 from cnn.data.prefetch import Prefetcher
 from cnn.data.reading import open_data, sample, take
 from cnn.data.sample_rng import SampleRNG
-from cnn.data.state import check_state, json_values, with_arrays
+from cnn.data.state import check_state, json_values
 from cnn.data.targets import check_word
 from cnn.errors import InputError
 from cnn.module import Array
@@ -278,15 +278,15 @@ class DataLoader:
         epoch, taken = integer(state["epoch"], "epoch", 0), integer(state["taken"], "taken", 0)
         if taken > len(self):
             raise InputError(f"the state has {taken} batches taken of {len(self)}: the state is damaged")
+        began, now = (checked_state(self.rng, state[name]) for name in ("rng", "rng_now"))
         self._end_iteration()
         self.epoch, self.taken, self._seed = epoch, taken, state["seed"]
         self._start_state = state["rng"] if epoch else None
         self._resumed = None
-        template = self.rng.bit_generator.state
         if epoch and taken < len(self):
-            self.rng.bit_generator.state = with_arrays(template, state["rng"])
+            self.rng.bit_generator.state = began
             self._resumed = self._draw_order()
-        self.rng.bit_generator.state = with_arrays(template, state["rng_now"])
+        self.rng.bit_generator.state = now
 
     def fingerprint(self) -> dict[str, Any]:
         """Return values that identify the data, and that JSON can hold; `differences` compares them.

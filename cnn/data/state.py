@@ -37,10 +37,3 @@ def json_values(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: json_values(part) for key, part in value.items()}
     return value.tolist() if isinstance(value, (np.ndarray, np.generic)) else value
-
-
-def with_arrays(template: Any, value: Any) -> Any:
-    """Return a state in the form that a generator accepts, with arrays where ``template`` has arrays."""
-    if isinstance(template, dict):
-        return {key: with_arrays(part, value[key]) for key, part in template.items()}
-    return np.asarray(value, template.dtype) if isinstance(template, np.ndarray) else value

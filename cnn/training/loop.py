@@ -248,7 +248,8 @@ class Run:
             self.means.add(loss, outputs, y)
             metrics = None
             if taken == steps:
-                check_last_update(self, x, y, last_good)
+                with self._bad_sample_named:
+                    check_last_update(self, x, y, last_good)
                 metrics = self._metrics()
             now = time.monotonic()
             self.seconds, began = self.seconds + now - began, now

@@ -90,6 +90,23 @@ class WindowGeometry(NamedTuple):
             pads.append((before, max(0, end - before - pixels)))
         return pads[0], pads[1]
 
+    def first_pixels(self, output_size: Pair, height: int, width: int) -> Array:
+        """Return for each window the number of its first pixel that is not padding: (OH, OW); 0 if there is none.
+
+        Examples
+        --------
+        >>> geometry = WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0)))
+        >>> geometry.first_pixels((2, 1), 3, 3)
+        array([[3],
+               [0]])
+        """
+        firsts = []
+        for axis, pixels in enumerate((height, width)):
+            starts = self.stride[axis] * np.arange(output_size[axis]) - self.pads[axis][0]
+            positions = starts[:, None] + self.dilation[axis] * np.arange(self.size[axis])
+            firsts.append(((positions >= 0) & (positions < pixels)).argmax(axis=1))
+        return firsts[0][:, None] * self.size[1] + firsts[1]
+
     def window_offsets(self, output_size: Pair) -> Iterator[tuple[int, int, slice, slice]]:
         """Yield for each pixel (u, v) of the window which rows and columns of the padded image it meets."""
         for u in range(self.size[0]):

@@ -7,6 +7,7 @@ import numpy as np
 from cnn import init
 from cnn.core.checks import check_grad, check_input, integer
 from cnn.errors import ShapeError
+from cnn.functional.sums import sum_of_many
 from cnn.kernels import kernel
 from cnn.module import Array, Module
 
@@ -96,7 +97,7 @@ class Linear(Module):
         (x,) = self.saved()
         check_grad(self, grad, (*x.shape[:-1], self.out_features), x.dtype)
         if self.bias is not None:
-            self.bias.accumulate_grad(grad.sum(axis=tuple(range(grad.ndim - 1))))
+            self.bias.accumulate_grad(sum_of_many(grad.reshape(-1, self.out_features), 0))
         self.weight.accumulate_grad(linear_weight_grad(grad, x))
         return linear_input_grad(grad, self.weight.data) if self.needs_input_grad else None
 

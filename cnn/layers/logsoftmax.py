@@ -4,13 +4,14 @@ import numpy as np
 
 from cnn.core.checks import check_grad, check_input
 from cnn.errors import ShapeError
+from cnn.functional.sums import sum_of_many
 from cnn.module import Array, Module
 
 
 def log_softmax(x: Array, dim: int = -1) -> Array:
     """Any shape -> the same; the exponentials sum to 1 along ``dim``."""
     y = x - x.max(axis=dim, keepdims=True)  # leaves the result unchanged and keeps exp from overflowing
-    return y - np.log(np.exp(y).sum(axis=dim, keepdims=True))
+    return y - np.log(sum_of_many(np.exp(y), dim, keepdims=True))
 
 
 class LogSoftmax(Module):
@@ -62,4 +63,4 @@ class LogSoftmax(Module):
         """(...) -> (...)"""
         (y,) = self.saved()
         check_grad(self, grad, y.shape, y.dtype)
-        return grad - np.exp(y) * grad.sum(axis=self.dim, keepdims=True)
+        return grad - np.exp(y) * sum_of_many(grad, self.dim, keepdims=True)

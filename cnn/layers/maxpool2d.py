@@ -11,12 +11,14 @@ from cnn.module import Array, Module
 @batched(1)
 def maxpool2d(x: Array, geometry: WindowGeometry, output_size: Pair) -> tuple[Array, Array]:
     """Largest value of each window, and its pixel number in the window: (N, C, H, W) -> two of (N, C, OH, OW)."""
-    padding = geometry.needed_padding(output_size, x.shape[2], x.shape[3])
+    size = x.shape[2:]
+    padding = geometry.needed_padding(output_size, *size)
     x = pad_images(x.transpose(0, 2, 3, 1), padding, -np.inf)  # zeros would beat negative values
     offsets = geometry.window_offsets(output_size)
     _, _, rows, columns = next(offsets)
     y = x[:, rows, columns].copy()
     argmax = np.zeros(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))  # mostly one byte
+    argmax[...] = geometry.first_pixels(output_size, *size)[..., None]  # never padding, even if all pixels are -inf
     for u, v, rows, columns in offsets:
         candidate = x[:, rows, columns].copy()  # contiguous, because it is read four times
         better = (candidate > y) | (candidate != candidate)  # keep the first of equal values; NaN (NaN != NaN) wins
@@ -34,7 +36,7 @@ def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geo
     x = np.zeros((len(grad), top + h + bottom, left + w + right, c), grad.dtype)
     grad, argmax = grad.transpose(0, 2, 3, 1), argmax.transpose(0, 2, 3, 1)
     for u, v, rows, columns in geometry.window_offsets((grad.shape[1], grad.shape[2])):
-        x[:, rows, columns] += grad * (argmax == u * geometry.size[1] + v)
+        x[:, rows, columns] += np.where(argmax == u * geometry.size[1] + v, grad, 0)  # infinity times 0 would be NaN
     return x[:, top : top + h, left : left + w].transpose(0, 3, 1, 2)
 
 

@@ -22,7 +22,7 @@ def prelu_input_grad(grad: Array, x: Array, weight: Array) -> Array:
 
 def prelu_weight_grad(grad: Array, x: Array) -> Array:
     """The contribution of each element, not yet summed: only negative x is multiplied by the weight."""
-    return grad * np.minimum(x, 0)
+    return np.where(x > 0, 0, grad * x)
 
 
 class PReLU(Module):

@@ -4,13 +4,14 @@ import numpy as np
 
 from cnn.core.checks import check_grad, check_input
 from cnn.errors import ShapeError
+from cnn.functional.sums import sum_of_many
 from cnn.module import Array, Module
 
 
 def softmax(x: Array, dim: int = -1) -> Array:
     """Any shape -> the same; sums to 1 along ``dim``."""
     e = np.exp(x - x.max(axis=dim, keepdims=True))  # leaves the result unchanged and keeps exp from overflowing
-    return e / e.sum(axis=dim, keepdims=True)
+    return e / sum_of_many(e, dim, keepdims=True)
 
 
 class Softmax(Module):
@@ -63,4 +64,4 @@ class Softmax(Module):
         """(...) -> (...)"""
         (p,) = self.saved()
         check_grad(self, grad, p.shape, p.dtype)
-        return p * (grad - (grad * p).sum(axis=self.dim, keepdims=True))
+        return p * (grad - sum_of_many(grad * p, self.dim, keepdims=True))

@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.errors import InputError
+from cnn.functional.sums import sum_of_many
 from cnn.kernels import kernel
 from cnn.loss.targets import ClassificationLoss, smoothing
 from cnn.module import Array
@@ -15,7 +16,7 @@ from cnn.module import Array
 def log_softmax(x: Array) -> Array:
     """Logarithms of the softmax along axis 1, computed without the softmax itself: (N, K, ...) -> the same"""
     x = x - x.max(axis=1, keepdims=True)  # does not change the result, and exp cannot overflow
-    return x - np.log(np.exp(x).sum(axis=1, keepdims=True))
+    return x - np.log(sum_of_many(np.exp(x), 1, keepdims=True))
 
 
 def cross_entropy(log_p: Array, q: Array) -> Array:
@@ -125,7 +126,7 @@ class CrossEntropyLoss(ClassificationLoss):
         if len(saved) == 1:
             return saved[0] if grad is None else self.reduce_backward(saved[0], grad)
         p, log_p, q, count = saved
-        grad_of_prediction = np.exp(log_p) * q.sum(axis=1, keepdims=True) - q if self.from_logits else -q / p
+        grad_of_prediction = np.exp(log_p) * sum_of_many(q, 1, keepdims=True) - q if self.from_logits else -q / p
         return self.reduce_backward(grad_of_prediction, grad, count, axis=1)
 
     def _is_plain(self, prediction: Any, target: Any) -> bool:
@@ -154,7 +155,7 @@ class CrossEntropyLoss(ClassificationLoss):
 
 def check_probabilities(p: Array) -> None:
     """Raise an error that names the fix unless all values are at least 0 and sum to 1 along axis 1."""
-    sums = p.sum(axis=1)
+    sums = sum_of_many(p, 1)
     wrong = ~((p >= 0).all(axis=1) & (np.abs(sums - 1) <= 1e-3))
     if wrong.any():
         n, *position = (int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))

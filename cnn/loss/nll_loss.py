@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cnn.errors import InputError
+from cnn.functional.sums import sum_of_many
 from cnn.loss.cross_entropy_loss import cross_entropy
 from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array
@@ -67,11 +68,11 @@ class NLLLoss(ClassificationLoss):
 def check_log_probabilities(log_p: Array) -> None:
     """Raise an error that names the fix if the exponentials do not sum to one along axis 1; NaN is accepted."""
     with np.errstate(over="ignore"):
-        sums = np.exp(log_p).sum(axis=1)
+        sums = sum_of_many(np.exp(log_p), 1)
     wrong = np.abs(sums - 1) > 1e-3
     if wrong.any():
         fix = "end the model with LogSoftmax(dim=1), or use CrossEntropyLoss(from_logits=True)"
-        if np.all(log_p >= 0) and np.all(np.abs(log_p.sum(axis=1) - 1) <= 1e-3):
+        if np.all(log_p >= 0) and np.all(np.abs(sum_of_many(log_p, 1) - 1) <= 1e-3):
             fix = "these are probabilities: take np.log of them, or end the model with LogSoftmax(dim=1)"
         raise InputError(
             f"NLLLoss expects log-probabilities, whose exponentials sum to 1 along axis 1, but got a sum of "

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cnn.errors import InputError, ShapeError
+from cnn.functional.sums import sum_of_many
 from cnn.loss.loss_func import LossFunc
 from cnn.module import Array
 
@@ -90,7 +91,7 @@ class ClassificationLoss(LossFunc):
         if target.ndim == 0 or len(target) != n:
             raise ShapeError(f"{n} samples need {n} labels, got {len(target) if target.ndim else 'a single number'}")
         if target.shape == shape and (classes > 1 or target.dtype.kind == "f"):
-            sums = target.sum(axis=1)
+            sums = sum_of_many(target, 1)
             wrong = (target < 0).any(axis=1) | ~np.isclose(sums, 1, atol=1e-3)
             if wrong.any():
                 index = tuple(int(i) for i in np.unravel_index(wrong.argmax(), wrong.shape))

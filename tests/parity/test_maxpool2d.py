@@ -4,7 +4,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnn.layers import MaxPool2d
+from cnn import Sequential
+from cnn.layers import AdaptiveMaxPool2d, BatchNorm2d, Conv2d, MaxPool2d, ReLU
+from tests.containers import steps
+from tests.kernels.backends import needs_numba, using
 from tests.parity.oracle import DTYPES, Tally, compare_layers, tensor
 
 
@@ -86,3 +89,106 @@ def test_nan_wins(arguments, seed):
     grad = rng.integers(1, 5, y.shape).astype(float)
     theirs_y.backward(tensor(grad))
     np.testing.assert_array_equal(ours.backward(grad), theirs_x.grad.numpy())
+
+
+BACKENDS = ["reference", "array", pytest.param("jit", marks=needs_numba)]
+
+
+def black_images(shape, dtype):
+    """Draw images of minus infinity with few other pixels: none in the upper left quarter, where windows see nothing."""
+    rng = np.random.default_rng(0)
+    x = np.where(rng.random(shape) < 0.1, rng.normal(size=shape), -np.inf)
+    x[:, :, : shape[2] // 2, : shape[3] // 2] = -np.inf
+    x[0] = -np.inf
+    return x.astype(dtype)
+
+
+def agree_exactly(ours, theirs, x):
+    """Compare outputs, and where the gradients go, which are integers."""
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_y, y = theirs(theirs_x), ours(x)
+    np.testing.assert_array_equal(y, theirs_y.detach().numpy())
+    grad = np.random.default_rng(1).integers(1, 9, y.shape).astype(x.dtype)
+    theirs_y.backward(tensor(grad))
+    found = ours.backward(grad)
+    np.testing.assert_array_equal(found, theirs_x.grad.numpy())
+    assert found.sum() == grad.sum()  # nothing is lost in the padding
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel_size": 2},
+        {"kernel_size": 2, "padding": 1},
+        {"kernel_size": 3, "stride": 2, "padding": 1},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+        {"kernel_size": (4, 3), "stride": (1, 3), "padding": (2, 1), "ceil_mode": True},
+        {"kernel_size": 5, "stride": 1, "padding": 2},
+        {"kernel_size": 3, "stride": 1, "padding": 1, "dilation": 2},
+        {"kernel_size": (3, 2), "stride": 2, "padding": (1, 1), "dilation": (1, 3)},
+        {"kernel_size": 17, "stride": 2, "padding": 8},  # too many pixels to number them in a byte
+    ],
+    ids=repr,
+)
+def test_windows_of_minus_infinity(arguments, dtype, backend):
+    """The first pixel that is not padding gets the gradient, as in PyTorch; it was lost in the padding."""
+    with using(backend):
+        agree_exactly(MaxPool2d(**arguments), torch.nn.MaxPool2d(**arguments), black_images((3, 5, 9, 12), dtype))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [1, 2, (3, 5), (9, 12)])
+def test_regions_of_minus_infinity(size, dtype, backend):
+    """AdaptiveMaxPool2d has no padding."""
+    with using(backend):
+        agree_exactly(AdaptiveMaxPool2d(size), torch.nn.AdaptiveMaxPool2d(size), black_images((3, 5, 9, 12), dtype))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("layers", ["conv", "conv, norm", "relu", "conv, relu"])
+@pytest.mark.parametrize("fuse", [False, True])
+def test_windows_of_minus_infinity_after_other_layers(layers, backend, fuse):
+    """Also where the pool is fused with them. Under ReLU nothing passes, as in PyTorch, whose maxima are then 0."""
+    ours, theirs = [], []
+    for name in layers.split(", "):
+        if name == "conv":  # of one pixel, times one: minus infinity stays
+            conv = Conv2d(5, 5, 1, groups=5, bias=False, rng=0)
+            conv.weight.data = np.ones((5, 1, 1, 1), np.float32)
+            ours.append(conv)
+        elif name == "norm":
+            ours.append(BatchNorm2d(5).eval())
+            theirs.append(torch.nn.BatchNorm2d(5).eval())
+        else:
+            ours.append(ReLU())
+            theirs.append(torch.nn.ReLU())
+    with using(backend), np.errstate(invalid="ignore"):  # the gradients of conv and norm are not finite
+        model = Sequential([*ours, MaxPool2d(3, 2, 1)], fuse=fuse)
+        x = black_images((3, 5, 9, 12), np.float32)
+        theirs_x = tensor(x, needs_grad=True)
+        theirs_y, y = torch.nn.Sequential(*theirs, torch.nn.MaxPool2d(3, 2, 1))(theirs_x), model(x)
+        if fuse and backend == "jit" and "norm" not in layers and layers != "relu":
+            assert steps.names(model) == ["ConvStep"]
+        np.testing.assert_array_equal(y, theirs_y.detach().numpy())
+        grad = np.random.default_rng(1).integers(1, 9, y.shape).astype(np.float32)
+        theirs_y.backward(tensor(grad))
+        np.testing.assert_allclose(model.backward(grad), theirs_x.grad.numpy(), rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("arguments", [{"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}], ids=repr)
+def test_a_gradient_that_is_not_finite_stays_where_it_is(arguments, value, dtype, backend):
+    """Infinity times 0 is NaN: pixels that were not chosen get 0, not a product."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 8, 8)).astype(dtype)
+    theirs_x, ours = tensor(x, needs_grad=True), MaxPool2d(**arguments)
+    theirs_y = torch.nn.MaxPool2d(**arguments)(theirs_x)
+    grad = np.ones(theirs_y.shape, dtype)
+    grad[1, 2, 1, 1] = value
+    theirs_y.backward(tensor(grad))
+    with using(backend):
+        ours(x)
+        np.testing.assert_array_equal(ours.backward(grad), theirs_x.grad.numpy())

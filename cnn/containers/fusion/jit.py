@@ -12,10 +12,12 @@ from cnn.containers.fusion.step import FusedStep, argmax_fits_byte
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.norms import accumulate, update_running_statistics
+from cnn.functional.sums import FEW
 from cnn.functional.windows import WindowGeometry
 from cnn.kernels import parallel
 from cnn.kernels.jit import conv2d, conv_block
 from cnn.kernels.jit.conv_block import Affine
+from cnn.kernels.jit.conv_plan import Plan, plan_forward
 from cnn.kernels.jit.engine import small_linear
 from cnn.kernels.jit.engine.product import product, relu_grad
 from cnn.kernels.jit.engine.shapes import pool_geometry, supports
@@ -32,7 +34,7 @@ class ConvPlan(NamedTuple):
     pool: WindowGeometry | None
     with_norm: bool  # in training: the norm needs the statistics of the whole batch first
     in_inference: bool  # nothing is saved for backward
-    forward_plan: conv2d.Plan
+    forward_plan: Plan
 
 
 @functools.lru_cache(maxsize=1024)
@@ -75,9 +77,9 @@ def plan_conv(
             return None  # in evaluation the norm is folded into the weights, for which there is no backward
         with_norm = training
     if with_norm:
-        plan = conv2d.plan_forward(shape, weight, geometry, groups, False, None, True, threads)
+        plan = plan_forward(shape, weight, geometry, groups, False, None, True, threads)
     else:
-        plan = conv2d.plan_forward(shape, weight, geometry, groups, relu, pool_window, False, threads)
+        plan = plan_forward(shape, weight, geometry, groups, relu, pool_window, False, threads)
     return ConvPlan(geometry, pool_window, with_norm, not saving and not with_norm, plan)
 
 
@@ -196,7 +198,7 @@ class LinearStep(FusedStep):
             if y is not None:
                 grad = relu_grad(np.ascontiguousarray(grad), y)
             x_grad = product(grad, weight) if linear.needs_input_grad else None
-            w_grad, b_grad = product(grad.T, x), grad.sum(axis=0)
+            w_grad, b_grad = product(grad.T, x), grad.sum(axis=0, dtype=np.float64 if len(grad) > FEW else None)
         if linear.bias is not None:
             linear.bias.accumulate_grad(b_grad)
         linear.weight.accumulate_grad(w_grad)

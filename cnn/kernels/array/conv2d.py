@@ -49,13 +49,21 @@ def rotated(weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -
     return weight.reshape(c, k // groups, *geometry.size), geometry._replace(pads=pads)
 
 
-def convolve(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
+def convolve(
+    x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int, uses_winograd: bool = True
+) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
     if x.shape[1] == len(weight) == groups:
         return depthwise.forward(x, weight, bias, geometry)
-    step = winograd.plan(x.shape, geometry, len(weight), x.dtype, groups)
+    step = winograd.plan(x.shape, geometry, len(weight), x.dtype, groups) if uses_winograd else 0
     if step:
-        return winograd.forward(x, weight, bias, step)
+        uneven = winograd.uneven_images(x)
+        if uneven is None:
+            return winograd.forward(x, weight, bias, step)
+        y = winograd.forward(winograd.blackened(x, uneven), weight, bias, step)
+        for i in uneven:  # one by one, so that an image's result does not depend on the others
+            y[i : i + 1] = convolve(x[i : i + 1], weight, bias, geometry, groups, uses_winograd=False)
+        return y
     planned = strips.plan(x.shape, geometry, len(weight), groups)
     if planned:
         return strips.forward(x, weight, bias, geometry, planned)
@@ -105,14 +113,24 @@ def folded_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geomet
 
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """Multiply what each weight saw with the gradient of its output, and add up tile by tile."""
-    k, c, kh, kw = shape
+    k = shape[0]
     if not are_plain(grad, x) or fits_one_tile(x, geometry, k, groups):
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, geometry)
     step = winograd.plan(x.shape, geometry, k, x.dtype, groups)
     if step:
-        return winograd.weight_grad(grad, x, step)
+        uneven = winograd.uneven_images(x, grad)
+        if uneven is None:
+            return winograd.weight_grad(grad, x, step)
+        total = winograd.weight_grad(winograd.blackened(grad, uneven), winograd.blackened(x, uneven), step)
+        return total + direct_weight_grad(grad[uneven], x[uneven], shape, geometry, groups)
+    return direct_weight_grad(grad, x, shape, geometry, groups)
+
+
+def direct_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
+    """Compute the gradient without the Winograd algorithm."""
+    k, c, kh, kw = shape
     planned = strips.plan(x.shape, geometry, k, groups, with_weights=True)
     if planned:
         return strips.weight_grad(grad, x, shape, geometry, planned)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels.array import strips, winograd
-from cnn.kernels.array.conv2d import rotated
+from cnn.kernels.array import maxpool2d, strips, winograd
+from cnn.kernels.array.conv2d import convolve, direct_weight_grad, rotated
 from cnn.kernels.array.parallel_for import Array, Scratch, parallel_for, parallel_sum, tile_slices
 from cnn.kernels.array.windows import FEW_CHANNELS, TileSize, Windows, as_matrix, pool_corners
 from cnn.kernels.memory import empty
@@ -46,10 +46,19 @@ def conv_pool(
     """
     oh, ow = geometry.output_size(*x.shape[2:])
     pooled, k = (oh // 2, ow // 2), len(weight)
+    step = winograd.plan(x.shape, geometry, k, x.dtype)
+    uneven = winograd.uneven_images(x) if step else None
+    if uneven is not None:
+        y, choice = conv_pool(winograd.blackened(x, uneven), weight, bias, geometry, with_choice)
+        for i in uneven:
+            one = convolve(x[i : i + 1], weight, bias, geometry, 1, uses_winograd=False)
+            y[i : i + 1], chosen = maxpool2d.relu_maxpool2d(one, halving(geometry), pooled)
+            if choice is not None:
+                choice[i : i + 1] = chosen
+        return y, choice
     y = empty((len(x), *pooled, k), x.dtype)
     choice = empty(y.shape, np.uint8) if with_choice else None
     bias_row = None if bias is None else np.tile(bias, (pooled[1], 1))  # longer rows are added faster
-    step = winograd.plan(x.shape, geometry, k, x.dtype)
     weights = winograd.weights_to_points(weight) if step else None
     planned = None if step else strips.plan(x.shape, geometry, k)
     if not step:
@@ -144,9 +153,23 @@ def conv_pool_backward(
     grad: Array, choice: Array, x: Array, weight: Array, geometry: Any, needs_input_grad: bool
 ) -> tuple[Array | None, Array, Array]:
     """Each gradient goes to its corner, and from there to the weights, the bias and, if needed, the pixels."""
+    step = winograd.plan(x.shape, geometry, len(weight), x.dtype)
+    uneven = winograd.uneven_images(x, grad) if step else None
+    if uneven is not None:
+        even = (winograd.blackened(grad, uneven), choice, winograd.blackened(x, uneven))
+        x_grad, w_grad, b_grad = conv_pool_backward(*even, weight, geometry, needs_input_grad)
+        shape = 1, len(weight), *geometry.output_size(*x.shape[2:])
+        back, back_geometry = rotated(weight, x.shape, geometry, 1)
+        for i in uneven:
+            one = slice(i, i + 1)
+            conv_grad = maxpool2d.maxpool2d_input_grad(grad[one], choice[one], shape, halving(geometry))
+            w_grad += direct_weight_grad(conv_grad, x[one], weight.shape, geometry, 1)
+            b_grad += conv_grad.sum(axis=(0, 2, 3))
+            if x_grad is not None:
+                x_grad[one] = convolve(conv_grad, back, None, back_geometry, 1, uses_winograd=False)
+        return x_grad, w_grad, b_grad
     grad, choice = (np.ascontiguousarray(array.transpose(0, 2, 3, 1)) for array in (grad, choice))
     (k, c, kh, kw), n, (oh, ow) = weight.shape, len(x), geometry.output_size(*x.shape[2:])
-    step = winograd.plan(x.shape, geometry, k, x.dtype)
     is_winograd = step > 0
     planned = None if is_winograd else strips.plan(x.shape, geometry, k, with_weights=True)
     if not is_winograd:
@@ -191,6 +214,11 @@ def conv_pool_backward(
     w_grad, b_grad = parallel_sum(make, tile_slices(n, step), [w_shape, (k,)], x.dtype, nanoseconds)
     w_grad = winograd.points_to_weights(w_grad) if is_winograd else w_grad.reshape(kh, kw, c, k).transpose(3, 2, 0, 1)
     return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
+
+
+def halving(geometry: Any) -> Any:
+    """Return the geometry of the pool."""
+    return geometry._replace(size=(2, 2), stride=(2, 2), dilation=(1, 1), pads=((0, 0), (0, 0)))
 
 
 def scatter_to_corners(grad: Array, choice: Array, corners: Array, mask: Array, with_infinity: bool = False) -> None:

@@ -35,6 +35,7 @@ def _pool(x: Array, geometry: Any, output_size: tuple[int, int], relu: bool) -> 
     argmax = empty(y.shape, np.min_scalar_type(geometry.size[0] * geometry.size[1]))
     (top, bottom), (left, right) = pads = geometry.needed_padding(output_size, h, w)
     unpadded = not any(map(any, pads))
+    first = None if unpadded else geometry.first_pixels(output_size, h, w)[..., None]
     step = images_per_tile(x)
 
     def work(starts: Iterator[int], scratch: Scratch) -> None:
@@ -48,9 +49,9 @@ def _pool(x: Array, geometry: Any, output_size: tuple[int, int], relu: bool) -> 
                 padded[: len(tile), top : top + h, left : left + w] = tile
                 tile = padded[: len(tile)]
             outputs = y[start : start + step], argmax[start : start + step]
-            _pool_tile(tile, geometry, *outputs, *memory)
+            _pool_tile(tile, geometry, *outputs, *memory, first)
             if np.isnan(outputs[0].max(initial=-np.inf)):
-                _pool_tile(tile, geometry, *outputs, *memory, with_nan=True)
+                _pool_tile(tile, geometry, *outputs, *memory, first, with_nan=True)
             if relu:
                 best, chosen = outputs
                 blocked = memory[1][: len(best)]
@@ -64,21 +65,31 @@ def _pool(x: Array, geometry: Any, output_size: tuple[int, int], relu: bool) -> 
 
 
 def _pool_tile(
-    x: Array, geometry: Any, y: Array, argmax: Array, candidate: Array, better: Array, with_nan: bool = False
+    x: Array,
+    geometry: Any,
+    y: Array,
+    argmax: Array,
+    candidate: Array,
+    better: Array,
+    first: Array | None,
+    with_nan: bool = False,
 ) -> None:
-    """Write the largest value of each window of a tile, and the index of its pixel in the window."""
+    """Write the largest value of each window of a tile, and the index of its pixel in the window.
+
+    With padding, ``first`` are the first pixels that are none: chosen if all values of a window are -inf.
+    """
     candidate, better = candidate[: len(x)], better[: len(x)]
     for number, (_, _, rows, columns) in enumerate(geometry.window_offsets(y.shape[1:3])):
         if number == 0:
             y[...] = x[:, rows, columns]
-            argmax[...] = 0
+            argmax[...] = 0 if first is None else first
             continue
         candidate[...] = x[:, rows, columns]
         np.greater(candidate, y, out=better)  # the first of equal values stays
         if with_nan:
             better |= candidate != candidate  # NaN, unequal to itself, wins
         np.maximum(y, candidate, out=y)
-        if number == 1:
+        if number == 1 and first is None:
             argmax[...] = better
         else:
             np.maximum(argmax, np.multiply(better, number, dtype=argmax.dtype), out=argmax)

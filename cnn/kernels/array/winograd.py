@@ -13,8 +13,9 @@ of the pixels is B ((A g A') * (G w G')) B', added up where windows overlap.
 
 Fewer digits are lost than with F(4x4, 3x3) (`jit/engine/winograd.py`): the largest error against float64 is about
 that of direct sums (`pytest tests/kernels/test_array_winograd.py -rP`). float64 never uses this algorithm. A pixel
-changes no digit of an output that does not see it; but infinity and NaN, times the zeros of the maps, turn all four
-outputs of a tile of 2 x 2 into NaN if one of them sees the pixel, and NumPy warns.
+changes no digit of an output that does not see it; but infinity and NaN, times the zeros of the maps, would turn all
+four outputs of a tile of 2 x 2 into NaN if one of them sees the pixel, and a very large pixel would spoil the gradient
+of weights that do not see it. Images with such pixels go the direct way: see `uneven_images`.
 
 Source: Winograd 1980, Arithmetic complexity of computations; Lavin and Gray 2016, Fast algorithms for convolutional
 neural networks, arXiv 1509.09308, section 4.1.
@@ -40,6 +41,7 @@ TILE_BYTES = 4 * 1024 * 1024  # of pixels, their windows, values at points and o
 MIN_CHANNELS = 20  # C K / (C + K): with fewer, the maps, of C + K, take longer than is saved in the products, of C K
 MULTIPLY_ADDS = 80  # of a plain convolution, of one thread in a nanosecond
 MAX_WEIGHTS = 2 * 1024 * 1024  # at the points: with more there is little gain, and much memory is used
+MAX_POWERS = 6  # of 2, between the largest pixel of an even image and the geometric mean of its pixels
 MIN_WINDOWS = 32  # in a tile: with fewer, a product spends its time reading the weights
 
 
@@ -60,6 +62,31 @@ def plan(shape: tuple[int, ...], geometry: Any, outputs: int, dtype: Any, groups
         return 0
     even = -(-n // -(-n // most))  # tiles of about the same size
     return even if even * windows >= MIN_WINDOWS else most
+
+
+def uneven_images(*arrays: Array) -> Array | None:
+    """Return the numbers of the images that hold infinity, NaN or a pixel much larger than most, in any of the arrays
+    (N, C, H, W); None if there are none.
+
+    The size of a pixel is the norm of its channels. A few large ones hardly change the mean of the logarithms. Black
+    pixels, of which there are many after ReLU, do not count.
+    """
+    uneven: Any = False
+    for x in arrays:
+        images = x.transpose(0, 2, 3, 1)
+        with np.errstate(over="ignore"):
+            squares = np.vecdot(images, images).reshape(len(x), -1)
+        exponents = (squares.view(np.int32) >> 23) & 255  # twice the power of 2 that is in the norm, and 127 more
+        largest, counted = exponents.max(axis=1), np.count_nonzero(exponents, axis=1)
+        uneven |= (largest == 255) | (largest * counted - exponents.sum(axis=1) > 2 * MAX_POWERS * counted)
+    return np.flatnonzero(uneven) if uneven.any() else None
+
+
+def blackened(x: Array, images: Array) -> Array:
+    """Return a copy with zeros instead of some of the images."""
+    x = x.copy(order="K")
+    x[images] = 0
+    return x
 
 
 def weights_to_points(weight: Array) -> Array:

@@ -1,5 +1,7 @@
 """Compiled implementations of the functions in layers/batchnorm.py."""
 
+import numpy as np
+
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.normalize import Norm, apply_norm, gradient_sums, input_grad
 
@@ -21,5 +23,7 @@ def batchnorm_grad(
     grad, x = channels_last(grad), channels_last(x)
     norm = Norm(mean, var, eps, weight, None)
     sums = gradient_sums(grad, x)
+    if not np.isfinite(sums).all():  # the formula for the gradient of the weight would be infinity minus infinity
+        return NotImplemented
     vectors, w_grad, b_grad = norm.backward(*sums, x.size // x.shape[3], use_batch_stats)
-    return channels_first(input_grad(grad, x, norm.center, vectors)), w_grad, b_grad
+    return channels_first(input_grad(grad, x, norm.center, vectors, use_batch_stats)), w_grad, b_grad

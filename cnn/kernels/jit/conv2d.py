@@ -5,7 +5,6 @@ the layout that the kernels read, and run a kernel on the thread pool. The kerne
 depthwise.py and winograd_convolution.py; engine/shapes.py chooses among them.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.kernels import parallel
+from cnn.kernels.jit.conv_plan import Plan, direct_plan, plan_forward
 from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine import (
     convolution,
@@ -22,53 +22,10 @@ from cnn.kernels.jit.engine import (
     winograd_convolution,
 )
 from cnn.kernels.jit.engine.arrays import Array
-from cnn.kernels.jit.engine.shapes import Convolution, batch_parts, pool_geometry, prepare, supports
+from cnn.kernels.jit.engine.shapes import Convolution, batch_parts, prepare, supports
 from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS
 from cnn.kernels.memory import borrow_scratch, empty, return_scratch
-
-
-class Plan(NamedTuple):
-    """A forward pass for one input shape: everything except the arrays."""
-
-    conv: Convolution
-    arguments: Array  # of the kernel
-    pool: Array | None  # geometry of the pool, whose address is in the arguments
-    shape: tuple[int, ...]  # of the output, channels last
-    parts: int
-    scratch: int  # size of the buffer that each thread needs
-    kernel: int
-
-
-@functools.lru_cache(maxsize=1024)
-def plan_forward(
-    shape: tuple[int, ...],
-    weight: tuple[int, ...],
-    geometry: Any,
-    groups: int,
-    relu: bool,
-    pool: Any,
-    moments: bool,
-    threads: int,
-) -> Plan:
-    """Plan a forward pass; ``pool`` is the geometry of a pool that follows, or None."""
-    per_image = pool is not None or moments
-    conv = prepare(shape, weight, geometry, groups, pooled=pool is not None, merged_to=0 if per_image else 4 * threads)
-    a, output_size = conv.arguments.copy(), conv.output_size
-    n = int(a[at.N])
-    parts, pool_row, size = batch_parts(n, threads), None, conv.scratch
-    if pool is not None:
-        output_size, pool_row, size = pool.output_size(*output_size), pool_geometry(pool), conv.pooled_scratch
-        a[at.PH : at.PW + 1], a[at.POOL] = output_size, pool_row.ctypes.data
-    is_winograd = conv.algorithm == "winograd"
-    if n < threads and not moments and (pool is None or (pool.pads[0][0] == 0 and not is_winograd)):
-        rows = int(a[at.TILE_ROWS if is_winograd else at.OH]) if pool is None else output_size[0]
-        # each band of a Winograd convolution reads all weights: no more bands than there are threads
-        a[at.BANDS] = min(threads // n if is_winograd else threads, rows)
-        parts = n * int(a[at.BANDS])
-    a[at.RELU], a[at.SCRATCH_SIZE], a[at.PARTS] = relu, size, parts
-    kernel = winograd_convolution.forward if is_winograd else convolution.forward
-    return Plan(conv, a, pool_row, (shape[0], *output_size, weight[0]), parts, size, kernel)
 
 
 def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, moments: bool = False) -> Any:
@@ -88,23 +45,33 @@ def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int
     if moments:
         image_moments = np.empty((len(x), len(weight))), np.empty((len(x), len(weight)))
         arrays |= {at.MEANS: image_moments[0], at.SQUARES: image_moments[1]}
-    y, choice = run_forward(plan, x, arrays)
+    y, choice, uneven = run_forward(plan, x, arrays)
     return_scratch(panels)
+    if uneven is not None:
+        x = x[uneven]
+        y[uneven], some_choice, some = forward(direct_plan(plan, x), x, weight, bias, groups, moments)
+        if choice is not None:
+            choice[uneven] = some_choice
+        for of_all, of_some in zip(image_moments or (), some or (), strict=True):
+            of_all[uneven] = of_some
     return y, choice, image_moments
 
 
 def run_forward(
     plan: Plan, x: Array, arrays: dict[int, Array], arguments: Array | None = None
-) -> tuple[Array, Array | None]:
-    """Run the kernel of a plan; the packed weights are in ``arrays``, or their addresses in ``arguments``."""
-    y, choice = empty(plan.shape), None
+) -> tuple[Array, Array | None, Array | None]:
+    """Run the kernel of a plan; the packed weights are in ``arrays``, or their addresses in ``arguments``.
+
+    Return the output, the choices of a pool, and the numbers of the images that must go the direct way, or None.
+    """
+    y, choice, uneven = empty(plan.shape), None, np.empty(plan.shape[0], np.uint8)
     if plan.pool is not None:
         choice = empty(plan.shape, np.uint8)
         arrays[at.CHOICE] = choice
-    arrays[at.X], arrays[at.Y] = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y
+    arrays[at.X], arrays[at.Y], arrays[at.UNEVEN] = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y, uneven
     arguments = plan.arguments if arguments is None else arguments
-    thread_pool.run(plan.kernel, arrays, plan.parts, plan.conv.work, arguments, (at.SCRATCH, plan.scratch))
-    return y.transpose(0, 3, 1, 2), choice
+    ran = thread_pool.run(plan.kernel, arrays, plan.parts, plan.conv.work, arguments, (at.SCRATCH, plan.scratch))
+    return y.transpose(0, 3, 1, 2), choice, np.flatnonzero(uneven) if ran[at.ANY_UNEVEN] else None
 
 
 class FollowingLayers(NamedTuple):
@@ -117,6 +84,11 @@ class FollowingLayers(NamedTuple):
     center: Array | None = None  # the input of ReLU was scale (output - center) + shift
     scale: Array | None = None
     shift: Array | None = None
+
+    def of(self, images: Array) -> "FollowingLayers":
+        """Return the same for some of the images."""
+        choice, output = (None if array is None else array[images] for array in (self.choice, self.output))
+        return self._replace(choice=choice, output=output)
 
     def arguments(self, grad: Array) -> dict[int, Any]:
         """Return the arguments of the kernels."""
@@ -142,14 +114,16 @@ def backward(
     norm: tuple[Array, Array, Array] | None = None,
     needs_input_grad: bool = True,
     has_bias: bool = True,
+    direct: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return the gradients of input, weight and bias; without ``x`` only that of the input.
 
     ``norm`` are three vectors (grad_factor, output_factor, constant): backpropagated through a norm, g becomes
-    grad_factor g + output_factor output + constant.
+    grad_factor g + output_factor output + constant. ``direct``: do not use the Winograd algorithm.
     """
     threads, pooled = parallel.num_threads, following.pool is not None
-    conv = prepare(x_shape, weight.shape, geometry, groups, needs_input_grad, pooled, 0 if pooled else 4 * threads)
+    merged_to = 0 if pooled else 4 * threads
+    conv = prepare(x_shape, weight.shape, geometry, groups, needs_input_grad, pooled, merged_to, direct)
     (n, c, h, w), k = x_shape, len(weight)
     arrays = following.arguments(np.ascontiguousarray(grad.transpose(0, 2, 3, 1)))
     x_grad = w_grad = b_grad = panels = partial = sums = None
@@ -167,17 +141,29 @@ def backward(
             arrays[at.SUMS] = sums
     if norm is not None:
         arrays[at.GRAD_FACTOR], arrays[at.OUTPUT_FACTOR], arrays[at.CONSTANT] = norm
-    arrays |= {at.SCRATCH_SIZE: conv.backward_scratch, at.PARTS: parts}
+    uneven = np.empty(len(grad), np.uint8)
+    arrays |= {at.SCRATCH_SIZE: conv.backward_scratch, at.PARTS: parts, at.UNEVEN: uneven}
     kernel = winograd_convolution.backward if conv.algorithm == "winograd" else convolution_grads.backward
     work = conv.work * (1 + needs_input_grad)
-    thread_pool.run(kernel, arrays, parts, work, conv.arguments, (at.SCRATCH, conv.backward_scratch))
+    ran = thread_pool.run(kernel, arrays, parts, work, conv.arguments, (at.SCRATCH, conv.backward_scratch))
     if panels is not None:
         return_scratch(panels)
     if partial is not None:
         w_grad = unpack_weight_grad(partial, parts, weight.shape, conv)
         return_scratch(partial)
         b_grad = None if sums is None else sums.sum(axis=0).astype(np.float32)
-    return None if x_grad is None else x_grad.transpose(0, 3, 1, 2), w_grad, b_grad
+    if x_grad is not None:
+        x_grad = x_grad.transpose(0, 3, 1, 2)
+    if ran[at.ANY_UNEVEN]:  # the kernel left these images out of the gradient of the weights
+        some = np.flatnonzero(uneven)
+        some_x, some_shape = None if x is None else x[some], (len(some), *x_shape[1:])
+        of_some = following.of(some), norm, needs_input_grad, False, True
+        again = backward(grad[some], some_x, some_shape, weight, geometry, groups, *of_some)
+        if x_grad is not None:
+            x_grad[some] = again[0]
+        if w_grad is not None:
+            w_grad += again[1]
+    return x_grad, w_grad, b_grad
 
 
 # Packed weights, in the layout that the kernels read

@@ -9,7 +9,8 @@ import numpy as np
 
 from cnn.kernels import parallel
 from cnn.kernels.jit import conv2d
-from cnn.kernels.jit.conv2d import FollowingLayers, Plan
+from cnn.kernels.jit.conv2d import FollowingLayers
+from cnn.kernels.jit.conv_plan import Plan, direct_plan
 from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine import convolution_grads, thread_pool
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
@@ -139,7 +140,11 @@ def infer(
         arguments = plan.arguments.copy()
         arguments[at.WEIGHT], arguments[at.BIAS_VECTOR] = (array.ctypes.data for array in packed)
         ready = Inference(settings, snapshot, plan, arguments, packed)
-    return conv2d.run_forward(plan, x, {}, ready.arguments)[0], ready
+    y, _, uneven = conv2d.run_forward(plan, x, {}, ready.arguments)
+    if uneven is not None:
+        x = x[uneven]
+        y[uneven], _ = infer(direct_plan(plan, x), x, weight, bias, groups, norm, None)
+    return y, ready
 
 
 def _scale_and_shift(norm: Affine, bias: Array | None) -> tuple[Array, Array]:

@@ -10,6 +10,7 @@ from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import doubles, floats, floats_from, indices, kernel
 
 (N, K, LOGITS, IDS, GRAD, LOSS) = range(6)
+BLOCK = 128  # exponentials that are added in float32 before their sum is added in float64
 MAX_ELEMENTS = 1 << 20  # of the logits: for more, the plain function, which may use several threads, is as fast
 
 
@@ -26,10 +27,14 @@ def forward(a, part, slot):
         largest = x[0]
         for i in range(1, k):
             largest = x[i] if x[i] > largest else largest
-        total = types.float32(0)
-        for i in range(k):
-            grad[i] = math.exp(x[i] - largest)
-            total += grad[i]
+        all_blocks = 0.0
+        for first in range(0, k, BLOCK):
+            block = types.float32(0)
+            for i in range(first, min(first + BLOCK, k)):
+                grad[i] = math.exp(x[i] - largest)
+                block += grad[i]
+            all_blocks += block
+        total = types.float32(all_blocks)
         loss[0] += types.float64(math.log(total) - (x[ids[row]] - largest))
         factor = types.float32(1) / (total * types.float32(n))
         for i in range(k):

@@ -15,4 +15,6 @@
 # for the Winograd algorithm: rows and columns of tiles in the output, and in the input's gradient; images at a time
 (TILE_ROWS, TILE_COLUMNS, X_TILE_ROWS, X_TILE_COLUMNS, CHUNK_IMAGES) = range(50, 55)
 NARROW = 55  # whether the input has few channels, see narrow_input_grad in convolution_input_grad.py
-COUNT = 56
+# whether each image is uneven, a byte, see image_ops.is_uneven; and, written by the kernel, whether any is
+(UNEVEN, ANY_UNEVEN) = (56, 57)
+COUNT = 58

@@ -24,6 +24,7 @@ INDICES = types.CPointer(types.int64)
 FLOATS = types.CPointer(types.float32)
 DOUBLES = types.CPointer(types.float64)
 BYTES = types.CPointer(types.uint8)
+BITS = types.CPointer(types.int32)
 
 Kernel = int  # the address of compiled code
 # Whether there are 32 vector registers of 16 numbers each; else 16 of 8. This is what Numba compiles for, which may be
@@ -106,7 +107,7 @@ def _view(pointer: Any) -> Any:
     return view
 
 
-floats, doubles, indices, bytes_ = (_view(pointer) for pointer in (FLOATS, DOUBLES, INDICES, BYTES))
+floats, doubles, indices, bytes_, bits = (_view(pointer) for pointer in (FLOATS, DOUBLES, INDICES, BYTES, BITS))
 
 
 def _advance(pointer: Any) -> Any:

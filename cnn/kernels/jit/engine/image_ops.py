@@ -3,9 +3,44 @@
 import numpy as np
 from numba import types
 
-from cnn.kernels.jit.engine.compilation import BYTES, FLOATS, INDEX, INDICES, bytes_from, compiled, floats_from
+from cnn.kernels.jit.engine.compilation import (
+    BYTES,
+    FLOATS,
+    INDEX,
+    INDICES,
+    bits,
+    bytes_from,
+    compiled,
+    floats_from,
+)
 
 BLOCKED = 255  # instead of the index of the chosen pixel: the output of ReLU is 0, so no pixel gets a gradient
+
+
+MAX_POWERS = 6  # of 2, between the largest pixel of an even image and the geometric mean of its pixels
+NOT_FINITE = 255  # the exponent of infinity and NaN
+
+
+@compiled(types.boolean(INDEX, INDEX, INDEX))
+def is_uneven(address, pixels, channels):
+    """Tell whether an image holds infinity, NaN, or a pixel much larger than most.
+
+    Its convolution then goes the direct way: the sums of the Winograd algorithm would spread the rounding errors of
+    such a pixel to outputs that do not see it. The size of a pixel is that of its largest channel, rounded down to a
+    power of 2: its exponent. The mean of the exponents is hardly changed by a few large pixels; black pixels, of which
+    there are many after ReLU, do not count. All are integers: the result does not depend on the order of the sum.
+    """
+    total, counted, largest = 0, 0, types.int32(0)
+    for p in range(pixels):
+        pixel, size = bits(address + 4 * p * channels), types.int32(0)
+        for c in range(channels):
+            value = types.int32(pixel[c] & 0x7FFFFFFF)  # without the sign; the order is that of the numbers
+            size = value if value > size else size
+        exponent = size >> 23
+        total += exponent
+        counted += exponent != 0
+        largest = exponent if exponent > largest else largest
+    return largest == NOT_FINITE or largest * counted - total > MAX_POWERS * counted
 
 
 @compiled(types.void(FLOATS, FLOATS, *[INDEX] * 8))
@@ -65,6 +100,15 @@ def pool_2x2(upper, lower, best, chosen, channels, relu):
         best[c] = lowest if value <= lowest else value
 
 
+@compiled(types.int64(*[INDEX] * 4))
+def first_inside(start, dilation, size, pixels):
+    """Return the number of the first row (or column) of a window that is not padding; 0 if there is none."""
+    for u in range(size):
+        if 0 <= start + u * dilation < pixels:
+            return u
+    return 0
+
+
 @compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 6))
 def pool(x, y, choice, window, height, width, channels, oh, ow, relu):
     """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does.
@@ -80,13 +124,18 @@ def pool(x, y, choice, window, height, width, channels, oh, ow, relu):
                 upper = floats_from(x, 2 * (i * width + j) * channels)
                 pool_2x2(upper, floats_from(upper, width * channels), best, chosen, channels, relu)
                 continue
+            top, left = i * window[2] - window[6], j * window[3] - window[7]
+            u, v = (
+                first_inside(top, window[4], window[0], height),
+                first_inside(left, window[5], window[1], width),
+            )
             for c in range(channels):
                 best[c] = -np.inf
-                chosen[c] = 0
+                chosen[c] = u * window[1] + v  # if all values are -inf, it stays
             for u in range(window[0]):
-                r = i * window[2] + u * window[4] - window[6]
+                r = top + u * window[4]
                 for v in range(window[1]):
-                    s = j * window[3] + v * window[5] - window[7]
+                    s = left + v * window[5]
                     if r < 0 or r >= height or s < 0 or s >= width:
                         continue
                     pixel, number = floats_from(x, (r * width + s) * channels), types.uint8(u * window[1] + v)

@@ -105,10 +105,14 @@ def backward(a, part, slot):
     for p in range(part * a[N] // a[PARTS] * pixels, (part + 1) * a[N] // a[PARTS] * pixels):
         x, grad = floats_from(floats(a[X]), p * c), floats_from(floats(a[GRAD]), p * c)
         y = floats_from(floats(a[Y]), p * c)
-        for channel in range(c):
-            y[channel] = grad_factor[channel] * grad[channel] + (
-                x_factor[channel] * (x[channel] - center[channel]) + constant[channel]
-            )
+        if a[X_FACTOR]:
+            for channel in range(c):
+                y[channel] = grad_factor[channel] * grad[channel] + (
+                    x_factor[channel] * (x[channel] - center[channel]) + constant[channel]
+                )
+        else:  # and not 0 times x, which is NaN for an infinite x
+            for channel in range(c):
+                y[channel] = grad_factor[channel] * grad[channel]
 
 
 def combine_moments(means: Array, squares: Array, pixels: int) -> tuple[Array, Array]:
@@ -157,12 +161,17 @@ def gradient_sums(grad: Array, x: Array) -> tuple[Array, Array]:
     return grad_sum, product_sum
 
 
-def input_grad(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array]) -> Array:
-    """Return grad_factor grad + x_factor (x - center) + constant, with one of each per channel: (N, H, W, C)"""
+def input_grad(grad: Array, x: Array, center: Array, vectors: tuple[Array, Array, Array], uses_x: bool) -> Array:
+    """Return grad_factor grad + x_factor (x - center) + constant, with one of each per channel: (N, H, W, C)
+
+    Without ``uses_x``, grad_factor grad alone.
+    """
     n, h, w, c = x.shape
     parts, y = batch_parts(n, parallel.num_threads), empty(x.shape)
     arguments: dict[int, Any] = {N: n, C: c, H: h, W: w, X: x, GRAD: grad, Y: y, CENTER: center, PARTS: parts}
     arguments[GRAD_FACTOR], arguments[X_FACTOR], arguments[SHIFT] = vectors
+    if not uses_x:
+        arguments[X_FACTOR] = 0
     thread_pool.run(backward, arguments, parts, x.size * 0.5, NO_ARGUMENTS)
     return y
 

@@ -36,7 +36,8 @@ class Convolution(NamedTuple):
 
 
 def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], geometry: Any, groups: int) -> str:
-    """Return the algorithm of a convolution: a fixed choice by shape.
+    """Return the algorithm of a convolution: a fixed choice by shape; with "winograd", uneven images (see
+    image_ops.py) are then computed with "direct".
 
     "depthwise" : one window for each channel
     "winograd" : 3 x 3 windows of stride 1, if channels fill whole panels, images are not tiny, and there are enough
@@ -86,11 +87,12 @@ def prepare(
     needs_input_grad: bool = True,
     pooled: bool = False,
     merged_to: int = 0,
+    direct: bool = False,
 ) -> Convolution:
     """Set up a convolution; ``pooled`` if a pool follows, which needs the positions of the pixels.
 
     If images need not be kept separate, small ones may be merged, into at least ``merged_to``; the arguments then hold
-    the number of merged images.
+    the number of merged images. ``direct``: do not use the Winograd algorithm.
     """
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
     (sh, sw), (dh, dw), ((top, _), (left, _)) = geometry.stride, geometry.dilation, geometry.pads
@@ -101,6 +103,8 @@ def prepare(
     (_, bottom), (_, right) = geometry.needed_padding((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
     name = algorithm(shape, weight, geometry, groups)
+    if direct and name == "winograd":
+        name = "direct"
     g_top = (kh - 1) * dh if sh == 1 else -(-kh // sh) - 1
     g_left = (kw - 1) * dw if sw == 1 else -(-kw // sw) - 1
     gh = max(oh + 2 * g_top, (h - 1 + top) // sh + 1 + g_top)
@@ -120,7 +124,7 @@ def prepare(
     arguments = np.zeros(at.COUNT, np.int64)
     arguments[: at.HP] = n, c, h, w, k, oh, ow, kh, kw, sh, sw, dh, dw, top, left, groups
     arguments[at.HP : at.RUNS] = hp, wp, gh, gw, g_top, g_left
-    arguments[at.TILE_ROWS : at.COUNT] = *tiles, chunk_images, narrow
+    arguments[at.TILE_ROWS : at.UNEVEN] = *tiles, chunk_images, narrow
     runs, grad_runs = _runs(arguments)
     arguments[at.RUNS], arguments[at.G_RUNS] = address(runs), address(grad_runs)
     panels = groups * -(-(k // groups) // WIDTH), groups * -(-cg // WIDTH)

@@ -9,7 +9,7 @@ convolution.
 
 More points would save more and lose more digits: the largest error against float64, relative to the largest result, is
 up to 1.3e-5 here and 1e-6 for direct sums (`pytest tests/kernels/test_jit.py -rP` prints them). The limit for float32
-is 3e-5.
+is 3e-5. An image with a pixel much larger than the others goes the direct way: see `is_uneven` in image_ops.py.
 
 Source: Winograd 1980, Arithmetic complexity of computations; Lavin and Gray 2016, Fast algorithms for convolutional
 neural networks, arXiv 1509.09308, section 4.

@@ -2,6 +2,8 @@
 for each point, and map the results back. Some images at a time, so that the weights of a point are loaded once for many
 tiles.
 
+An image of values of very different size is only marked as uneven: kernels/jit/conv2d.py computes it the direct way.
+
 Values are (36, tiles, C) or (36, tiles, K), with some space between the points: see `point_stride`.
 """
 
@@ -12,6 +14,7 @@ from cnn.kernels.jit.engine.compilation import (
     FLOATS,
     INDEX,
     INDICES,
+    bytes_,
     compiled,
     doubles,
     doubles_from,
@@ -22,7 +25,7 @@ from cnn.kernels.jit.engine.compilation import (
 )
 from cnn.kernels.jit.engine.convolution import finish
 from cnn.kernels.jit.engine.convolution_grads import add_bias_grad, grad_through_norm, grad_through_pool_or_relu
-from cnn.kernels.jit.engine.image_ops import pad
+from cnn.kernels.jit.engine.image_ops import is_uneven, pad
 from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, ZERO, multiply, multiply_across
 from cnn.kernels.jit.engine.winograd import (
     INPUT_TILE,
@@ -111,6 +114,14 @@ def from_points(values, bias, scratch, y, first, tiles, channels, down, across, 
                             out[c] = result[c] + bias[c]
 
 
+@compiled(types.void(INDICES, INDEX, types.boolean))
+def mark(a, i, uneven):
+    """Write down whether image i is uneven."""
+    bytes_(a[at.UNEVEN])[i] = uneven
+    if uneven:
+        a[at.ANY_UNEVEN] = 1
+
+
 @kernel
 def weights(a, part, slot):
     """Map packed weights to values, panel by panel: (9, C, 16) of each panel -> (36, panels, C, 16)"""
@@ -132,6 +143,8 @@ def band(a, part, padded, values, results, scratch):
     tiles = (bottom - top) * across
     x, start = floats_from(floats(a[at.X]), i * h * w * c), floats_from(padded, OUTPUT_TILE * top * a[at.WP] * c)
     y = floats_from(floats(a[at.Y]), (i * oh + OUTPUT_TILE * top) * ow * k)
+    if at_band == 0:
+        mark(a, i, is_uneven(a[at.X] + 4 * i * h * w * c, h * w, c))
     pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], OUTPUT_TILE * top, OUTPUT_TILE * bottom + 2)
     to_points(start, a[at.WP], c, values, 0, tiles, bottom - top, across)
     products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
@@ -158,6 +171,7 @@ def forward(a, part, slot):
         tiles = count * down * across
         for m in range(count):
             x = floats_from(floats(a[at.X]), (base + m) * h * w * c)
+            mark(a, base + m, is_uneven(a[at.X] + 4 * (base + m) * h * w * c, h * w, c))
             pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
             to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)
         products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
@@ -168,6 +182,15 @@ def forward(a, part, slot):
             bias = floats(a[at.BIAS_VECTOR])
             from_points(results, bias, scratch, y, m * down * across, tiles, k, down, across, oh, ow, relu)
             finish(a, i, y, 0, oh, 0, a[at.PH])
+
+
+@compiled(types.void(FLOATS, *[INDEX] * 4))
+def clear(values, first, count, tiles, channels):
+    """Write zeros for some of the tiles."""
+    for point in range(POINTS):
+        line = floats_from(values, point * point_stride(tiles, channels) + first * channels)
+        for p in range(count * channels):
+            line[p] = 0
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS, INDEX))
@@ -220,6 +243,11 @@ def backward(a, part, slot):
             grad_through_pool_or_relu(a, i, inner, a[at.GW])
             if a[at.GRAD_FACTOR]:
                 grad_through_norm(a, i, inner)
+            first = a[at.SCRATCH] + 4 * (slot * a[at.SCRATCH_SIZE] + a[at.HP] * a[at.WP] * c)
+            uneven = is_uneven(first, a[at.GH] * a[at.GW], k)
+            if a[at.W_GRAD]:
+                uneven = uneven or is_uneven(a[at.X] + 4 * i * h * w * c, h * w, c)
+            mark(a, i, uneven)
             if a[at.W_GRAD]:
                 if a[at.SUMS]:
                     add_bias_grad(inner, bias_sums, scratch, a[at.GW], k, oh, ow)
@@ -227,6 +255,9 @@ def backward(a, part, slot):
                 pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], 0, a[at.HP])
                 to_points(padded, a[at.WP], c, values, m * down * across, tiles, down, across)
                 grad_to_points(inner, a[at.GW], k, grad_values, m * down * across, tiles, down, across)
+                if uneven:
+                    clear(values, m * down * across, down * across, tiles, c)
+                    clear(grad_values, m * down * across, down * across, tiles, k)
             if a[at.X_GRAD]:
                 start = floats_from(grad, (a[at.TOP] * a[at.GW] + a[at.LEFT]) * k)
                 to_points(start, a[at.GW], k, rotated_values, m * x_down * x_across, x_tiles, x_down, x_across)

@@ -56,7 +56,8 @@ def adam(
     for w, grad, m, v, t in zip(weights, grads, means, squares, steps, strict=True):
         if not (w.flags.carray and m.flags.carray and v.flags.carray):  # in C order, aligned and writeable
             return NotImplemented
-        if not (grad.flags.c_contiguous and grad.flags.aligned):
+        flags = grad.flags
+        if not (flags.c_contiguous and flags.aligned):
             return NotImplemented
         if not w.shape == grad.shape == m.shape == v.shape:
             return NotImplemented

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.containers.branches import Sum, added_relu, added_relu_grad
-from cnn.containers.fusion.step import FusedStep, argmax_fits_byte
+from cnn.containers.fusion.step import FusedStep, argmax_fits_byte, changed_since_forward
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.norms import accumulate, update_running_statistics
@@ -165,14 +165,6 @@ class ConvStep(FusedStep):
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         n, _, h, w = input_shape
         return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry().output_size(h, w)))
-
-
-def changed_since_forward(x: Array, weight: Array) -> ShapeError:
-    """Return the error for a backward pass that finds arrays of other shapes than its forward pass saved."""
-    return ShapeError(
-        f"the input, {x.shape}, or the weight, {weight.shape}, has another shape or dtype than in the forward pass: do "
-        "not change it before backward"
-    )
 
 
 def arrays_of(norm: BatchNorm2d) -> Affine:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cnn.core import modes
+from cnn.core import assignment, modes
 from cnn.core.files import LOAD_SOME, checkpoint_text, how_to_load_some, read_tensors, write_tensors
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
@@ -29,7 +29,7 @@ class Differentiable:
     def save_for_backward(self, *values: Any) -> None:
         """Save the values that backward needs, in place of earlier ones; inside `no_grad` nothing is saved."""
         if modes.state.saving:
-            self._saved = values
+            self.__dict__["_saved"] = values  # not through __setattr__, because every layer does it in every step
 
     def saved(self) -> tuple[Any, ...]:
         """Return the values that forward saved, and clear them.
@@ -44,12 +44,12 @@ class Differentiable:
                 f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, not "
                 "inside no_grad(). Call forward again before this backward"
             )
-        values, self._saved = self._saved, None
+        values, self.__dict__["_saved"] = self._saved, None
         return values
 
     def clear_saved(self) -> None:
         """Discard the values that forward saved."""
-        self._saved = None
+        self.__dict__["_saved"] = None
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor arguments, read from the attributes of the same names.
@@ -126,6 +126,11 @@ class Module(Differentiable):
     @training.setter
     def training(self, mode: bool) -> None:
         self._training = mode
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self) and not name.startswith("_"):
+            value = assignment.checked(self, name, vars(self)[name], value)
+        super().__setattr__(name, value)
 
     def forward(self, x: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that returns its output")

@@ -50,7 +50,7 @@ class _Branches(Container):
         """(N, ...) -> every branch's output"""
         x, outputs = self.widened(x), []
         for name, branch in self.children().items():
-            branch.needs_input_grad = self.needs_input_grad
+            branch.__dict__["needs_input_grad"] = self.needs_input_grad
             try:
                 outputs.append(self.run_child(branch, x))
             except InputError as error:

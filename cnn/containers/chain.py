@@ -100,11 +100,11 @@ class Chain(Container):
         last = len(layers) - 1
         stop = last if to_logits and not isinstance(layers[last], Chain) else last + 1
         if saving:
-            self._saved = None  # what an earlier forward pass left
+            self.__dict__["_saved"] = None  # what an earlier forward pass left
         try:
             while i < stop:
                 layer, step, plan, saved, length = layers[i], None, None, None, 1
-                layer.needs_input_grad = i > 0 or self.needs_input_grad
+                layer.__dict__["needs_input_grad"] = i > 0 or self.needs_input_grad
                 if fused is not None:
                     step = fused[i]
                     plan = None if step is None else step.plan(x)
@@ -189,7 +189,7 @@ def run_fused(step: FusedStep, x: Array, plan: Any) -> tuple[Array, Any]:
     """Run a fused step; the slots of its layers are emptied, as they are of an earlier forward pass."""
     if modes.state.saving:
         for layer in step.layers:
-            layer._saved = None
+            layer.__dict__["_saved"] = None
     if modes.state.clock is None:
         return step.forward(x, plan)
     kept = []
@@ -206,6 +206,8 @@ def run_fused_backward(step: FusedStep, grad: Any, saved: Any, shape: tuple[int,
     """Run the backward pass of a fused step, whose output had this shape and dtype."""
     if type(grad) is not np.ndarray or grad.shape != shape or grad.dtype != dtype:
         check_grad(step.layers[-1], grad, shape, dtype)
+    if not grad.flags.aligned:
+        grad = grad.copy()
     if modes.state.clock is None:
         return step.backward(grad, saved)
     return modes.state.clock(step, "backward", partial(step.backward, saved=saved), grad)

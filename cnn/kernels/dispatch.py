@@ -63,7 +63,10 @@ class Dispatcher:
                 result = implementation(*arguments)
                 if result is not NotImplemented:
                     return result
-        return NotImplemented
+        if all(type(value) is not ndarray or value.flags.aligned for value in arguments):
+            return NotImplemented
+        # as in packed records
+        return self.serve(tuple(v.copy(order="K") if type(v) is ndarray else v for v in arguments))
 
     def _import(self, active: str) -> list[Callee]:
         """Import the implementations for a backend, the fastest first."""
@@ -94,12 +97,15 @@ def array_positions(signature: inspect.Signature) -> tuple[int, ...]:
 
 
 def any_type_fits(arguments: tuple[Any, ...], types: tuple[Types, ...]) -> bool:
-    """Tell whether all arrays among the arguments have dtypes that one of ``types`` lists."""
+    """Tell whether all arrays among the arguments are aligned and have dtypes that one of ``types`` lists.
+
+    An implementation itself checks the arrays in a list.
+    """
     for dtypes in types:
         for position, dtype in dtypes:
             value = arguments[position]
             if type(value) is ndarray:
-                if dtype is not None and value.dtype != dtype:
+                if (dtype is not None and value.dtype != dtype) or not value.flags.aligned:
                     break
             elif type(value) is list:
                 if not all(type(array) is ndarray and (dtype is None or array.dtype == dtype) for array in value):

@@ -81,8 +81,8 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         _jit("maxpool2d.maxpool2d_input_grad", "f4 u1"),
         _array("maxpool2d.maxpool2d_input_grad", "f4 any", "f8 any"),
     ),
-    "cnn.layers.avgpool2d.avgpool2d": (_jit("avgpool2d.avgpool2d", "f4 any"),),
-    "cnn.layers.avgpool2d.avgpool2d_input_grad": (_jit("avgpool2d.avgpool2d_input_grad", "f4 any"),),
+    "cnn.layers.avgpool2d.avgpool2d": (_jit("avgpool2d.avgpool2d", "f4 f4"),),
+    "cnn.layers.avgpool2d.avgpool2d_input_grad": (_jit("avgpool2d.avgpool2d_input_grad", "f4 f4"),),
     # norms; statistics come in float64 from a batch, and in the layer's dtype from running means
     "cnn.functional.norms.moments": (_jit("norms.moments", "f4"),),
     "cnn.layers.batchnorm.batchnorm": (_jit("batchnorm.batchnorm", "f4 f8 f8 f4 f4", "f4 f4 f4 f4 f4"),),

@@ -1,13 +1,14 @@
 """Adagrad: the more a weight has moved, the shorter its steps become."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, state_array
+from cnn.optim.state import ARRAY, COUNT
 
 
 class Adagrad(Optimizer):
@@ -46,6 +47,8 @@ class Adagrad(Optimizer):
     >>> weight
     Parameter([0.7])
     """
+
+    STATE: ClassVar = {"s": ARRAY, "t": COUNT}
 
     def __init__(
         self,

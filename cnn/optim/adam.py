@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, check_betas, state_array
+from cnn.optim.state import ARRAY, COUNT
 
 
 @kernel
@@ -90,6 +91,8 @@ class Adam(Optimizer):
     >>> weight
     Parameter([0.9])
     """
+
+    STATE: ClassVar = {"m": ARRAY, "v": ARRAY, "t": COUNT}
 
     def __init__(
         self,

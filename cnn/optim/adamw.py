@@ -1,7 +1,7 @@
 """AdamW: Adam with weight decay decoupled from the gradients."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from cnn.module import Array, Parameter
 from cnn.optim.adam import Adam, adam_of_states
@@ -42,6 +42,8 @@ class AdamW(Adam):
     >>> weight
     Parameter([0.95])
     """
+
+    STATE: ClassVar = Adam.STATE  # because it has an update of its own
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cnn.kernels import one_blas_thread
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, below_one, short_repr, state_array
+from cnn.optim.state import ARRAY
 
 
 def orthogonalised(g: Array, coefficients: tuple[float, float, float], steps: int, eps: float) -> Array:
@@ -75,6 +76,8 @@ class Muon(Optimizer):
            [ 0. , -0.7]])
     """
 
+    STATE: ClassVar = {"m": ARRAY}
+
     def __init__(
         self,
         params: Iterable[Any] | None = None,
@@ -119,6 +122,9 @@ class Muon(Optimizer):
                     f"Muon trains matrices, not a parameter of shape {parameter.shape}: give it the parameters with at "
                     "least 2 axes, [p for p in model.parameters() if len(p.shape) >= 2], and train the rest with AdamW"
                 )
+
+    def _array_shape(self, parameter: Parameter) -> tuple[int, ...]:
+        return (parameter.shape[0], parameter.size // max(parameter.shape[0], 1))
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         """Change the parameter in place."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.adam import Adam
 from cnn.optim.shared import at_least_zero, state_array
+from cnn.optim.state import ARRAY, COUNT, FRACTION
 
 
 class NAdam(Adam):
@@ -51,6 +52,8 @@ class NAdam(Adam):
     >>> weight
     Parameter([0.9])
     """
+
+    STATE: ClassVar = {"m": ARRAY, "v": ARRAY, "t": COUNT, "product": FRACTION}
 
     def __init__(
         self,

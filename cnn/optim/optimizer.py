@@ -10,13 +10,14 @@ import numpy as np
 from cnn.errors import ShapeError
 from cnn.module import Array, Parameter
 from cnn.optim.shared import at_least_zero, non_default_settings
+from cnn.optim.state import checked_memory
 
 
 class Optimizer:
     """Change parameters along their gradients.
 
     A subclass implements ``update(parameter, grad, state)``, where ``state`` is a dict that belongs to the parameter
-    and is empty at first.
+    and is empty at first. The optimizers of this library list in ``STATE`` what they keep in it.
 
     Parameters
     ----------
@@ -164,27 +165,38 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of an optimizer that trained the same number of parameters with the same shapes.
 
+        Arrays are copied. Settings are checked as if they were arguments of the optimizer.
+
         Raises
         ------
         ValueError
             If it does not fit; in that case nothing has changed.
         """
-        self._check_state(state)
-        for name in self._settings():
-            setattr(self, name, state["settings"][name])
+        self._apply(self._checked_state(state))
+
+    def _apply(self, state: dict[str, Any]) -> None:
+        for name, value in state["settings"].items():
+            setattr(self, name, value)
         self.initial_lr = state["initial_lr"]
-        self._state = [{key: copy.copy(value) for key, value in one.items()} for one in state["memory"]]
+        self._state = state["memory"]
         for group, one in zip(self._groups, state["groups"], strict=True):
-            group.load_state_dict(one)
+            group._apply(one)
 
     def _settings(self) -> list[str]:
         return [name for name in inspect.signature(type(self)).parameters if name != "params"]
 
-    def _check_state(self, state: dict[str, Any]) -> None:
-        kind = type(self).__name__
+    def _checked_state(self, state: Any) -> dict[str, Any]:
+        """Return a copy of a state that fits this optimizer, or raise an error."""
+        kind, names = type(self).__name__, ("settings", "initial_lr", "memory", "groups")
+        types = {"settings": dict, "memory": list, "groups": list}
+        if not isinstance(state, dict) or set(state) != set(names):
+            raise ValueError(f"the state of {kind} must be a dict with {', '.join(names)}, as state_dict returns it")
+        for name, expected in types.items():
+            if not isinstance(state[name], expected):
+                raise ValueError(f"{name} in the state of {kind} must be a {expected.__name__}")
         if set(state["settings"]) != set(self._settings()):
             raise ValueError(
-                f"the state has the settings {sorted(state['settings'])}, but {kind} has {self._settings()}"
+                f"the state has the settings {sorted(map(str, state['settings']))}, but {kind} has {self._settings()}"
             )
         for what, before, now in (
             ("parameters", len(state["memory"]), len(self.params)),
@@ -192,14 +204,33 @@ class Optimizer:
         ):
             if before != now:
                 raise ValueError(f"the state belongs to {kind} with {before} {what}, but this one has {now}")
-        for parameter, parameter_state in zip(self.params, state["memory"], strict=True):
-            for key, value in parameter_state.items():
-                if isinstance(value, np.ndarray) and value.ndim and value.size != parameter.size:
-                    raise ValueError(
-                        f"{key} in the state has shape {value.shape}, but its parameter has {parameter.shape}"
-                    )
-        for group, one in zip(self._groups, state["groups"], strict=True):
-            group._check_state(one)
+        initial_lr = state["initial_lr"]
+        kinds = next(vars(cls).get("STATE") for cls in type(self).__mro__ if "update" in vars(cls))
+        return {
+            "settings": self._checked_settings(state["settings"]),
+            "initial_lr": None if initial_lr is None else at_least_zero(initial_lr, "initial_lr"),
+            "memory": [
+                checked_memory(kinds, memory, self._array_shape(p), p.dtype)
+                for memory, p in zip(state["memory"], self.params, strict=True)
+            ],
+            "groups": [group._checked_state(one) for group, one in zip(self._groups, state["groups"], strict=True)],
+        }
+
+    def _array_shape(self, parameter: Parameter) -> tuple[int, ...]:
+        """Return the shape of the arrays in the state of a parameter."""
+        return parameter.shape
+
+    def _checked_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings as `check` leaves them."""
+        trial = copy.copy(self)
+        trial._groups = ()
+        try:
+            for name, value in settings.items():
+                setattr(trial, name, value)
+            trial.check()
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the settings in the state do not fit {type(self).__name__}: {error}") from None
+        return {name: getattr(trial, name) for name in settings}
 
     def step(self) -> None:
         """Update every parameter that has a gradient.

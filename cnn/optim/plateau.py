@@ -16,6 +16,7 @@ from cnn.optim.shared import (
     set_in_groups,
     short_repr,
 )
+from cnn.optim.state import checked_rates, count
 
 
 class ReduceLROnPlateau:
@@ -141,6 +142,20 @@ class ReduceLROnPlateau:
         return {**state, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.best, self.num_bad_epochs = state["best"], state["num_bad_epochs"]
-        self.cooldown_counter = state["cooldown_counter"]
-        set_in_groups(self, "lr", state["lrs"])
+        """Restore a state of `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit; in that case nothing has changed.
+        """
+        names = ("best", "num_bad_epochs", "cooldown_counter", "lrs")
+        if not isinstance(state, dict) or not set(names) <= set(state):
+            raise ValueError(f"the state of ReduceLROnPlateau must be a dict with {', '.join(names)}")
+        rates = checked_rates(state["lrs"], len(checked_groups(self, len(self.min_lr))))
+        best = state["best"]
+        if isinstance(best, bool) or not isinstance(best, (int, float)):
+            raise ValueError(f"best must be a number, got {short_repr(best)}")
+        bad, waiting = (count(state[name], name) for name in names[1:3])
+        self.best, self.num_bad_epochs, self.cooldown_counter = float(best), bad, waiting
+        set_in_groups(self, "lr", rates)

@@ -1,7 +1,7 @@
 """RMSprop: the gradient divided by its recent size."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, below_one, state_array
+from cnn.optim.state import ARRAY, OPTIONAL_ARRAY
 
 
 class RMSprop(Optimizer):
@@ -51,6 +52,8 @@ class RMSprop(Optimizer):
     >>> weight
     Parameter([0.8, 0.8])
     """
+
+    STATE: ClassVar = {"v": ARRAY, "m": OPTIONAL_ARRAY, "b": OPTIONAL_ARRAY}
 
     def __init__(
         self,

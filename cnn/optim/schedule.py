@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from cnn.core.checks import integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import checked_groups, non_default_settings, set_in_groups
+from cnn.optim.state import checked_rates, count
 
 
 def check_optimizer(optimizer: Any) -> None:
@@ -111,6 +111,17 @@ class Schedule:
         return {"last_epoch": self.last_epoch, "lrs": self.get_last_lr()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.last_epoch = integer(state["last_epoch"], "last_epoch", 0)
-        self.apply(self.last_epoch)  # sets the momentum too, if the schedule cycles it
-        set_in_groups(self, "lr", state["lrs"])
+        """Restore a state of `state_dict`.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit; in that case nothing has changed.
+        """
+        if not isinstance(state, dict) or not {"last_epoch", "lrs"} <= set(state):
+            raise ValueError("the state of a schedule must be a dict with last_epoch and lrs, as state_dict returns it")
+        rates = checked_rates(state["lrs"], len(checked_groups(self, len(self.base_lrs))))
+        steps = count(state["last_epoch"], "last_epoch")
+        self.apply(steps)  # sets the momentum too, if the schedule cycles it
+        self.last_epoch = steps
+        set_in_groups(self, "lr", rates)

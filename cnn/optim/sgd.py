@@ -1,12 +1,13 @@
 """SGD: gradient descent, with optional momentum."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, below_one, state_array
+from cnn.optim.state import OPTIONAL_ARRAY
 
 
 class SGD(Optimizer):
@@ -49,6 +50,8 @@ class SGD(Optimizer):
     >>> weight
     Parameter([0.375])
     """
+
+    STATE: ClassVar = {"b": OPTIONAL_ARRAY}
 
     def __init__(
         self,

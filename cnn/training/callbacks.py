@@ -10,10 +10,9 @@ have all that they need of these. A callback that is used in a second training r
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
 from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
+from cnn.optim.state import count, real_array
 from cnn.training.content import has_keys
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget, check_metric, is_first_step, metric_of
 
@@ -182,11 +181,10 @@ class Averaged:
         if self.average is None:
             average = WeightAverage(model, self.decay)
             if self._state["n_averaged"]:
-                saved = self._state["averages"]
-                shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-                if {name: array.shape for name, array in saved.items()} != shapes:
+                saved, parameters = self._state["averages"], dict(model.named_parameters())
+                if {name: a.shape for name, a in saved.items()} != {name: p.shape for name, p in parameters.items()}:
                     raise ValueError(f"the saved averages belong to another model: {', '.join(saved)}")
-                average.averages = [np.array(saved[name]) for name in shapes]
+                average.averages = [saved[name].astype(p.dtype, order="C") for name, p in parameters.items()]
                 average.n_averaged = self._state["n_averaged"]
             self.average = average
         return self.average
@@ -209,4 +207,16 @@ class Averaged:
         return {"n_averaged": self.average.n_averaged, "averages": averages}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.average, self._state = None, state
+        """Restore a state of `state_dict`; the first step checks that it belongs to the model.
+
+        Raises
+        ------
+        ValueError
+            If it holds anything but arrays of real numbers and a number of updates; in that case nothing has changed.
+        """
+        saved = state.get("averages") if isinstance(state, dict) else None
+        if not isinstance(saved, dict):
+            raise ValueError("the state of Averaged must be a dict with n_averaged and averages, a dict of arrays")
+        averages = {name: real_array(a, name) for name, a in saved.items()}
+        self._state = {"n_averaged": count(state.get("n_averaged"), "n_averaged"), "averages": averages}
+        self.average = None

@@ -28,7 +28,6 @@ from cnn.training.callbacks import Averaged, EarlyStopping, Scheduled, TimeBudge
 from cnn.training.health import Health
 from cnn.training.logs import CSVLog
 
-OPTIMIZER = "optimizer."  # its settings and arrays have tests of their own, in tests/optim
 SECONDS = 30  # for one case, which takes some milliseconds
 DEEP, DEEPER = "@deep@", "@deeper@"  # replaced in the text, because no writer nests so deeply
 NESTED = {DEEP: 150, DEEPER: 100_000}

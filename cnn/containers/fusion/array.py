@@ -4,10 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from cnn.containers.fusion.step import FusedStep, argmax_fits_byte
+from cnn.containers.fusion.step import FusedStep, argmax_fits_byte, changed_since_forward
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.windows import WindowGeometry
+from cnn.kernels import fits
 from cnn.kernels.array import conv_pool, maxpool2d
 from cnn.module import Array
 
@@ -23,12 +24,14 @@ class ConvReLUPoolStep(FusedStep):
         weight, bias = conv.weight.data, conv.bias
         if type(x) is not np.ndarray or x.ndim != 4 or x.dtype != weight.dtype or x.size == 0:
             return None
-        if bias is not None and bias.data.dtype != x.dtype:
+        if bias is not None and (bias.data.dtype != x.dtype or bias.data.shape != weight.shape[:1]):
             return None
         if x.shape[1] != conv.in_channels or conv.groups > 1 or pool.geometry() != HALVING:
             return None
         geometry = conv.geometry()
         try:
+            if not fits.convolution(x.shape, weight.shape, None, geometry, 1):
+                return None
             return geometry if conv_pool.supports(x.shape, geometry, weight) else None
         except ShapeError:
             return None
@@ -42,9 +45,10 @@ class ConvReLUPoolStep(FusedStep):
     def backward(self, grad: Array, saved: Any) -> Array | None:
         x, choice, geometry = saved
         conv: Any = self.layers[0]
-        x_grad, w_grad, b_grad = conv_pool.conv_pool_backward(
-            grad, choice, x, conv.weight.data, geometry, conv.needs_input_grad
-        )
+        weight, y_shape = conv.weight.data, (*choice.shape[:2], 2 * choice.shape[2], 2 * choice.shape[3])
+        if not fits.convolution(x.shape, weight.shape, y_shape, geometry, 1) or weight.dtype != x.dtype:
+            raise changed_since_forward(x, weight)
+        x_grad, w_grad, b_grad = conv_pool.conv_pool_backward(grad, choice, x, weight, geometry, conv.needs_input_grad)
         conv.weight.accumulate_grad(w_grad)
         if conv.bias is not None:
             conv.bias.accumulate_grad(b_grad)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.containers.branches import Sum, added_relu, added_relu_grad
-from cnn.containers.fusion.step import FusedStep, argmax_fits_byte
+from cnn.containers.fusion.step import FusedStep, argmax_fits_byte, changed_since_forward
 from cnn.core import modes
 from cnn.errors import ShapeError
 from cnn.functional.norms import accumulate, update_running_statistics
@@ -35,6 +35,8 @@ class ConvPlan(NamedTuple):
     with_norm: bool  # in training: the norm needs the statistics of the whole batch first
     in_inference: bool  # nothing is saved for backward
     forward_plan: Plan
+    shapes: tuple[tuple[int, ...], tuple[int, ...]]  # of the input and the weights
+    groups: int
 
 
 @functools.lru_cache(maxsize=1024)
@@ -50,7 +52,7 @@ def plan_conv(
 ) -> ConvPlan | None:
     """Plan the step for inputs of one shape; ``conv``, ``norm`` and ``pool`` are the settings of the layers."""
     in_channels, out_channels, groups, *window = conv
-    if shape[1] != in_channels or shape[0] == 0:
+    if shape[1] != in_channels or shape[0] == 0 or groups < 1 or in_channels % groups or out_channels % groups:
         return None
     if weight != (out_channels, in_channels // groups, *window[0]):
         return None
@@ -68,8 +70,8 @@ def plan_conv(
         return None
     with_norm = False
     if norm is not None:
-        num_features, tracks, training, is_float32 = norm
-        if num_features != out_channels or not tracks or not is_float32:
+        num_features, tracks, training, is_plain = norm
+        if num_features != out_channels or not tracks or not is_plain:
             return None
         if training and shape[0] * math.prod(output_size) < 2:
             return None
@@ -80,7 +82,7 @@ def plan_conv(
         plan = plan_forward(shape, weight, geometry, groups, False, None, True, threads)
     else:
         plan = plan_forward(shape, weight, geometry, groups, relu, pool_window, False, threads)
-    return ConvPlan(geometry, pool_window, with_norm, not saving and not with_norm, plan)
+    return ConvPlan(geometry, pool_window, with_norm, not saving and not with_norm, plan, (shape, weight), groups)
 
 
 class ConvStep(FusedStep):
@@ -102,15 +104,17 @@ class ConvStep(FusedStep):
         conv, norm, pool, weight, bias = self.conv, self.norm, self.pool, self.conv.weight.data, self.conv.bias
         if type(x) is not np.ndarray or x.ndim != 4 or x.dtype != FLOAT32 or weight.dtype != FLOAT32:
             return None
-        if bias is not None and bias.data.dtype != FLOAT32:
+        if not (x.flags.aligned and weight.flags.aligned):
+            return None
+        if bias is not None and (bias.data.dtype != FLOAT32 or bias.data.shape != weight.shape[:1]):
             return None
         settings: Any = conv.in_channels, conv.out_channels, conv.groups
         settings += (conv.kernel_size, conv.stride, conv.dilation, conv.padding)
         of_norm = of_pool = None
         if norm is not None:
-            held = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-            is_float32 = all(tensor is None or tensor.data.dtype == FLOAT32 for tensor in held)
-            of_norm = norm.num_features, norm.track_running_stats, norm.training, is_float32
+            held, per_channel = arrays_of(norm)[:4], (norm.num_features,)
+            is_plain = all(a is None or (a.dtype == FLOAT32 and a.shape == per_channel) for a in held)
+            of_norm = norm.num_features, norm.track_running_stats, norm.training, is_plain
         if pool is not None:
             of_pool = pool.kernel_size, pool.stride, pool.dilation, pool.padding, pool.ceil_mode
         saving, threads = modes.state.saving, parallel.num_threads
@@ -136,20 +140,23 @@ class ConvStep(FusedStep):
     def backward(self, grad: Array, saved: Any) -> Array | None:
         x, output, choice, norm, plan = saved
         conv: Any = self.conv
+        weight = conv.weight.data
+        if (x.shape, weight.shape) != plan.shapes or not x.dtype == weight.dtype == FLOAT32:
+            raise changed_since_forward(x, weight)
         pool = None if plan.pool is None else pool_geometry(plan.pool)
         following = conv2d.FollowingLayers(self.relu, pool, choice, output)
         needs = conv.needs_input_grad, conv.bias is not None
         if norm is None:
             if output is not None:
-                k = len(conv.weight.data)
+                k = len(weight)
                 zeros = np.zeros(k, np.float32)
                 following = following._replace(center=zeros, scale=np.ones(k, np.float32), shift=zeros)
             x_grad, w_grad, b_grad = conv2d.backward(
-                grad, x, x.shape, conv.weight.data, plan.geometry, conv.groups, following, None, *needs
+                grad, x, x.shape, weight, plan.geometry, plan.groups, following, None, *needs
             )
         else:
             x_grad, w_grad, b_grad, *of_norm = conv_block.backward_with_norm(
-                grad, x, conv.weight.data, plan.geometry, conv.groups, following, norm, needs
+                grad, x, weight, plan.geometry, plan.groups, following, norm, needs
             )
             accumulate(self.norm.weight, self.norm.bias, *of_norm)  # type: ignore[union-attr]
         conv.weight.accumulate_grad(w_grad)
@@ -181,6 +188,8 @@ class LinearStep(FusedStep):
             return None
         if bias is not None and (bias.dtype != FLOAT32 or bias.shape != weight.shape[:1]):
             return None
+        if not (x.flags.aligned and weight.flags.aligned):
+            return None
         return weight, bias
 
     def forward(self, x: Array, plan: Any) -> tuple[Array, Any]:
@@ -195,6 +204,9 @@ class LinearStep(FusedStep):
         if len(x) * weight.size <= small_linear.MAX_MULTIPLY_ADDS:
             x_grad, w_grad, b_grad = small_linear.gradients(grad, x, y, weight, linear.needs_input_grad)
         else:
+            (n, outputs), inputs = grad.shape, linear.in_features
+            if x.shape != (n, inputs) or weight.shape != (outputs, inputs) or (y is not None and y.shape != grad.shape):
+                raise changed_since_forward(x, weight)
             if y is not None:
                 grad = relu_grad(np.ascontiguousarray(grad), y)
             x_grad = product(grad, weight) if linear.needs_input_grad else None

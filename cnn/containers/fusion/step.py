@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from cnn.errors import ShapeError
 from cnn.functional.windows import WindowGeometry
 from cnn.module import Array, Module
 
@@ -45,3 +46,11 @@ def argmax_fits_byte(pool: WindowGeometry) -> bool:
     lies in the padding gives -inf, which a ReLU after the pool would not.
     """
     return math.prod(pool.size) < 255 and (pool.dilation == (1, 1) or not any(map(any, pool.pads)))
+
+
+def changed_since_forward(x: Array, weight: Array) -> ShapeError:
+    """Return the error for a backward pass that finds arrays of other shapes than its forward pass saved."""
+    return ShapeError(
+        f"the input, {x.shape}, or the weight, {weight.shape}, has another shape or dtype than in the forward pass: do "
+        "not change it before backward"
+    )

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.kernels import fits
 from cnn.kernels.array import depthwise, strips, winograd
 from cnn.kernels.array.parallel_for import Array, Scratch, parallel_for, parallel_sum
 from cnn.kernels.array.windows import FEW_CHANNELS, TILE_BYTES, Tile, TileSize, Windows, as_matrix, by_group
@@ -16,14 +17,16 @@ MULTIPLY_ADDS = 40  # of one thread in a nanosecond
 
 def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """Multiply every window with the weights; the bias is added while the tile is in the cache."""
-    if not are_plain(x, weight) or fits_one_tile(x, geometry, len(weight), groups):
+    if not are_plain(x, weight) or not fits.convolution(x.shape, weight.shape, None, geometry, groups):
+        return NotImplemented
+    if fits_one_tile(x, geometry, len(weight), groups) or (bias is not None and bias.shape != weight.shape[:1]):
         return NotImplemented
     return convolve(x, weight, bias, geometry, groups)
 
 
 def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """With stride 1 this is a convolution with the kernel rotated by 180 degrees; otherwise products are folded."""
-    if not are_plain(grad, weight):
+    if not are_plain(grad, weight) or not fits.convolution(shape, weight.shape, grad.shape, geometry, groups):
         return NotImplemented
     c, k = shape[1], len(weight)
     if geometry.stride != (1, 1):
@@ -114,7 +117,9 @@ def folded_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geomet
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """Multiply what each weight saw with the gradient of its output, and add up tile by tile."""
     k = shape[0]
-    if not are_plain(grad, x) or fits_one_tile(x, geometry, k, groups):
+    if not are_plain(grad, x) or not fits.convolution(x.shape, shape, grad.shape, geometry, groups):
+        return NotImplemented
+    if fits_one_tile(x, geometry, k, groups):
         return NotImplemented
     if x.shape[1] == k == groups:
         return depthwise.weight_grad(grad, x, shape, geometry)

@@ -33,6 +33,8 @@ def product(a: Array, b: Array, bias: Array | None = None) -> Array:
     nanoseconds = a.size * b.shape[1] / MULTIPLY_ADDS
     if nanoseconds < MIN_NANOSECONDS or a.ndim != 2 or type(b) is not np.ndarray or a.dtype != b.dtype:
         return NotImplemented
+    if a.shape[1] != len(b) or (bias is not None and bias.shape != b.shape[1:]):
+        return NotImplemented
     y = empty((len(a), b.shape[1]), a.dtype)
     step = max(MIN_COLUMNS, -(-b.shape[1] // get_num_threads()))
 

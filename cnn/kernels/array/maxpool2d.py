@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.kernels import fits
 from cnn.kernels.array.parallel_for import Array, Scratch, parallel_for
 from cnn.kernels.memory import empty
 
@@ -17,6 +18,8 @@ BLOCKED = 255
 
 def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Array, Array]:
     """Copy each pixel of all windows into contiguous memory first, where comparing is fastest."""
+    if x.ndim != 4 or not fits.pool(x.shape, (*x.shape[:2], *output_size), geometry):
+        return NotImplemented
     return _pool(x, geometry, output_size, relu=False)
 
 
@@ -97,6 +100,8 @@ def _pool_tile(
 
 def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """Write the gradients of a tile to all their pixels while they are in the cache."""
+    if grad.shape != argmax.shape or not fits.pool(shape, grad.shape, geometry):
+        return NotImplemented
     n, c, h, w = shape
     output_size = grad.shape[2:]
     (top, bottom), (left, right) = pads = geometry.needed_padding(output_size, h, w)

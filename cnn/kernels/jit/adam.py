@@ -54,7 +54,10 @@ def adam(
     """Make one step of the weights, in place."""
     (b1, b2), table, settings = betas, [], []
     for w, grad, m, v, t in zip(weights, grads, means, squares, steps, strict=True):
-        if not (w.flags.c_contiguous and grad.flags.c_contiguous and m.flags.c_contiguous and v.flags.c_contiguous):
+        if not (w.flags.carray and m.flags.carray and v.flags.carray):  # in C order, aligned and writeable
+            return NotImplemented
+        flags = grad.flags
+        if not (flags.c_contiguous and flags.aligned):
             return NotImplemented
         if not w.shape == grad.shape == m.shape == v.shape:
             return NotImplemented

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from cnn.kernels import parallel
+from cnn.kernels import fits, parallel
 from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import FLOATS, INDEX, compiled, floats, floats_from, indices, kernel
@@ -75,6 +75,10 @@ def _run(x: Array, y: Array, geometry: Any, area: Array, back: bool) -> None:
 
 def avgpool2d(x: Array, geometry: Any, area: Array) -> Array:
     """(N, C, H, W) -> (N, C, OH, OW)"""
+    if x.ndim != 4 or area.ndim != 3 or area.shape[2] != 1:
+        return NotImplemented
+    if not fits.pool(x.shape, (*x.shape[:2], *area.shape[:2]), geometry):
+        return NotImplemented
     x = channels_last(x)
     y = empty((len(x), *area.shape[:2], x.shape[3]))
     _run(x, y, geometry, area, back=False)
@@ -83,6 +87,8 @@ def avgpool2d(x: Array, geometry: Any, area: Array) -> Array:
 
 def avgpool2d_input_grad(grad: Array, shape: tuple[int, ...], geometry: Any, area: Array) -> Array:
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
+    if area.shape != (*grad.shape[2:], 1) or not fits.pool(shape, grad.shape, geometry):
+        return NotImplemented
     n, c, h, w = shape
     x = empty((n, h, w, c))
     _run(x, channels_last(grad), geometry, area, back=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cnn.kernels import parallel
+from cnn.kernels import fits, parallel
 from cnn.kernels.jit.conv_plan import Plan, direct_plan, plan_forward
 from cnn.kernels.jit.engine import arguments as at
 from cnn.kernels.jit.engine import (
@@ -172,7 +172,7 @@ def backward(
 def pad_bias(bias: Array | None, conv: Convolution, k: int, groups: int) -> Array:
     """Pad the bias for the kernels, so that each group starts a panel."""
     if conv.algorithm == "depthwise" or (groups == 1 and k % WIDTH == 0):
-        return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
+        return np.zeros(k, np.float32) if bias is None else np.ascontiguousarray(bias)
     biases = np.zeros((groups, conv.panels[0] // groups * WIDTH), np.float32)
     if bias is not None:
         biases[:, : k // groups] = bias.reshape(groups, -1)
@@ -231,7 +231,9 @@ def unpack_weight_grad(partial: Array, parts: int, shape: tuple[int, ...], conv:
 
 def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: int) -> Array:
     """(N, C, H, W) -> (N, K, OH, OW)"""
-    if not supports(geometry):
+    if not supports(geometry) or not fits.convolution(x.shape, weight.shape, None, geometry, groups):
+        return NotImplemented
+    if bias is not None and bias.shape != weight.shape[:1]:
         return NotImplemented
     plan = plan_forward(x.shape, weight.shape, geometry, groups, False, None, False, parallel.num_threads)
     return forward(plan, x, weight, bias, groups)[0]
@@ -239,14 +241,14 @@ def conv2d(x: Array, weight: Array, bias: Array | None, geometry: Any, groups: i
 
 def conv2d_input_grad(grad: Array, weight: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """(N, K, OH, OW) -> shape = (N, C, H, W)"""
-    if not supports(geometry):
+    if not supports(geometry) or not fits.convolution(shape, weight.shape, grad.shape, geometry, groups):
         return NotImplemented
     return backward(grad, None, shape, weight, geometry, groups)[0]  # type: ignore[return-value]
 
 
 def conv2d_weight_grad(grad: Array, x: Array, shape: tuple[int, ...], geometry: Any, groups: int) -> Array:
     """(N, K, OH, OW) -> shape = (K, C/groups, KH, KW)"""
-    if not supports(geometry):
+    if not supports(geometry) or not fits.convolution(x.shape, shape, grad.shape, geometry, groups):
         return NotImplemented
     weight = np.broadcast_to(np.float32(0), shape)
     gradients = backward(grad, x, x.shape, weight, geometry, groups, needs_input_grad=False, has_bias=False)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.kernels import parallel
+from cnn.kernels import fits, parallel
 from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.compilation import bytes_, bytes_from, floats, floats_from, indices, kernel
@@ -38,7 +38,9 @@ def backward(a, part, slot):
 
 def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Array, Array]:
     """(N, C, H, W) -> two of (N, C, OH, OW)"""
-    if geometry.size[0] * geometry.size[1] > 255:
+    if geometry.size[0] * geometry.size[1] > 255 or x.ndim != 4:
+        return NotImplemented
+    if not fits.pool(x.shape, (*x.shape[:2], *output_size), geometry):
         return NotImplemented
     x = channels_last(x)
     n, h, w, c = x.shape
@@ -63,6 +65,8 @@ def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Ar
 
 def maxpool2d_input_grad(grad: Array, argmax: Array, shape: tuple[int, ...], geometry: Any) -> Array:
     """(N, C, OH, OW) -> shape = (N, C, H, W)"""
+    if grad.shape != argmax.shape or not fits.pool(shape, grad.shape, geometry):
+        return NotImplemented
     grad, argmax = channels_last(grad), channels_last(argmax)
     n, c, h, w = shape
     x, parts, (_, oh, ow, _) = empty((n, h, w, c)), batch_parts(n, parallel.num_threads), grad.shape

@@ -27,6 +27,8 @@ def is_contiguous(x: Array) -> bool:
 
 
 def same_layout(x: Array, y: Array) -> bool:
-    """Tell whether two arrays of the same shape have their elements in the same order in memory, and are contiguous."""
+    """Tell whether two arrays are contiguous, with the same shape and their elements in the same order in memory."""
+    if x.shape != y.shape:
+        return False
     steps = [[s // a.itemsize for s, n in zip(a.strides, a.shape, strict=True) if n > 1] for a in (x, y)]
     return steps[0] == steps[1] and is_contiguous(y)

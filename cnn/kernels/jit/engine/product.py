@@ -65,7 +65,7 @@ FEW_ROWS = 4  # for up to this many rows, packing the other matrix takes longer 
 
 
 def product(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
-    """(M, K), (K, N) -> (M, N)"""
+    """(M, K), (K, N) -> (M, N); the caller has checked that these shapes and the length of the bias belong together."""
     (m, k), n = a.shape, b.shape[1]
     if k == 0:
         return NotImplemented
@@ -126,6 +126,8 @@ def relu_backward(a, part, slot):
 
 def relu_grad(grad: Array, y: Array) -> Array:
     """The gradient of ReLU's output and the output, of the same shape -> the gradient of its input"""
+    if grad.shape != y.shape:
+        return NotImplemented
     if not (grad.flags.c_contiguous and y.flags.c_contiguous) and not same_layout(grad, y):
         return NotImplemented
     x_grad, parts = empty_like(grad), thread_pool.elementwise_parts(grad.size)

@@ -3,11 +3,13 @@
 import numpy as np
 from numba import types
 
+from cnn.errors import ShapeError
 from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import floats, floats_from, kernel
 
 (N, IN, OUT, X, WEIGHT, Y, GRAD, X_GRAD, W_GRAD, B_GRAD, SCRATCH) = range(11)
+FLOAT32 = np.dtype(np.float32)
 MAX_MULTIPLY_ADDS = 50_000  # for up to this many, this is faster than two products on several threads
 
 
@@ -47,11 +49,16 @@ def backward(a, part, slot):
 def gradients(
     grad: Array, x: Array, y: Array | None, weight: Array, needs_input_grad: bool
 ) -> tuple[Array | None, Array, Array]:
-    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if there is one."""
-    n, (outputs, inputs) = len(x), weight.shape
-    grad, x = np.ascontiguousarray(grad), np.ascontiguousarray(x)
-    x_grad = np.empty_like(x) if needs_input_grad else None
-    w_grad, vectors = np.empty_like(weight), np.empty((2, outputs), np.float32)
+    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if there is one, in C order."""
+    (n, inputs), (outputs, columns) = x.shape, weight.shape
+    if columns != inputs or grad.shape != (n, outputs) or (y is not None and y.shape != grad.shape):
+        raise ShapeError(
+            f"the gradient, {grad.shape}, the input, {x.shape}, and the weight, {weight.shape}, do not belong "
+            "together: do not change an array between forward and backward"
+        )
+    grad, x, weight = np.ascontiguousarray(grad), np.ascontiguousarray(x), np.ascontiguousarray(weight)
+    x_grad = np.empty(x.shape, FLOAT32) if needs_input_grad else None
+    w_grad, vectors = np.empty(weight.shape, FLOAT32), np.empty((2, outputs), FLOAT32)
     arguments = {N: n, IN: inputs, OUT: outputs, X: x, WEIGHT: weight, Y: 0 if y is None else y, GRAD: grad}
     arguments |= {X_GRAD: 0 if x_grad is None else x_grad, W_GRAD: w_grad, B_GRAD: vectors, SCRATCH: vectors[1]}
     thread_pool.run(backward, arguments, 1, 0)

@@ -99,5 +99,5 @@ class Prefetcher(Generic[T]):
 
     def join(self) -> None:
         """Wait until the thread has ended; call `close` first."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():  # Ctrl-C may have come before its start
             self._thread.join()

@@ -1,5 +1,6 @@
 """The training loop, for any Module that has a ``loss_func`` and an ``optimizer``."""
 
+import contextvars
 import functools
 import math
 import os
@@ -247,8 +248,11 @@ class Run:
             self.model.input_shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model), 0.0
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked in between
-                loss, outputs = train_step(self.model, x, y, functools.partial(self._check, x, last_good))
+            # NumPy's settings end with the context, also where Ctrl-C comes; the loss is checked in between
+            context = contextvars.copy_context()
+            context.run(np.seterr, over="ignore", invalid="ignore", divide="ignore")
+            check = functools.partial(self._check, x, last_good)
+            loss, outputs = context.run(train_step, self.model, x, y, check)
             self.means.add(loss, outputs, y)
             metrics = self._metrics() if taken == steps else None
             now = time.monotonic()

@@ -1,10 +1,10 @@
 """Ctrl-C at random moments of `fit` and `predict`: is everything as it was afterwards?
 
-For each backend, in a process of its own, an alarm clock of the operating system interrupts `fit` and `predict` in turn,
-each time at another moment, as Ctrl-C does: Python calls the handler between two instructions, and it raises
-KeyboardInterrupt. The call after each interrupt must give the same bits as before all interrupts, and BLAS must have its
-threads back. Printed are also the interrupts that were lost, the time of a call afterwards relative to before, and by
-how much the memory of the process has grown.
+For each backend, in a process of its own, an alarm clock of the operating system interrupts `fit` and `predict` in
+turn, each time at another moment, as Ctrl-C does: Python calls the handler between two instructions, and it raises
+KeyboardInterrupt. The call after each interrupt must give the same bits as before all interrupts, and BLAS must have
+its threads back. Printed are also the interrupts that were lost, the time of a call afterwards relative to before, and
+by how much the memory of the process has grown.
 
 Run it from the repository: python benchmarks/interrupts.py [--signals 2000] [--json] [backend ...]
 """
@@ -127,8 +127,8 @@ def main() -> None:
         command = [sys.executable, __file__, name, "--signals", str(arguments.signals), "--json"]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         print(
-            f"{name:<9} {found['signals']} signals: {found['swallowed']} swallowed, then {found['wrong']} wrong results, "
-            f"BLAS limited {found['limited']} times; a call takes "
+            f"{name:<9} {found['signals']} signals: {found['swallowed']} swallowed, then {found['wrong']} wrong "
+            f"results, BLAS limited {found['limited']} times; a call takes "
             + ", ".join(f"{ratio:.2f} ({key})" for key, ratio in found["slower"].items())
             + f" of its time before; memory grew by {found['growth']:.2f} MiB (at most {found['most_growth']:.2f})"
         )

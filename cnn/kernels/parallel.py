@@ -8,6 +8,7 @@ threads share are lists and queues, which change in a single instruction, and a 
 not begun, but does its work itself.
 """
 
+import contextlib
 import contextvars
 import functools
 import operator
@@ -242,15 +243,13 @@ class Pool:
 
     def start(self, count: int) -> None:
         """Start as many threads as are missing."""
+        if self not in _pools:
+            _pools.append(self)
         while len(self.threads) < count:
             name = f"cnn_{len(self.threads)}"
             thread = threading.Thread(target=_serve, args=(self.queue,), name=name, daemon=True)
             thread.start()
             self.threads.append(thread)
-
-    def end(self) -> None:
-        """End the threads, after the jobs that they have been given."""
-        self.queue.put(None)
 
 
 def _serve(queue: SimpleQueue[Any]) -> None:
@@ -265,6 +264,7 @@ def _serve(queue: SimpleQueue[Any]) -> None:
 
 
 _pool = Pool()
+_pools: list[Pool] = []  # all whose threads may run: this one, and what Ctrl-C has left
 
 
 def _as_tuple(result: Any) -> tuple[Array, ...]:
@@ -281,18 +281,29 @@ def _empty_batch_like(part: Array, n: int) -> Array:
 def _get_pool() -> Pool:
     pool, count = _pool, max(1, num_threads - 1)
     if len(pool.threads) < count:
+        _end_others()
         pool.start(count)
     return pool
 
 
 def _reset_pool() -> None:
     global _pool
-    before, _pool = _pool, Pool()
-    before.end()
+    _pool = Pool()
+    _end_others()
+
+
+def _end_others() -> None:
+    """End the threads of former pools, after the jobs that they have been given."""
+    for pool in list(_pools):
+        if pool is not _pool:
+            pool.queue.put(None)
+            with contextlib.suppress(ValueError):  # another thread has removed it
+                _pools.remove(pool)
 
 
 def _after_fork() -> None:
     global _pool
+    _pools.clear()
     _pool = Pool()  # a forked child has none of the parent's threads
 
 

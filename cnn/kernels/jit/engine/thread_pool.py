@@ -223,7 +223,7 @@ def _get_pool() -> ThreadPool | None:
     """
     global _pool
     pool, count = _pool, parallel.num_threads - 1
-    if (0 if pool is None else len(pool.threads)) == count:
+    if (0 if pool is None else len(pool.threads)) == count and len(_pools) == (count > 0):
         return pool
     _pool = pool = ThreadPool(count) if count else None
     for other in list(_pools):

@@ -148,6 +148,8 @@ class DataLoader:
             return
         batches = Prefetcher(lambda number: self._batch(epoch, order, number), rest, self.prefetch)
         self._running = weakref.ref(batches)
+        loop = _Loop()
+        batches.close_with(loop)
         try:
             for _ in rest:
                 self._check_newest(this)
@@ -267,6 +269,10 @@ class DataLoader:
             "samples_digest": x_digest,
             "targets_digest": y_digest,
         }
+
+
+class _Loop:
+    """What only a loop over batches holds, so that it is deleted with the loop."""
 
 
 def _json_values(value: Any) -> Any:

@@ -18,7 +18,7 @@ class Prefetcher(Generic[T]):
     """The results of ``make(number)`` for consecutive numbers, prepared in advance by a separate thread.
 
     The thread starts with the first `take`, and never prepares more than ``depth`` results that have not been taken.
-    The thread ends after `close`, or when this object is deleted, for example because Ctrl-C came before `close`.
+    The caller must call `close` in the end, or the thread waits forever; see also `close_with`.
 
     Parameters
     ----------
@@ -41,11 +41,12 @@ class Prefetcher(Generic[T]):
         self._numbers = numbers
         self._depth = depth
         self._taken = 0
-        self._closed: list[None] = []  # one item: closed
+        self._closed = False
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
+        self._owner: weakref.ref[Any] | None = None
         # This kind of queue is reentrant: garbage collection may call `close` in the middle of a put.
-        self._requests: SimpleQueue[Any] = SimpleQueue()  # True: one result more; anything else: no more
+        self._requests: SimpleQueue[Any] = SimpleQueue()  # True: one result more; anything else: the end
         self._results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
 
     def take(self) -> T:
@@ -63,10 +64,8 @@ class Prefetcher(Generic[T]):
             for _ in range(self._depth):
                 self._requests.put(True)
             # In a copy of the context, NumPy's errstate is that of the consumer, the same as without a thread.
-            shared = self._make, self._numbers, self._requests, self._results, self._closed
-            last_request = weakref.ref(self, self._requests.put)  # made when this object is deleted
-            arguments = _work, *shared, last_request
-            self._thread = threading.Thread(target=copy_context().run, args=arguments, name=THREAD_NAME, daemon=True)
+            work = copy_context().run
+            self._thread = threading.Thread(target=work, args=(self._work,), name=THREAD_NAME, daemon=True)
             self._thread.start()
         while True:
             try:
@@ -84,32 +83,27 @@ class Prefetcher(Generic[T]):
         self._requests.put(True)
         return result  # type: ignore[return-value]  # there was no error
 
+    def _work(self) -> None:
+        for number in self._numbers:
+            if self._requests.get() is not True or self._closed:
+                return
+            try:
+                self._results.put((self._make(number), None))
+            except BaseException as error:
+                self._results.put((None, error))
+                return
+
     def close(self) -> None:
         """End the thread; it stops after the result that it is working on."""
-        self._closed.append(None)
+        self._closed = True
         if os.getpid() == self._process:
             self._requests.put(False)
+
+    def close_with(self, owner: Any) -> None:
+        """End the thread also when ``owner`` is deleted, without a call of `close`: Ctrl-C may come just before it."""
+        self._owner = weakref.ref(owner, self._requests.put)
 
     def join(self) -> None:
         """Wait until the thread has ended; call `close` first."""
         if self._thread is not None and self._thread.is_alive():  # Ctrl-C may have come before its start
             self._thread.join()
-
-
-def _work(
-    make: Callable[[int], Any],
-    numbers: range,
-    requests: SimpleQueue[Any],
-    results: SimpleQueue[Any],
-    closed: list[None],
-    _: Any,
-) -> None:
-    """Prepare results, in the thread. It does not refer to the Prefetcher, so that it can be deleted meanwhile."""
-    for number in numbers:
-        if requests.get() is not True or closed:
-            return
-        try:
-            results.put((make(number), None))
-        except BaseException as error:
-            results.put((None, error))
-            return

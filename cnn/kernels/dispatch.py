@@ -8,6 +8,7 @@ correctness. The first thread to enter sets the limit, and the last to leave res
 Ctrl-C leaves, because it comes before a thread can leave, the next use in this thread gives back.
 """
 
+import contextlib
 import functools
 import inspect
 import os
@@ -138,6 +139,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 _inside: dict[int, tuple[weakref.ref[Any], FrameType]] = {}
 _limit: Any = None  # the limit, and what to restore; None: BLAS has the user's own setting
 _changing: dict[str, int] = {}  # the thread that sets or restores the limit
+CONTEXTLIB = contextlib.__file__
 MAX_WAIT = 1.0  # s: setting takes some microseconds, so a thread that takes longer was interrupted
 
 
@@ -195,7 +197,10 @@ class OneBlasThread:
         thread = get_ident()
         outermost = _inside.get(thread)
         if outermost is None or not modes.is_inside(*outermost):
-            _enter(thread, weakref.ref(self), modes.frame_of_with(sys._getframe(1)))
+            frame = sys._getframe(1)
+            if frame.f_code.co_filename == CONTEXTLIB:
+                frame = modes.frame_of_with(frame)
+            _enter(thread, weakref.ref(self), frame)
 
     def __exit__(self, *error: object) -> None:
         thread = get_ident()

@@ -54,10 +54,9 @@ TRACED = {
         "training/fit.py",
         "training/loop.py",
         "training/train_step.py",
-        "data/loader.py",
-        "data/prefetch.py",
     )
 }
+LOADING = {str(PACKAGE / name) for name in ("data/loader.py", "data/prefetch.py")}
 BACKENDS = ["reference", "array", pytest.param("jit", marks=needs_numba)]
 
 
@@ -248,9 +247,8 @@ def test_while_threads_end_and_start(name):
 
 def test_while_a_thread_prepares_batches():
     """The thread of a DataLoader."""
-    files = {str(PACKAGE / "data/loader.py"), str(PACKAGE / "data/prefetch.py")}
     with using("reference", 2):
-        assert interrupted("load", first_of_each_line, files) > 20
+        assert interrupted("load", first_of_each_line, LOADING) > 20
 
 
 @pytest.mark.slow
@@ -259,7 +257,7 @@ def test_while_a_thread_prepares_batches():
 def test_after_every_line_of_other_calls(name, call):
     """A training step by hand, and a loop over a DataLoader."""
     with using(name, 2):
-        assert interrupted(call, first_of_each_line, TRACED) > 50
+        assert interrupted(call, first_of_each_line, TRACED | LOADING) > 50
 
 
 @pytest.mark.slow

@@ -3,9 +3,8 @@
 In a convolution or a pool the samples of a batch are independent, and NumPy releases the interpreter lock while it
 computes, so each thread can compute a part of the samples. The threads are started when they are first needed.
 
-Ctrl-C may come between any two instructions of the main thread. So there is no lock that it could leave locked: what
-threads share are lists and queues, which change in a single instruction, and a caller never waits for a worker that has
-not begun, but does its work itself.
+Ctrl-C may come between any two instructions of the main thread. So there is no lock, which it could leave locked: what
+threads share changes in a single instruction, and a caller does what no worker has begun itself.
 """
 
 import contextlib
@@ -173,22 +172,13 @@ def _run_parallel(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     finally:  # Ctrl-C may come while waiting, too: the workers must have ended before the caller's arrays are given up
         job.wait()
     if job.errors:
-        error = job.errors.pop(min(job.errors))
-        try:
-            raise error
-        finally:
-            del error  # or it and this frame would refer to each other, and keep all arrays
+        first = min(job.errors)
+        raise job.errors.pop(first)  # not kept, or it and this frame would refer to each other, and keep all arrays
     return [job.results[i] for i in range(len(calls))]
 
 
 class Job:
-    """Calls that several threads share. Each takes the next one that is left.
-
-    Attributes
-    ----------
-    results, errors : dict
-        What calls returned or raised, by their numbers.
-    """
+    """Calls that several threads share; each takes the next one that is left. Results and errors have their numbers."""
 
     def __init__(self, calls: Sequence[Callable[[], Any]]) -> None:
         self._left = deque(range(1, len(calls)))  # the caller has the first
@@ -246,8 +236,7 @@ class Pool:
         if self not in _pools:
             _pools.append(self)
         while len(self.threads) < count:
-            name = f"cnn_{len(self.threads)}"
-            thread = threading.Thread(target=_serve, args=(self.queue,), name=name, daemon=True)
+            thread = threading.Thread(target=_serve, args=(self.queue,), name=f"cnn_{len(self.threads)}", daemon=True)
             thread.start()
             self.threads.append(thread)
 

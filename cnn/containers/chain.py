@@ -15,6 +15,7 @@ from cnn.core.checks import boolean, check_grad
 from cnn.errors import InputError
 from cnn.kernels import backend as backends
 from cnn.kernels import one_blas_thread
+from cnn.kernels.dispatch import give_back
 from cnn.module import Array, Module
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
@@ -23,10 +24,14 @@ R = TypeVar("R")
 
 
 def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
-    """Raise an InputError from this function, without the traceback through the library, which does not help users."""
+    """Raise an InputError from this function, without the traceback through the library, which does not help users.
+
+    As all public methods of a model, it first gives back what Ctrl-C has left of an earlier call.
+    """
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        give_back()
         try:
             return function(*args, **kwargs)
         except InputError as error:

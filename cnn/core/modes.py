@@ -1,12 +1,21 @@
-"""Modes of a thread: without gradients, in evaluation, with a hook after every forward, with a clock on every layer."""
+"""Modes of a thread: without gradients, in evaluation, with a hook after every forward, with a clock on every layer.
 
+Each is set by a `with` statement and ends with it. Ctrl-C may come just before the statement can end its mode. So the
+outermost statement of a thread is remembered, and `give_back` ends the modes of one that is over.
+"""
+
+import contextlib
+import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 ForwardHook = Callable[[Any, Any], None]
 Clock = Callable[..., Any]
+
+GENERATOR = 0x20 | 0x80 | 0x200  # flags of the code of generators and coroutines, as in the module inspect
 
 
 class ThreadState(threading.local):
@@ -16,13 +25,62 @@ class ThreadState(threading.local):
     evaluating: bool = False
     forward_hook: ForwardHook | None = None
     clock: Clock | None = None
+    outermost: tuple[weakref.ref[Any], FrameType] | None = None  # the `with` statement: its object and its frame
 
 
 state = ThreadState()
+NO_MODES = {name: getattr(state, name) for name in ThreadState.__annotations__}
 
 
-@contextmanager
-def no_grad() -> Iterator[None]:
+def is_inside(block: weakref.ref[Any], frame: FrameType) -> bool:
+    """Tell whether a `with` statement of this thread has not ended, from the object that it holds and its frame.
+
+    The object alone does not tell: the traceback of an interrupt may hold it longer.
+    """
+    if block() is None:
+        return False
+    if frame.f_code.co_flags & GENERATOR:  # a generator may wait for its turn
+        return True
+    above: FrameType | None = sys._getframe(1)
+    while above is not None and above is not frame:
+        above = above.f_back
+    return above is not None
+
+
+def frame_of_with(frame: FrameType) -> FrameType:
+    """Return the frame itself, or, of a function of contextlib such as ExitStack.enter_context, that of its caller."""
+    while frame.f_code.co_filename == contextlib.__file__ and frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
+
+def give_back() -> None:
+    """End the modes that Ctrl-C has left on in this thread."""
+    if state.outermost is not None and not is_inside(*state.outermost):
+        vars(state).update(NO_MODES)
+
+
+class Mode(contextlib.ContextDecorator):
+    """A `with` statement that sets modes of this thread; all are set, and given back, in one instruction."""
+
+    def __init__(self, **modes: Any) -> None:
+        self._modes = modes
+        self._before: dict[str, Any] = {}
+
+    def __enter__(self) -> None:
+        give_back()
+        self._before = {name: getattr(state, name) for name in (*self._modes, "outermost")}
+        outermost = state.outermost or (weakref.ref(self), frame_of_with(sys._getframe(1)))
+        vars(state).update(self._modes, outermost=outermost)
+
+    def __exit__(self, *error: object) -> None:
+        vars(state).update(self._before)
+
+    def _recreate_cm(self) -> "Mode":
+        return Mode(**self._modes)  # for each call of a decorated function
+
+
+def no_grad() -> Mode:
     """Run forward passes that save nothing for a backward pass, in this thread.
 
     Examples
@@ -33,16 +91,17 @@ def no_grad() -> Iterator[None]:
     >>> with no_grad():
     ...     y = relu(np.ones((1, 2), np.float32))
     """
-    before, state.saving = state.saving, False
-    try:
-        yield
-    finally:
-        state.saving = before
+    return Mode(saving=False)
 
 
-@contextmanager
-def forward_hook(hook: ForwardHook) -> Iterator[None]:
+def evaluating() -> Mode:
+    """Evaluation mode and `no_grad`, in this thread; another thread may train the same modules at the same time."""
+    return Mode(evaluating=True, saving=False)
+
+
+def forward_hook(hook: ForwardHook) -> Mode:
     """Call ``hook(module, output)`` after the forward of every module inside, in this thread; outer hooks stay on."""
+    give_back()
     before = state.forward_hook
 
     def both(module: Any, y: Any) -> None:
@@ -50,29 +109,9 @@ def forward_hook(hook: ForwardHook) -> Iterator[None]:
         if before is not None:
             before(module, y)
 
-    state.forward_hook = both
-    try:
-        yield
-    finally:
-        state.forward_hook = before
+    return Mode(forward_hook=both)
 
 
-@contextmanager
-def timing(clock: Clock) -> Iterator[None]:
+def timing(clock: Clock) -> Mode:
     """Run every layer's forward and backward as ``clock(layer, what, function, array)``, in this thread."""
-    before, state.clock = state.clock, clock
-    try:
-        yield
-    finally:
-        state.clock = before
-
-
-@contextmanager
-def evaluating() -> Iterator[None]:
-    """Evaluation mode and `no_grad`, in this thread; another thread may train the same modules at the same time."""
-    before, state.evaluating = state.evaluating, True
-    try:
-        with no_grad():
-            yield
-    finally:
-        state.evaluating = before
+    return Mode(clock=clock)

@@ -184,6 +184,7 @@ class DataLoader:
             return
         batches = Prefetcher(self._batch, rest, self.prefetch)
         self._running = weakref.ref(batches)
+        _owner = batches.owner()
         try:
             for _ in rest:
                 self._check_newest(this)

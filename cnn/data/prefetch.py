@@ -2,10 +2,11 @@
 
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -17,7 +18,7 @@ class Prefetcher(Generic[T]):
     """The results of ``make(number)`` for consecutive numbers, prepared in advance by a separate thread.
 
     The thread starts with the first `take`, and never prepares more than ``depth`` results that have not been taken.
-    The caller must call `close` in the end, or the thread waits forever.
+    The caller must call `close` in the end, or the thread waits forever; see also `owner`.
 
     Parameters
     ----------
@@ -43,8 +44,9 @@ class Prefetcher(Generic[T]):
         self._closed = False
         self._thread: threading.Thread | None = None
         self._process = os.getpid()
+        self._owner: weakref.ref[Any] | None = None
         # This kind of queue is reentrant: garbage collection may call `close` in the middle of a put.
-        self._requests: SimpleQueue[bool] = SimpleQueue()
+        self._requests: SimpleQueue[Any] = SimpleQueue()  # True: one result more; anything else: the end
         self._results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()
 
     def take(self) -> T:
@@ -83,7 +85,7 @@ class Prefetcher(Generic[T]):
 
     def _work(self) -> None:
         for number in self._numbers:
-            if not self._requests.get() or self._closed:
+            if self._requests.get() is not True or self._closed:
                 return
             try:
                 self._results.put((self._make(number), None))
@@ -97,7 +99,17 @@ class Prefetcher(Generic[T]):
         if os.getpid() == self._process:
             self._requests.put(False)
 
+    def owner(self) -> object:
+        """Return an object with whose deletion the thread ends too: Ctrl-C may come just before a call of `close`."""
+        owner = _Owner()
+        self._owner = weakref.ref(owner, self._requests.put)
+        return owner
+
     def join(self) -> None:
         """Wait until the thread has ended; call `close` first."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():  # Ctrl-C may have come before its start
             self._thread.join()
+
+
+class _Owner:
+    """Held by the loop over the results alone, so that it is deleted with the loop."""

@@ -93,8 +93,8 @@ def notice_if_slow() -> Iterator[None]:
 
     timer = threading.Timer(COMPILE_NOTICE, notice)
     timer.daemon = True
-    timer.start()
     try:
+        timer.start()
         yield
     finally:
         timer.cancel()

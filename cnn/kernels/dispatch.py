@@ -4,19 +4,25 @@ is written, while BLAS has one thread.
 The rule about BLAS: every matrix product of ours runs while BLAS is limited to one thread. OpenBLAS before 0.3.34, in
 NumPy wheels before 2.5, can return wrong numbers when two Python threads run *multithreaded* products at the same
 time (OpenBLAS issue 5836). A user who trains two models in two threads would meet that, so this is a rule of
-correctness. The limit is counted by reference: the first to enter sets it, the last to leave restores the user's own
-setting.
+correctness. The first thread to enter sets the limit, and the last to leave restores the user's own setting. What
+Ctrl-C leaves, because it comes before a thread can leave, the next use in this thread gives back.
 """
 
+import contextlib
 import functools
 import inspect
 import os
-import threading
+import sys
+import time
+import weakref
 from collections.abc import Callable
+from threading import get_ident
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
+from cnn.core import modes
 from cnn.kernels import backend
 from cnn.kernels.table import BACKEND_ORDER, TABLE
 
@@ -128,17 +134,19 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
             result = dispatcher.serve(given)
             if result is not NotImplemented:
                 return result
-        with _guard:
+        with OneBlasThread():
             return function(*given)  # type: ignore[call-arg]
 
     run.dispatcher = dispatcher  # type: ignore[attr-defined]
     return run
 
 
-_lock = threading.Lock()
-_own = threading.local()  # .depth: how often this thread is inside
-_inside = 0  # how often all threads together are
-_limit: Any = None
+# For each thread that is inside, its outermost `with` statement: the object that it holds, and its frame
+_inside: dict[int, tuple[weakref.ref[Any], FrameType]] = {}
+_limit: Any = None  # the limit, and what to restore; None: BLAS has the user's own setting
+_changing: dict[str, int] = {}  # the thread that sets or restores the limit
+CONTEXTLIB = contextlib.__file__
+MAX_WAIT = 1.0  # s: setting takes some microseconds, so a thread that takes longer was interrupted
 
 
 @functools.cache
@@ -160,12 +168,18 @@ class _Limit:
 
     def __init__(self) -> None:
         self._before = [(library, library.num_threads) for library in libraries()]
+        self.is_set = False
+
+    def set(self) -> None:
+        """Set one thread."""
         for library, threads in self._before:
             if threads != 1:
                 _set(library, 1)
+        self.is_set = True
 
     def restore(self) -> None:
         """Set what there was before."""
+        self.is_set = False  # first: after an interrupt, the next to enter sets all of them again
         for library, threads in self._before:
             if threads != 1:
                 _set(library, threads)
@@ -180,40 +194,90 @@ def _set(library: Any, threads: int) -> None:
         clear(force=True)
 
 
-class _OneBlasThread:
+class OneBlasThread:
     """What `one_blas_thread` returns. (A generator would take four times as long, and small nets would feel it.)"""
 
+    __slots__ = ("__weakref__",)
+
     def __enter__(self) -> None:
-        global _inside, _limit
-        with _lock:
-            if _inside == 0:
-                _limit = _Limit()
-            _inside += 1
-        _own.depth = getattr(_own, "depth", 0) + 1
+        thread = get_ident()
+        outermost = _inside.get(thread)
+        if outermost is None or not modes.is_inside(*outermost):
+            frame = sys._getframe(1)
+            if frame.f_code.co_filename == CONTEXTLIB:
+                frame = modes.frame_of_with(frame)
+            _enter(thread, weakref.ref(self), frame)
 
     def __exit__(self, *error: object) -> None:
-        global _inside
-        _own.depth -= 1
-        with _lock:
-            _inside -= 1
-            if _inside == 0:
-                _limit.restore()
+        thread = get_ident()
+        outermost = _inside.get(thread)
+        if outermost is not None and outermost[0]() is self:
+            _leave(thread)
 
 
-_guard = _OneBlasThread()  # it has no state of its own
+def _enter(thread: int, block: weakref.ref[Any], frame: FrameType) -> None:
+    global _limit
+    if modes.state.outermost is not None:
+        modes.give_back()
+    try:
+        _take_turn(thread)
+        _inside[thread] = block, frame  # first: after an interrupt, the next use finds what is to be given back
+        if _limit is None:
+            _limit = _Limit()
+        if not _limit.is_set:
+            _limit.set()
+    finally:
+        _end_turn(thread)
 
 
-def one_blas_thread() -> _OneBlasThread:
+def _leave(thread: int) -> None:
+    global _limit
+    try:
+        _take_turn(thread)
+        _inside.pop(thread, None)
+        if not _inside and _limit is not None:
+            _limit.restore()
+            _limit = None
+    finally:
+        _end_turn(thread)
+
+
+def _take_turn(thread: int) -> None:
+    """Wait until no other thread sets or restores the limit. (Ctrl-C could leave a lock locked for ever.)"""
+    began = None
+    while _changing.setdefault("by", thread) != thread:
+        began = began or time.monotonic()
+        if time.monotonic() > began + MAX_WAIT:
+            _changing.clear()
+        time.sleep(0)
+
+
+def _end_turn(thread: int) -> None:
+    if _changing.get("by") == thread:
+        _changing.clear()
+
+
+def give_back() -> None:
+    """Give back the threads of BLAS, if Ctrl-C came before a `with` statement of this thread could."""
+    if _limit is None:
+        return
+    outermost = _inside.get(get_ident())
+    if not _inside or (outermost is not None and not modes.is_inside(*outermost)):
+        _leave(get_ident())
+
+
+def one_blas_thread() -> OneBlasThread:
     """Hold BLAS to one thread; nested and concurrent uses share one limit."""
-    return _guard
+    return OneBlasThread()
 
 
 def _after_fork() -> None:
-    global _lock, _inside
-    _lock = threading.Lock()  # another thread of the parent may have held it
-    others, _inside = _inside, getattr(_own, "depth", 0)  # of the parent's threads only this one lives on
-    if others and not _inside:
-        _limit.restore()
+    """Restore the setting if only other threads of the parent were inside: of its threads only this one lives on."""
+    _changing.clear()
+    for thread in list(_inside):
+        if thread != get_ident():
+            del _inside[thread]
+    give_back()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

@@ -7,16 +7,20 @@ the most that was in use at one time; `empty_cache` frees it.
 
 Arrays start at multiples of 64 bytes: reading a vector that crosses a cache line takes two reads, and kernels would
 take up to 1.5 times as long.
+
+Ctrl-C may come between any two instructions, and other threads may run there. So there is no lock, which could stay
+locked, and no count, which could become wrong. Memory is in one place at a time: each step takes it out of one
+collection or puts it into another, in a single instruction. What an interrupt leaves in neither is freed as any object
+is, and the numbers of bytes are added up where they are needed, before new memory is allocated.
 """
 
 import bisect
 import collections
+import contextlib
 import ctypes
 import functools
 import math
 import operator
-import os
-import threading
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -32,14 +36,25 @@ MIN_REUSED = 512 * 1024  # bytes: NumPy allocates smaller arrays as fast without
 SIZE_BITS = 4
 
 _free: dict[int, list[Array]] = {}  # cached memory blocks, by their size in bytes
+_lent: dict[int, "Lease"] = {}  # the memory of arrays in use, by id
+_returned: collections.deque["Lease"] = collections.deque()  # of deleted arrays, not yet in _free
+_peak_bytes = 0  # the most that was in use at one time
 _scratch: list[Array] = []  # idle scratch buffers, the smallest first
-_scratch_used = _scratch_peak = 0  # numbers in the scratch buffers in use, and the most so far
+_scratch_made: list[weakref.ref[Array]] = []  # all scratch buffers that exist
+_scratch_peak = 0  # numbers in the scratch buffers that were in use at one time, at most
 idle_scratch: list[Array] = []  # scratch buffers of the thread pool, which takes the last one
-_returned: collections.deque[tuple[Array, int]] = collections.deque()  # blocks of deleted arrays, not yet in _free
-_lock = threading.RLock()
-_free_bytes = 0  # bytes in _free
-_used_bytes = 0  # bytes in arrays in use
-_peak_bytes = 0  # the largest _used_bytes so far
+
+
+_size = operator.attrgetter("size")
+
+
+class Lease(weakref.ref[Any]):
+    """A weak reference to an object that an array needs as long as it exists, and the memory of the array."""
+
+    __slots__ = ("block", "size")
+
+    block: Array
+    size: int  # in bytes
 
 
 # NumPy's array object starts with the header of every Python object; the address of its data comes next
@@ -79,7 +94,6 @@ def _char_array(size: int) -> Any:
 
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return an uninitialised array, like np.empty."""
-    global _free_bytes, _used_bytes, _peak_bytes
     dtype = np.dtype(dtype)
     count = math.prod(shape)
     nbytes = count * dtype.itemsize
@@ -91,38 +105,81 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
         return block[start : start + nbytes].view(dtype).reshape(shape)
     unit = 1 << (nbytes.bit_length() - 1 - SIZE_BITS)
     size = -(-nbytes // unit) * unit
-    with _lock:
+    if _returned:
         _collect_returned()
-        cached = _free[size].pop() if size in _free else None
-        if cached is not None:
-            _free_bytes -= size
-            if not _free[size]:
-                del _free[size]
-        block = np.empty(size + CACHE_LINE, np.uint8) if cached is None else cached
-        _used_bytes += size
-        _peak_bytes = max(_peak_bytes, _used_bytes)
-        _trim(_peak_bytes - _used_bytes)
-    # NumPy keeps this object alive as long as any view of the array; when it is deleted, the memory is free again
+    try:
+        block = _free[size].pop()
+    except (KeyError, IndexError):
+        block = _new_block(size)
+    # NumPy keeps this object alive as long as any view of the array; when it is deleted, the memory is free again.
+    # The lease is queued by a function in C: in one in Python, Ctrl-C would be lost, since nobody can catch it there.
     owner = _char_array(size).from_buffer(block, -address(block) % CACHE_LINE)
-    weakref.finalize(owner, _return_block, block, size).atexit = False
+    lease = Lease(owner, _returned.append)
+    lease.block, lease.size = block, size
+    _lent[id(lease)] = lease
     return np.frombuffer(owner, dtype, count).reshape(shape)
 
 
+def _new_block(size: int) -> Array:
+    """Return new memory, after freeing as much of the cache as the bound on both together demands."""
+    global _peak_bytes
+    _collect_all()
+    with contextlib.suppress(KeyError, IndexError):  # the usual case: none of this size
+        return _free[size].pop()
+    used = used_bytes() + size
+    _peak_bytes = peak = max(_peak_bytes, used)
+    while cached_bytes() > peak - used:
+        largest = max((each for each, blocks in list(_free.items()) if blocks), default=0)  # fragments memory least
+        with contextlib.suppress(KeyError, IndexError):  # another thread has taken it
+            _free[largest].pop()
+    return np.empty(size + CACHE_LINE, np.uint8)
+
+
+def used_bytes() -> int:
+    """Return the number of bytes in arrays in use."""
+    return sum(map(_size, _lent.values()))
+
+
+def cached_bytes() -> int:
+    """Return the number of bytes in the cache."""
+    return sum(size * len(blocks) for size, blocks in list(_free.items()))
+
+
 def borrow_scratch(count: int) -> Array:
-    """Return a scratch buffer of at least ``count`` float32 numbers; pass it to `return_scratch` after use."""
-    global _scratch_used, _scratch_peak
-    with _lock:
-        for i, buffer in enumerate(_scratch):
+    """Return a scratch buffer of at least ``count`` float32 numbers; pass it to `return_scratch` after use.
+
+    After an error it need not be returned: then it is freed.
+    """
+    for i, idle in enumerate(_scratch):
+        if idle.size >= count:
+            try:
+                buffer = _scratch.pop(i)
+            except IndexError:  # another thread has taken it
+                break
             if buffer.size >= count:
-                _scratch.pop(i)
-                _scratch_used += buffer.size
                 return buffer
-        buffer = new_scratch(count)  # only here does the total of used and idle buffers grow
-        _scratch_used += buffer.size
-        _scratch_peak = max(_scratch_peak, _scratch_used)
-        while _scratch and sum(idle.size for idle in _scratch) > _scratch_peak - _scratch_used:
+            return_scratch(buffer)  # another thread has taken one before it
+            break
+    return _new_buffer(count)
+
+
+def _new_buffer(count: int) -> Array:
+    """Return a new scratch buffer; only here does the total of used and idle ones grow."""
+    global _scratch_peak
+    buffer = new_scratch(count)
+    _scratch_made[:] = [made for made in _scratch_made if made() is not None]
+    _scratch_made.append(weakref.ref(buffer))
+    alive = [made() for made in _scratch_made]
+    used = sum(made.size for made in alive if made is not None) - _idle_numbers()
+    _scratch_peak = peak = max(_scratch_peak, used)
+    while _idle_numbers() > peak - used:
+        with contextlib.suppress(IndexError):  # another thread has taken it
             _scratch.pop(0)  # the smallest: a larger one can be used instead
     return buffer
+
+
+def _idle_numbers() -> int:
+    return sum(map(_size, _scratch))
 
 
 def new_scratch(count: int) -> Array:
@@ -134,13 +191,7 @@ def new_scratch(count: int) -> Array:
 
 def return_scratch(buffer: Array) -> None:
     """Make a scratch buffer available again."""
-    global _scratch_used
-    with _lock:
-        _scratch_used -= buffer.size
-        bisect.insort(_scratch, buffer, key=_buffer_size)
-
-
-_buffer_size = operator.attrgetter("size")
+    bisect.insort(_scratch, buffer, key=_size)
 
 
 def empty_like(x: Array, dtype: Any = None) -> Array:
@@ -159,45 +210,29 @@ def empty_like(x: Array, dtype: Any = None) -> Array:
 def empty_cache() -> None:
     """Free the memory that is cached for later arrays."""
     global _peak_bytes, _scratch_peak
-    with _lock:
-        _scratch.clear()
-        idle_scratch.clear()
-        _scratch_peak = _scratch_used
-        _collect_returned()
-        _trim(0)
-        _peak_bytes = _used_bytes
-
-
-def _return_block(block: Array, size: int) -> None:
-    """Queue the memory of a deleted array; this may run at any time, also while a thread holds the lock."""
-    _returned.append((block, size))
+    _scratch.clear()
+    idle_scratch.clear()
+    _scratch_peak = 0
+    _collect_all()
+    _free.clear()
+    _peak_bytes = used_bytes()
 
 
 def _collect_returned() -> None:
-    """Move the queued blocks of deleted arrays to the free ones."""
-    global _free_bytes, _used_bytes
-    while _returned:
-        block, size = _returned.popleft()
-        _used_bytes -= size
-        _free.setdefault(size, []).append(block)
-        _free_bytes += size
+    """Move the memory of deleted arrays to the cache."""
+    with contextlib.suppress(IndexError):  # another thread was faster
+        while _returned:
+            _collect(_returned.popleft())
 
 
-def _trim(limit: int) -> None:
-    """Free cached blocks until at most ``limit`` bytes are cached; the largest first, which fragments memory least."""
-    global _free_bytes
-    while _free_bytes > limit:
-        size = max(_free)
-        _free[size].pop()
-        _free_bytes -= size
-        if not _free[size]:
-            del _free[size]
+def _collect_all() -> None:
+    """The same, also where an interrupt has lost the entry in the queue."""
+    _collect_returned()
+    for lease in list(_lent.values()):
+        if lease() is None:
+            _collect(lease)
 
 
-def _after_fork() -> None:
-    global _lock
-    _lock = threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_after_fork)
+def _collect(lease: Lease) -> None:
+    if _lent.pop(id(lease), None) is not None:  # else another thread was faster
+        _free.setdefault(lease.size, []).append(lease.block)

@@ -2,15 +2,20 @@
 
 In a convolution or a pool the samples of a batch are independent, and NumPy releases the interpreter lock while it
 computes, so each thread can compute a part of the samples. The threads are started when they are first needed.
+
+Ctrl-C may come between any two instructions of the main thread. So there is no lock, which it could leave locked: what
+threads share changes in a single instruction, and a caller does what no worker has begun itself.
 """
 
+import contextlib
 import contextvars
 import functools
 import operator
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
@@ -21,9 +26,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 MIN_BYTES = 64 * 1024  # of input: for less, waking another thread costs more than it saves
 MIN_ELEMENTS = 128 * 1024  # the same for element-wise functions
-
-_lock = threading.Lock()
-_pool: ThreadPoolExecutor | None = None
 
 
 def _cores() -> int:
@@ -76,16 +78,16 @@ def batched(count: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         def run_in_parts(arguments: tuple[Any, ...]) -> Any:
             n = len(arguments[0])
-            outputs: list[Array] = []
-            lock = threading.Lock()
+            made: dict[str, list[Array]] = {}
 
             def part(samples: slice, *arguments: Any) -> Any:
                 result = function(*arguments)
                 if samples == slice(0, n):
                     return result
-                with lock:
-                    if not outputs:
-                        outputs.extend(_empty_batch_like(array, n) for array in _as_tuple(result))
+                outputs = made.get("outputs")
+                if outputs is None:  # another thread may be here too; the arrays of the first one are used
+                    empty = [_empty_batch_like(array, n) for array in _as_tuple(result)]
+                    outputs = made.setdefault("outputs", empty)
                 for output, array in zip(outputs, _as_tuple(result), strict=True):
                     output[samples] = array
                 return tuple(outputs) if isinstance(result, tuple) else outputs[0]
@@ -156,14 +158,102 @@ def _run_parallel(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     """Call functions on several threads, the first on this thread, and return their results in order."""
     if len(calls) == 1:
         return [calls[0]()]
-    # a worker runs in a copy of this thread's context, which holds NumPy's error settings
-    jobs = [_get_pool().submit(contextvars.copy_context().run, call) for call in calls[1:]]
+    job = Job(calls)
     try:
-        first = calls[0]()
-    finally:
-        for job in jobs:  # also after an error or Ctrl-C: wait for all workers before BLAS gets its threads back
-            job.exception()
-    return [first, *(job.result() for job in jobs)]
+        try:
+            queue = _get_pool().queue
+            for _ in calls[1:]:
+                # a worker runs in a copy of this thread's context, which holds NumPy's error settings
+                queue.put((contextvars.copy_context(), job))
+            job.results[0] = calls[0]()
+            job.take()
+        finally:
+            job.wait()
+    finally:  # Ctrl-C may come while waiting, too: the workers must have ended before the caller's arrays are given up
+        job.wait()
+    if job.errors:
+        first = min(job.errors)
+        raise job.errors.pop(first)  # not kept, or it and this frame would refer to each other, and keep all arrays
+    return [job.results[i] for i in range(len(calls))]
+
+
+class Job:
+    """Calls that several threads share; each takes the next one that is left. Results and errors have their numbers."""
+
+    def __init__(self, calls: Sequence[Callable[[], Any]]) -> None:
+        self._left = deque(range(1, len(calls)))  # the caller has the first
+        self._calls = calls
+        self.results: dict[int, Any] = {}
+        self.errors: dict[int, BaseException] = {}
+        self._begun: list[None] = []  # one item for each worker that has begun, and for each that has ended
+        self._ended: list[None] = []
+        self._signals: SimpleQueue[None] = SimpleQueue()
+
+    def take(self) -> None:
+        """Run calls until none is left."""
+        while self._left:
+            try:
+                number = self._left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                self.results[number] = self._calls[number]()
+            except Exception as error:
+                self.errors[number] = error
+                return
+
+    def work(self) -> None:
+        """Do the part of a worker."""
+        self._begun.append(None)  # before it takes a call: the caller waits for all that have begun
+        try:
+            self.take()
+        except BaseException as error:
+            self.errors[len(self._calls)] = error
+        finally:
+            self._ended.append(None)
+            self._signals.put(None)
+
+    def wait(self) -> None:
+        """Drop the calls that are left, and wait for the workers that have begun, even if Ctrl-C comes again."""
+        try:
+            self._left.clear()
+            while len(self._ended) < len(self._begun):
+                self._signals.get()
+        finally:
+            if len(self._ended) < len(self._begun):
+                self.wait()
+
+
+class Pool:
+    """Threads that take jobs from a queue. Without a job they wait; they end with the process, or when told to."""
+
+    def __init__(self) -> None:
+        self.queue: SimpleQueue[Any] = SimpleQueue()
+        self.threads: list[threading.Thread] = []
+
+    def start(self, count: int) -> None:
+        """Start as many threads as are missing."""
+        if self not in _pools:
+            _pools.append(self)
+        while len(self.threads) < count:
+            thread = threading.Thread(target=_serve, args=(self.queue,), name=f"cnn_{len(self.threads)}", daemon=True)
+            thread.start()
+            self.threads.append(thread)
+
+
+def _serve(queue: SimpleQueue[Any]) -> None:
+    while True:
+        given = queue.get()
+        if given is None:
+            queue.put(None)  # for the next thread
+            return
+        context, job = given
+        context.run(job.work)
+        del given, context, job  # while it waits, a worker keeps no arrays
+
+
+_pool = Pool()
+_pools: list[Pool] = []  # all whose threads may run: this one, and what Ctrl-C has left
 
 
 def _as_tuple(result: Any) -> tuple[Array, ...]:
@@ -177,23 +267,33 @@ def _empty_batch_like(part: Array, n: int) -> Array:
     return np.empty(shape, part.dtype).transpose(np.argsort(order))
 
 
-def _get_pool() -> ThreadPoolExecutor:
-    global _pool
-    with _lock:
-        if _pool is None:
-            _pool = ThreadPoolExecutor(max(1, get_num_threads() - 1), thread_name_prefix="cnn")
-        return _pool
+def _get_pool() -> Pool:
+    pool, count = _pool, max(1, num_threads - 1)
+    if len(pool.threads) < count:
+        _end_others()
+        pool.start(count)
+    return pool
 
 
 def _reset_pool() -> None:
     global _pool
-    _pool = None
+    _pool = Pool()
+    _end_others()
+
+
+def _end_others() -> None:
+    """End the threads of former pools, after the jobs that they have been given."""
+    for pool in list(_pools):
+        if pool is not _pool:
+            pool.queue.put(None)
+            with contextlib.suppress(ValueError):  # another thread has removed it
+                _pools.remove(pool)
 
 
 def _after_fork() -> None:
-    global _lock
-    _lock = threading.Lock()  # another thread of the parent may have held it
-    _reset_pool()  # a forked child has none of the parent's threads
+    global _pool
+    _pools.clear()
+    _pool = Pool()  # a forked child has none of the parent's threads
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

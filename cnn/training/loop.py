@@ -1,5 +1,6 @@
 """The training loop, for any Module that has a ``loss_func`` and an ``optimizer``."""
 
+import contextvars
 import functools
 import math
 import time
@@ -241,10 +242,11 @@ class Run:
             self.model.input_shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model, self.loss_func), 0.0
-            check = functools.partial(self._check, x, last_good)
-            # the loss is checked in between
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore"), self._bad_sample_named:
-                loss, outputs = train_step(self.model, x, y, check, self.loss_func)
+            # NumPy's settings end with the context, also where Ctrl-C comes; the loss is checked in between
+            context, check = contextvars.copy_context(), functools.partial(self._check, x, last_good)
+            context.run(np.seterr, over="ignore", invalid="ignore", divide="ignore")
+            with self._bad_sample_named:
+                loss, outputs = context.run(train_step, self.model, x, y, check, self.loss_func)
             self.means.add(loss, outputs, y)
             metrics = None
             if taken == steps:
@@ -276,8 +278,7 @@ class Run:
         if isinstance(self.validation_data, DataLoader):
             validation = evaluate_batches(self.model, batches_in_order(self.validation_data))
         elif self.validation_data is not None:
-            x, y = self.validation_data
-            validation = evaluate_batches(self.model, batches(x, y, EVALUATION_BATCH_SIZE))
+            validation = evaluate_batches(self.model, batches(*self.validation_data, EVALUATION_BATCH_SIZE))
         names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
         return dict(zip(names, (*train, *validation), strict=True))
 

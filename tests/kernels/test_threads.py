@@ -36,7 +36,7 @@ def two_threads():
         assert before
         yield before
         assert blas_threads() == before
-        assert dispatch._inside == 0
+        assert not dispatch._inside
 
 
 class Probe(np.ndarray):
@@ -285,20 +285,21 @@ def test_a_forked_child_computes_the_same():
 
 
 def test_a_fork_while_another_thread_computes_does_not_hang():
-    """A lock that is held at that moment would never be released in the child."""
+    """Its turn to set the limit would never end in the child."""
     if not can_fork():
         return
     stop = threading.Event()
 
-    def hold_the_lock():
+    def keep_the_turn():
         while not stop.is_set():
-            with dispatch._lock:
-                time.sleep(0.01)
+            dispatch._take_turn(threading.get_ident())
+            time.sleep(0.01)
+            dispatch._end_turn(threading.get_ident())
 
-    holder = threading.Thread(target=hold_the_lock)
+    holder = threading.Thread(target=keep_the_turn)
     holder.start()
     try:
-        while not dispatch._lock.locked():
+        while not dispatch._changing:
             time.sleep(0.001)
         assert in_child(forward_and_backward) == forward_and_backward()
     finally:

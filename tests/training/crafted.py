@@ -212,8 +212,7 @@ def main(folder, part, parts):
 
     def all_cases():
         for name, changed, new in cases(arrays, state, 3, 4):
-            if OPTIMIZER not in name:
-                yield "checkpoint", name, lambda changed=changed, new=new: write(fresh(), changed, sealed(changed, new))
+            yield "checkpoint", name, lambda changed=changed, new=new: write(fresh(), changed, sealed(changed, new))
         for name, data in flips(whole, 60):
             fixed = folder / "flipped.safetensors"
             fixed.write_bytes(data)

@@ -21,6 +21,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Item = TypeVar("Item")
 Scratch = Callable[[tuple[int, ...], Any], Array]  # makes an array of a shape and dtype in a borrowed scratch buffer
 
+END = object()  # after the last item
 MIN_NANOSECONDS = 300_000  # with less work, waking another thread costs more than it saves
 MAX_SUMS = 8  # partial sums of a weight gradient: at most this many threads can work on it
 MIN_SUMS = 4  # also where they are large
@@ -40,14 +41,9 @@ def parallel_for(work: Callable[[Iterator[Item], Scratch], None], items: Iterabl
     nanoseconds : float
         About how long one thread takes for all items.
     """
-    left = deque(items)
-
-    def taken() -> Iterator[Item]:
-        while True:
-            try:
-                yield left.popleft()
-            except IndexError:
-                return
+    left: deque[Any] = deque(items)
+    threads = min(get_num_threads(), len(left)) if nanoseconds >= MIN_NANOSECONDS else 1
+    left.extend([END] * max(1, threads))  # one for each thread
 
     def call() -> None:
         buffers: list[Array] = []
@@ -58,12 +54,11 @@ def parallel_for(work: Callable[[Iterator[Item], Scratch], None], items: Iterabl
             return np.ndarray(shape, dtype, buffers[-1])  # not a view of a view, which takes longer to make
 
         try:
-            work(taken(), scratch)
+            work(iter(left.popleft, END), scratch)  # no generator: Ctrl-C is lost in one that is deleted half way
         finally:
             for buffer in buffers:
                 return_scratch(buffer)
 
-    threads = min(get_num_threads(), len(left)) if nanoseconds >= MIN_NANOSECONDS else 1
     run_parallel([call] * max(1, threads))
 
 

@@ -14,6 +14,7 @@ thread can read a job that is being replaced.
 """
 
 import atexit
+import contextlib
 import os
 import queue
 import threading
@@ -127,6 +128,7 @@ class ThreadPool:
         self.threads = [
             threading.Thread(target=self._serve, args=(i,), name=f"cnn-{i}", daemon=True) for i in range(1, workers + 1)
         ]
+        _pools.append(self)  # first: whatever Ctrl-C leaves of it can be stopped
         for thread in self.threads:
             thread.start()
 
@@ -153,7 +155,7 @@ class ThreadPool:
 
 HEAD, read = memory.HEAD, memory.read
 _pool: ThreadPool | None = None
-_lock = threading.Lock()
+_pools: list[ThreadPool] = []  # all whose workers may run: this one, and what Ctrl-C or another thread has left
 
 
 def run(
@@ -215,31 +217,36 @@ def run(
 
 
 def _get_pool() -> ThreadPool | None:
+    """Return the pool for the number of threads; if there is none, start one, and stop all others.
+
+    Ctrl-C may come at any moment, and other threads may do the same at the same time: no lock, which could stay locked.
+    """
     global _pool
     pool, count = _pool, parallel.num_threads - 1
-    if (0 if pool is None else len(pool.threads)) == count:
+    if (0 if pool is None else len(pool.threads)) == count and len(_pools) == (count > 0):
         return pool
-    with _lock:
-        pool = _pool
-        if (0 if pool is None else len(pool.threads)) != count:
-            _pool = None
-            if pool is not None:
-                pool.shut_down()
-            _pool = ThreadPool(count) if count else None
-        return _pool
+    _pool = pool = ThreadPool(count) if count else None
+    for other in list(_pools):
+        if other is not _pool:
+            other.shut_down()
+            with contextlib.suppress(ValueError):  # another thread has removed it
+                _pools.remove(other)
+    if pool is not None and pool.state[STOP]:  # another thread has stopped it before it was the current one
+        _pool = None
+    return pool
 
 
 @atexit.register
 def _shut_down() -> None:
     """Stop the workers before the compiled code that they run is freed."""
-    if _pool is not None:
-        _pool.shut_down()
+    for pool in list(_pools):
+        pool.shut_down()
 
 
 def _after_fork() -> None:
-    global _pool, _lock
-    _lock = threading.Lock()
+    global _pool
     _pool = None
+    _pools.clear()
 
 
 if hasattr(os, "register_at_fork"):

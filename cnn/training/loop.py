@@ -237,8 +237,7 @@ class Run:
             dtype = self._dtype_parameter.dtype  # a callback may change it
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
                 x, y = as_batch(x, y, dtype)
-            self.epoch, self.step = self.loader.epoch - self.first, self.loader.taken
-            taken = self.step
+            self.epoch, self.step = self.loader.epoch - self.first, (taken := self.loader.taken)
             self.model.input_shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model, self.loss_func), 0.0
@@ -278,7 +277,8 @@ class Run:
         if isinstance(self.validation_data, DataLoader):
             validation = evaluate_batches(self.model, batches_in_order(self.validation_data))
         elif self.validation_data is not None:
-            validation = evaluate_batches(self.model, batches(*self.validation_data, EVALUATION_BATCH_SIZE))
+            pairs = batches(self.validation_data[0], self.validation_data[1], EVALUATION_BATCH_SIZE)
+            validation = evaluate_batches(self.model, pairs)
         names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
         return dict(zip(names, (*train, *validation), strict=True))
 

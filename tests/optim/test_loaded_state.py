@@ -27,7 +27,7 @@ from cnn.optim import (
     StepLR,
 )
 from cnn.training import Averaged, Checkpoint
-from cnn.training.checkpoint import find_checkpoints, read, write
+from cnn.training.checkpoint_file import find_checkpoints, read, write
 from tests.kernels.backends import using
 
 SHAPES = [(6, 4), (4, 6), (2, 3, 4)]

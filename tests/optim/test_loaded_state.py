@@ -333,5 +333,5 @@ def test_a_made_up_checkpoint_is_refused(wrong, tmp_path):
     for old in find_checkpoints(tmp_path):
         old.unlink()
     write(path, arrays, description)
-    with pytest.raises(CheckpointError, match="does not fit: v"):
+    with pytest.raises(CheckpointError, match="does not fit: the optimizer: v"):
         fit(tmp_path, 2)

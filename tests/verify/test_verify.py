@@ -226,7 +226,10 @@ def test_the_page_about_correctness_quotes_the_results(everything):
         assert f"({count})" in page
 
 
-def test_the_example_on_that_page_names_the_error(capsys):
+def test_the_examples_on_that_page_name_the_errors(capsys):
     page = (Path(__file__).parents[2] / "docs" / "correctness.md").read_text(encoding="utf-8")
-    exec(page.split("```python\n")[1].split("```")[0], {})
+    shapes, gradients = (block.split("```")[0] for block in page.split("```python\n")[1:])
+    exec(shapes, {})
+    assert "Linear.bias must have shape (2,), as the settings of the layer say, got (4,)" in capsys.readouterr().out
+    exec(gradients, {})
     assert "factor" in capsys.readouterr().out

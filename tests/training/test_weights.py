@@ -11,7 +11,7 @@ from cnn.layers import Conv2d, Linear, LogSoftmax, ReLU, Sigmoid, Softmax
 from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from cnn.module import Module
 from cnn.optim import SGD, Adam
-from cnn.training import Checkpoint, train
+from cnn.training import Checkpoint, EarlyStopping, train
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4)).astype(np.float32)
@@ -251,3 +251,28 @@ def test_other_weights_are_another_training(tmp_path, settings, match):
     run(tmp_path, stop=2)
     with pytest.raises(CheckpointError, match=match):
         run(tmp_path, resume=True, **settings)
+
+
+@pytest.mark.parametrize("kind", ["Softmax", "labels", "numbers"])
+def test_weights_with_all_other_arguments_of_fit(kind):
+    """validation_split cuts the weights with the samples, and "balanced" counts the training targets alone."""
+    class_weight = None if kind == "numbers" else "balanced"
+    settings = {"epochs": 2, "verbose_freq": 0, "rng": 0, "batch_size": 7, "drop_last": True, "clip_norm": 0.1}
+    histories = []
+    for split in (True, False):
+        model, y = make(kind)
+        if split:
+            data, weight, validation = (X, y), WEIGHT, {"validation_split": 0.2}
+        else:
+            data, weight, validation = (X[:24], y[:24]), WEIGHT[:24], {"validation_data": (X[24:], y[24:])}
+        fit = model.fit(*data, sample_weight=weight, class_weight=class_weight, **validation, **settings)
+        histories.append((fit.train_loss, fit.val_loss, model[0].weight.data.tolist()))
+    assert histories[0] == histories[1]
+
+
+def test_a_metric_can_be_watched_in_a_weighted_training_without_validation_data():
+    model, y = make("Softmax")
+    history = model.fit(
+        X, y, sample_weight=WEIGHT, epochs=2, verbose_freq=0, rng=0, callbacks=[EarlyStopping("train_accuracy")]
+    )
+    assert len(history.train_accuracy) == 2

@@ -273,6 +273,12 @@ def test_weights_with_all_other_arguments_of_fit(kind):
 def test_a_metric_can_be_watched_in_a_weighted_training_without_validation_data():
     model, y = make("Softmax")
     history = model.fit(
-        X, y, sample_weight=WEIGHT, epochs=2, verbose_freq=0, rng=0, callbacks=[EarlyStopping("train_accuracy")]
+        X,
+        y,
+        sample_weight=WEIGHT,
+        epochs=2,
+        verbose_freq=0,
+        rng=0,
+        callbacks=[EarlyStopping(2, monitor="train_accuracy")],
     )
     assert len(history.train_accuracy) == 2

@@ -5,12 +5,19 @@ outermost statement of a thread is remembered, and `give_back` ends the modes of
 """
 
 import contextlib
+import contextvars
+import functools
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ForwardHook = Callable[[Any, Any], None]
 Clock = Callable[..., Any]
@@ -115,3 +122,25 @@ def forward_hook(hook: ForwardHook) -> Mode:
 def timing(clock: Clock) -> Mode:
     """Run every layer's forward and backward as ``clock(layer, what, function, array)``, in this thread."""
     return Mode(clock=clock)
+
+
+def without_warnings(function: Callable[P, R]) -> Callable[P, R]:
+    """Mark a function in which NumPy warns of no overflow, invalid value or division by zero; its results are checked.
+
+    NumPy's settings belong to a context, and the function runs in a copy of it. So they end with the call, also where
+    Ctrl-C comes just before a ``with np.errstate(...)`` could restore them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> without_warnings(np.divide)(1.0, np.zeros(1))
+    array([inf])
+    """
+
+    @functools.wraps(function)
+    def run(*arguments: P.args, **named: P.kwargs) -> R:
+        context = contextvars.copy_context()
+        context.run(np.seterr, over="ignore", invalid="ignore", divide="ignore")
+        return context.run(function, *arguments, **named)
+
+    return run

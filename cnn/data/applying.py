@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.core.parameter import Array
 from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
@@ -53,8 +54,7 @@ def describe_non_finite(
         found = _first_non_finite(batch, positions)
         if found:
             return f"{found} became NaN or infinite in transforms[{index}], {transform!r}"
-    with np.errstate(over="ignore"):
-        found = _first_non_finite((np.asarray(part).astype(dtype) for part in batch), positions)
+    found = _first_non_finite([without_warnings(np.asarray(part).astype)(dtype) for part in batch], positions)
     return f"{found} is too large for {dtype}" if found else ""
 
 

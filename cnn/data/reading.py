@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
 from cnn.errors import InputError, ShapeError
 from cnn.module import Array
@@ -59,8 +60,8 @@ def _mapped(path: str | os.PathLike[str], name: str) -> Array:
     if archive:
         raise InputError(f"{name}: {os.fspath(path)} holds several arrays: save one of them with np.save")
     try:
-        with np.errstate(over="ignore"):  # a size in a damaged header
-            data = np.load(path, mmap_mode="r", allow_pickle=False)
+        # a size in a damaged header may overflow
+        data = without_warnings(np.load)(path, mmap_mode="r", allow_pickle=False)
     except OSError:
         raise
     except Exception as error:  # a damaged header is Python text, which can raise nearly every kind of error

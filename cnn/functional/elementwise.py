@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import check_grad, check_input
+from cnn.core.modes import without_warnings
 from cnn.kernels import empty_like, in_parts, kernel
 from cnn.module import Array, Module
 
@@ -85,10 +86,10 @@ def _in_any_order(function: Callable[..., Array], arrays: tuple[Array, ...], y: 
     return y
 
 
+@without_warnings  # where exp(-x) overflows to infinity, 1 / inf gives 0 as it should
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(-x))."""
-    with np.errstate(over="ignore"):  # where exp(-x) overflows to infinity, 1 / inf gives 0 as it should
-        return 1 / (1 + np.exp(-x))
+    return 1 / (1 + np.exp(-x))
 
 
 @kernel

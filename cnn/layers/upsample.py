@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.core.modes import without_warnings
 from cnn.errors import ShapeError
 from cnn.kernels import batched
 from cnn.module import Array, Module
@@ -65,7 +66,7 @@ def interpolate(x: Array, taps: Taps, axis: int) -> Array:
 
 
 @batched(1)
-@np.errstate(invalid="ignore")  # inf - inf and 0 * inf
+@without_warnings  # of inf - inf and 0 * inf
 def resize(x: Array, vertical: Taps, horizontal: Taps) -> Array:
     """Interpolate the rows, then the columns: (N, C, H, W) -> (N, C, OH, OW)."""
     return interpolate(interpolate(x.transpose(0, 2, 3, 1), vertical, 1), horizontal, 2).transpose(0, 3, 1, 2)
@@ -76,8 +77,7 @@ class Upsample(Module):
 
     y[i] = (1 - t) x[i0] + t x[i1]  along the rows, then along the columns; in "nearest" y[i] = x[i0]
 
-    Output pixel i lies between the input pixels i0 and i1 = i0 + 1, at distance t from i0. It passes (1 - t) of its
-    gradient to i0 and t of it to i1.
+    Output pixel i lies between input pixels i0 and i1, at distance t from i0: (1 - t) of its gradient goes to i0, t to i1.
 
     Parameters
     ----------

@@ -4,12 +4,19 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.errors import InputError, ShapeError
 from cnn.functional.elementwise import sigmoid
 from cnn.loss.targets import ElementwiseLoss, as_tuple, smoothing
 from cnn.module import Array
 
 MIN_DENOMINATOR = float(np.float32(1e-12))  # in BCELoss's gradient; float32, as in PyTorch
+
+
+@without_warnings  # log(0) is minus infinity, and becomes -100
+def clamped_logs(p: Array) -> tuple[Array, Array]:
+    """Return log(p) and log(1 - p), at least -100."""
+    return np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
 
 
 def softplus(x: Array) -> Array:
@@ -106,8 +113,7 @@ class BCELoss(BinaryLoss):
             broadcast_weight(self.weight, "weight", p),
             broadcast_weight(self.pos_weight, "pos_weight", p),
         )
-        with np.errstate(divide="ignore"):
-            log_p, log_not_p = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
+        log_p, log_not_p = clamped_logs(p)
         self.save_for_backward(p, y, weight, positive)
         return self.reduce(((y - 1) * log_not_p - y * positive * log_p) * weight)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.errors import InputError
 from cnn.functional.sums import sum_of_many
 from cnn.loss.cross_entropy_loss import cross_entropy
@@ -65,10 +66,10 @@ class NLLLoss(ClassificationLoss):
         return self.reduce_backward(0 - q, grad, count, axis=1)
 
 
+@without_warnings  # of an exponential that overflows
 def check_log_probabilities(log_p: Array) -> None:
     """Raise an error that names the fix if the exponentials do not sum to one along axis 1; NaN is accepted."""
-    with np.errstate(over="ignore"):
-        sums = sum_of_many(np.exp(log_p), 1)
+    sums = sum_of_many(np.exp(log_p), 1)
     wrong = np.abs(sums - 1) > 1e-3
     if wrong.any():
         fix = "end the model with LogSoftmax(dim=1), or use CrossEntropyLoss(from_logits=True)"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import integer
+from cnn.core.modes import without_warnings
 from cnn.errors import InputError
 from cnn.module import Array, Module, evaluating, forward_hook
 from cnn.training.inputs import as_samples
@@ -42,8 +43,7 @@ def shapes(model: Module, input_shape: tuple[int, ...]) -> Shapes:
     except Exception:  # a wrong shape, or a layer that needs samples, such as one that takes a maximum
         pass
     try:
-        with np.errstate(all="ignore"):
-            return _run(model, np.zeros((2, *input_shape), dtype))
+        return without_warnings(_run)(model, np.zeros((2, *input_shape), dtype))
     except InputError as error:
         raise type(error)(error.problem.replace("got (2, ", "got (N, "), error.path, error.layer) from None
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cnn.module import Module, Parameter
+from cnn.core.modes import without_warnings
+from cnn.module import Array, Module, Parameter
 from cnn.optim.shared import at_least_zero, short_repr
 
 
@@ -76,10 +77,14 @@ def clip_grad_norm_(
         )
     scale = max_norm / (norm + 1e-6)
     if not scale >= 1:  # NaN included
-        with np.errstate(invalid="ignore"):  # infinity times 0
-            for grad in grads:
-                grad *= scale
+        _multiply(grads, scale)
     return norm
+
+
+@without_warnings  # of infinity times 0
+def _multiply(grads: list[Array], scale: float) -> None:
+    for grad in grads:
+        grad *= scale
 
 
 def clip_grad_value_(parameters: Iterable[Parameter], clip_value: float) -> None:

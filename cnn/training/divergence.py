@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.errors import InputError
 from cnn.module import Array, Module, evaluating, forward_hook, no_grad
-from cnn.training.evaluation import loss_and_prediction
+from cnn.training.evaluation import checked_loss
 from cnn.training.inputs import dtype_of
 
 
@@ -61,12 +62,11 @@ def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None
     is_end = run.stopped or run.epoch == run.epochs
     own = getattr(model, "loss_and_grad", None)
     if loss == 0.0 and is_end and (own is None or own == getattr(model, "_default_loss_and_grad", None)):
-        with np.errstate(all="ignore"), evaluating():
-            loss = loss_and_prediction(model, x, y, run.loss_func)[0]
+        with evaluating():
+            loss = checked_loss(model, x, y, run.loss_func)[0]
     if math.isfinite(loss):
         return
-    with np.errstate(all="ignore"):
-        where = first_non_finite(model, x)
+    where = first_non_finite(model, x)
     last_good.restore()
     model.optimizer.reset()
     raise FloatingPointError(
@@ -75,6 +75,7 @@ def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None
     )
 
 
+@without_warnings
 def first_non_finite(model: Module, x: Array) -> str:
     """Name the first layer whose weights or whose output for ``x`` are not finite."""
     modules = dict(model.named_modules())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import one_array
+from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
 from cnn.data.applying import apply, describe_non_finite
 from cnn.data.loader import DataLoader
@@ -33,6 +34,9 @@ def loss_and_prediction(model: Any, x: Array, y: Array, loss_func: LossFunc | No
         prediction = model(x)
         loss = (model.loss_func if loss_func is None else loss_func)(prediction, y)
     return loss, prediction
+
+
+checked_loss = without_warnings(loss_and_prediction)  # for callers that check whether the loss is finite
 
 
 def evaluate(
@@ -148,8 +152,7 @@ def evaluate_batches(
                 y = take_weights(loss_func, y)
             x, y = as_batch(x, y, dtype)
             try:
-                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the loss is checked
-                    loss, prediction = loss_and_prediction(model, x, y, loss_func)
+                loss, prediction = checked_loss(model, x, y, loss_func)
             except InputError:
                 _check_samples(pairs, start, len(x), dtype)
                 raise

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.core import rng
+from cnn.core.modes import without_warnings
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.layers import ReLU
@@ -77,9 +78,9 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
             alive = out.any(axis=(0, *range(2, out.ndim)))
             dead[names[id(module)]] = 1 - int(np.count_nonzero(alive)) / alive.size
 
-    with one_blas_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    with one_blas_thread():
         with forward_hook(record_dead_units):
-            loss, outputs = loss_and_grad(clone, x, y)
+            loss, outputs = without_warnings(loss_and_grad)(clone, x, y)
         not_finite = "" if math.isfinite(loss) else first_non_finite(clone, x)
         gradients = _layer_norms(clone)
     if rng.state_dict() != default:  # a layer has used it

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import integer, needs_one_array, one_array, several_arrays
+from cnn.core.modes import without_warnings
 from cnn.core.parameter import Parameter, plain_array
 from cnn.errors import InputError, ShapeError
 from cnn.layers import Linear
@@ -50,8 +51,7 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
         raise ShapeError(f"{name} must be an array of samples, (N, ...), got a single number")
     if x.size == 0:
         raise ShapeError(f"{name} is empty, shape {x.shape}: at least one sample and one value are needed")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinite and is rejected below
-        x = x.astype(dtype, copy=False)
+    x = without_warnings(x.astype)(dtype, copy=False)  # too large for float32 becomes infinite and is rejected below
     if not np.isfinite(x).all():
         wrong = ~np.isfinite(x).reshape(len(x), -1).all(axis=1)
         raise InputError(
@@ -68,8 +68,7 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
         fix = "make Normalize(...) its last transform" if kind == np.uint8 else "convert them to float32"
         raise InputError(f"the loader gives batches of {kind}, expected real floating-point numbers: {fix}")
     if x.dtype != dtype:
-        with np.errstate(over="ignore"):
-            x = x.astype(dtype, copy=False)
+        x = without_warnings(x.astype)(dtype, copy=False)
     y = np.asarray(y)
     return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
 

@@ -1,6 +1,5 @@
 """The training loop, for any Module that has a ``loss_func`` and an ``optimizer``."""
 
-import contextvars
 import functools
 import math
 import time
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
+from cnn.core.modes import without_warnings
 from cnn.data.loader import DataLoader
 from cnn.loss import LossFunc
 from cnn.module import Array
@@ -31,6 +31,8 @@ from cnn.training.watched import check_watched
 from cnn.training.weights import take_weights
 
 Callback = Callable[[Step], Any]
+
+checked_step = without_warnings(train_step)  # the loss is checked before the weights change
 
 
 def train(
@@ -241,11 +243,9 @@ class Run:
             self.model.input_shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model, self.loss_func), 0.0
-            # NumPy's settings end with the context, also where Ctrl-C comes; the loss is checked in between
-            context, check = contextvars.copy_context(), functools.partial(self._check, x, last_good)
-            context.run(np.seterr, over="ignore", invalid="ignore", divide="ignore")
+            check = functools.partial(self._check, x, last_good)
             with self._bad_sample_named:
-                loss, outputs = context.run(train_step, self.model, x, y, check, self.loss_func)
+                loss, outputs = checked_step(self.model, x, y, check, self.loss_func)
             self.means.add(loss, outputs, y)
             metrics = None
             if taken == steps:

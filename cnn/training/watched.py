@@ -3,11 +3,9 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from cnn.kernels import one_blas_thread
 from cnn.module import evaluating
-from cnn.training.evaluation import batches_in_order, loss_and_prediction
+from cnn.training.evaluation import batches_in_order, checked_loss
 from cnn.training.inputs import as_batch, dtype_of
 from cnn.training.means import Means
 from cnn.training.weights import take_weights
@@ -58,7 +56,7 @@ def has_accuracy(run: Any) -> bool:
         y = take_weights(loss_func, y)
     x, y = as_batch(x, y, dtype_of(model))
     means = Means(model, loss_func)
-    with np.errstate(all="ignore"), evaluating(), one_blas_thread():
-        loss, outputs = loss_and_prediction(model, x, y, loss_func)
+    with evaluating(), one_blas_thread():
+        loss, outputs = checked_loss(model, x, y, loss_func)
     means.add(loss, outputs, y)
     return not math.isnan(means.sums[2])

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.kernels.array.parallel_for import Array, Scratch, parallel_for, parallel_sum, tile_slices
 from cnn.kernels.array.windows import pool_corners
 from cnn.kernels.dispatch import one_blas_thread
@@ -64,6 +65,7 @@ def plan(shape: tuple[int, ...], geometry: Any, outputs: int, dtype: Any, groups
     return even if even * windows >= MIN_WINDOWS else most
 
 
+@without_warnings  # squares that overflow are infinite, and found below
 def uneven_images(*arrays: Array) -> Array | None:
     """Return the numbers of the images that hold infinity, NaN or a pixel much larger than most, in any of the arrays
     (N, C, H, W); None if there are none.
@@ -74,8 +76,7 @@ def uneven_images(*arrays: Array) -> Array | None:
     uneven: Any = False
     for x in arrays:
         images = x.transpose(0, 2, 3, 1)
-        with np.errstate(over="ignore"):
-            squares = np.vecdot(images, images).reshape(len(x), -1)
+        squares = np.vecdot(images, images).reshape(len(x), -1)
         exponents = (squares.view(np.int32) >> 23) & 255  # twice the power of 2 that is in the norm, and 127 more
         largest, counted = exponents.max(axis=1), np.count_nonzero(exponents, axis=1)
         uneven |= (largest == 255) | (largest * counted - exponents.sum(axis=1) > 2 * MAX_POWERS * counted)

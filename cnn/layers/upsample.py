@@ -77,7 +77,7 @@ class Upsample(Module):
 
     y[i] = (1 - t) x[i0] + t x[i1]  along the rows, then along the columns; in "nearest" y[i] = x[i0]
 
-    Output pixel i lies between input pixels i0 and i1, at distance t from i0: (1 - t) of its gradient goes to i0, t to i1.
+    Output pixel i lies between pixels i0 and i1, at distance t from i0: (1 - t) of its gradient goes to i0, t to i1.
 
     Parameters
     ----------

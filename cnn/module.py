@@ -139,7 +139,7 @@ class Module(Differentiable):
         raise NotImplementedError(f"{type(self).__name__} needs a method backward(self, grad) that returns grad_of_x")
 
     def __call__(self, x: Array) -> Array:
-        if modes.state.outermost is not None:
+        if modes.state.active:
             modes.give_back()
         y = self.forward(x)
         if modes.state.forward_hook is not None:

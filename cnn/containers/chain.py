@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from cnn.containers.container import Container, check_output, limits_blas
+from cnn.containers.container import Container, call_of, check_output, limits_blas
 from cnn.containers.fusion.rules import FusedStep, fused_steps
 from cnn.core import modes
 from cnn.core.checks import boolean, check_grad
@@ -31,6 +31,8 @@ def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        if modes.state.active:
+            modes.give_back()
         give_back()
         try:
             return function(*args, **kwargs)
@@ -177,7 +179,7 @@ class Chain(Container):
 
 def run_layer(layer: Any, x: Array, to_logits: bool) -> Array:
     """Run one layer; a user's while BLAS has one thread, which ours take care of themselves."""
-    run = partial(layer.run_layers, to_logits=True) if to_logits else layer
+    run = partial(layer.run_layers, to_logits=True) if to_logits else call_of(layer)
     if modes.state.clock is not None:
         y = modes.state.clock(layer, "forward", run, x)
     elif limits_blas(type(layer).__module__):

@@ -1,18 +1,19 @@
 """Modes of a thread: without gradients, in evaluation, with a hook after every forward, with a clock on every layer.
 
-Each is set by a `with` statement and ends with it. Ctrl-C may come just before the statement can end its mode. So the
-outermost statement of a thread is remembered, and `give_back` ends the modes of one that is over.
+Each is set by a `with` statement and ends with it. Ctrl-C may come just before the statement can end its mode. So all
+statements of a thread that are active are remembered, and `give_back` ends the modes of those that are over.
 """
 
 import contextlib
 import contextvars
 import functools
+import opcode
 import sys
 import threading
 import weakref
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,8 @@ ForwardHook = Callable[[Any, Any], None]
 Clock = Callable[..., Any]
 
 GENERATOR = 0x20 | 0x80 | 0x200  # flags of the code of generators and coroutines, as in the module inspect
+# what calls __enter__ in a `with` statement: an instruction of its own, from Python 3.14 on a call after LOAD_SPECIAL
+BEFORE_WITH, LOAD_SPECIAL = (opcode.opmap.get(name, -1) for name in ("BEFORE_WITH", "LOAD_SPECIAL"))
 
 
 class ThreadState(threading.local):
@@ -32,21 +35,29 @@ class ThreadState(threading.local):
     evaluating: bool = False
     forward_hook: ForwardHook | None = None
     clock: Clock | None = None
-    outermost: tuple[weakref.ref[Any], FrameType] | None = None  # the `with` statement: its object and its frame
+    active: tuple["Active", ...] = ()  # the `with` statements, the outermost first
+
+
+class Active(NamedTuple):
+    """A `with` statement: the object that it holds, its frame (or None, see `frame_of_with`), and its modes."""
+
+    block: weakref.ref[Any]
+    frame: FrameType | None
+    modes: dict[str, Any]
 
 
 state = ThreadState()
-NO_MODES = {name: getattr(state, name) for name in ThreadState.__annotations__}
+NO_MODES = {name: getattr(state, name) for name in ("saving", "evaluating", "forward_hook", "clock", "active")}
 
 
-def is_inside(block: weakref.ref[Any], frame: FrameType) -> bool:
+def is_inside(block: weakref.ref[Any], frame: FrameType | None) -> bool:
     """Tell whether a `with` statement of this thread has not ended, from the object that it holds and its frame.
 
     The object alone does not tell: the traceback of an interrupt may hold it longer.
     """
     if block() is None:
         return False
-    if frame.f_code.co_flags & GENERATOR:  # a generator may wait for its turn
+    if frame is None or frame.f_code.co_flags & GENERATOR:  # a generator may wait for its turn
         return True
     above: FrameType | None = sys._getframe(1)
     while above is not None and above is not frame:
@@ -54,34 +65,57 @@ def is_inside(block: weakref.ref[Any], frame: FrameType) -> bool:
     return above is not None
 
 
-def frame_of_with(frame: FrameType) -> FrameType:
-    """Return the frame itself, or, of a function of contextlib such as ExitStack.enter_context, that of its caller."""
-    while frame.f_code.co_filename == contextlib.__file__ and frame.f_back is not None:
-        frame = frame.f_back
-    return frame
+def frame_of_with(frame: FrameType) -> FrameType | None:
+    """Return the frame if it is in a `with` statement, which ends before the frame does.
+
+    Otherwise None: an ExitStack, or a user's own code, has called ``__enter__``, and may call ``__exit__`` elsewhere.
+    """
+    code, at = frame.f_code.co_code, frame.f_lasti
+    is_with = code[at] == BEFORE_WITH or (at >= 2 and code[at - 2] == LOAD_SPECIAL)
+    return frame if is_with else None
 
 
 def give_back() -> None:
     """End the modes that Ctrl-C has left on in this thread."""
-    if state.outermost is not None and not is_inside(*state.outermost):
-        vars(state).update(NO_MODES)
+    if state.active:
+        inside = tuple(each for each in state.active if is_inside(each.block, each.frame))
+        if len(inside) < len(state.active):
+            _set(inside)
+
+
+def _set(active: tuple[Active, ...]) -> None:
+    """Set the modes of all active statements, in one instruction."""
+    modes = {**NO_MODES, "active": active}
+    for each in active:
+        for name, value in each.modes.items():
+            both = name == "forward_hook" and modes[name] is not None
+            modes[name] = _both(value, modes[name]) if both else value
+    vars(state).update(modes)
+
+
+def _both(inner: ForwardHook, outer: ForwardHook) -> ForwardHook:
+    def both(module: Any, y: Any) -> None:
+        inner(module, y)
+        outer(module, y)
+
+    return both
 
 
 class Mode(contextlib.ContextDecorator):
-    """A `with` statement that sets modes of this thread; all are set, and given back, in one instruction."""
+    """A `with` statement that sets modes of this thread."""
 
     def __init__(self, **modes: Any) -> None:
         self._modes = modes
-        self._before: dict[str, Any] = {}
 
     def __enter__(self) -> None:
         give_back()
-        self._before = {name: getattr(state, name) for name in (*self._modes, "outermost")}
-        outermost = state.outermost or (weakref.ref(self), frame_of_with(sys._getframe(1)))
-        vars(state).update(self._modes, outermost=outermost)
+        _set((*state.active, Active(weakref.ref(self), frame_of_with(sys._getframe(1)), self._modes)))
 
     def __exit__(self, *error: object) -> None:
-        vars(state).update(self._before)
+        for i in reversed(range(len(state.active))):  # not always the last: of generators any may end first
+            if state.active[i].block() is self:
+                _set(state.active[:i] + state.active[i + 1 :])
+                break
 
     def _recreate_cm(self) -> "Mode":
         return Mode(**self._modes)  # for each call of a decorated function
@@ -108,15 +142,7 @@ def evaluating() -> Mode:
 
 def forward_hook(hook: ForwardHook) -> Mode:
     """Call ``hook(module, output)`` after the forward of every module inside, in this thread; outer hooks stay on."""
-    give_back()
-    before = state.forward_hook
-
-    def both(module: Any, y: Any) -> None:
-        hook(module, y)
-        if before is not None:
-            before(module, y)
-
-    return Mode(forward_hook=both)
+    return Mode(forward_hook=hook)
 
 
 def timing(clock: Clock) -> Mode:

@@ -8,7 +8,6 @@ correctness. The first thread to enter sets the limit, and the last to leave res
 Ctrl-C leaves, because it comes before a thread can leave, the next use in this thread gives back.
 """
 
-import contextlib
 import functools
 import inspect
 import os
@@ -142,10 +141,9 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 
 # For each thread that is inside, its outermost `with` statement: the object that it holds, and its frame
-_inside: dict[int, tuple[weakref.ref[Any], FrameType]] = {}
+_inside: dict[int, tuple[weakref.ref[Any], FrameType | None]] = {}
 _limit: Any = None  # the limit, and what to restore; None: BLAS has the user's own setting
 _changing: dict[str, int] = {}  # the thread that sets or restores the limit
-CONTEXTLIB = contextlib.__file__
 MAX_WAIT = 1.0  # s: setting takes some microseconds, so a thread that takes longer was interrupted
 
 
@@ -197,27 +195,24 @@ def _set(library: Any, threads: int) -> None:
 class OneBlasThread:
     """What `one_blas_thread` returns. (A generator would take four times as long, and small nets would feel it.)"""
 
-    __slots__ = ("__weakref__",)
+    thread = 0  # in which this is the outermost `with` statement
 
     def __enter__(self) -> None:
         thread = get_ident()
         outermost = _inside.get(thread)
         if outermost is None or not modes.is_inside(*outermost):
-            frame = sys._getframe(1)
-            if frame.f_code.co_filename == CONTEXTLIB:
-                frame = modes.frame_of_with(frame)
-            _enter(thread, weakref.ref(self), frame)
+            self.thread = thread
+            _enter(thread, weakref.ref(self), modes.frame_of_with(sys._getframe(1)))
 
     def __exit__(self, *error: object) -> None:
-        thread = get_ident()
-        outermost = _inside.get(thread)
-        if outermost is not None and outermost[0]() is self:
+        thread, self.thread = self.thread, 0
+        if thread:  # that of the caller, or, of a generator, one that has ended
             _leave(thread)
 
 
-def _enter(thread: int, block: weakref.ref[Any], frame: FrameType) -> None:
+def _enter(thread: int, block: weakref.ref[Any], frame: FrameType | None) -> None:
     global _limit
-    if modes.state.outermost is not None:
+    if modes.state.active:
         modes.give_back()
     try:
         _take_turn(thread)
@@ -264,6 +259,9 @@ def give_back() -> None:
     outermost = _inside.get(get_ident())
     if not _inside or (outermost is not None and not modes.is_inside(*outermost)):
         _leave(get_ident())
+    for thread, (block, _) in list(_inside.items()):
+        if block() is None:  # of a thread that has ended
+            _leave(thread)
 
 
 def one_blas_thread() -> OneBlasThread:

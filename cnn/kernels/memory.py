@@ -137,7 +137,7 @@ def _new_block(size: int) -> Array:
 
 def used_bytes() -> int:
     """Return the number of bytes in arrays in use."""
-    return sum(map(_size, _lent.values()))
+    return sum(map(_size, list(_lent.values())))
 
 
 def cached_bytes() -> int:

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from cnn.containers.container import Container, call_of, check_output, limits_blas
+from cnn.containers.container import Container, check_output, limits_blas
 from cnn.containers.fusion.rules import FusedStep, fused_steps
 from cnn.core import modes
 from cnn.core.checks import boolean, check_grad
@@ -179,7 +179,9 @@ class Chain(Container):
 
 def run_layer(layer: Any, x: Array, to_logits: bool) -> Array:
     """Run one layer; a user's while BLAS has one thread, which ours take care of themselves."""
-    run = partial(layer.run_layers, to_logits=True) if to_logits else call_of(layer)
+    run: Any = partial(layer.run_layers, to_logits=True) if to_logits else layer
+    if run is layer and modes.state.forward_hook is None and type(layer).__call__ is Module.__call__:
+        run = layer.forward  # a call would do no more, but look for modes that Ctrl-C has left, as our caller has
     if modes.state.clock is not None:
         y = modes.state.clock(layer, "forward", run, x)
     elif limits_blas(type(layer).__module__):

@@ -1,7 +1,6 @@
 """Container: the base class of modules that contain other modules."""
 
 import functools
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ class Container(Module):
         if modes.state.clock is not None:
             y = modes.state.clock(child, "forward", child, x)
         elif limits_blas(type(child).__module__):
-            y = call_of(child)(x)
+            y = child(x)
         else:
             with one_blas_thread():
                 y = child(x)
@@ -76,12 +75,6 @@ class Container(Module):
         if input_grad is None and child.needs_input_grad:
             raise InputError("backward must return the gradient of the input, but returned None")
         return input_grad
-
-
-def call_of(layer: Any) -> Any:
-    """Return what runs a layer in a container: its forward, if its call does no more than the container has done."""
-    is_plain = modes.state.forward_hook is None and type(layer).__call__ is Module.__call__
-    return layer.forward if is_plain else layer
 
 
 def check_output(y: object) -> None:

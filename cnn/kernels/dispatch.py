@@ -15,6 +15,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from threading import get_ident
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
@@ -144,6 +145,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 _inside: dict[int, tuple[weakref.ref[Any], FrameType | None]] = {}
 _limit: Any = None  # the limit, and what to restore; None: BLAS has the user's own setting
 _changing: dict[str, int] = {}  # the thread that sets or restores the limit
+PACKAGE = str(Path(__file__).parents[1])
 MAX_WAIT = 1.0  # s: setting takes some microseconds, so a thread that takes longer was interrupted
 
 
@@ -201,8 +203,9 @@ class OneBlasThread:
         thread = get_ident()
         outermost = _inside.get(thread)
         if outermost is None or not modes.is_inside(*outermost):
-            self.thread = thread
-            _enter(thread, weakref.ref(self), modes.frame_of_with(sys._getframe(1)))
+            self.thread, frame = thread, sys._getframe(1)
+            is_ours = frame.f_code.co_filename.startswith(PACKAGE)  # then it is in a `with` statement
+            _enter(thread, weakref.ref(self), frame if is_ours else modes.frame_of_with(frame))
 
     def __exit__(self, *error: object) -> None:
         thread, self.thread = self.thread, 0

@@ -16,7 +16,7 @@ from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.core.files import write_bytes
 from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
-from cnn.loss.targets import ElementwiseLoss
+from cnn.model.objective import Objective
 from cnn.module import Array
 from cnn.sequential import Sequential
 
@@ -104,9 +104,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _most_likely(model: Sequential, image: ModelImage, count: int) -> list[dict[str, Any]]:
     names, is_binary = model.class_names, isinstance(model.loss_func, BinaryLoss)
-    if isinstance(model.loss_func, ElementwiseLoss) and not is_binary:
+    if not (is_binary or Objective(model, model.loss_func).has_classes):
         raise ValueError(
-            f"the model has no classes, because its loss is {model.loss_func!r}: use model.predict(x) in Python"
+            f"the model has no classes: its loss is {model.loss_func!r}, without a final Softmax: use model.predict(x) "
+            "in Python"
         )
     probabilities = model.predict_proba(model.preprocess(image.pixels[None]))[0]
     if probabilities.ndim != 1:

@@ -164,10 +164,10 @@ def _unknown(targets: Array, size: tuple[int, ...], transform: str = "a transfor
     if targets.dtype.kind in "SU":
         fix = "pass class ids: names, y = np.unique(y, return_inverse=True)"
     elif targets.ndim == 2 and targets.shape[1] == 1 and targets.dtype.kind in "iu":
-        fix = 'pass y.ravel() for class ids, or targets="unmoved" for targets that stay right when pixels move'
+        fix = 'pass targets="unmoved" if they stay right when pixels move; if these are class ids, pass y.ravel()'
     return (
         f"{transform} moves the pixels of the images, and targets of {targets.dtype} of shape {_shape(targets)} are "
-        "neither class ids (N,), nor probabilities (N, K) that sum to one, nor yes or no as 1 and 0, nor masks of "
+        "neither class ids (N,), nor probabilities (N, K) that sum to one, nor yes and no as 1 and 0, nor masks of "
         f"{size[0]} x {size[1]} pixels: {fix}"
     )
 
@@ -178,10 +178,12 @@ def _shape(targets: Array) -> str:
 
 def _undeclared(transform: Any, targets: Array) -> str:
     name = getattr(transform, "__name__", type(transform).__name__)
-    fix = f"set {name}.moves_pixels = False"
-    if not name.isidentifier() or isinstance(transform, functools.partial):  # such as a lambda
-        fix = f"give the {name.strip('<>')} a name, such as own, and set own.moves_pixels = False"
+    what, fix = f"the transform {name}", f"set {name}.moves_pixels = False"
+    if not name.isidentifier() or isinstance(transform, functools.partial):
+        word = name.strip("<>")
+        what = f"a {word} among the transforms"
+        fix = f"give it a name, transform = {word} ..., and set transform.moves_pixels = False"
     return (
-        f"nothing says whether the transform {name} moves pixels, and with them targets of shape {_shape(targets)}: "
-        f"{fix} if all pixels stay in their places, or True if it moves them and the targets"
+        f"nothing says whether {what} moves pixels, and with them targets of shape {_shape(targets)}: {fix} if all "
+        "pixels stay in their places, or True if it moves them and the targets"
     )

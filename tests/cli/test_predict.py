@@ -282,7 +282,8 @@ def test_models_that_answer_yes_or_no(run, names, outputs, expected, with_logits
     [
         ([Conv2d(1, 3, 1), Softmax()], CrossEntropyLoss(), "no single class for an image, but outputs of 3 x 8 x 8"),
         ([Conv2d(1, 1, 1)], BCEWithLogitsLoss(), "no single class for an image, but outputs of 1 x 8 x 8"),
-        ([Flatten(), Linear(64, 1)], MSELoss(), r"has no classes, because its loss is MSELoss\(\)"),
+        ([Flatten(), Linear(64, 1)], MSELoss(), r"has no classes: its loss is MSELoss\(\), without"),
+        ([Flatten(), Linear(64, 1)], None, "has no classes: its loss is None, without a final Softmax"),
     ],
 )
 def test_a_model_without_one_class_for_each_image(run, layers, loss_func, says):

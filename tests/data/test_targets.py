@@ -191,7 +191,7 @@ def test_other_targets_need_a_word_before_training(transform, y):
 @pytest.mark.parametrize(
     ("y", "fix"),
     [
-        (np.arange(N)[:, None] % 4, r'pass y\.ravel\(\) for class ids, or targets="unmoved" for targets that'),
+        (np.arange(N)[:, None] % 4, r'pass targets="unmoved" if they .*; if these are class ids, pass y\.ravel\(\)$'),
         (np.array(["cat", "dog"] * (N // 2)), r"pass class ids: names, y = np\.unique\(y, return_inverse=True\)$"),
         (np.zeros((N, 4)) + 3, 'targets="points"'),
     ],
@@ -200,13 +200,15 @@ def test_unknown_targets_the_error_names_the_transform_and_the_fix(transform, y,
     with pytest.raises(InputError, match=fix) as caught:
         DataLoader(COORDINATES, y, transforms=[transform])
     assert str(caught.value).startswith(f"{transform!r} moves the pixels of the images")
-    assert "nor yes or no as 1 and 0" in str(caught.value)
+    assert "nor yes and no as 1 and 0" in str(caught.value)
     assert ("points" in str(caught.value)) == ("points" in fix)
 
 
 @pytest.mark.parametrize("own", [lambda x, y, rng: (x, y), functools.partial(lambda x, y, rng, k: (x, y), k=1)])
 def test_a_transform_without_a_name(own):
-    with pytest.raises(InputError, match=r"give the (lambda|partial) a name, such as own, and set own\.moves_pixels"):
+    with pytest.raises(
+        InputError, match=r"a (lambda|partial) among .*: give it a name, transform = \1 \.\.\., and set"
+    ):
         DataLoader(COORDINATES, OTHERS[0], transforms=[own])
     own.moves_pixels = False
     DataLoader(COORDINATES, OTHERS[0], transforms=[own])

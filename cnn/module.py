@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core import assignment, modes
-from cnn.core.files import LOAD_SOME, checkpoint_text, how_to_load_some, read_tensors, write_tensors
+from cnn.core.files import USE_STATE, checkpoint_text, how_to_load_some, read_tensors, write_tensors
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
 from cnn.core.text import printable
@@ -260,8 +260,9 @@ class Module(Differentiable):
         try:
             self.load_state_dict(arrays)
         except ValueError as error:
-            fix = f"\n  with state = safetensors.numpy.load_file({str(path)!r})" if LOAD_SOME in str(error) else ""
-            raise ValueError(f"{printable(path)}: {error}{fix}") from None
+            read = ("  import safetensors.numpy", f"  state = safetensors.numpy.load_file({str(path)!r})")
+            problem = str(error).replace(USE_STATE, "\n  ".join([*read, USE_STATE]))
+            raise ValueError(f"{printable(path)}: {problem}") from None
 
     def train(self, mode: bool = True) -> Self:
         """Set this module and every module inside it to training mode."""

@@ -52,7 +52,13 @@ def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
 def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
-    exec(compile(code("docs/training.md"), "training.md", "exec"), names)
+    program = code("docs/training.md")
+    before, update, after = program.partition("\nupdate_bn(")
+    exec(compile(before, "training.md", "exec"), names)
+    running = names["normed"][1].running_var.data.copy()
+    exec(compile(update + after, "training.md", "exec"), names)
+    assert not np.array_equal(names["normed"][1].running_var.data, running)  # the line does something
+    assert names["best_epoch"] >= 1
     assert len(names["classes"]) == len(names["x"])
     assert (names["model"][0].weight.data == names["old"][0].weight.data).all()
     assert len((tmp_path / "history.jsonl").read_text().splitlines()) >= 5
@@ -71,7 +77,10 @@ def test_the_examples_of_labels_and_weights_run(capsys):
     names = {}
     exec(compile(code("docs/labels_and_weights.md"), "labels_and_weights.md", "exec"), names)
     assert names["labels"].shape == names["p"].shape == (400, 2)
-    assert "rare" in capsys.readouterr().out
+    assert names["y_rare"].dtype == bool
+    out = capsys.readouterr().out
+    assert "rare" in out
+    assert re.search(r"^yes +\S+ +\S+ +\S+ +\d+$", out, re.M)
 
 
 @pytest.mark.parametrize(

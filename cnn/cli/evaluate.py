@@ -12,6 +12,7 @@ from cnn.cli.formatting import correct_text, sample_shape_text
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.core.text import printable
+from cnn.loss.bce_loss import BinaryLoss
 from cnn.metrics import class_report
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -57,7 +58,10 @@ def run(args: argparse.Namespace) -> int:
         (x, y), samples = dataset.test, f"test {dataset.kind}"
     else:
         dataset, (x, y), samples = _load_folder(model, str(name), config)
-    loss, accuracy = model.evaluate(model_inputs(model, x), y)
+    inputs = model_inputs(model, x)
+    if isinstance(model.loss_func, BinaryLoss) and model.predict(inputs[:1]).shape == (1, 1):
+        y = y.reshape(-1, 1)  # the classes 0 and 1 are no and yes
+    loss, accuracy = model.evaluate(inputs, y)
     if args.json:
         result = {"model": str(path), "data": name, "samples": len(x), "loss": loss, "accuracy": accuracy}
         print_stdout(json.dumps(result, indent=2))
@@ -65,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     print_stdout(f"{printable(path)} on {dataset.title}, {len(x):,} {samples}")
     print_stdout(f"loss      {loss:.4f}")
     print_stdout(f"accuracy  {accuracy:.4f}  ({correct_text(accuracy, len(x))})")
-    print_stdout(str(class_report(y, model.predict(model_inputs(model, x)), dataset.class_names)))
+    print_stdout(str(class_report(y, model.predict(inputs), dataset.class_names)))
     return 0
 
 

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from cnn.cli import model_arguments
+from cnn.cli.formatting import sample_shape_text
 from cnn.cli.parser import Parser, integer_at_least
 from cnn.cli.predict_images import ModelImage, contact_sheet, expand_patterns, read_for_model
 from cnn.cli.run_folders import is_same_file
 from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.core.files import write_bytes
 from cnn.core.text import printable
-from cnn.loss import BCELoss, BCEWithLogitsLoss
+from cnn.loss.bce_loss import BinaryLoss
+from cnn.model.objective import Objective
 from cnn.module import Array
 from cnn.sequential import Sequential
 
@@ -101,8 +103,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _most_likely(model: Sequential, image: ModelImage, count: int) -> list[dict[str, Any]]:
+    names, is_binary = model.class_names, isinstance(model.loss_func, BinaryLoss)
+    if not (is_binary or Objective(model, model.loss_func).has_classes):
+        raise ValueError(
+            f"the model has no classes: its loss is {model.loss_func!r}, without a final Softmax: use model.predict(x) "
+            "in Python"
+        )
     probabilities = model.predict_proba(model.preprocess(image.pixels[None]))[0]
-    names, is_binary = model.class_names, isinstance(model.loss_func, (BCELoss, BCEWithLogitsLoss))
+    if probabilities.ndim != 1:
+        raise ValueError(
+            f"the model has no single class for an image, but outputs of {sample_shape_text(probabilities.shape)} for "
+            "each: use model.predict(x) in Python"
+        )
     if is_binary and probabilities.shape == (1,):  # the probability of yes; two names are those of no and yes
         probabilities = np.concatenate([1 - probabilities, probabilities])
         names = names if names is not None and len(names) == 2 else ["no", "yes"]

@@ -22,7 +22,9 @@ import numpy as np
 from cnn.core.text import printable
 
 LOCK = ".lock"
+BEST = "best.safetensors"  # the checkpoint of the best epoch
 LOAD_SOME = "to load only those"  # the start of that advice in an error
+USE_STATE = "  own = model.state_dict()"  # its first line of code
 MAX_NESTING = 200  # lists and dicts inside each other, in JSON; Python's own stack holds several times that
 METADATA_KEY = "cnn"  # a single key with sorted JSON, because several keys would be written in random order
 
@@ -38,7 +40,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     given = Path(path)
     path = given.resolve()  # a symbolic link stays, and its target is replaced
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"could not write {given}: there is no folder {given.parent}; create it first")
+        raise FileNotFoundError(
+            f"could not write {printable(given)}: there is no folder {printable(given.parent)}; create it first"
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         with temporary.open("wb") as file:
@@ -97,7 +101,7 @@ def locked(folder: Path) -> Iterator[None]:
                 yield  # a file system without locks
                 return
             raise FileExistsError(
-                f"another training is writing into {folder}: wait for it, or choose another folder"
+                f"another training is writing into {printable(folder)}: wait for it, or choose another folder"
             ) from None
         yield
     finally:
@@ -179,11 +183,11 @@ def check_nesting(text: str) -> None:
 
 def checkpoint_text(path: Path) -> str:
     """Say what to call for a file of a checkpoint, where a model or weights are expected."""
-    folder = printable(path.parent)
+    folder = repr(str(path.parent))
+    best = f"cnn.training.Checkpoint({folder}).load_best(model) for the weights of the best epoch, or "
     return (
         f"{printable(path)} is a checkpoint of a training, not a model: build the model, then "
-        f"cnn.training.Checkpoint({folder!r}).load_best(model) for the weights of the best epoch, or "
-        f"model.fit(..., resume={folder!r}) to continue the training"
+        f"{best if (path.parent / BEST).exists() else ''}model.fit(..., resume={folder}) to continue the training"
     )
 
 
@@ -195,7 +199,7 @@ def how_to_load_some(fitting: list[str], count: int) -> list[str]:
     return [
         f"{len(fitting)} of {count} fit: {shown}",
         f"{LOAD_SOME}, and keep the rest of the model as it is:",
-        "  own = model.state_dict()",
+        USE_STATE,
         "  own.update({k: v for k, v in state.items() if k in own and v.shape == own[k].shape})",
         "  model.load_state_dict(own)",
     ]

@@ -14,7 +14,8 @@ from cnn.data.mnist import mnist
 from cnn.data.rotation import Rotation
 from cnn.data.sample_rng import SampleRNG
 from cnn.data.spiral import spiral
-from cnn.data.transforms import AlternatingFlip, HorizontalFlip, RandomCrop, RandomErasing, flip_tta
+from cnn.data.transforms import AlternatingFlip, HorizontalFlip, RandomCrop, RandomErasing
+from cnn.data.tta import flip_tta
 
 __all__ = [
     "DATASETS",

@@ -23,17 +23,18 @@ class Mixup:
 
     x' = s x + (1 - s) x[partner],  y' = s y + (1 - s) y[partner],  s from Beta(alpha, alpha)
 
-    Labels become probabilities (N, K) of float32, which CrossEntropyLoss accepts. The weight s and the sort key of
-    `partners` are drawn for each sample, but the partner depends on the other samples of the batch: it is the next one
-    in the order of the keys. Floating-point masks (N, H, W) or (N, C, H, W) are blended like the images. Integer masks
-    are refused, because ids of classes cannot be blended.
+    Class ids become probabilities (N, K) of float32, which CrossEntropyLoss accepts; labels of yes and no, (N, K) of 1
+    and 0, become numbers between 0 and 1, which the binary losses accept. The weight s and the sort key of `partners`
+    are drawn for each sample, but the partner depends on the other samples of the batch: it is the next one in the
+    order of the keys. Floating-point masks (N, H, W) or (N, C, H, W) are blended like the images. Integer masks are
+    refused, because ids of classes cannot be blended.
 
     Parameters
     ----------
     alpha : float
         Above 0. Near 0, most images stay almost unchanged; 1 makes s uniformly distributed.
-    classes : int
-        Number of classes K, for labels; keyword-only.
+    classes : int, optional
+        Number of classes K; keyword-only. Required for class ids (N,) only.
     p : float
         Probability that an image is blended at all, 0 to 1; keyword-only.
 
@@ -62,12 +63,12 @@ class Mixup:
 
     alpha: float = 0.2
     _: KW_ONLY
-    classes: int
+    classes: int | None = None
     p: float = 1.0
 
     def __post_init__(self) -> None:
         self.alpha = positive_number(self.alpha, "alpha")
-        self.classes = integer(self.classes, "classes", 2)
+        self.classes = None if self.classes is None else integer(self.classes, "classes", 2)
         self.p = number_in_range(self.p, "p", 0, 1)
 
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
@@ -92,8 +93,9 @@ class CutMix:
     """Paste a random box of another image of the batch into each, and mix the labels in proportion to the areas.
 
     The box has the aspect ratio of the image, the area fraction 1 - s with s from Beta(alpha, alpha), and a uniformly
-    distributed centre in the image. The part outside the image is clipped, and does not count for the labels. Labels
-    become probabilities (N, K) of float32, which CrossEntropyLoss accepts. The box and the sort key of `partners` are
+    distributed centre in the image. The part outside the image is clipped, and does not count for the labels. Class
+    ids become probabilities (N, K) of float32, which CrossEntropyLoss accepts; labels of yes and no, (N, K) of 1 and 0,
+    become numbers between 0 and 1, which the binary losses accept. The box and the sort key of `partners` are
     drawn for each sample, but the partner depends on the other samples of the batch: it is the next one in the order
     of the keys. In masks (N, H, W) or (N, C, H, W) the same box is pasted.
 
@@ -101,8 +103,8 @@ class CutMix:
     ----------
     alpha : float
         Above 0. The paper uses 1, which makes s uniformly distributed.
-    classes : int
-        Number of classes K, for labels; keyword-only.
+    classes : int, optional
+        Number of classes K; keyword-only. Required for class ids (N,) only.
     p : float
         Probability that an image gets a box at all, 0 to 1; keyword-only. The paper uses 0.5 for CIFAR, 1 for ImageNet.
 
@@ -132,12 +134,12 @@ class CutMix:
 
     alpha: float = 1.0
     _: KW_ONLY
-    classes: int
+    classes: int | None = None
     p: float = 1.0
 
     def __post_init__(self) -> None:
         self.alpha = positive_number(self.alpha, "alpha")
-        self.classes = integer(self.classes, "classes", 2)
+        self.classes = None if self.classes is None else integer(self.classes, "classes", 2)
         self.p = number_in_range(self.p, "p", 0, 1)
 
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
@@ -205,27 +207,39 @@ def blend(targets: Array, partner: Array, weights: Array) -> Array:
     return s * targets + (1 - s) * targets[partner]
 
 
-def as_probabilities(y: Any, classes: int, samples: int) -> Array:
-    """Return labels (N,) or probabilities (N, K) as float32 probabilities, or raise an error that names the fix."""
+def as_probabilities(y: Any, classes: int | None, samples: int) -> Array:
+    """Return class ids (N,), probabilities (N, K), or yes and no (N, K) as float32 that can be mixed: (N, K)
+
+    Raises
+    ------
+    InputError, ShapeError
+        If they are neither, or do not fit ``classes``; the message names the fix.
+    """
     labels = np.asarray(y)
     if len(labels.shape) == 0 or len(labels) != samples:
         raise ShapeError(f"{samples} images need {samples} labels, got {labels.shape}")
-    if labels.dtype.kind == "f" and labels.shape == (samples, classes):
+    are_shares = labels.ndim == 2 and (labels.dtype.kind == "f" or bool(((labels == 0) | (labels == 1)).all()))
+    if are_shares and classes in (None, labels.shape[1]):
         return labels.astype(np.float32, copy=False)
     if labels.ndim != 1:
-        fix = f"set classes={labels.shape[1]} if that is the number of classes"
-        fix = "pass y.ravel()" if labels.size == samples else fix
-        raise ShapeError(f"expected labels (N,) or probabilities (N, {classes}), got {labels.shape}: {fix}")
-    if labels.dtype.kind not in "iu":
-        raise InputError(
-            f"labels must be integers from 0 to {classes - 1}, got {labels.dtype}: pass y.astype(np.int64)"
-        )
-    if samples and not (labels.min() >= 0 and labels.max() < classes):
+        fix = f"set classes={labels.shape[1]} if that is the number of classes" if labels.ndim == 2 else ""
+        if labels.size == samples:
+            fix = "pass y.ravel() for class ids, or leave out classes if 1 and 0 are yes and no"
+        elif classes in (None, *labels.shape[1:2]):
+            fix = "several labels for each image must be 1 and 0, yes and no"
+        raise ShapeError(f"expected labels (N,) or probabilities (N, {classes or 'K'}), got {labels.shape}: {fix}")
+    if labels.dtype.kind not in "iub":
+        limits = "" if classes is None else f" from 0 to {classes - 1}"
+        raise InputError(f"labels must be integers{limits}, got {labels.dtype}: pass y.astype(np.int64)")
+    if classes is None:
+        raise InputError("class ids (N,) can only be mixed if the number of classes is known: set classes")
+    ids = labels.astype(np.intp)
+    if samples and not (ids.min() >= 0 and ids.max() < classes):
         low, high = int(labels.min()), int(labels.max())
         fix = "number the classes from 0" if low < 0 else f"set classes={high + 1}"
         raise InputError(
             f"labels must lie between 0 and {classes - 1} for classes={classes}, got {low} to {high}: {fix}"
         )
     out = np.zeros((samples, classes), np.float32)
-    out[np.arange(samples), labels] = 1
+    out[np.arange(samples), ids] = 1
     return out

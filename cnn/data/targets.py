@@ -7,6 +7,8 @@
   says it: "points" move with the images, "unmoved" stays as it is.
 """
 
+import functools
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -121,7 +123,7 @@ def check_word(
         raise InputError(f'targets must be "points", "unmoved" or None, got {word!r}')
     if word == "points":
         check_points(first_target[None])
-    moving = [t for t in transforms if getattr(t, "moves_pixels", None) is not False]
+    moving = list(filter(_may_move, transforms))
     if len(sample_shape) != 3 or not moving:
         return
     size: tuple[int, ...] = sample_shape[1:]
@@ -131,31 +133,42 @@ def check_word(
         count = len(y) if in_memory else min(len(y), MAX_SAMPLES)
         targets = targets if targets.ndim > 2 else take(y, np.linspace(0, len(y) - 1, count).astype(np.intp), "y")
     kind = kind_of(targets, size)
-    if kind == "labels":
+    for transform in moving if kind != "labels" else ():
+        if not hasattr(transform, "moves_pixels") and word != "unmoved":
+            raise InputError(_undeclared(transform, targets))
+        if _is_ours(transform) and not hasattr(transform, "move_points") and word is not None:
+            raise InputError(
+                f'{transform!r} mixes targets, which makes no sense for targets="{word}": remove it from transforms'
+            )
+    if word is not None:
         return
-    for transform in moving:
-        if not hasattr(transform, "moves_pixels"):
-            if word != "unmoved":
-                raise InputError(_undeclared(transform, targets))
-            size = ()  # it may change the size
-        elif not type(transform).__module__.startswith("cnn."):
-            size = ()  # it moves the targets that it gets, of whatever kind
-        elif word is not None:
-            if not hasattr(transform, "move_points"):
-                raise InputError(
-                    f'{transform!r} mixes targets, which makes no sense for targets="{word}": remove it from transforms'
-                )
-        elif size and kind == "others":
-            raise InputError(_unknown(targets, size))
-        elif size:  # one empty image shows whether it can move such masks
-            transform(np.zeros((1, 1, *size), np.uint8), first_target[None], SampleRNG(0, 0, [0]))
+    # a transform of the user's own may change the size, and the targets as it likes
+    known = itertools.takewhile(_is_ours, transforms if kind == "labels" else moving)
+    for transform in filter(_may_move, known):
+        if kind == "others":
+            raise InputError(_unknown(targets, size, repr(transform)))
+        # one empty image shows whether it can move or mix such targets
+        transform(np.zeros((1, 1, *size), np.uint8), first_target[None], SampleRNG(0, 0, [0]))
 
 
-def _unknown(targets: Array, size: tuple[int, ...]) -> str:
+def _may_move(transform: Any) -> bool:
+    return getattr(transform, "moves_pixels", None) is not False
+
+
+def _is_ours(transform: Any) -> bool:
+    return type(transform).__module__.startswith("cnn.")
+
+
+def _unknown(targets: Array, size: tuple[int, ...], transform: str = "a transform") -> str:
+    fix = FIXES
+    if targets.dtype.kind in "SU":
+        fix = "pass class ids: names, y = np.unique(y, return_inverse=True)"
+    elif targets.ndim == 2 and targets.shape[1] == 1 and targets.dtype.kind in "iu":
+        fix = 'pass targets="unmoved" if they stay right when pixels move; if these are class ids, pass y.ravel()'
     return (
-        f"a transform moves the pixels of the images, and targets of {targets.dtype} of shape {_shape(targets)} are "
-        f"neither class ids (N,), nor probabilities (N, K) that sum to one, nor masks of {size[0]} x {size[1]} pixels: "
-        f"{FIXES}"
+        f"{transform} moves the pixels of the images, and targets of {targets.dtype} of shape {_shape(targets)} are "
+        "neither class ids (N,), nor probabilities (N, K) that sum to one, nor yes and no as 1 and 0, nor masks of "
+        f"{size[0]} x {size[1]} pixels: {fix}"
     )
 
 
@@ -165,7 +178,12 @@ def _shape(targets: Array) -> str:
 
 def _undeclared(transform: Any, targets: Array) -> str:
     name = getattr(transform, "__name__", type(transform).__name__)
+    what, fix = f"the transform {name}", f"set {name}.moves_pixels = False"
+    if not name.isidentifier() or isinstance(transform, functools.partial):
+        word = name.strip("<>")
+        what = f"a {word} among the transforms"
+        fix = f"give it a name, transform = {word} ..., and set transform.moves_pixels = False"
     return (
-        f"nothing says whether the transform {name} moves pixels, and with them targets of shape {_shape(targets)}: "
-        f"set {name}.moves_pixels = False if all pixels stay in their places, or True if it moves them and the targets"
+        f"nothing says whether {what} moves pixels, and with them targets of shape {_shape(targets)}: {fix} if all "
+        "pixels stay in their places, or True if it moves them and the targets"
     )

@@ -11,14 +11,13 @@ masks move along, and other targets are refused, see targets.py. ``move_points(p
 the centre of the pixel in row i and column j is (j, i). A point may lie between pixels, or leave the image.
 """
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from cnn.core.checks import check_images, integer
+from cnn.core.checks import integer
 from cnn.core.parameter import Array
 from cnn.data.pixels import (
     box_masks,
@@ -31,7 +30,6 @@ from cnn.data.pixels import (
 )
 from cnn.data.sample_rng import SampleRNG
 from cnn.data.targets import as_mask_fill, move_targets, outside_value
-from cnn.errors import InputError
 
 MAX_ASPECT_RATIO = 1 / 0.3  # of erased boxes, as in the paper
 
@@ -254,42 +252,3 @@ class RandomErasing:
         out = x.copy()
         np.copyto(out, 0, where=box_masks(start, start + sides * (u[:, :1] < self.p), size))
         return out, y
-
-
-def flip_tta(predict: Callable[[Array], Any], x: Array) -> Array:
-    """Test-time augmentation: return the mean prediction for images and mirrored images, often slightly more accurate.
-
-    Parameters
-    ----------
-    predict : callable
-        Returns probabilities, or other numbers that can be averaged, for (N, C, H, W); ``model.predict_proba``.
-    x : ndarray, (N, C, H, W)
-        The images, as ``predict`` expects them.
-
-    Returns
-    -------
-    ndarray
-        The mean of both outputs of ``predict``.
-
-    Raises
-    ------
-    ValueError
-        If x is not a batch of images, or ``predict`` returns integers: a mean of class labels is meaningless.
-
-    Source
-    ------
-    Krizhevsky 2012, ImageNet classification with deep convolutional neural networks, section 4.1.
-
-    Examples
-    --------
-    >>> flip_tta(lambda x: x[:, 0, 0], np.array([[[[0.0, 0.5, 1.0]]]]))
-    array([[0.5, 0.5, 0.5]])
-    """
-    check_images(x)
-    original, mirrored = (np.asarray(predict(images)) for images in (x, np.ascontiguousarray(x[..., ::-1])))
-    if original.dtype.kind != "f":
-        raise InputError(
-            f"predict must return floating-point numbers such as probabilities, got {original.dtype}: pass "
-            "model.predict_proba"
-        )
-    return (original + mirrored) / 2

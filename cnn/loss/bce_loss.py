@@ -49,6 +49,8 @@ class BinaryLoss(ElementwiseLoss):
         if target.size and not (target.min() >= 0 and target.max() <= 1):
             low, high = target.min(), target.max()
             fix = "for labels -1 and 1 pass (y + 1) / 2" if low == -1 else "for classes use CrossEntropyLoss"
+            if low == -100:
+                fix = 'for masks with -100 outside the image give the transform mask_fill=0 or edge="reflect"'
             if low >= 0 and 1 < high <= 255 and (high == 255 or target.ndim > 2):
                 fix = "divide a mask of 0 and 255 by 255" + (f"; {fix}" if high < 255 else "")
             raise InputError(f"{type(self).__name__} expects targets between 0 and 1, got {low} to {high}: {fix}")

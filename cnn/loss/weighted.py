@@ -1,4 +1,4 @@
-"""Weights for samples and classes: `sample_weighted` and `class_weighted` make a loss that uses them."""
+"""Weights for samples and classes: `SampleWeighted` is a loss with them, and `class_weighted` returns one."""
 
 import copy
 import math

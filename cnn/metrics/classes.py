@@ -20,8 +20,9 @@ def confusion_matrix(y_true: Any, y_pred: Any, classes: int) -> Array:
 
     Parameters
     ----------
-    y_true, y_pred : array_like of int
-        True and predicted class ids from 0 to ``classes - 1``, in arrays of the same shape: (N,), or (N, ...).
+    y_true, y_pred : array_like of int or bool
+        True and predicted class ids from 0 to ``classes - 1``, in arrays of the same shape: (N,), or (N, ...). False
+        is class 0, and True is class 1.
     classes : int
         K, the number of classes, at least 1.
 
@@ -56,6 +57,8 @@ def _ids(labels: Any, name: str, classes: int) -> Array:
     ids = plain_array(labels)
     if ids.size == 0:
         raise ShapeError(f"{name} is empty, shape {ids.shape}: there is nothing to count")
+    if ids.dtype == bool:  # no and yes
+        ids = ids.astype(np.int64)
     if ids.dtype.kind not in "iu":
         fix = f"pass {name}.astype(np.int64)"
         if ids.dtype.kind == "f" and ids.ndim > 1:
@@ -144,8 +147,8 @@ def class_report(y_true: Any, y_pred: Any, class_names: Sequence[str]) -> ClassR
 
     Parameters
     ----------
-    y_true, y_pred : array_like of int
-        True and predicted class ids, in arrays of the same shape: (N,), or (N, ...).
+    y_true, y_pred : array_like of int or bool
+        True and predicted class ids, in arrays of the same shape: (N,), or (N, ...). False is 0, and True is 1.
     class_names : sequence of str
         A name for each class id, in order.
 

@@ -34,14 +34,19 @@ def check_extras(extras: dict[str, Any], model: Any) -> None:
 
 
 def check_class_names(names: Any) -> None:
-    """Raise an error unless this is None or a list of different strings."""
+    """Raise an error unless this is None or a list of strings."""
     if names is None:
         return
     if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
         raise ValueError(f"class_names must be a list of strings, got {short_text(names)}")
-    if len(set(names)) < len(names):
-        double = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"class_names must be different from each other, but {short_text(double)} is there twice")
+
+
+def repeated_name(names: Any) -> str:
+    """Say which class name is there twice; "" if none is."""
+    double = next((name for name in names or [] if names.count(name) > 1), None)
+    if double is None:
+        return ""
+    return f"class_names must be different from each other, but {short_text(double)} is there twice"
 
 
 def check_input_shape(shape: Any) -> None:

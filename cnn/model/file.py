@@ -6,6 +6,7 @@ fixed list and checks the arguments; nothing in a file is ever evaluated, so an 
 
 import inspect
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import cnn.loss
 from cnn import init
 from cnn.core.files import LOAD_SOME, checkpoint_text, read_tensors, to_json, write_tensors
 from cnn.core.text import printable, printable_lines, short_text
-from cnn.model.extras import EXTRAS, check_extras
+from cnn.model.extras import EXTRAS, check_extras, repeated_name
 from cnn.module import Array, Differentiable
 
 FORMAT = 1
@@ -103,6 +104,9 @@ def write(path: str | Path, model: Any, classes: Classes) -> None:
     check_arguments(architecture)
     extras = {name: getattr(model, name) for name in EXTRAS}
     check_extras({name: as_read(value) for name, value in extras.items()}, model)  # otherwise it could not be read
+    repeated = repeated_name(as_read(extras["class_names"]))
+    if repeated:
+        raise ValueError(repeated)
     description = {"format": FORMAT, "architecture": architecture, "shared": shared_names(model), **extras}
     write_tensors(path, model.state_dict(), description)
 
@@ -163,6 +167,9 @@ def read(path: str | Path, container: type, classes: Classes) -> Any:
         problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
         problem = problem.partition(f"\n  {LOAD_SOME}")[0]  # there is no model yet to load them into
         raise ValueError(f"{name} cannot be read as a model: {printable_lines(problem)}") from None
+    repeated = repeated_name(description["class_names"])
+    if repeated:  # files of the first versions may have such names
+        warnings.warn(f"{name}: {printable(repeated)}; set model.class_names before save", stacklevel=3)
     for key in EXTRAS:
         value = description[key]
         setattr(model, key, tuple(value) if key == "input_shape" and value is not None else value)

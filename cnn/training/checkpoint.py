@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from cnn.core.checks import integer
-from cnn.core.files import locked, write_bytes
+from cnn.core.files import BEST, LOAD_SOME, locked, write_bytes
 from cnn.core.text import printable
 from cnn.errors import CheckpointWarning
 from cnn.module import Module
 from cnn.training import state as states
-from cnn.training.checkpoint_file import BEST, STEPS, TIMES, find_checkpoints, read_state, snapshot, times, write
+from cnn.training.checkpoint_file import STEPS, TIMES, find_checkpoints, read_state, snapshot, times, write
 from cnn.training.divergence import has_finite_weights
 from cnn.training.history import History
 from cnn.training.stopping import METRICS
@@ -106,7 +106,8 @@ class Checkpoint:
             existing = find_checkpoints(self.folder)
             if existing and (resumed is None or resumed.folder.resolve() != self.folder.resolve()):
                 raise FileExistsError(
-                    f"{self.folder} has checkpoints of another training run, such as {existing[0].name}: resume it "
+                    f"{printable(self.folder)} has checkpoints of another training run, such as "
+                    f"{printable(existing[0].name)}: resume it "
                     f"with resume={str(self.folder)!r}, or choose another folder"
                 )
             for path in resumed.damaged if resumed is not None else ():
@@ -163,7 +164,8 @@ class Checkpoint:
         try:
             model.load_state_dict(states.weights(arrays))
         except ValueError as error:
-            raise ValueError(f"{printable(path)} is of another model: {error}") from None
+            problem = str(error).partition(f"\n  {LOAD_SOME}")[0]  # the caller has no state to load some of
+            raise ValueError(f"{printable(path)} is of another model: {problem}") from None
         return int(state["epoch"])
 
     def close(self) -> None:

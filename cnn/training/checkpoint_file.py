@@ -15,7 +15,7 @@ from cnn.training import state as states
 from cnn.training.content import check_state
 
 FORMAT = 1
-BEST, TIMES = "best.safetensors", "times.json"
+TIMES = "times.json"
 STEPS = "step-{:08}.safetensors"
 
 

@@ -47,7 +47,7 @@ class Resumed:
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise FileNotFoundError(f"there is no folder {folder} to resume from")
+            raise FileNotFoundError(f"there is no folder {printable(folder)} to resume from")
         paths = find_checkpoints(folder)
         for i, path in enumerate(paths):
             try:
@@ -62,7 +62,9 @@ class Resumed:
             resumed.damaged = paths[:i]
             return resumed
         warnings.warn(
-            f"{folder} has no checkpoint yet: training starts from the beginning", CheckpointWarning, stacklevel=4
+            f"{printable(folder)} has no checkpoint yet: training starts from the beginning",
+            CheckpointWarning,
+            stacklevel=4,
         )
         return None
 
@@ -81,10 +83,10 @@ class Resumed:
             raise CheckpointError(f"the loss was {state['loss']}, but is {loss_func!r} now")
         wrong = states.architecture_difference(state["architecture"], states.architecture(run.model))
         if wrong is not None:
-            raise CheckpointError(f"the checkpoint in {self.folder} belongs to another model: {wrong}")
+            raise CheckpointError(f"the checkpoint in {printable(self.folder)} belongs to another model: {wrong}")
         wrong = differences(state["data"], run.data)
         if wrong:
-            raise CheckpointError(f"the data are not those of the checkpoint in {self.folder}: {wrong}")
+            raise CheckpointError(f"the data are not those of the checkpoint in {printable(self.folder)}: {wrong}")
         before, now = state["validation"], run.validation
         if (before is None) != (now is None):
             verb = "had no" if before is None else "had"

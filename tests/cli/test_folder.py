@@ -14,6 +14,8 @@ from cnn.cli.train_recipes import FOLDER_SETTINGS, MODELS, settings_for
 from cnn.data.images import read_image
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
+from cnn.layers import Flatten, Linear, Sigmoid
+from cnn.loss import BCELoss, BCEWithLogitsLoss
 from cnn.sequential import Sequential
 from tests.data.photos import save_with_orientation
 
@@ -250,3 +252,23 @@ def test_evaluate_when_the_folder_is_gone(run):
     assert code == 1
     assert "there is no folder" in err
     assert "use other data with --data NAME" in err
+
+
+@pytest.mark.parametrize("with_logits", [False, True])
+def test_a_model_that_answers_yes_or_no_is_evaluated_on_a_folder_of_two_classes(run, with_logits):
+    shades("data")
+    layers = [Flatten(), Linear(3 * 8 * 8, 1), *([] if with_logits else [Sigmoid()])]
+    model = Sequential(layers, loss_func=BCEWithLogitsLoss() if with_logits else BCELoss())
+    model[1].weight.data = np.full((1, 192), 40 / 192)
+    model[1].bias.data = [-20]
+    model.input_shape = (3, 8, 8)
+    model.save("m.safetensors")
+    code, out, _ = run("evaluate", "m.safetensors", "--data", "data")
+    assert code == 0
+    assert "accuracy  1.0000  (12 of 12 correct" in out
+    assert [line.split()[:3] for line in out.splitlines()[5:7]] == [
+        ["dark", "1.000", "1.000"],
+        ["light", "1.000", "1.000"],
+    ]
+    code, out, _ = run("evaluate", "m.safetensors", "--data", "data", "--json")
+    assert json.loads(out)["accuracy"] == 1

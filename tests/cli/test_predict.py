@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cnn.cli.predict_images import contact_sheet, read_for_model
-from cnn.layers import Flatten, Linear, Sigmoid, Softmax
-from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss
+from cnn.layers import Conv2d, Flatten, Linear, Sigmoid, Softmax
+from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from cnn.sequential import Sequential
 from tests.cli.example_files import write_image
 
@@ -274,3 +275,22 @@ def test_models_that_answer_yes_or_no(run, names, outputs, expected, with_logits
     code, out, _ = run("predict", "model.safetensors", "a.png")
     assert code == 0
     assert [row.strip() for row in out.splitlines()[1:]] == expected
+
+
+@pytest.mark.parametrize(
+    ("layers", "loss_func", "says"),
+    [
+        ([Conv2d(1, 3, 1), Softmax()], CrossEntropyLoss(), "no single class for an image, but outputs of 3 x 8 x 8"),
+        ([Conv2d(1, 1, 1)], BCEWithLogitsLoss(), "no single class for an image, but outputs of 1 x 8 x 8"),
+        ([Flatten(), Linear(64, 1)], MSELoss(), r"has no classes: its loss is MSELoss\(\), without"),
+        ([Flatten(), Linear(64, 1)], None, "has no classes: its loss is None, without a final Softmax"),
+    ],
+)
+def test_a_model_without_one_class_for_each_image(run, layers, loss_func, says):
+    model = Sequential(layers, loss_func=loss_func)
+    model.input_shape = (1, 8, 8)
+    model.save("m.safetensors")
+    write_image("a.png")
+    code, out, err = run("predict", "m.safetensors", "a.png")
+    assert (code, out) == (1, "")
+    assert re.fullmatch(rf"error: the model .*{says}.*: use model.predict\(x\) in Python\n", err)

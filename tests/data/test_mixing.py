@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cnn.data import DataLoader
 from cnn.data.mixing import CutMix, Mixup, mixing_weights, partners
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError, ShapeError
-from cnn.loss import CrossEntropyLoss
+from cnn.loss import BCEWithLogitsLoss, CrossEntropyLoss
 
 BOTH = [Mixup(1, classes=10), CutMix(1, classes=10)]
 
@@ -149,13 +150,13 @@ def test_invalid_arguments(kind):
     for alpha in (0, -1, float("inf"), float("nan"), "a", True):
         with pytest.raises(ValueError, match="alpha must be a finite number above 0"):
             kind(alpha, classes=10)
-    for classes in (1, 10.0, None):
+    for classes in (1, 10.0, True):
         with pytest.raises(ValueError, match="classes must be an integer of at least 2"):
             kind(classes=classes)
     with pytest.raises(ValueError, match="p must be a number from 0 to 1"):
         kind(classes=10, p=2)
-    with pytest.raises(TypeError, match="classes"):
-        kind(0.2)
+    with pytest.raises(InputError, match=r"class ids \(N,\) can only be mixed .*: set classes"):
+        kind(0.2)(images(4), np.array([0, 1, 1, 0]), SampleRNG(0, 1, np.arange(4)))
 
 
 def test_cutmix_boxes_are_around_their_centres():
@@ -167,3 +168,49 @@ def test_cutmix_boxes_are_around_their_centres():
         half = len(covered) // 2
         assert abs(covered[:half].mean() - covered[half:].mean()) < 0.03
         assert covered[half] > 1.2 * covered[0]  # less at the edges, where boxes are clipped
+
+
+@pytest.mark.parametrize("kind", [Mixup, CutMix])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("labels", [1, 5])
+@pytest.mark.parametrize("with_classes", [False, True])
+def test_yes_and_no_are_mixed(kind, dtype, labels, with_classes):
+    """Each label (N, K) is the mean of the image's and the partner's, with the weight that class ids are mixed with."""
+    x, y = images(), np.random.default_rng(1).integers(0, 2, (30, labels))
+    transform = kind(1, classes=labels) if with_classes and labels > 1 else kind(1)
+    [(out, found)] = DataLoader(x, y.astype(dtype), 30, False, rng=0, transforms=[transform])
+    [(same, own)] = DataLoader(x, np.arange(30), 30, False, rng=0, transforms=[kind(1, classes=30)])
+    np.testing.assert_array_equal(out, same)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, own @ y, rtol=1e-5, atol=1e-6)
+    BCEWithLogitsLoss()(np.zeros((30, labels), np.float32), found)
+
+
+@pytest.mark.parametrize("kind", [Mixup, CutMix])
+def test_bool_labels_are_the_classes_0_and_1(kind):
+    y, rng = np.arange(30) % 2, SampleRNG(0, 1, np.arange(30))
+    expected = kind(1, classes=2)(images(), y, rng)[1]
+    np.testing.assert_array_equal(kind(1, classes=2)(images(), y > 0, SampleRNG(0, 1, np.arange(30)))[1], expected)
+
+
+@pytest.mark.parametrize("kind", [Mixup, CutMix])
+@pytest.mark.parametrize(
+    ("y", "classes", "says"),
+    [
+        (np.arange(30) % 4, None, "set classes"),
+        (4 - np.arange(30) % 4, 4, "labels must lie between 0 and 3"),
+        (np.arange(30)[:, None] % 2, 2, r"pass y\.ravel\(\) for class ids, or leave out classes"),
+        (np.tile([1, 0, 0, 1], (30, 1)), 5, "set classes=4"),
+    ],
+)
+def test_what_cannot_be_mixed_is_refused_when_the_loader_is_made(kind, y, classes, says):
+    with pytest.raises(InputError, match=says):
+        DataLoader(images(), y, transforms=[kind(classes=classes)])
+
+
+def test_masks_need_no_classes():
+    masks = np.random.default_rng(0).integers(0, 4, (30, 8, 6))
+    [(_, found)] = DataLoader(images(), masks, 30, False, rng=0, transforms=[CutMix()])
+    [(_, expected)] = DataLoader(images(), masks, 30, False, rng=0, transforms=[CutMix(classes=4)])
+    np.testing.assert_array_equal(found, expected)
+    assert (found != masks).any()

@@ -1,6 +1,7 @@
 """Targets move with the pixels: the pixels of the images hold their own coordinates, so that both can be compared."""
 
 import copy
+import functools
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from cnn.data import (
 )
 from cnn.errors import InputError, ShapeError
 from cnn.layers import Conv2d
-from cnn.loss import CrossEntropyLoss
+from cnn.loss import BCEWithLogitsLoss, CrossEntropyLoss
 from cnn.optim import Adam
 
 N, H, W = 12, 9, 13
@@ -184,6 +185,51 @@ def test_other_targets_need_a_word_before_training(transform, y):
     else:
         with pytest.raises(InputError, match='mixes targets, which makes no sense for targets="unmoved"'):
             DataLoader(COORDINATES, y, transforms=[transform], targets="unmoved")
+
+
+@pytest.mark.parametrize("transform", MOVING, ids=name)
+@pytest.mark.parametrize(
+    ("y", "fix"),
+    [
+        (np.arange(N)[:, None] % 4, r'pass targets="unmoved" if they .*; if these are class ids, pass y\.ravel\(\)$'),
+        (np.array(["cat", "dog"] * (N // 2)), r"pass class ids: names, y = np\.unique\(y, return_inverse=True\)$"),
+        (np.zeros((N, 4)) + 3, 'targets="points"'),
+    ],
+)
+def test_unknown_targets_the_error_names_the_transform_and_the_fix(transform, y, fix):
+    with pytest.raises(InputError, match=fix) as caught:
+        DataLoader(COORDINATES, y, transforms=[transform])
+    assert str(caught.value).startswith(f"{transform!r} moves the pixels of the images")
+    assert "nor yes and no as 1 and 0" in str(caught.value)
+    assert ("points" in str(caught.value)) == ("points" in fix)
+
+
+@pytest.mark.parametrize("own", [lambda x, y, rng: (x, y), functools.partial(lambda x, y, rng, k: (x, y), k=1)])
+def test_a_transform_without_a_name(own):
+    with pytest.raises(
+        InputError, match=r"a (lambda|partial) among .*: give it a name, transform = \1 \.\.\., and set"
+    ):
+        DataLoader(COORDINATES, OTHERS[0], transforms=[own])
+    own.moves_pixels = False
+    DataLoader(COORDINATES, OTHERS[0], transforms=[own])
+
+
+def test_masks_with_a_padding_for_a_binary_loss_name_the_transforms_setting():
+    masks = (COORDINATES[:, :1] > 4).astype(np.int64)
+    for transform, works in (
+        (RandomCrop(3), False),
+        (Rotation(25), False),
+        (RandomCrop(3, mask_fill=0), True),
+        (RandomCrop(3, "reflect"), True),
+        (Rotation(25, mask_fill=0), True),
+    ):
+        model = Sequential([Conv2d(3, 1, 1)], loss_func=BCEWithLogitsLoss(), optimizer=Adam())
+        loader = DataLoader(COORDINATES.astype("f"), masks, N, rng=0, transforms=[transform])
+        if works:
+            model.fit(loader, epochs=1, verbose_freq=0)
+            continue
+        with pytest.raises(InputError, match=r'got -100 to 1: .*mask_fill=0 or edge="reflect"'):
+            model.fit(loader, epochs=1, verbose_freq=0)
 
 
 def test_a_single_target_does_not_make_them_labels(tmp_path):

@@ -9,7 +9,8 @@ from cnn.data.intensity import Brightness, Contrast, Normalize
 from cnn.data.mixing import CutMix, Mixup
 from cnn.data.rotation import Rotation
 from cnn.data.sample_rng import SampleRNG
-from cnn.data.transforms import AlternatingFlip, HorizontalFlip, RandomCrop, RandomErasing, flip_tta
+from cnn.data.transforms import AlternatingFlip, HorizontalFlip, RandomCrop, RandomErasing
+from cnn.data.tta import flip_tta
 from cnn.errors import InputError, ShapeError
 
 INDEPENDENT = [
@@ -235,3 +236,20 @@ def test_flipped_mean():
         flip_tta(lambda x: np.zeros(len(x), np.int64), x)
     with pytest.raises(ShapeError, match=r"\(N, C, H, W\)"):
         flip_tta(predict, x[:, 0, 0])
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 5, 7), (4, 5, 7), (4, 1, 5, 7)])
+def test_flip_tta_mirrors_maps_back(shape):
+    """A map that holds the pixels themselves is the same for both images, once it is mirrored back."""
+    x = np.random.default_rng(0).random((4, 3, 5, 7))
+    x = x[:, : shape[1]] if len(shape) == 4 else x
+    maps = flip_tta(lambda x: x if len(shape) == 4 else x[:, 0], x)
+    np.testing.assert_allclose(maps, x if len(shape) == 4 else x[:, 0])
+
+
+@pytest.mark.parametrize("output", [np.zeros((4, 2, 5, 6)), np.zeros((4, 3, 2)), np.zeros((4, 2, 7, 5))])
+def test_flip_tta_refuses_maps_of_another_size(output):
+    x = np.zeros((4, 3, 5, 7))
+    with pytest.raises(ShapeError, match=r"maps of 5 x 7 pixels.*mirrored back"):
+        flip_tta(lambda x: output, x)
+    np.testing.assert_array_equal(flip_tta(lambda x: np.ones((4, 2, 1, 1)), x), np.ones((4, 2, 1, 1)))

@@ -46,6 +46,7 @@ def test_integers_and_bools_are_targets(kind):
         ([[-1], [1]], InputError, r"between 0 and 1, got -1 to 1: for labels -1 and 1 pass \(y \+ 1\) / 2"),
         ([[0], [2]], InputError, "between 0 and 1, got 0 to 2: for classes use CrossEntropyLoss"),
         ([[0], [255]], InputError, "between 0 and 1, got 0 to 255: divide a mask of 0 and 255 by 255$"),
+        ([[-100], [1]], InputError, r'got -100 to 1: for masks with -100 outside .* mask_fill=0 or edge="reflect"'),
         ([0, 1], ShapeError, r"shape \(2, 1\), got \(2,\): pass y.reshape\(-1, 1\)"),
         ([[0.5], [np.nan]], InputError, "finite targets"),
         ([["a"], ["b"]], InputError, "real numbers"),

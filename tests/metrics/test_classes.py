@@ -49,7 +49,7 @@ def test_labels_of_any_shape():
         ([], [], 2, ShapeError, "y_true is empty"),
         ([0, 1], np.eye(2), 2, InputError, r"y_pred.*float64.*y_pred.argmax\(axis=1\)"),
         ([0.0, 1.0], [0, 1], 2, InputError, r"y_true.*y_true.astype\(np.int64\)"),
-        ([True, False], [0, 1], 2, InputError, "y_true.*bool"),
+        ([True, False], [0, 0], 1, InputError, "y_true must lie between 0 and 0 for 1 classes, got 0 to 1"),
         (["cat", "dog"], [0, 1], 2, InputError, "y_true.*np.unique"),
         ([0, 2], [0, 1], 2, InputError, "y_true must lie between 0 and 1 for 2 classes, got 0 to 2: pass 3 classes"),
         ([0, 1], [0, -100], 2, InputError, "y_pred.*got -100 to 0: leave out"),
@@ -60,6 +60,14 @@ def test_labels_of_any_shape():
 def test_wrong_labels_are_reported(true, predicted, classes, error, match):
     with pytest.raises(error, match=match):
         confusion_matrix(true, predicted, classes)
+
+
+def test_yes_and_no_may_be_bool():
+    true, predicted = np.array([[True], [False], [True]]), np.array([[1], [1], [0]])
+    for y_true in (true, true.astype(int)):
+        for y_pred in (predicted, predicted > 0):
+            np.testing.assert_array_equal(confusion_matrix(y_true, y_pred, 2), [[0, 1], [1, 1]])
+            assert str(class_report(y_true, y_pred, ["no", "yes"])).splitlines()[3].split()[0] == "yes"
 
 
 def test_report_computed_by_hand():

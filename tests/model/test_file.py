@@ -278,7 +278,6 @@ EXTRAS_THAT_ARE_WRONG = [
     ("class_names", ["a", "b", None, "d"], "class_names must be a list of strings"),
     ("class_names", ["a", "b", "c"], "class_names must have 4 names, one for each output of the model, got 3"),
     ("class_names", ["a", "b", "c", "d", "e"], "class_names must have 4 names"),
-    ("class_names", ["a", "b", "c", "a"], "class_names must be different from each other, but 'a' is there twice"),
     ("preprocessing", [], "preprocessing must be a dict"),
     ("preprocessing", {"scale": [0.5]}, "the scale of preprocessing must be a finite number, got [0.5]"),
     ("preprocessing", {"scale": True}, "the scale of preprocessing must be a finite number"),
@@ -312,6 +311,22 @@ def test_extras_that_are_wrong(tmp_path, route, name, value, says):
     with pytest.raises(ValueError, match=re.escape(says)) as caught:
         Sequential.load(path)
     assert str(path) in str(caught.value)
+
+
+def test_equal_class_names_are_refused_by_save_and_reported_by_load(tmp_path):
+    """Older versions wrote them, and their files are still read."""
+    path, says = tmp_path / "m", "class_names must be different from each other, but 'a' is there twice"
+    with pytest.raises(ValueError, match=says):
+        model_of(class_names=["a", "b", "c", "a"]).save(path)
+    assert not path.exists()
+    model_of().save(path)
+    tensors, description = read_tensors(path)
+    write_tensors(path, tensors, {**description, "class_names": ["a", "b", "c", "a"]})
+    with pytest.warns(UserWarning, match=says) as caught:
+        model = Sequential.load(path)
+    assert model.class_names == ["a", "b", "c", "a"]
+    assert caught[0].filename == __file__
+    np.testing.assert_equal(model.state_dict(), tensors)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,9 @@ def config() -> dict[str, str]:
         from importlib.metadata import version
 
         numba = version("numba")
-    products = [f"{lib.internal_api} {lib.version or ''}, {lib.num_threads} threads" for lib in libraries()]
+    # a wheel of NumPy brings a BLAS of its own, in numpy.libs or numpy/.dylibs; SciPy may have loaded another
+    own = [lib for lib in libraries() if any(part.startswith("numpy") for part in Path(lib.filepath).parts[-3:])]
+    products = [f"{lib.internal_api} {lib.version or ''}, {lib.num_threads} threads" for lib in own or libraries()]
     return {
         "backend": f"{backend.active()}, of {', '.join(backend.BACKENDS)}",
         "numba": numba,

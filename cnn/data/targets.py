@@ -146,16 +146,21 @@ def check_word(
                     f'{transform!r} mixes targets, which makes no sense for targets="{word}": remove it from transforms'
                 )
         elif size and kind == "others":
-            raise InputError(_unknown(targets, size))
+            raise InputError(_unknown(targets, size, repr(transform)))
         elif size:  # one empty image shows whether it can move such masks
             transform(np.zeros((1, 1, *size), np.uint8), first_target[None], SampleRNG(0, 0, [0]))
 
 
-def _unknown(targets: Array, size: tuple[int, ...]) -> str:
+def _unknown(targets: Array, size: tuple[int, ...], transform: str = "a transform") -> str:
+    fix = FIXES
+    if targets.dtype.kind in "USO":
+        fix = "pass class ids, names, y = np.unique(y, return_inverse=True)"
+    elif targets.ndim == 2 and targets.shape[1] == 1 and targets.dtype.kind in "iu":
+        fix = "if these are class ids, pass y.ravel()"
     return (
-        f"a transform moves the pixels of the images, and targets of {targets.dtype} of shape {_shape(targets)} are "
-        f"neither class ids (N,), nor probabilities (N, K) that sum to one, nor masks of {size[0]} x {size[1]} pixels: "
-        f"{FIXES}"
+        f"{transform} moves the pixels of the images, and targets of {targets.dtype} of shape {_shape(targets)} are "
+        f"neither class ids (N,), nor yes and no as 1 and 0, nor probabilities (N, K) that sum to one, nor masks of "
+        f"{size[0]} x {size[1]} pixels: {fix}"
     )
 
 
@@ -165,6 +170,12 @@ def _shape(targets: Array) -> str:
 
 def _undeclared(transform: Any, targets: Array) -> str:
     name = getattr(transform, "__name__", type(transform).__name__)
+    if name == "<lambda>":
+        return (
+            f"nothing says whether a lambda among the transforms moves pixels, and with them targets of shape "
+            f"{_shape(targets)}: give it a name, transform = lambda x, y, rng: ..., and set transform.moves_pixels = "
+            "False if all pixels stay in their places, or True if it moves them and the targets"
+        )
     return (
         f"nothing says whether the transform {name} moves pixels, and with them targets of shape {_shape(targets)}: "
         f"set {name}.moves_pixels = False if all pixels stay in their places, or True if it moves them and the targets"

@@ -242,7 +242,7 @@ def test_resumed_with_the_same_bits(tmp_path, stop):
     ("settings", "match"),
     [
         ({"sample_weight": WEIGHT + 1}, "other values in the targets"),
-        ({"sample_weight": None}, "the loss was SampleWeighted"),
+        ({"sample_weight": None}, "sample_weight was given before: pass the same"),
         ({"class_weight": {0: 2}}, "the loss was SampleWeighted"),
         ({"class_weight": None}, "the loss was SampleWeighted"),
     ],

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
 from cnn.errors import InputError
 from cnn.module import Array, Module, no_grad
@@ -155,8 +156,7 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
             x = plain_array(batch[0] if isinstance(batch, (tuple, list)) else batch)
             if not np.isfinite(x).all():
                 raise InputError(_bad_sample(loader, x, number, norms[0].running_mean.dtype))
-            with no_grad():
-                model(x.astype(norms[0].running_mean.dtype, copy=False) if x.dtype.kind == "f" else x)
+            _run(model, x.astype(norms[0].running_mean.dtype, copy=False) if x.dtype.kind == "f" else x)
         if norms[0].num_batches_tracked.data == 0:
             raise ValueError("there are no batches: a generator that has run already, or an empty loader?")
         if not all(np.isfinite(tensor.data).all() for tensor in statistics):
@@ -173,6 +173,12 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
             norm.momentum = momentum
         for module, training in modes:
             module.training = training
+
+
+@without_warnings  # the statistics are checked in the end
+def _run(model: Module, x: Array) -> None:
+    with no_grad():
+        model(x)
 
 
 def _bad_sample(loader: Any, x: Array, number: int, dtype: Any) -> str:

@@ -120,7 +120,8 @@ class Scheduled:
         if not type(schedule).__module__.startswith("cnn."):
             return type(schedule).__name__
         text = re.sub(r" at 0x[0-9a-fA-F]+|(, )?\b(last_epoch=\d+|best=[^,)]+)", "", repr(schedule))
-        # a OneCycleLR is always stepped after every step, a ReduceLROnPlateau always has a metric
+        if self.monitor is not None:
+            return f"{text} of {self.monitor}"
         return text + (" after every step" if self.every == "step" and not isinstance(schedule, OneCycleLR) else "")
 
     def watched(self) -> list[str]:

@@ -104,7 +104,7 @@ def as_callbacks(callbacks: Any, model: Any, has_validation: bool) -> tuple[Call
     for callback in callbacks:
         part = callback.schedule if isinstance(callback, Scheduled) else callback
         if id(part) in seen:
-            raise InputError(f"{short_repr(part)} is twice among the callbacks, so it would count every epoch twice")
+            raise InputError(f"{short_repr(part)} is twice among the callbacks, and would act twice: leave one out")
         seen.add(id(part))
         if isinstance(callback, type):
             raise TypeError(f"the callback {callback.__name__} is a class: write {callback.__name__}(...)")

@@ -1,4 +1,4 @@
-"""Batches of one sample, on which a BatchNorm may not work: found before the first step."""
+"""Batches of one sample, on which a BatchNorm may not work, are found before the first step."""
 
 from typing import Any
 
@@ -61,11 +61,9 @@ def _norm_of_single_values(model: Any, data: Any, norms: dict[int, str]) -> str:
 def _counted(samples: int, batch_size: int) -> str:
     if samples == 1:
         return "1 sample is a batch of one"
-    return (
-        "each batch is one sample"
-        if batch_size == 1
-        else f"{samples} samples in batches of {batch_size} leave a batch of one"
-    )
+    if batch_size == 1:
+        return "each batch is one sample"
+    return f"{samples} samples in batches of {batch_size} leave a batch of one"
 
 
 def _fix(loader: DataLoader) -> str:

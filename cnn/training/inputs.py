@@ -119,11 +119,11 @@ def kind_of(value: Any) -> str:
     Examples
     --------
     >>> kind_of([1]), kind_of(np.eye(2))
-    ('a list', 'a ndarray of numpy')
+    ('a list', 'an ndarray of numpy')
     """
-    kind = type(value)
-    library = kind.__module__.partition(".")[0]
-    return f"a {kind.__name__}" + ("" if library in ("builtins", "__main__") else f" of {library}")
+    kind, library = type(value).__name__, type(value).__module__.partition(".")[0]
+    article = "an" if kind == "ndarray" or kind[0] in "aeiouAEIOU" else "a"
+    return f"{article} {kind}" + ("" if library in ("builtins", "__main__") else f" of {library}")
 
 
 def check_optimizer(model: Any) -> None:

@@ -278,7 +278,7 @@ def test_validation_split_of_masks_looks_at_no_pixel(monkeypatch):
         ({"clip_norm": float("nan")}, "clip_norm must be"),
         ({"clip_norm": 0}, "clip_norm must be a finite number above 0, or None for no limit, got 0"),
         ({"clip_norm": float("inf")}, "clip_norm must be a finite number above 0, or None for no limit, got inf"),
-        ({"batch_size": np.ones(9)}, r"got a ndarray of numpy of 9 numbers: .* pass sample_weight="),
+        ({"batch_size": np.ones(9)}, r"got an ndarray of numpy of 9 numbers: .* pass sample_weight="),
         ({"drop_last": 1}, "drop_last must be True or False"),
     ],
 )

@@ -188,8 +188,10 @@ class Sequential(Inspected):
             Leave out a last batch that would be smaller, such as one of a single sample.
         clip_norm : float, optional
             Scale the gradients of a step down to this norm, if theirs is larger.
-        class_weight, sample_weight : dict {class id: weight} or "balanced"; array_like (N,); optional
-            How much each class and each sample counts in training, see `cnn.training.train`; not in validation.
+        class_weight : dict {class id: weight} or "balanced", optional
+            How much each class counts in training, see `cnn.training.train`; not in validation.
+        sample_weight : array_like (N,), optional
+            How much each sample counts in training; not in validation.
 
         Raises
         ------

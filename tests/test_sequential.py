@@ -3,6 +3,7 @@
 import copy
 import functools
 import html.parser
+import inspect
 import threading
 
 import numpy as np
@@ -546,3 +547,15 @@ def test_a_copy_has_steps_of_its_own():
     copied = copy.deepcopy(model)
     assert not copied._fused
     assert copied.layers[0].weight is not model.layers[0].weight
+
+
+@pytest.mark.parametrize("method", ["__init__", "fit"])
+def test_every_argument_has_an_entry_of_its_own_or_shares_one_type(method):
+    function = getattr(Sequential, method)
+    text = Sequential.__doc__ if method == "__init__" else function.__doc__
+    entries = [line.strip().partition(" : ") for line in text.splitlines() if " : " in line]
+    named = {name: kind for names, _, kind in entries for name in names.split(", ")}
+    assert set(inspect.signature(function).parameters) - {"self"} <= set(named)
+    assert not [
+        name for name, kind in named.items() if "; " in kind and not name.startswith(("class_n", "input", "pre"))
+    ]

@@ -147,9 +147,17 @@ def _length(data: Any) -> int | None:
 
 def needs_one_array(data: Any, name: str, what: str = "input") -> str:
     """Return what to do with several arrays in a dict, list or tuple."""
-    kind = "a dict" if isinstance(data, dict) else f"{len(data)} arrays of {len(data[0])} samples each"
-    argument = name.split()[0]
-    fix = f"join inputs along the channels, np.concatenate({argument}, axis=1)"
+    is_dict, argument = isinstance(data, dict), name.split()[0]
+    kind = "a dict" if is_dict else f"{len(data)} arrays of {len(data[0])} samples each"
+    parts = f"list({argument}.values())" if is_dict else argument
+    shapes = [getattr(array, "shape", ()) for array in (data.values() if is_dict else data)]
+    others = {(len(shape), *shape[:1], *shape[2:]) for shape in shapes}  # axis 1 may differ
+    if len(others) != 1 or () in shapes:
+        fix = f"these {what}s, of shapes {', '.join(map(str, shapes))}, do not join: pass one of them"
+    elif len(shapes[0]) == 1:
+        fix = f"join {what}s as columns, np.stack({parts}, axis=1)"
+    else:
+        fix = f"join {what}s along {'axis 1' if what == 'target' else 'the channels'}, np.concatenate({parts}, axis=1)"
     if what == "target":
-        fix = f"join targets along axis 1, np.concatenate({argument}, axis=1), or train two models"
+        fix += ", or train two models"
     return f"{name} is {kind}, but a model has one {what}, one array: {fix}"

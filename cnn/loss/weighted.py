@@ -119,9 +119,14 @@ def check_sample_weight(sample_weight: Any, samples: int) -> Array:
     if weights.shape != (samples,):
         fix = "pass sample_weight.ravel()" if weights.shape == (samples, 1) else f"give {samples} numbers"
         raise ShapeError(f"{samples} samples need a sample_weight of shape ({samples},), got {weights.shape}: {fix}")
-    if weights.dtype.kind not in "iuf" or not np.all((weights >= 0) & (weights < np.inf)):
+    if weights.dtype.kind not in "iuf":
+        raise InputError(f"sample_weight must hold finite numbers of at least 0, got {weights.dtype}")
+    wrong = ~((weights >= 0) & (weights < np.inf))
+    if wrong.any():
+        index = int(wrong.argmax())
         raise InputError(
-            f"sample_weight must hold finite numbers of at least 0, got {weights.dtype}: correct or remove them"
+            f"sample_weight must hold finite numbers of at least 0, but sample_weight[{index}] is {weights[index]}, "
+            f"and {np.count_nonzero(wrong)} in all are wrong: correct them, or leave these samples out"
         )
     if not weights.any():
         raise InputError("sample_weight is 0 for all samples: there is nothing to learn from")
@@ -171,12 +176,15 @@ def class_weighted(loss_func: LossFunc, class_weight: Any, target: Array, output
     if given:
         raise InputError(f"{loss_func!r} has {given[0]} already: leave out class_weight, or {given[0]}")
     classes = 2 if binary or len(outputs) < 2 else outputs[1]
+    counts = _label_counts(target) if binary else _class_counts(loss_func, target, outputs)
     if isinstance(class_weight, str) and class_weight == "balanced":
-        counts = _label_counts(target) if binary else _class_counts(loss_func, target, outputs)
         occurring = (counts > 0).sum(axis=0)
         weights = np.divide(counts.sum(axis=0), occurring * counts, out=np.ones(counts.shape), where=counts > 0)
     else:
         weights = _from_dict(class_weight, classes)
+    total = counts.reshape(classes, -1) * weights.reshape(classes, -1)
+    if not total.any():
+        raise InputError("class_weight is 0 for all classes that occur in the targets: there is nothing to learn from")
     weighted = copy.copy(loss_func)
     if not binary:
         weighted.weight = as_tuple(weights, "class_weight")  # type: ignore[attr-defined]

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
+from cnn.errors import InputError
 from cnn.module import Array, Module, no_grad
 from cnn.optim.shared import at_least_zero, check_model
 
@@ -117,7 +119,7 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
     TypeError
         If ``loader`` is one array.
     ValueError
-        If there are no batches.
+        If there are no batches, or a sample or a statistic is NaN or infinite.
 
     Source
     ------
@@ -150,12 +152,18 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
             norm.num_batches_tracked.data = 0
             norm.momentum = None  # the plain average over all batches
         model.train()
-        for batch in loader:
+        for number, batch in enumerate(loader, start=1):
             x = plain_array(batch[0] if isinstance(batch, (tuple, list)) else batch)
-            with no_grad():
-                model(x.astype(norms[0].running_mean.dtype, copy=False) if x.dtype.kind == "f" else x)
+            if not np.isfinite(x).all():
+                raise InputError(_bad_sample(loader, x, number, norms[0].running_mean.dtype))
+            _run(model, x.astype(norms[0].running_mean.dtype, copy=False) if x.dtype.kind == "f" else x)
         if norms[0].num_batches_tracked.data == 0:
             raise ValueError("there are no batches: a generator that has run already, or an empty loader?")
+        if not all(np.isfinite(tensor.data).all() for tensor in statistics):
+            raise InputError(
+                "the statistics became NaN or infinite, though all samples are finite: look at the weights, or scale "
+                "the samples"
+            )
     except BaseException:
         for tensor, values in zip(statistics, before, strict=True):
             tensor.data = values
@@ -165,3 +173,19 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
             norm.momentum = momentum
         for module, training in modes:
             module.training = training
+
+
+@without_warnings  # the statistics are checked in the end
+def _run(model: Module, x: Array) -> None:
+    with no_grad():
+        model(x)
+
+
+def _bad_sample(loader: Any, x: Array, number: int, dtype: Any) -> str:
+    """Name the first sample of a batch that is NaN or infinite."""
+    describe = getattr(loader, "describe_non_finite", None)  # of a DataLoader, which knows the sample's own index
+    found = describe(dtype) if describe is not None else ""
+    if found:
+        return f"{found}: replace it"
+    index = int((~np.isfinite(x)).reshape(len(x), -1).any(axis=1).argmax())
+    return f"sample {index} of batch {number} is NaN or infinite: replace it"

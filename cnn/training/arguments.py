@@ -1,32 +1,22 @@
 """The arguments of `train`: data become a DataLoader and validation data, schedules become callbacks."""
 
+import math
 import os
 from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from cnn.core.checks import boolean, one_array
 from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
 from cnn.errors import InputError
-from cnn.layers.batchnorm import BatchNorm
 from cnn.loss import LossFunc
-from cnn.loss.targets import ClassificationLoss
 from cnn.loss.weighted import check_sample_weight
-from cnn.module import Array, Module, evaluating, forward_hook
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule
-from cnn.optim.shared import below_one
+from cnn.optim.shared import at_least_zero, below_one, short_repr
 from cnn.training.callbacks import Scheduled
-from cnn.training.evaluation import batches_in_order, gives_batches
-from cnn.training.inputs import (
-    as_batch,
-    as_samples,
-    check_batch_size,
-    check_labels,
-    check_pair,
-    dtype_of,
-)
+from cnn.training.evaluation import check_unmixed, gives_batches
+from cnn.training.inputs import as_samples, check_batch_size, check_labels, check_loader_labels, kind_of
+from cnn.training.split import split_off
 from cnn.training.weights import check_no_loader, weighted
 
 BATCH_SIZE = 32  # if none is given
@@ -55,8 +45,8 @@ def training_data(
         raise InputError("validation_data and validation_split exclude each other: leave out one of them")
     if gives_batches(x):
         raise InputError(
-            f"x is a {type(x).__name__}, but training needs the samples again in every epoch: pass arrays, or a "
-            "DataLoader, which also reads objects with len(x) and x[i]"
+            f"x is {kind_of(x)}, but training needs the samples again in every epoch: pass arrays, or a "
+            "cnn.data.DataLoader, which also reads objects with len(x) and x[i]"
         )
     if isinstance(x, DataLoader):
         if y is not None:
@@ -74,7 +64,7 @@ def training_data(
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, len(x))
     if split:
-        x, y, validation_data = _split(model.loss_func, x, y, split)
+        x, y, validation_data = split_off(model.loss_func, x, y, split)
         sample_weight = None if sample_weight is None else sample_weight[: len(x)]
     else:
         validation_data = _validation_data(model, validation_data)
@@ -85,63 +75,20 @@ def training_data(
 
 
 def _validation_data(model: Any, data: Any) -> Any:
-    if data is None or isinstance(data, DataLoader):
+    if data is None:
         return data
-    check_pair(data)
+    if isinstance(data, DataLoader):
+        check_unmixed(data)
+        check_loader_labels(model.loss_func, data, "y of the validation data")
+        return data
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(
+            "validation_data must be a pair (x, y) of samples and targets, or a cnn.data.DataLoader, got "
+            f"{kind_of(data)}: pass validation_data=(x_val, y_val)"
+        )
     x, y = data
     x = as_samples(one_array(x, y, "x of the validation data"), model, "x of the validation data")
     return x, check_labels(model, x, y, "y of the validation data")
-
-
-def _split(loss_func: Any, x: Array, y: Array, split: float) -> tuple[Array, Array, tuple[Array, Array]]:
-    """Return the first samples, and a pair of the last ones, of which there are the fraction ``split``."""
-    first = int(len(x) * (1 - split) + 1e-9)  # 10 (1 - 0.8) is 1.9999999999999996
-    if first == 0:
-        raise InputError(f"validation_split={split!r} of {len(x)} samples leaves none for training")
-    if isinstance(loss_func, ClassificationLoss) and _is_sorted(y, first, loss_func.ignore_index):
-        raise InputError(
-            f"validation_split takes the last {len(x) - first} samples, but the labels are sorted, so that those are "
-            "of other classes than the rest: shuffle them first, order = np.random.default_rng(0).permutation(len(x)); "
-            "x, y = x[order], y[order]"
-        )
-    return x[:first], y[:first], (x[first:], y[first:])
-
-
-def _is_sorted(y: Array, first: int, ignored: int) -> bool:
-    """Whether each class is one block of labels, or most labels from ``first`` on are of classes not seen before it."""
-    ids = y if y.dtype.kind in "iu" else y.argmax(axis=1)
-    classes, blocks = len(np.unique(ids)), 1 + np.count_nonzero(np.diff(ids, axis=0))
-    seen = float(np.isin(ids[first:], [*np.unique(ids[:first]), ignored]).mean())
-    return seen < 0.5 or (ids.ndim == 1 and 1 < classes == int(blocks) < len(ids))
-
-
-def check_last_batch(model: Any, loader: DataLoader) -> None:
-    """Raise an error if a batch would be one sample with one value per channel, on which BatchNorm cannot train."""
-    samples, batch_size = loader.samples, loader.batch_size
-    left = 0 if loader.drop_last else samples % batch_size
-    norms = {id(module): name for name, module in model.named_modules() if isinstance(module, BatchNorm)}
-    if not norms or not (batch_size == 1 or left == 1):
-        return
-    found: list[tuple[str, Module]] = []
-
-    def note(module: Module, y: Array) -> None:
-        if id(module) in norms and y[0].size == module.num_features:  # type: ignore[attr-defined]
-            found.append((norms[id(module)], module))
-
-    x, _ = as_batch(*next(iter(batches_in_order(loader))), dtype_of(model))
-    with evaluating(), forward_hook(note):
-        model(x[:1].repeat(2, axis=0))  # two, because a norm without running statistics may refuse one
-    if not found:
-        return
-    name, module = found[0]
-    sizes = (size for size in range(max(batch_size, 2), samples + 1) if samples % size != 1)
-    fix = next((f"use batch_size={size}" for size in sizes), "it needs more samples")
-    if batch_size > 1 and samples > 1:
-        fix += " or drop_last=True"
-    raise InputError(
-        f"{samples} samples in batches of {batch_size} leave a batch of one, on which layer {name}, {module!r}, which "
-        f"gets one value per channel of each sample, cannot train: {fix}"
-    )
 
 
 def as_callbacks(callbacks: Any, model: Any, has_validation: bool) -> tuple[Callable[..., Any], ...]:
@@ -152,8 +99,13 @@ def as_callbacks(callbacks: Any, model: Any, has_validation: bool) -> tuple[Call
     """
     if not isinstance(callbacks, (list, tuple)):
         raise TypeError(f"callbacks must be a list, callbacks=[...], got {callbacks!r}")
-    found = []
+    found: list[Any] = []
+    seen: set[int] = set()
     for callback in callbacks:
+        part = callback.schedule if isinstance(callback, Scheduled) else callback
+        if id(part) in seen:
+            raise InputError(f"{short_repr(part)} is twice among the callbacks, and would act twice: leave one out")
+        seen.add(id(part))
         if isinstance(callback, type):
             raise TypeError(f"the callback {callback.__name__} is a class: write {callback.__name__}(...)")
         if isinstance(callback, Schedule):
@@ -167,6 +119,15 @@ def as_callbacks(callbacks: Any, model: Any, has_validation: bool) -> tuple[Call
             callback.check_optimizer(model)
         found.append(callback)
     return tuple(found)
+
+
+def check_clip_norm(clip_norm: Any) -> float | None:
+    """Return ``clip_norm`` as a float or None, or raise an error; with 0 no weight would ever change."""
+    if clip_norm is None:
+        return None
+    if clip_norm == 0 or clip_norm == math.inf:
+        raise InputError(f"clip_norm must be a finite number above 0, or None for no limit, got {clip_norm!r}")
+    return at_least_zero(clip_norm, "clip_norm")
 
 
 def check_resume(resume: Any) -> None:

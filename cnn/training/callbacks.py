@@ -8,6 +8,7 @@ that watches metrics names them in ``watched()``, so that training refuses to be
 have all that they need of these. A callback that is used in a second training run starts afresh.
 """
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule, WeightAverage
@@ -110,6 +111,19 @@ class Scheduled:
                 f"{type(self.schedule).__name__} has another optimizer than the model: create it with model.optimizer"
             )
 
+    def settings_text(self) -> str:
+        """Return the schedule as it is created, without the optimizer; a resumed training run must have the same.
+
+        The schedules of `cnn.optim` show their state at the end of their repr. Of others only the class is known.
+        """
+        schedule = self.schedule
+        if not type(schedule).__module__.startswith("cnn."):
+            return type(schedule).__name__
+        text = re.sub(r" at 0x[0-9a-fA-F]+|(, )?\b(last_epoch=\d+|best=[^,)]+)", "", repr(schedule))
+        if self.monitor is not None:
+            return f"{text} of {self.monitor}"
+        return text + (" after every step" if self.every == "step" and not isinstance(schedule, OneCycleLR) else "")
+
     def watched(self) -> list[str]:
         """Return the metric that its schedule watches, if any."""
         return [] if self.monitor is None else [self.monitor]
@@ -188,6 +202,10 @@ class Averaged:
                 average.n_averaged = self._state["n_averaged"]
             self.average = average
         return self.average
+
+    def settings_text(self) -> str:
+        """Return the call that makes it; a resumed training run must have the same."""
+        return f"Averaged(decay={self.decay!r})"
 
     def check_model(self, model: Any) -> None:
         """Raise an error, before time is lost, if restored averages do not fit the model."""

@@ -221,4 +221,6 @@ class Checkpoint:
         metrics = getattr(history, str(self.best))
         sign = -1 if str(self.best).endswith("accuracy") else 1
         last = sign * metrics[-1]
-        return last == last and all(not sign * metric <= last for metric in metrics[:-1])
+        if not math.isfinite(last):
+            return False
+        return all(not sign * metric <= last for metric in metrics[:-1] if math.isfinite(metric))

@@ -48,6 +48,7 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
             [type(callback).__name__, callback.state_dict() if hasattr(callback, "state_dict") else None]
             for callback in run.callbacks
         ],
+        "settings": [settings_text(callback) for callback in run.callbacks],
         "architecture": states.architecture(run.model),
         "loss": repr(run.loss_func or run.model.loss_func),
         "first": run.first,
@@ -59,6 +60,12 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         "environment": states.environment(),
     }
     return arrays, states.pack(state, arrays, "state")
+
+
+def settings_text(callback: Any) -> str:
+    """Return a callback with those of its settings that a resumed training run must have, or the name of its class."""
+    text = getattr(callback, "settings_text", None)
+    return str(text()) if callable(text) else type(callback).__name__
 
 
 def transforms_text(loader: Any) -> list[str]:

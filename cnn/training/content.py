@@ -109,6 +109,8 @@ def check_state(state: Any) -> None:
     if state.get("clip_norm") is not None:
         real(state["clip_norm"], "clip_norm")
     text(state["loss"], "loss")
+    if state.get("settings") is not None:
+        items(state["settings"], "settings", text, len(items(state["callbacks"], "callbacks", check_callback)))
     items(state["transforms"], "transforms", text)
     if state["input_shape"] is not None:
         items(state["input_shape"], "input_shape", size)

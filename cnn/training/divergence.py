@@ -7,7 +7,7 @@ import numpy as np
 
 from cnn.core.modes import without_warnings
 from cnn.errors import InputError
-from cnn.module import Array, Module, evaluating, forward_hook, no_grad
+from cnn.module import Array, Module, Parameter, evaluating, forward_hook, no_grad
 from cnn.training.evaluation import checked_loss
 from cnn.training.inputs import dtype_of
 
@@ -23,10 +23,13 @@ class LastGood:
         for tensor, copy in self._pairs:
             copy[...] = tensor.data
 
-    def restore(self) -> None:
-        """Restore the saved state."""
+    def restore(self) -> str:
+        """Restore the saved state, and return what an error says about it: a finite loss can come from bad weights."""
         for tensor, copy in self._pairs:
             tensor.data = copy
+        if all(np.isfinite(copy).all() for tensor, copy in self._pairs if isinstance(tensor, Parameter)):
+            return "were put back"
+        return "hold NaN or infinity, too, so the model is not usable: load a checkpoint, or make the model again"
 
 
 class BadSampleNamed:
@@ -67,11 +70,11 @@ def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None
     if math.isfinite(loss):
         return
     where = first_non_finite(model, x)
-    last_good.restore()
+    restored = last_good.restore()
     model.optimizer.reset()
     raise FloatingPointError(
         f"the loss became {loss} after step {run.step} of epoch {run.epoch}: {where}. The weights of before that step "
-        f"were put back. Try a smaller learning rate (lr is {getattr(model.optimizer, 'lr', 'unknown')})"
+        f"{restored}. Try a smaller learning rate (lr is {getattr(model.optimizer, 'lr', 'unknown')})"
     )
 
 

@@ -12,6 +12,7 @@ from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
 from cnn.data.applying import apply, describe_non_finite
 from cnn.data.loader import DataLoader
+from cnn.data.mixing import CutMix, Mixup
 from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError, ShapeError
@@ -49,10 +50,13 @@ def evaluate(
     ``x`` may also be a DataLoader or an iterable of batches (x, y), without ``y``; see `Sequential.evaluate`.
     """
     check_batch_size(batch_size)
-    if isinstance(x, DataLoader) or gives_batches(x):
+    if isinstance(x, DataLoader) or gives_batches(x) or (y is None and is_list_of_pairs(x)):
         check_alone(x, y, batch_size)
         check_no_loader(None, sample_weight)
-        return evaluate_batches(model, batches_in_order(x) if isinstance(x, DataLoader) else labelled(model, x))
+        if isinstance(x, DataLoader):
+            check_unmixed(x)
+            return evaluate_batches(model, batches_in_order(x))
+        return evaluate_batches(model, labelled(model, x), numbered=True)
     if y is None:
         raise InputError("y is missing: pass x and y, or a DataLoader or batches (x, y)")
     x = as_samples(one_array(x, y, "x"), model, "x")
@@ -67,6 +71,21 @@ def gives_batches(x: Any) -> bool:
     return isinstance(x, Iterable) and not array_like and not isinstance(x, DataLoader)
 
 
+def is_list_of_pairs(x: Any) -> bool:
+    """Whether ``x`` is a list of batches (x, y)."""
+    return isinstance(x, list) and len(x) > 0 and all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in x)
+
+
+def check_unmixed(loader: DataLoader) -> None:
+    """Raise an error if a loader for evaluation has a transform that mixes its samples with others."""
+    mixing = next((transform for transform in loader.transforms if isinstance(transform, (Mixup, CutMix))), None)
+    if mixing is not None:
+        raise InputError(
+            f"{mixing!r} mixes the samples, so that evaluation and prediction would not be of your samples: make a "
+            "second DataLoader without it"
+        )
+
+
 def check_alone(x: Any, y: Any, batch_size: int) -> None:
     """Raise an error if targets or a batch size come with data that have their own."""
     kind = type(x).__name__
@@ -77,7 +96,7 @@ def check_alone(x: Any, y: Any, batch_size: int) -> None:
 
 
 def labelled(model: Any, pairs: Iterable[Any]) -> Iterator[tuple[Array, Any]]:
-    """Yield each batch as samples and targets, checked as arrays are; of the targets only those of the first batch."""
+    """Yield each batch as samples and targets, checked as arrays are."""
     number = 0
     for number, pair in enumerate(pairs, start=1):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2:
@@ -135,9 +154,11 @@ def batches_in_order(loader: DataLoader, deterministic_only: bool = False) -> Ba
 
 
 def evaluate_batches(
-    model: Any, pairs: Iterable[tuple[Any, Any]], loss_func: LossFunc | None = None
+    model: Any, pairs: Iterable[tuple[Any, Any]], loss_func: LossFunc | None = None, numbered: bool = False
 ) -> tuple[float, float]:
     """Return mean loss and accuracy over batches, in evaluation mode; ``loss_func``: a loss with weights.
+
+    ``numbered``: errors name the number of the batch.
 
     Raises
     ------
@@ -147,14 +168,16 @@ def evaluate_batches(
     means, dtype = Means(model, loss_func), dtype_of(model)
     start = 0
     with evaluating(), one_blas_thread():
-        for x, y in pairs:
+        for number, (x, y) in enumerate(pairs, start=1):
             if loss_func is not None:
                 y = take_weights(loss_func, y)
             x, y = as_batch(x, y, dtype)
             try:
                 loss, prediction = checked_loss(model, x, y, loss_func)
-            except InputError:
+            except InputError as error:
                 _check_samples(pairs, start, len(x), dtype)
+                if numbered:
+                    raise type(error)(f"batch {number}: {error}") from None
                 raise
             if not math.isfinite(loss):
                 _check_samples(pairs, start, len(x), dtype)
@@ -187,12 +210,23 @@ def unlabelled(model: Any, x: Any, batch_size: int) -> Iterator[Array]:
     """Yield batches of samples in the model's dtype: of an array, of a DataLoader in order, or of batches."""
     if isinstance(x, DataLoader):
         check_alone(x, None, batch_size)
-        dtype = dtype_of(model)
-        yield from (as_batch(batch, y, dtype)[0] for batch, y in batches_in_order(x))
+        check_unmixed(x)
+        dtype, pairs, start = dtype_of(model), batches_in_order(x), 0
+        for batch, y in pairs:
+            samples = as_batch(batch, y, dtype)[0]
+            if not np.isfinite(samples).all():
+                _check_samples(pairs, start, len(samples), dtype)
+            start += len(samples)
+            yield samples
     elif gives_batches(x):
         check_alone(x, None, batch_size)
         for number, batch in enumerate(x, start=1):
             is_pair = isinstance(batch, (tuple, list)) and 1 <= len(batch) <= 2
+            if is_pair and isinstance(batch, list) and len(batch) == 2 and np.shape(batch[0]) == np.shape(batch[1]):
+                raise InputError(
+                    f"batch {number} is a list of two arrays of one shape, {np.shape(batch[0])}: for two samples pass "
+                    "np.stack(batch), for samples and targets a tuple (x, y)"
+                )
             yield as_samples(batch[0] if is_pair else batch, model, f"x of batch {number}")
     else:
         x = as_samples(x, model, "x")

@@ -27,7 +27,9 @@ def dtype_of(model: Module) -> np.dtype[Any]:
 def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix."""
     if isinstance(x, np.ma.MaskedArray):
-        raise InputError(f"{name} is a masked array, whose hidden values would be used: pass {name}.filled(...)")
+        raise InputError(
+            f"{name} is a masked array, whose hidden values would be used: pass {name.split()[0]}.filled(...)"
+        )
     if isinstance(x, dict):
         raise InputError(needs_one_array(x, name))
     check_samples_of_list(x, model, name)
@@ -36,14 +38,14 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     except ValueError:
         several = f"; {needs_one_array(x, name)}" if several_arrays(x) is not None else ""
         raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...){several}") from None
-    dtype = dtype_of(model)
+    dtype, argument = dtype_of(model), name.split()[0]  # "x of batch 2" is called x by the user
     if x.dtype == np.uint8:
-        raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {name}.astype("float32") / 255')
+        raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {argument}.astype("float32") / 255')
     if x.dtype.kind in "iub":
         bytes_like = x.dtype.kind in "iu" and x.size > 0 and x.min() >= 0 and 1 < x.max() <= 255
         scaled = " / 255 for pixels of 0 to 255" if bytes_like else ""
         raise InputError(
-            f'{name} holds {x.dtype}, expected real floating-point numbers: pass {name}.astype("float32"){scaled}'
+            f'{name} holds {x.dtype}, expected real floating-point numbers: pass {argument}.astype("float32"){scaled}'
         )
     if x.dtype.kind != "f":
         raise InputError(f"{name} must hold real numbers, got {'text' if x.dtype.kind in 'US' else x.dtype}")
@@ -73,32 +75,55 @@ def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
     return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
 
 
+def try_out(model: Any, x: Array) -> Any:
+    """Return the model's output in evaluation mode for the first of the samples.
+
+    For the first two, if a norm takes the statistics of the batch in evaluation, too: it may refuse a single one.
+    """
+    count = 2 if any(not getattr(module, "track_running_stats", True) for module in model.modules()) else 1
+    with evaluating():
+        return model(x[:count])
+
+
 def check_labels(model: Any, x: Array, y: Any, name: str = "y") -> Array:
     """Return the targets as an array, after checking that the model accepts a sample and the loss all targets."""
     check_one_number(model.loss_func)
     y = one_array(y, x, name, "target")
-    # one sample, or two for a norm that takes the statistics of the batch in evaluation, too
-    count = 2 if any(not getattr(module, "track_running_stats", True) for module in model.modules()) else 1
-    with evaluating():
-        prediction = model(x[:count])
+    prediction = try_out(model, x)
     if not isinstance(prediction, np.ndarray):
         raise InputError(f"the model must return an array, but its forward returned {type(prediction).__name__}")
     try:
         target = model.loss_func.check_target(y, (len(x), *prediction.shape[1:]))
     except InputError as error:
         raise type(error)(f"{name}: {error}") from None
-    ignored = getattr(model.loss_func, "ignore_index", None)
-    if ignored is not None and target.dtype.kind in "iu" and np.all(target == ignored):
-        raise InputError(f"{name}: all labels are ignore_index={ignored}, there is nothing to learn from")
+    check_some_labels(model.loss_func, target, name)
     return target.astype(x.dtype, copy=False) if target.dtype.kind == "f" else target
 
 
-def check_pair(data: Any) -> None:
-    """Raise an error unless validation data are a pair of samples and targets; a list of two is accepted too."""
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
-        raise InputError(
-            "validation_data must be a pair (x, y) of samples and targets: pass validation_data=(x_val, y_val)"
-        )
+def check_some_labels(loss_func: Any, target: Array, name: str) -> None:
+    """Raise an error if all labels are ignored, so that there is no loss."""
+    ignored = getattr(loss_func, "ignore_index", None)
+    if ignored is not None and target.dtype.kind in "iu" and np.all(target == ignored):
+        raise InputError(f"{name}: all labels are ignore_index={ignored}, there is nothing to learn from")
+
+
+def check_loader_labels(loss_func: Any, loader: Any, name: str) -> None:
+    """Check as `check_some_labels` does, if the targets of a loader are in memory and no transform changes them."""
+    if type(loader.y) is np.ndarray and not loader.transforms:
+        check_some_labels(loss_func, loader.y, name)
+
+
+def kind_of(value: Any) -> str:
+    """Name the type of a value for an error message, with the library that it comes from.
+
+    Examples
+    --------
+    >>> kind_of([1]), kind_of(np.eye(2))
+    ('a list', 'an ndarray of numpy')
+    """
+    kind, library = type(value).__name__, type(value).__module__.partition(".")[0]
+    article = "an" if kind == "ndarray" or kind[0] in "aeiouAEIOU" else "a"
+    return f"{article} {kind}" + ("" if library in ("builtins", "__main__") else f" of {library}")
 
 
 def check_optimizer(model: Any) -> None:
@@ -118,6 +143,11 @@ def check_optimizer(model: Any) -> None:
 
 def check_batch_size(batch_size: Any) -> int:
     """Return the batch size as an int of at least 1."""
+    if getattr(batch_size, "ndim", 0) or isinstance(batch_size, (list, tuple)):
+        raise InputError(
+            f"batch_size must be an integer of at least 1, got {kind_of(batch_size)} of {len(batch_size)} numbers: "
+            "for weights of the samples pass sample_weight=..."
+        )
     return integer(batch_size, "batch_size", 1)
 
 
@@ -142,4 +172,5 @@ def check_samples_of_list(x: Any, model: Any, name: str) -> None:
     )
     of_rows = isinstance(first, Linear) and len(shape) == 2 and shape[1] == first.in_features
     if shape[1:] == known if known is not None else (len(shape) == 4 or of_rows):
-        raise InputError(f"{needs_one_array(x, name)}; if each is one sample, pass np.stack({name.split()[0]})")
+        stack = f"; if each is one sample, pass np.stack({name.split()[0]})" if len({a.shape for a in x}) == 1 else ""
+        raise InputError(needs_one_array(x, name) + stack)

@@ -16,8 +16,8 @@ from cnn.loss import LossFunc
 from cnn.module import Array
 from cnn.optim import ReduceLROnPlateau, Schedule
 from cnn.optim.clip import clip_grad_norm_
-from cnn.optim.shared import at_least_zero
-from cnn.training.arguments import BATCH_SIZE, as_callbacks, check_last_batch, check_resume, training_data
+from cnn.training.arguments import BATCH_SIZE, as_callbacks, check_clip_norm, check_resume, training_data
+from cnn.training.batch_of_one import check_batches_of_one
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import BadSampleNamed, LastGood, check_last_update, first_non_finite
 from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
@@ -109,12 +109,12 @@ def train(
     for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
         if getattr(model, part, None) is None:
             raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
-    clip_norm = None if clip_norm is None else at_least_zero(clip_norm, "clip_norm")
+    clip_norm = check_clip_norm(clip_norm)
     loader, validation_data, loss_func = training_data(
         model, x, y, validation_data, validation_split, batch_size, rng, drop_last, class_weight, sample_weight
     )
     check_optimizer(model)
-    check_last_batch(model, loader)
+    check_batches_of_one(model, loader, validation_data, evaluate_train)
     callbacks = as_callbacks(callbacks, model, validation_data is not None)
     if boolean(evaluate_train, "evaluate_train"):
         check_deterministic(loader.transforms)
@@ -290,11 +290,11 @@ class Run:
                 clip_grad_norm_(self.model.parameters(), self.clip_norm)
             return
         where = first_non_finite(self.model, x)
-        last_good.restore()
+        restored = last_good.restore()
         self.model.zero_grad()
         self.model.optimizer.reset()  # its state contains gradients that are not finite
         raise FloatingPointError(
             f"the loss became {loss} at step {self.step} of epoch {self.epoch}: {where}. The weights of the last "
-            "step with a finite loss were put back. Try a smaller learning rate (lr is "
+            f"step with a finite loss {restored}. Try a smaller learning rate (lr is "
             f"{getattr(self.model.optimizer, 'lr', 'unknown')})"
         )

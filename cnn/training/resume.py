@@ -1,6 +1,7 @@
 """Resuming training: find the checkpoint, check that it fits, and restore the state."""
 
 import math
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ from cnn.data.fingerprint import differences
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.module import Array
 from cnn.training import state as states
-from cnn.training.checkpoint_file import TIMES, find_checkpoints, read_state, transforms_text
+from cnn.training.checkpoint_file import TIMES, find_checkpoints, read_state, settings_text, transforms_text
 from cnn.training.content import expect
 
 # What code raises that is handed a state of another form: that of a callback of the user's, for example
 UNFIT = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, MemoryError, RecursionError)
+LENGTH = re.compile(r"\b(total_steps|T_max)=\d+")  # of a schedule, which may grow with the number of epochs
+NOTHING = re.compile(r"(?!)")
 
 
 class Resumed:
@@ -79,12 +82,18 @@ class Resumed:
         """Raise an error if the checkpoint belongs to another training run."""
         state = self.state
         loss_func = run.loss_func or run.model.loss_func
+        given = [text.startswith("SampleWeighted(") for text in (state["loss"], repr(loss_func))]
+        if given[0] != given[1]:
+            was, fix = ("", "pass the same") if given[0] else ("not ", "leave it out")
+            raise CheckpointError(f"sample_weight was {was}given before: {fix}")
         if state["loss"] != repr(loss_func):
             raise CheckpointError(f"the loss was {state['loss']}, but is {loss_func!r} now")
         wrong = states.architecture_difference(state["architecture"], states.architecture(run.model))
         if wrong is not None:
             raise CheckpointError(f"the checkpoint in {printable(self.folder)} belongs to another model: {wrong}")
         wrong = differences(state["data"], run.data)
+        if given[0]:  # the targets carry the weights
+            wrong = wrong.replace("targets", "targets or sample_weight")
         if wrong:
             raise CheckpointError(f"the data are not those of the checkpoint in {printable(self.folder)}: {wrong}")
         before, now = state["validation"], run.validation
@@ -100,9 +109,13 @@ class Resumed:
         ):
             if old != new:
                 raise CheckpointError(f"{name} was {old}, but is {new} now: pass the same")
-        before = [name for name, _ in state["callbacks"]]
-        now = [type(callback).__name__ for callback in run.callbacks]
-        if before != now:
+        before, now = [name for name, _ in state["callbacks"]], [type(callback).__name__ for callback in run.callbacks]
+        same = before == now
+        if state.get("settings") is not None:  # version 0.1 had none
+            before, now = state["settings"], [settings_text(callback) for callback in run.callbacks]
+            longer = LENGTH if run.epochs != state["epochs"] else NOTHING
+            same = same and [longer.sub("", text) for text in before] == [longer.sub("", text) for text in now]
+        if not same:
             raise CheckpointError(
                 f"the callbacks were {', '.join(before) or 'none'}, but are {', '.join(now) or 'none'} now: "
                 "pass the same"

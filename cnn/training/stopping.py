@@ -49,8 +49,8 @@ def metric_of(step: "Step", name: str) -> float:
     has_classes = not math.isnan(metrics.get("train_accuracy", math.nan))
     if name.startswith("val_") and no_validation and (has_classes or step.epoch == 1):
         raise ValueError(
-            f"{name} is nan because there is no validation data: pass validation_data=(x_val, y_val), or watch "
-            f"{name.replace('val_', 'train_')}"
+            f"{name} is nan because there is no validation data, or all its labels are ignored: pass "
+            f"validation_data=(x_val, y_val), or watch {name.replace('val_', 'train_')}"
         )
     if name.endswith("accuracy"):
         raise ValueError(f"{name} is nan because the targets are not classes: watch {name.replace('accuracy', 'loss')}")
@@ -134,6 +134,10 @@ class EarlyStopping:
         else:
             self.waited += 1
         return self.waited >= self.patience
+
+    def settings_text(self) -> str:
+        """Return the call that makes it; a resumed training run must have the same."""
+        return f"EarlyStopping({', '.join(non_default_settings(self))})"
 
     def watched(self) -> list[str]:
         """Return the metric that it watches."""

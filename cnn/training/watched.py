@@ -5,6 +5,7 @@ from typing import Any
 
 from cnn.kernels import one_blas_thread
 from cnn.module import evaluating
+from cnn.training.callbacks import Scheduled
 from cnn.training.evaluation import batches_in_order, checked_loss
 from cnn.training.inputs import as_batch, dtype_of
 from cnn.training.means import Means
@@ -31,14 +32,19 @@ def check_watched(run: Any) -> None:
     for callback, name in watching:
         if name.startswith("val_") and run.validation_data is None:
             raise ValueError(
-                f"{type(callback).__name__} needs validation data, because it watches {name}: pass "
+                f"{name_of(callback)} needs validation data, because it watches {name}: pass "
                 f"validation_data=(x_val, y_val), or watch {name.replace('val_', 'train_')}"
             )
         if name.endswith("accuracy") and not has_accuracy(run):
             raise ValueError(
-                f"{type(callback).__name__} watches {name}, which is not measured: {run.model.loss_func!r} has targets "
+                f"{name_of(callback)} watches {name}, which is not measured: {run.model.loss_func!r} has targets "
                 f"that are not classes. The metrics of this training are {' and '.join(measured)}: watch one of them"
             )
+
+
+def name_of(callback: Any) -> str:
+    """Name a callback as the user wrote it: a schedule may have been wrapped in a `Scheduled` by the library."""
+    return type(callback.schedule if isinstance(callback, Scheduled) else callback).__name__
 
 
 def watched_by(callback: Any) -> list[str]:

@@ -8,7 +8,8 @@ import numpy as np
 from cnn.errors import InputError
 from cnn.loss import LossFunc
 from cnn.loss.weighted import SampleWeighted, check_sample_weight, class_weighted
-from cnn.module import Array, evaluating, no_grad
+from cnn.module import Array, no_grad
+from cnn.training.inputs import try_out
 
 
 def check_no_loader(class_weight: Any, sample_weight: Any) -> None:
@@ -39,17 +40,24 @@ def weighted(
                 f"weights need a loss to be passed on, but {type(model).__name__}.{method} takes none: define it as "
                 f"{method}(self, x, y, loss_func=None), and use loss_func unless it is None"
             )
-    with evaluating(), no_grad():
-        prediction = model(x[:1])
+    with no_grad():
+        prediction = try_out(model, x)
     loss_func: LossFunc = model.loss_func
+    outputs = (len(x), *prediction.shape[1:])
     if class_weight is not None:
-        loss_func = class_weighted(loss_func, class_weight, y, (len(x), *prediction.shape[1:]))
+        loss_func = class_weighted(loss_func, class_weight, y, outputs)
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, len(x))
         loss_func = SampleWeighted(loss_func)
-        loss_func.sample_weight = np.ones(1)
+        loss_func.sample_weight = np.ones(len(prediction))
         with no_grad():
-            loss_func.forward(prediction, y[:1])  # a loss that has no losses of samples raises an error
+            loss_func.forward(prediction, y[: len(prediction)])  # a loss without losses of samples raises an error
+        loss_func.sample_weight = weights
+        if loss_func.count(np.broadcast_to(prediction[:1], outputs), y) == 0:
+            raise InputError(
+                "the weights of all targets that count are 0, by class_weight, sample_weight or ignore_index: there "
+                "is nothing to learn from"
+            )
         y = join(y, weights)
     return loss_func, y
 

@@ -404,3 +404,23 @@ def test_a_loader_of_validation_data_moves_its_targets_too():
     loader = DataLoader(COORDINATES, points, 5, transforms=[HorizontalFlip(1)], targets="points")
     found = np.concatenate([y for _, y in batches_in_order(loader)])
     np.testing.assert_allclose(found, np.stack([W - 1 - points[..., 0], points[..., 1]], axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("y", "text"),
+    [
+        (
+            np.arange(N)[:, None] + 2,
+            r"RandomCrop\(.* moves the pixels.*yes and no.*if these are class ids, pass y.ravel\(\)$",
+        ),
+        (np.array(["cat", "dog"] * N)[:N], r"names, y = np.unique\(y, return_inverse=True\)$"),
+    ],
+)
+def test_targets_that_are_almost_labels(y, text):
+    with pytest.raises(InputError, match=text):
+        DataLoader(COORDINATES, y, transforms=[RandomCrop(padding=1)])
+
+
+def test_a_lambda_has_no_name_to_declare():
+    with pytest.raises(InputError, match=r"a lambda .*give it a name, transform = lambda .*transform.moves_pixels = F"):
+        DataLoader(COORDINATES, np.ones((N, 2)) * 3, transforms=[lambda x, y, rng: (x, y)])

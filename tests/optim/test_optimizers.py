@@ -277,6 +277,10 @@ def test_update_bn_of_a_data_loader_runs_one_epoch():
         (lambda: iter([np.ones((4, 2)), np.ones((1, 2))]), InputError, "more than 1 value per channel"),
         (lambda: np.ones((4, 2)), TypeError, "pass DataLoader"),
         (lambda: [np.ones((4, 2)), np.ones((4, 2), int)], InputError, "int64"),
+        (lambda: [np.eye(2), np.array([[1, 2], [3, np.nan]])], InputError, "sample 1 of batch 2 is NaN or infinite"),
+        (lambda: [(np.full((4, 2), np.inf), np.ones(4))], InputError, "sample 0 of batch 1 is NaN or infinite"),
+        (lambda: DataLoader(np.array([[1, 2], [3, np.nan], [5, 6]]), np.ones(3), 3), InputError, "DataLoader is NaN"),
+        (lambda: [np.full((4, 2), 1e30) * np.arange(4)[:, None]], InputError, "statistics became NaN or infinite"),
     ],
 )
 def test_update_bn_leaves_everything_as_it_was_after_an_error(batches, error, text):

@@ -16,10 +16,11 @@ from cnn.layers import (
     LayerNorm,
     Linear,
     MaxPool2d,
+    Sigmoid,
     Softmax,
     Unflatten,
 )
-from cnn.loss import CrossEntropyLoss, MSELoss
+from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from cnn.optim import (
     SGD,
     Adam,
@@ -31,7 +32,7 @@ from cnn.optim import (
     StepLR,
     clip_grad_norm_,
 )
-from cnn.training import Checkpoint, Scheduled
+from cnn.training import Checkpoint, Scheduled, split
 from cnn.utils import train_val
 from tests.kernels.backends import needs_numba, using
 
@@ -207,7 +208,6 @@ SORTED = {  # the labels of 30 samples, and the validation split
     "whole classes": (np.repeat([0, 1, 2], 10), 0.4),
     "a part of a class": (np.repeat([0, 1, 2], 10), 0.1),
     "in blocks": (np.repeat([2, 0, 1], 10), 0.3),
-    "mostly new classes": (np.array([0, 1] * 12 + [2, 0, 2, 2, 2, 1]), 0.2),
 }
 
 
@@ -231,12 +231,39 @@ def test_validation_split_of_sorted_labels_is_refused(case, one_hot):
         np.array([0, 1] * 14 + [2, 2]),  # a rare class, which only shuffling often enough brings into training
         np.zeros(30, int),
         np.array([0, 1, 2] * 7 + [-100] * 9),  # ignored labels are of no class
+        np.array([0, 1] * 12 + [2, 0, 2, 2, 2, 1]),
+        np.array([0, 1, 0, 2]),
+        np.append(np.random.default_rng(0).integers(0, 2, 29), 2),
+        np.array([0] * 29 + [1]),
     ],
-    ids=["a rare class", "one class", "ignored labels"],
+    ids=["a rare class", "one class", "ignored labels", "mostly new", "four samples", "a last one", "a single one"],
 )
 def test_validation_split_of_unsorted_labels_trains(y):
-    history = classifier(Linear(2, 3)).fit(RNG.normal(size=(30, 2)), y, validation_split=0.3, verbose_freq=0, epochs=1)
+    x = RNG.normal(size=(len(y), 2))
+    history = classifier(Linear(2, 3)).fit(x, y, validation_split=0.3, verbose_freq=0, epochs=1)
     assert len(history) == 1
+
+
+@pytest.mark.parametrize("loss_func", [BCEWithLogitsLoss(), BCELoss()], ids=repr)
+@pytest.mark.parametrize("labels", [1, 3])
+def test_validation_split_of_sorted_yes_and_no_is_refused(labels, loss_func):
+    last = [Sigmoid()] if isinstance(loss_func, BCELoss) else []
+    model = Sequential([Linear(2, labels, rng=0), *last], loss_func=loss_func, optimizer=SGD(lr=0.1))
+    x, y = RNG.normal(size=(30, 2)), np.random.default_rng(1).integers(0, 2, (30, labels))
+    model.fit(x, y, validation_split=0.3, verbose_freq=0, epochs=1)
+    before = model.state_dict()
+    order = np.argsort(y[:, -1], kind="stable")
+    with pytest.raises(InputError, match="labels are sorted"):
+        model.fit(x, y[order], validation_split=0.3, verbose_freq=0)
+    assert same_state(model, before)
+    model.fit(x, np.eye(30)[:, :labels], validation_split=0.3, verbose_freq=0, epochs=1)  # each yes is a single one
+
+
+def test_validation_split_of_masks_looks_at_no_pixel(monkeypatch):
+    model = Sequential([Conv2d(1, 2, 1)], loss_func=CrossEntropyLoss(from_logits=True), optimizer=SGD())
+    y = np.repeat([0, 1], 4)[:, None, None] * np.ones((8, 4, 4), int)
+    monkeypatch.setattr(split, "is_sorted", lambda labels: pytest.fail("masks have no order"))
+    assert len(model.fit(np.ones((8, 1, 4, 4)), y, validation_split=0.5, verbose_freq=0, epochs=1)) == 1
 
 
 @pytest.mark.parametrize(
@@ -249,6 +276,9 @@ def test_validation_split_of_unsorted_labels_trains(y):
         ({"validation_split": 0.5, "validation_data": (X, Y)}, "exclude each other"),
         ({"clip_norm": -1}, "clip_norm must be"),
         ({"clip_norm": float("nan")}, "clip_norm must be"),
+        ({"clip_norm": 0}, "clip_norm must be a finite number above 0, or None for no limit, got 0"),
+        ({"clip_norm": float("inf")}, "clip_norm must be a finite number above 0, or None for no limit, got inf"),
+        ({"batch_size": np.ones(9)}, r"got an ndarray of numpy of 9 numbers: .* pass sample_weight="),
         ({"drop_last": 1}, "drop_last must be True or False"),
     ],
 )
@@ -264,7 +294,7 @@ def test_wrong_settings(settings, text):
 
 
 @pytest.mark.parametrize("make", [lambda: SGD(lr=0.1, momentum=0.9), lambda: Adam(lr=0.1)], ids=["SGD", "Adam"])
-@pytest.mark.parametrize("clip_norm", [0.0, 0.1, 1.0, 1e6, None])
+@pytest.mark.parametrize("clip_norm", [0.1, 1.0, 1e6, None])
 @pytest.mark.parametrize("route", ["arrays", "loader"])
 def test_clip_norm_is_clip_grad_norm_between_backward_and_the_step(route, clip_norm, make):
     model, other = regression(), regression()
@@ -405,7 +435,7 @@ def test_two_inputs_are_refused(kind, call):
     make, net = TWO_INPUTS[kind]
     model = net()
     before = model.state_dict()
-    with pytest.raises(InputError, match=r"a model has one input, one array: join inputs"):
+    with pytest.raises(InputError, match=r"a model has one input, one array: (join|these) inputs"):
         CALLS[call](model, make(), ROW_LABELS)
     assert same_state(model, before)
 
@@ -422,16 +452,14 @@ def test_two_inputs_of_a_direct_call_are_refused(call, kind):
 def test_two_inputs_of_validation_data_are_refused(kind):
     make, net = TWO_INPUTS[kind]
     x = ROWS if kind == "rows" else A
-    with pytest.raises(
-        InputError, match=r"x of the validation data is .*one input, one array.*np.concatenate\(x, axis=1"
-    ):
+    with pytest.raises(InputError, match=r"x of the validation data is .*one input, one array: join .*np.concatenate"):
         net().fit(x, ROW_LABELS, validation_data=(make(), ROW_LABELS), verbose_freq=0)
 
 
 @pytest.mark.parametrize("targets", [[ROW_LABELS, ROW_LABELS], (ROW_LABELS, A), {"a": ROW_LABELS}, [Framed(ROWS)] * 2])
 @pytest.mark.parametrize("call", ["fit", "train", "train_val", "evaluate", "a batch of evaluate"])
 def test_two_targets_are_refused(call, targets):
-    with pytest.raises(InputError, match=r"a model has one target, one array: join targets"):
+    with pytest.raises(InputError, match=r"a model has one target, one array: (join|these) targets"):
         CALLS[call](classifier(Linear(64, 3)), ROWS, targets)
     with pytest.raises(InputError, match=r"y of the validation data is .*one target"):
         classifier(Linear(64, 3)).fit(ROWS, ROW_LABELS, validation_data=(ROWS, targets), verbose_freq=0)
@@ -469,3 +497,57 @@ def test_a_loader_of_two_inputs_is_refused():
         DataLoader([A, B], ROW_LABELS)
     with pytest.raises(InputError, match="y is 2 arrays of 6 samples each, but a model has one target, one array"):
         DataLoader(A, [ROW_LABELS, ROW_LABELS])
+
+
+# Batches of one sample in evaluation, callbacks, data of other libraries, several arrays
+
+
+@pytest.mark.parametrize("route", ["arrays", "a loader", "evaluate_train"])
+def test_a_validation_batch_of_one_raises_before_training_starts(route):
+    model = NEEDS_MORE["without running statistics"]()
+    before = model.state_dict()
+    x, y = RNG.normal(size=(257, 1, 8, 8)), np.arange(257) % 3
+    settings = {"validation_data": (x, y) if route == "arrays" else DataLoader(x, y, batch_size=32)}
+    if route == "evaluate_train":
+        settings = {"evaluate_train": True, "drop_last": True}
+        x, y = x[:33], y[:33]
+    else:
+        settings["drop_last"] = True
+    with pytest.raises(InputError, match=r"^(validation_data|evaluate_train): \d+ samples .*BatchNorm1d"):
+        model.fit(x, y, verbose_freq=0, **settings)
+    assert same_state(model, before)
+    settings = {"validation_data": (x[:32], y[:32])}
+    assert len(model.fit(x[:32], y[:32], epochs=1, verbose_freq=0, **settings)) == 1
+
+
+@pytest.mark.parametrize("again", [lambda s: s, Scheduled], ids=["itself", "Scheduled"])
+def test_the_same_callback_twice_is_refused(again):
+    model = regression()
+    schedule = StepLR(model.optimizer, 1)
+    with pytest.raises(InputError, match=r"StepLR.* is twice among the callbacks"):
+        model.fit(X, Y, verbose_freq=0, callbacks=[schedule, again(schedule)])
+    model.fit(X, Y, verbose_freq=0, epochs=1, callbacks=[schedule, StepLR(model.optimizer, 1)])
+
+
+def test_the_loader_of_another_library_is_named():
+    torch_data = pytest.importorskip("torch.utils.data")
+    loader = torch_data.DataLoader([(x, y) for x, y in zip(X, Y, strict=True)], batch_size=4)
+    with pytest.raises(InputError, match=r"x is a DataLoader of torch, .* or a cnn\.data\.DataLoader"):
+        regression().fit(loader, verbose_freq=0)
+    with pytest.raises(InputError, match=r"or a cnn\.data\.DataLoader, got a DataLoader of torch"):
+        regression().fit(X, Y, validation_data=loader, verbose_freq=0)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "text"),
+    [
+        ({"a": ROWS}, ROW_LABELS, r"np.concatenate\(list\(x.values\(\)\), axis=1\)$"),
+        ([ROWS, A], ROW_LABELS, r"inputs, of shapes \(6, 64\), \(6, 1, 8, 8\), do not join: pass one of them$"),
+        (ROWS, [ROW_LABELS, ROW_LABELS], r"np.stack\(y, axis=1\), or train two models$"),
+        (ROWS, {"a": ROW_LABELS, "b": ROW_LABELS}, r"np.stack\(list\(y.values\(\)\), axis=1\)"),
+        ([ROWS, ROWS[:, :3]], ROW_LABELS, r"np.concatenate\(x, axis=1\)$"),
+    ],
+)
+def test_several_arrays_are_joined_only_where_that_is_possible(x, y, text):
+    with pytest.raises(InputError, match=text):
+        classifier(Linear(64, 3)).fit(x, y, verbose_freq=0)

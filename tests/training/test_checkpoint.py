@@ -20,8 +20,20 @@ from cnn.data import DataLoader
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Linear, MaxPool2d, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
-from cnn.optim import SGD, Adam, AdamW, Muon, NAdam, decay_groups
-from cnn.training import Checkpoint, checkpoint, checkpoint_file
+from cnn.optim import (
+    SGD,
+    Adam,
+    AdamW,
+    ChainedScheduler,
+    CosineAnnealingLR,
+    Muon,
+    NAdam,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+    decay_groups,
+)
+from cnn.training import Averaged, Checkpoint, EarlyStopping, Scheduled, checkpoint, checkpoint_file
 
 EPOCHS, BATCH, SAMPLES = 3, 8, 30
 STEPS = 4 * EPOCHS
@@ -562,3 +574,73 @@ def make_and_resume(folder):
         number = (step.epoch - 1) * step.steps + step.step
         model.optimizer.lr = 0.01 * (1 - number / STEPS) + 1e-4
     return model.state_dict()
+
+
+CALLBACKS = {  # two that are not the same training, and how the message names them
+    "another schedule": (
+        lambda o: StepLR(o, 2),
+        lambda o: CosineAnnealingLR(o, 9),
+        ["StepLR(step_size=2)", "CosineAnnealingLR(T_max=9)"],
+    ),
+    "another length": (lambda o: StepLR(o, 1), lambda o: StepLR(o, 2), ["StepLR(step_size=1)", "StepLR(step_size=2)"]),
+    "another rhythm": (
+        lambda o: StepLR(o, 1),
+        lambda o: Scheduled(StepLR(o, 1), every="step"),
+        ["StepLR(step_size=1), but", "StepLR(step_size=1) after every step"],
+    ),
+    "another metric": (
+        lambda o: ReduceLROnPlateau(o),
+        lambda o: Scheduled(ReduceLROnPlateau(o), monitor="train_loss"),
+        ["ReduceLROnPlateau() of val_loss", "ReduceLROnPlateau() of train_loss"],
+    ),
+    "inner schedules": (
+        lambda o: ChainedScheduler([StepLR(o, 1)]),
+        lambda o: ChainedScheduler([StepLR(o, 3)]),
+        ["StepLR(step_size=1)", "StepLR(step_size=3)"],
+    ),
+    "patience": (
+        lambda o: EarlyStopping(patience=3),
+        lambda o: EarlyStopping(patience=9, monitor="val_accuracy"),
+        ["EarlyStopping(patience=3)", "EarlyStopping(patience=9, monitor='val_accuracy')"],
+    ),
+    "decay": (lambda o: Averaged(0.9), lambda o: Averaged(0.5), ["Averaged(decay=0.9)", "Averaged(decay=0.5)"]),
+    "no schedule": (lambda o: StepLR(o, 2), lambda o: print, ["StepLR(step_size=2)", "builtin_function"]),
+}
+FEW = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32), np.arange(12) % 3
+
+
+def small_run(folder, make, resume=None, epochs=2):
+    layers = [Linear(3, 3, rng=0)]
+    model = Sequential(layers, loss_func=CrossEntropyLoss(from_logits=True), optimizer=SGD(lr=0.1))
+    callbacks = [make(model.optimizer), Checkpoint(folder)]
+    settings = {"epochs": epochs, "batch_size": 6, "verbose_freq": 0, "rng": 0, "validation_data": FEW}
+    return model.fit(*FEW, callbacks=callbacks, resume=resume, **settings)
+
+
+@pytest.mark.parametrize("case", CALLBACKS)
+def test_other_settings_of_a_callback_are_another_training(tmp_path, case):
+    before, after, texts = CALLBACKS[case]
+    small_run(tmp_path, before)
+    with pytest.raises(CheckpointError) as caught:
+        small_run(tmp_path, after, tmp_path, 4)
+    assert [text for text in texts if text not in str(caught.value)] == [], str(caught.value)
+    assert len(small_run(tmp_path, before, tmp_path, 4)) == 4
+
+
+def test_a_longer_cycle_only_for_more_epochs(tmp_path):
+    small_run(tmp_path, lambda o: OneCycleLR(o, 0.1, total_steps=4))
+    with pytest.raises(CheckpointError, match=r"total_steps=4.*total_steps=8"):
+        small_run(tmp_path, lambda o: OneCycleLR(o, 0.1, total_steps=8), tmp_path)
+    assert len(small_run(tmp_path, lambda o: OneCycleLR(o, 0.1, total_steps=8), tmp_path, 4)) == 4
+
+
+def test_a_checkpoint_without_the_settings_of_callbacks(tmp_path):
+    """As version 0.1 wrote them."""
+    small_run(tmp_path, lambda o: StepLR(o, 2))
+    [path, *_] = checkpoint_file.find_checkpoints(tmp_path)
+    arrays, description = checkpoint_file.read(path)
+    del description["settings"]
+    checkpoint_file.write(path, arrays, description)
+    assert len(small_run(tmp_path, lambda o: StepLR(o, 2), tmp_path, 3)) == 3
+    description["settings"] = "none"
+    checkpoint_file.write(path, arrays, description)

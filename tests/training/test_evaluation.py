@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from cnn import InputError, Sequential, ShapeError, training
-from cnn.data import DataLoader, Normalize
+from cnn.data import CutMix, DataLoader, Mixup, Normalize
 from cnn.layers import AdaptiveAvgPool2d, Conv2d, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.module import Module
 from cnn.optim import Adam
+from cnn.training import EarlyStopping
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=(23, 1, 6, 6)).astype(np.float32), np.arange(23) % 3
@@ -161,8 +162,13 @@ def broken(number, x=None, y=None):
         (lambda m: m.evaluate(broken(2, x=X[:5] * np.float32(np.nan))), ["x of batch 2 holds NaN", "5 of 5 samples"]),
         (lambda m: m.predict(broken(2, x=X[:5] > 0)), ["x of batch 2 holds bool"]),
         (lambda m: m.evaluate(broken(1, y=Y[:5] + 1)), ["y of batch 1: labels must lie between 0 and 2"]),
-        (lambda m: m.evaluate(broken(3, y=Y[:5] + 1)), ["labels must lie between 0 and 2"]),
-        (lambda m: m.evaluate(broken(3, y=Y[:4])), ["5 samples need 5 labels"]),
+        (lambda m: m.evaluate(broken(3, y=Y[:5] + 1)), ["batch 3: ", "labels must lie between 0 and 2"]),
+        (lambda m: m.evaluate(broken(3, y=Y[:4])), ["batch 3: ", "5 samples need 5 labels"]),
+        (lambda m: m.predict(broken(2, x=np.ones((5, 1, 6, 6), np.uint8))), ['pass x.astype("float32") / 255']),
+        (lambda m: m.predict(iter([[X[0], X[1]]])), ["list of two arrays of one shape", "np.stack(batch)", "tuple (x, y)"]),
+        (lambda m: m.predict(iter([X[0].tolist(), X[1].tolist()])), ["layer 0, Conv2d"]),
+        (lambda m: m.predict(iter([[X[0].tolist(), X[1].tolist()]])), ["list of two arrays of one shape"]),
+        (lambda m: m.evaluate(X, Y, np.ones(23)), ["batch_size must be an integer", "of 23 numbers", "sample_weight="]),
         (lambda m: m.fit(pairs()), ["x is a generator", "again in every epoch", "DataLoader"]),
         (lambda m: m.fit(X, Y, validation_data=pairs()), ["validation_data must be a pair"]),
     ],
@@ -178,3 +184,47 @@ def test_an_empty_evaluation_is_refused():
     net().evaluate(batches)
     with pytest.raises(InputError, match="no batches: x is empty, or a generator that has run already"):
         net().evaluate(batches)
+
+
+@pytest.mark.parametrize("as_pair", [tuple, list])
+def test_a_list_of_batches(as_pair):
+    model = net()
+    batches = [as_pair(pair) for pair in pairs()]
+    assert model.evaluate(batches) == model.evaluate(iter(batches))
+    np.testing.assert_array_equal(model.predict(iter(batches)), model.predict(iter([x for x, _ in pairs()])))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("call", ["predict", "predict_proba", "evaluate"])
+def test_a_sample_of_a_loader_that_is_not_finite_is_named(call, bad):
+    x = X.copy()
+    x[13, 0, 2, 2] = bad
+    with pytest.raises(InputError, match=r"x\[13\] of the DataLoader is NaN or infinite"):
+        getattr(net(), call)(DataLoader(x, Y, batch_size=BATCH))
+
+    def spoil(x, y, rng):
+        x = x.copy()
+        x[rng.indices == 7] = bad
+        return x, y
+
+    with pytest.raises(InputError, match=r"x\[7\] of the DataLoader became NaN or infinite in transforms\[0\]"):
+        getattr(net(), call)(DataLoader(X, Y, batch_size=BATCH, transforms=[spoil]))
+
+
+@pytest.mark.parametrize("mixing", [Mixup(classes=3), CutMix(classes=3)], ids=["Mixup", "CutMix"])
+@pytest.mark.parametrize("call", ["predict", "predict_proba", "evaluate", "validation_data"])
+def test_a_loader_that_mixes_samples_is_for_training_only(call, mixing):
+    loader, model = DataLoader(X, Y, batch_size=BATCH, transforms=[mixing]), net()
+    run = getattr(model, call, lambda loader: model.fit(X, Y, validation_data=loader, verbose_freq=0))
+    with pytest.raises(InputError, match=r"(Mixup|CutMix)\(.*mixes the samples.*second DataLoader without it"):
+        run(loader)
+    assert len(model.fit(loader, epochs=1, verbose_freq=0, evaluate_train=True)) == 1
+
+
+def test_a_validation_loader_whose_labels_are_all_ignored():
+    loader, model = DataLoader(X, np.full(23, -100), batch_size=BATCH), net()
+    with pytest.raises(InputError, match="y of the validation data: all labels are ignore_index=-100"):
+        model.fit(X, Y, validation_data=loader, verbose_freq=0, callbacks=[EarlyStopping()])
+    loader = DataLoader(X, Y, batch_size=BATCH, transforms=[lambda x, y, rng: (x, np.full_like(y, -100))])
+    with pytest.raises(ValueError, match="no validation data, or all its labels are ignored"):
+        model.fit(X, Y, validation_data=loader, verbose_freq=0, callbacks=[EarlyStopping()])

@@ -132,3 +132,34 @@ def test_a_right_training_is_not_disturbed():
     model.fit(X, np.arange(8) % 2, epochs=2, batch_size=4, verbose_freq=0, rng=0)
     assert int(model[1].num_batches_tracked.data) == 4
     assert model.training
+
+
+class FiniteLoss(MSELoss):
+    """Its value hides weights that are not finite, up to a given call; its gradient spoils them at once."""
+
+    calls = 0
+
+    def __init__(self, nan_at):
+        super().__init__()
+        self.nan_at = nan_at
+
+    def forward(self, prediction, target):
+        self.shape = prediction.shape
+        self.calls += 1
+        return np.nan if self.calls == self.nan_at else 1.0
+
+    def backward(self, grad=None):
+        return np.full(self.shape, np.inf, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "nan_at", "is_good"), [(8, 0, True), (4, 2, True), (4, 0, False), (2, 3, False)]
+)
+def test_bad_weights_are_not_called_good(batch_size, nan_at, is_good):
+    """A finite loss says little about the weights, so the copy of them may be as bad."""
+    model = Sequential([Linear(3, 1, rng=0)], loss_func=FiniteLoss(nan_at), optimizer=SGD(lr=0.1))
+    with pytest.raises(FloatingPointError) as caught:
+        list(train(model, X, X[:, :1], batch_size=batch_size, rng=0, epochs=9))
+    assert all(np.isfinite(values).all() for values in model.state_dict().values()) == is_good
+    assert ("were put back" in str(caught.value)) == is_good
+    assert ("hold NaN or infinity, too, so the model is not usable" in str(caught.value)) == (not is_good)

@@ -1,5 +1,7 @@
 """`Checkpoint.load_best`, and what is said about a checkpoint's file where a model or weights are expected."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -69,3 +71,19 @@ def test_a_checkpoint_where_a_model_is_expected(tmp_path, name, load):
     assert f"cnn.training.Checkpoint({str(tmp_path)!r}).load_best(model)" in str(caught.value)
     assert f"model.fit(..., resume={str(tmp_path)!r})" in str(caught.value)
     assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize("best", ["val_loss", "val_accuracy"])
+def test_only_a_finite_metric_can_be_the_best(tmp_path, best):
+    checkpoint = Checkpoint(tmp_path, best=best)
+    for values, expected in (
+        ([np.inf], False),
+        ([np.nan], False),
+        ([-np.inf], False),
+        ([np.inf, 0.5], True),
+        ([-np.inf, 0.5], True),
+        ([np.nan, 0.5], True),
+        ([0.5, np.inf], False),
+        ([0.5, 0.5], False),
+    ):
+        assert checkpoint._is_best(SimpleNamespace(**{best: values})) == expected, values

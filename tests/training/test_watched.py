@@ -17,7 +17,7 @@ WATCHERS = {
     "Checkpoint": lambda model, name, folder: Checkpoint(folder, best=name),
     "EarlyStopping": lambda model, name, folder: EarlyStopping(monitor=name),
     "StopAt": lambda model, name, folder: StopAt(**{name: 0.5}),
-    "Scheduled": lambda model, name, folder: Scheduled(
+    "ReduceLROnPlateau": lambda model, name, folder: Scheduled(
         ReduceLROnPlateau(model.optimizer, mode="max" if name.endswith("accuracy") else "min"), monitor=name
     ),
 }

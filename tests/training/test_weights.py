@@ -7,7 +7,7 @@ import cnn
 from cnn import InputError, Sequential, ShapeError
 from cnn.data import DataLoader
 from cnn.errors import CheckpointError
-from cnn.layers import Conv2d, Linear, LogSoftmax, ReLU, Sigmoid, Softmax
+from cnn.layers import BatchNorm1d, Conv2d, Linear, LogSoftmax, ReLU, Sigmoid, Softmax
 from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss, NLLLoss
 from cnn.module import Module
 from cnn.optim import SGD, Adam
@@ -187,7 +187,21 @@ def test_a_models_own_loss_and_grad_takes_the_weighted_loss_or_is_refused():
     ("settings", "error", "match"),
     [
         ({"sample_weight": WEIGHT[:7]}, ShapeError, r"30 samples need a sample_weight of shape \(30,\), got \(7,\)"),
-        ({"sample_weight": -WEIGHT}, InputError, "sample_weight must hold finite numbers of at least 0"),
+        (
+            {"sample_weight": np.where(np.arange(30) == 3, -1.5, 1)},
+            InputError,
+            r"finite numbers of at least 0, but sample_weight\[3\] is -1.5, and 1 in all are wrong",
+        ),
+        (
+            {"sample_weight": np.where(np.arange(30) > 7, np.nan, 1)},
+            InputError,
+            r"sample_weight\[8\] is nan, and 22 in",
+        ),
+        (
+            {"sample_weight": np.full(30, "a")},
+            InputError,
+            "sample_weight must hold finite numbers of at least 0, got <U1",
+        ),
         ({"class_weight": {5: 1}}, InputError, "class_weight must name class ids from 0 to 2, got 5"),
         ({"class_weight": [1, 2, 3]}, InputError, 'class_weight must be "balanced" or a dict'),
     ],
@@ -241,8 +255,8 @@ def test_resumed_with_the_same_bits(tmp_path, stop):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"sample_weight": WEIGHT + 1}, "other values in the targets"),
-        ({"sample_weight": None}, "the loss was SampleWeighted"),
+        ({"sample_weight": WEIGHT + 1}, "other values in the targets or sample_weight"),
+        ({"sample_weight": None}, "sample_weight was given before: pass the same"),
         ({"class_weight": {0: 2}}, "the loss was SampleWeighted"),
         ({"class_weight": None}, "the loss was SampleWeighted"),
     ],
@@ -282,3 +296,42 @@ def test_a_metric_can_be_watched_in_a_weighted_training_without_validation_data(
         callbacks=[EarlyStopping(2, monitor="train_accuracy")],
     )
     assert len(history.train_accuracy) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "y", "settings"),
+    [
+        ("Softmax", np.zeros(30, int), {"class_weight": {0: 0}}),
+        ("logits", np.ones(30, int), {"class_weight": {1: 0, 2: 5}}),
+        ("one-hot", np.eye(3)[np.zeros(30, int)], {"class_weight": {0: 0}}),
+        ("labels", np.ones((30, 3)), {"class_weight": {1: 0}}),
+        ("Softmax", IDS, {"class_weight": {0: 0, 1: 0}, "sample_weight": (IDS < 2).astype(float)}),
+        ("Softmax", np.where(IDS == 0, -100, IDS), {"sample_weight": (IDS == 0).astype(float)}),
+    ],
+)
+def test_weights_that_are_0_for_all_targets_are_refused(kind, y, settings):
+    model, _ = make(kind)
+    before = model.state_dict()
+    with pytest.raises(InputError, match="there is nothing to learn from"):
+        model.fit(X, y, verbose_freq=0, **settings)
+    np.testing.assert_equal(model.state_dict(), before)
+
+
+@pytest.mark.parametrize("settings", [{"class_weight": "balanced"}, {"sample_weight": WEIGHT}], ids=list)
+def test_weights_with_a_norm_without_running_statistics(settings):
+    layers = [
+        Linear(4, 4, bias=False, rng=0),
+        BatchNorm1d(4, track_running_stats=False),
+        Linear(4, 3, rng=1),
+        Softmax(),
+    ]
+    model = Sequential(layers, loss_func=CrossEntropyLoss(), optimizer=SGD(lr=0.1))
+    assert len(model.fit(X, IDS, epochs=1, batch_size=15, verbose_freq=0, **settings)) == 1
+    if "sample_weight" in settings:
+        assert np.isfinite(model.evaluate(X, IDS, **settings)[0])
+
+
+def test_a_training_without_weights_cannot_be_resumed_with_them(tmp_path):
+    run(tmp_path, stop=2, sample_weight=None, class_weight=None)
+    with pytest.raises(CheckpointError, match="sample_weight was not given before: leave it out"):
+        run(tmp_path, resume=True, class_weight=None)

@@ -50,7 +50,9 @@ class WindowGeometry(NamedTuple):
         >>> WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).output_size(6, 7)
         (3, 3)
         """
-        check_pixels(*(before + pixels + after for pixels, (before, after) in zip((height, width), self.pads, strict=True)))
+        check_pixels(
+            *(before + pixels + after for pixels, (before, after) in zip((height, width), self.pads, strict=True))
+        )
         counts = []
         for axis, pixels in enumerate((height, width)):
             before, after = self.pads[axis]
@@ -222,3 +224,5 @@ def check_crop(padding: PadSides, height: int, width: int) -> None:
     left, right, top, bottom = (min(0, side) for side in padding)
     if height + top + bottom < 1 or width + left + right < 1:
         raise ShapeError(f"padding={padding} leaves nothing of an input of {height} x {width}: crop less")
+    left, right, top, bottom = padding
+    check_pixels(top + height + bottom, left + width + right)

@@ -8,7 +8,23 @@ import pytest
 
 import cnn
 from cnn.containers.branches import Concat, Residual
-from cnn.layers import Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax, Upsample
+from cnn.errors import ShapeError
+from cnn.kernels.backend import has_numba
+from cnn.layers import (
+    AvgPool2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    ReplicationPad2d,
+    Softmax,
+    Upsample,
+    ZeroPad2d,
+)
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam
 from cnn.sequential import Sequential
@@ -62,6 +78,42 @@ def test_wrong_images_name_layer_position_and_fix(x, parts):
     before = model.state_dict()
     assert_says(message(model.fit, x, LABELS, epochs=1), *parts)
     assert all((before[name] == value).all() for name, value in model.state_dict().items())
+
+
+HUGE = 2**40
+TOO_LARGE = {
+    "Conv2d": (lambda: Conv2d(4, 16, 3, padding=HUGE, rng=0), (1, 4, 8, 8)),
+    "Conv2d, depthwise": (lambda: Conv2d(4, 4, 3, padding=HUGE, groups=4, rng=0), (1, 4, 8, 8)),
+    "Conv2d, 3 x 1": (lambda: Conv2d(4, 16, (3, 1), padding=(2**37, 0), rng=0), (1, 4, 8, 1)),
+    "ConvTranspose2d": (lambda: ConvTranspose2d(4, 16, 3, stride=HUGE, rng=0), (1, 4, 8, 8)),
+    "ConvTranspose2d, dilation": (lambda: ConvTranspose2d(4, 16, 3, dilation=HUGE, rng=0), (1, 4, 8, 8)),
+    "MaxPool2d": (lambda: MaxPool2d(2 * HUGE, stride=1, padding=HUGE), (1, 4, 8, 8)),
+    "AvgPool2d": (lambda: AvgPool2d(2 * HUGE, stride=1, padding=HUGE), (1, 4, 8, 8)),
+    "ZeroPad2d": (lambda: ZeroPad2d(HUGE), (1, 4, 8, 8)),
+    "ZeroPad2d, 2**62": (lambda: ZeroPad2d(2**62), (1, 4, 8, 8)),
+    "ReplicationPad2d": (lambda: ReplicationPad2d(HUGE), (1, 4, 8, 8)),
+    "Upsample": (lambda: Upsample(scale_factor=HUGE), (1, 4, 8, 8)),
+    "Upsample, bilinear": (lambda: Upsample(scale_factor=HUGE, mode="bilinear"), (1, 4, 8, 8)),
+}
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("backend", ["jit", "array", "reference"])
+@pytest.mark.parametrize("what", TOO_LARGE)
+def test_images_larger_than_any_memory(what, backend, fuse):
+    """They are refused at once; a list of the positions of all their rows would fill the memory."""
+    if backend == "jit" and not has_numba():
+        pytest.skip("Numba is not installed")
+    make, shape = TOO_LARGE[what]
+    before = cnn.kernels.active()
+    cnn.kernels.use(backend)
+    try:
+        with pytest.raises((ShapeError, MemoryError)) as caught:
+            Sequential([make(), ReLU()], fuse=fuse)(images(1, shape[1:]))
+    finally:
+        cnn.kernels.use(before)
+    if isinstance(caught.value, ShapeError):
+        assert_says(str(caught.value), "pixels, more than 2**40: use less padding")
 
 
 def test_a_single_image_without_a_batch():

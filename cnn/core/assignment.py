@@ -35,6 +35,8 @@ def checked(layer: Any, name: str, old: Any, new: Any) -> Any:
     base = _library_class(type(layer))
     if base is None or new is old:
         return new
+    if isinstance(old, Buffer) and _is_like(new, old):
+        return new  # without a new layer to compare with, which takes time and memory for its weights
     is_flag = isinstance(getattr(inspect.signature(base).parameters.get(name), "default", None), bool)
     if isinstance(old, Buffer) or (old is None and (is_flag or isinstance(new, (Buffer, np.ndarray)))):
         if new is None and is_flag:
@@ -52,6 +54,13 @@ def checked(layer: Any, name: str, old: Any, new: Any) -> Any:
                 f"it needs {_described(key, shapes[1])}: make a new layer, {fresh!r}"
             )
     return getattr(fresh, name)  # as the constructor stores it, such as a pair for one number
+
+
+def _is_like(new: Any, old: Buffer) -> bool:
+    """Tell whether a value is a tensor that fits where another was."""
+    if not isinstance(new, Buffer) or isinstance(new, Parameter) != isinstance(old, Parameter):
+        return False
+    return bool(new.shape == old.shape and new.dtype.kind == old.dtype.kind)
 
 
 def _checked_tensor(what: str, name: str, old: Any, new: Any, expected: Buffer | None) -> Any:

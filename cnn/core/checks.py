@@ -1,5 +1,6 @@
 """Checks of arguments and arrays that several layers share. Each error names the argument or call to change."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from cnn.errors import InputError, ShapeError
 
 Pair = tuple[int, int]
+MAX_FLOAT = sys.float_info.max  # a larger integer is below infinity, but float() raises OverflowError
 
 
 def integer(value: Any, name: str, minimum: int) -> int:

@@ -89,6 +89,8 @@ class Parameter(Buffer):
         """Add to the gradient: those of shared weights and of several backward passes are summed."""
         if grad.shape != self._data.shape:
             raise ShapeError(f"expected a gradient of shape {self.shape}, the shape of the parameter, got {grad.shape}")
+        if self._data.dtype.kind != "f":  # it was set on the array itself: the gradient would be rounded to integers
+            raise TypeError(f"a Parameter must hold floating-point numbers, got {self.dtype}: do not set data.dtype")
         if self.grad is None:
             self.grad = np.array(grad, dtype=self._data.dtype, order="C")
         else:

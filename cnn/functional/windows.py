@@ -14,6 +14,7 @@ from cnn.module import Array
 Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 PadSides = tuple[int, int, int, int]  # (left, right, top, bottom), PyTorch's order
 OutputSize = tuple[int | None, int | None]  # (height, width); None: the same as the input's
+MAX_PIXELS = 2**40  # of an image with its padding: 4 TB for one channel, and products with sizes stay below 2**63
 
 
 class WindowGeometry(NamedTuple):
@@ -49,6 +50,9 @@ class WindowGeometry(NamedTuple):
         >>> WindowGeometry(size=(3, 3), stride=(2, 2), dilation=(1, 1), pads=((1, 1), (0, 0))).output_size(6, 7)
         (3, 3)
         """
+        check_pixels(
+            *(before + pixels + after for pixels, (before, after) in zip((height, width), self.pads, strict=True))
+        )
         counts = []
         for axis, pixels in enumerate((height, width)):
             before, after = self.pads[axis]
@@ -115,6 +119,15 @@ class WindowGeometry(NamedTuple):
                 rows = slice(top, top + self.stride[0] * (output_size[0] - 1) + 1, self.stride[0])
                 columns = slice(left, left + self.stride[1] * (output_size[1] - 1) + 1, self.stride[1])
                 yield u, v, rows, columns
+
+
+def check_pixels(height: int, width: int) -> None:
+    """Raise an error if a padded image would be larger than any memory."""
+    if height > 0 and width > 0 and height * width > MAX_PIXELS:
+        raise ShapeError(
+            f"with its padding the image would have {height} x {width} pixels, more than 2**40: use less padding, or a "
+            "smaller stride, dilation or kernel_size"
+        )
 
 
 def pad_images(x: Array, pads: Pads, value: float) -> Array:
@@ -207,7 +220,9 @@ def parse_pad_sides(value: Any) -> PadSides:
 
 
 def check_crop(padding: PadSides, height: int, width: int) -> None:
-    """Raise an error if negative padding crops the whole image away."""
+    """Raise an error if negative padding crops the whole image away, or if the padded image is too large."""
     left, right, top, bottom = (min(0, side) for side in padding)
     if height + top + bottom < 1 or width + left + right < 1:
         raise ShapeError(f"padding={padding} leaves nothing of an input of {height} x {width}: crop less")
+    left, right, top, bottom = padding
+    check_pixels(top + height + bottom, left + width + right)

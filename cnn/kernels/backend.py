@@ -3,6 +3,7 @@
 import functools
 import importlib
 import importlib.util
+import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -65,10 +66,29 @@ def has_numba() -> bool:
     if importlib.util.find_spec("numba") is None:
         return False
     try:
-        importlib.import_module("numba")
+        _import_whole("numba")
     except ImportError:  # this release of Numba does not support this release of NumPy
         return False
     return True
+
+
+def _import_whole(module: str) -> None:
+    """Import a package; Ctrl-C comes after it.
+
+    Half of Numba would stay imported, and a second import of it fails in this process.
+    """
+    before: Any = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        importlib.import_module(module)  # Ctrl-C does not come here
+        return
+    interrupts: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    try:
+        importlib.import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
 
 
 def load(module: str) -> Any:

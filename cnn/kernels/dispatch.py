@@ -48,6 +48,7 @@ class Dispatcher:
         self.signature = inspect.signature(function)
         self.count = len(self.signature.parameters)
         self.entries = TABLE.get(f"{function.__module__}.{function.__qualname__}", ())
+        self.positions = array_positions(self.signature) if self.entries else ()
         self._callees: dict[str, list[Callee]] = {}  # by backend
 
     def all_arguments(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
@@ -77,7 +78,6 @@ class Dispatcher:
     def _import(self, active: str) -> list[Callee]:
         """Import the implementations for a backend, the fastest first."""
         found: list[Callee] = []
-        positions = array_positions(self.signature)
         for name in BACKEND_ORDER[active]:
             for entry in self.entries:
                 if entry.backend == name:
@@ -85,7 +85,7 @@ class Dispatcher:
                     types = tuple(
                         tuple(
                             zip(
-                                positions,
+                                self.positions,
                                 (None if word == "any" else np.dtype(word) for word in words.split()),
                                 strict=True,
                             )
@@ -97,7 +97,15 @@ class Dispatcher:
 
 
 def array_positions(signature: inspect.Signature) -> tuple[int, ...]:
-    """Return which arguments are arrays, or lists of arrays, by their annotations."""
+    """Return which arguments are arrays, or lists of arrays, by their annotations.
+
+    Raises
+    ------
+    TypeError
+        If the annotations are text: "Array" does not say that it is an array.
+    """
+    if any(isinstance(parameter.annotation, str) for parameter in signature.parameters.values()):
+        raise TypeError("a file with plain functions must not have `from __future__ import annotations`")
     kinds = [str(parameter.annotation) for parameter in signature.parameters.values()]
     return tuple(i for i, kind in enumerate(kinds) if "ndarray" in kind)
 

@@ -1,10 +1,10 @@
 """L1Loss, SmoothL1Loss and HuberLoss: the absolute error, and two variants that are smooth at 0."""
 
-import math
 from typing import Any
 
 import numpy as np
 
+from cnn.core.checks import MAX_FLOAT
 from cnn.loss.targets import ElementwiseLoss
 from cnn.module import Array
 
@@ -156,6 +156,6 @@ class SmoothL1Loss(ElementwiseLoss):
 
 def at_least_zero(value: float, name: str) -> float:
     """Return ``value`` as a Python float, or raise an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= MAX_FLOAT:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
     return float(value)

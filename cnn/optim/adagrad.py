@@ -8,7 +8,7 @@ import numpy as np
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, state_array
-from cnn.optim.state import ARRAY, COUNT
+from cnn.optim.state import COUNT, LARGEST_COUNT, SQUARES
 
 
 class Adagrad(Optimizer):
@@ -48,7 +48,7 @@ class Adagrad(Optimizer):
     Parameter([0.7])
     """
 
-    STATE: ClassVar = {"s": ARRAY, "t": COUNT}
+    STATE: ClassVar = {"s": SQUARES, "t": COUNT}
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Adagrad(Optimizer):
         w = parameter.data
         if self.weight_decay:
             grad = grad + self.weight_decay * w
-        t = state["t"] = state.get("t", 0) + 1
+        t = state["t"] = min(state.get("t", 0) + 1, LARGEST_COUNT)
         s = state_array(state, "s", w, self.initial_accumulator_value)
         s += grad * grad
         w -= self.lr / (1 + (t - 1) * self.lr_decay) * grad / (np.sqrt(s) + self.eps)

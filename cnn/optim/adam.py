@@ -10,7 +10,7 @@ from cnn.kernels import kernel
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, check_betas, state_array
-from cnn.optim.state import ARRAY, COUNT
+from cnn.optim.state import ARRAY, COUNT, LARGEST_COUNT, SQUARES
 
 
 @kernel
@@ -50,7 +50,7 @@ def adam_of_states(
         m, v = state.get("m"), state.get("v")
         if m is None or v is None or m.dtype != w.dtype or v.dtype != w.dtype:
             m, v = state_array(state, "m", w), state_array(state, "v", w)
-        state["t"] = state.get("t", 0) + 1
+        state["t"] = min(state.get("t", 0) + 1, LARGEST_COUNT)
         means.append(m)
         squares.append(v)
         steps.append(state["t"])
@@ -92,7 +92,7 @@ class Adam(Optimizer):
     Parameter([0.9])
     """
 
-    STATE: ClassVar = {"m": ARRAY, "v": ARRAY, "t": COUNT}
+    STATE: ClassVar = {"m": ARRAY, "v": SQUARES, "t": COUNT}
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.adam import Adam
 from cnn.optim.shared import at_least_zero, state_array
-from cnn.optim.state import ARRAY, COUNT, FRACTION
+from cnn.optim.state import ARRAY, COUNT, FRACTION, LARGEST_COUNT, SQUARES
 
 
 class NAdam(Adam):
@@ -53,7 +53,7 @@ class NAdam(Adam):
     Parameter([0.9])
     """
 
-    STATE: ClassVar = {"m": ARRAY, "v": ARRAY, "t": COUNT, "product": FRACTION}
+    STATE: ClassVar = {"m": ARRAY, "v": SQUARES, "t": COUNT, "product": FRACTION}
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class NAdam(Adam):
         elif self.weight_decay:
             grad = grad + self.weight_decay * w
         b1, b2 = self.betas
-        t = state["t"] = state.get("t", 0) + 1
+        t = state["t"] = min(state.get("t", 0) + 1, LARGEST_COUNT)
         mu, mu_next = (b1 * (1 - 0.5 * 0.96 ** (s * self.momentum_decay)) for s in (t, t + 1))
         product = state["product"] = state.get("product", 1.0) * mu
         m, v = state_array(state, "m", w), state_array(state, "v", w)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cnn.errors import ShapeError
+from cnn.errors import InputError
 from cnn.module import Array, Parameter
-from cnn.optim.shared import at_least_zero, non_default_settings
+from cnn.optim.shared import at_least_zero, non_default_settings, unfit_grad
 from cnn.optim.state import checked_memory
 
 
@@ -60,6 +60,7 @@ class Optimizer:
         self.trains_all = params is None  # whether it trains all parameters of the model that gets it
         self.params: list[Parameter] = []
         self._state: list[dict[str, Any]] = []
+        self._with_state: list[Parameter] = []
         self.check()
         if params is not None:
             self.set_params(params)
@@ -152,6 +153,7 @@ class Optimizer:
     def reset(self) -> None:
         """Clear the state: momentum and other statistics of past gradients."""
         self._state = [{} for _ in self.params]
+        self._with_state = list(self.params)  # whose states these are
         for group in self._groups:
             group.reset()
 
@@ -247,15 +249,20 @@ class Optimizer:
             if not group._checked:
                 group.check()
                 group._checked = True
+        updates = []  # after all checks
         for group in self.param_groups:
+            if group.params != group._with_state:
+                raise InputError("params has changed since it was set: call optimizer.set_params(params) instead")
             ready = [
                 (p, p.grad, state) for p, state in zip(group.params, group._state, strict=True) if p.grad is not None
             ]
             for parameter, grad, _ in ready:
-                if parameter.shape != grad.shape:
-                    raise ShapeError(f"a parameter of shape {parameter.shape} has a grad of shape {grad.shape}")
+                if type(grad) is not np.ndarray or parameter.shape != grad.shape or grad.dtype.kind not in "fiu":
+                    raise unfit_grad(parameter, grad)
             if ready:
-                group.update_all(*(list(column) for column in zip(*ready, strict=True)))
+                updates.append((group, [list(column) for column in zip(*ready, strict=True)]))
+        for group, columns in updates:
+            group.update_all(*columns)
 
     def zero_grad(self) -> None:
         """Clear all gradients."""

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnn.core.checks import integer
+from cnn.core.checks import MAX_FLOAT, integer
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import check_optimizer
 from cnn.optim.shared import (
@@ -104,7 +104,7 @@ class ReduceLROnPlateau:
         groups = checked_groups(self, len(self.min_lr))
         try:
             metric = float(metrics)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise TypeError(
                 f"metrics must be a number, such as the validation loss, got {short_repr(metrics)}"
             ) from None
@@ -154,7 +154,11 @@ class ReduceLROnPlateau:
             raise ValueError(f"the state of ReduceLROnPlateau must be a dict with {', '.join(names)}")
         rates = checked_rates(state["lrs"], len(checked_groups(self, len(self.min_lr))))
         best = state["best"]
-        if isinstance(best, bool) or not isinstance(best, (int, float)):
+        if (
+            isinstance(best, bool)
+            or not isinstance(best, (int, float))
+            or (abs(best) > MAX_FLOAT and abs(best) != math.inf)
+        ):
             raise ValueError(f"best must be a number, got {short_repr(best)}")
         bad, waiting = (count(state[name], name) for name in names[1:3])
         self.best, self.num_bad_epochs, self.cooldown_counter = float(best), bad, waiting

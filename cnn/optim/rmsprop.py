@@ -9,7 +9,7 @@ from cnn.core.checks import boolean
 from cnn.module import Array, Parameter
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import at_least_zero, below_one, state_array
-from cnn.optim.state import ARRAY, OPTIONAL_ARRAY
+from cnn.optim.state import OPTIONAL_ARRAY, SQUARES
 
 
 class RMSprop(Optimizer):
@@ -53,7 +53,7 @@ class RMSprop(Optimizer):
     Parameter([0.8, 0.8])
     """
 
-    STATE: ClassVar = {"v": ARRAY, "m": OPTIONAL_ARRAY, "b": OPTIONAL_ARRAY}
+    STATE: ClassVar = {"v": SQUARES, "m": OPTIONAL_ARRAY, "b": OPTIONAL_ARRAY}
 
     def __init__(
         self,

@@ -1,12 +1,13 @@
 """Helpers shared by optimizers and schedules: checks of settings, parameter groups, and state arrays."""
 
 import inspect
-import math
 from typing import Any
 
 import numpy as np
 
-from cnn.module import Array, Module
+from cnn.core.checks import MAX_FLOAT
+from cnn.errors import ShapeError
+from cnn.module import Array, Module, Parameter
 
 
 def short_repr(value: Any) -> str:
@@ -17,7 +18,7 @@ def short_repr(value: Any) -> str:
 
 def at_least_zero(value: Any, name: str) -> float:
     """Return ``value`` as a Python float (a NumPy one would promote float32 weights to float64), or raise an error."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value < math.inf:
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= MAX_FLOAT:
         raise ValueError(f"{name} must be a finite number of at least 0, got {short_repr(value)}")
     return float(value)
 
@@ -84,6 +85,14 @@ def non_default_settings(instance: object) -> list[str]:
         if name not in ("params", "optimizer") and any(repr(v) != repr(argument.default) for v in values):
             settings.append(f"{name}={value!r}")
     return settings
+
+
+def unfit_grad(parameter: Parameter, grad: Any) -> Exception:
+    """Return the error for a gradient that is not an array of real numbers in the shape of its parameter."""
+    if type(grad) is not np.ndarray or grad.dtype.kind not in "fiu":
+        kind = f"an array of {grad.dtype}" if type(grad) is np.ndarray else type(grad).__name__
+        return TypeError(f"a grad must be a NumPy array of real numbers, like its parameter, got {kind}")
+    return ShapeError(f"a parameter of shape {parameter.shape} has a grad of shape {grad.shape}")
 
 
 def state_array(state: dict[str, Any], name: str, w: Array, start: float = 0.0) -> Array:

@@ -12,6 +12,7 @@ from cnn.optim.shared import at_least_zero, below_one, short_repr
 
 # What an optimizer may keep for a parameter, by name, in `Optimizer.STATE`
 ARRAY = "array"  # real numbers, in the shape and dtype of the parameter
+SQUARES = "array of at least 0"  # of squared gradients; infinity is one that was too large
 OPTIONAL_ARRAY = "array, with some settings only"
 COUNT = "number of steps"
 FRACTION = "number from 0 to 1, without 1"
@@ -39,6 +40,11 @@ def real_array(value: Any, name: str, shape: tuple[int, ...] | None = None, dtyp
     if shape is not None and value.shape != shape:
         raise InputError(f"{name} in the state has shape {value.shape}, but its parameter has {shape}")
     return np.array(value, dtype, order="C", subok=False)
+
+
+def _damaged(array: Any, kind: str) -> bool:
+    """Tell whether numbers of an array cannot come from training: NaN, infinity, or a negative square."""
+    return not bool((array >= 0).all() if kind == SQUARES else np.isfinite(array).all())
 
 
 def checked_memory(kinds: dict[str, str] | None, memory: Any, shape: tuple[int, ...], dtype: Any) -> dict[str, Any]:
@@ -69,10 +75,15 @@ def checked_memory(kinds: dict[str, str] | None, memory: Any, shape: tuple[int, 
             expected = ", ".join(kinds) or "nothing"
             raise InputError(f"the state of a parameter {what} {names[0]!r}: it must have {expected}")
     checks = {COUNT: count, FRACTION: below_one}
-    return {
+    checked = {
         name: checks[kinds[name]](value, name) if kinds[name] in checks else real_array(value, name, shape, dtype)
         for name, value in memory.items()
     }
+    for name, value in checked.items():
+        if kinds[name] not in checks and _damaged(value, kinds[name]):
+            expected = "numbers of at least 0" if kinds[name] == SQUARES else "finite numbers"
+            raise InputError(f"{name} in the state of a parameter must hold {expected}: the state is damaged")
+    return checked
 
 
 def _of_a_user(value: Any, name: str, shape: tuple[int, ...]) -> Any:

@@ -6,6 +6,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import warnings
 from itertools import product
 
 import numpy as np
@@ -292,6 +293,82 @@ def test_inference_by_another_algorithm_packs_the_weights_anew():
     with no_grad():
         for x in (one, many, one, many):
             assert difference(fused(x), apart(x)) < 1e-5
+
+
+def other_memory(x):
+    """As many elements, of a quarter of the bytes: reading them as float32 would read behind the array."""
+    n = len(x)
+    x.resize((n // 4, *x.shape[1:]), refcheck=False)
+    x.dtype = np.int8
+    x.shape = (n, -1)
+
+
+def integers(x):
+    x.dtype = np.int32
+
+
+def other_order(x):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        x.strides = x.strides[::-1]
+
+
+def other_shape(x):
+    x.shape = 2 * len(x), -1
+
+
+def fewer(x):
+    x.resize((len(x) // 2, *x.shape[1:]), refcheck=False)
+
+
+CHANGES = [
+    ("x", other_memory),
+    ("x", integers),
+    ("x", fewer),
+    ("weight", integers),
+    ("weight", fewer),
+    ("y", integers),
+    ("y", other_order),
+    ("y", other_shape),
+    ("bias", integers),
+]
+
+
+@pytest.mark.parametrize("name", ["jit", "array", "reference"])
+@pytest.mark.parametrize("size", [4, 64])  # by the kernel for small layers, and by products
+@pytest.mark.parametrize(("role", "change"), CHANGES)
+def test_an_array_that_changes_between_forward_and_backward(role, change, size, name):
+    """A kernel must not read it as what it was."""
+    kernels.use(name)
+    linear = Linear(size, size, rng=0)
+    model = Sequential([linear, ReLU()])
+    x = draw((size, size))
+    y = model(x)
+    change({"x": x, "y": y, "weight": linear.weight.data, "bias": linear.bias.data}[role])
+    if role == "y" and name != "jit":
+        assert model.backward(np.ones((size, size), np.float32)).shape == x.shape  # the layers apart do not read it
+        return
+    with pytest.raises((ValueError, TypeError)):
+        model.backward(np.ones((size, size), np.float32))
+    assert linear.weight.grad is None
+
+
+@pytest.mark.parametrize("role", ["x", "weight", "bias", "norm.weight", "norm.bias"])
+@pytest.mark.parametrize("with_norm", [True, False])
+@pytest.mark.filterwarnings("ignore:layer 0, Conv2d, has a bias")
+def test_an_array_of_a_convolution_that_changes_between_forward_and_backward(role, with_norm):
+    conv, norm = Conv2d(3, 4, 3, rng=0), BatchNorm2d(4)
+    model = Sequential([conv, norm, ReLU()] if with_norm else [conv, ReLU()])
+    x = draw((2, 3, 6, 6))
+    y = model(x)
+    arrays = {"x": x, "weight": conv.weight.data, "bias": conv.bias.data}
+    arrays |= {"norm.weight": norm.weight.data, "norm.bias": norm.bias.data}
+    integers(arrays[role])
+    if role.startswith("norm") and not with_norm:
+        assert model.backward(np.ones_like(y)).shape == x.shape
+        return
+    with pytest.raises((ValueError, TypeError), match="dtype"):
+        model.backward(np.ones_like(y))
 
 
 def net_for_inference():

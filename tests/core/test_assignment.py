@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cnn import Buffer, InputError, Parameter, Sequential, ShapeError, no_grad
+from cnn.core import assignment
 from cnn.core import rng as default_rng
 from cnn.kernels import backend
 from cnn.layers import (
@@ -46,6 +47,17 @@ def others(shape):
     found = [(*shape[:i], n, *shape[i + 1 :]) for i, size in enumerate(shape) for n in (size + 1, 2 * size, 1, 0)]
     found += [(*shape, 1), (1, *shape), shape[1:], shape[::-1], (int(np.prod(shape)),), (1,), ()]
     return [other for other in found if other != shape]
+
+
+@pytest.mark.parametrize(("make", "shape"), WITH_TENSORS, ids=IDS)
+def test_a_tensor_that_fits_is_assigned_without_making_a_layer(make, shape, monkeypatch):
+    """A new layer of the same size would take the time and the memory of its initial weights."""
+    layer = make()
+    monkeypatch.setattr(assignment, "_new_layer", None)
+    for name, tensor in tensors(layer).items():
+        other = type(tensor)(np.ones(tensor.shape, tensor.dtype))
+        setattr(layer, name, other)
+        assert getattr(layer, name) is other
 
 
 @pytest.mark.parametrize(("make", "shape"), WITH_TENSORS, ids=IDS)

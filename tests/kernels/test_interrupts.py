@@ -373,3 +373,35 @@ def test_real_signals(name):
     assert found["signals"] >= 2000
     assert (found["swallowed"], found["wrong"], found["limited"]) == (0, 0, 0)
     assert found["growth"] < 5
+
+
+IMPORTING = """
+import signal, sys
+import cnn
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            found.append(name)
+            signal.raise_signal(signal.SIGINT)
+
+found, before = [], signal.getsignal(signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+try:
+    cnn.kernels.active()
+except KeyboardInterrupt:
+    print("interrupted")
+assert found and signal.getsignal(signal.SIGINT) is before
+print(cnn.kernels.active())
+import numba
+print(numba.njit(lambda x: x + 1)(2))
+"""
+
+
+@needs_numba
+@pytest.mark.parametrize("module", ["numba.core", "numba.core.config", "llvmlite", "numba.core.types", "numba.np"])
+def test_ctrl_c_while_numba_is_imported(module):
+    """Half of Numba would stay in sys.modules, and no later import of it works."""
+    command = [sys.executable, "-c", IMPORTING, module]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.split() == ["interrupted", "jit", "3"], done.stderr

@@ -51,6 +51,27 @@ def test_every_entry_exists_and_has_the_signature_of_its_plain_function(name, en
     assert len(set(entry.types)) == len(entry.types)
 
 
+@pytest.mark.parametrize(
+    ("name", "entry"), ENTRIES, ids=lambda value: value if isinstance(value, str) else value.backend
+)
+def test_every_entry_has_a_dtype_for_each_array(name, entry):
+    positions = imported(name).dispatcher.positions
+    assert positions
+    assert all(len(words.split()) == len(positions) for words in entry.types)
+
+
+def test_annotations_that_are_text_are_refused(monkeypatch):
+    """As with `from __future__ import annotations`: no argument would look like an array, and no dtype be checked."""
+
+    def function(x: "Array") -> "Array":  # noqa: F821  # only the text counts
+        return x
+
+    name = f"{function.__module__}.{function.__qualname__}"
+    monkeypatch.setitem(TABLE, name, TABLE["cnn.layers.relu.relu"])
+    with pytest.raises(TypeError, match="must not have `from __future__ import annotations`"):
+        kernels.kernel(function)
+
+
 def test_backends_are_looked_up_from_the_fastest():
     assert list(BACKEND_ORDER) == list(backend.BACKENDS)
     assert all(entry.backend in BACKEND_ORDER["jit"] for _, entry in ENTRIES)

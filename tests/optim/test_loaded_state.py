@@ -26,6 +26,7 @@ from cnn.optim import (
     SequentialLR,
     StepLR,
 )
+from cnn.optim.state import LARGEST_COUNT, SQUARES
 from cnn.training import Averaged, Checkpoint
 from cnn.training.checkpoint_file import find_checkpoints, read, write
 from tests.kernels.backends import using
@@ -335,3 +336,106 @@ def test_a_made_up_checkpoint_is_refused(wrong, tmp_path):
     write(path, arrays, description)
     with pytest.raises(CheckpointError, match="does not fit: the optimizer: v"):
         fit(tmp_path, 2)
+
+
+HUGE = 10**400  # below infinity, but no float
+
+
+@pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS, ids=[kind.__name__ for kind in KINDS])
+def test_settings_too_large_for_a_float(kind, settings):
+    _, optimizer = made(kind, settings)
+    good = optimizer.state_dict()
+    for name, value in good["settings"].items():
+        if isinstance(value, (float, tuple)) and not isinstance(value, bool):
+            wrong = HUGE if isinstance(value, float) else (HUGE, *value[1:])
+            with pytest.raises(ValueError, match="must be"):
+                kind(**{name: wrong})
+            with pytest.raises(ValueError, match="must be"):
+                optimizer.load_state_dict({**good, "settings": {**good["settings"], name: wrong}})
+    optimizer.load_state_dict(good)
+
+
+def test_metrics_too_large_for_a_float():
+    _, optimizer = made(SGD, {})
+    schedule = ReduceLROnPlateau(optimizer)
+    with pytest.raises(TypeError, match="metrics must be a number"):
+        schedule.step(HUGE)
+    for best in (HUGE, -HUGE):
+        with pytest.raises(ValueError, match="best must be a number"):
+            schedule.load_state_dict({**schedule.state_dict(), "best": best})
+    schedule.load_state_dict(schedule.state_dict())  # best is infinity
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -1.0])
+@pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS, ids=[kind.__name__ for kind in KINDS])
+def test_numbers_that_no_training_leaves(kind, settings, value):
+    """NaN in any array, infinity where the next step would spread it, and a negative square."""
+    _, optimizer = made(kind, settings)
+    before, good = bits(optimizer), optimizer.state_dict()
+    for name, array in good["memory"][1].items():
+        if not isinstance(array, np.ndarray):
+            continue
+        state = copy.deepcopy(good)
+        state["memory"][1][name].flat[-1] = value
+        is_square = kind.STATE[name] == SQUARES
+        if value == (np.inf if is_square else -1.0):  # an overflow of the square only stops the weight
+            optimizer.load_state_dict(state)
+            optimizer.load_state_dict(good)
+        else:
+            with pytest.raises(
+                ValueError, match=f"{name} in the state of a parameter must hold .*: the state is damaged"
+            ):
+                optimizer.load_state_dict(state)
+        assert bits(optimizer) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if "t" in kind.STATE])
+def test_the_largest_number_of_steps_stays_one_that_can_be_loaded(kind):
+    parameters, optimizer = made(kind, {})
+    state = optimizer.state_dict()
+    for one in state["memory"]:
+        one["t"] = LARGEST_COUNT
+    optimizer.load_state_dict(state)
+    step(parameters, optimizer, 3)
+    optimizer.load_state_dict(optimizer.state_dict())
+    assert optimizer.state_dict()["memory"][0]["t"] == LARGEST_COUNT
+
+
+@pytest.mark.parametrize("groups", [False, True])
+@pytest.mark.parametrize("change", [lambda p: p.append(Parameter([1.0])), list.reverse, list.pop])
+@pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS, ids=[kind.__name__ for kind in KINDS])
+def test_params_that_changed_after_they_were_set(kind, settings, change, groups):
+    parameters, optimizer = made(kind, settings, groups=groups)
+    before = bits(optimizer), [p.data.copy() for p in parameters]
+    change(optimizer.param_groups[-1].params)
+    with pytest.raises(ValueError, match=r"params has changed since it was set: call optimizer.set_params"):
+        optimizer.step()
+    assert all(np.array_equal(p.data, old) for p, old in zip(parameters, before[1], strict=True))
+    optimizer.set_params(parameters)
+    step(parameters, optimizer, 3)
+
+
+GRADS = {
+    "complex": lambda g: g.astype(np.complex64),
+    "objects": lambda g: g.astype(object),
+    "bool": lambda g: g > 0,
+    "text": lambda g: g.astype("U8"),
+    "matrix": lambda g: g.reshape(len(g), -1).view(np.matrix),
+    "list": lambda g: g.tolist(),
+    "number": lambda g: 1.0,
+}
+
+
+@pytest.mark.parametrize("groups", [False, True])
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("what", GRADS)
+@pytest.mark.parametrize(("kind", "settings"), OPTIMIZERS, ids=[kind.__name__ for kind in KINDS])
+def test_gradients_that_are_no_real_arrays(kind, settings, what, name, groups):
+    with using(name):
+        parameters, optimizer = made(kind, settings, groups=groups)
+        before = bits(optimizer), [p.data.copy() for p in parameters]
+        parameters[1].grad = GRADS[what](parameters[1].grad)
+        with pytest.raises(TypeError, match="a grad must be a NumPy array of real numbers, like its parameter, got"):
+            optimizer.step()
+        assert bits(optimizer) == before[0]
+        assert all(np.array_equal(p.data, old) for p, old in zip(parameters, before[1], strict=True))

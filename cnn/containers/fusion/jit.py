@@ -201,12 +201,15 @@ class LinearStep(FusedStep):
     def backward(self, grad: Array, saved: Any) -> Array | None:
         x, y, weight = saved
         linear: Any = self.layers[0]
-        if len(x) * weight.size <= small_linear.MAX_MULTIPLY_ADDS:
+        (n, outputs), inputs = grad.shape, linear.in_features
+        if x.shape != (n, inputs) or weight.shape != (outputs, inputs) or not x.dtype == weight.dtype == FLOAT32:
+            raise changed_since_forward(x, weight)
+        # the caller has got y, and the kernels read it in C order
+        if y is not None and (y.shape != grad.shape or y.dtype != FLOAT32 or not y.flags.c_contiguous):
+            raise changed_since_forward(x, weight)
+        if n * weight.size <= small_linear.MAX_MULTIPLY_ADDS:
             x_grad, w_grad, b_grad = small_linear.gradients(grad, x, y, weight, linear.needs_input_grad)
         else:
-            (n, outputs), inputs = grad.shape, linear.in_features
-            if x.shape != (n, inputs) or weight.shape != (outputs, inputs) or (y is not None and y.shape != grad.shape):
-                raise changed_since_forward(x, weight)
             if y is not None:
                 grad = relu_grad(np.ascontiguousarray(grad), y)
             x_grad = product(grad, weight) if linear.needs_input_grad else None

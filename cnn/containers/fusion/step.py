@@ -49,8 +49,8 @@ def argmax_fits_byte(pool: WindowGeometry) -> bool:
 
 
 def changed_since_forward(x: Array, weight: Array) -> ShapeError:
-    """Return the error for a backward pass that finds arrays of other shapes than its forward pass saved."""
+    """Return the error for a backward pass that finds other shapes, dtypes or strides than its forward pass saved."""
     return ShapeError(
-        f"the input, {x.shape}, or the weight, {weight.shape}, has another shape or dtype than in the forward pass: do "
-        "not change it before backward"
+        f"the input, {x.dtype} of shape {x.shape}, the weight, {weight.dtype} of shape {weight.shape}, or the output "
+        "has another shape, dtype or order in memory than in the forward pass: do not change an array before backward"
     )

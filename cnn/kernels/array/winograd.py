@@ -42,7 +42,9 @@ TILE_BYTES = 4 * 1024 * 1024  # of pixels, their windows, values at points and o
 MIN_CHANNELS = 20  # C K / (C + K): with fewer, the maps, of C + K, take longer than is saved in the products, of C K
 MULTIPLY_ADDS = 80  # of a plain convolution, of one thread in a nanosecond
 MAX_WEIGHTS = 2 * 1024 * 1024  # at the points: with more there is little gain, and much memory is used
-MAX_POWERS = 6  # of 2, between the largest pixel of an even image and the geometric mean of its pixels
+# of 2, between the largest pixel of an even image and the geometric mean of its pixels: as in jit/engine/image_ops.py,
+# but with the norms of the pixels, which are one call of NumPy, instead of their largest channels
+MAX_POWERS = 6
 MIN_WINDOWS = 32  # in a tile: with fewer, a product spends its time reading the weights
 
 

@@ -25,10 +25,8 @@ def update(a, part, slot):
     first, last = part * a[TOTAL] // a[PARTS], (part + 1) * a[TOTAL] // a[PARTS]
     before = 0
     for p in range(a[PARAMETERS]):
-        row, s = (
-            indices_from(indices(a[TABLE]), p * TABLE_COLUMNS),
-            doubles_from(doubles(a[SETTINGS]), p * SETTINGS_COLUMNS),
-        )
+        row = indices_from(indices(a[TABLE]), p * TABLE_COLUMNS)
+        s = doubles_from(doubles(a[SETTINGS]), p * SETTINGS_COLUMNS)
         new_m, old_v, new_v = types.float32(s[0]), types.float32(s[1]), types.float32(s[2])
         root, eps, rate = types.float32(s[3]), types.float32(s[4]), types.float32(s[5])
         w, g, m, v = floats(row[W]), floats(row[GRAD]), floats(row[M]), floats(row[V])

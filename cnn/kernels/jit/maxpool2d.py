@@ -46,18 +46,8 @@ def maxpool2d(x: Array, geometry: Any, output_size: tuple[int, int]) -> tuple[Ar
     n, h, w, c = x.shape
     y = empty((n, *output_size, c))
     argmax, parts = empty(y.shape, np.uint8), batch_parts(n, parallel.num_threads)
-    arguments = {
-        N: n,
-        C: c,
-        H: h,
-        W: w,
-        OH: output_size[0],
-        OW: output_size[1],
-        X: x,
-        Y: y,
-        CHOICE: argmax,
-        PARTS: parts,
-    }
+    arguments = {N: n, C: c, H: h, W: w, X: x, Y: y, CHOICE: argmax, PARTS: parts}
+    arguments |= {OH: output_size[0], OW: output_size[1]}
     arguments[GEOMETRY] = pool_geometry(geometry)
     thread_pool.run(forward, arguments, parts, y.size * geometry.size[0] * geometry.size[1] * 0.3)
     return channels_first(y), channels_first(argmax)

@@ -16,8 +16,10 @@ from cnn.kernels.jit.engine.compilation import (
 
 BLOCKED = 255  # instead of the index of the chosen pixel: the output of ReLU is 0, so no pixel gets a gradient
 
-
-MAX_POWERS = 6  # of 2, between the largest pixel of an even image and the geometric mean of its pixels
+# Of 2, between the largest pixel of an even image and the geometric mean of its pixels. The size of a pixel is that of
+# its largest channel here, which needs integers alone, and the norm of its channels in array/winograd.py, which is one
+# call of NumPy. So the two backends may disagree about an image near the limit.
+MAX_POWERS = 6
 NOT_FINITE = 255  # the exponent of infinity and NaN
 
 

@@ -23,29 +23,8 @@ from cnn.kernels.jit.engine.image_ops import pool
 from cnn.kernels.jit.engine.shapes import batch_parts
 from cnn.kernels.memory import empty
 
-(
-    N,
-    C,
-    H,
-    W,
-    PH,
-    PW,
-    POOL,
-    RELU,
-    X,
-    Y,
-    CHOICE,
-    CENTER,
-    SCALE,
-    SHIFT,
-    GRAD,
-    MEANS,
-    SQUARES,
-    GRAD_FACTOR,
-    X_FACTOR,
-    SCRATCH,
-    PARTS,
-) = range(21)
+(N, C, H, W, PH, PW, POOL, RELU, X, Y, CHOICE) = range(11)
+(CENTER, SCALE, SHIFT, GRAD, MEANS, SQUARES, GRAD_FACTOR, X_FACTOR, SCRATCH, PARTS) = range(11, 21)
 NO_ARGUMENTS = np.zeros(21, np.int64)
 
 
@@ -94,14 +73,8 @@ def grad_sums(a, part, slot):
 @kernel
 def backward(a, part, slot):
     """Compute the gradient of x, which is linear in the gradient and in x."""
-    c, pixels, grad_factor, x_factor, constant = (
-        a[C],
-        a[H] * a[W],
-        floats(a[GRAD_FACTOR]),
-        floats(a[X_FACTOR]),
-        floats(a[SHIFT]),
-    )
-    center = floats(a[CENTER])
+    c, pixels, center = a[C], a[H] * a[W], floats(a[CENTER])
+    grad_factor, x_factor, constant = floats(a[GRAD_FACTOR]), floats(a[X_FACTOR]), floats(a[SHIFT])
     for p in range(part * a[N] // a[PARTS] * pixels, (part + 1) * a[N] // a[PARTS] * pixels):
         x, grad = floats_from(floats(a[X]), p * c), floats_from(floats(a[GRAD]), p * c)
         y = floats_from(floats(a[Y]), p * c)

@@ -141,14 +141,14 @@ def _runs(arguments: Array) -> tuple[Array, Array]:
     wp, gw = int(arguments[at.WP]), int(arguments[at.GW])
     joined = dw == 1 and arguments[at.GROUPS] == 1  # a row of the window is one run
     runs = [(u * dh * wp + v * dw) * c for u in range(kh) for v in range(1 if joined else kw)]
-    runs += [r * sh * wp * c for r in range(oh)]
+    rows = np.arange(oh, dtype=np.int64) * (sh * wp * c)  # not a list: too many raise a MemoryError at once
     phase_runs = np.zeros((sh * sw, kh * kw), np.int64)
     step_down, step_across = dh if sh == 1 else 1, dw if sw == 1 else 1
     for phase in range(sh * sw):
         high, wide = max(0, -(-(kh - phase // sw) // sh)), max(0, -(-(kw - phase % sw) // sw))
         steps = [(t * step_down * gw + s * step_across) * k for t in range(high) for s in range(1 if joined else wide)]
         phase_runs[phase, : len(steps)] = steps
-    return np.array(runs, np.int64), phase_runs
+    return np.concatenate((np.array(runs, np.int64), rows)), phase_runs
 
 
 def _scratch(a: Array, name: str, pooled: bool, backward: bool) -> int:

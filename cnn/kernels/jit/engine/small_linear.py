@@ -3,7 +3,6 @@
 import numpy as np
 from numba import types
 
-from cnn.errors import ShapeError
 from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import floats, floats_from, kernel
@@ -49,13 +48,11 @@ def backward(a, part, slot):
 def gradients(
     grad: Array, x: Array, y: Array | None, weight: Array, needs_input_grad: bool
 ) -> tuple[Array | None, Array, Array]:
-    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if there is one, in C order."""
-    (n, inputs), (outputs, columns) = x.shape, weight.shape
-    if columns != inputs or grad.shape != (n, outputs) or (y is not None and y.shape != grad.shape):
-        raise ShapeError(
-            f"the gradient, {grad.shape}, the input, {x.shape}, and the weight, {weight.shape}, do not belong "
-            "together: do not change an array between forward and backward"
-        )
+    """Return the gradients of input, weight and bias; ``y`` is the output of ReLU, if there is one, in C order.
+
+    The caller has checked that all are float32, and that their shapes belong together.
+    """
+    (n, inputs), outputs = x.shape, len(weight)
     grad, x, weight = np.ascontiguousarray(grad), np.ascontiguousarray(x), np.ascontiguousarray(weight)
     x_grad = np.empty(x.shape, FLOAT32) if needs_input_grad else None
     w_grad, vectors = np.empty(weight.shape, FLOAT32), np.empty((2, outputs), FLOAT32)

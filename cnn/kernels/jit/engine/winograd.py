@@ -25,11 +25,7 @@ from numba.extending import intrinsic
 from cnn.kernels.jit.engine.compilation import AVX512, FLOATS, INDEX
 
 LANES = 16 if AVX512 else 8  # numbers in a vector; the results have the same bits
-OUTPUT_TILE, INPUT_TILE, POINTS = (
-    4,
-    6,
-    36,
-)  # of a tile: outputs in a row, pixels in a row, and values at the points
+OUTPUT_TILE, INPUT_TILE, POINTS = 4, 6, 36  # of a tile: outputs in a row, pixels in a row, and values at the points
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _SIGNATURE = types.void(FLOATS, INDEX, INDEX, FLOATS, INDEX, INDEX)

@@ -1,6 +1,6 @@
 """Checks of arguments and arrays that several layers share. Each error names the argument or call to change."""
 
-import sys
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,16 @@ import numpy as np
 from cnn.errors import InputError, ShapeError
 
 Pair = tuple[int, int]
-MAX_FLOAT = sys.float_info.max  # a larger integer is below infinity, but float() raises OverflowError
+
+
+def is_finite(value: Any) -> bool:
+    """Tell whether this is a real number, no bool, and finite as a float, which an integer may be too large for."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def integer(value: Any, name: str, minimum: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT, check_grad, check_input
+from cnn.core.checks import check_grad, check_input, is_finite
 from cnn.core.modes import without_warnings
 from cnn.kernels import empty_like, in_parts, kernel
 from cnn.module import Array, Module
@@ -112,8 +112,7 @@ def gate(grad: Array, blocked: Array) -> Array:
 
 def finite_float(value: Any, name: str, above: float = -math.inf) -> float:
     """Return ``value`` as a float, or raise an error that names the argument."""
-    number = not isinstance(value, bool) and isinstance(value, (int, float, np.integer, np.floating))
-    if not number or not above < value <= MAX_FLOAT or value < -MAX_FLOAT:
+    if not is_finite(value) or not above < value:
         expected = "a finite number" if above == -math.inf else f"a finite number larger than {above:g}"
         raise ValueError(f"{name} must be {expected}, got {value!r}")
     return float(value)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT
+from cnn.core.checks import is_finite
 from cnn.errors import ShapeError
 from cnn.kernels import kernel
 from cnn.module import Array, Parameter
@@ -100,7 +100,12 @@ def statistics_axes(x: Array) -> Axes:
 
 def check_positive(value: Any, name: str) -> float:
     """Return ``value`` as a float, or raise an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value <= MAX_FLOAT:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, float, np.number))
+        or not is_finite(value)
+        or not value > 0
+    ):
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
     return float(value)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT, check_grad, check_images, check_input
+from cnn.core.checks import check_grad, check_images, check_input, is_finite
 from cnn.functional.windows import PadSides, check_crop, pad_images, parse_pad_sides
 from cnn.module import Array, Module
 
@@ -46,7 +46,7 @@ class ConstantPad2d(Module):
 
     def __init__(self, padding: int | PadSides, value: float) -> None:
         self.padding = parse_pad_sides(padding)
-        too_large = isinstance(value, int) and abs(value) > MAX_FLOAT
+        too_large = isinstance(value, int) and not is_finite(value)
         if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or too_large:
             raise ValueError(f"value must be a number, got {value!r}")
         self.value = float(value)

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT, Pair, check_grad, check_images, check_input, pair
+from cnn.core.checks import Pair, check_grad, check_images, check_input, is_finite, pair
 from cnn.core.modes import without_warnings
 from cnn.errors import ShapeError
 from cnn.kernels import batched
@@ -16,10 +16,7 @@ Taps = tuple[Array, Array]  # (taps, outputs) each: the input pixels that an out
 def parse_scale_factor(scale_factor: Any) -> tuple[float, float]:
     """Return the vertical and horizontal scale from one number or from two."""
     both = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
-    numbers = all(
-        isinstance(s, (int, float, np.number)) and not isinstance(s, bool) and 0 < s <= MAX_FLOAT for s in both
-    )
-    if len(both) != 2 or not numbers:
+    if len(both) != 2 or not all(is_finite(scale) and scale > 0 for scale in both):
         raise ValueError(f"scale_factor must be one positive number or a pair (height, width), got {scale_factor!r}")
     return float(both[0]), float(both[1])
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT
+from cnn.core.checks import is_finite
 from cnn.loss.targets import ElementwiseLoss
 from cnn.module import Array
 
@@ -156,6 +156,6 @@ class SmoothL1Loss(ElementwiseLoss):
 
 def at_least_zero(value: float, name: str) -> float:
     """Return ``value`` as a Python float, or raise an error that names the argument."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= MAX_FLOAT:
+    if not is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0, got {value!r}")
     return float(value)

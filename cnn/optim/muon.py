@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT, boolean, integer
+from cnn.core.checks import boolean, integer, is_finite
 from cnn.errors import ShapeError
 from cnn.kernels import one_blas_thread
 from cnn.module import Array, Parameter
@@ -110,7 +110,7 @@ class Muon(Optimizer):
             raise ValueError(f"ns_steps must be below 100 (5 are usual), got {self.ns_steps}")
         if not isinstance(self.ns_coefficients, (tuple, list)) or len(self.ns_coefficients) != 3:
             raise ValueError(f"ns_coefficients must be three numbers, got {short_repr(self.ns_coefficients)}")
-        if any(isinstance(c, int) and abs(c) > MAX_FLOAT for c in self.ns_coefficients):
+        if any(isinstance(c, int) and not is_finite(c) for c in self.ns_coefficients):
             raise ValueError("ns_coefficients must be finite numbers, got larger ones")
         a, b, c = self.ns_coefficients
         self.ns_coefficients = (float(a), float(b), float(c))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from cnn.core.checks import MAX_FLOAT, integer
+from cnn.core.checks import integer, is_finite
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import check_optimizer
 from cnn.optim.shared import (
@@ -157,7 +157,7 @@ class ReduceLROnPlateau:
         if (
             isinstance(best, bool)
             or not isinstance(best, (int, float))
-            or (abs(best) > MAX_FLOAT and abs(best) != math.inf)
+            or (isinstance(best, int) and not is_finite(best))
         ):
             raise ValueError(f"best must be a number, got {short_repr(best)}")
         bad, waiting = (count(state[name], name) for name in names[1:3])

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import MAX_FLOAT
+from cnn.core.checks import is_finite
 from cnn.errors import ShapeError
 from cnn.module import Array, Module, Parameter
 
@@ -18,7 +18,7 @@ def short_repr(value: Any) -> str:
 
 def at_least_zero(value: Any, name: str) -> float:
     """Return ``value`` as a Python float (a NumPy one would promote float32 weights to float64), or raise an error."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= MAX_FLOAT:
+    if not is_finite(value) or value < 0:
         raise ValueError(f"{name} must be a finite number of at least 0, got {short_repr(value)}")
     return float(value)
 

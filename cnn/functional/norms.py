@@ -100,12 +100,7 @@ def statistics_axes(x: Array) -> Axes:
 
 def check_positive(value: Any, name: str) -> float:
     """Return ``value`` as a float, or raise an error that names the argument."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, float, np.number))
-        or not is_finite(value)
-        or not value > 0
-    ):
+    if not is_finite(value) or value <= 0:
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
     return float(value)
 

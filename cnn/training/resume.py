@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core.files import parse_json
-from cnn.core.text import printable
+from cnn.core.text import printable, printable_lines
 from cnn.data.fingerprint import differences
 from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.module import Array
@@ -61,7 +61,10 @@ class Resumed:
                     raise CheckpointError(f"no checkpoint in {printable(folder)} can be read: {error}") from None
                 warnings.warn(f"{error}; using {printable(paths[i + 1].name)}", CheckpointWarning, stacklevel=4)
                 continue
-            resumed._check(run)
+            try:
+                resumed._check(run)
+            except CheckpointError as error:  # it quotes texts of the file
+                raise CheckpointError(printable_lines(str(error))) from None
             resumed.damaged = paths[:i]
             return resumed
         warnings.warn(
@@ -130,7 +133,8 @@ class Resumed:
         ]
         if changed:
             warnings.warn(
-                f"the results may differ in their last bits from those of an uninterrupted run: {'; '.join(changed)}",
+                "the results may differ in their last bits from those of an uninterrupted run: "
+                + printable_lines("; ".join(changed)),
                 CheckpointWarning,
                 stacklevel=5,
             )

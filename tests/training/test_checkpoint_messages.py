@@ -2,16 +2,18 @@
 
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
 
 from cnn.core.files import locked
 from cnn.core.text import printable_lines
-from cnn.errors import CheckpointWarning
+from cnn.errors import CheckpointError, CheckpointWarning
 from cnn.layers import Linear
 from cnn.sequential import Sequential
 from cnn.training import Checkpoint
+from cnn.training.checkpoint_file import find_checkpoints, read, write
 from tests.training.test_load_best import X, net, trained
 
 
@@ -69,3 +71,28 @@ def test_a_folder_with_control_characters_is_escaped_in_messages(tmp_path):
     for message in messages:
         assert r"ck\x1b[31mX" in message
         assert printable_lines(message) == message
+
+
+@pytest.mark.parametrize("key", ["loss", "callbacks", "transforms", "environment"])
+def test_texts_in_a_crafted_checkpoint_are_escaped(key, tmp_path):
+    settings = {"batch_size": 8, "verbose_freq": 0, "rng": 0}
+    net().fit(X, X[:, :1], epochs=1, callbacks=[Checkpoint(tmp_path)], **settings)
+    bad = "x\x1b[31m"
+    path, *older = find_checkpoints(tmp_path)
+    for other in older:
+        other.unlink()
+    arrays, state = read(path)
+    state |= {"callbacks": {"callbacks": [[bad, None]], "settings": None}}.get(
+        key, {key: {"loss": bad, "transforms": [bad], "environment": {"cnn": bad}}.get(key)}
+    )
+    write(path, arrays, state)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            net().fit(X, X[:, :1], epochs=2, resume=tmp_path, **settings)
+        except CheckpointError as error:
+            message = str(error)
+        else:
+            message = str(caught[0].message)
+    assert r"x\x1b[31m" in message
+    assert message == printable_lines(message)

@@ -62,6 +62,8 @@ class Dataset:
         Random transforms of the training pixels, before normalization; see cnn.data.transforms.
     has_test : bool
         Whether the test samples differ from the validation samples.
+    test_files : list of str
+        The names of the test images' files, relative to the folder; empty for data that are no folder of images.
     image_conversion : dict
         How image files become pixels, for the model file: size, colour and fit.
     """
@@ -79,6 +81,7 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)
     transforms: tuple[Transform, ...] = ()
     has_test: bool = True
+    test_files: list[str] = field(default_factory=list)
     image_conversion: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -210,6 +213,9 @@ def _from_folder(found: ImageFolder) -> Dataset:
         skipped=_skipped_files(found),
         transforms=(HorizontalFlip(), shift, Rotation(MAX_ROTATION), Brightness(0.2), Contrast(0.2)),
         has_test=found.has_test,
+        test_files=[
+            printable(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
+        ],
         image_conversion={"size": [height, width], "colour": "grey" if channels == 1 else "rgb", "fit": SQUASHED},
     )
 

@@ -37,6 +37,8 @@ class ImageFolder:
         Names of the sub-folders, sorted; ``class_names[i]`` has the label i.
     train, validation, test : pair of ndarray
         Pixels, uint8 (N, C, H, W), and labels, int64 (N,). No image is in both the training and the validation set.
+    files : dict of str to list of Path
+        The file of each image, by the name of the split ("train", "validation", "test"; no "test" without `has_test`).
     has_test : bool
         Whether there is a folder of test images. If not, ``test`` is ``validation``: its accuracy is a little too
         optimistic if the validation images were used to choose something, such as when to stop.
@@ -51,6 +53,7 @@ class ImageFolder:
     train: Split
     validation: Split
     test: Split
+    files: dict[str, list[Path]]
     has_test: bool
     skipped: list[tuple[Path, str]]
     warnings: list[str]
@@ -121,6 +124,8 @@ def image_folder(
     ...     found = image_folder(folder, image_size=16)
     >>> found.class_names, found.train[0].shape, found.validation[1]
     (['dark', 'light'], (8, 1, 16, 16), array([0, 1]))
+    >>> [file.name for file in found.files["validation"]]
+    ['4.jpg', '4.jpg']
     >>> found.counts, found.majority_baseline
     ({'dark': 5, 'light': 5}, 0.5)
     >>> found.warnings[0]
@@ -152,8 +157,12 @@ def image_folder(
         splits[_held_out(files, labels, splits == TRAIN, validation, seed)] = VALIDATION
     train, held_out, test = ((pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
     has_test, names = TEST in folders, [printable(name) for name in names]
+    found = [TRAIN, VALIDATION, TEST] if has_test else [TRAIN, VALIDATION]
+    split_files = {name: [files[i] for i in np.flatnonzero(splits == name)] for name in found}
     problems += _class_warnings(names, labels)
-    return ImageFolder(path, names, train, held_out, test if has_test else held_out, has_test, skipped, problems)
+    if not has_test:
+        test = held_out
+    return ImageFolder(path, names, train, held_out, test, split_files, has_test, skipped, problems)
 
 
 def _read(

@@ -150,6 +150,13 @@ def timing(clock: Clock) -> Mode:
     return Mode(clock=clock)
 
 
+def context_without_warnings() -> contextvars.Context:
+    """Return a copy of the current context in which NumPy warns of no overflow, invalid value or division by zero."""
+    context = contextvars.copy_context()
+    context.run(np.seterr, over="ignore", invalid="ignore", divide="ignore")
+    return context
+
+
 def without_warnings(function: Callable[P, R]) -> Callable[P, R]:
     """Mark a function in which NumPy warns of no overflow, invalid value or division by zero; its results are checked.
 
@@ -165,8 +172,6 @@ def without_warnings(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
-        context = contextvars.copy_context()
-        context.run(np.seterr, over="ignore", invalid="ignore", divide="ignore")
-        return context.run(function, *arguments, **named)
+        return context_without_warnings().run(function, *arguments, **named)
 
     return run

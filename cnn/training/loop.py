@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
-from cnn.core.modes import without_warnings
+from cnn.core.modes import context_without_warnings
 from cnn.data.loader import DataLoader
 from cnn.loss import LossFunc
 from cnn.module import Array
@@ -31,8 +31,6 @@ from cnn.training.watched import check_watched
 from cnn.training.weights import take_weights
 
 Callback = Callable[[Step], Any]
-
-checked_step = without_warnings(train_step)  # the loss is checked before the weights change
 
 
 def train(
@@ -231,7 +229,8 @@ class Run:
 
     def _epoch(self, last_good: LastGood) -> Iterator[Step]:
         """Train for the rest of an epoch."""
-        steps = len(self.loader)
+        steps, shape = len(self.loader), None
+        run = context_without_warnings().run  # the loss is checked before the weights change
         began = time.monotonic()
         for x, y in self.loader:
             if self.loss_func is not None:
@@ -240,12 +239,13 @@ class Run:
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
                 x, y = as_batch(x, y, dtype)
             self.epoch, self.step = self.loader.epoch - self.first, (taken := self.loader.taken)
-            self.model.input_shape = x.shape[1:]
+            if taken == 1 or x.shape[1:] != shape:
+                self.model.input_shape = shape = x.shape[1:]
             if taken == 1:
                 self.means, self.seconds = Means(self.model, self.loss_func), 0.0
             check = functools.partial(self._check, x, last_good)
             with self._bad_sample_named:
-                loss, outputs = checked_step(self.model, x, y, check, self.loss_func)
+                loss, outputs = run(train_step, self.model, x, y, check, self.loss_func)
             self.means.add(loss, outputs, y)
             metrics = None
             if taken == steps:

@@ -5,7 +5,6 @@ and ``backward`` takes them out again. So memory use falls while backward runs t
 what the code of each layer shows.
 """
 
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -13,71 +12,14 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core import assignment, modes
-from cnn.core.files import USE_STATE, checkpoint_text, how_to_load_some, read_tensors, write_tensors
+from cnn.core.differentiable import Differentiable
+from cnn.core.files import checkpoint_text, read_tensors, write_tensors
+from cnn.core.loading import LOAD_STATE, IncompatibleKeys, check_numbers, compare, describe
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
 from cnn.core.text import printable
 
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
-
-
-class Differentiable:
-    """Base class of layers and losses: values saved between forward and backward, and constructor arguments."""
-
-    _saved: tuple[Any, ...] | None = None
-
-    def save_for_backward(self, *values: Any) -> None:
-        """Save the values that backward needs, in place of earlier ones; inside `no_grad` nothing is saved."""
-        if modes.state.saving:
-            self.__dict__["_saved"] = values  # not through __setattr__, because every layer does it in every step
-
-    def saved(self) -> tuple[Any, ...]:
-        """Return the values that forward saved, and clear them.
-
-        Raises
-        ------
-        RuntimeError
-            If nothing is saved: backward ran twice, or without a forward.
-        """
-        if self._saved is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, not "
-                "inside no_grad(). Call forward again before this backward"
-            )
-        values, self.__dict__["_saved"] = self._saved, None
-        return values
-
-    def clear_saved(self) -> None:
-        """Discard the values that forward saved."""
-        self.__dict__["_saved"] = None
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the constructor arguments, read from the attributes of the same names.
-
-        Where the argument is a flag such as ``bias=True``, a Parameter counts as True and None as False. An ``rng`` is
-        left out: it is a state, not a setting.
-        """
-        values = {}
-        for name, argument in inspect.signature(type(self)).parameters.items():
-            if name == "rng" or argument.kind in (argument.VAR_POSITIONAL, argument.VAR_KEYWORD):
-                continue
-            if not hasattr(self, name):
-                raise TypeError(f"{type(self).__name__} takes {name!r} but does not store it: set self.{name} = {name}")
-            value = getattr(self, name)
-            if isinstance(argument.default, bool) and (value is None or isinstance(value, Buffer)):
-                value = value is not None
-            values[name] = value.item() if isinstance(value, np.generic) else value
-        return values
-
-    def __repr__(self) -> str:
-        try:
-            arguments = self.arguments()
-        except TypeError:
-            return f"{type(self).__name__}(...)"
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        hidden = {name: (repr(default), repr((default, default))) for name, default in defaults.items()}
-        shown = {name: value for name, value in arguments.items() if repr(value) not in hidden[name]}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class Module(Differentiable):
@@ -90,7 +32,7 @@ class Module(Differentiable):
     Attributes
     ----------
     training : bool
-        Whether layers such as Dropout behave as in training (see `train` and `eval`).
+        Whether layers such as Dropout behave as in training (see `train`, `eval` and `freeze`).
     needs_input_grad : bool
         False for the first layers of a net that has an optimizer: the gradient of the data is not needed, so
         ``backward`` may return None instead of computing it.
@@ -118,10 +60,11 @@ class Module(Differentiable):
 
     needs_input_grad: bool = True
     _training: bool = True
+    _frozen: bool = False
 
     @property
     def training(self) -> bool:
-        return self._training and not modes.state.evaluating
+        return self._training and not self._frozen and not modes.state.evaluating
 
     @training.setter
     def training(self, mode: bool) -> None:
@@ -130,6 +73,8 @@ class Module(Differentiable):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in vars(self) and not name.startswith("_"):
             value = assignment.checked(self, name, vars(self)[name], value)
+        elif name in assignment.OTHER_WORDS:
+            assignment.check_word(self, name, value)
         super().__setattr__(name, value)
 
     def forward(self, x: Array) -> Array:
@@ -206,46 +151,48 @@ class Module(Differentiable):
         """Return copies of all parameters and buffers; names, shapes and dtypes are PyTorch's for the same layers."""
         return {name: tensor.data.copy() for name, tensor in self.named_tensors()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any], strict: bool = True) -> IncompatibleKeys:
         """Copy values into the parameters and buffers. Nothing changes unless everything fits.
 
         Parameters
         ----------
         state : dict of str to array_like
             As `state_dict` returns it; a PyTorch state_dict of the same layers fits as well.
+        strict : bool, default True
+            False: copy what fits, for example into a model with another number of classes, and leave the rest.
+
+        Returns
+        -------
+        IncompatibleKeys
+            The keys that do not fit: ``missing_keys``, ``unexpected_keys`` and ``wrong_shape_keys``.
 
         Raises
         ------
         ValueError
             If keys are missing or unexpected, or shapes differ; the message lists every problem, and how to load those
-            that fit, for example into a model with another number of classes.
+            that fit. With ``strict=False``, if nothing fits.
         """
         tensors = dict(self.named_tensors())
         arrays = {name: plain_array(value) for name, value in state.items()}
-        problems = [f"missing: {name} {tensors[name].shape}" for name in tensors if name not in arrays]
-        problems += [f"unexpected: {name} {arrays[name].shape}" for name in arrays if name not in tensors]
-        problems += [
-            f"wrong shape: {name} is {tensors[name].shape} in the model and {arrays[name].shape} in the state"
-            for name in tensors
-            if name in arrays and arrays[name].shape != tensors[name].shape
-        ]
-        problems += [
-            f"not real numbers: {name} is {a.dtype}" for name, a in arrays.items() if a.dtype.kind not in "fiu"
-        ]
-        if problems:
-            fitting = [name for name in tensors if name in arrays and arrays[name].shape == tensors[name].shape]
-            problems += how_to_load_some(fitting, len(tensors))
-            raise ValueError(f"the state does not fit this {type(self).__name__}:\n  " + "\n  ".join(problems))
-        converted = {name: arrays[name].astype(tensor.dtype) for name, tensor in tensors.items()}
-        for name, tensor in tensors.items():
-            tensor.data = converted[name]
+        kind = type(self).__name__
+        check_numbers(arrays, kind)
+        keys = compare(tensors, arrays)
+        fitting = [name for name in tensors if name in arrays and name not in keys.wrong_shape_keys]
+        if (any(keys) and strict) or (tensors and not fitting):
+            raise ValueError(describe(keys, tensors, arrays, kind))
+        converted = {name: arrays[name].astype(tensors[name].dtype) for name in fitting}
+        for name, values in converted.items():
+            tensors[name].data = values
+        return keys
 
     def save_weights(self, path: str | Path) -> None:
         """Write the state_dict to a safetensors file; an old file is replaced only once the new one is complete."""
         write_tensors(path, self.state_dict())
 
-    def load_weights(self, path: str | Path) -> None:
+    def load_weights(self, path: str | Path, strict: bool = True) -> IncompatibleKeys:
         """Read a file of `save_weights`, or any safetensors file of the same names and shapes, such as PyTorch's.
+
+        ``strict`` and the returned keys are those of `load_state_dict`.
 
         Raises
         ------
@@ -258,10 +205,9 @@ class Module(Differentiable):
         if isinstance(description, dict) and "checkpoint" in description:
             raise ValueError(checkpoint_text(Path(path)))
         try:
-            self.load_state_dict(arrays)
+            return self.load_state_dict(arrays, strict)
         except ValueError as error:
-            read = ("  import safetensors.numpy", f"  state = safetensors.numpy.load_file({str(path)!r})")
-            problem = str(error).replace(USE_STATE, "\n  ".join([*read, USE_STATE]))
+            problem = str(error).replace(LOAD_STATE, f"model.load_weights({str(path)!r}, strict=False)")
             raise ValueError(f"{printable(path)}: {problem}") from None
 
     def train(self, mode: bool = True) -> Self:
@@ -273,6 +219,39 @@ class Module(Differentiable):
     def eval(self) -> Self:
         """Set this module and every module inside it to evaluation mode."""
         return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set ``requires_grad`` of all parameters; False freezes them, as in PyTorch.
+
+        Batch normalization still updates its statistics in training, and dropout still drops; see `freeze`.
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def freeze(self) -> Self:
+        """Freeze all parameters, and keep this module and every module inside it in evaluation mode.
+
+        `train`, and so `Sequential.fit`, does not change that: batch normalization keeps its statistics. A pretrained
+        net computes what it has learned only with the statistics that belong to its weights; those of a few new images
+        are not as good. `unfreeze` is the opposite.
+
+        Examples
+        --------
+        >>> from cnn.layers import BatchNorm2d
+        >>> norm = BatchNorm2d(8).freeze().train()
+        >>> norm.training, norm.weight.requires_grad
+        (False, False)
+        """
+        for module in self.modules():
+            module._frozen = True
+        return self.requires_grad_(False)
+
+    def unfreeze(self) -> Self:
+        """Train all parameters again, and let `train` set the mode again."""
+        for module in self.modules():
+            module._frozen = False
+        return self.requires_grad_(True)
 
     def zero_grad(self) -> None:
         """Set all gradients to None."""

@@ -14,9 +14,9 @@ from cnn.loss import LossFunc
 from cnn.model import file, lint, preprocessing
 from cnn.model.inspected import Inspected
 from cnn.model.objective import Objective
+from cnn.model.pairing import check_optimizer
 from cnn.module import Array, Module
 from cnn.optim import Optimizer, ReduceLROnPlateau, Schedule
-from cnn.optim.optimizer import check_optimizer
 from cnn.training import train_step
 
 

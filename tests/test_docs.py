@@ -73,6 +73,19 @@ def test_the_data_examples_run(capsys):
     assert 0.4 < names["drawn"].mean() < 0.6
 
 
+def test_fine_tuning_in_five_steps(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code("docs/fine_tuning.md"), "fine_tuning.md", "exec"), names)
+    model, learned = names["model"], names["learned"]
+    assert names["keys"].wrong_shape_keys == ["10.weight", "10.bias"]
+    assert (model[0].weight.data == learned[0].weight.data).all()  # frozen from the beginning to the end
+    assert not (model[3].weight.data == learned[3].weight.data).all()
+    assert [group.lr for group in model.optimizer.param_groups] == [1e-3, 1e-4]
+    assert "320 parameters are frozen" in capsys.readouterr().out
+    assert (tmp_path / "fine_tuned.safetensors").exists()
+
+
 def test_the_examples_of_labels_and_weights_run(capsys):
     names = {}
     exec(compile(code("docs/labels_and_weights.md"), "labels_and_weights.md", "exec"), names)

@@ -15,7 +15,7 @@ from cnn.functional.elementwise import gate
 from cnn.kernels import kernel
 from cnn.layers import Identity
 from cnn.layers.relu import relu
-from cnn.module import Array, Module
+from cnn.module import Array, Module, no_grad
 
 
 @kernel
@@ -52,7 +52,11 @@ class _Branches(Container):
         for name, branch in self.children().items():
             branch.__dict__["needs_input_grad"] = self.needs_input_grad
             try:
-                outputs.append(self.run_child(branch, x))
+                if self.needs_backward(branch):
+                    outputs.append(self.run_child(branch, x))
+                else:
+                    with no_grad():
+                        outputs.append(self.run_child(branch, x))
             except InputError as error:
                 raise error.at(name, branch) from None
         return outputs
@@ -61,6 +65,8 @@ class _Branches(Container):
         """One gradient for each branch's output -> the sum of the branches' gradients of their common input"""
         input_grads = []
         for (name, branch), grad in zip(self.children().items(), grads, strict=True):
+            if not self.needs_backward(branch):
+                continue
             try:
                 input_grads.append(self.run_child_backward(branch, grad))
             except InputError as error:

@@ -16,7 +16,7 @@ from cnn.errors import InputError
 from cnn.kernels import backend as backends
 from cnn.kernels import one_blas_thread
 from cnn.kernels.dispatch import give_back
-from cnn.module import Array, Module
+from cnn.module import Array, Module, Parameter, no_grad
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 P = ParamSpec("P")
@@ -104,6 +104,7 @@ class Chain(Container):
 
     def _run_steps(self, x: Array, to_logits: bool, fused: Sequence[FusedStep | None] | None) -> Array:
         layers, saving, ran, i = self._layers, modes.state.saving, list[Any](), 0
+        front = self._frozen_front() if saving and Parameter.some_frozen and not self.needs_input_grad else 0
         last = len(layers) - 1
         stop = last if to_logits and not isinstance(layers[last], Chain) else last + 1
         if saving:
@@ -111,10 +112,14 @@ class Chain(Container):
         try:
             while i < stop:
                 layer, step, plan, saved, length = layers[i], None, None, None, 1
-                layer.__dict__["needs_input_grad"] = i > 0 or self.needs_input_grad
+                if saving:  # a pass in evaluation may come between forward and backward
+                    layer.__dict__["needs_input_grad"] = i > front or self.needs_input_grad
                 if fused is not None:
                     step = fused[i]
-                    plan = None if step is None else step.plan(x)
+                if i < front:
+                    x, i = self._run_frozen(i, front, x, step, to_logits and i == last)
+                    continue
+                plan = None if step is None else step.plan(x)
                 if step is not None and plan is not None:
                     x, saved = run_fused(step, x, plan)
                     length = len(step.layers)
@@ -134,6 +139,25 @@ class Chain(Container):
         self.save_for_backward(ran, len(ran))
         return x
 
+    def _frozen_front(self) -> int:
+        """Return the number of layers before the first one that has a parameter to train; 0 if none is frozen there."""
+        has_frozen = False
+        for i, layer in enumerate(self._layers):
+            parameters = layer.parameters()
+            if any(parameter.requires_grad for parameter in parameters):
+                return i if has_frozen else 0
+            has_frozen = has_frozen or bool(parameters)
+        return len(self._layers) if has_frozen else 0
+
+    def _run_frozen(self, i: int, front: int, x: Array, step: Any, to_logits: bool) -> tuple[Array, int]:
+        """Run a layer, or the fused step from there, that backward does not reach: -> (its output, the next layer)."""
+        with no_grad():
+            if step is not None and i + len(step.layers) <= front:
+                plan = step.plan(x)
+                if plan is not None:
+                    return run_fused(step, x, plan)[0], i + len(step.layers)
+            return run_layer(self._layers[i], x, to_logits), i + 1
+
     def run_backward(self, grad: Array) -> Array | None:
         """Walk the steps that ran back from the end.
 
@@ -143,7 +167,8 @@ class Chain(Container):
             If a layer refuses the gradient of its output; it names the layer, and the next one, which made that.
         """
         if self._saved is None:  # the layers ran one by one, by hand; or none did, and the last one says so
-            ran: list[Any] = [(i, layer, None, None, None) for i, layer in enumerate(self._layers)]
+            first = self._frozen_front() if Parameter.some_frozen and not self.needs_input_grad else 0
+            ran: list[Any] = [(i, self._layers[i], None, None, None) for i in range(first, len(self._layers))]
         else:
             ran, count = self.saved()
             if len(ran) < count:  # a shallow copy of this chain has walked them back already

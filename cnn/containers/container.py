@@ -7,7 +7,7 @@ import numpy as np
 from cnn.core import modes
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
-from cnn.module import Array, Module
+from cnn.module import Array, Module, Parameter
 
 FLOAT16 = np.dtype(np.float16)
 
@@ -55,6 +55,13 @@ class Container(Module):
         if type(x) is not np.ndarray or x.dtype != FLOAT16:
             return x
         return x.astype(next((t.dtype for _, t in self.named_tensors() if t.dtype.kind == "f"), np.float32))
+
+    def needs_backward(self, child: Module) -> bool:
+        """Whether a child's backward is needed: if not for the gradient of its input, then to train a parameter."""
+        if not Parameter.some_frozen or self.needs_input_grad:
+            return True
+        parameters = child.parameters()
+        return not parameters or any(parameter.requires_grad for parameter in parameters)
 
     def run_child(self, child: Module, x: Array) -> Array:
         """Run a child forward."""

@@ -12,6 +12,8 @@ import numpy as np
 from cnn.core.parameter import Buffer, Parameter
 from cnn.errors import InputError, ShapeError
 
+# What others call freezing: as stray attributes these would change nothing
+OTHER_WORDS = frozenset(("requires_grad", "trainable", "frozen"))
 _missing = object()  # for an attribute that a user's subclass has added
 
 
@@ -54,6 +56,16 @@ def checked(layer: Any, name: str, old: Any, new: Any) -> Any:
                 f"it needs {_described(key, shapes[1])}: make a new layer, {fresh!r}"
             )
     return getattr(fresh, name)  # as the constructor stores it, such as a pair for one number
+
+
+def check_word(module: Any, name: str, value: Any) -> None:
+    """Raise an error if a module gets an attribute that looks as if it would freeze it, unless its class has it."""
+    kind = type(module)
+    if isinstance(value, bool) and not hasattr(kind, name) and name not in inspect.signature(kind).parameters:
+        raise AttributeError(
+            f"{kind.__name__} has no setting {name!r}: call requires_grad_({value if name != 'frozen' else not value}) "
+            "for its parameters, or freeze() and unfreeze(), which also keep batch normalization as it is"
+        )
 
 
 def _is_like(new: Any, old: Buffer) -> bool:

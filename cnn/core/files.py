@@ -23,8 +23,6 @@ from cnn.core.text import printable
 
 LOCK = ".lock"
 BEST = "best.safetensors"  # the checkpoint of the best epoch
-LOAD_SOME = "to load only those"  # the start of that advice in an error
-USE_STATE = "  own = model.state_dict()"  # its first line of code
 MAX_NESTING = 200  # lists and dicts inside each other, in JSON; Python's own stack holds several times that
 METADATA_KEY = "cnn"  # a single key with sorted JSON, because several keys would be written in random order
 
@@ -189,17 +187,3 @@ def checkpoint_text(path: Path) -> str:
         f"{printable(path)} is a checkpoint of a training, not a model: build the model, then "
         f"{best if (path.parent / BEST).exists() else ''}model.fit(..., resume={folder}) to continue the training"
     )
-
-
-def how_to_load_some(fitting: list[str], count: int) -> list[str]:
-    """Say which arrays of a state fit a model of ``count`` arrays, and how to load only those; nothing if none fits."""
-    if not fitting:
-        return []
-    shown = ", ".join(fitting[:6]) + (f" and {len(fitting) - 6} more" if len(fitting) > 6 else "")
-    return [
-        f"{len(fitting)} of {count} fit: {shown}",
-        f"{LOAD_SOME}, and keep the rest of the model as it is:",
-        USE_STATE,
-        "  own.update({k: v for k, v in state.items() if k in own and v.shape == own[k].shape})",
-        "  model.load_state_dict(own)",
-    ]

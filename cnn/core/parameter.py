@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.errors import ShapeError
+from cnn.errors import InputError, ShapeError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,6 +67,10 @@ class Parameter(Buffer):
     ----------
     grad : ndarray or None
         The gradient of the loss, of the same shape and dtype as ``data``; `Module.backward` adds to it.
+    requires_grad : bool
+        False: the parameter is frozen. It gets no gradient, and optimizers leave it as it is.
+    some_frozen : bool
+        Of the class: whether any parameter of this process was ever frozen. Only then models look for frozen layers.
 
     Examples
     --------
@@ -75,7 +79,15 @@ class Parameter(Buffer):
     >>> weight.accumulate_grad(np.array([0.5, 0.5]))
     >>> weight.grad
     array([1., 1.])
+
+    >>> weight.requires_grad, weight.grad = False, None
+    >>> weight.accumulate_grad(np.array([0.5, 0.5]))
+    >>> weight.grad is None
+    True
     """
+
+    some_frozen = False
+    _requires_grad = True
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
@@ -85,12 +97,35 @@ class Parameter(Buffer):
             )
         self.grad: Array | None = None
 
+    def _set_requires_grad(self, value: bool) -> None:
+        if not isinstance(value, (bool, np.bool_)):
+            raise InputError(f"requires_grad must be True or False, got {value!r}")
+        self._requires_grad = bool(value)
+        if not value:
+            Parameter.some_frozen = True
+
+    def _set_trainable(self, value: bool) -> None:
+        raise AttributeError(f"a Parameter has no setting 'trainable': write parameter.requires_grad = {value!r}")
+
+    requires_grad = property(attrgetter("_requires_grad"), _set_requires_grad)
+    trainable = property(None, _set_trainable)  # Keras' word
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if not self._requires_grad:
+            Parameter.some_frozen = True
+
     def accumulate_grad(self, grad: Array) -> None:
-        """Add to the gradient: those of shared weights and of several backward passes are summed."""
+        """Add to the gradient: those of shared weights and of several backward passes are summed.
+
+        A frozen parameter gets none.
+        """
         if grad.shape != self._data.shape:
             raise ShapeError(f"expected a gradient of shape {self.shape}, the shape of the parameter, got {grad.shape}")
         if self._data.dtype.kind != "f":  # it was set on the array itself: the gradient would be rounded to integers
             raise TypeError(f"a Parameter must hold floating-point numbers, got {self.dtype}: do not set data.dtype")
+        if not self._requires_grad:
+            return
         if self.grad is None:
             self.grad = np.array(grad, dtype=self._data.dtype, order="C")
         else:

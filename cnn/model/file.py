@@ -17,7 +17,8 @@ import cnn.containers.branches
 import cnn.layers
 import cnn.loss
 from cnn import init
-from cnn.core.files import LOAD_SOME, checkpoint_text, read_tensors, to_json, write_tensors
+from cnn.core.files import checkpoint_text, read_tensors, to_json, write_tensors
+from cnn.core.loading import LOAD_SOME
 from cnn.core.text import printable, printable_lines, short_text
 from cnn.model.extras import EXTRAS, check_extras, repeated_name
 from cnn.module import Array, Differentiable

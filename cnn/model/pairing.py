@@ -1,9 +1,12 @@
-"""Which last layers fit which loss."""
+"""Which last layers fit which loss, and which optimizer fits a model."""
+
+from typing import Any
 
 from cnn.errors import ShapeError
 from cnn.layers import Conv2d, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
 from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, LossFunc, NLLLoss
-from cnn.module import Module
+from cnn.module import Module, Parameter
+from cnn.optim import Optimizer
 
 MATCHING_LOSS = {Softmax: "CrossEntropyLoss()", LogSoftmax: "NLLLoss()", Sigmoid: "BCELoss()"}
 UNNORMALIZED = (Linear, Conv2d, ReLU, Tanh)  # layers whose outputs are neither probabilities nor log-probabilities
@@ -52,4 +55,26 @@ def check_axis(last: Module, name: str, shape: tuple[int, ...]) -> None:
         raise ShapeError(
             f"layer {name}, {last!r}, works along axis {last.dim % len(shape)} of {shape}, but the classes are on axis "
             "1: use Softmax(dim=1)"
+        )
+
+
+def check_optimizer(optimizer: Any, parameters: list[Parameter]) -> None:
+    """Hand the parameters of a model to an optimizer that has none.
+
+    Raises
+    ------
+    TypeError
+        If it is not an optimizer.
+    ValueError
+        If it trains the parameters of another model.
+    """
+    if isinstance(optimizer, type):
+        raise TypeError(f"optimizer is the class {optimizer.__name__}: write {optimizer.__name__}()")
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be an Optimizer, such as Adam(), got {optimizer!r}")
+    if not optimizer.params:
+        optimizer.set_params(parameters)
+    elif not {id(p) for p in parameters} & {id(p) for p in optimizer.params}:
+        raise ValueError(
+            f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"
         )

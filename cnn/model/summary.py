@@ -100,11 +100,12 @@ class Summary(Table):
 
         with evaluating(), forward_hook(record):
             model(np.zeros((1, *self.input_shape), dtype))
+        self.frozen_parameters = sum(parameter.size for parameter in model.parameters() if not parameter.requires_grad)
         self.parameter_bytes = sum(parameter.data.nbytes for parameter in model.parameters())
 
     @property
     def parameters(self) -> int:
-        """The number of trainable parameters."""
+        """The number of parameters, frozen ones included."""
         return sum(row.parameters for row in self.rows)
 
     def cells(self) -> list[tuple[str, ...]]:
@@ -127,7 +128,8 @@ class Summary(Table):
         """Return an explanation of the numbers."""
         sample = shape_text(self.input_shape) + (" numbers" if len(self.input_shape) == 1 else "")
         size = bytes_text(self.parameter_bytes)
-        return f"For one input of {sample}. Memory is that of the outputs; the parameters take {size} more."
+        text = f"For one input of {sample}. Memory is that of the outputs; the parameters take {size} more."
+        return text + (f" {self.frozen_parameters:,} parameters are frozen." if self.frozen_parameters else "")
 
 
 def shape_text(shape: tuple[int, ...]) -> str:

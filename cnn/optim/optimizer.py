@@ -9,7 +9,7 @@ import numpy as np
 
 from cnn.errors import InputError
 from cnn.module import Array, Parameter
-from cnn.optim.shared import at_least_zero, non_default_settings, unfit_grad
+from cnn.optim.shared import at_least_zero, no_grad_found, non_default_settings, unfit_grad
 from cnn.optim.state import checked_memory
 
 
@@ -131,6 +131,26 @@ class Optimizer:
         self.reset()
         self.check()
 
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Train more parameters from now on, such as ``{"params": backbone.parameters(), "lr": 1e-4}``.
+
+        The others keep their state and their settings.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer already trains one of them.
+        """
+        added, known = self._group(group), {id(parameter) for parameter in self.params}
+        twice = [parameter for parameter in added.params if id(parameter) in known]
+        if twice:
+            raise ValueError(f"a parameter of shape {twice[0].shape} is in this optimizer already: leave it out")
+        if self.params and not self._groups:
+            self._groups = (copy.copy(self),)  # with the state
+        self._groups += (added,)
+        self.params = [*self.params, *added.params]
+        self._state, self._with_state = [{} for _ in self.params], list(self.params)
+
     def _group(self, group: Any) -> "Optimizer":
         """Return a copy of this optimizer with the parameters and settings of a group."""
         if not isinstance(group, dict) or "params" not in group:
@@ -141,6 +161,7 @@ class Optimizer:
             kind = type(self).__name__
             raise ValueError(f"{kind} has no setting {unknown[0]!r}: a group may have {', '.join(['params', *known])}")
         copied = copy.copy(self)
+        copied._groups = ()
         copied._own_settings = tuple(settings)
         for name, value in settings.items():
             setattr(copied, name, value)
@@ -235,7 +256,7 @@ class Optimizer:
         return {name: getattr(trial, name) for name in settings}
 
     def step(self) -> None:
-        """Update every parameter that has a gradient.
+        """Update every parameter that has a gradient and is not frozen.
 
         Raises
         ------
@@ -243,8 +264,7 @@ class Optimizer:
             If no parameter has a gradient, because backward has not run.
         """
         if all(parameter.grad is None for parameter in self.params):
-            fix = "call backward before step" if self.params else "it has no parameters: give it model.parameters()"
-            raise RuntimeError(f"{type(self).__name__}.step found no gradient: {fix}")
+            raise no_grad_found(self)
         for group in self.param_groups:
             if not group._checked:
                 group.check()
@@ -254,7 +274,9 @@ class Optimizer:
             if group.params != group._with_state:
                 raise InputError("params has changed since it was set: call optimizer.set_params(params) instead")
             ready = [
-                (p, p.grad, state) for p, state in zip(group.params, group._state, strict=True) if p.grad is not None
+                (p, p.grad, state)
+                for p, state in zip(group.params, group._state, strict=True)
+                if p.grad is not None and p._requires_grad
             ]
             for parameter, grad, _ in ready:
                 if type(grad) is not np.ndarray or parameter.shape != grad.shape or grad.dtype.kind not in "fiu":
@@ -276,25 +298,3 @@ class Optimizer:
 
     def update(self, parameter: Parameter, grad: Array, state: dict[str, Any]) -> None:
         raise NotImplementedError(f"{type(self).__name__} needs a method update(self, parameter, grad, state)")
-
-
-def check_optimizer(optimizer: Any, parameters: list[Parameter]) -> None:
-    """Hand the parameters of a model to an optimizer that has none.
-
-    Raises
-    ------
-    TypeError
-        If it is not an optimizer.
-    ValueError
-        If it trains the parameters of another model.
-    """
-    if isinstance(optimizer, type):
-        raise TypeError(f"optimizer is the class {optimizer.__name__}: write {optimizer.__name__}()")
-    if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"optimizer must be an Optimizer, such as Adam(), got {optimizer!r}")
-    if not optimizer.params:
-        optimizer.set_params(parameters)
-    elif not {id(p) for p in parameters} & {id(p) for p in optimizer.params}:
-        raise ValueError(
-            f"this {type(optimizer).__name__} trains the parameters of another model: make one for each model"
-        )

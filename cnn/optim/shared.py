@@ -87,6 +87,16 @@ def non_default_settings(instance: object) -> list[str]:
     return settings
 
 
+def no_grad_found(optimizer: Any) -> RuntimeError:
+    """Return an error for a step without a gradient."""
+    fix = "call backward before step"
+    if not optimizer.params:
+        fix = "it has no parameters: give it model.parameters()"
+    elif not any(parameter.requires_grad for parameter in optimizer.params):
+        fix = "all its parameters are frozen: call requires_grad_() of a module that is to be trained"
+    return RuntimeError(f"{type(optimizer).__name__}.step found no gradient: {fix}")
+
+
 def unfit_grad(parameter: Parameter, grad: Any) -> Exception:
     """Return the error for a gradient that is not an array of real numbers in the shape of its parameter."""
     if type(grad) is not np.ndarray or grad.dtype.kind not in "fiu":

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cnn.core.checks import integer
-from cnn.core.files import BEST, LOAD_SOME, locked, write_bytes
+from cnn.core.files import BEST, locked, write_bytes
+from cnn.core.loading import LOAD_SOME
 from cnn.core.text import printable
 from cnn.errors import CheckpointWarning
 from cnn.module import Module

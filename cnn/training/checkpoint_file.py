@@ -43,6 +43,7 @@ def snapshot(run: Any) -> tuple[dict[str, Array], dict[str, Any]]:
         "history": metrics,
         "optimizer": run.model.optimizer.state_dict(),
         "loader": run.loader.state_dict(),
+        "frozen": states.frozen(run.model),
         "random": states.random_state(run.model),
         "callbacks": [
             [type(callback).__name__, callback.state_dict() if hasattr(callback, "state_dict") else None]

@@ -123,6 +123,10 @@ def check_state(state: Any) -> None:
     has_keys(state["environment"], "environment", ())
     items(state["callbacks"], "callbacks", check_callback)
     check_architecture(state["architecture"])
+    if state.get("frozen") is not None:  # version 0.1 had none
+        has_keys(state["frozen"], "frozen", ("parameters", "modules"))
+        for kind in ("parameters", "modules"):
+            items(state["frozen"][kind], f"frozen.{kind}", text)
     check_fingerprint(state["data"], "data")
     if state["validation"] is not None:
         check_fingerprint(state["validation"], "validation")

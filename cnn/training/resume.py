@@ -152,6 +152,9 @@ class Resumed:
             with self._part("the weights"):
                 self._check_arrays(model)
                 model.load_state_dict(states.weights(self.arrays))
+            if state.get("frozen") is not None:  # version 0.1 had none
+                with self._part("what is frozen"):
+                    states.set_frozen(model, state["frozen"])
             with self._part("the optimizer"):
                 model.optimizer.load_state_dict(state["optimizer"])
             with self._part("the loader"):
@@ -204,6 +207,7 @@ class Resumed:
         """Put model, optimizer, loader and random generators back to their state of before, if an error is raised."""
         model, loader = run.model, run.loader
         before = model.state_dict(), model.optimizer.state_dict(), loader.state_dict(), states.random_state(model)
+        frozen = states.frozen(model)
         try:
             yield
         except BaseException:
@@ -211,6 +215,7 @@ class Resumed:
             model.optimizer.load_state_dict(before[1])
             loader.load_state_dict(before[2])
             states.set_random_state(model, before[3])
+            states.set_frozen(model, frozen)
             raise
 
     def _times(self, epochs: int) -> tuple[list[float], float]:

@@ -65,6 +65,33 @@ def weights(arrays: dict[str, Array]) -> dict[str, Array]:
     return {name.removeprefix("model."): array for name, array in arrays.items() if name.startswith("model.")}
 
 
+def frozen(model: Module) -> dict[str, list[str]]:
+    """Return the names of the parameters that are frozen, and of the modules that `Module.freeze` was called for."""
+    return {
+        "parameters": [name for name, parameter in model.named_parameters() if not parameter.requires_grad],
+        "modules": [name for name, module in model.named_modules() if module._frozen],
+    }
+
+
+def set_frozen(model: Module, state: dict[str, list[str]]) -> None:
+    """Restore what `frozen` returned.
+
+    Raises
+    ------
+    ValueError
+        If the model has no parameter or module of such a name; in that case nothing has changed.
+    """
+    parameters, modules = dict(model.named_parameters()), dict(model.named_modules())
+    for kind, known in (("parameters", parameters), ("modules", modules)):
+        unknown = [name for name in state[kind] if name not in known]
+        if unknown:
+            raise ValueError(f"frozen.{kind} has {short_text(unknown[0])}, which the model has not")
+    for name, parameter in parameters.items():
+        parameter.requires_grad = name not in state["parameters"]
+    for name, module in modules.items():
+        module._frozen = name in state["modules"]
+
+
 def generators(model: Module) -> dict[str, np.random.Generator]:
     """Return every random generator of the modules, by its dotted name; a shared one appears once per module."""
     return {

@@ -12,14 +12,45 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core import assignment, modes
-from cnn.core.differentiable import Differentiable
-from cnn.core.files import checkpoint_text, read_tensors, write_tensors
+from cnn.core.arguments import HasArguments
+from cnn.core.files import read_model_tensors, write_tensors
 from cnn.core.loading import LOAD_STATE, IncompatibleKeys, check_numbers, compare, describe
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
 from cnn.core.text import printable
 
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
+
+
+class Differentiable(HasArguments):
+    """Base class of layers and losses: values saved between forward and backward, and constructor arguments."""
+
+    _saved: tuple[Any, ...] | None = None
+
+    def save_for_backward(self, *values: Any) -> None:
+        """Save the values that backward needs, in place of earlier ones; inside `no_grad` nothing is saved."""
+        if modes.state.saving:
+            self.__dict__["_saved"] = values  # not through __setattr__, because every layer does it in every step
+
+    def saved(self) -> tuple[Any, ...]:
+        """Return the values that forward saved, and clear them.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing is saved: backward ran twice, or without a forward.
+        """
+        if self._saved is None:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, not "
+                "inside no_grad(). Call forward again before this backward"
+            )
+        values, self.__dict__["_saved"] = self._saved, None
+        return values
+
+    def clear_saved(self) -> None:
+        """Discard the values that forward saved."""
+        self.__dict__["_saved"] = None
 
 
 class Module(Differentiable):
@@ -201,9 +232,7 @@ class Module(Differentiable):
         ValueError
             If it is damaged or does not fit; in that case the weights are unchanged.
         """
-        arrays, description = read_tensors(path)
-        if isinstance(description, dict) and "checkpoint" in description:
-            raise ValueError(checkpoint_text(Path(path)))
+        arrays, _ = read_model_tensors(path)
         try:
             return self.load_state_dict(arrays, strict)
         except ValueError as error:
@@ -232,16 +261,8 @@ class Module(Differentiable):
     def freeze(self) -> Self:
         """Freeze all parameters, and keep this module and every module inside it in evaluation mode.
 
-        `train`, and so `Sequential.fit`, does not change that: batch normalization keeps its statistics. A pretrained
-        net computes what it has learned only with the statistics that belong to its weights; those of a few new images
-        are not as good. `unfreeze` is the opposite.
-
-        Examples
-        --------
-        >>> from cnn.layers import BatchNorm2d
-        >>> norm = BatchNorm2d(8).freeze().train()
-        >>> norm.training, norm.weight.requires_grad
-        (False, False)
+        `train` and `fit` do not change that: batch normalization keeps the statistics that belong to the weights of a
+        pretrained net; those of a few new images are not as good. `unfreeze` is the opposite.
         """
         for module in self.modules():
             module._frozen = True

@@ -179,6 +179,14 @@ def check_nesting(text: str) -> None:
         raise ValueError(f"its JSON is nested more than {MAX_NESTING} levels deep")
 
 
+def read_model_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], Any]:
+    """Read the tensors of a model as `read_tensors` does; a checkpoint is an error, which says what to call."""
+    tensors, description = read_tensors(path)
+    if isinstance(description, dict) and "checkpoint" in description:
+        raise ValueError(checkpoint_text(Path(path)))
+    return tensors, description
+
+
 def checkpoint_text(path: Path) -> str:
     """Say what to call for a file of a checkpoint, where a model or weights are expected."""
     folder = repr(str(path.parent))

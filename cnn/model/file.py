@@ -17,7 +17,7 @@ import cnn.containers.branches
 import cnn.layers
 import cnn.loss
 from cnn import init
-from cnn.core.files import checkpoint_text, read_tensors, to_json, write_tensors
+from cnn.core.files import read_model_tensors, to_json, write_tensors
 from cnn.core.loading import LOAD_SOME
 from cnn.core.text import printable, printable_lines, short_text
 from cnn.model.extras import EXTRAS, check_extras, repeated_name
@@ -141,11 +141,9 @@ def read(path: str | Path, container: type, classes: Classes) -> Any:
     ValueError
         If the file is damaged, holds only weights, or describes a model that cannot be built.
     """
-    tensors, description = read_tensors(path)
+    tensors, description = read_model_tensors(path)
     name = printable(path)
     if not isinstance(description, dict) or "architecture" not in description:
-        if isinstance(description, dict) and "checkpoint" in description:
-            raise ValueError(checkpoint_text(Path(path)))
         raise ValueError(
             f"{name} holds weights but no architecture: build the model, then model.load_weights({str(path)!r})"
         )

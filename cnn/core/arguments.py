@@ -1,43 +1,15 @@
-"""Differentiable, the base class of layers and losses."""
+"""Constructor arguments as attributes: what `repr`, saving and copies of a layer, loss or container are made from."""
 
 import inspect
 from typing import Any
 
 import numpy as np
 
-from cnn.core import modes
 from cnn.core.parameter import Buffer
 
 
-class Differentiable:
-    """Base class of layers and losses: values saved between forward and backward, and constructor arguments."""
-
-    _saved: tuple[Any, ...] | None = None
-
-    def save_for_backward(self, *values: Any) -> None:
-        """Save the values that backward needs, in place of earlier ones; inside `no_grad` nothing is saved."""
-        if modes.state.saving:
-            self.__dict__["_saved"] = values  # not through __setattr__, because every layer does it in every step
-
-    def saved(self) -> tuple[Any, ...]:
-        """Return the values that forward saved, and clear them.
-
-        Raises
-        ------
-        RuntimeError
-            If nothing is saved: backward ran twice, or without a forward.
-        """
-        if self._saved is None:
-            raise RuntimeError(
-                f"{type(self).__name__}.backward has nothing saved: each backward needs one forward before it, not "
-                "inside no_grad(). Call forward again before this backward"
-            )
-        values, self.__dict__["_saved"] = self._saved, None
-        return values
-
-    def clear_saved(self) -> None:
-        """Discard the values that forward saved."""
-        self.__dict__["_saved"] = None
+class HasArguments:
+    """An object that stores its constructor arguments as attributes of the same names."""
 
     def arguments(self) -> dict[str, Any]:
         """Return the constructor arguments, read from the attributes of the same names.

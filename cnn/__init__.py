@@ -8,6 +8,8 @@ from types import ModuleType
 
 from cnn import kernels
 from cnn.containers.branches import Concat, Residual, Sum
+from cnn.containers.graph import Graph
+from cnn.containers.joins import Add, Concatenate
 from cnn.core.rng import manual_seed
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads, show_config
@@ -16,8 +18,11 @@ from cnn.module import Buffer, Module, Parameter, no_grad
 from cnn.sequential import Sequential
 
 __all__ = [
+    "Add",
     "Buffer",
     "Concat",
+    "Concatenate",
+    "Graph",
     "InputError",
     "ModelWarning",
     "Module",

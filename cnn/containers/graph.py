@@ -69,6 +69,7 @@ class Graph(Container):
 
     Examples
     --------
+    >>> import numpy as np
     >>> from cnn.containers.joins import Add
     >>> from cnn.layers import Linear, ReLU
     >>> nodes = [("a", Linear(2, 2), "input"), ("b", ReLU(), "a"), ("sum", Add(), ["a", "b", "input"])]

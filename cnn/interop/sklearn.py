@@ -37,7 +37,7 @@ def default_net(input_shape: tuple[int, ...], outputs: int, width: int) -> Seque
 
     Examples
     --------
-    >>> default_net((1, 8, 8), 10, 16).build((1, 8, 8))["4"]
+    >>> default_net((1, 8, 8), 10, 16).build((1, 8, 8))["3"]
     (16, 4, 4)
     """
     layers: list[Module] = []

@@ -15,6 +15,7 @@ from cnn.layers.flatten import Flatten
 from cnn.layers.gelu import GELU
 from cnn.layers.groupnorm import GroupNorm
 from cnn.layers.hardswish import Hardsigmoid, Hardswish
+from cnn.layers.hardtanh import Hardtanh, ReLU6
 from cnn.layers.identity import Identity
 from cnn.layers.layernorm import LayerNorm
 from cnn.layers.leakyrelu import LeakyReLU
@@ -51,6 +52,7 @@ __all__ = [
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
+    "Hardtanh",
     "Identity",
     "LayerNorm",
     "LeakyReLU",
@@ -61,6 +63,7 @@ __all__ = [
     "PReLU",
     "PixelShuffle",
     "ReLU",
+    "ReLU6",
     "ReflectionPad2d",
     "ReplicationPad2d",
     "SiLU",

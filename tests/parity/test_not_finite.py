@@ -14,6 +14,8 @@ CASES = {  # name of the layer and its arguments
     "BatchNorm2d": (16,),
     "BatchNorm1d": (16,),
     "ReLU": (),
+    "ReLU6": (),
+    "Hardtanh": (-0.5, 1.5),
     "LeakyReLU": (),
     "ELU": (),
     "SiLU": (),

@@ -7,7 +7,7 @@ import importlib
 from types import ModuleType
 
 from cnn import kernels
-from cnn.containers.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Product, Residual, Sum
 from cnn.core.rng import manual_seed
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads, show_config
@@ -22,6 +22,7 @@ __all__ = [
     "ModelWarning",
     "Module",
     "Parameter",
+    "Product",
     "Residual",
     "Sequential",
     "ShapeError",

@@ -7,7 +7,7 @@ import numpy as np
 
 import cnn
 import cnn.layers
-from cnn import InputError, Residual, Sequential, Sum, no_grad
+from cnn import InputError, Product, Residual, Sequential, Sum, no_grad
 from cnn.layers import (
     CELU,
     ELU,
@@ -15,6 +15,7 @@ from cnn.layers import (
     SELU,
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
+    Affine,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -133,8 +134,12 @@ CASES = [  # a function that creates a layer, and the shape of an input
     (lambda: LayerNorm((2, 3), elementwise_affine=False), (3, 2, 3)),
     (lambda: GroupNorm(2, 4), (2, 4, 3, 2)),
     (lambda: GroupNorm(3, 3, affine=False), (2, 3, 5)),
+    (lambda: Affine(3), (2, 3, 2, 4)),
+    (lambda: Affine(4), (3, 4)),
     (lambda: Identity(), (2, 3, 2, 2)),
     (lambda: Sum([Identity(), Conv2d(2, 2, 1, rng=0)]), (2, 2, 3, 4)),
+    (lambda: Product([Identity(), Conv2d(2, 2, 1, rng=0), Sigmoid()]), (2, 2, 3, 4)),
+    (lambda: Product([Conv2d(2, 1, 1, rng=0), AdaptiveAvgPool2d(1), Identity()]), (2, 2, 3, 4)),
     (lambda: Residual(Sequential([Conv2d(2, 2, 3, padding=1, rng=0), ReLU()])), (2, 2, 4, 3)),
     (lambda: Sequential([Linear(4, 5, rng=0), ReLU(), Linear(5, 4, rng=1)]), (3, 4)),
 ]

@@ -1,5 +1,5 @@
-"""Parallel branches: Sum, Concat and Residual. Together with Sequential and Identity they form residual, inception,
-dense and U-shaped nets.
+"""Parallel branches: Sum, Product, Concat and Residual. Together with Sequential and Identity they form residual,
+inception, dense and U-shaped nets, and gates.
 
 Copying a value to several branches and adding the gradients of the copies are each other's adjoints, and so are
 concatenating and splitting: the backward of one container is the forward of another.
@@ -10,6 +10,7 @@ import functools
 import numpy as np
 
 from cnn.containers.container import Container
+from cnn.core.checks import check_grad
 from cnn.errors import InputError, ShapeError
 from cnn.functional.elementwise import gate
 from cnn.kernels import kernel
@@ -34,6 +35,18 @@ def added_relu(x: Array, y: Array) -> Array:
 def added_relu_grad(grad: Array, y: Array) -> Array:
     """The gradient of each of the two summands, from the gradient of the output y of `added_relu`"""
     return gate(grad, y <= 0)
+
+
+def multiplied_grad(grad: Array, factors: list[Array]) -> list[Array]:
+    """For each factor, the gradient times all the others, summed over the axes along which the factor was repeated"""
+    grads = []
+    for i, factor in enumerate(factors):
+        grad_i = functools.reduce(np.multiply, factors[:i] + factors[i + 1 :], grad)
+        repeated = tuple(axis for axis in range(factor.ndim) if factor.shape[axis] < grad_i.shape[axis])
+        if repeated:
+            grad_i = grad_i.sum(axis=repeated, keepdims=True, dtype=np.float64).astype(grad.dtype)
+        grads.append(grad_i)
+    return grads
 
 
 class _Branches(Container):
@@ -165,6 +178,56 @@ class Residual(Sum):
 
     def children(self) -> dict[str, Module]:
         return {"body": self.body, "shortcut": self.shortcut}
+
+
+class Product(_Branches):
+    """Multiply the outputs of several branches, which read the same input: one is a gate for the others.
+
+    y = f1(x) f2(x) ...
+
+    The derivative with respect to each factor is the product of the others. So each branch gets the gradient times that
+    product, which is multiplied out: a factor may be 0. A factor that was repeated gets the sum over its repetitions.
+
+    Parameters
+    ----------
+    branches : list of Module
+        Their outputs must have the same shape, but for axes of length 1 after the first, along which they are repeated:
+        (N, C, 1, 1) scales the channels of (N, C, H, W).
+
+    Shape
+    -----
+    The input's shape -> the shape of the largest branch's output.
+
+    Source
+    ------
+    Hu, Shen and Sun 2018, Squeeze-and-excitation networks, arXiv 1709.01507, section 3.
+
+    Examples
+    --------
+    >>> from cnn.layers import Identity, ReLU
+    >>> Product([Identity(), ReLU()])(np.array([[-1.0, 2.0]]))
+    array([[-0.,  4.]])
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, ...)"""
+        outputs = self.run_branches(x)
+        shapes = [y.shape for y in outputs]
+        lengths = [set(axis) - {1 if i else None} for i, axis in enumerate(zip(*shapes, strict=False))]
+        if len(set(map(len, shapes))) > 1 or any(len(different) > 1 for different in lengths):
+            raise ShapeError(
+                "the outputs to be multiplied must have the same shape, but for axes of length 1 after the first, got "
+                f"{' and '.join(map(str, shapes))}"
+            )
+        y: Array = functools.reduce(np.multiply, outputs)
+        self.save_for_backward(outputs, y.shape)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ...) -> (N, ...)"""
+        outputs, shape = self.saved()
+        check_grad(self, grad, shape, outputs[0].dtype)
+        return self.run_branches_backward(multiplied_grad(grad, outputs))
 
 
 class Concat(_Branches):

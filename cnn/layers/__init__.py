@@ -2,6 +2,7 @@
 
 from cnn.layers.adaptiveavgpool2d import AdaptiveAvgPool2d
 from cnn.layers.adaptivemaxpool2d import AdaptiveMaxPool2d
+from cnn.layers.affine import Affine
 from cnn.layers.avgpool2d import AvgPool2d
 from cnn.layers.batchnorm import BatchNorm1d, BatchNorm2d
 from cnn.layers.constantpad2d import ConstantPad2d, ZeroPad2d
@@ -40,6 +41,7 @@ __all__ = [
     "SELU",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
+    "Affine",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",

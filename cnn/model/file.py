@@ -37,6 +37,7 @@ def known_classes(container: type, classes: Classes) -> dict[str, type]:
         cnn.containers.branches.Sum,
         cnn.containers.branches.Concat,
         cnn.containers.branches.Residual,
+        cnn.containers.branches.Product,
         container,
     ]
     return {cls.__name__: cls for cls in [*built_in, *classes]}

@@ -24,6 +24,7 @@ BOTH = (True, False)  # training and evaluation
 C = LayerCase
 IMAGE = (2, 3, 5, 6)
 LAYERS = [
+    C("Affine", IMAGE, lambda nn: nn.Affine(3)),
     C("AdaptiveAvgPool2d", (2, 3, 5, 7), lambda nn: nn.AdaptiveAvgPool2d((3, 2))),
     C("AdaptiveMaxPool2d", (2, 3, 5, 7), lambda nn: nn.AdaptiveMaxPool2d((3, 2))),
     C("AvgPool2d", (2, 2, 7, 6), lambda nn: nn.AvgPool2d(3, stride=2, padding=1)),
@@ -87,6 +88,12 @@ LAYERS = [
     C("Upsample", (2, 2, 3, 4), lambda nn: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)),
     C("ZeroPad2d", (2, 2, 3, 4), lambda nn: nn.ZeroPad2d((1, 2, 0, -1))),
     C("Concat", (2, 2, 3, 4), lambda nn: nn.Concat([nn.Identity(), nn.Conv2d(2, 3, 1)])),
+    C("Product", (2, 3), lambda nn: nn.Product([nn.Identity(), nn.Linear(3, 3), nn.Sigmoid()])),
+    C(
+        "Product",  # a gate for each channel
+        (2, 2, 3, 4),
+        lambda nn: nn.Product([nn.Identity(), nn.Sequential([nn.AdaptiveAvgPool2d(1), nn.Conv2d(2, 2, 1)])]),
+    ),
     C("Residual", (2, 4), lambda nn: nn.Residual(nn.Linear(4, 4))),
     C("Sequential", (3, 4), lambda nn: nn.Sequential([nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2)])),
     C("Sum", (2, 2, 3, 4), lambda nn: nn.Sum([nn.Identity(), nn.Conv2d(2, 2, 1)])),

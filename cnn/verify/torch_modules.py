@@ -1,0 +1,55 @@
+"""PyTorch's counterparts of the layers and containers: torch.nn, and own modules for what it does not have."""
+
+import functools
+import operator
+from types import SimpleNamespace
+from typing import Any
+
+try:
+    import torch
+except ImportError:  # then run.py leaves PyTorch out
+    torch = None  # type: ignore[assignment]
+
+
+def counterparts() -> Any:
+    """Return torch.nn with counterparts of our containers and layers, whose gradients are PyTorch's."""
+    nn = torch.nn
+
+    class Affine(nn.Module):
+        def __init__(self, num_features: int) -> None:
+            super().__init__()
+            self.weight, self.bias = nn.Parameter(torch.ones(num_features)), nn.Parameter(torch.zeros(num_features))
+
+        def forward(self, x: Any) -> Any:
+            shape = (-1,) + (1,) * (x.ndim - 2)
+            return x * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+    class Hardsigmoid(nn.Module):  # PyTorch's backward rounds 1/6 to float32 for every dtype
+        def forward(self, x: Any) -> Any:
+            return nn.functional.relu6(x + 3) / 6
+
+    class Concat(nn.ModuleList):
+        def forward(self, x: Any) -> Any:
+            return torch.cat([branch(x) for branch in self], dim=1)
+
+    class Sum(nn.ModuleList):
+        def forward(self, x: Any) -> Any:
+            return functools.reduce(operator.add, [branch(x) for branch in self])
+
+    class Product(nn.ModuleList):
+        def forward(self, x: Any) -> Any:
+            return functools.reduce(operator.mul, [branch(x) for branch in self])
+
+    class Residual(nn.Module):
+        def __init__(self, body: Any, shortcut: Any = None) -> None:
+            super().__init__()
+            self.body, self.shortcut = body, nn.Identity() if shortcut is None else shortcut
+
+        def forward(self, x: Any) -> Any:
+            return self.body(x) + self.shortcut(x)
+
+    def sequential(layers: list[Any]) -> Any:
+        return nn.Sequential(*layers)
+
+    own = {kind.__name__: kind for kind in (Affine, Concat, Hardsigmoid, Product, Residual, Sum)}
+    return SimpleNamespace(**{**vars(nn), **own, "Sequential": sequential})

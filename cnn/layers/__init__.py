@@ -5,6 +5,8 @@ from cnn.layers.adaptivemaxpool2d import AdaptiveMaxPool2d
 from cnn.layers.affine import Affine
 from cnn.layers.avgpool2d import AvgPool2d
 from cnn.layers.batchnorm import BatchNorm1d, BatchNorm2d
+from cnn.layers.channelshuffle import ChannelShuffle
+from cnn.layers.channelslice import ChannelSlice
 from cnn.layers.constantpad2d import ConstantPad2d, ZeroPad2d
 from cnn.layers.conv2d import Conv2d
 from cnn.layers.conv_transpose2d import ConvTranspose2d
@@ -45,6 +47,8 @@ __all__ = [
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ChannelShuffle",
+    "ChannelSlice",
     "ConstantPad2d",
     "Conv2d",
     "ConvTranspose2d",

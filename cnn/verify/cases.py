@@ -34,6 +34,8 @@ LAYERS = [
     C("BatchNorm2d", (3, 2, 3, 4), lambda nn: nn.BatchNorm2d(2, eps=1e-3, momentum=0.3), BOTH),
     C("BatchNorm2d", (3, 2, 3, 4), lambda nn: nn.BatchNorm2d(2, affine=False, track_running_stats=False), BOTH),
     C("CELU", IMAGE, lambda nn: nn.CELU(1.5)),
+    C("ChannelShuffle", (2, 6, 2, 3), lambda nn: nn.ChannelShuffle(3)),
+    C("ChannelSlice", (2, 5, 2, 3), lambda nn: nn.ChannelSlice(1, 4)),
     C("ConstantPad2d", (2, 2, 3, 4), lambda nn: nn.ConstantPad2d((1, 2, 0, 3), 1.5)),
     C("Conv2d", IMAGE, lambda nn: nn.Conv2d(3, 4, 3)),
     C("Conv2d", (3, 1, 6, 5), lambda nn: nn.Conv2d(1, 2, (2, 3), stride=2, padding=1)),

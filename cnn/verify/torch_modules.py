@@ -24,6 +24,14 @@ def counterparts() -> Any:
             shape = (-1,) + (1,) * (x.ndim - 2)
             return x * self.weight.reshape(shape) + self.bias.reshape(shape)
 
+    class ChannelSlice(nn.Module):
+        def __init__(self, start: int, stop: int) -> None:
+            super().__init__()
+            self.channels = slice(start, stop)
+
+        def forward(self, x: Any) -> Any:
+            return x[:, self.channels]
+
     class Hardsigmoid(nn.Module):  # PyTorch's backward rounds 1/6 to float32 for every dtype
         def forward(self, x: Any) -> Any:
             return nn.functional.relu6(x + 3) / 6
@@ -51,5 +59,5 @@ def counterparts() -> Any:
     def sequential(layers: list[Any]) -> Any:
         return nn.Sequential(*layers)
 
-    own = {kind.__name__: kind for kind in (Affine, Concat, Hardsigmoid, Product, Residual, Sum)}
+    own = {kind.__name__: kind for kind in (Affine, ChannelSlice, Concat, Hardsigmoid, Product, Residual, Sum)}
     return SimpleNamespace(**{**vars(nn), **own, "Sequential": sequential})

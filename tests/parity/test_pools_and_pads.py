@@ -16,6 +16,7 @@ def one_or_two(number):
 
 ERRORS = {
     "AvgPool2d": "window spans|half of kernel_size",
+    "ChannelShuffle": "divisible by",
     "PixelShuffle": "divisible by",
     "ReflectionPad2d": "mirrors",
     "Unflatten": "does not fit",
@@ -160,6 +161,33 @@ def test_upsample_of_a_row_of_pixels_by_many_scales():
         for size in (1, 2, 3, 7, 11, 13, 24, 49, 80):
             compare(tally, "Upsample", {"size": (1, size)}, (1, 1, 1, length))
     tally.report(at_least=900)
+
+
+def test_channel_shuffle():
+    tally = Tally()
+
+    @settings(max_examples=80)
+    @given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 2), pixels, pixels)
+    def run(groups, channels, n, height, width):
+        compare(tally, "ChannelShuffle", {"groups": groups}, (n, channels, height, width))
+
+    run()
+    tally.report(at_least=20)
+    assert tally.rejected
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 5), st.integers(1, 6), st.integers(0, 2), st.lists(st.integers(1, 4), max_size=3))
+def test_channel_slice(start, count, n, rest):
+    """Against PyTorch's indexing."""
+    x = np.random.default_rng(0).normal(size=(n, start + count + 1, *rest))
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_y = theirs_x[:, start : start + count]
+    ours = layers.ChannelSlice(start, start + count)
+    np.testing.assert_array_equal(ours(x), theirs_y.detach().numpy())
+    grad = np.random.default_rng(1).normal(size=theirs_y.shape)
+    theirs_y.backward(tensor(grad))
+    np.testing.assert_array_equal(ours.backward(grad), theirs_x.grad.numpy())
 
 
 def test_pixel_shuffle():

@@ -20,6 +20,7 @@ from cnn.layers.groupnorm import GroupNorm
 from cnn.layers.hardswish import Hardsigmoid, Hardswish
 from cnn.layers.hardtanh import Hardtanh, ReLU6
 from cnn.layers.identity import Identity
+from cnn.layers.instancenorm import InstanceNorm2d
 from cnn.layers.layernorm import LayerNorm
 from cnn.layers.leakyrelu import LeakyReLU
 from cnn.layers.linear import Linear
@@ -60,6 +61,7 @@ __all__ = [
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "InstanceNorm2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",

@@ -24,6 +24,7 @@ from cnn.layers.instancenorm import InstanceNorm2d
 from cnn.layers.layernorm import LayerNorm
 from cnn.layers.leakyrelu import LeakyReLU
 from cnn.layers.linear import Linear
+from cnn.layers.localresponsenorm import LocalResponseNorm
 from cnn.layers.logsoftmax import LogSoftmax
 from cnn.layers.maxpool2d import MaxPool2d
 from cnn.layers.pixelshuffle import PixelShuffle
@@ -65,6 +66,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool2d",
     "Mish",

@@ -67,6 +67,8 @@ LAYERS = [
     C("LeakyReLU", IMAGE, lambda nn: nn.LeakyReLU(0.2)),
     C("Linear", (3, 5), lambda nn: nn.Linear(5, 4)),
     C("Linear", (2, 3, 4), lambda nn: nn.Linear(4, 4, bias=False)),
+    C("LocalResponseNorm", (2, 6, 2, 3), lambda nn: nn.LocalResponseNorm(5, alpha=0.5)),
+    C("LocalResponseNorm", (2, 5, 3), lambda nn: nn.LocalResponseNorm(4, alpha=0.5, beta=1.5, k=2.0)),
     C("LogSoftmax", (2, 3, 2, 4), lambda nn: nn.LogSoftmax(dim=1)),
     C("MaxPool2d", (2, 2, 7, 6), lambda nn: nn.MaxPool2d(3, stride=2, padding=1)),
     C("MaxPool2d", (2, 2, 6, 5), lambda nn: nn.MaxPool2d((2, 3), stride=(2, 1), dilation=(2, 1), ceil_mode=True)),

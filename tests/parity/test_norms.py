@@ -176,6 +176,38 @@ def test_group_norm():
     tally.report(at_least=100)
 
 
+def test_local_response_norm():
+    """Windows of odd and even size, also larger than the number of channels."""
+    tally = Tally()
+    numbers = {"alpha": st.floats(0.01, 3), "beta": st.floats(0, 2), "k": st.floats(0.5, 3)}
+
+    @settings(max_examples=150)
+    @given(
+        st.integers(1, 9),
+        st.fixed_dictionaries(numbers),
+        st.lists(st.integers(1, 6), min_size=3, max_size=5),
+        st.integers(0, 99),
+    )
+    def run(size, arguments, shape, seed):
+        for dtype in DTYPES:
+            ours, theirs = (library.LocalResponseNorm(size, **arguments) for library in (layers, torch.nn))
+            compare_layers(tally, ours, theirs, draw(shape, seed).astype(dtype))
+        tally.seen.add((size, *arguments.values(), *shape))
+
+    run()
+    tally.report(at_least=120)
+
+
+def test_local_response_norm_as_in_alexnet():
+    """The usual small alpha, activations of a few hundreds, in both memory orders."""
+    tally = Tally()
+    for dtype in DTYPES:
+        ours, theirs = (library.LocalResponseNorm(5) for library in (layers, torch.nn))
+        x = 200 * draw((3, 96, 9, 8)).astype(dtype)
+        compare_layers(tally, ours, theirs, x)
+        compare_layers(tally, ours, theirs, x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2))
+
+
 def test_instance_norm():
     """Two batches in training, then evaluation; the running statistics after each, num_batches_tracked included."""
     tally = Tally()
@@ -223,6 +255,7 @@ def test_instance_norm():
         ("InstanceNorm2d", (3,), (2, 3, 1, 1)),
         ("InstanceNorm2d", (3, 1e-5, 0.1, True), (2, 4, 2, 2)),
         ("InstanceNorm2d", (3,), (2, 3)),
+        ("LocalResponseNorm", (3,), (2, 3)),
     ],
 )
 def test_both_raise_an_error(name, arguments, shape):

@@ -93,6 +93,8 @@ CASES = [  # a function that creates a layer, and the shape of an input
     (lambda: Upsample(size=(5, 2)), (2, 2, 3, 4)),
     (lambda: Upsample(scale_factor=(1.5, 2.5), mode="bilinear"), (2, 2, 3, 4)),
     (lambda: Upsample(size=(4, 7), mode="bilinear", align_corners=True), (2, 2, 3, 3)),
+    (lambda: Upsample(size=(5, 3), mode="nearest-exact"), (2, 2, 3, 4)),
+    (lambda: Upsample(scale_factor=(1.5, 2), mode="bilinear", asymmetric=True), (2, 2, 3, 4)),
     (lambda: PixelShuffle(2), (2, 8, 2, 3)),
     (lambda: Unflatten(1, (2, -1, 3)), (3, 12)),
     (lambda: Linear(5, 4, rng=0), (3, 5)),

@@ -92,6 +92,8 @@ LAYERS = [
     C("Upsample", (2, 2, 3, 4), lambda nn: nn.Upsample(scale_factor=2)),
     C("Upsample", (2, 2, 3, 4), lambda nn: nn.Upsample(size=(5, 7), mode="bilinear")),
     C("Upsample", (2, 2, 3, 4), lambda nn: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)),
+    C("Upsample", (2, 2, 3, 4), lambda nn: nn.Upsample(size=(5, 3), mode="nearest-exact")),
+    C("Upsample", (2, 2, 3, 4), lambda nn: nn.Upsample(scale_factor=2, mode="bilinear", asymmetric=True)),
     C("ZeroPad2d", (2, 2, 3, 4), lambda nn: nn.ZeroPad2d((1, 2, 0, -1))),
     C("Concat", (2, 2, 3, 4), lambda nn: nn.Concat([nn.Identity(), nn.Conv2d(2, 3, 1)])),
     C("Product", (2, 3), lambda nn: nn.Product([nn.Identity(), nn.Linear(3, 3), nn.Sigmoid()])),

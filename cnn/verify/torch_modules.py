@@ -48,6 +48,20 @@ def counterparts() -> Any:
         def forward(self, x: Any) -> Any:
             return functools.reduce(operator.mul, [branch(x) for branch in self])
 
+    class Upsample(nn.Upsample):
+        def __init__(self, *arguments: Any, asymmetric: bool = False, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self.asymmetric = asymmetric
+
+        def forward(self, x: Any) -> Any:
+            if not self.asymmetric:
+                return super().forward(x)
+            factor: Any = self.scale_factor
+            h, w = (int(factor * pixels) for pixels in x.shape[2:])  # with one pixel more, and aligned corners
+            larger = nn.functional.pad(x, (0, 1, 0, 1), mode="replicate")
+            size = (h + 1, w + 1)
+            return nn.functional.interpolate(larger, size, mode="bilinear", align_corners=True)[:, :, :-1, :-1]
+
     class Residual(nn.Module):
         def __init__(self, body: Any, shortcut: Any = None) -> None:
             super().__init__()
@@ -59,5 +73,7 @@ def counterparts() -> Any:
     def sequential(layers: list[Any]) -> Any:
         return nn.Sequential(*layers)
 
-    own = {kind.__name__: kind for kind in (Affine, ChannelSlice, Concat, Hardsigmoid, Product, Residual, Sum)}
+    own = {
+        kind.__name__: kind for kind in (Affine, ChannelSlice, Concat, Hardsigmoid, Product, Residual, Sum, Upsample)
+    }
     return SimpleNamespace(**{**vars(nn), **own, "Sequential": sequential})

@@ -125,6 +125,7 @@ CASES = [  # a function that creates a layer, and the shape of an input
     (lambda: LogSoftmax(dim=1), (2, 3, 2, 4)),
     (lambda: Softmax(), (3, 5)),
     (lambda: Softmax(dim=1), (2, 3, 2, 4)),
+    (lambda: Softmax(dim=-2), (2, 3, 2, 4)),
     (lambda: Flatten(), (2, 3, 2, 4)),
     (lambda: Dropout(0.25, rng=0), (2, 3, 4, 3)),
     (lambda: Dropout(0, rng=0), (3, 4)),

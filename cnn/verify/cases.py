@@ -85,6 +85,7 @@ LAYERS = [
     C("Sigmoid", IMAGE, lambda nn: nn.Sigmoid()),
     C("Softmax", (3, 5), lambda nn: nn.Softmax(dim=-1)),
     C("Softmax", (2, 3, 2, 4), lambda nn: nn.Softmax(dim=1)),
+    C("Softmax", (2, 3, 2, 4), lambda nn: nn.Softmax(dim=-2)),
     C("Softplus", IMAGE, lambda nn: nn.Softplus(beta=2.0, threshold=3.0)),
     C("Softsign", IMAGE, lambda nn: nn.Softsign()),
     C("Tanh", IMAGE, lambda nn: nn.Tanh()),

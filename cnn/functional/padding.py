@@ -36,12 +36,15 @@ def parse_padding(value: Any, words: tuple[str, ...] = ("same", "valid")) -> Pad
     return pair(value, "padding", 0)
 
 
-def check_pool_padding(padding: Padding, size: Pair) -> None:
-    """Raise an error unless each window of a pool has a pixel of the image, however small that is."""
+def check_pool_padding(padding: Padding, size: Pair, dilation: Pair = (1, 1)) -> None:
+    """Raise an error if a pool could have a window beside the image: more padding than a window spans, or, for a pair,
+    more than half of ``size``, which is PyTorch's limit.
+    """
     if isinstance(padding, str):
         return
     is_pair = isinstance(padding[0], int)
-    most = (size[0] // 2, size[1] // 2) if is_pair else (size[0] - 1, size[1] - 1)  # half is PyTorch's limit
+    down, across = (k // 2 if is_pair else d * (k - 1) for k, d in zip(size, dilation, strict=True))
+    most = (down, across)
     if any(max(pads) > largest for pads, largest in zip(sides(padding), most, strict=True)):
-        what = "more than half of kernel_size" if is_pair else "not smaller than kernel_size"
+        what = "more than half of kernel_size" if is_pair else "as much as a window spans"
         raise ValueError(f"padding={padding} is {what}: use at most {most if is_pair else sides(most)}")

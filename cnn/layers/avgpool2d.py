@@ -71,8 +71,8 @@ class AvgPool2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - KH) / stride) + 1, OW likewise; with ceil_mode the
-    division rounds up.
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + P - KH) / stride) + 1 with P the padding of top and bottom, OW
+    likewise; with ceil_mode the division rounds up.
 
     Source
     ------

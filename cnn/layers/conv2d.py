@@ -69,7 +69,8 @@ class Conv2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW likewise.
+    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + P - dilation (KH - 1) - 1) / stride) + 1 with P the padding of top
+    and bottom, OW likewise.
 
     Attributes
     ----------

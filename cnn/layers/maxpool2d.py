@@ -57,7 +57,7 @@ class MaxPool2d(Module):
         Step between windows; None means kernel_size.
     padding : int, pair of int, four of int, "same" or "valid"
         Around the image: (vertical, horizontal), at most half of kernel_size, or ((top, bottom), (left, right)), less
-        than kernel_size; "same" makes OH = ceil(H / stride), with an odd pixel at bottom and right; "valid" is 0.
+        than a window spans; "same" makes OH = ceil(H / stride), with an odd pixel at bottom and right; "valid" is 0.
     dilation : int or pair of int
         Step between the pixels inside a window.
     ceil_mode : bool
@@ -65,8 +65,8 @@ class MaxPool2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW likewise; with
-    ceil_mode the division rounds up.
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + P - dilation (KH - 1) - 1) / stride) + 1 with P the padding of top
+    and bottom, OW likewise; with ceil_mode the division rounds up.
 
     Source
     ------
@@ -92,8 +92,8 @@ class MaxPool2d(Module):
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
         self.padding = parse_padding(padding)
-        check_pool_padding(self.padding, self.kernel_size)
         self.dilation = pair(dilation, "dilation", 1)
+        check_pool_padding(self.padding, self.kernel_size, self.dilation)
         self.ceil_mode = bool(ceil_mode)
 
     def geometry(self, *image: int) -> WindowGeometry:

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from cnn import Sequential
 from cnn.functional.padding import parse_padding, sides
 from cnn.functional.windows import WindowGeometry
 from cnn.layers import AvgPool2d, Conv2d, ConvTranspose2d, MaxPool2d
@@ -57,10 +58,30 @@ def test_every_window_of_a_pool_has_a_pixel_of_the_image(pool):
             y = pool(size, stride=1, padding=most)(np.ones((1, 1, *image), np.float32))
             assert np.isfinite(y).all()
             assert y.shape[2:] == tuple(pixels + k - 1 for pixels, k in zip(image, size, strict=True))
-    with pytest.raises(ValueError, match=r"not smaller than kernel_size: use at most \(\(2, 2\), \(1, 1\)\)"):
+    with pytest.raises(ValueError, match=r"as much as a window spans: use at most \(\(2, 2\), \(1, 1\)\)"):
         pool((3, 2), padding=((0, 3), (0, 0)))
-    with pytest.raises(ValueError, match=r"not smaller than kernel_size"):
+    with pytest.raises(ValueError, match=r"as much as a window spans"):
         pool((3, 2), padding=((0, 0), (2, 0)))
+
+
+def test_a_dilated_window_spans_more():
+    x = np.ones((1, 1, 4, 4), np.float32)
+    assert MaxPool2d(2, 1, ((2, 2), (0, 0)), dilation=2)(x).shape == (1, 1, 6, 2)
+    with pytest.raises(ValueError, match="as much as a window spans"):
+        MaxPool2d(2, 1, ((3, 0), (0, 0)), dilation=2)
+
+
+@pytest.mark.parametrize("make", FOUR.values(), ids=FOUR)
+def test_four_sides_in_a_file(make, tmp_path):
+    model, x = (
+        Sequential([make(((0, 1), (2, 0)))]),
+        np.random.default_rng(0).normal(size=(1, 2, 6, 6)).astype(np.float32),
+    )
+    y = model(x)
+    model.save(tmp_path / "model.safetensors")
+    again = Sequential.load(tmp_path / "model.safetensors")
+    assert again[0].padding == ((0, 1), (2, 0))
+    np.testing.assert_array_equal(again(x), y)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])

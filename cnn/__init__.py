@@ -7,9 +7,9 @@ import importlib
 from types import ModuleType
 
 from cnn import kernels
-from cnn.containers.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Product, Residual, Sum
 from cnn.containers.graph import Graph
-from cnn.containers.joins import Add, Concatenate
+from cnn.containers.joins import Add, Concatenate, Multiply
 from cnn.core.rng import manual_seed
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads, show_config
@@ -26,7 +26,9 @@ __all__ = [
     "InputError",
     "ModelWarning",
     "Module",
+    "Multiply",
     "Parameter",
+    "Product",
     "Residual",
     "Sequential",
     "ShapeError",

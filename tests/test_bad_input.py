@@ -233,8 +233,8 @@ def test_a_batch_larger_than_the_data_is_fine():
     [
         (lambda: Conv2d(1, 4, 3, stride=0), ["stride", "at least 1", "0"]),
         (lambda: Conv2d(1, 4, 3, padding=-1), ["padding", "at least 0", "-1"]),
-        (lambda: Conv2d(1, 4, 3, padding="valid"), ["padding", "same", "valid"]),
-        (lambda: Conv2d(1, 4, 3, padding="same", stride=2), ['padding="same"', "stride=1"]),
+        (lambda: Conv2d(1, 4, 3, padding="full"), ["padding", '"same"', '"valid"', "full"]),
+        (lambda: Conv2d(1, 4, 3, padding=(1, 1, 0, 0)), ["padding", "((top, bottom), (left, right))"]),
         (lambda: Conv2d(1, 4, 3, dilation=0), ["dilation", "at least 1"]),
         (lambda: Conv2d(1, 4, 0), ["kernel_size", "at least 1"]),
         (lambda: Conv2d(1, 4, (3, 3, 3)), ["kernel_size", "pair", "(3, 3, 3)"]),

@@ -1,5 +1,5 @@
-"""Parallel branches: Sum, Concat and Residual. Together with Sequential and Identity they form residual, inception,
-dense and U-shaped nets.
+"""Parallel branches: Sum, Product, Concat and Residual. Together with Sequential and Identity they form residual,
+inception, dense and U-shaped nets, and gates.
 
 Copying a value to several branches and adding the gradients of the copies are each other's adjoints, and so are
 concatenating and splitting: the backward of one container is the forward of another.
@@ -10,8 +10,10 @@ import functools
 import numpy as np
 
 from cnn.containers.container import Container
+from cnn.core.checks import check_grad
 from cnn.errors import InputError, ShapeError
 from cnn.functional.elementwise import gate
+from cnn.functional.products import multiplied, multiplied_grad
 from cnn.kernels import kernel
 from cnn.layers import Identity
 from cnn.layers.relu import relu
@@ -165,6 +167,49 @@ class Residual(Sum):
 
     def children(self) -> dict[str, Module]:
         return {"body": self.body, "shortcut": self.shortcut}
+
+
+class Product(_Branches):
+    """Multiply the outputs of several branches, which read the same input: one is a gate for the others.
+
+    y = f1(x) f2(x) ...
+
+    The derivative with respect to each factor is the product of the others. So each branch gets the gradient times that
+    product, which is multiplied out: a factor may be 0. A factor that was repeated gets the sum over its repetitions.
+
+    Parameters
+    ----------
+    branches : list of Module
+        Their outputs must have the same shape, but for axes of length 1 after the first, along which they are repeated:
+        (N, C, 1, 1) scales the channels of (N, C, H, W).
+
+    Shape
+    -----
+    The input's shape -> the shape of the largest branch's output.
+
+    Source
+    ------
+    Hu, Shen and Sun 2018, Squeeze-and-excitation networks, arXiv 1709.01507, section 3.
+
+    Examples
+    --------
+    >>> from cnn.layers import Identity, ReLU
+    >>> Product([Identity(), ReLU()])(np.array([[-1.0, 2.0]]))
+    array([[-0.,  4.]])
+    """
+
+    def forward(self, x: Array) -> Array:
+        """(N, ...) -> (N, ...)"""
+        outputs = self.run_branches(x)
+        y = multiplied(outputs)
+        self.save_for_backward(outputs, y.shape)
+        return y
+
+    def backward(self, grad: Array) -> Array | None:
+        """(N, ...) -> (N, ...)"""
+        outputs, shape = self.saved()
+        check_grad(self, grad, shape, outputs[0].dtype)
+        return self.run_branches_backward(multiplied_grad(grad, outputs))
 
 
 class Concat(_Branches):

@@ -10,6 +10,7 @@ import numpy as np
 from cnn.containers.branches import added, concatenate
 from cnn.core.checks import check_grad
 from cnn.errors import ShapeError
+from cnn.functional.products import multiplied, multiplied_grad
 from cnn.module import Array, Module
 
 
@@ -63,6 +64,45 @@ class Add(Join):
         count, shape, dtype = self.saved()
         check_grad(self, grad, shape, dtype)
         return [grad] * count
+
+
+class Multiply(Join):
+    """Multiply several inputs: one is a gate for the others.
+
+    y = x1 x2 ...
+
+    The derivative with respect to each factor is the product of the others. An input that was repeated gets the sum
+    over its repetitions.
+
+    Shape
+    -----
+    Several of (N, ...) -> (N, ...). Axes of length 1 after the first are repeated: (N, C, 1, 1) scales the channels of
+    (N, C, H, W).
+
+    Source
+    ------
+    Hu, Shen and Sun 2018, Squeeze-and-excitation networks, arXiv 1709.01507, section 3.
+
+    Examples
+    --------
+    >>> join = Multiply()
+    >>> join([np.array([[1.0, 2.0]]), np.array([[3.0, 0.0]])])
+    array([[3., 0.]])
+    >>> join.backward(np.array([[1.0, 1.0]]))
+    [array([[3., 0.]]), array([[1., 2.]])]
+    """
+
+    def forward(self, xs: list[Array]) -> Array:  # type: ignore[override]
+        """Several of (N, ...) -> (N, ...)"""
+        y = multiplied(xs)
+        self.save_for_backward(xs, y.shape, y.dtype)
+        return y
+
+    def backward(self, grad: Array) -> list[Array]:  # type: ignore[override]
+        """(N, ...) -> the gradient of each input"""
+        xs, shape, dtype = self.saved()
+        check_grad(self, grad, shape, dtype)
+        return multiplied_grad(grad, xs)
 
 
 class Concatenate(Join):

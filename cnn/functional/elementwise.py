@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core import modes
 from cnn.core.checks import check_grad, check_input, is_finite
 from cnn.core.modes import without_warnings
 from cnn.kernels import empty_like, in_parts, kernel
@@ -42,7 +43,8 @@ class Elementwise(Module):
         """(...) -> (...)"""
         x = check_input(x)
         y = in_blocks(self.value, x)
-        self.save_for_backward(self.keep(x, y), x.dtype)
+        if modes.state.saving:  # what nobody reads need not be computed
+            self.save_for_backward(self.keep(x, y), x.dtype)
         return y
 
     def backward(self, grad: Array) -> Array | None:

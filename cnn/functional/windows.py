@@ -9,9 +9,9 @@ import numpy as np
 
 from cnn.core.checks import Pair, integer
 from cnn.errors import ShapeError
+from cnn.functional.padding import Padding, Pads, sides
 from cnn.module import Array
 
-Pads = tuple[Pair, Pair]  # ((top, bottom), (left, right))
 PadSides = tuple[int, int, int, int]  # (left, right, top, bottom), PyTorch's order
 OutputSize = tuple[int | None, int | None]  # (height, width); None: the same as the input's
 MAX_PIXELS = 2**40  # of an image with its padding: 4 TB for one channel, and products with sizes stay below 2**63
@@ -30,13 +30,19 @@ class WindowGeometry(NamedTuple):
 
     @classmethod
     @functools.lru_cache(maxsize=1024)
-    def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Pair | str) -> "WindowGeometry":
-        """Return a layer's geometry; "same" pads by dilation (size - 1) in total, an odd pixel at bottom and right."""
-        rows, columns = (d * (k - 1) for k, d in zip(size, dilation, strict=True))
-        pads = ((rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2))
+    def of(cls, size: Pair, stride: Pair, dilation: Pair, padding: Padding, *image: int) -> "WindowGeometry":
+        """Return a layer's geometry; ``image``, height and width, counts where "same" comes with a stride.
+
+        "same" gives ceil(pixels / stride) windows, as in TensorFlow: the padding that the last one needs, half of it
+        before and half after the pixels, an odd pixel after them. With stride 1 this is dilation (size - 1) in total.
+        """
         if not isinstance(padding, str):
-            pads = ((padding[0], padding[0]), (padding[1], padding[1]))
-        return cls(size, stride, dilation, pads)
+            return cls(size, stride, dilation, sides(padding))
+        pads = []
+        for axis, (k, s, d) in enumerate(zip(size, stride, dilation, strict=True)):
+            total = max(0, d * (k - 1) + 1 - s + (-image[axis] % s if s > 1 else 0))
+            pads.append((total // 2, total - total // 2))
+        return cls(size, stride, dilation, (pads[0], pads[1]))
 
     @functools.lru_cache(maxsize=4096)  # noqa: B019  # a geometry is a few numbers
     def output_size(self, height: int, width: int, ceil_mode: bool = False) -> Pair:

@@ -4,9 +4,9 @@ import inspect
 from typing import Any
 
 import cnn.layers
-from cnn.containers.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Product, Residual, Sum
 from cnn.containers.graph import Graph
-from cnn.containers.joins import Add, Concatenate
+from cnn.containers.joins import Add, Concatenate, Multiply
 from cnn.core.weights import read_weights
 from cnn.errors import InputError
 from cnn.module import Module
@@ -14,7 +14,8 @@ from cnn.sequential import Sequential
 
 __all__ = ["from_torch", "read_weights", "to_torch"]
 
-CONTAINERS = (Sequential, Sum, Residual, Concat, Graph, Add, Concatenate)
+BRANCHES, JOINS = (Sum, Product, Residual, Concat), (Add, Multiply, Concatenate)
+ONLY_OURS = (cnn.layers.Affine, cnn.layers.ChannelSlice)  # layers that torch_modules.py has
 OTHER_WAY = (
     "write the net as cnn.Sequential, Sum, Concat or Graph and load the weights with load_state_dict, or export it "
     "with torch.onnx.export and read it with cnn.interop.onnx.load"
@@ -78,18 +79,37 @@ def _to_torch(module: Module, path: str, problems: list[str]) -> Any:
         return nn.Sequential(*children.values())
     if type(module) is Graph:
         return torch_modules.Graph([(name, children[name], inputs) for name, _, inputs in module.nodes], module.outputs)
-    if type(module) in (Add, Concatenate):
+    if type(module) in JOINS:
         return getattr(torch_modules, kind)()
-    if type(module) in (Sum, Residual, Concat):
+    if type(module) in BRANCHES:
         return getattr(torch_modules, kind)(children)
+    if type(module) in ONLY_OURS:
+        return getattr(torch_modules, kind)(**module.arguments())
     if getattr(cnn.layers, kind, None) is type(module) and hasattr(nn, kind):
         try:
-            return getattr(nn, kind)(**module.arguments())
+            return getattr(nn, kind)(**_settings(module, getattr(nn, kind)))
         except (TypeError, ValueError) as error:
             problems.append(f"{path or 'the model'}, {module!r}: {error}")
     else:
         problems.append(f"{path or 'the model'}, {module!r}")
     return nn.Identity()
+
+
+def _settings(layer: Module, theirs: Any) -> dict[str, Any]:
+    """Return the settings of a layer as PyTorch's class takes them; raise an error for one that it does not have."""
+    settings, known = layer.arguments(), inspect.signature(theirs).parameters
+    defaults = {name: argument.default for name, argument in inspect.signature(type(layer)).parameters.items()}
+    for name, value in list(settings.items()):
+        if name not in known:
+            if value != defaults[name]:
+                raise InputError(f"it has no {name}")
+            del settings[name]
+    padding = settings.get("padding", 0)
+    if isinstance(padding, str) and (type(layer) is not cnn.layers.Conv2d or layer.stride != (1, 1)):
+        raise InputError(f"it has no padding={padding!r} with a stride")
+    if isinstance(padding, tuple) and len(padding) == 2 and isinstance(padding[0], tuple):
+        raise InputError("it has no padding that differs from side to side")
+    return settings
 
 
 def from_torch(module: Any) -> Module:
@@ -151,7 +171,10 @@ def _from_torch(module: Any, path: str, problems: list[str]) -> Module:
     from cnn.interop import torch_modules
 
     nn, kind = _torch().nn, type(module).__name__
-    if type(module) in (nn.Sequential, *(getattr(torch_modules, one.__name__) for one in CONTAINERS[1:])):
+    ours = {getattr(torch_modules, one.__name__): one for one in (Graph, *BRANCHES, *JOINS, *ONLY_OURS)}
+    if ours.get(type(module)) in ONLY_OURS:
+        return _layer(module, ours[type(module)])
+    if type(module) is nn.Sequential or type(module) in ours:
         children = {
             name: _from_torch(child, f"{path}.{name}".strip("."), problems) for name, child in module.named_children()
         }
@@ -177,9 +200,9 @@ def _container(module: Any, kind: str, children: dict[str, Module], path: str, p
         return Graph([(name, children[name], module.inputs[name]) for name in children], module.outputs)
     if kind == "Residual":
         return Residual(children["body"], children["shortcut"])
-    if kind in ("Add", "Concatenate"):
-        return Add() if kind == "Add" else Concatenate()
-    return (Sum if kind == "Sum" else Concat)(list(children.values()))
+    made: Any = {one.__name__: one for one in (*BRANCHES, *JOINS)}[kind]
+    result: Module = made(list(children.values())) if made in BRANCHES else made()
+    return result
 
 
 def _layer(theirs: Any, kind: Any) -> Module:

@@ -1,4 +1,7 @@
-"""Our containers as PyTorch modules, for `to_torch`. This file is imported only where PyTorch is."""
+"""Our containers and layers that PyTorch does not have, as its modules, for `to_torch`.
+
+This file is imported only where PyTorch is installed.
+"""
 
 import functools
 import operator
@@ -34,11 +37,49 @@ class Concat(Branches):
         return torch.cat(self.outputs(x), dim=1)
 
 
+class Product(Branches):
+    """The product of the branches' outputs."""
+
+    def forward(self, x: Any) -> Any:
+        return functools.reduce(operator.mul, self.outputs(x))
+
+
+class Affine(nn.Module):
+    """A weight and a bias for each channel."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+        self.weight, self.bias = nn.Parameter(torch.ones(num_features)), nn.Parameter(torch.zeros(num_features))
+
+    def forward(self, x: Any) -> Any:
+        shape = (-1,) + (1,) * (x.ndim - 2)
+        return x * self.weight.reshape(shape) + self.bias.reshape(shape)
+
+
+class ChannelSlice(nn.Module):
+    """Some neighbouring channels."""
+
+    def __init__(self, start: int, stop: int) -> None:
+        super().__init__()
+        self.start, self.stop = start, stop
+
+    def forward(self, x: Any) -> Any:
+        return x[:, self.start : self.stop]
+
+
 class Add(nn.Module):
     """The sum of several inputs."""
 
     def forward(self, xs: list[Any]) -> Any:
         return functools.reduce(operator.add, xs)
+
+
+class Multiply(nn.Module):
+    """The product of several inputs."""
+
+    def forward(self, xs: list[Any]) -> Any:
+        return functools.reduce(operator.mul, xs)
 
 
 class Concatenate(nn.Module):
@@ -62,5 +103,5 @@ class Graph(nn.Module):
         values = {"input": x}
         for name, module in self.named_children():
             read = [values[each] for each in self.inputs[name]]
-            values[name] = module(read if isinstance(module, (Add, Concatenate)) else read[0])
+            values[name] = module(read if isinstance(module, (Add, Multiply, Concatenate)) else read[0])
         return values[self.outputs] if isinstance(self.outputs, str) else tuple(values[name] for name in self.outputs)

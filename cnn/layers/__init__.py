@@ -2,8 +2,11 @@
 
 from cnn.layers.adaptiveavgpool2d import AdaptiveAvgPool2d
 from cnn.layers.adaptivemaxpool2d import AdaptiveMaxPool2d
+from cnn.layers.affine import Affine
 from cnn.layers.avgpool2d import AvgPool2d
 from cnn.layers.batchnorm import BatchNorm1d, BatchNorm2d
+from cnn.layers.channelshuffle import ChannelShuffle
+from cnn.layers.channelslice import ChannelSlice
 from cnn.layers.constantpad2d import ConstantPad2d, ZeroPad2d
 from cnn.layers.conv2d import Conv2d
 from cnn.layers.conv_transpose2d import ConvTranspose2d
@@ -15,10 +18,13 @@ from cnn.layers.flatten import Flatten
 from cnn.layers.gelu import GELU
 from cnn.layers.groupnorm import GroupNorm
 from cnn.layers.hardswish import Hardsigmoid, Hardswish
+from cnn.layers.hardtanh import Hardtanh, ReLU6
 from cnn.layers.identity import Identity
+from cnn.layers.instancenorm import InstanceNorm2d
 from cnn.layers.layernorm import LayerNorm
 from cnn.layers.leakyrelu import LeakyReLU
 from cnn.layers.linear import Linear
+from cnn.layers.localresponsenorm import LocalResponseNorm
 from cnn.layers.logsoftmax import LogSoftmax
 from cnn.layers.maxpool2d import MaxPool2d
 from cnn.layers.pixelshuffle import PixelShuffle
@@ -39,9 +45,12 @@ __all__ = [
     "SELU",
     "AdaptiveAvgPool2d",
     "AdaptiveMaxPool2d",
+    "Affine",
     "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
+    "ChannelShuffle",
+    "ChannelSlice",
     "ConstantPad2d",
     "Conv2d",
     "ConvTranspose2d",
@@ -51,16 +60,20 @@ __all__ = [
     "GroupNorm",
     "Hardsigmoid",
     "Hardswish",
+    "Hardtanh",
     "Identity",
+    "InstanceNorm2d",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "LogSoftmax",
     "MaxPool2d",
     "Mish",
     "PReLU",
     "PixelShuffle",
     "ReLU",
+    "ReLU6",
     "ReflectionPad2d",
     "ReplicationPad2d",
     "SiLU",

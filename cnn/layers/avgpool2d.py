@@ -3,6 +3,7 @@
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.functional.padding import Padding, check_pool_padding, parse_padding
 from cnn.functional.windows import WindowGeometry, pad_images
 from cnn.kernels import batched
 from cnn.module import Array, Module
@@ -16,8 +17,8 @@ def areas(geometry: WindowGeometry, output_size: Pair, height: int, width: int, 
     sides = []
     for axis, pixels in enumerate((height, width)):
         start = geometry.stride[axis] * np.arange(output_size[axis]) - geometry.pads[axis][0]
-        pad = geometry.pads[axis][0] if include_pad else 0
-        sides.append(np.minimum(start + geometry.size[axis], pixels + pad) - np.maximum(start, -pad))
+        before, after = geometry.pads[axis] if include_pad else (0, 0)
+        sides.append(np.minimum(start + geometry.size[axis], pixels + after) - np.maximum(start, -before))
     return sides[0][:, None, None] * sides[1][:, None]
 
 
@@ -59,8 +60,9 @@ class AvgPool2d(Module):
         Height and width of the window.
     stride : int, pair of int or None
         Step between windows; None means kernel_size.
-    padding : int or pair of int
-        Zeros around the image, at most half of kernel_size.
+    padding : int, pair of int, four of int, "same" or "valid"
+        Zeros around the image: (vertical, horizontal), at most half of kernel_size, or ((top, bottom), (left, right)),
+        less than kernel_size; "same" makes OH = ceil(H / stride), with an odd pixel at bottom and right; "valid" is 0.
     ceil_mode : bool
         Whether leftover pixels at the end get a window of their own. The part of it that extends beyond the padding
         does not count.
@@ -69,8 +71,8 @@ class AvgPool2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - KH) / stride) + 1, OW likewise; with ceil_mode the
-    division rounds up.
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + P - KH) / stride) + 1 with P the padding of top and bottom, OW
+    likewise; with ceil_mode the division rounds up.
 
     Source
     ------
@@ -88,31 +90,29 @@ class AvgPool2d(Module):
         self,
         kernel_size: int | Pair,
         stride: int | Pair | None = None,
-        padding: int | Pair = 0,
+        padding: int | Padding = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
     ) -> None:
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
-        self.padding = pair(padding, "padding", 0)
+        self.padding = parse_padding(padding)
+        check_pool_padding(self.padding, self.kernel_size)
         self.ceil_mode = bool(ceil_mode)
         self.count_include_pad = bool(count_include_pad)
-        most = (self.kernel_size[0] // 2, self.kernel_size[1] // 2)
-        if self.padding[0] > most[0] or self.padding[1] > most[1]:
-            raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
 
-    def geometry(self) -> WindowGeometry:
-        """Return how the window moves."""
-        return WindowGeometry.of(self.kernel_size, self.stride, (1, 1), self.padding)
+    def geometry(self, *image: int) -> WindowGeometry:
+        """Return how the window moves over an image of this height and width."""
+        return WindowGeometry.of(self.kernel_size, self.stride, (1, 1), self.padding, *image)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
         x = check_input(x)
         check_images(x)
         h, w = x.shape[2:]
-        output_size = self.geometry().output_size(h, w, self.ceil_mode)
-        area = areas(self.geometry(), output_size, h, w, self.count_include_pad).astype(x.dtype)
-        y = avgpool2d(x, self.geometry(), area)
+        geometry = self.geometry(h, w)
+        area = areas(geometry, geometry.output_size(h, w, self.ceil_mode), h, w, self.count_include_pad).astype(x.dtype)
+        y = avgpool2d(x, geometry, area)
         self.save_for_backward(x.shape, y.shape, area)
         return y
 
@@ -120,4 +120,4 @@ class AvgPool2d(Module):
         """(N, C, OH, OW) -> (N, C, H, W)"""
         shape, y_shape, area = self.saved()
         check_grad(self, grad, y_shape, area.dtype)
-        return avgpool2d_input_grad(grad, shape, self.geometry(), area)
+        return avgpool2d_input_grad(grad, shape, self.geometry(*shape[2:]), area)

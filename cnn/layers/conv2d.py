@@ -6,6 +6,7 @@ import numpy as np
 
 from cnn import init
 from cnn.core.checks import Pair, check_grad, check_images, check_input, integer, pair
+from cnn.functional.padding import Padding, parse_padding
 from cnn.functional.windows import WindowGeometry, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 from cnn.kernels import batched, kernel, summed
 from cnn.module import Array, Module
@@ -56,8 +57,9 @@ class Conv2d(Module):
         C and K. Both must be divisible by groups.
     kernel_size, stride, dilation : int or pair of int
         Height and width of the window; step between windows; step between the pixels inside a window.
-    padding : int, pair of int or "same"
-        Zeros around the image; "same" keeps H and W and needs stride 1.
+    padding : int, pair of int, four of int, "same" or "valid"
+        Zeros around the image: (vertical, horizontal) or ((top, bottom), (left, right)); "same" makes OH = ceil(H /
+        stride), with an odd pixel at bottom and right; "valid" is 0.
     groups : int
         The channels are divided into this many independent groups; groups=C is a depthwise convolution.
     bias : bool
@@ -67,7 +69,8 @@ class Conv2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW likewise.
+    (N, C, H, W) -> (N, K, OH, OW), OH = floor((H + P - dilation (KH - 1) - 1) / stride) + 1 with P the padding of top
+    and bottom, OW likewise.
 
     Attributes
     ----------
@@ -93,7 +96,7 @@ class Conv2d(Module):
         out_channels: int,
         kernel_size: int | Pair,
         stride: int | Pair = 1,
-        padding: int | Pair | str = 0,
+        padding: int | Padding = 0,
         dilation: int | Pair = 1,
         groups: int = 1,
         bias: bool = True,
@@ -103,27 +106,25 @@ class Conv2d(Module):
         self.out_channels = integer(out_channels, "out_channels", 1)
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = pair(stride, "stride", 1)
-        self.padding: str | Pair = "same" if padding == "same" else pair(padding, 'padding (or "same")', 0)
+        self.padding = parse_padding(padding)
         self.dilation = pair(dilation, "dilation", 1)
         self.groups = integer(groups, "groups", 1)
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
                 raise ValueError(f"{name}={channels} is not divisible by groups={self.groups}: change one of them")
-        if self.padding == "same" and self.stride != (1, 1):
-            raise ValueError(f'padding="same" needs stride=1, got stride={self.stride}: give the padding as a number')
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         self.weight, self.bias = init.weight_and_bias(shape, bias, rng)
 
-    def geometry(self) -> WindowGeometry:
-        """Return how the window moves."""
-        return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding)
+    def geometry(self, *image: int) -> WindowGeometry:
+        """Return how the window moves over an image of this height and width."""
+        return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding, *image)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""
         x = check_input(x, self.weight.dtype)
         check_images(x, self.in_channels)
         bias = None if self.bias is None else self.bias.data
-        y = conv2d(x, self.weight.data, bias, self.geometry(), self.groups)
+        y = conv2d(x, self.weight.data, bias, self.geometry(*x.shape[2:]), self.groups)
         self.save_for_backward(x, y.shape)
         return y
 
@@ -131,12 +132,13 @@ class Conv2d(Module):
         """(N, K, OH, OW) -> (N, C, H, W)"""
         x, shape = self.saved()
         check_grad(self, grad, shape, x.dtype)
+        geometry = self.geometry(*x.shape[2:])
         if self.bias is not None:
             self.bias.accumulate_grad(conv2d_bias_grad(grad))
-        self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, self.geometry(), self.groups))
+        self.weight.accumulate_grad(conv2d_weight_grad(grad, x, self.weight.shape, geometry, self.groups))
         if not self.needs_input_grad:
             return None
-        return conv2d_input_grad(grad, self.weight.data, x.shape, self.geometry(), self.groups)
+        return conv2d_input_grad(grad, self.weight.data, x.shape, geometry, self.groups)
 
     def multiply_adds(self, output_shape: tuple[int, ...]) -> int:
         """Each output pixel costs one multiplication and addition for each weight of its channel."""

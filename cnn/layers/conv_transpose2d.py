@@ -8,6 +8,7 @@ from cnn import init
 from cnn.core.checks import Pair, check_grad, check_images, check_input, integer, pair
 from cnn.core.rng import generator
 from cnn.errors import ShapeError
+from cnn.functional.padding import Padding, parse_padding, sides
 from cnn.functional.windows import WindowGeometry, as_matrix, as_rows, fold, from_matrix, from_rows, unfold
 from cnn.kernels import batched, summed
 from cnn.module import Array, Module, Parameter
@@ -50,15 +51,13 @@ class ConvTranspose2d(Module):
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        C and K. Both must be divisible by groups.
+    in_channels, out_channels, groups : int
+        C and K, both divisible by groups: the channels are divided into this many independent groups.
     kernel_size, stride, dilation : int or pair of int
         Height and width of the window; step between windows in y; step between the pixels inside a window.
-    padding, output_padding : int or pair of int
+    padding, output_padding : int or pair of int; for padding also four of int, ((top, bottom), (left, right))
         Pixels cropped around y; how many fewer are cropped at bottom and right, less than stride or dilation. Conv2d(1,
         1, 3, stride=2, padding=1) turns both 7 x 7 and 8 x 8 into 4 x 4: 0 restores the smaller size, 1 the larger.
-    groups : int
-        The channels are divided into this many independent groups.
     bias : bool
         Whether b is added.
     rng : numpy.random.Generator, int or None
@@ -92,7 +91,7 @@ class ConvTranspose2d(Module):
         out_channels: int,
         kernel_size: int | Pair,
         stride: int | Pair = 1,
-        padding: int | Pair = 0,
+        padding: int | Padding = 0,
         output_padding: int | Pair = 0,
         groups: int = 1,
         bias: bool = True,
@@ -103,7 +102,7 @@ class ConvTranspose2d(Module):
         self.out_channels = integer(out_channels, "out_channels", 1)
         self.kernel_size, self.groups = pair(kernel_size, "kernel_size", 1), integer(groups, "groups", 1)
         self.stride, self.dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-        self.padding, self.output_padding = pair(padding, "padding", 0), pair(output_padding, "output_padding", 0)
+        self.padding, self.output_padding = parse_padding(padding, words=()), pair(output_padding, "output_padding", 0)
         for name, channels in (("in_channels", self.in_channels), ("out_channels", self.out_channels)):
             if channels % self.groups:
                 raise ValueError(f"{name}={channels} is not divisible by groups={self.groups}: change one of them")
@@ -117,8 +116,9 @@ class ConvTranspose2d(Module):
 
     def geometry(self) -> WindowGeometry:
         """Return how the window moves over y."""
-        (top, left), (rows, columns) = self.padding, self.output_padding
-        return WindowGeometry(self.kernel_size, self.stride, self.dilation, ((top, top - rows), (left, left - columns)))
+        ((top, bottom), (left, right)), (rows, columns) = sides(self.padding), self.output_padding
+        pads = ((top, bottom - rows), (left, right - columns))
+        return WindowGeometry(self.kernel_size, self.stride, self.dilation, pads)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, K, OH, OW)"""

@@ -4,23 +4,31 @@ The base class in cnn/functional/elementwise.py has forward and backward: y = va
 with a method `keep` passes the output of `keep` to gradient instead of x.
 """
 
+import math
+
 import numpy as np
 
-from cnn.functional.elementwise import Elementwise, gate
+from cnn.functional.elementwise import Elementwise, finite_float, gate
 from cnn.module import Array
 
 
-def hardsigmoid(x: Array) -> Array:
-    """0 up to -3, 1 from 3 on, and linear between."""
-    return np.clip(x / 6 + 0.5, 0, 1)
+def hardsigmoid(x: Array, width: float = 6.0, beta: float = 0.5) -> Array:
+    """0, then linear over an interval of this width, then 1."""
+    return np.clip(x / width + beta, 0, 1)
 
 
 class Hardsigmoid(Elementwise):
     """A piecewise linear sigmoid: 0 up to -3, 1 from 3 on, and linear between.
 
-    y = min(max(x + 3, 0), 6) / 6
+    y = min(max(alpha x + beta, 0), 1)
 
-    Between -3 and 3 the gradient is divided by 6; elsewhere, including at -3 and 3, it is zero.
+    Where y is linear the gradient is multiplied by alpha; elsewhere, including at the two kinks, it is zero.
+
+    Parameters
+    ----------
+    alpha, beta : float
+        The slope, above 0, and the value at 0. Others than PyTorch's 1/6 and 1/2 are in use: ONNX's alpha is 0.2 if a
+        file names none.
 
     Shape
     -----
@@ -37,14 +45,19 @@ class Hardsigmoid(Elementwise):
     array([[0.  , 0.5 , 0.75, 1.  ]])
     """
 
+    def __init__(self, alpha: float = 1 / 6, beta: float = 0.5) -> None:
+        self.alpha, self.beta = finite_float(alpha, "alpha", above=0), finite_float(beta, "beta")
+        if math.isinf(1 / self.alpha):
+            raise ValueError(f"alpha={alpha!r} is too small: use a larger one")
+
     def value(self, x: Array) -> Array:
-        return hardsigmoid(x)
+        return hardsigmoid(x, 1 / self.alpha, self.beta)
 
     def gradient(self, grad: Array, flat: Array) -> Array:
-        return gate(grad, flat) / 6
+        return gate(grad, flat) / (1 / self.alpha)
 
     def keep(self, x: Array, y: Array) -> Array:
-        return ~(np.abs(x) < 3)  # also True where x is NaN
+        return ~((-self.beta / self.alpha < x) & (x < (1 - self.beta) / self.alpha))  # also True where x is NaN
 
 
 class Hardswish(Elementwise):

@@ -10,6 +10,8 @@ from cnn.module import Array, Module
 
 def log_softmax(x: Array, dim: int = -1) -> Array:
     """Any shape -> the same; the exponentials sum to 1 along ``dim``."""
+    if x.size == 0:
+        return x.copy()  # of no numbers there is no largest
     y = x - x.max(axis=dim, keepdims=True)  # leaves the result unchanged and keeps exp from overflowing
     return y - np.log(sum_of_many(np.exp(y), dim, keepdims=True))
 

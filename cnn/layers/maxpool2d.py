@@ -3,6 +3,7 @@
 import numpy as np
 
 from cnn.core.checks import Pair, check_grad, check_images, check_input, pair
+from cnn.functional.padding import Padding, check_pool_padding, parse_padding
 from cnn.functional.windows import WindowGeometry, pad_images
 from cnn.kernels import batched
 from cnn.module import Array, Module
@@ -54,8 +55,9 @@ class MaxPool2d(Module):
         Height and width of the window.
     stride : int, pair of int or None
         Step between windows; None means kernel_size.
-    padding : int or pair of int
-        Padding around the image, at most half of kernel_size.
+    padding : int, pair of int, four of int, "same" or "valid"
+        Around the image: (vertical, horizontal), at most half of kernel_size, or ((top, bottom), (left, right)), less
+        than a window spans; "same" makes OH = ceil(H / stride), with an odd pixel at bottom and right; "valid" is 0.
     dilation : int or pair of int
         Step between the pixels inside a window.
     ceil_mode : bool
@@ -63,8 +65,8 @@ class MaxPool2d(Module):
 
     Shape
     -----
-    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1, OW likewise; with
-    ceil_mode the division rounds up.
+    (N, C, H, W) -> (N, C, OH, OW), OH = floor((H + P - dilation (KH - 1) - 1) / stride) + 1 with P the padding of top
+    and bottom, OW likewise; with ceil_mode the division rounds up.
 
     Source
     ------
@@ -83,28 +85,27 @@ class MaxPool2d(Module):
         self,
         kernel_size: int | Pair,
         stride: int | Pair | None = None,
-        padding: int | Pair = 0,
+        padding: int | Padding = 0,
         dilation: int | Pair = 1,
         ceil_mode: bool = False,
     ) -> None:
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
         self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
-        self.padding = pair(padding, "padding", 0)
+        self.padding = parse_padding(padding)
         self.dilation = pair(dilation, "dilation", 1)
+        check_pool_padding(self.padding, self.kernel_size, self.dilation)
         self.ceil_mode = bool(ceil_mode)
-        most = (self.kernel_size[0] // 2, self.kernel_size[1] // 2)
-        if self.padding[0] > most[0] or self.padding[1] > most[1]:
-            raise ValueError(f"padding={self.padding} is more than half of kernel_size: use at most {most}")
 
-    def geometry(self) -> WindowGeometry:
-        """Return how the window moves."""
-        return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding)
+    def geometry(self, *image: int) -> WindowGeometry:
+        """Return how the window moves over an image of this height and width."""
+        return WindowGeometry.of(self.kernel_size, self.stride, self.dilation, self.padding, *image)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""
         x = check_input(x)
         check_images(x)
-        y, argmax = maxpool2d(x, self.geometry(), self.geometry().output_size(x.shape[2], x.shape[3], self.ceil_mode))
+        geometry = self.geometry(*x.shape[2:])
+        y, argmax = maxpool2d(x, geometry, geometry.output_size(x.shape[2], x.shape[3], self.ceil_mode))
         self.save_for_backward(x.shape, x.dtype, argmax)
         return y
 
@@ -112,4 +113,4 @@ class MaxPool2d(Module):
         """(N, C, OH, OW) -> (N, C, H, W)"""
         shape, dtype, argmax = self.saved()
         check_grad(self, grad, argmax.shape, dtype)
-        return maxpool2d_input_grad(grad, argmax, shape, self.geometry())
+        return maxpool2d_input_grad(grad, argmax, shape, self.geometry(*shape[2:]))

@@ -1,43 +1,13 @@
 """Upsample: a larger (or smaller) image of the same scene."""
 
-from typing import Any
-
 import numpy as np
 
-from cnn.core.checks import Pair, check_grad, check_images, check_input, is_finite, pair
+from cnn.core.checks import Pair, boolean, check_grad, check_images, check_input, pair
 from cnn.core.modes import without_warnings
 from cnn.errors import ShapeError
+from cnn.functional.resampling import Taps, bilinear, nearest, nearest_exact, parse_scale_factor
 from cnn.kernels import batched
 from cnn.module import Array, Module
-
-Taps = tuple[Array, Array]  # (taps, outputs) each: the input pixels that an output pixel combines, and their weights
-
-
-def parse_scale_factor(scale_factor: Any) -> tuple[float, float]:
-    """Return the vertical and horizontal scale from one number or from two."""
-    both = tuple(scale_factor) if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
-    if len(both) != 2 or not all(is_finite(scale) and scale > 0 for scale in both):
-        raise ValueError(f"scale_factor must be one positive number or a pair (height, width), got {scale_factor!r}")
-    return float(both[0]), float(both[1])
-
-
-def nearest(pixels: int, count: int, scale: float | None) -> Taps:
-    """Return the input pixel that each of ``count`` output pixels along an axis copies."""
-    # in float32 like PyTorch: more digits would round to other pixels in places; at 1 and 2 it ignores the given scale
-    step = np.float32(1 / scale if scale and count not in (pixels, 2 * pixels) else pixels / count)
-    source = np.floor(np.arange(count, dtype=np.float32) * step).astype(int)
-    return source.clip(0, pixels - 1)[None], np.ones((1, count))
-
-
-def bilinear(pixels: int, count: int, scale: float | None, align_corners: bool | None) -> Taps:
-    """Return the two input pixels between which each of ``count`` output pixels lies, and their weights."""
-    if align_corners:
-        source = np.arange(count) * ((pixels - 1) / max(1, count - 1))
-    else:  # pixel i covers i to i + 1, so its centre is at i + 1/2
-        step = pixels / count if scale is None or count == pixels else 1 / scale
-        source = ((np.arange(count) + 0.5) * step - 0.5).clip(0, pixels - 1)
-    i0, t = source.astype(int), source % 1
-    return np.stack([i0, np.minimum(i0 + 1, pixels - 1)]), np.stack([1 - t, t])
 
 
 def transpose(taps: Taps, pixels: int) -> Taps:
@@ -74,9 +44,11 @@ def resize(x: Array, vertical: Taps, horizontal: Taps) -> Array:
 class Upsample(Module):
     """Enlarge the image by repeating pixels or by interpolating between neighbours: the way back up in a U-Net.
 
-    y[i] = (1 - t) x[i0] + t x[i1]  along the rows, then along the columns; in "nearest" y[i] = x[i0]
+    y[i] = (1 - t) x[i0] + t x[i1]  along the rows, then along the columns; in the other modes y[i] = x[i0]
 
     Output pixel i lies between pixels i0 and i1, at distance t from i0: (1 - t) of its gradient goes to i0, t to i1.
+    Its position among the n input pixels, of m output pixels, is (i + 1/2) n / m - 1/2; where corners are aligned
+    i (n - 1) / (m - 1), and if asymmetric i n / m.
 
     Parameters
     ----------
@@ -84,10 +56,13 @@ class Upsample(Module):
         OH and OW. Give either this or scale_factor.
     scale_factor : float, pair of float or None
         OH / H and OW / W; fractions of a pixel are rounded down.
-    mode : "nearest" or "bilinear"
-        Whether pixels are repeated or interpolated.
+    mode : "nearest", "nearest-exact" or "bilinear"
+        Whether pixels are repeated or interpolated. "nearest" repeats pixel floor(i n / m); "nearest-exact" that whose
+        centre is nearest to the centre of the output pixel.
     align_corners : bool or None
         For "bilinear": align the centres of the corner pixels, or (False, None) their outer corners.
+    asymmetric : bool
+        For "bilinear": align the centres of the first pixels only, which old nets and ONNX files do.
 
     Shape
     -----
@@ -111,17 +86,22 @@ class Upsample(Module):
         scale_factor: float | tuple[float, float] | None = None,
         mode: str = "nearest",
         align_corners: bool | None = None,
+        asymmetric: bool = False,
     ) -> None:
         if (size is None) == (scale_factor is None):
             raise ValueError(f"give either size or scale_factor, got size={size!r} and scale_factor={scale_factor!r}")
-        if mode not in ("nearest", "bilinear"):
-            raise ValueError(f'mode must be "nearest" or "bilinear", got {mode!r}')
-        if mode == "nearest" and align_corners is not None:
-            raise ValueError(f'align_corners={align_corners!r} is for mode="bilinear": leave it out')
+        if mode not in ("nearest", "nearest-exact", "bilinear"):
+            raise ValueError(f'mode must be "nearest", "nearest-exact" or "bilinear", got {mode!r}')
+        if mode != "bilinear" and (align_corners is not None or asymmetric):
+            name = "asymmetric=True" if align_corners is None else f"align_corners={align_corners!r}"
+            raise ValueError(f'{name} is for mode="bilinear": leave it out')
+        if align_corners and asymmetric:
+            raise ValueError("align_corners=True and asymmetric=True exclude each other: leave one out")
         self.size = None if size is None else pair(size, "size", 1)
         self.scale_factor = None if scale_factor is None else parse_scale_factor(scale_factor)
         self.mode = mode
         self.align_corners = None if align_corners is None else bool(align_corners)
+        self.asymmetric = boolean(asymmetric, "asymmetric")
 
     def taps(self, axis: int, pixels: int) -> Taps:
         """Return the taps of the output's rows (axis 0) or columns (axis 1) for this many input pixels."""
@@ -130,8 +110,9 @@ class Upsample(Module):
         if pixels < 1 or count < 1:
             direction = ("vertically", "horizontally")[axis]
             raise ShapeError(f"{self!r} turns {pixels} pixels into {count} {direction}: use a larger scale or input")
-        corners = self.align_corners
-        return bilinear(pixels, count, scale, corners) if self.mode == "bilinear" else nearest(pixels, count, scale)
+        if self.mode == "bilinear":
+            return bilinear(pixels, count, scale, self.align_corners, self.asymmetric)
+        return (nearest if self.mode == "nearest" else nearest_exact)(pixels, count, scale)
 
     def forward(self, x: Array) -> Array:
         """(N, C, H, W) -> (N, C, OH, OW)"""

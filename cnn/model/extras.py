@@ -8,6 +8,7 @@ import numpy as np
 from cnn.core.modes import evaluating, forward_hook
 from cnn.core.text import short_text
 from cnn.errors import InputError
+from cnn.layers.batchnorm import BatchNorm
 
 EXTRAS = ("class_names", "input_shape", "preprocessing")  # attributes of a model that are saved with it
 LARGEST_NUMBER = float(np.finfo(np.float32).max)
@@ -128,4 +129,5 @@ def number_of_outputs(model: Any, input_shape: tuple[int, ...]) -> int | None:
 
 def takes_an_empty_batch(module: Any) -> bool:
     """Return whether a layer of the library works without samples; of a class of the user's that is not known."""
-    return type(module).__module__.startswith("cnn.") and getattr(module, "track_running_stats", True)
+    takes_statistics = isinstance(module, BatchNorm) and not module.track_running_stats
+    return type(module).__module__.startswith("cnn.") and not takes_statistics

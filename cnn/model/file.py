@@ -16,9 +16,9 @@ import numpy as np
 import cnn.layers
 import cnn.loss
 from cnn import init
-from cnn.containers.branches import Concat, Residual, Sum
+from cnn.containers.branches import Concat, Product, Residual, Sum
 from cnn.containers.graph import Graph
-from cnn.containers.joins import Add, Concatenate
+from cnn.containers.joins import Add, Concatenate, Multiply
 from cnn.core.files import read_model_tensors, to_json, write_tensors
 from cnn.core.loading import LOAD_SOME
 from cnn.core.text import printable, printable_lines, short_text
@@ -35,7 +35,7 @@ Classes = Iterable[type]
 def known_classes(container: type, classes: Classes) -> dict[str, type]:
     """Return the classes that a file may name: the library's public ones, and those that the caller adds."""
     built_in = [getattr(package, name) for package in (cnn.layers, cnn.loss) for name in package.__all__]
-    built_in += [Sum, Concat, Residual, Graph, Add, Concatenate, container]
+    built_in += [Sum, Concat, Product, Residual, Graph, Add, Concatenate, Multiply, container]
     return {cls.__name__: cls for cls in [*built_in, *classes]}
 
 

@@ -25,6 +25,7 @@ from cnn.layers import (
     Flatten,
     Hardsigmoid,
     Hardswish,
+    Hardtanh,
     Identity,
     LeakyReLU,
     Linear,
@@ -44,8 +45,8 @@ from cnn.model.outputs import Shapes, recording, shapes
 from cnn.module import Array, Module
 
 ACTIVATIONS = (
-    *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, LeakyReLU, Mish),
-    *(PReLU, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh),
+    *(CELU, ELU, GELU, SELU, Hardsigmoid, Hardswish, Hardtanh, LeakyReLU),
+    *(Mish, PReLU, ReLU, Sigmoid, SiLU, Softplus, Softsign, Tanh),
 )
 PROBABILITY_LAYERS = (LogSoftmax, Softmax)
 PASS_THROUGH = (Dropout, Dropout2d, Flatten, Identity)  # two linear layers with only these between them amount to one

@@ -3,13 +3,13 @@
 from typing import Any
 
 from cnn.errors import ShapeError
-from cnn.layers import Conv2d, Linear, LogSoftmax, MaxPool2d, ReLU, Sigmoid, Softmax, Tanh
+from cnn.layers import Conv2d, Linear, LogSoftmax, MaxPool2d, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.module import Module, Parameter
 from cnn.optim import Optimizer
 
 MATCHING_LOSS = {Softmax: "CrossEntropyLoss()", LogSoftmax: "NLLLoss()", Sigmoid: "BCELoss()"}
-UNNORMALIZED = (Linear, Conv2d, ReLU, Tanh)  # layers whose outputs are neither probabilities nor log-probabilities
+UNNORMALIZED = (Linear, Conv2d, ReLU, ReLU6, Tanh)  # whose outputs are neither probabilities nor log-probabilities
 EXPECTED_INPUTS = {  # what a loss expects, last layers that do not give it, a layer that does, the loss without it
     "CrossEntropyLoss()": (
         "probabilities",

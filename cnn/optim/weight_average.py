@@ -137,7 +137,8 @@ def update_bn(loader: Iterable[Any], model: Module) -> None:
     check_model(model)
     if hasattr(loader, "ndim"):
         raise TypeError("update_bn needs batches, got one array: pass DataLoader(x, y), or [x] for a single batch")
-    norms: list[Any] = [m for m in model.modules() if getattr(m, "num_batches_tracked", None) is not None]
+    counting = [m for m in model.modules() if getattr(m, "counts_batches", True)]
+    norms: list[Any] = [m for m in counting if getattr(m, "num_batches_tracked", None) is not None]
     if not norms:
         return
     statistics = [

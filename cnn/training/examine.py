@@ -10,7 +10,7 @@ from cnn.core import rng
 from cnn.core.modes import without_warnings
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
-from cnn.layers import ReLU
+from cnn.layers import ReLU, ReLU6
 from cnn.module import Array, Module, Parameter, forward_hook
 from cnn.training.divergence import first_non_finite
 from cnn.training.inputs import as_samples, check_labels
@@ -74,7 +74,8 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
     dead: dict[str, float] = {}
 
     def record_dead_units(module: Module, out: Array) -> None:
-        if isinstance(module, ReLU) and id(module) in names and out.ndim > 1 and out.size and len(out) >= MIN_SAMPLES:
+        is_relu = isinstance(module, (ReLU, ReLU6)) and id(module) in names
+        if is_relu and out.ndim > 1 and out.size and len(out) >= MIN_SAMPLES:
             alive = out.any(axis=(0, *range(2, out.ndim)))
             dead[names[id(module)]] = 1 - int(np.count_nonzero(alive)) / alive.size
 

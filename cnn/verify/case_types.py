@@ -12,7 +12,7 @@ from cnn import layers, loss
 from cnn.module import Array, Module, no_grad
 from cnn.verify.check import draw
 
-CONTAINERS = (cnn.Concat, cnn.Residual, cnn.Sequential, cnn.Sum)
+CONTAINERS = (cnn.Concat, cnn.Product, cnn.Residual, cnn.Sequential, cnn.Sum)
 OURS = SimpleNamespace(**vars(layers), **{container.__name__: container for container in CONTAINERS})
 
 

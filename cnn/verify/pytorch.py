@@ -2,11 +2,9 @@
 
 import functools
 import inspect
-import operator
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -29,6 +27,7 @@ from cnn.verify.case_types import (
     ScheduleCase,
 )
 from cnn.verify.check import FLOAT32, FLOAT64, Check, compare, draw
+from cnn.verify.torch_modules import counterparts
 
 try:
     import torch
@@ -63,7 +62,7 @@ def layer_checks(subject: str, case: LayerCase) -> list[Check]:
     checks = []
     for training in case.torch_modes or case.modes:
         for dtype, source in SOURCES:
-            ours, theirs = case.make().to(dtype).train(training), case.build(_modules())
+            ours, theirs = case.make().to(dtype).train(training), case.build(counterparts())
             theirs.to(getattr(torch, np.dtype(dtype).name)).train(training)
             theirs.load_state_dict({name: tensor(array) for name, array in ours.state_dict().items()})
             x = case.input(dtype)
@@ -89,7 +88,7 @@ def _dropout_checks(subject: str, case: LayerCase) -> list[Check]:
     checks = []
     for dtype, source in SOURCES:
         ones, ours = np.ones((50, 20, 1, 1), dtype), case.make()
-        values = [np.unique(ours(ones)), np.unique(_array(case.build(_modules())(tensor(ones))))]
+        values = [np.unique(ours(ones)), np.unique(_array(case.build(counterparts())(tensor(ones))))]
         checks.append(compare(subject, source, f"{ours!r}, training, values", *values))
     return checks
 
@@ -237,34 +236,3 @@ def _all_in_float64() -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(before)
-
-
-def _modules() -> Any:
-    """Return torch.nn with counterparts of our containers, and a Hardsigmoid whose backward keeps 1/6 in float64."""
-    nn = torch.nn
-
-    class Hardsigmoid(nn.Module):
-        def forward(self, x: Any) -> Any:
-            return nn.functional.relu6(x + 3) / 6
-
-    class Concat(nn.ModuleList):
-        def forward(self, x: Any) -> Any:
-            return torch.cat([branch(x) for branch in self], dim=1)
-
-    class Sum(nn.ModuleList):
-        def forward(self, x: Any) -> Any:
-            return functools.reduce(operator.add, [branch(x) for branch in self])
-
-    class Residual(nn.Module):
-        def __init__(self, body: Any, shortcut: Any = None) -> None:
-            super().__init__()
-            self.body, self.shortcut = body, nn.Identity() if shortcut is None else shortcut
-
-        def forward(self, x: Any) -> Any:
-            return self.body(x) + self.shortcut(x)
-
-    def sequential(layers: list[Any]) -> Any:
-        return nn.Sequential(*layers)
-
-    own = {"Concat": Concat, "Hardsigmoid": Hardsigmoid, "Residual": Residual, "Sequential": sequential, "Sum": Sum}
-    return SimpleNamespace(**{**vars(nn), **own})

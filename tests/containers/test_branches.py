@@ -1,8 +1,20 @@
 import numpy as np
 import pytest
 
-from cnn import Concat, InputError, Module, Residual, Sequential, ShapeError, Sum
-from cnn.layers import Conv2d, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax, Tanh
+from cnn import Concat, InputError, Module, Product, Residual, Sequential, ShapeError, Sum
+from cnn.layers import (
+    AdaptiveAvgPool2d,
+    Affine,
+    Conv2d,
+    Flatten,
+    Hardsigmoid,
+    Identity,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Softmax,
+    Tanh,
+)
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam
 from cnn.utils.gradcheck import difference, gradcheck
@@ -28,6 +40,10 @@ def inception():
         lambda: Residual(Sequential([conv(2, 2), ReLU(), conv(2, 2)])),
         lambda: Residual(conv(2, 4), shortcut=conv(2, 4, 1)),
         lambda: Concat([Identity()]),
+        lambda: Product([conv(2, 3), conv(2, 3, 1), conv(2, 3, 2)]),
+        lambda: Product([conv(2, 3), Sequential([AdaptiveAvgPool2d(1), conv(2, 3, 1), Tanh()])]),
+        lambda: Product([conv(2, 1), conv(2, 3), Sequential([conv(2, 3), AdaptiveAvgPool2d((4, 1))])]),
+        lambda: Product([Identity()]),
         lambda: Sum([Residual(Residual(conv(2, 2))), Concat([conv(2, 1), conv(2, 1)])]),
     ],
 )
@@ -82,6 +98,74 @@ def test_repr_evaluates():
     assert repr(eval(repr(inception()), names)) == repr(inception())
 
 
+# Product
+
+
+def squeeze_and_excite(channels):
+    """Channels are scaled by what the whole image holds."""
+    gate = [AdaptiveAvgPool2d(1), conv(channels, 2, 1), ReLU(), conv(2, channels, 1), Hardsigmoid(alpha=0.2)]
+    return Product([Identity(), Sequential(gate)])
+
+
+def test_the_gradient_of_a_product_is_right_where_factors_are_zero():
+    """One zero: its branch gets the product of the others. Two zeros: no branch gets anything, and nothing is NaN."""
+    layer = Product([Affine(4), Affine(4), Affine(4)]).to(np.float64)
+    factors = np.array([[0.0, 0.0, 2.0, 0.0], [3.0, 0.0, 5.0, 0.0], [7.0, 4.0, 6.0, 0.0]])
+    for branch, factor in zip(layer.branches, factors, strict=True):
+        branch.weight.data = factor
+    x = np.array([[1.0, 2.0, -1.0, 3.0]])
+    np.testing.assert_array_equal(layer(x), factors.prod(axis=0) * x**3)
+    x_grad = layer.backward(np.ones_like(x))
+    others = np.array([[3.0 * 7, 0, 5 * 6, 0], [0, 0, 2 * 6, 0], [0, 0, 2 * 5, 0]])
+    for branch, other in zip(layer.branches, others, strict=True):
+        np.testing.assert_array_equal(branch.bias.grad, other * x[0] ** 2)
+        np.testing.assert_array_equal(branch.weight.grad, other * x[0] ** 3)
+    np.testing.assert_array_equal(x_grad, (3 * factors.prod(axis=0) * x**2))
+
+
+def test_a_gate_keeps_the_memory_order_and_survives_a_file(tmp_path):
+    model = Sequential([conv(3, 8), squeeze_and_excite(8), ReLU()])
+    x = draw((2, 3, 6, 5))
+    y = model(x)
+    assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+    model.save(tmp_path / "model.safetensors")
+    np.testing.assert_array_equal(Sequential.load(tmp_path / "model.safetensors")(x), y)
+
+
+@pytest.mark.parametrize("branches", [("whole", "gate"), ("gate", "whole")], ids="-".join)
+def test_the_order_of_a_gate_and_what_it_scales_makes_no_difference(branches):
+    made = {"whole": conv(2, 3), "gate": Sequential([AdaptiveAvgPool2d(1), conv(2, 3, 1)])}
+    layer, x = Product([made[name] for name in branches]).to(np.float64), draw((2, 2, 4, 3)).astype(np.float64)
+    y = layer(x)
+    assert y.shape == (2, 3, 4, 3)
+    np.testing.assert_allclose(y, made["whole"](x) * made["gate"](x), rtol=1e-14)
+    grad = draw(y.shape, np.float64, 1)
+    layer.backward(grad)
+    expected = (grad * made["whole"](x)).sum(axis=(2, 3))
+    np.testing.assert_allclose(made["gate"][1].bias.grad, expected.sum(axis=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("branches", "shapes"),
+    [
+        (lambda: [Identity(), conv(2, 3)], r"\(2, 2, 4, 4\) and \(2, 3, 4, 4\)"),
+        (lambda: [Identity(), Flatten()], r"\(2, 2, 4, 4\) and \(2, 32\)"),
+        (lambda: [Identity(), AdaptiveAvgPool2d(2), AdaptiveAvgPool2d(1)], r"\(2, 2, 2, 2\) and \(2, 2, 1, 1\)"),
+        (lambda: [Identity(), FirstOnly()], r"\(2, 2, 4, 4\) and \(1, 2, 4, 4\)"),
+    ],
+)
+def test_factors_that_do_not_fit_are_rejected(branches, shapes):
+    with pytest.raises(
+        ShapeError, match=f"to be multiplied must have the same shape, but for axes of length 1.*{shapes}"
+    ):
+        Product(branches())(draw((2, 2, 4, 4)))
+
+
+class FirstOnly(Module):
+    def forward(self, x):
+        return x[:1]
+
+
 # Errors
 
 
@@ -108,6 +192,7 @@ def test_branches_with_incompatible_shapes_are_rejected():
     [
         lambda layer: Sequential([layer, layer]),
         lambda layer: Sum([layer, layer]),
+        lambda layer: Product([layer, layer]),
         lambda layer: Concat([Identity(), layer, Sequential([layer])]),
         lambda layer: Residual(layer, shortcut=layer),
         lambda layer: Sequential([Residual(Sequential([layer])), ReLU(), layer]),
@@ -118,7 +203,7 @@ def test_the_same_instance_twice_is_rejected_and_sharing_is_explained(build):
         build(Linear(2, 2))
 
 
-@pytest.mark.parametrize("container", [Sequential, Sum, Concat])
+@pytest.mark.parametrize("container", [Sequential, Sum, Product, Concat])
 def test_objects_that_are_not_layers_are_rejected(container):
     with pytest.raises(ValueError, match="needs at least one layer"):
         container([])

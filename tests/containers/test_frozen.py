@@ -9,8 +9,8 @@ import torch
 
 import cnn
 from cnn import kernels
-from cnn.containers.branches import Concat, Residual
-from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU
+from cnn.containers.branches import Concat, Product, Residual
+from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Sigmoid
 from cnn.loss import CrossEntropyLoss
 from cnn.module import Module, Parameter
 from cnn.optim import SGD
@@ -230,3 +230,21 @@ def test_a_frozen_parameter_keeps_its_gradient_of_before():
     weight.requires_grad = False
     weight.accumulate_grad(np.ones(1))
     assert weight.grad == [1.0]
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_product_with_a_frozen_factor(backend, frozen):
+    """The other factor gets the gradient that it always gets, and the frozen one is not run back."""
+    found = []
+    for freeze in (False, True):
+        branches = [Conv2d(3, 4, 1, rng=0), Sequential([Conv2d(3, 4, 1, rng=1), Sigmoid()])]
+        model = Sequential(
+            [Product(branches), Flatten(), Linear(256, 4, rng=2)], CrossEntropyLoss(from_logits=True), SGD()
+        )
+        if freeze:
+            branches[frozen].requires_grad_(False)
+        model.loss_and_grad(X, Y)
+        found.append([p.grad for p in branches[1 - frozen].parameters()])
+        assert all((p.grad is None) == freeze for p in branches[frozen].parameters())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)

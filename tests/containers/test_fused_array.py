@@ -33,6 +33,8 @@ def draw(shape, dtype=np.float32, seed=0):
 POOLS = [
     {"kernel_size": 2},
     {"kernel_size": 3, "stride": 2, "padding": 1},
+    {"kernel_size": 3, "stride": 2, "padding": "same"},
+    {"kernel_size": 2, "stride": 2, "padding": ((0, 1), (1, 0))},
     {"kernel_size": 2, "stride": 1},
     {"kernel_size": 2, "dilation": 2},
     {"kernel_size": 3, "stride": 2, "ceil_mode": True},

@@ -104,6 +104,30 @@ def test_fused_is_what_one_by_one_is(configuration, shape):
         assert difference(a, b) <= 5e-6
 
 
+@pytest.mark.parametrize("padding", ["same", ((0, 1), (2, 0)), ((2, 1), (0, 3))], ids=str)
+@pytest.mark.parametrize("pool", [None, "same", ((0, 1), (1, 0))], ids=str)
+@pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
+@pytest.mark.parametrize(("stride", "channels"), [(1, 32), (2, 6)], ids=["winograd", "stride"])
+def test_uneven_padding_for_images_of_several_sizes(padding, pool, norm, stride, channels):
+    """The plan for one size is not that for the next, of one image, whose rows threads share, or of many."""
+    models = []
+    for fuse in (True, False):
+        layers = [Conv2d(16, channels, 3, stride, padding, bias=not norm, rng=0)]
+        layers += [BatchNorm2d(channels)] * norm + [ReLU()]
+        layers += [] if pool is None else [MaxPool2d(3, 2, pool)]
+        models.append(Sequential(layers, fuse=fuse))
+    for size in ((12, 13), (13, 12), (12, 12), (12, 13)):
+        for n in (1, 9):
+            x = draw((n, 16, *size))
+            for a, b in zip(*(everything(model, x, 1) for model in models), strict=True):
+                assert a.shape == b.shape
+                assert difference(a, b) <= 1e-5
+            with no_grad(), evaluating():
+                assert difference(*(model(x) for model in models)) <= 1e-5
+    models[0](x)
+    assert steps.names(models[0]) == ["ConvStep"]
+
+
 def small():
     layers = [Conv2d(1, 16, 3, padding=1, bias=False, rng=0), BatchNorm2d(16), ReLU(), MaxPool2d(2), Flatten()]
     return [*layers, Linear(16 * 16, 9, rng=1), ReLU(), Linear(9, 3, rng=2), Softmax()]

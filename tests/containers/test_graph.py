@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import cnn
-from cnn import Add, Concatenate, Graph, Sequential, kernels
+from cnn import Add, Concatenate, Graph, Multiply, Product, Sequential, kernels, layers
 from cnn.containers.branches import Concat, Residual
 from cnn.containers.joins import Join
 from cnn.layers import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, Sigmoid
@@ -44,6 +44,19 @@ def nodes():
         ("flat", Flatten(), "pool"),
         ("out", Linear(11 * 16, 4), "flat"),
     ]
+
+
+def test_a_gate():
+    """Squeeze and excitation, with the joins and with Product."""
+    gate = [layers.AdaptiveAvgPool2d(1), Conv2d(3, 3, 1, rng=0), Sigmoid()]
+    graph = Graph([("gate", Sequential(gate), "input"), ("out", Multiply(), ["input", "gate"])], "out")
+    product = Product([layers.Identity(), Sequential([layers.AdaptiveAvgPool2d(1), Conv2d(3, 3, 1, rng=0), Sigmoid()])])
+    np.testing.assert_array_equal(graph(X), product(X))
+    grad = np.ones_like(X)
+    np.testing.assert_allclose(graph.backward(grad), product.backward(grad), rtol=1e-5, atol=1e-6)
+    gradcheck(
+        Graph([("gate", Sequential(gate), "input"), ("out", Multiply(), ["input", "gate", "gate"])], "out"), X[:2]
+    )
 
 
 class Torch(torch.nn.Module):

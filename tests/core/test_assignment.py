@@ -184,7 +184,7 @@ def test_settings_that_leave_the_tensors_may_change(used):
         expected.build(x.shape[1:])
         np.testing.assert_array_equal(model(x), expected(x))
         assert layers[0].padding == (2, 2)
-        for name, wrong in (("stride", 0), ("stride", -1), ("padding", -1), ("dilation", 0), ("padding", "valid")):
+        for name, wrong in (("stride", 0), ("stride", -1), ("padding", -1), ("dilation", 0), ("padding", "full")):
             with pytest.raises(ValueError, match=name):
                 setattr(layers[0], name, wrong)
     dropout = Dropout(0.5)

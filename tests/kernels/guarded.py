@@ -159,7 +159,8 @@ def convolutions(rng, count):
         kernel = tuple(int(n) for n in rng.integers(1, 5, 2))
         stride = tuple(int(n) for n in rng.integers(1, 4, 2))
         dilation = tuple(int(n) for n in rng.integers(1, 4, 2))
-        padding = tuple(int(n) for n in rng.integers(0, 4, 2))
+        top, bottom, left, right = (int(n) for n in rng.integers(0, 4, 4))
+        padding = [(top, left), ((top, bottom), (left, right)), "same"][rng.integers(3)]
         h, w = (int(n) for n in rng.integers(1, 14, 2))
         n = int(rng.choice([1, 2, 3, 9]))
         if rng.random() < 0.25:  # the Winograd algorithm
@@ -168,7 +169,7 @@ def convolutions(rng, count):
             h, w = (math.ceil((1024 / n) ** 0.5) + int(v) for v in rng.integers(0, 6, 2))
         conv = Conv2d(c, k, kernel, stride, padding, dilation, groups, bool(rng.random() < 0.7), rng=rng)
         try:
-            oh, ow = conv.geometry().output_size(h, w)
+            oh, ow = conv.geometry(h, w).output_size(h, w)
         except ValueError:
             continue
         count -= 1
@@ -185,7 +186,9 @@ def convolutions(rng, count):
         if rng.random() < 0.5:
             layers.append(ReLU())
         if rng.random() < 0.6 and min(oh, ow) > 3:
-            layers.append(MaxPool2d(*[(2,), (3, 2, 1), (2, 1), (3,)][rng.integers(4)]))
+            layers.append(
+                MaxPool2d(*[(2,), (3, 2, 1), (2, 1), (3,), (3, 2, "same"), (2, 2, ((0, 1), (1, 0)))][rng.integers(6)])
+            )
         model = Sequential(layers)
         model.build(x.shape[1:])
         yield model, x
@@ -214,6 +217,8 @@ def rest(rng):
         yield AvgPool2d(2), x
         yield AvgPool2d(3, 2, 1, ceil_mode=True), x
         yield AvgPool2d(3, 2, 1, count_include_pad=False), x
+        yield AvgPool2d(3, 2, ((0, 2), (1, 0))), x
+        yield MaxPool2d(3, 2, "same"), x
         yield BatchNorm2d(c), x
         yield ReLU(), x
         yield Tanh(), x

@@ -42,7 +42,7 @@ def backend_name(request):
 def algorithm(layer, x):
     """Return the algorithm of a convolution in the backend "jit"."""
     return backend.load("cnn.kernels.jit.engine.shapes").algorithm(
-        x.shape, layer.weight.shape, layer.geometry(), layer.groups
+        x.shape, layer.weight.shape, layer.geometry(*x.shape[2:]), layer.groups
     )
 
 
@@ -79,6 +79,12 @@ def one_or_two(low, high):
     return number | st.tuples(number, number)
 
 
+def four_sides(high):
+    """Padding of top and bottom, left and right."""
+    side = st.integers(0, high)
+    return st.tuples(st.tuples(side, side), st.tuples(side, side))
+
+
 @st.composite
 def convolutions(draw):
     """Draw the arguments of a Conv2d and the shape of an input."""
@@ -88,7 +94,7 @@ def convolutions(draw):
     if draw(st.integers(0, 3)) == 0:
         groups, k = c, c  # depthwise
     stride = draw(one_or_two(1, 3))
-    paddings = one_or_two(0, 3) | st.just("same") if stride in (1, (1, 1)) else one_or_two(0, 3)
+    paddings = one_or_two(0, 3) | st.just("same") | four_sides(3)
     arguments = {
         "in_channels": c,
         "out_channels": k,
@@ -108,7 +114,7 @@ def plain_convolutions(draw):
     with 24 channels.
     """
     c, k = (draw(st.sampled_from([16, 32, 48, 24])) for _ in range(2))
-    padding = draw(one_or_two(0, 2) | st.just("same"))
+    padding = draw(one_or_two(0, 2) | st.just("same") | four_sides(2))
     arguments = {"in_channels": c, "out_channels": k, "kernel_size": 3, "padding": padding, "bias": draw(st.booleans())}
     return arguments, (draw(st.integers(5, 9)), c, draw(st.integers(10, 19)), draw(st.integers(10, 19)))
 
@@ -123,12 +129,12 @@ def test_convolutions():
         arguments, shape = drawn
         layer = Conv2d(**arguments)
         try:
-            layer.geometry().output_size(*shape[2:])
+            layer.geometry(*shape[2:]).output_size(*shape[2:])
         except ShapeError:
             return
         layer, x = compare_drawn(Conv2d, arguments, shape, seed)
         if backend.has_numba():
-            served = backend.load("cnn.kernels.jit.engine.shapes").supports(layer.geometry())
+            served = backend.load("cnn.kernels.jit.engine.shapes").supports(layer.geometry(*shape[2:]))
             seen.add(algorithm(layer, x) if served else "none")
         seen.update([f"n={shape[0]}", *(["rest"] if layer.out_channels % 16 else [])])
 
@@ -185,7 +191,7 @@ def test_convolutions_of_many_images():
     """With and without the Winograd algorithm."""
     seen = set()
 
-    @settings(max_examples=16)
+    @settings(max_examples=24)
     @given(plain_convolutions())
     def run(drawn):
         arguments, shape = drawn
@@ -210,7 +216,7 @@ def transposed(draw):
         "out_channels": k,
         "kernel_size": draw(one_or_two(1, 4)),
         "stride": stride,
-        "padding": draw(st.integers(0, 2)),
+        "padding": draw(st.integers(0, 2) | four_sides(2)),
         "output_padding": draw(st.integers(0, stride - 1)),
         "groups": groups,
         "bias": draw(st.booleans()),
@@ -284,7 +290,13 @@ POOLS = [
     lambda: MaxPool2d(2, ceil_mode=True),
     lambda: MaxPool2d(3, stride=2, padding=1, ceil_mode=True),
     lambda: MaxPool2d((1, 4), stride=(3, 2), dilation=(1, 3), ceil_mode=True),
+    lambda: MaxPool2d(2, padding="same"),
+    lambda: MaxPool2d(3, stride=2, padding="same"),
+    lambda: MaxPool2d((3, 2), stride=(1, 2), padding=((0, 2), (1, 0)), ceil_mode=True),
     lambda: AvgPool2d(2),
+    lambda: AvgPool2d(2, padding="same"),
+    lambda: AvgPool2d(3, stride=2, padding=((0, 1), (0, 1))),
+    lambda: AvgPool2d((3, 2), padding=((2, 0), (0, 1)), ceil_mode=True, count_include_pad=False),
     lambda: AvgPool2d(3, stride=1, padding=1),
     lambda: AvgPool2d((3, 2), stride=2, padding=1, ceil_mode=True),
     lambda: AvgPool2d(3, stride=2, padding=1, ceil_mode=True, count_include_pad=False),

@@ -1,10 +1,23 @@
 import numpy as np
 import pytest
 
-from cnn import layers
+from cnn import Sequential, layers
 from cnn.errors import ShapeError
 from cnn.functional.elementwise import BLOCK
-from cnn.layers import CELU, ELU, GELU, LeakyReLU, LogSoftmax, PReLU, Sigmoid, Softplus, Tanh
+from cnn.layers import (
+    CELU,
+    ELU,
+    GELU,
+    Hardsigmoid,
+    Hardtanh,
+    LeakyReLU,
+    LogSoftmax,
+    PReLU,
+    ReLU6,
+    Sigmoid,
+    Softplus,
+    Tanh,
+)
 
 ALL = [cls for cls in vars(layers).values() if hasattr(cls, "gradient")]
 assert len(ALL) >= 13
@@ -103,3 +116,42 @@ def test_log_softmax_names_the_axis():
 def test_log_softmax_is_exact_where_a_probability_underflows():
     """Warnings are errors in these tests, so the logarithm of a Softmax output of 0 would fail."""
     np.testing.assert_array_equal(LogSoftmax()(np.array([[1e4, 0.0]], np.float32)), [[0, -1e4]])
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(0.2, 0.5), (1 / 6, 0.5), (1.0, 0.0), (0.5, -0.25), (0.1, 1.5)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_hardsigmoid_with_another_slope(alpha, beta, dtype):
+    """ONNX's formula; the kinks are where alpha x + beta is 0 and 1."""
+    layer, x = Hardsigmoid(alpha, beta), np.linspace(-20, 20, 1001, dtype=dtype) + dtype(0.001)
+    line = alpha * x.astype(np.float64) + beta
+    np.testing.assert_allclose(layer(x), np.clip(line, 0, 1), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(layer.backward(np.ones_like(x)), alpha * ((line > 0) & (line < 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Hardtanh(1, 1), r"min_val=1 must be less than max_val=1"),
+        (lambda: Hardtanh(2), "min_val=2 must be less than max_val=1.0"),
+        (lambda: Hardtanh(np.nan), "min_val must be a number, or infinity for no bound, got nan"),
+        (lambda: Hardtanh(0, "6"), "max_val must be a number"),
+        (lambda: Hardtanh(True), "min_val must be a number"),
+        (lambda: Hardsigmoid(0), "alpha must be a finite number larger than 0"),
+        (lambda: Hardsigmoid(-0.2), "alpha must be a finite number larger than 0"),
+        (lambda: Hardsigmoid(1e-320), "alpha=1e-320 is too small"),
+        (lambda: Hardsigmoid(beta=np.inf), "beta must be a finite number"),
+    ],
+)
+def test_wrong_bounds_and_slopes_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_bound_may_be_missing_also_in_a_file(tmp_path):
+    x = np.array([[-1e30, -1.0, 2.0, 7.0, 1e30]], np.float32)
+    model = Sequential([Hardtanh(-np.inf, 5), Hardtanh(0, np.inf), ReLU6()])
+    np.testing.assert_array_equal(model(x), [[0, 0, 2, 5, 5]])
+    model.save(tmp_path / "model.safetensors")
+    again = Sequential.load(tmp_path / "model.safetensors")
+    assert repr(again) == repr(model)
+    np.testing.assert_array_equal(again(x), model(x))

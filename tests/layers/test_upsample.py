@@ -37,6 +37,28 @@ def test_nan_and_infinity_do_not_spread(odd):
     np.testing.assert_array_equal(layer.backward(line(1, odd)), line(1, 0, 0, 0, odd))
 
 
+@pytest.mark.parametrize("scale", [None, 0.5, 0.7, 1.3, 2, 2.5])
+@pytest.mark.parametrize("pixels", [1, 2, 5, 8])
+def test_asymmetric_is_linear_interpolation_from_the_first_pixel_on(scale, pixels):
+    """ONNX's formula: output pixel i is at i / scale, and beyond the last pixel is its value."""
+    x = np.random.default_rng(0).normal(size=(1, 1, 1, pixels))
+    count = 7 if scale is None else int(pixels * scale)
+    if count < 1:
+        return
+    size, given = ((1, count), None) if scale is None else (None, (1, scale))
+    y = Upsample(size, given, "bilinear", asymmetric=True)(x)
+    places = np.arange(count) / (count / pixels if scale is None else scale)
+    np.testing.assert_allclose(y[0, 0, 0], np.interp(places, np.arange(pixels), x[0, 0, 0]), rtol=1e-12)
+
+
+def test_the_two_rules_for_a_pixel_that_is_repeated():
+    """Halved, the second of each pair of pixels is nearest; "nearest" takes the first."""
+    x = line(0, 1, 2, 3, 4, 5)
+    np.testing.assert_array_equal(Upsample((1, 3), mode="nearest")(x), line(0, 2, 4))
+    np.testing.assert_array_equal(Upsample((1, 3), mode="nearest-exact")(x), line(1, 3, 5))
+    np.testing.assert_array_equal(Upsample((1, 4), mode="nearest-exact")(x), line(0, 2, 3, 5))
+
+
 def test_opposite_infinities_interpolate_to_nan():
     x = line(np.inf, -np.inf)
     np.testing.assert_array_equal(Upsample((1, 3), mode="bilinear")(x), line(np.inf, np.nan, -np.inf))
@@ -55,7 +77,11 @@ def test_opposite_infinities_interpolate_to_nan():
         ({"scale_factor": True}, "scale_factor must be"),
         ({"scale_factor": np.inf}, "scale_factor must be"),
         ({"scale_factor": "2"}, "scale_factor must be"),
-        ({"scale_factor": 2, "mode": "bicubic"}, 'mode must be "nearest" or "bilinear"'),
+        ({"scale_factor": 2, "mode": "bicubic"}, 'mode must be "nearest", "nearest-exact" or "bilinear"'),
+        ({"scale_factor": 2, "asymmetric": True}, "asymmetric=True is for"),
+        ({"scale_factor": 2, "mode": "nearest-exact", "align_corners": True}, "align_corners=True is for"),
+        ({"scale_factor": 2, "mode": "bilinear", "align_corners": True, "asymmetric": True}, "exclude each other"),
+        ({"scale_factor": 2, "mode": "bilinear", "asymmetric": 1}, "asymmetric must be True or False"),
         ({"scale_factor": 2, "align_corners": False}, "align_corners=False is for"),
     ],
 )

@@ -70,7 +70,6 @@ def test_random_configurations():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"stride": 2, "padding": "same"},
         {"groups": 2},
         {"groups": 4},
         {"groups": 0},

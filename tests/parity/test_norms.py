@@ -103,7 +103,13 @@ def test_batch_norm():
 
 @pytest.mark.parametrize("memory", ["channels_first", "channels_last"])
 @pytest.mark.parametrize(
-    ("name", "arguments"), [("BatchNorm2d", (32,)), ("GroupNorm", (4, 32)), ("LayerNorm", ((32, 14, 14),))]
+    ("name", "arguments"),
+    [
+        ("BatchNorm2d", (32,)),
+        ("GroupNorm", (4, 32)),
+        ("LayerNorm", ((32, 14, 14),)),
+        ("InstanceNorm2d", (32, 1e-5, 0.1, True, True)),
+    ],
 )
 def test_larger_images(name, arguments, memory):
     """Sizes as in a real net, in both memory formats, with several threads where the layer uses them."""
@@ -170,6 +176,70 @@ def test_group_norm():
     tally.report(at_least=100)
 
 
+def test_local_response_norm():
+    """Windows of odd and even size, also larger than the number of channels."""
+    tally = Tally()
+    numbers = {"alpha": st.floats(0.01, 3), "beta": st.floats(0, 2), "k": st.floats(0.5, 3)}
+
+    @settings(max_examples=150)
+    @given(
+        st.integers(1, 9),
+        st.fixed_dictionaries(numbers),
+        st.lists(st.integers(1, 6), min_size=3, max_size=5),
+        st.integers(0, 99),
+    )
+    def run(size, arguments, shape, seed):
+        for dtype in DTYPES:
+            ours, theirs = (library.LocalResponseNorm(size, **arguments) for library in (layers, torch.nn))
+            compare_layers(tally, ours, theirs, draw(shape, seed).astype(dtype))
+        tally.seen.add((size, *arguments.values(), *shape))
+
+    run()
+    tally.report(at_least=120)
+
+
+def test_local_response_norm_as_in_alexnet():
+    """The usual small alpha, activations of a few hundreds, in both memory orders."""
+    tally = Tally()
+    for dtype in DTYPES:
+        ours, theirs = (library.LocalResponseNorm(5) for library in (layers, torch.nn))
+        x = 200 * draw((3, 96, 9, 8)).astype(dtype)
+        compare_layers(tally, ours, theirs, x)
+        compare_layers(tally, ours, theirs, x.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2))
+
+
+def test_instance_norm():
+    """Two batches in training, then evaluation; the running statistics after each, num_batches_tracked included."""
+    tally = Tally()
+    arguments = {"eps": epsilons, "momentum": st.sampled_from([0.0, 0.1, 0.7, 1.0]), "affine": st.booleans()}
+
+    @settings(max_examples=150)
+    @given(
+        st.fixed_dictionaries(arguments | {"track_running_stats": st.booleans()}),
+        few,
+        few,
+        few,
+        few,
+        st.integers(0, 99),
+    )
+    def run(arguments, n, channels, height, width, seed):
+        shape = (n, channels, height, width)
+        for dtype in dtypes(height * width):
+            ours, theirs = (library.InstanceNorm2d(channels, **arguments) for library in (layers, torch.nn))
+            same_weights(ours, theirs, dtype, seed)
+            for step in range(3):
+                ours.zero_grad()
+                theirs.zero_grad()
+                ours.train(step < 2)
+                theirs.train(step < 2)
+                compare_layers(tally, ours, theirs, (draw(shape, seed + step) * (1 + step) + step).astype(dtype))
+                same_state(tally, ours, theirs)
+        tally.seen.add((*arguments.items(), shape))
+
+    run()
+    tally.report(at_least=90)
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "shape"),
     [
@@ -182,6 +252,10 @@ def test_group_norm():
         ("LayerNorm", ((3, 4),), (2, 4, 3)),
         ("GroupNorm", (2, 4), (2, 3, 2)),
         ("GroupNorm", (2, 3), (2, 3, 2)),
+        ("InstanceNorm2d", (3,), (2, 3, 1, 1)),
+        ("InstanceNorm2d", (3, 1e-5, 0.1, True), (2, 4, 2, 2)),
+        ("InstanceNorm2d", (3,), (2, 3)),
+        ("LocalResponseNorm", (3,), (2, 3)),
     ],
 )
 def test_both_raise_an_error(name, arguments, shape):

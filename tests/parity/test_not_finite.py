@@ -13,8 +13,12 @@ SHAPE = (64, 16, 6, 6)
 CASES = {  # name of the layer and its arguments
     "BatchNorm2d": (16,),
     "BatchNorm1d": (16,),
+    "InstanceNorm2d": (16, 1e-5, 0.1, True, True),
     "ReLU": (),
+    "ReLU6": (),
+    "Hardtanh": (-0.5, 1.5),
     "LeakyReLU": (),
+    "LocalResponseNorm": (3, 0.5),
     "ELU": (),
     "SiLU": (),
     "Sigmoid": (),
@@ -53,7 +57,7 @@ def compare(ours, theirs, x, place, value, other):
 def test_layers(name, value, place, backend):
     """Norms in evaluation, whose statistics are constants; activations; pools."""
     ours, theirs = getattr(layers, name)(*CASES[name]).eval(), getattr(torch.nn, name)(*CASES[name]).eval()
-    if "Norm" in name:
+    if "running_mean" in ours.state_dict():
         rng = np.random.default_rng(2)
         for tensor_ in (ours.weight, ours.bias, ours.running_mean, ours.running_var):
             tensor_.data = rng.uniform(0.5, 1.5, 16)

@@ -16,6 +16,7 @@ def one_or_two(number):
 
 ERRORS = {
     "AvgPool2d": "window spans|half of kernel_size",
+    "ChannelShuffle": "divisible by",
     "PixelShuffle": "divisible by",
     "ReflectionPad2d": "mirrors",
     "Unflatten": "does not fit",
@@ -115,7 +116,7 @@ def test_pads(name):
 factors = st.sampled_from([0.3, 0.5, 0.7, 1, 1.1, 1.3, 1.5, 2, 2.1, 2.5, 3, 3.3, 1 / 3, 2 / 3, 4 / 3])
 
 
-@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear"])
 def test_upsample(mode):
     """To sizes and by factors, integer and fractional ones, up and down."""
     tally = Tally()
@@ -135,11 +136,11 @@ def test_upsample(mode):
 
 
 @pytest.mark.parametrize("odd", [np.nan, np.inf])
-@pytest.mark.parametrize("mode", ["nearest", "bilinear"])
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact", "bilinear"])
 def test_upsample_does_not_spread_nan_and_infinity(mode, odd):
     """PyTorch multiplies infinity by the weight 0, which gives NaN in some more pixels; everything else agrees."""
     for size in (3, (7, 8), (12, 14), (2, 20), 1):
-        for aligned in (None,) if mode == "nearest" else (False, True):
+        for aligned in (None,) if mode != "bilinear" else (False, True):
             x = np.random.default_rng(0).normal(size=(2, 2, 6, 7))
             x[0, 1, 2, 3] = odd
             y = layers.Upsample(size=size, mode=mode, align_corners=aligned)(x)
@@ -150,16 +151,61 @@ def test_upsample_does_not_spread_nan_and_infinity(mode, odd):
             np.testing.assert_array_equal(np.isinf(y[exact]), np.isinf(theirs[exact]))
 
 
-def test_upsample_of_a_row_of_pixels_by_many_scales():
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+def test_upsample_of_a_row_of_pixels_by_many_scales(mode):
     """Which pixel is nearest depends on the last digit: all lengths up to 40, by unusual factors."""
     tally = Tally()
     for scale in (0.1, 0.3, 0.6, 0.7, 0.9, 1.1, 1.4, 1.7, 2.1, 2.3, 3.3, 7.7, 1 / 3, 2 / 3, 5 / 3, 10 / 7):
         for length in range(1, 41):
-            compare(tally, "Upsample", {"scale_factor": (1, scale)}, (1, 1, 1, length))
+            compare(tally, "Upsample", {"scale_factor": (1, scale), "mode": mode}, (1, 1, 1, length))
     for length in range(1, 41):
         for size in (1, 2, 3, 7, 11, 13, 24, 49, 80):
-            compare(tally, "Upsample", {"size": (1, size)}, (1, 1, 1, length))
+            compare(tally, "Upsample", {"size": (1, size), "mode": mode}, (1, 1, 1, length))
     tally.report(at_least=900)
+
+
+@settings(max_examples=80)
+@given(one_or_two(st.integers(1, 4)), st.integers(1, 2), pixels, pixels)
+def test_upsample_asymmetric(factor, n, height, width):
+    """By whole factors it is what aligned corners give with one more pixel at the end, which is cropped again."""
+    down, across = factor if isinstance(factor, tuple) else (factor, factor)
+
+    class Asymmetric(torch.nn.Module):
+        def forward(self, x):
+            x = torch.nn.functional.pad(x, (0, 1, 0, 1), mode="replicate")
+            size = (down * height + 1, across * width + 1)
+            return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=True)[:, :, :-1, :-1]
+
+    for dtype in DTYPES:
+        x = np.random.default_rng(0).normal(size=(n, 2, height, width)).astype(dtype)
+        compare_layers(Tally(), layers.Upsample(None, factor, "bilinear", asymmetric=True), Asymmetric(), x)
+
+
+def test_channel_shuffle():
+    tally = Tally()
+
+    @settings(max_examples=80)
+    @given(st.integers(1, 6), st.integers(1, 12), st.integers(1, 2), pixels, pixels)
+    def run(groups, channels, n, height, width):
+        compare(tally, "ChannelShuffle", {"groups": groups}, (n, channels, height, width))
+
+    run()
+    tally.report(at_least=20)
+    assert tally.rejected
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 5), st.integers(1, 6), st.integers(0, 2), st.lists(st.integers(1, 4), max_size=3))
+def test_channel_slice(start, count, n, rest):
+    """Against PyTorch's indexing."""
+    x = np.random.default_rng(0).normal(size=(n, start + count + 1, *rest))
+    theirs_x = tensor(x, needs_grad=True)
+    theirs_y = theirs_x[:, start : start + count]
+    ours = layers.ChannelSlice(start, start + count)
+    np.testing.assert_array_equal(ours(x), theirs_y.detach().numpy())
+    grad = np.random.default_rng(1).normal(size=theirs_y.shape)
+    theirs_y.backward(tensor(grad))
+    np.testing.assert_array_equal(ours.backward(grad), theirs_x.grad.numpy())
 
 
 def test_pixel_shuffle():

@@ -13,7 +13,7 @@ import cnn
 from cnn import training, zoo
 from cnn.core import rng
 from cnn.errors import InputError
-from cnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, Sigmoid, Softmax
+from cnn.layers import BatchNorm1d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU, ReLU6, Sigmoid, Softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, MSELoss, NLLLoss
 from cnn.module import Module, Parameter
 from cnn.optim import SGD, Adam
@@ -244,17 +244,18 @@ def test_no_warning_for_a_high_loss_of_one_sample():
 # Dead units
 
 
-def test_dead_units_are_counted_over_samples_and_positions():
+@pytest.mark.parametrize("relu", [ReLU(), ReLU6()], ids=repr)
+def test_dead_units_are_counted_over_samples_and_positions(relu):
     conv = Conv2d(1, 4, 1, rng=0)
     conv.weight.data = np.ones((4, 1, 1, 1))
     conv.bias.data = [0.0, -2.0, -0.5, -9.0]
-    model = Sequential([conv, ReLU(), Flatten(), Linear(16, 2, rng=0)], CrossEntropyLoss(from_logits=True))
+    model = Sequential([conv, relu, Flatten(), Linear(16, 2, rng=0)], CrossEntropyLoss(from_logits=True))
     x = np.zeros((40, 1, 2, 2), np.float32)
     x[7, 0, 1, 1] = 1  # with one pixel of one sample, channels 0 and 2 are not dead
     assert examine(model, x, np.zeros(40, int)).dead == {"1": 0.5}
     assert examine(model, x[:31], np.zeros(31, int)).dead == {}
     assert dead_note(model, {"1": 0.9}) is None
-    assert dead_note(model, {"1": 0.95}).startswith("95 % of the units of layer 1, ReLU() are 0")
+    assert dead_note(model, {"1": 0.95}).startswith(f"95 % of the units of layer 1, {relu} are 0")
 
 
 def test_nested_layers_have_dotted_names():

@@ -26,10 +26,12 @@ class ConvReLUPoolStep(FusedStep):
             return None
         if bias is not None and (bias.data.dtype != x.dtype or bias.data.shape != weight.shape[:1]):
             return None
-        if x.shape[1] != conv.in_channels or conv.groups > 1 or pool.geometry() != HALVING:
+        if x.shape[1] != conv.in_channels or conv.groups > 1:
             return None
-        geometry = conv.geometry()
+        geometry = conv.geometry(*x.shape[2:])
         try:
+            if pool.geometry(*geometry.output_size(*x.shape[2:])) != HALVING:
+                return None
             if not fits.convolution(x.shape, weight.shape, None, geometry, 1):
                 return None
             return geometry if conv_pool.supports(x.shape, geometry, weight) else None
@@ -57,7 +59,7 @@ class ConvReLUPoolStep(FusedStep):
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         conv: Any = self.layers[0]
         n, _, h, w = input_shape
-        return conv.multiply_adds((n, conv.out_channels, *conv.geometry().output_size(h, w)))
+        return conv.multiply_adds((n, conv.out_channels, *conv.geometry(h, w).output_size(h, w)))
 
 
 class ReLUPoolStep(FusedStep):
@@ -65,9 +67,9 @@ class ReLUPoolStep(FusedStep):
 
     def plan(self, x: Array) -> Any:
         pool: Any = self.layers[1]
-        geometry = pool.geometry()
         if type(x) is not np.ndarray or x.ndim != 4 or x.dtype.kind != "f" or x.size == 0:
             return None
+        geometry = pool.geometry(*x.shape[2:])
         try:
             output_size = geometry.output_size(*x.shape[2:], pool.ceil_mode)
         except ShapeError:

@@ -56,12 +56,12 @@ def plan_conv(
         return None
     if weight != (out_channels, in_channels // groups, *window[0]):
         return None
-    geometry, pool_window = WindowGeometry.of(*window), None
+    geometry, pool_window = WindowGeometry.of(*window, *shape[2:]), None
     try:
         output_size = geometry.output_size(*shape[2:])
         if pool is not None:
             *pool_settings, ceil_mode = pool
-            pool_window = WindowGeometry.of(*pool_settings)
+            pool_window = WindowGeometry.of(*pool_settings, *output_size)
             if pool_window.output_size(*output_size, ceil_mode) != pool_window.output_size(*output_size):
                 return None
     except ShapeError:
@@ -166,7 +166,7 @@ class ConvStep(FusedStep):
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         n, _, h, w = input_shape
-        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry().output_size(h, w)))
+        return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry(h, w).output_size(h, w)))
 
 
 def arrays_of(norm: BatchNorm2d) -> Affine:

@@ -65,6 +65,7 @@ def test_a_folder_is_a_dataset(capsys):
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
         "baseline: always predicting the largest class is correct for 50.0% of the validation images",
         "there is no folder of test images, so the final test uses the validation images",
+        "half of the images have at most 40 pixels a side: --image-size 40 is faster than 64 and may be more accurate",
         "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
     ]
     assert dataset.skipped == dataset.notes[1:3]

@@ -1,0 +1,155 @@
+"""Reading many image files: pixels of one shape, hashes that tell copies, and the background under transparency."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cnn.data.image_fit import BACKGROUNDS, SQUASHED, Image, flatten_alpha
+from cnn.data.images import Pixels, load_resized, to_pixels
+from cnn.errors import InputError
+
+MAX_THREADS = 4  # each may hold an image of half a gigabyte
+HASH_BYTES = 12  # two of a billion different images have the same hash with a probability of 1e-11
+MIN_CONTRAST = 16  # of 255: an image with a smaller range of values shows nothing
+MIN_DIFFERENCE = 40  # of 255: what differs less from its background, on average, is hardly visible
+MAX_LOST = 0.01  # the fraction of images that may be hardly visible before another background is looked for
+LEVELS = {"white": 255, "black": 0, "grey": 128}
+
+Hashes = tuple[str, str]  # of the bytes of a file, and of the pixels that were read from it
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """Images that were read from files.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, (N, C, H, W)
+    could_read : ndarray of bool
+        Which of the listed files they are from.
+    hashes : list of (str, str)
+        For each image, the hash of the file and of its pixels.
+    sides : ndarray of int, (N,)
+        The longer side of each image in its file.
+    background : str
+        What lies under transparent pixels.
+    transparent : int
+        Number of images with transparent pixels.
+    """
+
+    pixels: Pixels
+    could_read: NDArray[np.bool_]
+    hashes: list[Hashes]
+    sides: NDArray[np.int64]
+    background: str
+    transparent: int
+
+    def nearly_uniform(self) -> NDArray[np.intp]:
+        """Return the indices of the images that are nearly of one colour."""
+        ranges = [np.ptp(pixels.reshape(len(pixels), -1), axis=1).max() for pixels in self.pixels]
+        return np.flatnonzero(np.array(ranges) < MIN_CONTRAST)
+
+
+def read_images(
+    files: Sequence[Path],
+    size: tuple[int, int],
+    grey: bool | None,
+    skipped: list[tuple[Path, str]],
+    background: str | None = None,
+    fit: str = SQUASHED,
+) -> ImageFiles:
+    """Read all files, in a few threads. Files that cannot be read are added to ``skipped``.
+
+    The arguments are those of `cnn.data.images.read_image`; without a background, `choose_background` chooses one.
+    """
+    pixels = np.zeros((len(files), 1 if grey else 3, *size), dtype=np.uint8)
+    could_read, count = np.zeros(len(files), dtype=bool), 0
+    content_hashes: list[str] = []
+    sides: list[int] = []
+    transparent: dict[int, Image] = {}  # they wait for the background, which depends on all of them
+    coloured = grey is False
+
+    def read(file: Path) -> tuple[Image, tuple[int, int], str] | str:
+        try:
+            return *load_resized(file, size, fit), content_hash(file)
+        except InputError as error:
+            return str(error)
+        except PermissionError:
+            return "cannot be read: permission denied"
+        except OSError:
+            return "no longer exists or cannot be read"
+
+    threads = min(MAX_THREADS, os.cpu_count() or 1)
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore")  # Pillow's warnings about invalid metadata
+        for i, found in enumerate(pool.map(read, files)):
+            if isinstance(found, str):
+                skipped.append((files[i], found))
+                continue
+            image, original_size, content = found
+            if image.mode == "RGBA":
+                transparent[count] = image
+            else:
+                one = to_pixels(image, grey)
+                pixels[count] = one
+                coloured |= len(one) == 3
+            could_read[i] = True
+            content_hashes.append(content)
+            sides.append(max(original_size))
+            count += 1
+    background = background or choose_background(list(transparent.values()))
+    for i, image in transparent.items():
+        one = to_pixels(flatten_alpha(image, background), grey)
+        pixels[i] = one
+        coloured |= len(one) == 3
+    pixels = pixels[:count, : 3 if coloured else 1]
+    hashes = [(content, _hash(one.tobytes())) for content, one in zip(content_hashes, pixels, strict=True)]
+    return ImageFiles(pixels, could_read, hashes, np.array(sides, dtype=np.int64), background, len(transparent))
+
+
+def choose_background(images: Sequence[Image]) -> str:
+    """Choose the background under images with transparency: the first of white, black and grey on which they show.
+
+    An image is hardly visible if its opaque pixels differ from the background by less than 40 of 255 on average, each
+    in the channel in which it differs most. At most 1 % of the images may be so; if each background has more of them,
+    the one with the fewest is chosen. Images without opaque pixels do not count.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> clear = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    >>> white, dark = clear.copy(), clear.copy()
+    >>> white.paste("white", (2, 2, 6, 6))
+    >>> dark.paste("navy", (2, 2, 6, 6))
+    >>> choose_background([dark]), choose_background([white]), choose_background([white, dark])
+    ('white', 'black', 'black')
+    """
+    lost = dict.fromkeys(BACKGROUNDS, 0)
+    for image in images:
+        pixels = np.asarray(image).reshape(-1, 4)
+        opaque = pixels[pixels[:, 3] > 127, :3].astype(np.int16)
+        for name in BACKGROUNDS if len(opaque) else ():
+            lost[name] += int(abs(opaque - LEVELS[name]).max(axis=1).mean() < MIN_DIFFERENCE)
+    good = [name for name in BACKGROUNDS if lost[name] <= MAX_LOST * len(images)]
+    return good[0] if good else min(BACKGROUNDS, key=lost.__getitem__)
+
+
+def content_hash(path: Path) -> str:
+    """Return a hash of the bytes of a file.
+
+    It is called after the image was decoded, when the system still has the bytes in memory. Reading them only once,
+    into a buffer that is hashed and decoded, would load all of a large film before it is clear that it is no image.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=HASH_BYTES).hexdigest()

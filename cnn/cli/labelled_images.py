@@ -58,7 +58,7 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
         If the folder has classes that the model does not know, no image, or only images that the model was trained on.
     """
     channels, height, width = model.input_shape or ()
-    splits, told = find_splits(path)
+    splits, told = find_splits(path, needs_train=False)
     splits = {TEST: splits[TEST]} if TEST in splits else splits
     names, classes = _classes(path, splits, model)
     skipped: list[tuple[Path, str]] = []

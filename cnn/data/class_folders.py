@@ -37,12 +37,17 @@ class ListedImage:
     name: str
 
 
-def find_splits(path: Path) -> tuple[dict[str, Path], list[str]]:
-    """Find the folder of each split: -> (folder by split, at least "train"; what was ignored or is to be told)."""
+def find_splits(path: Path, needs_train: bool = True) -> tuple[dict[str, Path], list[str]]:
+    """Find the folder of each split: -> (folder by split; what was ignored or is to be told).
+
+    If the folder is not divided, it is "train" itself. Without ``needs_train`` a folder of test images may be alone.
+    """
     children, runs = _folders(path)
     found = {split: [c for c in children if c.name.lower() in names] for split, names in SPLIT_NAMES.items()}
     others = [child for child in children if not any(child in folders for folders in found.values())]
     train = next((child for child in found[TRAIN] if _folders(child)[0]), None)
+    if not needs_train and found[TEST] and not others and _folders(found[TEST][0])[0]:
+        return {TEST: found[TEST][0]}, _ignored(path, runs)
     if train is None or not (found[VALIDATION] or found[TEST] or len(children) == 1):
         _check_no_splits(path, found, others)
         return {TRAIN: path}, _ignored(path, runs)

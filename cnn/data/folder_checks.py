@@ -105,8 +105,8 @@ def groups_on_both_sides(groups: Sequence[str | None], splits: Splits) -> list[s
         shared = sorted(printable(group) for group in members[TRAIN] & members[held_out])
         if shared:
             problems.append(
-                f"{len(shared):,} groups have both training and {held_out} images, so the {held_out} accuracy will be "
-                f"too optimistic: {shortened(shared)}"
+                f"{_count(len(shared), 'group')} with both training and {held_out} images, so the {held_out} accuracy "
+                f"will be too optimistic: {shortened(shared)}"
             )
     return problems
 

@@ -1,6 +1,7 @@
 """Safe reading of one image file: upright, opaque, 8 bits per channel, scaled to the input size of a network."""
 
 import contextlib
+import io
 import stat
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # no others: decoders are a target of malicious files
 FORMAT_NAMES = "JPEG, PNG, GIF, BMP, TIFF or WebP"
 MAX_PIXELS = 120_000_000  # phone cameras have up to 108 million; decoded, this many take half a gigabyte
+MAX_BYTES_IN_MEMORY = 2**28  # of a file that is read at once, before it is clear that it is an image
 TOO_LARGE = f"is too large: at most {MAX_PIXELS:,} pixels can be read; make it smaller first"
 MIN_ASPECT_RATIO = 1 / 20  # shorter side / longer side; scaling a narrower image would leave nothing of its content
 # ISO media files of these brands: https://nokiatech.github.io/heif/technical.html and AV1 Image File Format, section 4
@@ -122,9 +124,23 @@ def _errors_with_name(path: str | Path) -> Iterator[None]:
             raise InputError(f"{printable(path)} {error}") from None
 
 
-def load_resized(path: str | Path, size: tuple[int, int] | None, fit: str) -> tuple[Image, tuple[int, int]]:
+def read_bytes(path: Path) -> bytes | None:
+    """Return the bytes of a file, for `load` and a hash; None if it is so large that it might be a film.
+
+    Raises
+    ------
+    InputError
+        If it is not a regular file, or empty; the message is the part after the file name.
+    """
+    _check_file(path)
+    return path.read_bytes() if path.stat().st_size <= MAX_BYTES_IN_MEMORY else None
+
+
+def load_resized(
+    path: str | Path, size: tuple[int, int] | None, fit: str, data: bytes | None = None
+) -> tuple[Image, tuple[int, int]]:
     """Open an image as `load` does, and resize it: -> (Pillow image, (width, height) of the upright original)."""
-    image, original_size = load(path, size)
+    image, original_size = load(path, size, data)
     return image if size is None else resize(image, size, fit), original_size
 
 
@@ -138,7 +154,9 @@ def to_pixels(image: Image, grey: bool | None) -> Pixels:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, tuple[int, int]]:
+def load(
+    path: str | Path, size: tuple[int, int] | None = None, data: bytes | None = None
+) -> tuple[Image, tuple[int, int]]:
     """Open an image: -> (Pillow image, upright, of mode L, RGB or RGBA; (width, height) of the upright original).
 
     A caller that uses several threads must silence Pillow's warnings itself: ``warnings.catch_warnings`` is not
@@ -151,6 +169,8 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, 
     size : pair of int, optional
         (height, width) to which it will be resized. A large JPEG may then be decoded at a smaller size than in the
         file, but not at a smaller size than this.
+    data : bytes, optional
+        The contents of the file, if they have been read.
 
     Raises
     ------
@@ -165,7 +185,7 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, 
     path = Path(path)
     try:
         _check_file(path)
-        with pillow.open(path, formats=FORMATS) as file:
+        with pillow.open(path if data is None else io.BytesIO(data), formats=FORMATS) as file:
             original_size = file.size
             _check_size(*original_size)
             if size is not None and file.format in ("JPEG", "MPO"):

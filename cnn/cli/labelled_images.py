@@ -58,7 +58,7 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
         If the folder has classes that the model does not know, no image, or only images that the model was trained on.
     """
     channels, height, width = model.input_shape or ()
-    splits, told = find_splits(path, needs_train=False)
+    splits, notes, ignored = find_splits(path, needs_train=False)
     splits = {TEST: splits[TEST]} if TEST in splits else splits
     names, classes = _classes(path, splits, model)
     skipped: list[tuple[Path, str]] = []
@@ -68,7 +68,7 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
     background = settings.get("background", "white")  # older models have none
     files = [one.file for one in listed]
     read = read_images(files, (height, width), channels == 1, skipped, background, fit)
-    told += skipped_files(path, skipped)
+    told = notes + ignored + skipped_files(path, skipped)
     labels = np.array([one.label for one in listed], dtype=np.int64)[read.could_read]
     if not len(labels):
         raise InputError(f"{printable(path)} has no image that can be read")

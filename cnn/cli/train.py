@@ -41,7 +41,8 @@ where the folder flowers has one folder per class, such as flowers/rose/1.jpg an
 class is held out for validation and the final test; or divide the images into flowers/train, flowers/val and
 flowers/test yourself, each with the folders of the classes. JPEG, PNG, GIF, BMP, TIFF and WebP images of any size are
 rotated upright and resized to 64 x 64 pixels; files that cannot be read are listed and skipped. 50 images per class
-are few, 200 are good.
+are few, 200 are good. If several images show the same thing, such as rose_1.jpg and rose_2.jpg the same flower, keep
+them on one side with --group-by '{group}_*'; copies of a file are recognised without it.
 The names of data sets take precedence: use ./mnist for a folder called mnist.
 
 Ctrl-C stops after the current step and saves the run so far.

@@ -37,8 +37,8 @@ class ListedImage:
     name: str
 
 
-def find_splits(path: Path, needs_train: bool = True) -> tuple[dict[str, Path], list[str]]:
-    """Find the folder of each split: -> (folder by split; what was ignored or is to be told).
+def find_splits(path: Path, needs_train: bool = True) -> tuple[dict[str, Path], list[str], list[str]]:
+    """Find the folder of each split: -> (folder by split; notes about unusual names; warnings about what was ignored).
 
     If the folder is not divided, it is "train" itself. Without ``needs_train`` a folder of test images may be alone.
     """
@@ -47,17 +47,17 @@ def find_splits(path: Path, needs_train: bool = True) -> tuple[dict[str, Path], 
     others = [child for child in children if not any(child in folders for folders in found.values())]
     train = next((child for child in found[TRAIN] if _folders(child)[0]), None)
     if not needs_train and found[TEST] and not others and _folders(found[TEST][0])[0]:
-        return {TEST: found[TEST][0]}, _ignored(path, runs)
+        return {TEST: found[TEST][0]}, [], _ignored(path, runs)
     if train is None or not (found[VALIDATION] or found[TEST] or len(children) == 1):
         _check_no_splits(path, found, others)
-        return {TRAIN: path}, _ignored(path, runs)
+        return {TRAIN: path}, [], _ignored(path, runs)
     for folders in found.values():
         if len(folders) > 1:
             raise InputError(f"{printable(path)} has {_names(folders, ' and ')}: keep one of them")
     splits = {split: folders[0] for split, folders in found.items() if folders}
     unusual = [f"{printable(folder.name)}{os.sep}" for split, folder in splits.items() if not _is_usual(folder, split)]
-    told = [f"{_names(list(splits.values()))} are the {', '.join(splits)} images"] if unusual else []
-    return splits, told + _ignored(path, [*others, *runs])
+    notes = [f"{_names(list(splits.values()))} are the {', '.join(splits)} images"] if unusual else []
+    return splits, notes, _ignored(path, [*others, *runs])
 
 
 def _is_usual(folder: Path, split: str) -> bool:

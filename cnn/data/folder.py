@@ -176,7 +176,7 @@ def image_folder(
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {printable(path)}")
-    folders, problems = find_splits(path)
+    folders, notes, problems = find_splits(path)
     names = class_names(folders)
     skipped: list[tuple[Path, str]] = []
     listed, told = list_images(folders, names, skipped)
@@ -196,7 +196,7 @@ def image_folder(
     problems += left_out
     used = splits != LEFT_OUT
     groups = [None if pattern is None else group_of(one.name, pattern) for one in listed]
-    notes = group_notes(group_by, groups, splits)
+    notes += group_notes(group_by, groups, splits)
     problems += groups_on_both_sides(groups, splits)
     if VALIDATION not in folders:
         pool = np.flatnonzero(splits == TRAIN)
@@ -216,8 +216,9 @@ def image_folder(
     uniform = [shown[i] for i in read.nearly_uniform()]
     if uniform:
         problems.append(f"nearly of one colour: {count_and_names(uniform)}")
-    if read.transparent and read.background != "white":
-        notes.append(f"transparent pixels become {read.background}: on white, images would hardly be visible")
+    if background is None and read.background != "white":
+        lost = f"{read.lost_on_white:,} image{'s' * (read.lost_on_white != 1)}"
+        notes.append(f"transparent pixels become {read.background}: on white, {lost} would hardly be visible")
     problems += class_warnings(names, labels[used])
     return ImageFolder(
         path=path,

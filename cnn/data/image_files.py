@@ -40,8 +40,8 @@ class ImageFiles:
         The longer side of each image in its file.
     background : str
         What lies under transparent pixels.
-    transparent : int
-        Number of images with transparent pixels.
+    lost_on_white : int
+        Number of images with transparent pixels that would hardly be visible on white.
     """
 
     pixels: Pixels
@@ -49,7 +49,7 @@ class ImageFiles:
     hashes: list[Hashes]
     sides: NDArray[np.int64]
     background: str
-    transparent: int
+    lost_on_white: int
 
     def nearly_uniform(self) -> NDArray[np.intp]:
         """Return the indices of the images that are nearly of one colour."""
@@ -106,18 +106,21 @@ def read_images(
             content_hashes.append(content)
             sides.append(max(original_size))
             count += 1
-    background = background or choose_background(list(transparent.values()))
+    chosen, lost_on_white = choose_background(list(transparent.values()))
+    background = background or chosen
     for i, image in transparent.items():
         one = to_pixels(flatten_alpha(image, background), grey)
         pixels[i] = one
         coloured |= len(one) == 3
     pixels = pixels[:count, : 3 if coloured else 1]
     hashes = [(content, _hash(one.tobytes())) for content, one in zip(content_hashes, pixels, strict=True)]
-    return ImageFiles(pixels, could_read, hashes, np.array(sides, dtype=np.int64), background, len(transparent))
+    return ImageFiles(pixels, could_read, hashes, np.array(sides, dtype=np.int64), background, lost_on_white)
 
 
-def choose_background(images: Sequence[Image]) -> str:
-    """Choose the background under images with transparency: the first of white, black and grey on which they show.
+def choose_background(images: Sequence[Image]) -> tuple[str, int]:
+    """Choose the background under images with transparency: -> (its name, number of images that are lost on white).
+
+    It is the first of white, black and grey on which nearly all are visible.
 
     An image is hardly visible if its opaque pixels differ from the background by less than 40 of 255 on average, each
     in the channel in which it differs most. At most 1 % of the images may be so; if each background has more of them,
@@ -131,7 +134,7 @@ def choose_background(images: Sequence[Image]) -> str:
     >>> white.paste("white", (2, 2, 6, 6))
     >>> dark.paste("navy", (2, 2, 6, 6))
     >>> choose_background([dark]), choose_background([white]), choose_background([white, dark])
-    ('white', 'black', 'black')
+    (('white', 0), ('black', 1), ('black', 1))
     """
     lost = dict.fromkeys(BACKGROUNDS, 0)
     for image in images:
@@ -143,7 +146,7 @@ def choose_background(images: Sequence[Image]) -> str:
             for name, level in LEVELS.items():
                 lost[name] += int(np.maximum(lightest - level, level - darkest).mean() < MIN_DIFFERENCE)
     good = [name for name in BACKGROUNDS if lost[name] <= MAX_LOST * len(images)]
-    return good[0] if good else min(BACKGROUNDS, key=lost.__getitem__)
+    return good[0] if good else min(BACKGROUNDS, key=lost.__getitem__), lost["white"]
 
 
 def content_hash(path: Path) -> str:

@@ -100,7 +100,7 @@ def test_usual_names_of_splits(tmp_path, names, told):
     assert (found.class_names, found.has_test) == (["a", "b"], True)
     assert [numbers(split)[0] for split in (found.train, found.validation, found.test)] == [1, 11, 21]
     text = f"{names[0]}, {names[1]}, {names[2]} are the train, validation, test images"
-    assert (text in found.warnings) == told
+    assert (text in found.notes) == told
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def test_icons_are_visible_on_their_background(tmp_path, shade, background):
     assert found.background == background
     assert np.ptp(found.train[0], axis=(1, 2, 3)).min() > 100
     assert not any("one colour" in text for text in found.warnings)
-    note = "transparent pixels become black: on white, images would hardly be visible"
+    note = "transparent pixels become black: on white, 20 images would hardly be visible"
     assert (note in found.notes) == (background == "black")
     for file, pixels in zip(found.files["train"], found.train[0], strict=True):
         grey = len(pixels) == 1
@@ -57,7 +57,7 @@ def test_one_white_icon_of_many_does_not_decide(tmp_path):
 
 
 def test_opaque_images_need_no_background():
-    assert choose_background([]) == "white"
+    assert choose_background([]) == ("white", 0)
     assert list(LEVELS) == ["white", "black", "grey"]
     for name, level in LEVELS.items():
         assert Image.new("RGB", (1, 1), name).getpixel((0, 0)) == (level,) * 3

@@ -163,8 +163,12 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         if args.moved is not None:
             raise ValueError("--data is for --resume: give the folder to train on without it")
         return datasets.check_name(args.data), settings_for(args.data, **chosen)
+    if args.data is not None:
+        raise ValueError(
+            f"--resume takes the data from the run; if they have moved, write --data {printable(args.data)}"
+        )
     given = [name for name, value in chosen.items() if value is not None and name != "epochs"]
-    given += [name for name in ("data", "out") if getattr(args, name) is not None]
+    given += ["out"] if args.out is not None else []
     if given:
         raise ValueError(
             f"--resume uses the settings of the run, and only --epochs and --data may change, not {given[0]}"

@@ -71,6 +71,18 @@ def test_a_folder_is_a_dataset(capsys):
     assert dataset.skipped == dataset.notes[1:3]
 
 
+@pytest.mark.parametrize(
+    ("size", "image_size", "suggested"),
+    [((32, 20), 64, 32), ((8, 8), 64, 16), ((60, 60), 64, None), ((100, 80), 64, None), ((32, 32), 32, None)],
+)
+def test_small_images_suggest_a_smaller_net(size, image_size, suggested):
+    shades("f", size=size)
+    notes = [line for line in datasets.load("f", 0, True, image_size).notes if "--image-size" in line]
+    assert [f"--image-size {suggested} is faster than {image_size}" in line for line in notes] == [True] * bool(
+        suggested
+    )
+
+
 def test_many_skipped_files_are_counted():
     shades("f")
     for i in range(9):

@@ -14,6 +14,7 @@ from cnn.core.text import printable
 from cnn.data.class_folders import TEST, TRAIN, class_folders, class_names, find_splits, list_images, shortened
 from cnn.data.image_files import read_images
 from cnn.data.image_fit import FITS, SQUASHED
+from cnn.data.images import check_conversion
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -66,6 +67,7 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
     settings = model.preprocessing or {}
     fit = settings["fit"] if settings.get("fit") in FITS else SQUASHED
     background = settings.get("background", "white")  # older models have none
+    check_conversion(background, fit)
     files = [one.file for one in listed]
     read = read_images(files, (height, width), channels == 1, skipped, background, fit)
     told = notes + ignored + skipped_files(path, skipped)

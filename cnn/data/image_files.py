@@ -19,7 +19,7 @@ MAX_THREADS = 4  # each may hold an image of half a gigabyte
 HASH_BYTES = 12  # two of a billion different images have the same hash with a probability of 1e-11
 MIN_CONTRAST = 16  # of 255: an image with a smaller range of values shows nothing
 MIN_DIFFERENCE = 40  # of 255: what differs less from its background, on average, is hardly visible
-MAX_LOST = 0.01  # the fraction of images that may be hardly visible before another background is looked for
+MAX_LOST = 0.02  # the fraction of images that may be hardly visible before another background is looked for
 LEVELS = {"white": 255, "black": 0, "grey": 128}
 
 Hashes = tuple[str, str]  # of the bytes of a file, and of the pixels that were read from it
@@ -123,7 +123,7 @@ def choose_background(images: Sequence[Image]) -> tuple[str, int]:
     It is the first of white, black and grey on which nearly all are visible.
 
     An image is hardly visible if its opaque pixels differ from the background by less than 40 of 255 on average, each
-    in the channel in which it differs most. At most 1 % of the images may be so; if each background has more of them,
+    in the channel in which it differs most. At most 2 % of the images may be so; if each background has more of them,
     the one with the fewest is chosen. Images without opaque pixels do not count.
 
     Examples

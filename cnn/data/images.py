@@ -86,7 +86,6 @@ def read_image(
     >>> pixels.shape, pixels.dtype, pixels[:, 0, 0]
     ((3, 64, 64), dtype('uint8'), array([250,   0,   9], dtype=uint8))
     """
-    check_conversion(background, fit)
     return read_with_size(path, None if size is None else pair(size, "size", 1), grey, background, fit)[0]
 
 
@@ -102,6 +101,7 @@ def read_with_size(
     path: str | Path, size: tuple[int, int] | None, grey: bool | None, background: str = "white", fit: str = SQUASHED
 ) -> tuple[Pixels, tuple[int, int]]:
     """Read an image as `read_image` does: -> (pixels, (width, height) of the upright image in the file)."""
+    check_conversion(background, fit)
     with _errors_with_name(path):
         image, original_size = load_resized(path, size, fit)
         return to_pixels(flatten_alpha(image, background), grey), original_size

@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from cnn.cli import datasets, run_images
+from cnn.cli.predict_images import read_for_model
+from cnn.data.image_fit import FITS
+from cnn.data.images import read_image
 from cnn.errors import InputError
 from cnn.sequential import Sequential
 from tests.cli.example_files import config
@@ -217,6 +220,19 @@ def test_predict_and_evaluate_repeat_the_background(run, no_plots):
     expected = model.predict_proba(model.preprocess(pixels[None]))[0]
     assert found["tall"] == pytest.approx(float(expected[1]), rel=1e-5)
     assert json.loads(run("evaluate", "r", "--json")[1])["loss"] == pytest.approx(config(Path("r"))["test_loss"])
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("background", ["white", "black", "grey"])
+def test_predict_reads_with_the_fit_and_background_of_the_model(fit, background):
+    image = Image.new("RGBA", (60, 30), (0, 0, 0, 0))
+    image.paste("red", (5, 5, 50, 15))
+    image.save("a.png")
+    settings = {"fit": fit, "background": background}
+    found = read_for_model("a.png", (3, 16, 16), preprocessing=settings)
+    assert np.array_equal(found.pixels, read_image("a.png", 16, **settings))
+    with pytest.raises(InputError, match="background must be one of white, black, grey, got 'nope'"):
+        read_for_model("a.png", (3, 16, 16), preprocessing={"fit": fit, "background": "nope"})
 
 
 def test_a_data_set_with_names_no_files(tmp_path):

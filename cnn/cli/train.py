@@ -42,7 +42,8 @@ class is held out for validation and the final test; or divide the images into f
 flowers/test yourself, each with the folders of the classes. JPEG, PNG, GIF, BMP, TIFF and WebP images of any size are
 rotated upright and resized to 64 x 64 pixels; files that cannot be read are listed and skipped. 50 images per class
 are few, 200 are good. If several images show the same thing, such as rose_1.jpg and rose_2.jpg the same flower, keep
-them on one side with --group-by '{group}_*'; copies of a file are recognised without it.
+them on one side with --group-by '{group}_*'; copies of a file are recognised without it. The run folder also has
+images.json, by which cnn evaluate knows the images that the model was trained on.
 The names of data sets take precedence: use ./mnist for a folder called mnist.
 
 Ctrl-C stops after the current step and saves the run so far.
@@ -203,7 +204,7 @@ def pattern(text: str) -> str:
     try:
         group_pattern(text)
     except InputError as error:
-        raise argparse.ArgumentTypeError(str(error).removeprefix("group_by must be ")) from None
+        raise argparse.ArgumentTypeError(str(error).replace("group_by must be", "expected", 1)) from None
     return text
 
 

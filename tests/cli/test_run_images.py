@@ -157,7 +157,7 @@ def test_moved_data_must_be_the_same(run, trained_run):
         (("f", "--data", "g"), "--data is for --resume: give the folder to train on without it"),
         (("--resume", "r", "--data", "nowhere"), "there is no folder"),
         (("--resume", "r", "--group-by", "{group}_*"), "only --epochs and --data may change, not group_by"),
-        (("f", "--group-by", "*"), "argument --group-by: a pattern of file names with {group} in it once"),
+        (("f", "--group-by", "*"), "argument --group-by: expected a pattern of file names with {group} in it once"),
         (("mnist", "--group-by", "{group}_*"), "--group-by is for a folder of images: it cannot change mnist"),
     ],
 )

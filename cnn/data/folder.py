@@ -202,7 +202,7 @@ def image_folder(
         pool = np.flatnonzero(splits == TRAIN)
         number = len(pool) - len(np.unique(same[pool]))
         if number:
-            notes.append(f"{number:,} images are copies of others and are kept on the same side as these")
+            notes.append(f"copies of other images, kept on the same side as these: {number:,}")
         held_out = hold_out(
             [listed[i].name for i in pool], labels[pool], validation, seed,
             [hashes[i] for i in pool], [groups[i] for i in pool],

@@ -42,7 +42,7 @@ def test_copies_stay_on_one_side(tmp_path, as_bmp, seed):
     assert not set(numbers(found.train)) & set(numbers(found.validation))
     assert len(found.train[1]) + len(found.validation[1]) == 30
     assert abs(np.sum(found.validation[1] == 0) - 0.3 * 18) < 2
-    assert found.notes == ["6 images are copies of others and are kept on the same side as these"]
+    assert found.notes == ["copies of other images, kept on the same side as these: 6"]
 
 
 @pytest.mark.parametrize("as_bmp", [False, True])

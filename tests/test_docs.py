@@ -69,7 +69,10 @@ def test_the_data_examples_run(capsys):
     names = {}
     exec(compile(code("docs/data.md"), "docs/data.md", "exec"), names)
     assert names["history"].train_accuracy[-1] > 0.9
-    assert "[[14.  3.]\n [10.  8.]]" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "[[14.  3.]\n [10.  8.]]" in out
+    assert "['groups of images by {group}_*: 5']\n" in out
+    assert len(names["held_out"]) == 1
     assert 0.4 < names["drawn"].mean() < 0.6
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from cnn.cli.datasets import SQUASHED
 from cnn.cli.formatting import sample_shape_text
 from cnn.core.text import printable
-from cnn.data.images import flatten_alpha, open_image, read_with_size
+from cnn.data.image_fit import FITS, flatten_alpha
+from cnn.data.images import open_image, read_with_size
 from cnn.module import Array
 
 BORDER_WIDTH = 0.025  # of the shorter side
@@ -102,8 +102,10 @@ def read_for_model(
     if _is_pattern(path):
         raise FileNotFoundError(f"no file matches {printable(path)}")
     channels, height, width = input_shape
-    if (preprocessing or {}).get("fit") == SQUASHED:
-        pixels, size = read_with_size(path, (height, width), channels == 1)
+    settings = preprocessing or {}
+    if settings.get("fit") in FITS:
+        background = settings.get("background", "white")  # older models have none
+        pixels, size = read_with_size(path, (height, width), channels == 1, background, settings["fit"])
         border = float(pixels[:, _border_mask(height, width)].mean())
         inverted = invert == "yes"
         reason = _requested(invert) if invert != "auto" else "not inverted: the model was trained on such images"

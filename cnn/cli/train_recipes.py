@@ -46,6 +46,8 @@ class Settings:
         Side in pixels to which the images of a folder are resized; None for named data sets.
     validation : float or None
         Fraction of the images of a folder that is held out, unless it has a folder of validation images.
+    group_by : str or None
+        A pattern of file names whose images are held out together.
     recipe : str or None
         One of `RECIPES`; None for the default training.
     """
@@ -57,6 +59,7 @@ class Settings:
     seed: int = 0
     image_size: int | None = None
     validation: float | None = None
+    group_by: str | None = None
     recipe: str | None = None
 
 
@@ -97,7 +100,7 @@ def settings_for(data: str, **chosen: Any) -> Settings:
         if chosen["recipe"] not in RECIPES:
             raise InputError(f"unknown recipe {printable(str(chosen['recipe']))}; known: {', '.join(RECIPES)}")
         defaults = RECIPES[chosen["recipe"]]
-    for name, option in (("image_size", "--image-size"), ("validation", "--val")):
+    for name, option in (("image_size", "--image-size"), ("validation", "--val"), ("group_by", "--group-by")):
         if name in chosen and data in NAMES:
             raise ValueError(f"{option} is for a folder of images: it cannot change {data}")
     result = replace(defaults, **chosen)

@@ -65,9 +65,22 @@ def test_a_folder_is_a_dataset(capsys):
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
         "baseline: always predicting the largest class is correct for 50.0% of the validation images",
         "there is no folder of test images, so the final test uses the validation images",
+        "half of the images have at most 40 pixels a side: --image-size 40 is faster than 64 and may be more accurate",
         "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
     ]
     assert dataset.skipped == dataset.notes[1:3]
+
+
+@pytest.mark.parametrize(
+    ("size", "image_size", "suggested"),
+    [((32, 20), 64, 32), ((8, 8), 64, 16), ((60, 60), 64, None), ((100, 80), 64, None), ((32, 32), 32, None)],
+)
+def test_small_images_suggest_a_smaller_net(size, image_size, suggested):
+    shades("f", size=size)
+    notes = [line for line in datasets.load("f", 0, True, image_size).notes if "--image-size" in line]
+    assert [f"--image-size {suggested} is faster than {image_size}" in line for line in notes] == [True] * bool(
+        suggested
+    )
 
 
 def test_many_skipped_files_are_counted():

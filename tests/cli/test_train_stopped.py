@@ -232,9 +232,9 @@ def test_a_killed_run_resumes_to_the_same_result(process):
 def test_resume_refuses_other_settings(run, no_plots):
     run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
     for more, message in (
-        (("spiral",), "only --epochs may change, not data"),
-        (("--lr", "0.1"), "only --epochs may change, not lr"),
-        (("--out", "b"), "only --epochs may change, not out"),
+        (("spiral",), "--resume takes the data from the run; if they have moved, write --data spiral"),
+        (("--lr", "0.1"), "only --epochs and --data may change, not lr"),
+        (("--out", "b"), "only --epochs and --data may change, not out"),
     ):
         code, _, err = run("train", *more, "--resume", "a")
         assert code == 2
@@ -264,7 +264,7 @@ def test_a_run_that_cannot_be_resumed_is_unchanged(run, no_plots):
     next(Path("images", "dark").iterdir()).unlink()
     code, _, err = run("train", "--resume", "a", "--epochs", "3")
     assert code == 1
-    assert "the data are not those of the checkpoint" in err
+    assert "are not those that a was trained on: 1 missing (" in err
     assert "saved" not in err
     assert files_in("a") == before
     for checkpoint in Path("a", "checkpoints").glob("step-*"):

@@ -14,9 +14,6 @@ from cnn.cli.terminal import print_stderr
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder, image_folder
-from cnn.data.intensity import Brightness, Contrast
-from cnn.data.rotation import Rotation
-from cnn.data.transforms import HorizontalFlip, RandomCrop
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -30,8 +27,6 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
 SQUASHED = "squashed"  # in the model file: images were resized to squares without keeping their proportions
-MAX_SHIFT = 1 / 10  # of the shorter side
-MAX_ROTATION = 10  # degrees
 SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
 
 Transform = Callable[..., tuple[Array, Array]]  # (x, y, draws), see cnn.data.transforms
@@ -59,11 +54,11 @@ class Dataset:
     skipped : list of str
         Those of the notes that are about files that could not be read.
     transforms : tuple
-        Random transforms of the training pixels, before normalization; see cnn.data.transforms.
+        Random transforms of the training pixels, before normalization; see cnn.data.transforms. `load` sets none.
     has_test : bool
         Whether the test samples differ from the validation samples.
-    test_files : list of str
-        The names of the test images' files, relative to the folder; empty for data that are no folder of images.
+    train_files, test_files : list of str
+        The names of the images' files, relative to the folder; empty for data that are no folder of images.
     image_conversion : dict
         How image files become pixels, for the model file: size, colour and fit.
     """
@@ -81,6 +76,7 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)
     transforms: tuple[Transform, ...] = ()
     has_test: bool = True
+    train_files: list[str] = field(default_factory=list)
     test_files: list[str] = field(default_factory=list)
     image_conversion: dict[str, Any] = field(default_factory=dict)
 
@@ -198,7 +194,6 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
 def _from_folder(found: ImageFolder) -> Dataset:
     path = found.path.resolve()
     channels, height, width = found.train[0].shape[1:]
-    shift = RandomCrop(padding=max(1, round(MAX_SHIFT * min(height, width))), edge="reflect")
     return Dataset(
         name=printable(path.name) or "images",
         title=f"the images in {printable(found.path)}",
@@ -211,8 +206,8 @@ def _from_folder(found: ImageFolder) -> Dataset:
         data=str(path),
         notes=_folder_notes(found),
         skipped=_skipped_files(found),
-        transforms=(HorizontalFlip(), shift, Rotation(MAX_ROTATION), Brightness(0.2), Contrast(0.2)),
         has_test=found.has_test,
+        train_files=[printable(file.relative_to(found.path)) for file in found.files["train"]],
         test_files=[
             printable(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
         ],

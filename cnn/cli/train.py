@@ -1,11 +1,15 @@
 """`cnn train`: train a model on a data set and write a run folder."""
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 
 import cnn
-from cnn.cli import datasets, run_folders, train_recipes
+from cnn.cli import augmentation, datasets, run_folders, train_recipes, trials
+from cnn.cli.augmentation import Augmentation
+from cnn.cli.datasets import Dataset
+from cnn.cli.keep_best import METRICS
 from cnn.cli.parser import Parser, integer_at_least, non_negative_number, one_of
 from cnn.cli.terminal import print_stderr
 from cnn.cli.train_recipes import (
@@ -71,6 +75,20 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--image-size", type=integer_at_least(16), metavar="N", help=size)
     val = f"fraction of the images of a folder to hold out for validation (default {FOLDER_SETTINGS.validation:g})"
     parser.add_argument("--val", type=fraction, metavar="X", help=val)
+    augment = (
+        "random changes of the training images of a folder: auto (default), which tries which of the others help; "
+    )
+    augment += (
+        "none; flip, left to right; light: small shifts, brightness and contrast; strong: larger ones, rotation; "
+    )
+    augment += "light+flip; strong+flip"
+    names = (*augmentation.NAMES, augmentation.AUTO)
+    parser.add_argument("--augment", type=one_of("kind of changes", names), metavar="NAME", help=augment)
+    balance = "for a folder: let the errors in classes with few images count more"
+    parser.add_argument("--balance", action="store_true", default=None, help=balance)
+    keep = "for a folder: the result are the weights of the epoch with the best accuracy, balanced-accuracy or loss on "
+    keep += "the validation images (default: those of the last epoch)"
+    parser.add_argument("--keep-best", type=one_of("metric", METRICS), metavar="METRIC", help=keep)
     resume = "resume a run that was stopped or killed, with bit-identical results; only --epochs can be given with it"
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
     out = "the run folder, which must not exist yet (default runs/DATA-1, -2, ...)"
@@ -103,12 +121,33 @@ def run(args: argparse.Namespace) -> int:
     except InputError as error:
         origin = f"; {args.resume} was trained on it" if args.resume is not None else ""
         raise type(error)(f"{error}{origin}") from None
+    changes = changes_for(dataset, settings, args.resume, args.quiet)
+    if changes is not None:
+        dataset = dataclasses.replace(dataset, transforms=changes.transforms)
     cnn.manual_seed(settings.seed)
     plan = train_recipes.plan(dataset, settings)
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
     return TrainingRun(
-        dataset, settings, plan, folder, resume=args.resume is not None, quiet=args.quiet, as_json=args.json
+        dataset,
+        settings,
+        plan,
+        folder,
+        changes=changes,
+        resume=args.resume is not None,
+        quiet=args.quiet,
+        as_json=args.json,
     ).run()
+
+
+def changes_for(dataset: Dataset, settings: Settings, resume: Path | None, quiet: bool) -> Augmentation | None:
+    """Return the random changes of the training images: as given, as recorded, or as trials decide; None: no folder."""
+    if settings.augment is None:
+        return None
+    if resume is not None:
+        return augmentation.recorded(run_folders.config_to_resume(resume), dataset)
+    if settings.augment == augmentation.AUTO:
+        return trials.choose(dataset, settings, tell=lambda line: None if quiet else print_stderr(line))
+    return augmentation.fixed(settings.augment, dataset)
 
 
 def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
@@ -128,6 +167,9 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         "image_size": args.image_size,
         "validation": args.val,
         "recipe": args.recipe,
+        "augment": args.augment,
+        "balance": args.balance,
+        "keep_best": args.keep_best,
     }
     if args.resume is None:
         if args.data is None:
@@ -142,6 +184,8 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
     config = run_folders.config_to_resume(args.resume)
     data = str(config["data"])
     saved = {name: config.get(name) for name in chosen}
+    if data not in datasets.NAMES and saved["augment"] is None:
+        saved["augment"] = augmentation.EARLIER
     if args.epochs is not None:
         if args.epochs < int(config.get("epochs", 1)):
             raise ValueError(f"{args.resume} has {config['epochs']} epochs: --epochs must be at least as many")

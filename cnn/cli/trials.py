@@ -1,0 +1,146 @@
+"""How `cnn train --augment auto` decides: short trainings, each judged on images that it has not seen.
+
+docs/decisions/011-augmentation.md has the measurements behind the rule and the numbers.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import training
+from cnn.cli import train_recipes
+from cnn.cli.augmentation import Augmentation, image_size, transforms
+from cnn.cli.datasets import Dataset, model_inputs, split
+from cnn.cli.train_recipes import Settings
+from cnn.module import Array
+
+SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
+IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
+SEEN = 20_000  # images of all epochs of a training, at most: 50 epochs of 400 images
+TEMPERATURES = np.geomspace(0.25, 8, 61)
+MARGIN = 1.0  # standard errors
+
+
+def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> Augmentation:
+    """Try the strengths without flips, then the best of them with flips, and return the best of all.
+
+    The same data, settings and seed give the same result: a trial has a fixed number of steps. Each training image is
+    judged by a net that was trained on the other half of them. These are more images than the validation images, whose
+    number is often too small to tell; and the validation images, which no choice sees, give an honest accuracy.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its training images are used.
+    settings : Settings
+        Of the training that the changes are for; a trial trains the same model in the same way.
+    tell : callable
+        Called with each line of text for the user.
+    """
+    halves = halve(dataset, settings.seed)
+    images = len(halves[0].train[0])
+    epochs = min(settings.epochs, math.ceil(SEEN / images))
+    settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
+    height, width = image_size(halves[0])
+    how = f"two trainings of {epochs} epochs for each, on one half of the training images at {width} x {height} pixels"
+    how += ", judged on the other half"
+    tell(f"--augment auto: which random changes of the images help?\n  {how}")
+    losses: dict[str, Array] = {}
+    trials: list[dict[str, Any]] = []
+
+    def run(name: str) -> None:
+        losses[name], accuracy = trial(halves, settings, name)
+        loss = float(losses[name].mean())
+        trials.append({"name": name, "validation_loss": loss, "validation_accuracy": accuracy})
+        tell(f"  {name:12}  validation loss {loss:.4f}  accuracy {accuracy:.4f}")
+
+    for name in ("none", "light", "strong"):
+        run(name)
+    chosen = "light"
+    for name in ("none", "strong"):
+        if is_better(losses[name], losses[chosen]):
+            chosen = name
+    flipped = "flip" if chosen == "none" else f"{chosen}+flip"
+    run(flipped)
+    if losses[flipped].mean() < losses[chosen].mean():
+        chosen = flipped
+    tell(f"  chosen: {chosen}")
+    return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
+
+
+def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Array, float]:
+    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)"""
+    losses, correct = [], []
+    for half in halves:
+        cnn.manual_seed(settings.seed)
+        changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
+        plan = train_recipes.plan(changed, settings)
+        for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
+            plan.after_step(step)
+        x, y = half.validation
+        probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
+        losses.append(calibrated_losses(probabilities, y))
+        correct.append(probabilities.argmax(axis=1) == y)
+    return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
+
+
+def halve(dataset: Dataset, seed: int) -> list[Dataset]:
+    """Divide the training images, made smaller and at most `IMAGES` of them, in two, evenly by class: -> two data sets
+
+    Each has one half as its training images and the other as its validation images.
+    """
+    x, y = dataset.train
+    rng = np.random.default_rng(seed)
+    if len(x) > IMAGES:
+        x, y = split(x, y, IMAGES, rng)[1]
+    a, b = split(reduced(x), y, len(x) // 2, rng)
+    return [dataclasses.replace(dataset, train=one, validation=other, test=other) for one, other in ((a, b), (b, a))]
+
+
+def calibrated_losses(probabilities: Array, y: Array) -> Array:
+    """Return the loss of each sample, with all logits divided by the number that makes their mean smallest.
+
+    Otherwise a net that is too sure of itself would look worse than one that makes more mistakes, and without random
+    changes nets are too sure.
+
+    Source
+    ------
+    Guo, Pleiss, Sun and Weinberger 2017, On calibration of modern neural networks, arXiv 1706.04599, section 4.2.
+
+    Examples
+    --------
+    >>> calibrated_losses(np.array([[0.999, 0.001], [0.999, 0.001]]), np.array([0, 1])).mean().round(2)
+    np.float64(1.25)
+    """
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+    candidates = []
+    for temperature in TEMPERATURES:
+        scaled = logits / temperature
+        log_sum = np.log(np.exp(scaled).sum(axis=1))
+        candidates.append(log_sum - scaled[np.arange(len(y)), y])
+    return min(candidates, key=np.mean)
+
+
+def is_better(a: Array, b: Array) -> bool:
+    """Return whether the losses a of some samples are smaller than b, by more than chance makes them differ."""
+    difference = b - a
+    return bool(difference.mean() > MARGIN * difference.std(ddof=1) / math.sqrt(len(difference)))
+
+
+def reduced(pixels: Array, side: int = SIDE) -> Array:
+    """Average blocks of pixels, so that the shorter side gets about this long; smaller images stay as they are.
+
+    Examples
+    --------
+    >>> reduced(np.array([[10, 20], [20, 30]], dtype=np.uint8).reshape(1, 1, 2, 2), side=1)
+    array([[[[20]]]], dtype=uint8)
+    """
+    n, c, h, w = pixels.shape
+    block = max(1, min(h, w) // side)
+    rows, columns = h // block, w // block
+    blocks = pixels[:, :, : rows * block, : columns * block].reshape(n, c, rows, block, columns, block)
+    return np.rint(blocks.mean(axis=(3, 5))).astype(np.uint8)

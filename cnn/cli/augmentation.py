@@ -4,7 +4,6 @@
 """
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -61,17 +60,17 @@ class Augmentation:
     ----------
     name : str
         One of `NAMES`.
-    transforms : sequence of Transform
+    transforms : tuple of Transform
         The changes, in their order.
     trials : list of dict
-        The trials that decided: "name", "validation_loss" and "validation_accuracy" of each. Empty if there were none,
+        The trials that decided: "name", "loss" and "accuracy" of each. Empty if there were none,
         because the name was given.
     how : str
         How the trials were made, for people; empty if there were none.
     """
 
     name: str
-    transforms: Sequence[Transform]
+    transforms: tuple[Transform, ...]
     trials: list[dict[str, Any]] = field(default_factory=list)
     how: str = ""
 

@@ -9,7 +9,9 @@ from cnn.data.class_folders import shortened
 from cnn.metrics import ClassReport
 from cnn.module import Array
 
-UNEVEN = 3  # the largest class has at least this many times the images of the smallest
+# The largest class has at least this many times the images of the smallest: of two such classes, always guessing the
+# larger one is correct for three quarters of the images, which looks like a good accuracy
+UNEVEN = 3
 LOW_RECALL = 0.5  # of a class: more of its images are predicted wrongly than correctly
 CLASSES_SHOWN = 5
 

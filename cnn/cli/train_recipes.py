@@ -160,7 +160,8 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
 def default(dataset: Dataset, settings: Settings) -> Plan:
     """Adam with a learning rate that decreases linearly to 0: small last steps find a better minimum at no cost."""
     model = build(dataset, settings)
-    model.loss_func, model.optimizer = CrossEntropyLoss(), Adam(lr=settings.lr)
+    weight = balanced_weights(dataset.train[1], len(dataset.class_names)) if settings.balance else None
+    model.loss_func, model.optimizer = CrossEntropyLoss(weight=weight), Adam(lr=settings.lr)
     callbacks = [KeepBest(settings.keep_best, *dataset.validation)] if settings.keep_best is not None else []
     if dataset.transforms:
         transforms: list[Any] = [*dataset.transforms, normalize(model)]
@@ -207,6 +208,18 @@ def one_cycle(dataset: Dataset, settings: Settings, transforms: list[Any], trans
         )
     text = f"AdamW, lr increasing to {settings.lr:g} and decreasing to 0, images {transforms_text}"
     return Plan(model, loader, [Scheduled(schedule, every="step")], lambda step: None, "one cycle", text)
+
+
+def balanced_weights(labels: Array, classes: int) -> list[float]:
+    """Return the weight of each class with which all classes together count the same: N / (K count).
+
+    Examples
+    --------
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
+    [0.6666666666666666, 2.0]
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return (len(labels) / (classes * counts)).tolist()
 
 
 def build(dataset: Dataset, settings: Settings) -> Sequential:

@@ -49,27 +49,37 @@ def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> 
     how = f"two trainings of {epochs} epochs for each, on one half of the training images at {width} x {height} pixels"
     how += ", judged on the other half"
     tell(f"--augment auto: which random changes of the images help?\n  {how}")
-    losses: dict[str, Array] = {}
     trials: list[dict[str, Any]] = []
 
-    def run(name: str) -> None:
-        losses[name], accuracy = trial(halves, settings, name)
-        loss = float(losses[name].mean())
-        trials.append({"name": name, "validation_loss": loss, "validation_accuracy": accuracy})
-        tell(f"  {name:12}  validation loss {loss:.4f}  accuracy {accuracy:.4f}")
+    def run(name: str) -> Array:
+        losses, accuracy = trial(halves, settings, name)
+        trials.append({"name": name, "loss": float(losses.mean()), "accuracy": accuracy})
+        tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
+        return losses
 
-    for name in ("none", "light", "strong"):
-        run(name)
+    chosen = decide(run)
+    tell(f"  chosen: {chosen}")
+    return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
+
+
+def decide(run: Callable[[str], Array]) -> str:
+    """Return the best changes: first the best strength without flips, then with or without them.
+
+    ``run`` makes a trial and returns the loss of each image; images are the same in all trials.
+
+    Examples
+    --------
+    >>> losses = {"none": [0.5, 0.6], "light": [0.4, 0.5], "strong": [0.7, 0.7], "light+flip": [0.9, 0.9]}
+    >>> decide(lambda name: np.array(losses[name]))
+    'light'
+    """
+    losses = {name: run(name) for name in ("none", "light", "strong")}
     chosen = "light"
     for name in ("none", "strong"):
         if is_better(losses[name], losses[chosen]):
             chosen = name
     flipped = "flip" if chosen == "none" else f"{chosen}+flip"
-    run(flipped)
-    if losses[flipped].mean() < losses[chosen].mean():
-        chosen = flipped
-    tell(f"  chosen: {chosen}")
-    return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
+    return flipped if is_better(run(flipped), losses[chosen]) else chosen
 
 
 def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Array, float]:

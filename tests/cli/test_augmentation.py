@@ -129,7 +129,7 @@ def test_auto_does_not_flip_arrows(chosen_for_arrows):
     assert not changes.name.endswith("flip")
     by_name = {trial["name"]: trial for trial in changes.trials}
     [flipped] = [name for name in by_name if name.endswith("flip")]
-    assert by_name[flipped]["validation_accuracy"] < 0.75 < by_name[changes.name]["validation_accuracy"]
+    assert by_name[flipped]["accuracy"] < 0.75 < by_name[changes.name]["accuracy"]
     assert changes.name in lines[-1]
     assert all(any(name in line for line in lines) for name in by_name)
 
@@ -181,13 +181,31 @@ def test_a_trial_has_a_fixed_number_of_steps(monkeypatch):
     assert "6 epochs" in changes.how
 
 
-def choice(monkeypatch, losses):
-    """What trials with these losses choose; the images' losses differ from them by the same small numbers."""
-    arrows("f", 4)
-    dataset, settings = load("f")
-    noise = np.random.default_rng(0).normal(0, 0.01, 50)
-    monkeypatch.setattr(trials, "trial", lambda halves, settings, name: (losses[name] + noise * len(name), 0.5))
-    return trials.choose(dataset, settings, lambda line: None).name
+NOISE = np.random.default_rng(0).normal(0, 0.2, 400)
+
+
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        ({"none": 0.5, "light": 0.3, "strong": 0.5, "light+flip": 0.2}, "light+flip"),
+        ({"none": 0.5, "light": 0.3, "strong": 0.5, "light+flip": 0.4}, "light"),
+        ({"none": 0.2, "light": 0.3, "strong": 0.5, "flip": 0.4}, "none"),
+        ({"none": 0.2, "light": 0.3, "strong": 0.5, "flip": 0.1}, "flip"),
+        ({"none": 0.5, "light": 0.3, "strong": 0.2, "strong+flip": 0.1}, "strong+flip"),
+        ({"none": 0.299, "light": 0.3, "strong": 0.299, "light+flip": 0.4}, "light"),  # by chance a little better
+    ],
+)
+def test_the_rule(means, expected):
+    """Only what is better by more than chance replaces the slight changes; only the trials that it needs are made."""
+    made = []
+
+    def run(name):
+        made.append(name)
+        return means[name] + np.roll(NOISE, len(name))
+
+    assert trials.decide(run) == expected
+    assert made[:3] == ["none", "light", "strong"]
+    assert len(made) == 4
 
 
 def test_calibration_does_not_reward_confidence():

@@ -1,5 +1,6 @@
 """What `cnn train` prints before it trains."""
 
+import textwrap
 from pathlib import Path
 
 from cnn.cli.augmentation import Augmentation
@@ -32,5 +33,5 @@ def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augment
     lines += [f"  {line}" for line in dataset.notes]
     if changes is not None:
         note = uneven_note(dataset.train[1], dataset.class_names, bool(settings.balance))
-        lines += [f"  {note}"] if note else []
+        lines += [textwrap.fill(note, 80, initial_indent="  ", subsequent_indent="  ")] if note else []
     return "\n".join(lines)

@@ -43,6 +43,9 @@ class is held out for validation and the final test; or divide the images into f
 flowers/test yourself, each with the folders of the classes. JPEG, PNG, GIF, BMP, TIFF and WebP images of any size are
 rotated upright and resized to 64 x 64 pixels; files that cannot be read are listed and skipped. 50 images per class
 are few, 200 are good.
+The training images are changed at random, so that the net cannot learn them by heart: shifted, flipped, and so on.
+Which changes help, short trials decide (--augment auto); samples.png shows the changes. If some classes have far fewer
+images than others, cnn says so; --balance lets their errors count more.
 The names of data sets take precedence: use ./mnist for a folder called mnist.
 
 Ctrl-C stops after the current step and saves the run so far.

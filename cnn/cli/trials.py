@@ -5,6 +5,7 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from cnn.module import Array
 
 SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
 IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
-SEEN = 20_000  # images of all epochs of a training, at most: 50 epochs of 400 images
+SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs of 400 images
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
 
@@ -43,12 +44,13 @@ def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> 
     """
     halves = halve(dataset, settings.seed)
     images = len(halves[0].train[0])
-    epochs = min(settings.epochs, math.ceil(SEEN / images))
+    epochs = trial_epochs(images, settings.epochs)
     settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
     height, width = image_size(halves[0])
-    how = f"two trainings of {epochs} epochs for each, on one half of the training images at {width} x {height} pixels"
-    how += ", judged on the other half"
-    tell(f"--augment auto: which random changes of the images help?\n  {how}")
+    how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
+    how += "judged on the other half"
+    tell("--augment auto: trying which random changes of the images help")
+    tell(textwrap.fill(how, 80, initial_indent="  ", subsequent_indent="  "))
     trials: list[dict[str, Any]] = []
 
     def run(name: str) -> Array:
@@ -98,6 +100,17 @@ def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Arr
     return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
 
 
+def trial_epochs(images: int, epochs: int) -> int:
+    """Return the number of epochs of a trial with half of the images: with twice as many it has as many steps.
+
+    Examples
+    --------
+    >>> trial_epochs(images=100, epochs=50), trial_epochs(images=400, epochs=50)
+    (100, 50)
+    """
+    return min(2 * epochs, math.ceil(SEEN / images))
+
+
 def halve(dataset: Dataset, seed: int) -> list[Dataset]:
     """Divide the training images, made smaller and at most `IMAGES` of them, in two, evenly by class: -> two data sets
 
@@ -123,8 +136,9 @@ def calibrated_losses(probabilities: Array, y: Array) -> Array:
 
     Examples
     --------
-    >>> calibrated_losses(np.array([[0.999, 0.001], [0.999, 0.001]]), np.array([0, 1])).mean().round(2)
-    np.float64(1.25)
+    >>> too_sure, y = np.array([[0.999, 0.001], [0.999, 0.001]]), np.array([0, 1])  # a mean loss of 3.5
+    >>> print(calibrated_losses(too_sure, y).mean().round(2))
+    0.78
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
     candidates = []

@@ -262,3 +262,15 @@ def test_a_damaged_record_is_refused(record):
         InputError, match=r"config.json is damaged: augmentation must (be an object|name one of none, flip)"
     ):
         augmentation.recorded({"augmentation": record}, dataset)
+
+
+def test_a_folder_of_four_images_can_be_tried(run, no_plots):
+    arrows("f", 2)
+    code, _, err = run("train", "f", "--epochs", 1, "--image-size", 16, "--out", "run")
+    assert code == 0, err
+    assert "chosen: light" in err  # nothing can be told from so few
+
+
+def test_quiet_trials_print_nothing(run, no_plots):
+    arrows("f", 2)
+    assert run("train", "f", "--epochs", 1, "--image-size", 16, "--quiet", "--out", "run") == (0, "", "")

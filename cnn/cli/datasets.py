@@ -59,6 +59,9 @@ class Dataset:
         Whether the test samples differ from the validation samples.
     train_files, test_files : list of str
         The names of the images' files, relative to the folder; empty for data that are no folder of images.
+    train_groups : list of str
+        The group of each training image: trials keep images of a group together. Here the name of its file without the
+        folder, as images of the same name are often related, such as the emoji of several vendors.
     image_conversion : dict
         How image files become pixels, for the model file: size, colour and fit.
     """
@@ -78,6 +81,7 @@ class Dataset:
     has_test: bool = True
     train_files: list[str] = field(default_factory=list)
     test_files: list[str] = field(default_factory=list)
+    train_groups: list[str] = field(default_factory=list)
     image_conversion: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -208,6 +212,7 @@ def _from_folder(found: ImageFolder) -> Dataset:
         skipped=_skipped_files(found),
         has_test=found.has_test,
         train_files=[printable(file.relative_to(found.path)) for file in found.files["train"]],
+        train_groups=[file.name for file in found.files["train"]],
         test_files=[
             printable(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
         ],

@@ -17,6 +17,7 @@ from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.train_recipes import Settings
+from cnn.data.folder import name_hash
 from cnn.module import Array
 
 SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
@@ -112,16 +113,42 @@ def trial_epochs(images: int, epochs: int) -> int:
 
 
 def halve(dataset: Dataset, seed: int) -> list[Dataset]:
-    """Divide the training images, made smaller and at most `IMAGES` of them, in two, evenly by class: -> two data sets
+    """Divide the training images, made smaller and at most `IMAGES` of them, in two: -> two data sets
 
     Each has one half as its training images and the other as its validation images.
     """
     x, y = dataset.train
-    rng = np.random.default_rng(seed)
+    groups = dataset.train_groups
+    if len(set(groups)) < 2:  # not known, or nothing to divide
+        groups = [str(i) for i in range(len(x))]
     if len(x) > IMAGES:
-        x, y = split(x, y, IMAGES, rng)[1]
-    a, b = split(reduced(x), y, len(x) // 2, rng)
+        some, y = split(np.arange(len(x)), y, IMAGES, np.random.default_rng(seed))[1]
+        x, groups = x[some], [groups[i] for i in some]
+    first = first_half(groups, y, seed)
+    x = reduced(x)
+    a, b = (x[first], y[first]), (x[~first], y[~first])
     return [dataclasses.replace(dataset, train=one, validation=other, test=other) for one, other in ((a, b), (b, a))]
+
+
+def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
+    """Return which images are in the first half: whole groups, and of each class about as many as in the second.
+
+    The groups, in the order of the hashes of their names, each go to the half that has fewer images of their classes.
+
+    Examples
+    --------
+    >>> first_half(["a", "b", "c", "a", "b", "d"], np.array([0, 0, 0, 1, 1, 1]), seed=0)
+    array([ True, False, False,  True, False, False])
+    """
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    first, lead = np.zeros(len(labels), dtype=bool), np.zeros(labels.max() + 1, dtype=int)  # more images in the first
+    for group in sorted(members, key=lambda name: name_hash(name, seed)):
+        counts = np.bincount(labels[members[group]], minlength=len(lead))
+        first[members[group]] = to_first = np.abs(lead + counts).sum() < np.abs(lead - counts).sum()
+        lead += counts if to_first else -counts
+    return first
 
 
 def calibrated_losses(probabilities: Array, y: Array) -> Array:

@@ -133,12 +133,13 @@ def halve(dataset: Dataset, seed: int) -> list[Dataset]:
 def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
     """Return which images are in the first half: whole groups, and of each class about as many as in the second.
 
-    The groups, in the order of the hashes of their names, each go to the half that has fewer images of their classes.
+    The groups, in the order of the hashes of their names, each go to the half that has fewer images of their classes,
+    or fewer in all.
 
     Examples
     --------
     >>> first_half(["a", "b", "c", "a", "b", "d"], np.array([0, 0, 0, 1, 1, 1]), seed=0)
-    array([ True, False, False,  True, False, False])
+    array([False,  True,  True, False,  True, False])
     """
     members: dict[str, list[int]] = {}
     for i, group in enumerate(groups):
@@ -146,8 +147,10 @@ def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
     first, lead = np.zeros(len(labels), dtype=bool), np.zeros(labels.max() + 1, dtype=int)  # more images in the first
     for group in sorted(members, key=lambda name: name_hash(name, seed)):
         counts = np.bincount(labels[members[group]], minlength=len(lead))
-        first[members[group]] = to_first = np.abs(lead + counts).sum() < np.abs(lead - counts).sum()
-        lead += counts if to_first else -counts
+        if_first, if_second = lead + counts, lead - counts
+        to_first = (abs(if_first).sum(), abs(if_first.sum())) < (abs(if_second).sum(), abs(if_second.sum()))
+        first[members[group]] = to_first
+        lead = if_first if to_first else if_second
     return first
 
 

@@ -49,11 +49,12 @@ class KeepBest(EarlyStopping):
         super().__call__(step)
         return False
 
-    def text(self) -> str:
-        """Return which epoch was the best, for people."""
-        return (
+    def text(self, has_test: bool) -> str:
+        """Return which epoch was the best, for people; without test images the choice flatters its accuracy."""
+        kept = (
             f"the weights are those of epoch {self.best_epoch}, with the best validation {self.metric} {self.best:.4f}"
         )
+        return kept if has_test else f"{kept}; chosen on these images, their accuracy is a little too optimistic"
 
 
 def balanced_accuracy(y_true: Any, y_pred: Any) -> float:

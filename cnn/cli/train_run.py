@@ -187,7 +187,7 @@ class TrainingRun:
         self._is_finished = True
         for callback in self.plan.callbacks:
             if isinstance(callback, KeepBest):
-                self._print_message(callback.text())
+                self._print_message(callback.text(self.dataset.has_test))
         split = "test" if self.dataset.has_test else "validation"
         self._print_result(result_line(loss, accuracy, len(x), split, balanced))
         if self.settings.image_size is not None:  # a folder of images: show which classes are confused

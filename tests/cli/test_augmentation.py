@@ -290,3 +290,13 @@ def test_a_folder_of_four_images_can_be_tried(run, no_plots):
 def test_quiet_trials_print_nothing(run, no_plots):
     arrows("f", 2)
     assert run("train", "f", "--epochs", 1, "--image-size", 16, "--quiet", "--out", "run") == (0, "", "")
+
+
+def test_trials_leave_the_training_as_it_is(run, no_plots):
+    arrows("f", 12)
+    options = ("train", "f", "--epochs", 2, "--image-size", 16, "--quiet", "--out")
+    assert run(*options, "auto")[0] == 0
+    chosen = json.loads(Path("auto/config.json").read_text())["augmentation"]["chosen"]
+    assert run(*options, "fixed", "--augment", chosen)[0] == 0
+    for name in ("history.jsonl", "model.safetensors"):
+        assert Path("auto", name).read_bytes() == Path("fixed", name).read_bytes()

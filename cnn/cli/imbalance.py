@@ -1,5 +1,6 @@
 """Classes of very different sizes: what `cnn train` says about them, before and after training."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +57,8 @@ def low_recall_note(report: ClassReport, can_balance: bool) -> str:
     --------
     >>> from cnn.metrics import class_report
     >>> print(low_recall_note(class_report([0, 0, 1, 1, 1], [0, 0, 0, 0, 1], ["cat", "dog"]), can_balance=True))
-    seldom recognised: dog (1 of 3). Add images of this class, or train with --balance.
+    seldom recognised: dog (1 of 3). Add images of this class, or train with
+    --balance.
     """
     low = [k for k in np.argsort(report.recall, kind="stable") if report.recall[k] < LOW_RECALL]
     if not low:
@@ -67,4 +69,4 @@ def low_recall_note(report: ClassReport, can_balance: bool) -> str:
     )
     which = "this class" if len(low) == 1 else "these classes"
     more = ", or train with --balance" if can_balance else ""
-    return f"seldom recognised: {listed}. Add images of {which}{more}."
+    return textwrap.fill(f"seldom recognised: {listed}. Add images of {which}{more}.", 80)

@@ -4,6 +4,7 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 """
 
 import dataclasses
+import hashlib
 import math
 import textwrap
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.train_recipes import Settings
-from cnn.data.folder import name_hash
 from cnn.module import Array
 
 SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
@@ -145,13 +145,18 @@ def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
     for i, group in enumerate(groups):
         members.setdefault(group, []).append(i)
     first, lead = np.zeros(len(labels), dtype=bool), np.zeros(labels.max() + 1, dtype=int)  # more images in the first
-    for group in sorted(members, key=lambda name: name_hash(name, seed)):
+    for group in sorted(members, key=lambda name: hashed(name, seed)):
         counts = np.bincount(labels[members[group]], minlength=len(lead))
         if_first, if_second = lead + counts, lead - counts
         to_first = (abs(if_first).sum(), abs(if_first.sum())) < (abs(if_second).sum(), abs(if_second.sum()))
         first[members[group]] = to_first
         lead = if_first if to_first else if_second
     return first
+
+
+def hashed(name: str, seed: int) -> bytes:
+    """Return a hash by which names are in a random order, which does not change if others are added."""
+    return hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def calibrated_losses(probabilities: Array, y: Array) -> Array:

@@ -217,12 +217,12 @@ def _held_out(
     held_out: list[int] = []
     for label in range(labels.max() + 1):
         members = np.flatnonzero(candidates & (labels == label)).tolist()
-        members.sort(key=lambda i: name_hash(files[i].name, seed))
+        members.sort(key=lambda i: _hash(files[i].name, seed))
         held_out += members[: min(max(1, round(fraction * len(members))), len(members) - 1)]
     return np.array(held_out, dtype=np.int64)
 
 
-def name_hash(name: str, seed: int) -> bytes:
+def _hash(name: str, seed: int) -> bytes:
     """Return a hash of the file name; normalised, as macOS and Linux encode accented letters differently."""
     text = f"{seed}/{unicodedata.normalize('NFC', name)}"
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -16,9 +16,6 @@ from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.image_files import Hashes
 from cnn.data.image_fit import SQUASHED
-from cnn.data.intensity import Brightness, Contrast
-from cnn.data.rotation import Rotation
-from cnn.data.transforms import HorizontalFlip, RandomCrop
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -31,8 +28,6 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
-MAX_SHIFT = 1 / 10  # of the shorter side
-MAX_ROTATION = 10  # degrees
 SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
 MIN_IMAGE_SIZE = 16  # of photo-cnn
 MUCH_SMALLER = 0.8  # images below this times the size that they are enlarged to should rather not be enlarged
@@ -62,11 +57,14 @@ class Dataset:
     skipped : list of str
         Those of the notes that are about files that could not be read.
     transforms : tuple
-        Random transforms of the training pixels, before normalization; see cnn.data.transforms.
+        Random transforms of the training pixels, before normalization; see cnn.data.transforms. `load` sets none.
     has_test : bool
         Whether the test samples differ from the validation samples.
-    test_files : list of str
-        The names of the test images' files, relative to the folder; empty for data that are no folder of images.
+    train_files, test_files : list of str
+        The names of the images' files, relative to the folder; empty for data that are no folder of images.
+    train_groups : list of str
+        The group of each training image: trials keep images of a group together. Without ``--group-by`` the name of
+        its file without the folder, as images of the same name are often related, such as the emoji of several vendors.
     hashes : dict of str to dict of str to (str, str)
         For each split of a folder, the files relative to the folder and the hashes of their bytes and their pixels.
     image_conversion : dict
@@ -86,7 +84,9 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)
     transforms: tuple[Transform, ...] = ()
     has_test: bool = True
+    train_files: list[str] = field(default_factory=list)
     test_files: list[str] = field(default_factory=list)
+    train_groups: list[str] = field(default_factory=list)
     hashes: dict[str, dict[str, Hashes]] = field(default_factory=dict)
     image_conversion: dict[str, Any] = field(default_factory=dict)
 
@@ -209,7 +209,6 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
 def _from_folder(found: ImageFolder) -> Dataset:
     path = found.path.resolve()
     channels, height, width = found.train[0].shape[1:]
-    shift = RandomCrop(padding=max(1, round(MAX_SHIFT * min(height, width))), edge="reflect")
     return Dataset(
         name=printable(path.name) or "images",
         title=f"the images in {printable(found.path)}",
@@ -222,8 +221,11 @@ def _from_folder(found: ImageFolder) -> Dataset:
         data=str(path),
         notes=_folder_notes(found),
         skipped=skipped_files(found.path, found.skipped),
-        transforms=(HorizontalFlip(), shift, Rotation(MAX_ROTATION), Brightness(0.2), Contrast(0.2)),
         has_test=found.has_test,
+        train_files=[printable(file.relative_to(found.path)) for file in found.files["train"]],
+        train_groups=[
+            group or file.name for file, group in zip(found.files["train"], found.groups["train"], strict=True)
+        ],
         test_files=[
             printable(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
         ],

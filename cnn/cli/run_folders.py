@@ -12,12 +12,14 @@ from cnn.core.text import printable, short_text
 CONFIG, HISTORY, TIMES, MODEL = "config.json", "history.jsonl", "times.jsonl", "model.safetensors"
 CHECKPOINTS = "checkpoints"
 CURVES, CONFUSION, MISTAKES, BOUNDARY = "curves.png", "confusion.png", "mistakes.png", "boundary.png"
+SAMPLES = "samples.png"
 RUNS = Path("runs")
 INTEGER, NUMBER, STRING = (int, "an integer of at least 0"), ((int, float), "a number of at least 0"), (str, "a string")
 SETTINGS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("data", "model", "recipe", "status", "group_by"), STRING),
+    **dict.fromkeys(("data", "model", "recipe", "status", "group_by", "augment", "keep_best"), STRING),
     **dict.fromkeys(("epochs", "batch_size", "seed", "image_size"), INTEGER),
     **dict.fromkeys(("lr", "validation", "test_accuracy", "test_loss"), NUMBER),
+    "balance": (bool, "true or false"),
 }
 
 
@@ -163,8 +165,9 @@ def read_config(model_file: Path) -> dict[str, Any]:
 def check_setting(name: str, value: Any) -> None:
     """Raise an error unless a setting in config.json is of the right type, and a number is not negative or huge."""
     kinds, expected = SETTINGS[name]
-    may_be_absent = name in ("recipe", "image_size", "validation", "group_by")
-    is_right = (value is None and may_be_absent) or (isinstance(value, kinds) and not isinstance(value, bool))
+    may_be_absent = name in ("recipe", "image_size", "validation", "group_by", "augment", "balance", "keep_best")
+    is_bool = isinstance(value, bool)
+    is_right = (value is None and may_be_absent) or (isinstance(value, kinds) and is_bool == (kinds is bool))
     if not is_right or (isinstance(value, (int, float)) and not 0 <= value < 2**63):
         raise ValueError(f"{name} must be {expected}, got {short_text(value)}")
 

@@ -1,12 +1,16 @@
 """`cnn train`: train a model on a data set and write a run folder."""
 
 import argparse
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
 
 import cnn
-from cnn.cli import datasets, run_folders, run_images, train_recipes
+from cnn.cli import augmentation, datasets, run_folders, run_images, train_recipes, trials
+from cnn.cli.augmentation import Augmentation
+from cnn.cli.datasets import Dataset
+from cnn.cli.keep_best import METRICS
 from cnn.cli.parser import Parser, integer_at_least, non_negative_number, one_of
 from cnn.cli.terminal import print_stderr
 from cnn.cli.train_recipes import (
@@ -44,6 +48,9 @@ rotated upright and resized to 64 x 64 pixels; files that cannot be read are lis
 are few, 200 are good. If several images show the same thing, such as rose_1.jpg and rose_2.jpg the same flower, keep
 them on one side with --group-by '{group}_*'; copies of a file are recognised without it. The run folder also has
 images.json, by which cnn evaluate knows the images that the model was trained on.
+The training images are changed at random, so that the net cannot learn them by heart: shifted, flipped, and so on.
+Which changes help, short trials decide (--augment auto); samples.png shows the changes. If some classes have far fewer
+images than others, cnn says so; --balance lets their errors count more.
 The names of data sets take precedence: use ./mnist for a folder called mnist.
 
 Ctrl-C stops after the current step and saves the run so far.
@@ -84,6 +91,20 @@ def add_arguments(parser: Parser) -> None:
     resume = (
         "resume a run that was stopped or killed, with bit-identical results; only --epochs and --data can be given"
     )
+    augment = (
+        "random changes of the training images of a folder: auto (default), which tries which of the others help; "
+    )
+    augment += (
+        "none; flip, left to right; light: small shifts, brightness and contrast; strong: larger ones, rotation; "
+    )
+    augment += "light+flip; strong+flip"
+    names = (*augmentation.NAMES, augmentation.AUTO)
+    parser.add_argument("--augment", type=one_of("kind of changes", names), metavar="NAME", help=augment)
+    balance = "for a folder: let the errors in classes with few images count more"
+    parser.add_argument("--balance", action="store_true", default=None, help=balance)
+    keep = "for a folder: the result are the weights of the epoch with the best accuracy, balanced-accuracy or loss on "
+    keep += "the validation images (default: those of the last epoch)"
+    parser.add_argument("--keep-best", type=one_of("metric", METRICS), metavar="METRIC", help=keep)
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
     moved = "with --resume: where the folder of images is now, if it has moved; its images must be the same"
     parser.add_argument("--data", type=Path, dest="moved", metavar="FOLDER", help=moved)
@@ -122,19 +143,40 @@ def run(args: argparse.Namespace) -> int:
         raise type(error)(f"{error}{origin}") from None
     if saved is not None:
         run_images.check_same(args.resume, saved[0], dataset)
+    changes = changes_for(dataset, settings, args.resume, args.quiet)
+    if changes is not None:
+        dataset = dataclasses.replace(dataset, transforms=changes.transforms)
     cnn.manual_seed(settings.seed)
     plan = train_recipes.plan(dataset, settings)
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
     if args.resume is None:
         run_images.write(folder, dataset)
     return TrainingRun(
-        dataset, settings, plan, folder, resume=args.resume is not None, quiet=args.quiet, as_json=args.json
+        dataset,
+        settings,
+        plan,
+        folder,
+        changes=changes,
+        resume=args.resume is not None,
+        quiet=args.quiet,
+        as_json=args.json,
     ).run()
 
 
 def _conversion(saved: tuple[run_images.RunImages, dict[str, Any]] | None) -> dict[str, Any]:
     """Return how a run that is resumed read its images; an old run has not stored it."""
     return {"background": "white"} if saved is None else saved[1]
+
+
+def changes_for(dataset: Dataset, settings: Settings, resume: Path | None, quiet: bool) -> Augmentation | None:
+    """Return the random changes of the training images: as given, as recorded, or as trials decide; None: no folder."""
+    if settings.augment is None:
+        return None
+    if resume is not None:
+        return augmentation.recorded(run_folders.config_to_resume(resume), dataset)
+    if settings.augment == augmentation.AUTO:
+        return trials.choose(dataset, settings, tell=lambda line: None if quiet else print_stderr(line))
+    return augmentation.fixed(settings.augment, dataset)
 
 
 def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
@@ -155,6 +197,9 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         "validation": args.val,
         "group_by": args.group_by,
         "recipe": args.recipe,
+        "augment": args.augment,
+        "balance": args.balance,
+        "keep_best": args.keep_best,
     }
     if args.resume is None:
         if args.data is None:
@@ -177,6 +222,8 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
     config = run_folders.config_to_resume(args.resume)
     data = str(config["data"])
     saved = {name: config.get(name) for name in chosen}
+    if data not in datasets.NAMES and saved["augment"] is None:
+        saved["augment"] = augmentation.EARLIER
     if args.epochs is not None:
         if args.epochs < int(config.get("epochs", 1)):
             raise ValueError(f"{args.resume} has {config['epochs']} epochs: --epochs must be at least as many")

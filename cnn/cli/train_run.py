@@ -13,9 +13,13 @@ import numpy as np
 import cnn
 from cnn import training
 from cnn.cli import run_folders
+from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset, model_inputs
-from cnn.cli.formatting import correct_text, count_text, program_name, sample_shape_text, shell_quoted
+from cnn.cli.formatting import correct_text, count_text, program_name, shell_quoted
+from cnn.cli.imbalance import is_uneven, low_recall_note
 from cnn.cli.interrupts import Interrupted, Interrupts
+from cnn.cli.keep_best import KeepBest, balanced_accuracy
+from cnn.cli.plan_text import plan_text
 from cnn.cli.terminal import print_stderr, print_stdout
 from cnn.cli.train_recipes import Plan, Settings
 from cnn.loss import CrossEntropyLoss
@@ -39,6 +43,8 @@ class TrainingRun:
     model : Sequential
         The model of the plan.
     folder : Path
+    changes : Augmentation or None
+        The random changes of the images of a folder.
     history : History
     last_step : Step or None
         The last completed step.
@@ -51,11 +57,13 @@ class TrainingRun:
         plan: Plan,
         folder: Path,
         *,
+        changes: Augmentation | None = None,
         resume: bool = False,
         quiet: bool = False,
         as_json: bool = False,
     ) -> None:
         self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
+        self.changes = changes
         self.history = self.model.history = training.History()
         self.last_step: training.Step | None = None
         self._is_finished = False  # and config.json contains the test result
@@ -64,6 +72,7 @@ class TrainingRun:
         self._config: dict[str, Any] = {
             "data": dataset.data,
             **{name: value for name, value in vars(settings).items() if value is not None},
+            **({} if changes is None else {"augmentation": changes.record()}),
             "lr_schedule": plan.schedule,
             "validation_samples": len(dataset.validation[0]),
             "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
@@ -75,7 +84,7 @@ class TrainingRun:
             try:
                 if not self._resume:  # a resumed run writes nothing before it is certain that training can continue
                     self._write_config("running")
-                self._print_plan()
+                self._print_message(plan_text(self.dataset, self.settings, self.plan, self.changes, self.folder))
                 self._train()
                 return self._test()
             except KeyboardInterrupt as stop:
@@ -154,6 +163,9 @@ class TrainingRun:
         if step.epoch % self._epochs_per_line() == 0 or step.epoch in (1, step.epochs):
             self._print_result(f"{epoch_line(step.epoch, step.epochs, metrics)}  {metrics['seconds']:.1f} s")
 
+    def _has_rare_classes(self) -> bool:
+        return self.settings.image_size is not None and is_uneven(self.dataset.train[1], len(self.dataset.class_names))
+
     def _epochs_per_line(self) -> int:
         epochs = self.settings.epochs
         return 1 if epochs <= 1.5 * EPOCH_LINES else math.ceil(epochs / EPOCH_LINES)
@@ -167,12 +179,21 @@ class TrainingRun:
         loss, accuracy = self.model.evaluate(x, y)
         self._config |= {"test_loss": loss, "test_accuracy": accuracy}
         self._config["test_samples"] = len(x)
+        balanced = None
+        if self._has_rare_classes():
+            balanced = self._config["test_balanced_accuracy"] = balanced_accuracy(y, self.model.predict(x))
         self.model.save(self.folder / run_folders.MODEL)
         self._write_config("finished")
         self._is_finished = True
-        self._print_result(result_line(loss, accuracy, len(x), "test" if self.dataset.has_test else "validation"))
+        for callback in self.plan.callbacks:
+            if isinstance(callback, KeepBest):
+                self._print_message(callback.text(self.dataset.has_test))
+        split = "test" if self.dataset.has_test else "validation"
+        self._print_result(result_line(loss, accuracy, len(x), split, balanced))
         if self.settings.image_size is not None:  # a folder of images: show which classes are confused
-            self._print_result(str(class_report(y, self.model.predict(x), self.dataset.class_names)))
+            report = class_report(y, self.model.predict(x), self.dataset.class_names)
+            self._print_result(str(report))
+            self._print_message(low_recall_note(report, self._has_rare_classes() and not self.settings.balance))
         self._print_message("drawing the plots ...")
         problem = None
         try:
@@ -182,7 +203,7 @@ class TrainingRun:
         if self._json:
             print_stdout(json.dumps(self._results("finished"), indent=2))
         names = [run_folders.CONFIG, run_folders.HISTORY, run_folders.MODEL, run_folders.CURVES]
-        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY]
+        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY, run_folders.SAMPLES]
         saved = [name for name in names if (self.folder / name).is_file()]
         self._print_result(f"saved in {self.folder}: {', '.join(saved)}")
         run = shell_quoted(self.folder)
@@ -197,6 +218,8 @@ class TrainingRun:
         from cnn.report import plots  # here, because matplotlib is slow to import
 
         names = self.dataset.class_names
+        if self.changes is not None:
+            self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
         probabilities = self.model.predict_proba(x)
         plots.save(plots.history(self.history), self.folder / run_folders.CURVES)
         plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / run_folders.CONFUSION)
@@ -250,34 +273,12 @@ class TrainingRun:
             print_stdout(text)
 
     def _print_message(self, text: str) -> None:
-        if not self._quiet:
+        if text and not self._quiet:
             print_stderr(text)
 
     def _results(self, status: str) -> dict[str, Any]:
         epochs = [{"epoch": i + 1, **self.history.epoch(i)} for i in range(len(self.history))]
         return {"run": str(self.folder), **self._config, "status": status, "history": epochs}
-
-    def _print_plan(self) -> None:
-        dataset, settings = self.dataset, self.settings
-        train, validation, test = (f"{len(part[0]):,}" for part in (dataset.train, dataset.validation, dataset.test))
-        classes = len(dataset.class_names)
-        parameters = sum(parameter.size for parameter in self.model.parameters())
-        shape = dataset.input_shape
-        shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
-        held_out = f"{validation} more for validation, {test} more for the final test"
-        if not dataset.has_test:
-            held_out = f"{validation} more held out, for validation and the final test"
-        self._print_message(
-            f"Training on {dataset.title}\n"
-            f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}\n"
-            f"            {held_out}\n"
-            f"  model     {settings.model}, {parameters:,} parameters\n"
-            f"  settings  {count_text(settings.epochs, 'epoch')}, batch size {settings.batch_size}, {self.plan.text}, "
-            f"seed {settings.seed}\n"
-            f"  folder    {self.folder}; Ctrl-C saves the run so far"
-        )
-        for line in dataset.notes:
-            self._print_message(f"  {line}")
 
 
 def progress_display(quiet: bool = False) -> Progress:
@@ -285,7 +286,9 @@ def progress_display(quiet: bool = False) -> Progress:
     return Progress() if quiet else stream_progress(sys.stderr)
 
 
-def result_line(loss: float, accuracy: float, count: int, split: str = "test") -> str:
+def result_line(
+    loss: float, accuracy: float, count: int, split: str = "test", balanced_accuracy: float | None = None
+) -> str:
     """Return the metrics of the final test as one line.
 
     Examples
@@ -293,4 +296,5 @@ def result_line(loss: float, accuracy: float, count: int, split: str = "test") -
     >>> result_line(0.25, 0.915, 10_000)
     'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 correct; 95 % interval 0.909 to 0.920)'
     """
-    return f"{split} loss {loss:.4f}  {split} accuracy {accuracy:.4f}  ({correct_text(accuracy, count)})"
+    line = f"{split} loss {loss:.4f}  {split} accuracy {accuracy:.4f}  ({correct_text(accuracy, count)})"
+    return line if balanced_accuracy is None else f"{line}  balanced accuracy {balanced_accuracy:.4f}"

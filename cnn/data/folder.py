@@ -45,6 +45,8 @@ class ImageFolder:
         Pixels, uint8 (N, C, H, W), and labels, int64 (N,). No image is in both the training and the validation set.
     files : dict of str to list of Path
         The file of each image, by the name of the split ("train", "validation", "test"; no "test" without `has_test`).
+    groups : dict of str to list of str or None
+        For each of these files, the group that ``group_by`` found in its name.
     hashes : dict of str to list of (str, str)
         For each of these files, the hash of its bytes and that of its pixels.
     has_test : bool
@@ -68,6 +70,7 @@ class ImageFolder:
     validation: Split
     test: Split
     files: dict[str, list[Path]]
+    groups: dict[str, list[str | None]]
     hashes: dict[str, list[Hashes]]
     has_test: bool
     skipped: list[tuple[Path, str]]
@@ -228,6 +231,7 @@ def image_folder(
         test=test if has_test else held,
         files={name: [files[i] for i in members[name]] for name in found},
         hashes={name: [hashes[i] for i in members[name]] for name in found},
+        groups={name: [groups[i] for i in members[name]] for name in found},
         has_test=has_test,
         skipped=skipped,
         warnings=problems,

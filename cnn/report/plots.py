@@ -30,6 +30,7 @@ from cnn.report.canvas import (
     save,
     size_in_points,
 )
+from cnn.report.changes import changes
 from cnn.report.comparisons import compare_losses, compare_seeds
 from cnn.report.growth import growth
 from cnn.report.mosaics import feature_maps, filters, mistakes, samples
@@ -38,8 +39,8 @@ from cnn.report.planes import decision_boundary, points
 from cnn.report.ratios import ratios
 
 __all__ = [
-    "compare_losses", "compare_seeds", "confusion", "decision_boundary", "describe", "feature_maps", "filters",
-    "growth", "history", "mistakes", "numbers", "panels", "points", "ratios", "samples", "save",
+    "changes", "compare_losses", "compare_seeds", "confusion", "decision_boundary", "describe", "feature_maps",
+    "filters", "growth", "history", "mistakes", "numbers", "panels", "points", "ratios", "samples", "save",
 ]  # fmt: skip
 
 

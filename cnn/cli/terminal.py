@@ -17,8 +17,8 @@ READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
 MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
 
 
-def print_stdout(text: str = "") -> None:
-    """Print a line of results to stdout.
+def print_stdout(text: str = "") -> bool:
+    """Print a line of results to stdout; return False if its reader has just gone.
 
     A reader that has gone, as in ``cnn summary RUN | head -3`` or after a terminal was closed, is not an error: the
     remaining output is discarded, so that training continues.
@@ -35,6 +35,8 @@ def print_stdout(text: str = "") -> None:
         _discard_output(sys.stdout)
         if not gone:
             raise OSError(error.errno, f"could not write the results: {error.strerror}") from error
+        return False
+    return True
 
 
 def print_wrapped(text: str, indent: int = 2) -> None:

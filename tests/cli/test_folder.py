@@ -17,6 +17,7 @@ from cnn.errors import InputError
 from cnn.layers import Flatten, Linear, Sigmoid
 from cnn.loss import BCELoss, BCEWithLogitsLoss
 from cnn.sequential import Sequential
+from tests.cli.example_files import json_lines
 from tests.data.photos import save_with_orientation
 
 
@@ -187,7 +188,7 @@ def test_prediction_reads_images_as_training_does(run, colour):
     files = sorted(Path("f").rglob("*.png"))
     code, out, err = run("predict", "run", *files, "--json")
     assert (code, err) == (0, "")
-    for file, row in zip(files, json.loads(out)["images"], strict=True):
+    for file, row in zip(files, json_lines(out), strict=True):
         pixels = read_image(file, 16, grey=not colour)
         expected = model.predict_proba(model.preprocess(pixels[None]))[0]
         found = {one["name"]: one["probability"] for one in row["classes"]}

@@ -8,6 +8,7 @@ from PIL import Image
 
 import cnn.data
 from cnn.zoo import trained
+from tests.cli.example_files import json_lines
 
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF")
 
@@ -85,7 +86,7 @@ def test_images_of_other_sizes_formats_and_black_on_white(run, tmp_path):
         expected[str(path)] = names[y[i]]
     code, out, _ = run("predict", "--model", "fashion", *expected, "--top", 1, "--json")
     assert code == 0
-    found = {image["image"]: image["classes"][0]["name"] for image in json.loads(out)["images"]}
+    found = {image["image"]: image["classes"][0]["name"] for image in json_lines(out)}
     wrong = {path: (found[path], expected[path]) for path in expected if found[path] != expected[path]}
     print(f"{20 - len(wrong)} of 20 images correct; wrong: {list(wrong.values())}")
     assert len(wrong) <= 2, wrong

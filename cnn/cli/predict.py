@@ -8,7 +8,7 @@ from cnn.cli import model_arguments
 from cnn.cli.parser import Parser, integer_at_least
 from cnn.cli.predict_images import expand_patterns, files_in, read_for_model
 from cnn.cli.predict_output import INPUTS_SHOWN, TOP, Output
-from cnn.cli.predict_stream import predictions
+from cnn.cli.predict_stream import fewer_kernel_threads, predictions
 from cnn.cli.run_folders import is_same_file
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.model.objective import Objective
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         _check_not_read(args.show_input, names)
     given = set(args.images)
     output = Output(model, form_of(args, any(found.values())), args.top, args.show_input)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), fewer_kernel_threads():
         # Each reader ignores warnings about invalid metadata, but only one thread at a time can do so safely
         warnings.filterwarnings("ignore", module=r"PIL\.")
         for one in predictions(model, names, lambda name: read_for_model(name, shape, args.invert, preprocessing)):

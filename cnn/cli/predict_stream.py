@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from cnn.cli.predict_images import ModelImage
+from cnn.kernels import get_num_threads, set_num_threads
 from cnn.module import Array
 from cnn.sequential import Sequential
 
@@ -19,7 +20,7 @@ from cnn.sequential import Sequential
 # routine, which adds up in another order: the probabilities of an image would depend on the images beside it.
 BATCH_SIZE = 16
 READ_AHEAD = 8 * BATCH_SIZE  # images at most that wait in memory for the model
-MAX_THREADS = 4  # each may hold an image of half a gigabyte
+READERS = min(4, os.cpu_count() or 1)  # threads; each may hold an image of half a gigabyte
 
 T = TypeVar("T")
 
@@ -74,6 +75,17 @@ def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], M
                 yield one if one.image is None else Prediction(one.name, one.image, "", next(rows))
 
 
+@contextmanager
+def fewer_kernel_threads() -> Iterator[None]:
+    """Let the layers use only as many threads as the readers leave: reading takes most of the time."""
+    before = get_num_threads()
+    set_num_threads(max(1, before - READERS))
+    try:
+        yield
+    finally:
+        set_num_threads(before)
+
+
 def _depends_on_the_batch(model: Sequential) -> bool:
     """Return whether a layer computes with the mean of the batch in evaluation too."""
     return any(not getattr(module, "track_running_stats", True) for _, module in model.named_modules())
@@ -89,7 +101,7 @@ def _probabilities(model: Sequential, images: list[ModelImage], size: int) -> Ar
 
 def read_ahead(read: Callable[[str], T], names: Iterable[str]) -> Generator[T, None, None]:
     """Yield ``read(name)`` for each name, in order; threads run at most `READ_AHEAD` names ahead of the caller."""
-    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1))
+    pool = ThreadPoolExecutor(READERS)
     waiting: deque[Future[T]] = deque()
     try:
         for name in names:

@@ -322,6 +322,12 @@ def test_files_are_read_in_several_threads():
     assert list(predict_stream.read_ahead(read, "abcd")) == list("abcd")
 
 
+def test_the_number_of_threads_is_as_before(run, brightness_model, photos):
+    before = cnn.get_num_threads()
+    assert run("predict", brightness_model, photos, "--json")[0] == 0
+    assert cnn.get_num_threads() == before
+
+
 def test_reading_stops_when_nobody_reads_the_output(brightness_model):
     Path("photos").mkdir()
     first = write_image("photos/0.png")

@@ -10,7 +10,7 @@ from cnn.cli import datasets, model_arguments, run_folders
 from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.formatting import correct_text, sample_shape_text
 from cnn.cli.parser import Parser
-from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.cli.terminal import print_data, print_stderr, print_stdout
 from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.metrics import class_report
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     loss, accuracy = model.evaluate(inputs, y)
     if args.json:
         result = {"model": str(path), "data": name, "samples": len(x), "loss": loss, "accuracy": accuracy}
-        print_stdout(json.dumps(result, indent=2))
+        print_data(json.dumps(result, indent=2))
         return 0
     print_stdout(f"{printable(path)} on {dataset.title}, {len(x):,} {samples}")
     print_stdout(f"loss      {loss:.4f}")

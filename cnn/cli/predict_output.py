@@ -12,7 +12,7 @@ from cnn.cli.csv_text import csv_line, path_cell, text_cell
 from cnn.cli.formatting import count_text, sample_shape_text
 from cnn.cli.predict_images import ModelImage, contact_sheet, looks_like_an_image
 from cnn.cli.predict_stream import Prediction
-from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.cli.terminal import print_data, print_stderr, print_stdout
 from cnn.core.files import write_bytes
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
@@ -53,7 +53,7 @@ class Output:
         if form == "csv":
             if hasattr(sys.stdout, "reconfigure"):  # a name must not lose a character that the encoding lacks
                 sys.stdout.reconfigure(errors="backslashreplace")
-            print_stdout(csv_line(CSV_COLUMNS))
+            print_data(csv_line(CSV_COLUMNS))
 
     def add(self, one: Prediction, is_given: bool) -> bool:
         """Print a prediction; return False if nobody reads the output any more.
@@ -78,11 +78,11 @@ class Output:
             if self._form == "blocks":
                 self._warn_about_colour(printable(one.name))
         if self._form == "json":
-            return print_stdout(json_line(one.name, one.image, classes))
+            return print_data(json_line(one.name, one.image, classes))
         if self._form == "csv":
-            return print_stdout(csv_row(one.name, classes))
+            return print_data(csv_row(one.name, classes))
         if self._form == "lines":
-            return print_stdout(text_line(one.name, classes, min(CLASS_WIDTH, max(map(len, names)))))
+            return print_data(text_line(one.name, classes, min(CLASS_WIDTH, max(map(len, names)))))
         return print_stdout(("" if is_first else "\n") + block(one.name, one.image, classes))
 
     def _add_error(self, one: Prediction, is_given: bool) -> bool:
@@ -92,9 +92,9 @@ class Output:
         self._failed += 1
         print_stderr(f"error: {one.error}")
         if self._form == "json":
-            return print_stdout(json.dumps({"image": one.name, "error": one.error}))
+            return print_data(json.dumps({"image": one.name, "error": one.error}))
         if self._form == "csv":
-            return print_stdout(csv_row(one.name, [], one.error.removeprefix(f"{printable(one.name)} ")))
+            return print_data(csv_row(one.name, [], one.error.removeprefix(f"{printable(one.name)} ")))
         return True
 
     def _warn_about_colour(self, names: str) -> None:

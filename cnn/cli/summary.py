@@ -63,8 +63,8 @@ def training_text(config: dict[str, Any]) -> str:
     parts = [f"recipe {config['recipe']}"] if "recipe" in config else []
     parts += [count_text(config["epochs"], "epoch")] if "epochs" in config else []
     parts += [text.format(config[key]) for key, text in texts.items() if key in config]
-    if isinstance(config.get("test_accuracy"), float):
-        parts.append(f"test accuracy {config['test_accuracy']:.4f}")
+    results = {part: config.get(f"{part}_accuracy") for part in ("test", "validation")}
+    parts += [f"{part} accuracy {value:.4f}" for part, value in results.items() if isinstance(value, float)]
     return f"{config.get('model', 'a model')} trained on {config.get('data', 'unknown data')}: {', '.join(parts)}"
 
 

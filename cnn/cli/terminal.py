@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
@@ -12,22 +13,34 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 from cnn.core.text import printable_lines
+from cnn.training.progress import columns_of, is_terminal
 
 READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
 MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
 
 
 def print_stdout(text: str = "") -> bool:
-    """Print a line of results to stdout; return False if its reader has just gone.
+    """Print results to stdout; in a terminal, lines that are too long for it are broken between words.
 
     A reader that has gone, as in ``cnn summary RUN | head -3`` or after a terminal was closed, is not an error: the
     remaining output is discarded, so that training continues.
+
+    Returns
+    -------
+    bool
+        False if the reader has just gone.
 
     Raises
     ------
     OSError
         If it cannot be written for another reason, such as a full disk.
     """
+    columns = stdout_columns()
+    return print_data(text if columns is None else fitted(text, columns))
+
+
+def print_data(text: str) -> bool:
+    """Print to stdout as `print_stdout` does, but break no lines: they are for another program."""
     try:
         _write(sys.stdout, text)
     except OSError as error:
@@ -47,11 +60,57 @@ def print_wrapped(text: str, indent: int = 2) -> None:
 
 
 def print_stderr(text: str = "") -> None:
-    """Print a line that is not a result to stderr; if stderr cannot be written, the line is lost."""
+    """Print text that is not a result to stderr, fitted to a terminal; if stderr cannot be written, it is lost."""
+    columns = _columns(sys.stderr)
+    print_command(text if columns is None else fitted(text, columns))
+
+
+def print_command(text: str) -> None:
+    """Print to stderr as `print_stderr` does, but break no lines: they have something to copy."""
     try:
         _write(sys.stderr, text)
     except OSError:
         _discard_output(sys.stderr)
+
+
+def stdout_columns() -> int | None:
+    """Return the width of the terminal that stdout goes to; None if it goes elsewhere."""
+    return _columns(sys.stdout)
+
+
+def _columns(stream: TextIO | None) -> int | None:
+    return columns_of(stream) if stream is not None and is_terminal(stream) else None
+
+
+def fitted(text: str, columns: int) -> str:
+    """Break lines that are too long between words; the rest is indented, below the second column if there is one.
+
+    Examples
+    --------
+    >>> print(fitted("  data      1,000 images of 3 x 64 x 64", 30))
+      data      1,000 images of 3
+                x 64 x 64
+    >>> print(fitted("error: there is no folder here", 20))
+    error: there is no
+      folder here
+    """
+    return "\n".join(line if len(line) <= columns else _broken(line, columns) for line in text.split("\n"))
+
+
+def _broken(line: str, columns: int) -> str:
+    first_column = re.match(r" *\S+ {2,}", line)
+    indent = 2 + len(line) - len(line.lstrip(" "))
+    if first_column is not None and first_column.end() <= columns // 3:
+        indent = first_column.end()
+    return textwrap.fill(
+        line,
+        columns,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        expand_tabs=False,
+    )
 
 
 def replace_unencodable_characters() -> None:

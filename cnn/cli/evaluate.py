@@ -10,7 +10,7 @@ from cnn.cli import datasets, model_arguments, run_folders
 from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.formatting import correct_text, sample_shape_text
 from cnn.cli.parser import Parser
-from cnn.cli.terminal import print_data, print_stderr, print_stdout
+from cnn.cli.terminal import print_data, print_stderr, print_stdout, stdout_columns
 from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.metrics import class_report
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     print_stdout(f"{printable(path)} on {dataset.title}, {len(x):,} {samples}")
     print_stdout(f"loss      {loss:.4f}")
     print_stdout(f"accuracy  {accuracy:.4f}  ({correct_text(accuracy, len(x))})")
-    print_stdout(str(class_report(y, model.predict(inputs), dataset.class_names)))
+    print_stdout(class_report(y, model.predict(inputs), dataset.class_names).text(stdout_columns()))
     return 0
 
 

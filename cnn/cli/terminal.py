@@ -73,6 +73,11 @@ def print_command(text: str) -> None:
         _discard_output(sys.stderr)
 
 
+def output_columns() -> int:
+    """Return the width for what looks the same in a terminal and elsewhere: that of the terminal, or else 80."""
+    return stdout_columns() or shutil.get_terminal_size().columns
+
+
 def stdout_columns() -> int | None:
     """Return the width of the terminal that stdout goes to; None if it goes elsewhere."""
     return _columns(sys.stdout)
@@ -82,8 +87,10 @@ def _columns(stream: TextIO | None) -> int | None:
     return columns_of(stream) if stream is not None and is_terminal(stream) else None
 
 
-def fitted(text: str, columns: int) -> str:
+def fitted(text: str, columns: int, hanging: bool = True) -> str:
     """Break lines that are too long between words; the rest is indented, below the second column if there is one.
+
+    With ``hanging=False``, lines that are not indented stay so.
 
     Examples
     --------
@@ -94,12 +101,13 @@ def fitted(text: str, columns: int) -> str:
     error: there is no
       folder here
     """
-    return "\n".join(line if len(line) <= columns else _broken(line, columns) for line in text.split("\n"))
+    return "\n".join(line if len(line) <= columns else _broken(line, columns, hanging) for line in text.split("\n"))
 
 
-def _broken(line: str, columns: int) -> str:
+def _broken(line: str, columns: int, hanging: bool) -> str:
     first_column = re.match(r" *\S+ {2,}", line)
-    indent = 2 + len(line) - len(line.lstrip(" "))
+    indent = len(line) - len(line.lstrip(" "))
+    indent += 2 if hanging or indent else 0
     if first_column is not None and first_column.end() <= columns // 3:
         indent = first_column.end()
     return textwrap.fill(

@@ -179,7 +179,8 @@ class TrainingRun:
         is_folder = self.settings.image_size is not None
         self._print_result(result_text(part, loss, accuracy, len(x), baseline if is_folder else None))
         if is_folder:  # a folder of images: show which classes are confused
-            self._print_result(str(class_report(y, self.model.predict(x), self.dataset.class_names)))
+            report = class_report(y, self.model.predict(x), self.dataset.class_names)
+            self._print_result(report.text(stdout_columns()))
         self._print_message("drawing the plots ...")
         problem = None
         try:

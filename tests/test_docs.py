@@ -71,6 +71,7 @@ def test_the_data_examples_run(capsys):
     assert names["history"].train_accuracy[-1] > 0.9
     assert "[[14.  3.]\n [10.  8.]]" in capsys.readouterr().out
     assert 0.4 < names["drawn"].mean() < 0.6
+    assert names["name"] == "photos/two\nlines.jpg"
 
 
 def test_the_examples_of_labels_and_weights_run(capsys):

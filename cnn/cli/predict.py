@@ -89,14 +89,18 @@ def run(args: argparse.Namespace) -> int:
     if args.show_input is not None:
         _check_not_read(args.show_input, names)
     given = set(args.images)
-    output = Output(model, form_of(args, any(found.values())), args.top, args.show_input)
-    with warnings.catch_warnings(), fewer_kernel_threads():
+    form = form_of(args, any(found.values()))
+    with (
+        Output(model, form, args.top, args.show_input, len(names)) as output,
+        warnings.catch_warnings(),
+        fewer_kernel_threads(),
+    ):
         # Each reader ignores warnings about invalid metadata, but only one thread at a time can do so safely
         warnings.filterwarnings("ignore", module=r"PIL\.")
         for one in predictions(model, names, lambda name: read_for_model(name, shape, args.invert, preprocessing)):
             if not output.add(one, is_given=one.name in given):
                 return 0
-    return output.end()
+        return output.end()
 
 
 def form_of(args: argparse.Namespace, has_folder: bool) -> str:

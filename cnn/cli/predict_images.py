@@ -19,7 +19,7 @@ from cnn.data.images import HEIF_SUFFIXES, flatten_alpha, open_image, read_with_
 from cnn.module import Array
 
 BORDER_WIDTH = 0.025  # of the shorter side
-SYSTEM_FOLDERS = ("@eadir", "__pycache__")  # of network drives and Python
+SYSTEM_FOLDERS = ("@eadir", "__pycache__", "__macosx")  # of network drives and Python
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", *HEIF_SUFFIXES)
 TILE_SIZE, TILE_COLUMNS, TILE_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between tiles
 MIN_CONTRAST = 16  # of 255: an image with a smaller range of values shows nothing

@@ -12,7 +12,7 @@ from cnn.cli.csv_text import csv_line, path_cell, text_cell
 from cnn.cli.formatting import count_text, sample_shape_text
 from cnn.cli.predict_images import ModelImage, contact_sheet, looks_like_an_image
 from cnn.cli.predict_stream import Prediction
-from cnn.cli.terminal import print_data, print_stderr, print_stdout
+from cnn.cli.terminal import LiveCount, print_data, print_stderr, print_stdout
 from cnn.core.files import write_bytes
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
@@ -40,9 +40,12 @@ class Output:
         Number of classes to print for an image; None for the default of the form.
     show_input : Path or None
         The PNG file for the inputs of the model.
+    total : int
+        The number of files.
     """
 
-    def __init__(self, model: Sequential, form: str, top: int | None, show_input: Path | None) -> None:
+    def __init__(self, model: Sequential, form: str, top: int | None, show_input: Path | None, total: int) -> None:
+        self._live, self._seen = LiveCount(total), 0
         self._model, self._form, self._show_input = model, form, show_input
         self._top = top or {"csv": 2, "lines": 1}.get(form, TOP)
         self._counts: Counter[str] = Counter()  # images of each class
@@ -55,6 +58,13 @@ class Output:
                 sys.stdout.reconfigure(errors="backslashreplace")
             print_data(csv_line(CSV_COLUMNS))
 
+    def __enter__(self) -> "Output":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove what is not to stay in the terminal."""
+        self._live.hide()
+
     def add(self, one: Prediction, is_given: bool) -> bool:
         """Print a prediction; return False if nobody reads the output any more.
 
@@ -65,6 +75,8 @@ class Output:
         is_given : bool
             Whether the user named the file, and not a folder that it is in.
         """
+        self._seen += 1
+        self._live.show(self._seen)
         if one.image is None or one.probabilities is None:
             return self._add_error(one, is_given)
         names = class_names(self._model, one.probabilities)
@@ -90,6 +102,7 @@ class Output:
             self._not_images.append(one.name)
             return True
         self._failed += 1
+        self._live.hide()
         print_stderr(f"error: {one.error}")
         if self._form == "json":
             return print_data(json.dumps({"image": one.name, "error": one.error}))
@@ -104,6 +117,7 @@ class Output:
 
     def end(self) -> int:
         """Print what is to be said about all images, and return the exit status."""
+        self._live.hide()
         if self._show_input is not None and self._pixels:
             write_bytes(self._show_input, contact_sheet(self._pixels))
             print_stderr(f"the input of the model is saved in {printable(self._show_input)}")

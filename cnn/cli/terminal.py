@@ -8,12 +8,13 @@ import shutil
 import stat
 import sys
 import textwrap
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from cnn.core.text import printable_lines
-from cnn.training.progress import columns_of, is_terminal
+from cnn.training.progress import TERMINAL_INTERVAL, LiveLine, columns_of, is_terminal, stream_progress
 
 READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
 MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
@@ -119,6 +120,39 @@ def _broken(line: str, columns: int, hanging: bool) -> str:
         replace_whitespace=False,
         expand_tabs=False,
     )
+
+
+class LiveCount:
+    """Shows on stderr, if it is a terminal and stdout goes elsewhere, how many files are done.
+
+    Parameters
+    ----------
+    total : int
+        How many there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        is_live = isinstance(stream_progress(sys.stderr), LiveLine) and stdout_columns() is None
+        self._total, self._stream, self._length = total, sys.stderr if is_live else None, 0
+        self._last_shown = time.monotonic()
+
+    def show(self, count: int) -> None:
+        """Show the count, unless another was shown less than a moment ago."""
+        if self._stream is None or time.monotonic() - self._last_shown < TERMINAL_INTERVAL:
+            return
+        text = f"{count:,} of {self._total:,} files"
+        self._length, self._last_shown = len(text), time.monotonic()
+        with contextlib.suppress(OSError):
+            self._stream.write(f"\r{text}")
+            self._stream.flush()
+
+    def hide(self) -> None:
+        """Erase the count, before other lines are printed."""
+        if self._stream is not None and self._length:
+            with contextlib.suppress(OSError):
+                self._stream.write(f"\r{' ' * self._length}\r")
+                self._stream.flush()
+            self._length = 0
 
 
 def replace_unencodable_characters() -> None:

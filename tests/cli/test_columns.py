@@ -124,3 +124,27 @@ def test_a_long_line_is_broken_between_words():
         assert lines[1].startswith("       word")
         assert lines[-3:] == ["", "    1  short", ""]
     assert fitted("x" * 50, 20) == "x" * 50  # nothing to break at: a path can be copied
+
+
+def test_a_terminal_shows_how_many_files_are_done_while_the_results_go_elsewhere(monkeypatch, capsys, brightness_model):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setattr("cnn.cli.terminal.TERMINAL_INTERVAL", 0)
+    shades("photos", 3)
+    Path("photos", "dark", "2.png").write_bytes(b"")
+    terminal = PseudoTerminal(60)
+    monkeypatch.setattr("sys.stderr", terminal.stream)
+    assert main(["predict", str(brightness_model), "photos", "--csv"]) == 1
+    screen = Screen(terminal.close())
+    assert "1 of 6 files" in screen.frames
+    assert "6 of 6 files" in screen.frames
+    assert len(capsys.readouterr().out.splitlines()) == 7
+    shown = [row for row in screen.rows if row]
+    assert shown[0] == f"error: {Path('photos', 'dark', '2.png')} is empty (0 bytes)"
+    assert shown[-1] == "1 image could not be read"
+
+
+def test_nothing_is_counted_where_the_results_are_shown(recorded, brightness_model, monkeypatch):
+    monkeypatch.setattr("cnn.cli.terminal.TERMINAL_INTERVAL", 0)
+    shades("photos", 3)
+    _, rows = recorded("predict", brightness_model, "photos")
+    assert not any("of 6 files" in row for row in rows)

@@ -87,7 +87,7 @@ class TrainingRun:
                 return self._stop("diverged", str(error), 1)
             except Exception:
                 if self._is_finished:
-                    print_stderr(f"the model was trained and tested; it is saved in {self.folder}")
+                    print_stderr(f"the model was trained and evaluated; it is saved in {self.folder}")
                     raise
                 if self._has_not_resumed():
                     raise
@@ -199,7 +199,7 @@ class TrainingRun:
             print_command(f"try it: {program_name()} {command}")
         if problem is not None:
             print_stderr(
-                f"error: the model was trained, tested and saved; only plots or predictions are missing: {problem}"
+                f"error: the model was trained, evaluated and saved; only plots or predictions are missing: {problem}"
             )
         return int(problem is not None)
 
@@ -225,7 +225,7 @@ class TrainingRun:
         """Save the current state, print where it is, and return the exit status."""
         print_stderr(message if status == "interrupted" else f"error: {message}")
         if self._is_finished:  # only the plots are missing
-            print_stderr(f"the model was trained and tested; it is saved in {self.folder}")
+            print_stderr(f"the model was trained and evaluated; it is saved in {self.folder}")
             return exit_status
         if self._has_not_resumed():
             print_stderr(f"{self.folder} is unchanged")

@@ -7,6 +7,7 @@ import pytest
 
 from cnn.cli.main import main
 from cnn.cli.terminal import fitted
+from cnn.metrics import class_report
 from tests.cli.test_folder import shades
 from tests.training.screen import PseudoTerminal, Screen
 
@@ -148,3 +149,18 @@ def test_nothing_is_counted_where_the_results_are_shown(recorded, brightness_mod
     shades("photos", 3)
     _, rows = recorded("predict", brightness_model, "photos")
     assert not any("of 6 files" in row for row in rows)
+
+
+@pytest.mark.parametrize("columns", [60, 80, None])
+def test_tables_are_shortened_only_where_they_do_not_fit(columns):
+    report = class_report([0, 1, 1], [0, 1, 0], ["x" * 50, "rose"])
+    table = report.text(columns).split("\n")[:-1]
+    if columns is None:
+        assert report.text() == repr(report)
+        assert table[2].startswith("x" * 50)
+    else:
+        assert {len(table[0]), len(table[1])} == {columns}
+        assert table[2].startswith("x" * (columns - 36) + "...  ")
+    assert table[3].split() == ["rose", "1.000", "0.500", "0.667", "2"]
+    short = class_report([0, 1], [0, 1], ["tulip", "rose"])
+    assert short.text(60) == repr(short)

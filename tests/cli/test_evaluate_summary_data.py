@@ -141,7 +141,8 @@ def test_a_run_without_a_model(run, image_run):
     (image_run / "model.safetensors").unlink()
     code, _, err = run("predict", image_run, "a.png")
     assert code == 1
-    assert "a run has no model.safetensors: its training stopped before a model was saved. Train again" in err
+    assert "a run has no model.safetensors: its training stopped before a model was saved; continue it with " in err
+    assert err.endswith("train --resume 'a run'\n")
 
 
 def test_a_file_that_is_not_a_model(run, image_run):

@@ -64,7 +64,7 @@ def test_ctrl_c_while_drawing(run, monkeypatch):
     monkeypatch.setattr(train_run.TrainingRun, "_draw", draw)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 130
-    assert "the model was trained and tested; it is saved in" in err
+    assert "the model was trained and evaluated; it is saved in" in err
     assert config(Path("runs", "spiral-1"))["status"] == "finished"
 
 
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
     assert code == 1
     assert out.splitlines()[-1] == f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png"
     assert err.splitlines()[-1] == (
-        "error: the model was trained, tested and saved; only plots or predictions are missing: "
+        "error: the model was trained, evaluated and saved; only plots or predictions are missing: "
         f"{folder / 'confusion.png'}: could not write (an existing file is left unchanged): No space left on device"
     )
     assert config(folder)["status"] == "finished"
@@ -168,7 +168,7 @@ def test_results_that_cannot_be_written_after_the_test(run, no_plots, monkeypatc
     monkeypatch.setattr(train_run, "print_stdout", print_stdout)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 1
-    assert "the model was trained and tested; it is saved in" in err
+    assert "the model was trained and evaluated; it is saved in" in err
     assert config(Path("runs", "spiral-1"))["status"] == "finished"
 
 

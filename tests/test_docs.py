@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cnn
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -66,6 +68,7 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_data_examples_run(capsys):
+    cnn.manual_seed(0)  # other tests have drawn from the default generator
     names = {}
     exec(compile(code("docs/data.md"), "docs/data.md", "exec"), names)
     assert names["history"].train_accuracy[-1] > 0.9
@@ -74,6 +77,7 @@ def test_the_data_examples_run(capsys):
     assert "['groups of images by {group}_*: 5']\n" in out
     assert len(names["held_out"]) == 1
     assert 0.4 < names["drawn"].mean() < 0.6
+    assert names["name"] == "photos/two\nlines.jpg"
 
 
 def test_the_examples_of_labels_and_weights_run(capsys):

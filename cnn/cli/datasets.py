@@ -61,7 +61,8 @@ class Dataset:
     has_test : bool
         Whether the test samples differ from the validation samples.
     train_files, test_files : list of str
-        The names of the images' files, relative to the folder; empty for data that are no folder of images.
+        The names of the images' files, relative to the folder; empty for data that are no folder of images. They may
+        hold control characters.
     train_groups : list of str
         The group of each training image: trials keep images of a group together. Without ``--group-by`` the name of
         its file without the folder, as images of the same name are often related, such as the emoji of several vendors.
@@ -94,6 +95,10 @@ class Dataset:
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return self.test[0].shape[1:]
+
+    def baseline(self, labels: Array) -> float:
+        """Return the accuracy on these labels of always guessing the largest class of the training samples."""
+        return float(np.mean(labels == np.bincount(self.train[1]).argmax()))
 
     @property
     def has_images(self) -> bool:
@@ -227,7 +232,7 @@ def _from_folder(found: ImageFolder) -> Dataset:
             group or file.name for file, group in zip(found.files["train"], found.groups["train"], strict=True)
         ],
         test_files=[
-            printable(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
+            str(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
         ],
         hashes={
             split: {
@@ -249,13 +254,12 @@ def _folder_notes(found: ImageFolder) -> list[str]:
     """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
     counts = [f"{name} {count:,}" for name, count in found.counts.items()]
     lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *skipped_files(found.path, found.skipped)]
-    part = "test" if found.has_test else "validation"
-    lines.append(
-        "baseline: always predicting the largest class is correct for "
-        f"{found.majority_baseline:.1%} of the {part} images"
-    )
+    largest = np.bincount(found.train[1]).argmax()
+    name, share = printable(found.class_names[largest]), np.mean(found.validation[1] == largest)
+    guess = f"always guessing {name}, the largest class,"
+    lines.append(f"baseline: {guess} is correct for {share:.1%} of the validation images")
     if not found.has_test:
-        lines.append("there is no folder of test images, so the final test uses the validation images")
+        lines.append("there is no folder of test images: all figures are of the validation images")
     size = max(found.train[0].shape[2:])
     suggested = max(MIN_IMAGE_SIZE, found.typical_side)
     if suggested <= MUCH_SMALLER * size:

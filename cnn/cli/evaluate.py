@@ -10,7 +10,7 @@ from cnn.cli.datasets import model_inputs
 from cnn.cli.formatting import correct_text, sample_shape_text
 from cnn.cli.labelled_images import LabelledImages, first_names
 from cnn.cli.parser import Parser
-from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.cli.terminal import print_data, print_stderr, print_stdout, stdout_columns
 from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.metrics import class_report
@@ -68,12 +68,12 @@ def run(args: argparse.Namespace) -> int:
     loss, accuracy = model.evaluate(inputs, y)
     if args.json:
         result = {"model": str(path), "data": name, "samples": len(x), "left_out": images.left_out}
-        print_stdout(json.dumps({**result, "loss": loss, "accuracy": accuracy}, indent=2))
+        print_data(json.dumps({**result, "loss": loss, "accuracy": accuracy}, indent=2))
         return 0
     print_stdout(f"{printable(path)} on {title}, {len(x):,} {images.what}")
     print_stdout(f"loss      {loss:.4f}")
     print_stdout(f"accuracy  {accuracy:.4f}  ({correct_text(accuracy, len(x))})")
-    print_stdout(str(class_report(y, model.predict(inputs), images.class_names)))
+    print_stdout(class_report(y, model.predict(inputs), images.class_names).text(stdout_columns()))
     return 0
 
 

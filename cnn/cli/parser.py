@@ -7,8 +7,24 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
-from cnn.cli.terminal import print_stderr
+from cnn.cli.terminal import fitted, print_stderr
 from cnn.data import unknown_name_message
+
+
+class ExampleFormatter(argparse.HelpFormatter):
+    """argparse's formatter, which keeps the lines of the example text that are indented, and fills the others."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs: list[str] = []
+        for line in text.splitlines():
+            continues = (
+                paragraphs and paragraphs[-1] and not line.startswith(" ") and not paragraphs[-1].startswith(" ")
+            )
+            if line and continues:
+                paragraphs[-1] += f" {line}"
+            else:
+                paragraphs.append(line)
+        return fitted("\n".join(paragraphs), width, hanging=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **arguments: Any) -> None:
         # Without abbreviations: a new option could make them ambiguous or change their meaning
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **arguments)
+        super().__init__(formatter_class=ExampleFormatter, allow_abbrev=False, **arguments)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to get help, and exit with status 2."""

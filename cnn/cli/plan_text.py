@@ -19,7 +19,7 @@ def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augment
     shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
     held_out = f"{validation} more for validation, {test} more for the final test"
     if not dataset.has_test:
-        held_out = f"{validation} more held out, for validation and the final test"
+        held_out = f"{validation} more for validation; there are no test {dataset.kind}"
     lines = [
         f"Training on {dataset.title}",
         f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}",

@@ -38,12 +38,13 @@ and the test accuracy, and writes to runs/mine:
   history.jsonl      the metrics, one line per epoch
   model.safetensors  the model; prediction needs no other file
   curves.png, confusion.png, mistakes.png (for the spiral: boundary.png)
+  predictions.csv    for a folder: what was predicted for each validation or test image
 
 your own images:
   cnn train flowers
 where the folder flowers has one folder per class, such as flowers/rose/1.jpg and flowers/tulip/a.png. A fifth of each
-class is held out for validation and the final test; or divide the images into flowers/train, flowers/val and
-flowers/test yourself, each with the folders of the classes. JPEG, PNG, GIF, BMP, TIFF and WebP images of any size are
+class is held out for validation; or divide the images into flowers/train, flowers/val and flowers/test (for a final
+test) yourself, each with the folders of the classes. JPEG, PNG, GIF, BMP, TIFF and WebP images of any size are
 rotated upright and resized to 64 x 64 pixels; files that cannot be read are listed and skipped. 50 images per class
 are few, 200 are good. If several images show the same thing, such as rose_1.jpg and rose_2.jpg the same flower, keep
 them on one side with --group-by '{group}_*'; copies of a file are recognised without it. The run folder also has

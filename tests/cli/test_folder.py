@@ -17,6 +17,7 @@ from cnn.errors import InputError
 from cnn.layers import Flatten, Linear, Sigmoid
 from cnn.loss import BCELoss, BCEWithLogitsLoss
 from cnn.sequential import Sequential
+from tests.cli.example_files import json_lines
 from tests.data.photos import save_with_orientation
 
 
@@ -63,8 +64,8 @@ def test_a_folder_is_a_dataset(capsys):
         "images per class: dark 10, light 10",
         "1 file could not be used:",
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
-        "baseline: always predicting the largest class is correct for 50.0% of the validation images",
-        "there is no folder of test images, so the final test uses the validation images",
+        "baseline: always guessing dark, the largest class, is correct for 50.0% of the validation images",
+        "there is no folder of test images: all figures are of the validation images",
         "half of the images have at most 40 pixels a side: --image-size 40 is faster than 64 and may be more accurate",
         "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
     ]
@@ -98,7 +99,8 @@ def test_a_folder_of_test_images():
     dataset = datasets.load("f", 0, quiet=True)
     assert dataset.has_test
     assert not any("no folder of test images" in line for line in dataset.notes)
-    assert "baseline: always predicting the largest class is correct for 50.0% of the test images" in dataset.notes
+    baseline = "baseline: always guessing dark, the largest class, is correct for 50.0% of the validation images"
+    assert baseline in dataset.notes
 
 
 def test_names_take_precedence_over_folders_and_a_path_is_a_folder(monkeypatch):
@@ -199,7 +201,7 @@ def test_prediction_reads_images_as_training_does(run, colour):
     files = sorted(Path("f").rglob("*.png"))
     code, out, err = run("predict", "run", *files, "--json")
     assert (code, err) == (0, "")
-    for file, row in zip(files, json.loads(out)["images"], strict=True):
+    for file, row in zip(files, json_lines(out), strict=True):
         pixels = read_image(file, 16, grey=not colour)
         expected = model.predict_proba(model.preprocess(pixels[None]))[0]
         found = {one["name"]: one["probability"] for one in row["classes"]}

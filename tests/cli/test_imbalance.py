@@ -45,7 +45,7 @@ def test_uneven_classes_are_named(run):
     assert said in " ".join(err.split())
     assert "--balance" in err
     assert "balanced accuracy" in out
-    assert config()["test_balanced_accuracy"] == pytest.approx(0.5, abs=0.5)
+    assert config()["validation_balanced_accuracy"] == pytest.approx(0.5, abs=0.5)
 
 
 def test_even_classes_are_not(run):
@@ -54,7 +54,7 @@ def test_even_classes_are_not(run):
     assert code == 0
     assert "uneven" not in err
     assert "balanced accuracy" not in out
-    assert "test_balanced_accuracy" not in config()
+    assert "validation_balanced_accuracy" not in config()
 
 
 def test_many_rare_classes_are_counted():
@@ -102,7 +102,7 @@ def test_balance_finds_more_of_the_rare_class(run):
         found = json.loads((out / "config.json").read_text())
         assert found.get("balance", False) == bool(options)
         assert "weight" not in repr(Sequential.load(out / "model.safetensors").loss_func)
-        recalls.append(found["test_balanced_accuracy"])
+        recalls.append(found["validation_balanced_accuracy"])
     assert recalls[0] + 0.2 < recalls[1]
 
 

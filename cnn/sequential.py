@@ -245,7 +245,10 @@ class Sequential(Inspected):
         return self._objective.probabilities(training.predict(self, x, batch_size))
 
     def preprocess(self, pixels: Any) -> Array:
-        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std."""
+        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std.
+
+        A loaded model guesses wrongly from pixels that were prepared in another way, such as only divided by 255.
+        """
         return preprocessing.preprocess(pixels, self.preprocessing)
 
     def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:

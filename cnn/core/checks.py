@@ -90,7 +90,7 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
     expected = "float32 or float64" if dtype is None else str(dtype)
     if x.dtype == np.uint8:
         raise InputError(
-            f'expected {expected}, got uint8, as in images of 0 to 255: pass x.astype("{dtype or "float32"}") / 255'
+            f"expected {expected}, got uint8, as in images of 0 to 255: pass {scaled_pixels('x', dtype=dtype)}"
         )
     if x.dtype.kind != "f":
         raise InputError(f'expected {expected}, got {x.dtype}: pass x.astype("{dtype or "float32"}")')
@@ -98,6 +98,21 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
         f'expected {dtype}, the dtype of the parameters, got {x.dtype}: pass x.astype("{dtype}") or convert the '
         f'layer with .to("{x.dtype}")'
     )
+
+
+def scaled_pixels(name: str, model: object = None, dtype: object = None) -> str:
+    """Return the code for an error message that turns pixels of 0 to 255 into the input of a model.
+
+    A model with preprocessing of its own learned from other values than pixels / 255, and guesses wrongly from these.
+
+    Examples
+    --------
+    >>> scaled_pixels("x")
+    'x.astype("float32") / 255'
+    """
+    if getattr(model, "preprocessing", None) is not None:
+        return f"model.preprocess({name}), which prepares pixels as in training"
+    return f'{name}.astype("{dtype or "float32"}") / 255'
 
 
 def check_grad(layer: object, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -18,7 +18,8 @@ class Normalize:
 
     With the mean and the standard deviation of each channel over the training set, inputs have mean 0 and standard
     deviation 1, which speeds up training. The result is bit-identical to `Sequential.preprocess`; set
-    ``model.preprocessing = normalize.preprocessing``, or in the other direction, ``Normalize(**model.preprocessing)``.
+    ``model.preprocessing = normalize.preprocessing``, or in the other direction, give it the numbers ``mean``, ``std`` and
+    ``scale`` of ``model.preprocessing``.
 
     Parameters
     ----------

@@ -238,7 +238,7 @@ class Run:
                 y = take_weights(self.loss_func, y)
             dtype = self._dtype_parameter.dtype  # a callback may change it
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
-                x, y = as_batch(x, y, dtype)
+                x, y = as_batch(x, y, self.model, dtype)
             self.epoch, self.step = self.loader.epoch - self.first, (taken := self.loader.taken)
             self.model.input_shape = x.shape[1:]
             if taken == 1:

@@ -12,6 +12,7 @@ from cnn.containers.container import Container, check_output, limits_blas
 from cnn.containers.fusion.rules import FusedStep, fused_steps
 from cnn.core import modes
 from cnn.core.checks import boolean, check_grad, scaled_pixels
+from cnn.core.explain import explain_call
 from cnn.errors import InputError
 from cnn.kernels import backend as backends
 from cnn.kernels import one_blas_thread
@@ -38,6 +39,9 @@ def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except InputError as error:
             raise error.with_traceback(None) from None
+        except TypeError as error:
+            explain_call(error, function, args, kwargs)
+            raise
 
     return run
 

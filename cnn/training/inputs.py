@@ -135,6 +135,13 @@ def kind_of(value: Any) -> str:
     return f"{article} {kind}" + ("" if library in ("builtins", "__main__") else f" of {library}")
 
 
+def check_trainable(model: Any) -> None:
+    """Raise an error unless a model has a loss and an optimizer."""
+    for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
+        if getattr(model, part, None) is None:
+            raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
+
+
 def check_optimizer(model: Any) -> None:
     """Give the optimizer the model's parameters if it has none, and raise an error if it trains other parameters."""
     optimizer, parameters = model.optimizer, model.parameters()

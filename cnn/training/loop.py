@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
+from cnn.core.explain import explain_arguments
 from cnn.core.modes import without_warnings
 from cnn.data.loader import DataLoader
 from cnn.loss import LossFunc
@@ -22,7 +23,7 @@ from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import BadSampleNamed, LastGood, check_last_update, first_non_finite
 from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
-from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, first_float_parameter
+from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, check_trainable, first_float_parameter
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
@@ -35,6 +36,7 @@ Callback = Callable[[Step], Any]
 checked_step = without_warnings(train_step)  # the loss is checked before the weights change
 
 
+@explain_arguments
 def train(
     model: Any,
     x: Any,
@@ -106,9 +108,7 @@ def train(
         the last step with a finite loss.
     """
     epochs = integer(epochs, "epochs", 1)
-    for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
-        if getattr(model, part, None) is None:
-            raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
+    check_trainable(model)
     clip_norm = check_clip_norm(clip_norm)
     loader, validation_data, loss_func = training_data(
         model, x, y, validation_data, validation_split, batch_size, rng, drop_last, class_weight, sample_weight

@@ -49,6 +49,22 @@ def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "clothes.safetensors").exists()
 
 
+def test_the_example_for_users_of_other_libraries_learns_and_its_words_are_true():
+    names = {}
+    page = "docs/other_libraries.md"
+    exec(compile(code(page), page, "exec"), names)
+    assert type(names["loss"]) is float
+    assert names["loss"] < 0.1
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for word in ("compile", "train_on_batch", "get_weights", "score", "partial_fit", "cuda"):
+        assert word in text
+        with pytest.raises(AttributeError, match=f"Sequential has no {word}: "):
+            getattr(names["model"], word)
+    with pytest.raises(TypeError) as caught:
+        names["model"].fit(names["x"], names["y"], verbose=0)
+    assert f'"{caught.value}"' in text.replace("\n", " ")
+
+
 def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -95,6 +111,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "data",
                 "labels_and_weights",
                 "life_of_a_batch",
+                "other_libraries",
                 "performance",
                 "training",
                 "your_own_layer",

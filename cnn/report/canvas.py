@@ -38,6 +38,25 @@ class Plot(Figure):
         return {"image/png": data}, {"image/png": {"alt": describe(self)}}
 
 
+class PlotAxes(Axes):
+    """The axes of a `Plot`; a notebook displays the figure when they are the value of a cell."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return _shown(self)
+
+
+class AxesList(list[Axes]):
+    """Axes of one figure, which a notebook displays when they are the value of a cell."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return _shown(self[0]) if self else {}
+
+
+def _shown(ax: Axes) -> Any:
+    figure = ax.get_figure(root=True)  # pyplot displays its own figures, at the end of the cell
+    return figure._repr_mimebundle_() if isinstance(figure, Plot) else {}
+
+
 def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float = 4.0) -> list[Axes]:
     """Make a new figure with a grid of empty axes, to pass to the plots as ``ax=``.
 
@@ -51,7 +70,7 @@ def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float
     Returns
     -------
     list of Axes
-        Row by row; ``axes[0].figure`` is the figure, which a notebook displays when it is the value of a cell.
+        Row by row; a notebook displays their figure, ``axes[0].figure``, when they are the value of a cell.
 
     Examples
     --------
@@ -62,7 +81,7 @@ def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float
     # "compressed" fits the figure to axes with a fixed aspect, but makes several of different aspects too small.
     layout: Literal["compressed", "constrained"] = "compressed" if rows * columns == 1 else "constrained"
     figure = Plot(figsize=(columns * width, rows * height), dpi=100, layout=layout)
-    return [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+    return AxesList(figure.add_subplot(rows, columns, i + 1, axes_class=PlotAxes) for i in range(rows * columns))
 
 
 def describe(drawn: Drawn) -> str:

@@ -14,6 +14,7 @@ from cnn.report.canvas import (
     PALETTE,
     SKY,
     VERMILION,
+    AxesList,
     finite,
     integer_axis,
     label,
@@ -57,7 +58,9 @@ def compare_losses(losses: Mapping[str, ArrayLike], ax: Sequence[Axes] | None = 
               for name, values in losses.items()}  # fmt: skip
     (first, a), (second, b) = curves.items()
     same_length(f"losses of {first}", a, f"losses of {second}", b)
-    axes: list[Axes] = [ax] if isinstance(ax, Axes) else list(panels(2, width=5.0, height=3.8) if ax is None else ax)
+    if ax is None:
+        ax = panels(2, width=5.0, height=3.8)
+    axes = AxesList([ax] if isinstance(ax, Axes) else ax)
     if len(axes) != 2:
         raise ValueError(f"ax: expected two axes (losses, difference), got {len(axes)}")
 

@@ -1,8 +1,8 @@
 """The plots of this project, for the command line and for notebooks.
 
 Every function draws on the axes given as ``ax=`` or makes a new figure, never with pyplot (`canvas.Plot` says why), and
-returns the axes. In a notebook, ``plots.confusion(...).figure`` as the last line of a cell displays the plot with
-alternative text. Colours are the Okabe-Ito palette, which colour-blind people can distinguish; lines also differ in
+returns the axes. In a notebook, ``plots.confusion(...)`` as the last line of a cell displays the plot with alternative
+text. Colours are the Okabe-Ito palette, which colour-blind people can distinguish; lines also differ in
 style, and points in their markers.
 
 Make axes for ``ax=`` with `panels`, or with a figure that has ``layout="constrained"``: without a layout engine
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from cnn.report.canvas import BLUE, VERMILION, describe, integer_axis, label, panels, save
+from cnn.report.canvas import BLUE, VERMILION, AxesList, describe, integer_axis, label, panels, save
 from cnn.report.comparisons import compare_losses, compare_seeds
 from cnn.report.confusions import confusion
 from cnn.report.growth import growth
@@ -70,13 +70,13 @@ def history(history: Any, ax: Axes | Sequence[Axes] | None = None) -> list[Axes]
     has_accuracy = any(np.isfinite(curves[name]).any() for name in fields[2:])
     if ax is None:
         ax = panels(2 if has_accuracy else 1, width=5.0, height=3.8)
-    axes = [ax] if isinstance(ax, Axes) else list(ax)
+    axes = AxesList([ax] if isinstance(ax, Axes) else ax)
     if len(axes) not in (1, 2):
         raise ValueError(f"expected one axes (loss) or two (loss, accuracy), got {len(axes)}")
     if not has_accuracy:
         for unused in axes[1:]:
             unused.set_visible(False)
-        axes = axes[:1]
+        axes = AxesList(axes[:1])
     _curves(axes[0], "Loss", "loss (mean per sample)", curves["train_loss"], curves["val_loss"])
     if len(axes) == 2:
         train, val = (100 * curves[name] for name in fields[2:])

@@ -10,6 +10,7 @@ from cnn.report.canvas import color_bar, panels, size_in_points
 from cnn.report.names import CHARACTER, drawable, shortened, width
 
 GAP = 0.12  # space between two tiles, in tile widths
+WIDE = 0.62  # width of a character of a file name, which has more capitals and digits, relative to the font size
 
 
 def mosaic(
@@ -52,7 +53,7 @@ def mosaic(
     longest = max((width(words) for text in texts for words in text), default=1)
     size = min(10.0, unit * line / 1.3, unit * (1 + GAP) / (CHARACTER * max(1, longest)))
     size = max(size, 7.0 if unit > 60 else 5.0)
-    fits = max(3, int(unit * (1 + GAP) / (CHARACTER * size)))  # longer lines are truncated
+    fits = max(3, int(unit * (1 + GAP) / (WIDE * size)))  # longer lines lose their middle
 
     for i, (image, text) in enumerate(zip(images, texts, strict=True)):
         x, y = (i % columns) * (1 + GAP), (i // columns) * cell

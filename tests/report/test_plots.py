@@ -16,6 +16,7 @@ from matplotlib.image import imread
 
 from cnn.report import names, plots
 from cnn.report.names import short_names
+from cnn.training import History
 
 HISTORY = {
     "train_loss": [0.9, 0.5, 0.4],
@@ -129,6 +130,9 @@ def test_no_text_is_cut_off_and_no_captions_overlap(images):
         plots.numbers({name: np.full((1, 1), -123.456) for name in long_names}, ax=plots.panels(2)[0]),
         plots.numbers({"a": np.eye(3), "b": np.eye(2)}, ax=plots.panels(1, 3, height=1.5)[0]),
     ]
+    files = [f"cat/IMG_2024_{i}_and_more_of_a_long_name.jpeg" for i in range(12)]
+    drawn += [plots.mistakes(images, labels, np.eye(3)[other], long_names, files=files)]
+    drawn += [plots.confusion(*many_classes(100), [f"a rather long name of class {k}" for k in range(100)])]
     left, right = plots.panels(2)
     drawn += [plots.samples(images, labels, long_names, ax=left), plots.feature_maps(images[:, 0], ax=right)]
     for ax in drawn:
@@ -698,6 +702,34 @@ def test_a_notebook_displays_a_figure_with_alternative_text():
     assert plots.describe(ax).startswith("Ours. x axis: predicted class; y axis: true class.")
     assert metadata["image/png"]["alt"].startswith("Accuracy 100.0 %")
     assert "share of" not in metadata["image/png"]["alt"]  # the colour bar is not described as a plot
+
+
+def test_a_notebook_displays_what_every_plot_returns(images):
+    """Once, as a picture with alternative text, also when a list of axes is the value of the cell."""
+    from IPython.core.formatters import DisplayFormatter
+
+    formatter = DisplayFormatter()
+    labels = np.arange(12) % 3
+    history = History(**{name: list(values) for name, values in HISTORY.items()}, seconds=[1.0] * 3)
+    values = [
+        plots.confusion(labels, labels),
+        plots.confusion(np.arange(100), np.arange(100)[::-1]),
+        plots.samples(images, labels),
+        plots.history(HISTORY),
+        plots.history({"train_loss": [1.0]}, ax=plots.panels(2)),
+        plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES}),
+        plots.panels(2),
+        history.plot(),
+        plots.growth({"batch": ((1, 2.0, 50.0), (2, 3.0, 67.0))}),
+    ]
+    for value in values:
+        data, metadata = formatter.format(value)
+        assert data["image/png"].startswith("iVBOR")
+        assert metadata["image/png"]["alt"] or value is values[6]
+    of_another = Figure().add_subplot()
+    data, _ = formatter.format(plots.history(HISTORY, ax=of_another))  # whoever made the figure shows it
+    assert "image/png" not in data
+    assert "text/plain" in data
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ import numpy as np
 
 from cnn.cli.datasets import SQUASHED
 from cnn.cli.formatting import sample_shape_text
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.images import flatten_alpha, open_image, read_with_size
 from cnn.module import Array
 
@@ -45,6 +45,8 @@ class ModelImage:
     border: float
     inverted: bool
     reason: str
+
+    __repr__ = fields_text
 
     @property
     def nearly_one_colour(self) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, files_of, find_splits, shortened
 from cnn.data.images import Pixels, decode
 from cnn.errors import InputError
@@ -57,6 +57,8 @@ class ImageFolder:
     has_test: bool
     skipped: list[tuple[Path, str]]
     warnings: list[str]
+
+    __repr__ = fields_text
 
     @property
     def counts(self) -> dict[str, int]:

@@ -63,6 +63,7 @@ def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
             raise argparse.ArgumentTypeError(unknown_name_message(kind, text, known))
         return text
 
+    convert.known = known  # type: ignore[attr-defined]  # for completion.py
     return convert
 
 

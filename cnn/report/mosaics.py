@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -106,7 +107,8 @@ def mistakes(
     ax : Axes, optional
         Where to draw; the images are tiles inside it. None makes a figure.
     files : sequence of str or Path, (N,), optional
-        The names of the image files, drawn under the images; long names without their middle.
+        The image files, whose names are drawn under the images, without the folder of the class; long ones without
+        their middle.
 
     Returns
     -------
@@ -145,7 +147,9 @@ def mistakes(
     shown = short_names(names, LONGEST)
     captions = [f"{confidence[i]:.0%} {shown[predicted[i]]}\nis {shown[true[i]]}" for i in chosen]
     if files:
-        captions = [f"{caption}\n{printable(files[i])}" for caption, i in zip(captions, chosen, strict=True)]
+        captions = [
+            f"{caption}\n{_file_text(files[i], names[true[i]])}" for caption, i in zip(captions, chosen, strict=True)
+        ]
     ax = mosaic(ax, displayable(pixels[chosen]), captions, tile=1.25)
     few = "" if len(chosen) == len(wrong) else f", the {len(chosen)} most confident"
     listed = "; ".join(f"{confidence[i]:.0%} {names[predicted[i]]}, is {names[true[i]]}" for i in chosen[:3])
@@ -256,6 +260,13 @@ def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = No
     text = f"{plain(title)}: {text}" if title else text.capitalize()
     description = f"Activations from {low:.3g} to {high:.3g}, {np.mean(shown == 0):.0%} of them zero"
     return label(ax, text, "channel index under each tile", description=description)
+
+
+def _file_text(file: object, class_name: str) -> str:
+    """Return the path of an image inside the folder of its class, which the caption names already."""
+    parts = [printable(part) for part in PurePath(str(file)).parts]
+    inside = parts[parts.index(class_name) + 1 :] if class_name in parts[:-1] else parts
+    return "/".join(inside)
 
 
 def _first(shown: int, total: int, what: str) -> str:

@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cnn
+
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """The same weights whatever ran before: the examples, like most programs, do not set a seed."""
+    cnn.manual_seed(0)
 
 
 def code(path):

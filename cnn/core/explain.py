@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
 
-from cnn.core.words import ATTRIBUTES, INSTEAD_OF, NAMES, SETTINGS, WORDS_FOR
+from cnn.core.words import ATTRIBUTES, HOMES, INSTEAD_OF, NAMES, SETTINGS, WORDS_FOR
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,6 +171,9 @@ def missing_name(module: str, name: str, known: Collection[str]) -> Exception:
     AttributeError("module 'cnn.layers' has no attribute 'Dense': use Linear(in_features, out_features)")
     """
     instead = NAMES[module].get(name)
+    for home in HOMES:
+        if instead is None and name in getattr(sys.modules.get(home), "__all__", ()):
+            instead = f"it is {home}.{name}"
     if instead is None and not name.startswith("_") and (near := nearest(name, known, cutoff=0.8)) is not None:
         instead = f"did you mean {near}?"
     text = f"module {module!r} has no attribute {name!r}" + ("" if instead is None else f": {instead}")

@@ -137,8 +137,10 @@ ATTRIBUTES = {
 }
 SETTINGS = ("learning_rate", "requires_grad")  # those that programs also assign to
 
+# Where names are looked for that another module of ours does not have
+HOMES = ("cnn", "cnn.layers", "cnn.loss", "cnn.optim", "cnn.data", "cnn.training")
+
 # Names that modules have elsewhere
-LOSSES = "losses are in cnn.loss"
 NAMES = {
     "cnn": {
         "nn": "layers are in cnn.layers, losses in cnn.loss",
@@ -158,17 +160,13 @@ NAMES = {
         "AveragePooling2D": "use AvgPool2d",
         "BatchNormalization": "use BatchNorm2d, or BatchNorm1d after a Linear",
         "Conv2DTranspose": "use ConvTranspose2d",
-        "CrossEntropyLoss": LOSSES,
         "Dense": "use Linear(in_features, out_features)",
         "DepthwiseConv2D": "use Conv2d(channels, channels, kernel_size, groups=channels)",
         "GlobalAveragePooling2D": "use AdaptiveAvgPool2d(1), then Flatten()",
         "GlobalMaxPooling2D": "use AdaptiveMaxPool2d(1), then Flatten()",
         "Input": "leave it out: the first layer knows the shape of its input",
         "LayerNormalization": "use LayerNorm",
-        "MSELoss": LOSSES,
         "MaxPooling2D": "use MaxPool2d",
-        "Module": "use cnn.Module",
-        "Sequential": "use cnn.Sequential",
         "SpatialDropout2D": "use Dropout2d",
         "Swish": "use SiLU",
         "UpSampling2D": "use Upsample",
@@ -181,6 +179,22 @@ NAMES = {
         "MeanAbsoluteError": "use L1Loss",
         "MeanSquaredError": "use MSELoss",
         "SparseCategoricalCrossentropy": "use CrossEntropyLoss",
+    },
+    "cnn.data": {
+        "ColorJitter": "use Brightness and Contrast",
+        "Compose": "pass a list: DataLoader(x, y, transforms=[...])",
+        "Dataset": "DataLoader(x, y) takes arrays, files and objects with len(x) and x[i]",
+        "ImageDataGenerator": "use DataLoader(x, y, transforms=[...])",
+        "RandomHorizontalFlip": "use HorizontalFlip",
+        "RandomRotation": "use Rotation",
+        "TensorDataset": "use DataLoader(x, y)",
+        "ToTensor": "leave it out: the last transform is Normalize, and images are NumPy arrays",
+    },
+    "cnn.training": {
+        "CSVLogger": "use CSVLog",
+        "LearningRateScheduler": "pass a schedule of cnn.optim as a callback",
+        "ModelCheckpoint": "use Checkpoint",
+        "TensorBoard": "use JSONLinesLog or CSVLog",
     },
     "cnn.optim": {"lr_scheduler": "schedules are here in cnn.optim, such as cnn.optim.StepLR"},
 }

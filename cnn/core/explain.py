@@ -133,11 +133,9 @@ class NotASetting(NotHere):
     """
 
     def __get__(self, instance: object, owner: type) -> Any:
-        return (
-            vars(instance)[self.name]
-            if self.name in getattr(instance, "__dict__", ())
-            else super().__get__(instance, owner)
-        )
+        if self.name in getattr(instance, "__dict__", ()):
+            return vars(instance)[self.name]
+        return super().__get__(instance, owner)
 
     def __set__(self, instance: object, value: Any) -> None:
         if type(instance).__module__.startswith("cnn."):

@@ -43,9 +43,8 @@ def nanoseconds(statement: str, count: int, **names: object) -> float:
 def main() -> None:
     """Print the times."""
     for kind in (Plain, WithGetattr):
-        print(
-            f"reading an attribute, {kind.__name__:12} {nanoseconds('read(a)', 50, read=read, a=kind()) / READS:6.1f} ns"
-        )
+        time = nanoseconds("read(a)", 50, read=read, a=kind()) / READS
+        print(f"reading an attribute, {kind.__name__:12} {time:6.1f} ns")
     for kind in (float, LossValue):
         name = kind.__name__
         print(f"making a {name:10} {nanoseconds('kind(x)', 200_000, kind=kind, x=0.5):6.1f} ns")

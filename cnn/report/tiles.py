@@ -8,10 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from cnn.report.canvas import color_bar, panels, size_in_points
-from cnn.report.names import CHARACTER, drawable, shortened, width
+from cnn.report.names import drawable, shortened, width
 
 GAP = 0.12  # space between two tiles, in tile widths
-WIDE = 0.62  # width of a character of a file name, which has more capitals and digits, relative to the font size
+WIDE = 0.62  # width of a character, relative to the font size; names of files have more capitals and digits than texts
 
 
 def mosaic(
@@ -74,5 +74,5 @@ def mosaic(
 
 def _font_size(unit: float, line: float, longest: int) -> float:
     """Return the size of captions of ``longest`` columns under tiles that are ``unit`` points wide."""
-    size = min(10.0, unit * line / 1.3, unit * (1 + GAP) / (CHARACTER * max(1, longest)))
+    size = min(10.0, unit * line / 1.3, unit * (1 + GAP) / (WIDE * max(1, longest)))
     return max(size, 7.0 if unit > 60 else 5.0)

@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 
 from cnn.core import assignment, modes
+from cnn.core.checks import checked_dtype
+from cnn.core.explain import Explained, explain_attributes
 from cnn.core.files import USE_STATE, checkpoint_text, how_to_load_some, read_tensors, write_tensors
 from cnn.core.modes import evaluating, forward_hook, no_grad
 from cnn.core.parameter import Array, Buffer, Parameter, plain_array
@@ -21,7 +23,8 @@ from cnn.core.text import printable
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
 
 
-class Differentiable:
+@explain_attributes
+class Differentiable(Explained):
     """Base class of layers and losses: values saved between forward and backward, and constructor arguments."""
 
     _saved: tuple[Any, ...] | None = None
@@ -289,9 +292,7 @@ class Module(Differentiable):
 
     def to(self, dtype: Any) -> Self:
         """Convert all floating-point parameters and buffers to float32 or float64."""
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"a model works in float32 or float64, got {dtype}")
+        dtype = checked_dtype(dtype)
         for _, tensor in self.named_tensors():
             tensor.to(dtype)
         for module in self.modules():

@@ -11,6 +11,12 @@ import cnn
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(autouse=True)
+def seed():
+    """The same weights whatever ran before: the examples, like most programs, do not set a seed."""
+    cnn.manual_seed(0)
+
+
 def code(path):
     """All Python blocks of a page, as one program."""
     return "\n".join(re.findall(r"^```python\n(.*?)^```", (ROOT / path).read_text(encoding="utf-8"), re.M | re.S))
@@ -49,6 +55,22 @@ def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert float(re.search(r"validation accuracy: ([\d.]+)%", out)[1]) >= 95
     assert (tmp_path / "clothes.safetensors").exists()
+
+
+def test_the_example_for_users_of_other_libraries_learns_and_its_words_are_true():
+    names = {}
+    page = "docs/other_libraries.md"
+    exec(compile(code(page), page, "exec"), names)
+    assert type(names["loss"]) is float
+    assert names["loss"] < 0.1
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for word in ("compile", "train_on_batch", "get_weights", "score", "partial_fit", "cuda"):
+        assert word in text
+        with pytest.raises(AttributeError, match=f"Sequential has no {word}: "):
+            getattr(names["model"], word)
+    with pytest.raises(TypeError) as caught:
+        names["model"].fit(names["x"], names["y"], verbose=0)
+    assert f'"{caught.value}"' in text.replace("\n", " ")
 
 
 def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
@@ -102,6 +124,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "data",
                 "labels_and_weights",
                 "life_of_a_batch",
+                "other_libraries",
                 "performance",
                 "training",
                 "your_own_layer",

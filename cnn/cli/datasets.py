@@ -11,7 +11,7 @@ import numpy as np
 import cnn.data
 from cnn.cli.formatting import count_text
 from cnn.cli.terminal import print_stderr
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.image_files import Hashes
@@ -90,6 +90,8 @@ class Dataset:
     train_groups: list[str] = field(default_factory=list)
     hashes: dict[str, dict[str, Hashes]] = field(default_factory=dict)
     image_conversion: dict[str, Any] = field(default_factory=dict)
+
+    __repr__ = fields_text
 
     @property
     def input_shape(self) -> tuple[int, ...]:

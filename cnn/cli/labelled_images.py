@@ -10,7 +10,7 @@ from cnn.cli import run_images
 from cnn.cli.datasets import skipped_files
 from cnn.cli.formatting import count_text
 from cnn.cli.run_images import RunImages
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, class_folders, class_names, find_splits, list_images, shortened
 from cnn.data.image_files import read_images
 from cnn.data.image_fit import FITS, SQUASHED
@@ -46,6 +46,8 @@ class LabelledImages:
     what: str
     left_out: int
     told: list[str]
+
+    __repr__ = fields_text
 
 
 def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledImages:

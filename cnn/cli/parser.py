@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
 from cnn.cli.terminal import fitted, print_stderr
+from cnn.core.explain import ours_for
 from cnn.data import unknown_name_message
 
 
@@ -55,7 +56,8 @@ class Parser(argparse.ArgumentParser):
         bare = name.lstrip("-").lower()
         known = {option.lstrip("-"): option for option in self._option_names() if option.startswith("--")}
         longer = [option for option in known if len(bare) > 1 and option.startswith(bare)]
-        nearest = longer or difflib.get_close_matches(bare, known, n=1)
+        elsewhere = ours_for(bare.replace("-", "_"), [option.replace("-", "_") for option in known])
+        nearest = [elsewhere.replace("_", "-")] if elsewhere else longer or difflib.get_close_matches(bare, known, n=1)
         suggestion = f": did you mean {known[nearest[0]]}?" if nearest else ""
         problem = f"unknown option {name}" if word.startswith("-") else f"unexpected argument {word!r}"
         usage = self.format_usage().rstrip()
@@ -77,6 +79,7 @@ def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
             raise argparse.ArgumentTypeError(unknown_name_message(kind, text, known))
         return text
 
+    convert.known = known  # type: ignore[attr-defined]  # for completion.py
     return convert
 
 

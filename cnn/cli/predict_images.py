@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cnn.cli.formatting import sample_shape_text
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS
 from cnn.data.image_fit import FITS, flatten_alpha
 from cnn.data.images import HEIF_SUFFIXES, open_image, read_with_size
@@ -48,6 +48,8 @@ class ModelImage:
     border: float
     inverted: bool
     reason: str
+
+    __repr__ = fields_text
 
     @property
     def nearly_one_colour(self) -> bool:

@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from cnn.cli.predict_images import ModelImage
+from cnn.core.text import fields_text
 from cnn.kernels import get_num_threads, set_num_threads
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -45,6 +46,8 @@ class Prediction:
     image: ModelImage | None
     error: str = ""
     probabilities: Array | None = None
+
+    __repr__ = fields_text
 
 
 def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], ModelImage]) -> Iterator[Prediction]:

@@ -14,7 +14,7 @@ from cnn import zoo
 from cnn.cli.datasets import DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION, NAMES, Dataset, model_inputs
 from cnn.cli.keep_best import KeepBest
 from cnn.core.rng import generator
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data import AlternatingFlip, DataLoader, RandomCrop, RandomErasing
 from cnn.data.intensity import Normalize
 from cnn.errors import InputError
@@ -154,6 +154,8 @@ class Plan:
     after_step: Callable[[Step], None]
     schedule: str
     text: str
+
+    __repr__ = fields_text
 
 
 def plan(dataset: Dataset, settings: Settings) -> Plan:

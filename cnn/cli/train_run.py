@@ -236,7 +236,8 @@ class TrainingRun:
         plots.save(plots.history(self.history), self.folder / run_folders.CURVES)
         plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / run_folders.CONFUSION)
         if self.dataset.has_images:
-            mistakes = plots.mistakes(self.dataset.test[0], y, probabilities, names, count=MISTAKES_SHOWN)
+            pixels, files = self.dataset.test[0], self.dataset.test_files
+            mistakes = plots.mistakes(pixels, y, probabilities, names, count=MISTAKES_SHOWN, files=files)
             plots.save(mistakes, self.folder / run_folders.MISTAKES)
         else:
             plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / run_folders.BOUNDARY)

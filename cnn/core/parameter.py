@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.explain import explain_attributes
 from cnn.errors import ShapeError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@explain_attributes
 class Buffer:
     """An array that is saved, loaded and converted with a model, but not trained.
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
     LEFT_OUT,
@@ -79,6 +79,8 @@ class ImageFolder:
     background: str
     fit: str
     typical_side: int
+
+    __repr__ = fields_text
 
     @property
     def counts(self) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cnn.core.text import fields_text
 from cnn.data.image_fit import BACKGROUNDS, SQUASHED, Image, flatten_alpha
 from cnn.data.images import Pixels, load_resized, read_bytes, to_pixels
 from cnn.errors import InputError
@@ -50,6 +51,8 @@ class ImageFiles:
     sides: NDArray[np.int64]
     background: str
     lost_on_white: int
+
+    __repr__ = fields_text
 
     def nearly_uniform(self) -> NDArray[np.intp]:
         """Return the indices of the images that are nearly of one colour."""

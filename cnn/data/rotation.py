@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnn.core.explain import explain_init
 from cnn.core.parameter import Array
 from cnn.data.intensity import as_pixels, compute_dtype
 from cnn.data.pixels import check_batch, fill_with_nearest, number_in_range, pad
@@ -13,6 +14,7 @@ from cnn.data.sample_rng import SampleRNG
 from cnn.data.targets import as_mask_fill, move_targets, outside_value
 
 
+@explain_init
 @dataclass
 class Rotation:
     """Rotate each image about its centre by a random angle.

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cnn.core.checks import integer
+from cnn.core.explain import explain_init
 from cnn.core.parameter import Array
 from cnn.data.pixels import (
     box_masks,
@@ -35,6 +36,7 @@ from cnn.data.targets import as_mask_fill, move_targets, outside_value
 MAX_ASPECT_RATIO = 1 / 0.3  # of erased boxes, as in the paper
 
 
+@explain_init
 @dataclass
 class RandomCrop:
     """Shift each image by up to ``padding`` pixels: pad it and crop the original size at a random position.
@@ -114,6 +116,7 @@ class RandomCrop:
         return f"RandomCrop(padding={self.padding!r}, edge={self.edge!r}{more})"
 
 
+@explain_init
 @dataclass
 class HorizontalFlip:
     """Flip a random subset of the images horizontally.
@@ -193,6 +196,7 @@ class AlternatingFlip:
         return parity == rng.epoch % 2
 
 
+@explain_init
 @dataclass
 class RandomErasing:
     """Set a random box to 0 in a random subset of the images, so that predictions do not depend on a single detail.

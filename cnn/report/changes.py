@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from cnn.report.canvas import at_least, displayable, image_batch, label, panels, plain, same_length
+from cnn.report.canvas import at_least, displayable, image_batch, label, panels, same_length
+from cnn.report.names import plain
 
 GAP = 0.08  # between two images, in widths of an image
 LABEL = 26  # characters in a line of the text beside a row

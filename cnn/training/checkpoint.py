@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn.core.checks import integer
+from cnn.core.explain import explain_init
 from cnn.core.files import BEST, LOAD_SOME, locked, write_bytes
 from cnn.core.text import printable
 from cnn.errors import CheckpointWarning
@@ -20,6 +21,7 @@ from cnn.training.history import History
 from cnn.training.stopping import METRICS
 
 
+@explain_init
 class Checkpoint:
     """Write checkpoints to a folder, from which `train`, `fit` and `cnn train` can resume.
 

@@ -102,7 +102,7 @@ def test_balance_finds_more_of_the_rare_class(run):
         found = json.loads((out / "config.json").read_text())
         assert found.get("balance", False) == bool(options)
         assert "weight" not in repr(Sequential.load(out / "model.safetensors").loss_func)
-        recalls.append(found["validation_balanced_accuracy"])
+        recalls.append(found["test_balanced_accuracy"])
     assert recalls[0] + 0.2 < recalls[1]
 
 
@@ -189,7 +189,7 @@ def test_keep_best_on_the_command_line(run, metric):
     rows = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
     found = config()
     if metric == "loss":
-        assert found["test_loss"] == pytest.approx(min(row["val_loss"] for row in rows))
+        assert found["validation_loss"] == pytest.approx(min(row["val_loss"] for row in rows))
     else:
         dataset = datasets.load("f", 0, True, 16, 0.2)
         model = Sequential.load(Path("run/model.safetensors"))

@@ -188,7 +188,8 @@ def test_strange_names_are_safe_and_can_be_recovered(process, brightness_model, 
         write_image(folder / name)
     environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     done = process("predict", brightness_model, folder, "--csv", **environment)
-    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("cnn: compiling kernels")]
+    assert (done.returncode, lines) == (0, [])
     assert len(done.stdout.splitlines()) == len(STRANGE) + 1
     assert done.stdout.replace("\n", "").isprintable()
     rows = rows_of(done.stdout)

@@ -214,12 +214,12 @@ def test_predict_and_evaluate_repeat_the_background(run, no_plots):
     assert model.preprocessing["background"] == "black"
     dataset = datasets.load("f", 0, True, 16)
     out = json.loads(run("predict", "r", "f/tall/3.png", "--json")[1])
-    found = {one["name"]: one["probability"] for one in out["images"][0]["classes"]}
+    found = {one["name"]: one["probability"] for one in out["classes"]}
     all_files = [*dataset.hashes["train"], *dataset.hashes["validation"]]
     pixels = np.concatenate([dataset.train[0], dataset.validation[0]])[all_files.index("tall/3.png")]
     expected = model.predict_proba(model.preprocess(pixels[None]))[0]
     assert found["tall"] == pytest.approx(float(expected[1]), rel=1e-5)
-    assert json.loads(run("evaluate", "r", "--json")[1])["loss"] == pytest.approx(config(Path("r"))["test_loss"])
+    assert json.loads(run("evaluate", "r", "--json")[1])["loss"] == pytest.approx(config(Path("r"))["validation_loss"])
 
 
 @pytest.mark.parametrize("fit", FITS)

@@ -123,12 +123,9 @@ def position(name: str) -> int:
 def emoji(cache: Path) -> list[dict[str, object]]:
     """Return the emoji that all vendors have, shuffled; no flags."""
     found = json.loads((cache / "emoji-datasource-apple" / "emoji.json").read_text(encoding="utf-8"))
-    usable = [
-        one
-        for one in found
-        if one["category"] not in ("Component", "Flags") and all(picture(cache, v, one).is_file() for v in VENDORS)
-    ]
-    return sorted(usable, key=lambda one: position(one["short_name"]))
+    kept = [one for one in found if one["category"] not in ("Component", "Flags")]
+    everywhere = [one for one in kept if all(picture(cache, vendor, one).is_file() for vendor in VENDORS)]
+    return sorted(everywhere, key=lambda one: position(one["short_name"]))
 
 
 def picture(cache: Path, vendor: str, one: dict[str, object]) -> Path:

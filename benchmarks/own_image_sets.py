@@ -74,11 +74,12 @@ badger beaver black_cat parrot donkey ant
 
 
 class Entry(NamedTuple):
-    """One image of a set: its class, its group (all of a group are on one side) and the picture."""
+    """One image of a set: its class, its group (all of a group are on one side), the picture, and more of its name."""
 
     label: str
     group: str
     picture: Path | Image.Image
+    more: str = ""
 
 
 def fetch(cache: Path) -> None:
@@ -87,8 +88,7 @@ def fetch(cache: Path) -> None:
     for package in EMOJI:
         folder = cache / package.split("@")[0]
         if not folder.is_dir():
-            done = run(["npm", "pack", "--silent", package], cache)
-            unpack(cache / done.stdout.split()[-1], folder)
+            unpack(cache / run(["npm", "pack", "--silent", package], cache).split()[-1], folder)
     for name, version in DEBIAN.items():
         folder = cache / name
         if not folder.is_dir():
@@ -99,9 +99,9 @@ def fetch(cache: Path) -> None:
             file.unlink()
 
 
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], folder: Path) -> str:
     print(" ".join(command), file=sys.stderr, flush=True)
-    return subprocess.run(command, cwd=folder, check=True, text=True, stdout=subprocess.PIPE)
+    return subprocess.run(command, cwd=folder, check=True, text=True, stdout=subprocess.PIPE).stdout
 
 
 def unpack(file: Path, folder: Path) -> None:
@@ -144,7 +144,7 @@ def emoji_groups(cache: Path) -> Iterator[Entry]:
     for label, found in by_category(cache).items():
         for one in found[:31]:
             for vendor in VENDORS:
-                yield Entry(label, str(one["short_name"]), picture(cache, vendor, one))
+                yield Entry(label, str(one["short_name"]), picture(cache, vendor, one), f"_{vendor}")
 
 
 def emoji_apple(cache: Path) -> Iterator[Entry]:
@@ -169,7 +169,7 @@ def facing(cache: Path) -> Iterator[Entry]:
                 image = Image.open(picture(cache, vendor, one)).convert("RGBA")
                 is_mirrored = (position(str(one["short_name"])) // 8 + i) % 2 == 1
                 shown, label = (ImageOps.mirror(image), "right") if is_mirrored else (image, "left")
-                yield Entry(label, str(one["short_name"]), shown)
+                yield Entry(label, str(one["short_name"]), shown, f"_{vendor}")
 
 
 def icon_themes(cache: Path) -> Iterator[Entry]:
@@ -192,16 +192,17 @@ def stamps(cache: Path) -> Iterator[Entry]:
     """Drawings and photographs of things, cut out: what is it? Of all shapes; the classes differ in size."""
     for label in STAMPS:
         folder = cache / "tuxpaint-stamps-default/usr/share/tuxpaint/stamps" / label
-        for file in distinct(folder.rglob("*.png"), 150):
-            yield Entry(label, file.stem.rstrip("0123456789-_"), file)
+        for i, file in enumerate(distinct(folder.rglob("*.png"), 150)):
+            yield Entry(label, file.stem.rstrip("0123456789-_"), file, f"_{i}")
 
 
 def clipart(cache: Path) -> Iterator[Entry]:
     """Drawings, also of one colour: what is it? Of all shapes; many pages are mostly empty."""
     for label in CLIPART:
         folder = cache / "openclipart-png/usr/share/openclipart/png" / label
-        for file in distinct((file for file in folder.rglob("*.png") if file.stat().st_size <= MAX_BYTES), 140):
-            yield Entry(label, file.stem.split("_")[0], file)
+        files = (file for file in folder.rglob("*.png") if file.stat().st_size <= MAX_BYTES)
+        for i, file in enumerate(distinct(files, 140)):
+            yield Entry(label, file.stem.split("_")[0], file, f"_{i}")
 
 
 def photo_crops(cache: Path) -> Iterator[Entry]:
@@ -250,19 +251,19 @@ SETS = {
 }
 
 
-def build(cache: Path, name: str, train: Path, test: Path) -> None:
-    """Write the files of a set, unless they are there: of each class, the groups with the lowest hashes are tested."""
+def build(cache: Path, name: str) -> None:
+    """Write the files of a set, unless they are there; the hash of its group decides which images are to be tested."""
+    train, test = folders(cache, name)
     if train.is_dir() and test.is_dir():
         return
     for folder in (train, test):
         shutil.rmtree(folder, ignore_errors=True)
-    entries = list(SETS[name](cache))
     seen: set[bytes] = set()
-    for i, entry in enumerate(entries):
+    for entry in SETS[name](cache / "packages"):
         in_test = position(f"test {entry.group}") / 2**64 < TEST_FRACTION
         folder = (test if in_test else train).with_suffix(".part") / entry.label
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{entry.group}_{i:04d}.png"
+        file = folder / f"{entry.group}{entry.more}.png"
         if isinstance(entry.picture, Path):
             content = entry.picture.read_bytes()
             if content in seen:  # in two classes, or on both sides
@@ -286,12 +287,10 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("sets", nargs="*", default=list(SETS), metavar="SET")
     args = parser.parse_args()
-    packages = args.cache / "packages"
-    fetch(packages)
+    fetch(args.cache / "packages")
     for name in args.sets:
-        train, test = folders(args.cache, name)
-        build(packages, name, train, test)
-        for folder in (train, test):
+        build(args.cache, name)
+        for folder in folders(args.cache, name):
             counts = {path.name: len(list(path.iterdir())) for path in sorted(folder.iterdir())}
             print(f"{name} {folder.parent.name}: {sum(counts.values())} images, {counts}")
 

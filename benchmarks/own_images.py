@@ -161,6 +161,13 @@ def tables(results: list[Result], names: list[str]) -> str:
         cells = [text(list(accuracies(name, program).values())) for program in PROGRAMS]
         times = ", ".join(seconds(name, program) for program in PROGRAMS)
         lines.append(row(name, *cells, unpaired(accuracies(name, "cnn"), accuracies(name, "torch")), times))
+    complete = [name for name in names if all(accuracies(name, program) for program in PROGRAMS)]
+    means = {
+        program: [statistics.mean(accuracies(name, program).values()) for name in complete] for program in PROGRAMS
+    }
+    differences = [ours - theirs for ours, theirs in zip(means["cnn"], means["torch"], strict=True)]
+    cells = [f"{statistics.mean(values):.1f}" if values else "" for values in means.values()]
+    lines.append(row(f"mean of {len(complete)} sets", *cells, text(differences, sign="+"), ""))
     variants = sorted({variant for _, _, variant in found} - {DEFAULT})
     if variants:
         lines += ["", row("set", DEFAULT, *(f"{variant}; default - {variant}" for variant in variants))]
@@ -215,10 +222,9 @@ def main() -> None:
     for variant in args.variant:
         name, _, options = variant.partition("=")
         variants[name] = shlex.split(options)
-    packages = args.cache / "packages"
-    sets.fetch(packages)
+    sets.fetch(args.cache / "packages")
     for name in args.sets:
-        sets.build(packages, name, *sets.folders(args.cache, name))
+        sets.build(args.cache, name)
     run_all(args, variants)
 
 

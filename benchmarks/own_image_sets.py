@@ -144,7 +144,7 @@ def emoji_groups(cache: Path) -> Iterator[Entry]:
     for label, found in by_category(cache).items():
         for one in found[:31]:
             for vendor in VENDORS:
-                yield Entry(label, str(one["short_name"]), picture(cache, vendor, one), f"_{vendor}")
+                yield Entry(label, str(one["short_name"]), picture(cache, vendor, one), f".{vendor}")
 
 
 def emoji_apple(cache: Path) -> Iterator[Entry]:
@@ -169,7 +169,7 @@ def facing(cache: Path) -> Iterator[Entry]:
                 image = Image.open(picture(cache, vendor, one)).convert("RGBA")
                 is_mirrored = (position(str(one["short_name"])) // 8 + i) % 2 == 1
                 shown, label = (ImageOps.mirror(image), "right") if is_mirrored else (image, "left")
-                yield Entry(label, str(one["short_name"]), shown, f"_{vendor}")
+                yield Entry(label, str(one["short_name"]), shown, f".{vendor}")
 
 
 def icon_themes(cache: Path) -> Iterator[Entry]:

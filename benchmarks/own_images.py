@@ -15,29 +15,24 @@ Everything needs at most 90 s a run on 2 cores; scikit-learn and torch are neede
 import argparse
 import json
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import own_image_sets as sets
 import recipes
+from own_image_tables import DEFAULT, PROGRAMS, Result, tables
 
 import cnn
 from cnn.cli import datasets, train_recipes
 from cnn.cli.train_recipes import settings_for
 from cnn.data.folder import image_folder
 
-DEFAULT = "default"
-PROGRAMS = ("cnn", "logistic", "svm", "torch")
 BASELINE_SIZE = 16  # pixels
 SIZES_OF_C = {"logistic": (1e-4, 1e-3, 1e-2, 1e-1), "svm": (0.1, 1.0, 10.0, 100.0)}
-
-Result = dict[str, Any]
 
 
 def train(name: str, cache: Path, seed: int, options: list[str]) -> Result:
@@ -141,68 +136,6 @@ def run_all(args: argparse.Namespace, variants: dict[str, list[str]]) -> None:
                     with args.results.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(result) + "\n")
                     print(f"{name} {program} {variant} {seed}: {result['accuracy']:.4f}", flush=True)
-
-
-def tables(results: list[Result], names: list[str]) -> str:
-    """Return the tables, as Markdown."""
-    found: dict[tuple[str, str, str], dict[int, Result]] = {}
-    for result in results:
-        found.setdefault(key(result)[:3], {})[result["seed"]] = result
-
-    def accuracies(name: str, program: str, variant: str = DEFAULT) -> dict[int, float]:
-        return {seed: 100 * one["accuracy"] for seed, one in found.get((name, program, variant), {}).items()}
-
-    def seconds(name: str, program: str, variant: str = DEFAULT) -> str:
-        runs = found.get((name, program, variant), {}).values()
-        return f"{statistics.mean(one['seconds'] for one in runs):.0f}" if runs else ""
-
-    lines = [row("set", *PROGRAMS, "cnn - torch", "seconds: " + ", ".join(PROGRAMS)), row(*["---"] * 7)]
-    for name in names:
-        cells = [text(list(accuracies(name, program).values())) for program in PROGRAMS]
-        times = ", ".join(seconds(name, program) for program in PROGRAMS)
-        lines.append(row(name, *cells, unpaired(accuracies(name, "cnn"), accuracies(name, "torch")), times))
-    complete = [name for name in names if all(accuracies(name, program) for program in PROGRAMS)]
-    means = {
-        program: [statistics.mean(accuracies(name, program).values()) for name in complete] for program in PROGRAMS
-    }
-    differences = [ours - theirs for ours, theirs in zip(means["cnn"], means["torch"], strict=True)]
-    cells = [f"{statistics.mean(values):.1f}" if values else "" for values in means.values()]
-    lines.append(row(f"mean of {len(complete)} sets", *cells, text(differences, sign="+"), ""))
-    variants = sorted({variant for _, _, variant in found} - {DEFAULT})
-    if variants:
-        lines += ["", row("set", DEFAULT, *(f"{variant}; default - {variant}" for variant in variants))]
-        lines.append(row(*["---"] * (2 + len(variants))))
-    for name in names if variants else []:
-        base, cells = accuracies(name, "cnn"), []
-        for variant in variants:
-            other = accuracies(name, "cnn", variant)
-            differences = [base[seed] - other[seed] for seed in base.keys() & other.keys()]
-            cells.append(f"{text(list(other.values()))}; {text(differences, sign='+')}")
-        lines.append(row(name, text(list(base.values())), *cells))
-    return "\n".join(lines)
-
-
-def text(values: list[float], sign: str = "") -> str:
-    """Return the mean and its standard error."""
-    if not values:
-        return ""
-    return f"{statistics.mean(values):{sign}.1f} ± {error(values):.1f}"
-
-
-def error(values: list[float]) -> float:
-    return statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
-
-
-def unpaired(ours: dict[int, float], theirs: dict[int, float]) -> str:
-    """Return the difference of two means and its standard error: the seeds give other initial weights in PyTorch."""
-    if not (ours and theirs):
-        return ""
-    difference = statistics.mean(ours.values()) - statistics.mean(theirs.values())
-    return f"{difference:+.1f} ± {(error([*ours.values()]) ** 2 + error([*theirs.values()]) ** 2) ** 0.5:.1f}"
-
-
-def row(*cells: str) -> str:
-    return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:

@@ -81,11 +81,21 @@ def test_the_tables_have_means_standard_errors_and_paired_differences(scripts):
         for program, variant, accuracies in (
             ("cnn", "default", (0.5, 0.6, 0.7)),
             ("cnn", "none", (0.4, 0.5, 0.6)),
+            ("cnn", "flip", (0.6, 0.6, 0.63)),
+            ("logistic", "default", (0.3,)),
+            ("svm", "default", (0.4,)),
             ("torch", "default", (0.5, 0.5, 0.5)),
         )
         for seed, accuracy in enumerate(accuracies)
     ]
-    first, second = own_images.tables(results, ["facing"]).split("\n\n")
-    assert first.splitlines()[-1] == "| mean of 0 sets |  |  |  |  |  |  |"
-    assert first.splitlines()[-2] == "| facing | 60.0 ± 5.8 |  |  | 50.0 ± 0.0 | +10.0 ± 5.8 | 7, , , 7 |"
-    assert second.splitlines()[-1] == "| facing | 60.0 ± 5.8 | 50.0 ± 5.8; +10.0 ± 0.0 |"
+    first, second = own_images.tables(results, ["facing", "stamps"]).split("\n\n")
+    assert first.splitlines()[2:] == [
+        "| facing | 60.0 ± 5.8 | 30.0 ± nan | 40.0 ± nan | 50.0 ± 0.0 | +10.0 ± 5.8 | 7, 7, 7, 7 |",
+        "| stamps |  |  |  |  |  | nan, nan, nan, nan |",
+        "| mean of 1 | 60.0 | 30.0 | 40.0 | 50.0 | +10.0 ± nan |  |",
+    ]
+    assert second.splitlines()[2:] == [
+        "| facing | 60.0 ± 5.8 | 50.0 ± 5.8; +10.0 ± 0.0 | 61.0 ± 1.0; -1.0 ± 4.9 | flip: -1.0 ± 4.9 |",
+        "| stamps |  |  |  |  |",
+        "| mean of 1 |  |  |  | -1.0 ± nan |",
+    ]

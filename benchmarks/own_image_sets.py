@@ -11,6 +11,7 @@ packages is in this repository.
 import argparse
 import gzip
 import hashlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -134,17 +135,15 @@ def picture(cache: Path, vendor: str, one: dict[str, object]) -> Path:
 
 def emoji_vendors(cache: Path) -> Iterator[Entry]:
     """Who drew it? 250 emoji, each of four vendors."""
-    for one in emoji(cache)[:250]:
-        for vendor in VENDORS:
-            yield Entry(vendor, str(one["short_name"]), picture(cache, vendor, one))
+    for one, vendor in itertools.product(emoji(cache)[:250], VENDORS):
+        yield Entry(vendor, str(one["short_name"]), picture(cache, vendor, one))
 
 
 def emoji_groups(cache: Path) -> Iterator[Entry]:
     """What is it? 31 emoji of each of eight categories, each of four vendors."""
     for label, found in by_category(cache).items():
-        for one in found[:31]:
-            for vendor in VENDORS:
-                yield Entry(label, str(one["short_name"]), picture(cache, vendor, one), f".{vendor}")
+        for one, vendor in itertools.product(found[:31], VENDORS):
+            yield Entry(label, str(one["short_name"]), picture(cache, vendor, one), f".{vendor}")
 
 
 def emoji_apple(cache: Path) -> Iterator[Entry]:
@@ -256,22 +255,23 @@ def build(cache: Path, name: str) -> None:
     train, test = folders(cache, name)
     if train.is_dir() and test.is_dir():
         return
-    for folder in (train, test):
+    for folder in (train, test, train.with_suffix(".part"), test.with_suffix(".part")):
         shutil.rmtree(folder, ignore_errors=True)
-    seen: set[bytes] = set()
+    seen: set[bytes] = set()  # no two images have the same pixels
     for entry in SETS[name](cache / "packages"):
         in_test = position(f"test {entry.group}") / 2**64 < TEST_FRACTION
         folder = (test if in_test else train).with_suffix(".part") / entry.label
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / f"{entry.group}{entry.more}.png"
+        image = Image.open(entry.picture) if isinstance(entry.picture, Path) else entry.picture
+        content = str(image.size).encode() + image.convert("RGBA").tobytes()
+        if content in seen:  # in two classes, or on both sides
+            continue
+        seen.add(content)
         if isinstance(entry.picture, Path):
-            content = entry.picture.read_bytes()
-            if content in seen:  # in two classes, or on both sides
-                continue
-            seen.add(content)
-            file.write_bytes(content)
+            shutil.copyfile(entry.picture, file)
         else:
-            entry.picture.save(file)
+            image.save(file)
     for folder in (train, test):
         folder.with_suffix(".part").rename(folder)
 

@@ -9,7 +9,7 @@ scikit-learn's classifiers on 16 x 16 pixels, with a C that cross-validation on 
 the same net, loss, optimizer, schedule, number of epochs and validation images in PyTorch, with PyTorch's initial
 weights, fed by the loader of this library with the same random changes. All are tested on the same images, which
 nothing has chosen by. A variant is the command with more options, such as --variant "light=--augment light".
-Everything needs at most 90 s a run on 2 cores; scikit-learn and torch are needed for their programs only.
+scikit-learn and torch are needed for their programs only.
 """
 
 import argparse

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn.cli.datasets import Dataset, Transform
-from cnn.core.text import short_text
+from cnn.core.text import fields_text, short_text
 from cnn.data.intensity import Brightness, Contrast
 from cnn.data.rotation import Rotation
 from cnn.data.sample_rng import SampleRNG
@@ -73,6 +73,8 @@ class Augmentation:
     transforms: tuple[Transform, ...]
     trials: list[dict[str, Any]] = field(default_factory=list)
     how: str = ""
+
+    __repr__ = fields_text
 
     def text(self) -> str:
         """Return the lines of the plan that `cnn train` prints."""

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import cnn
 from cnn.cli import summary, terminal, train_recipes
-from cnn.cli.evaluate import _first_names
+from cnn.cli.labelled_images import first_names
 from cnn.core.text import brief, printable, printable_lines, short_text
 from cnn.data import FASHION_MNIST, DataLoader, HorizontalFlip, Mixup, Normalize, progress
 from cnn.layers import Flatten, Linear, Softmax
@@ -80,7 +80,7 @@ def test_class_names_in_tables_and_commands(tmp_path, monkeypatch, name):
     assert is_harmless(report._repr_html_())
     assert "<b>" not in report._repr_html_()
     assert len(repr(report).splitlines()) == len(repr(class_report([0, 1, 1], [0, 1, 0], ["x", "other"])).splitlines())
-    assert is_harmless(_first_names([name, "other"]))
+    assert is_harmless(first_names([name, "other"]))
     model = Sequential([Flatten(), Linear(4, 2), Softmax()], loss_func=CrossEntropyLoss())
     model.class_names, model.input_shape = [name, "other"], (1, 2, 2)
     model.save(tmp_path / "model.safetensors")
@@ -88,8 +88,8 @@ def test_class_names_in_tables_and_commands(tmp_path, monkeypatch, name):
     written = io.StringIO()
     monkeypatch.setattr(sys, "stdout", written)
     summary.run(type("Arguments", (), {"run": tmp_path / "model.safetensors"}))
-    [line] = [line for line in written.getvalue().splitlines() if line.startswith("classes: ")]
-    assert line == f"classes: {printable(name)}, other"
+    [line] = [line for line in written.getvalue().splitlines() if line.startswith("2 classes: ")]
+    assert line == f"2 classes: {printable(name)}, other"
 
 
 @pytest.mark.parametrize("name", [*NAMES, "$5 to $10", "$\\frac$", "a$b$"], ids=ascii)

@@ -10,6 +10,7 @@ from cnn import kernels
 from cnn.containers.branches import Concat, Product, Residual, Sum
 from cnn.containers.graph import Graph
 from cnn.containers.joins import Add, Concatenate, Multiply
+from cnn.core.explain import missing_name
 from cnn.core.rng import manual_seed
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import get_num_threads, set_num_threads, show_config
@@ -47,4 +48,4 @@ def __getattr__(name: str) -> ModuleType:
     """Import the larger subpackages on first use, so that `import cnn` stays fast and `cnn.data` works after it."""
     if name in ("data", "report", "utils", "zoo"):
         return importlib.import_module(f"cnn.{name}")
-    raise AttributeError(f"module 'cnn' has no attribute {name!r}")
+    raise missing_name("cnn", name, __all__)

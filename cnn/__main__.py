@@ -1,4 +1,5 @@
 """`python -m cnn` runs the command `cnn`."""
+# PYTHON_ARGCOMPLETE_OK
 
 from cnn.cli.main import entry_point
 

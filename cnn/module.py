@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from cnn.core import assignment, modes
 from cnn.core.arguments import HasArguments
+from cnn.core.checks import checked_dtype
+from cnn.core.explain import explain_attributes
 from cnn.core.files import read_model_tensors, write_tensors
 from cnn.core.loading import LOAD_STATE, IncompatibleKeys, check_numbers, compare, describe
 from cnn.core.modes import evaluating, forward_hook, no_grad
@@ -22,6 +22,7 @@ from cnn.core.text import printable
 __all__ = ["Array", "Buffer", "Differentiable", "Module", "Parameter", "evaluating", "forward_hook", "no_grad"]
 
 
+@explain_attributes
 class Differentiable(HasArguments):
     """Base class of layers and losses: values saved between forward and backward, and constructor arguments."""
 
@@ -289,9 +290,7 @@ class Module(Differentiable):
 
     def to(self, dtype: Any) -> Self:
         """Convert all floating-point parameters and buffers to float32 or float64."""
-        dtype = np.dtype(dtype)
-        if dtype not in (np.float32, np.float64):
-            raise ValueError(f"a model works in float32 or float64, got {dtype}")
+        dtype = checked_dtype(dtype)
         for _, tensor in self.named_tensors():
             tensor.to(dtype)
         for module in self.modules():

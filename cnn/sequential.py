@@ -9,6 +9,7 @@ import numpy as np
 
 from cnn import training
 from cnn.containers.chain import hide_internal_frames
+from cnn.core.explain import explain_attributes
 from cnn.kernels import one_blas_thread
 from cnn.loss import LossFunc
 from cnn.model import file, lint, preprocessing
@@ -20,6 +21,7 @@ from cnn.optim import Optimizer, ReduceLROnPlateau, Schedule
 from cnn.training import train_step
 
 
+@explain_attributes
 class Sequential(Inspected):
     """Layers in sequence: the output of each is the input of the next. Given a loss and an optimizer, it trains.
 
@@ -245,7 +247,10 @@ class Sequential(Inspected):
         return self._objective.probabilities(training.predict(self, x, batch_size))
 
     def preprocess(self, pixels: Any) -> Array:
-        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std."""
+        """Turn pixels of 0 to 255, (N, C, H, W), into inputs as in training: (scale pixel - mean) / std.
+
+        A loaded model guesses wrongly from pixels that were prepared in another way, such as only divided by 255.
+        """
         return preprocessing.preprocess(pixels, self.preprocessing)
 
     def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:

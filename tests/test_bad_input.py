@@ -8,6 +8,7 @@ import pytest
 
 import cnn
 from cnn.containers.branches import Concat, Residual
+from cnn.data import DataLoader
 from cnn.errors import ShapeError
 from cnn.kernels.backend import has_numba
 from cnn.layers import (
@@ -28,6 +29,8 @@ from cnn.layers import (
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.optim import Adam
 from cnn.sequential import Sequential
+from cnn.training import train
+from cnn.utils import train_val
 
 
 def small_net(optimizer=True):
@@ -141,6 +144,63 @@ def test_bytes_of_0_to_255_name_the_division(method):
     x = (images() * 255).astype(np.uint8)
     arguments = (x, LABELS) if method in ("fit", "evaluate") else (x,)
     assert_says(message(getattr(model, method), *arguments), "uint8", 'x.astype("float32") / 255')
+
+
+def prepared_net():
+    """A net that was trained on pixels with a mean of 0 and a standard deviation of 1, like those of `cnn train`."""
+    model = small_net()
+    model.preprocessing = {"scale": 1 / 255, "mean": [0.4], "std": [0.2], "size": [8, 8]}
+    return model
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x: model.fit(x, LABELS),
+        lambda model, x: model.fit(x.astype(np.int64), LABELS),
+        lambda model, x: model.fit(x / np.float32(255), LABELS, validation_data=(x, LABELS)),
+        lambda model, x: list(train(model, x, LABELS)),
+        lambda model, x: train_val(model, x, LABELS, x, LABELS),
+        lambda model, x: model.evaluate(x, LABELS),
+        lambda model, x: model.evaluate([(x, LABELS)]),
+        lambda model, x: model.predict(x),
+        lambda model, x: model.predict(iter([x])),
+        lambda model, x: model.predict_proba(x),
+        lambda model, x: model.predict_proba(list(x)),
+        lambda model, x: model(x),
+        lambda model, x: Sequential([model])(x),
+        lambda model, x: model.train_step(x, LABELS),
+        lambda model, x: model.loss_and_grad(x, LABELS),
+        lambda model, x: model.loss_and_prediction(x, LABELS),
+        lambda model, x: model.activations(x),
+        lambda model, x: model.profile(x),
+    ],
+)
+@pytest.mark.parametrize("ran_before", [False, True])
+def test_pixels_for_a_model_with_preprocessing_name_preprocess(call, ran_before):
+    """Dividing by 255 would ruin its predictions."""
+    model = prepared_net()
+    if ran_before:
+        model(images())
+    text = message(call, model, (images() * 255).astype(np.uint8))
+    assert_says(text, "0 to 255", "model.preprocess(x)")
+    assert "/ 255" not in text
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, loader: model.fit(loader),
+        lambda model, loader: model.evaluate(loader),
+        lambda model, loader: model.predict(loader),
+    ],
+)
+def test_a_loader_of_pixels_for_a_model_with_preprocessing_names_its_numbers(call):
+    loader = DataLoader((images() * 255).astype(np.uint8), LABELS, shuffle=False)
+    text = message(call, prepared_net(), loader)
+    assert_says(text, "batches of uint8", "Normalize([0.4], [0.2], scale=0.00392156862745098)", "model.preprocessing")
+    plain = message(call, small_net(), loader)
+    assert_says(plain, "make Normalize(...) its last transform")
 
 
 def test_layers_raise_errors_for_other_dtypes():

@@ -6,7 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cnn
+
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """The same weights whatever ran before: the examples, like most programs, do not set a seed."""
+    cnn.manual_seed(0)
 
 
 def code(path):
@@ -49,6 +57,22 @@ def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "clothes.safetensors").exists()
 
 
+def test_the_example_for_users_of_other_libraries_learns_and_its_words_are_true():
+    names = {}
+    page = "docs/other_libraries.md"
+    exec(compile(code(page), page, "exec"), names)
+    assert type(names["loss"]) is float
+    assert names["loss"] < 0.1
+    text = (ROOT / page).read_text(encoding="utf-8")
+    for word in ("compile", "train_on_batch", "get_weights", "score", "partial_fit", "cuda"):
+        assert word in text
+        with pytest.raises(AttributeError, match=f"Sequential has no {word}: "):
+            getattr(names["model"], word)
+    with pytest.raises(TypeError) as caught:
+        names["model"].fit(names["x"], names["y"], verbose=0)
+    assert f'"{caught.value}"' in text.replace("\n", " ")
+
+
 def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -66,11 +90,16 @@ def test_the_training_example_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_data_examples_run(capsys):
+    cnn.manual_seed(0)  # other tests have drawn from the default generator
     names = {}
     exec(compile(code("docs/data.md"), "docs/data.md", "exec"), names)
     assert names["history"].train_accuracy[-1] > 0.9
-    assert "[[14.  3.]\n [10.  8.]]" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "[[14.  3.]\n [10.  8.]]" in out
+    assert "['groups of images by {group}_*: 5']\n" in out
+    assert len(names["held_out"]) == 1
     assert 0.4 < names["drawn"].mean() < 0.6
+    assert names["name"] == "photos/two\nlines.jpg"
 
 
 def test_fine_tuning_in_five_steps(tmp_path, monkeypatch, capsys):
@@ -108,6 +137,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "data",
                 "labels_and_weights",
                 "life_of_a_batch",
+                "other_libraries",
                 "performance",
                 "training",
                 "your_own_layer",

@@ -68,6 +68,6 @@ def test_a_run_of_points_can_be_used_and_resumed(tmp_path):
 def test_a_run_of_a_folder_can_be_used(tmp_path):
     shutil.copytree(FIXTURES / "photos-run", tmp_path / "run")
     shutil.copytree(FIXTURES / "photos", tmp_path / "photos")
-    (image,) = run_cnn(tmp_path, "predict", "run", "photos/dark/1.png", "--json")["images"]
+    image = run_cnn(tmp_path, "predict", "run", "photos/dark/1.png", "--json")
     assert image["classes"][0]["name"] == "dark"
     assert run_cnn(tmp_path, "evaluate", "run", "--data", "photos", "--json")["accuracy"] == 1

@@ -15,7 +15,7 @@ from cnn.bench.results import DISTURBED, Report, Result
 from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
 from cnn.bench.run import bench as measure
 from cnn.cli.parser import Parser, integer_at_least, non_negative_number
-from cnn.cli.terminal import print_stderr, print_stdout, print_wrapped
+from cnn.cli.terminal import print_data, print_stderr, print_stdout, print_wrapped
 
 DESCRIPTION = "Measure speed and memory, compared with PyTorch if it is installed."
 EXAMPLE = """\
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     with _threads_and_backend(args.threads, args.backend):
         report = measure(args.suite, args.against, args.rounds, args.seconds, print_stderr)
     if args.json:
-        print_stdout(json.dumps(_json_results(report), indent=2))
+        print_data(json.dumps(_json_results(report), indent=2))
     else:
         _print(report)
     if args.plot is not None:

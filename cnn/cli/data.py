@@ -7,7 +7,7 @@ from typing import Any
 import cnn.data
 from cnn.cli import datasets
 from cnn.cli.parser import Parser, one_of
-from cnn.cli.terminal import print_stdout
+from cnn.cli.terminal import print_data, print_stdout
 
 DESCRIPTION = "Fetch a data set if necessary, and print its description."
 EXAMPLE = """\
@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Fetch the data set if necessary, print its description, and return the exit status."""
     description = _spiral() if args.data == "spiral" else _image_dataset(args.data)
     if args.json:
-        print_stdout(json.dumps(description, indent=2))
+        print_data(json.dumps(description, indent=2))
         return 0
     for key in ("title", "source", "licence", "citation", "homepage", "path"):
         if key in description:

@@ -11,12 +11,11 @@ import numpy as np
 import cnn.data
 from cnn.cli.formatting import count_text
 from cnn.cli.terminal import print_stderr
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder, image_folder
-from cnn.data.intensity import Brightness, Contrast
-from cnn.data.rotation import Rotation
-from cnn.data.transforms import HorizontalFlip, RandomCrop
+from cnn.data.image_files import Hashes
+from cnn.data.image_fit import SQUASHED
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -29,10 +28,9 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
-SQUASHED = "squashed"  # in the model file: images were resized to squares without keeping their proportions
-MAX_SHIFT = 1 / 10  # of the shorter side
-MAX_ROTATION = 10  # degrees
 SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
+MIN_IMAGE_SIZE = 16  # of photo-cnn
+MUCH_SMALLER = 0.8  # images below this times the size that they are enlarged to should rather not be enlarged
 
 Transform = Callable[..., tuple[Array, Array]]  # (x, y, draws), see cnn.data.transforms
 
@@ -59,13 +57,19 @@ class Dataset:
     skipped : list of str
         Those of the notes that are about files that could not be read.
     transforms : tuple
-        Random transforms of the training pixels, before normalization; see cnn.data.transforms.
+        Random transforms of the training pixels, before normalization; see cnn.data.transforms. `load` sets none.
     has_test : bool
         Whether the test samples differ from the validation samples.
-    test_files : list of str
-        The names of the test images' files, relative to the folder; empty for data that are no folder of images.
+    train_files, test_files : list of str
+        The names of the images' files, relative to the folder; empty for data that are no folder of images. They may
+        hold control characters.
+    train_groups : list of str
+        The group of each training image: trials keep images of a group together. Without ``--group-by`` the name of
+        its file without the folder, as images of the same name are often related, such as the emoji of several vendors.
+    hashes : dict of str to dict of str to (str, str)
+        For each split of a folder, the files relative to the folder and the hashes of their bytes and their pixels.
     image_conversion : dict
-        How image files become pixels, for the model file: size, colour and fit.
+        How image files become pixels, for the model file: size, colour, fit and background.
     """
 
     name: str
@@ -81,13 +85,22 @@ class Dataset:
     skipped: list[str] = field(default_factory=list)
     transforms: tuple[Transform, ...] = ()
     has_test: bool = True
+    train_files: list[str] = field(default_factory=list)
     test_files: list[str] = field(default_factory=list)
+    train_groups: list[str] = field(default_factory=list)
+    hashes: dict[str, dict[str, Hashes]] = field(default_factory=dict)
     image_conversion: dict[str, Any] = field(default_factory=dict)
+
+    __repr__ = fields_text
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one sample."""
         return self.test[0].shape[1:]
+
+    def baseline(self, labels: Array) -> float:
+        """Return the accuracy on these labels of always guessing the largest class of the training samples."""
+        return float(np.mean(labels == np.bincount(self.train[1]).argmax()))
 
     @property
     def has_images(self) -> bool:
@@ -130,6 +143,9 @@ def load(
     image_size: int | tuple[int, int] | None = None,
     validation: float | None = None,
     grey: bool | None = None,
+    group_by: str | None = None,
+    background: str | None = None,
+    fit: str = SQUASHED,
 ) -> Dataset:
     """Fetch, generate or read a data set and split off a validation set.
 
@@ -141,8 +157,9 @@ def load(
         Decides which samples are held out; the same seed gives the same samples.
     quiet : bool
         Whether to print nothing about a download or about reading files.
-    image_size, validation, grey
-        For a folder; by default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, and grey if all images are.
+    image_size, validation, grey, group_by, background, fit
+        For a folder, see `cnn.data.folder.image_folder`; by default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey
+        if all images are, no groups, the background on which images are visible, and squashed.
 
     Raises
     ------
@@ -155,7 +172,8 @@ def load(
         if not quiet:
             print_stderr(f"reading the images in {printable(name)} ...")
         fraction = DEFAULT_VALIDATION if validation is None else validation
-        return _from_folder(image_folder(name, image_size or DEFAULT_IMAGE_SIZE, fraction, seed, grey))
+        size = image_size or DEFAULT_IMAGE_SIZE
+        return _from_folder(image_folder(name, size, fraction, seed, grey, group_by, background, fit))
     rng = np.random.default_rng(seed)
     x: Array
     if name == "spiral":
@@ -198,7 +216,6 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
 def _from_folder(found: ImageFolder) -> Dataset:
     path = found.path.resolve()
     channels, height, width = found.train[0].shape[1:]
-    shift = RandomCrop(padding=max(1, round(MAX_SHIFT * min(height, width))), edge="reflect")
     return Dataset(
         name=printable(path.name) or "images",
         title=f"the images in {printable(found.path)}",
@@ -210,35 +227,56 @@ def _from_folder(found: ImageFolder) -> Dataset:
         test=found.test,
         data=str(path),
         notes=_folder_notes(found),
-        skipped=_skipped_files(found),
-        transforms=(HorizontalFlip(), shift, Rotation(MAX_ROTATION), Brightness(0.2), Contrast(0.2)),
+        skipped=skipped_files(found.path, found.skipped),
         has_test=found.has_test,
-        test_files=[
-            printable(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
+        train_files=[printable(file.relative_to(found.path)) for file in found.files["train"]],
+        train_groups=[
+            group or file.name for file, group in zip(found.files["train"], found.groups["train"], strict=True)
         ],
-        image_conversion={"size": [height, width], "colour": "grey" if channels == 1 else "rgb", "fit": SQUASHED},
+        test_files=[
+            str(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
+        ],
+        hashes={
+            split: {
+                file.relative_to(found.path).as_posix(): hashes
+                for file, hashes in zip(files, found.hashes[split], strict=True)
+            }
+            for split, files in found.files.items()
+        },
+        image_conversion={
+            "size": [height, width],
+            "colour": "grey" if channels == 1 else "rgb",
+            "fit": found.fit,
+            "background": found.background,
+        },
     )
 
 
 def _folder_notes(found: ImageFolder) -> list[str]:
     """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
     counts = [f"{name} {count:,}" for name, count in found.counts.items()]
-    lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *_skipped_files(found)]
-    part = "test" if found.has_test else "validation"
-    lines.append(
-        "baseline: always predicting the largest class is correct for "
-        f"{found.majority_baseline:.1%} of the {part} images"
-    )
+    lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *skipped_files(found.path, found.skipped)]
+    largest = np.bincount(found.train[1]).argmax()
+    name, share = printable(found.class_names[largest]), np.mean(found.validation[1] == largest)
+    guess = f"always guessing {name}, the largest class,"
+    lines.append(f"baseline: {guess} is correct for {share:.1%} of the validation images")
     if not found.has_test:
-        lines.append("there is no folder of test images, so the final test uses the validation images")
-    return [*lines, *(f"warning: {text}" for text in found.warnings)]
+        lines.append("there is no folder of test images: all figures are of the validation images")
+    size = max(found.train[0].shape[2:])
+    suggested = max(MIN_IMAGE_SIZE, found.typical_side)
+    if suggested <= MUCH_SMALLER * size:
+        lines.append(
+            f"half of the images have at most {found.typical_side} pixels a side: --image-size {suggested} is faster "
+            f"than {size} and may be more accurate"
+        )
+    return [*lines, *found.notes, *(f"warning: {text}" for text in found.warnings)]
 
 
-def _skipped_files(found: ImageFolder) -> list[str]:
-    """Return which files could not be used, and why."""
-    if not found.skipped:
+def skipped_files(path: Path, skipped: list[tuple[Path, str]]) -> list[str]:
+    """Return which files in a folder could not be used, and why."""
+    if not skipped:
         return []
-    shown = [f"  {printable(file.relative_to(found.path))} {why}" for file, why in found.skipped[:SKIPPED_SHOWN]]
-    more = len(found.skipped) - len(shown)
+    shown = [f"  {printable(file.relative_to(path))} {why}" for file, why in skipped[:SKIPPED_SHOWN]]
+    more = len(skipped) - len(shown)
     shown += [f"  and {more:,} more"] if more else []
-    return [f"{count_text(len(found.skipped), 'file')} could not be used:", *shown]
+    return [f"{count_text(len(skipped), 'file')} could not be used:", *shown]

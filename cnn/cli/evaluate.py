@@ -2,19 +2,18 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cnn.cli import datasets, model_arguments, run_folders
-from cnn.cli.datasets import Dataset, model_inputs
+from cnn.cli import datasets, labelled_images, model_arguments, run_folders, run_images
+from cnn.cli.datasets import model_inputs
 from cnn.cli.formatting import correct_text, sample_shape_text
+from cnn.cli.labelled_images import LabelledImages, first_names
 from cnn.cli.parser import Parser
-from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.cli.terminal import print_data, print_stderr, print_stdout, stdout_columns
 from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.metrics import class_report
-from cnn.module import Array
 from cnn.sequential import Sequential
 
 DESCRIPTION = "Print loss and accuracy of a model on a test set."
@@ -26,7 +25,8 @@ prints, with digits instead of the letters,
   loss      0.xxxx
   accuracy  0.yyyy  (y,yyy of 10,000 correct; 95 % interval 0.zzz to 0.zzz)
 and a table with precision, recall and F1 of each class. --data FOLDER evaluates a model that was trained on a folder
-of images on other images, in folders with the same class names."""
+of images on other images, in folders with the same class names; some classes may be missing. Images that the model was
+trained on are left out, also from a copy of the folder: the run knows them by their content."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -55,21 +55,25 @@ def run(args: argparse.Namespace) -> int:
     if name in datasets.NAMES:
         _check_match(model, *datasets.expected(name), name)  # before the data are fetched
         dataset = datasets.load(name, int(config.get("seed", 0)))
-        (x, y), samples = dataset.test, f"test {dataset.kind}"
+        images = LabelledImages(*dataset.test, dataset.class_names, f"test {dataset.kind}", 0, [])
+        title = dataset.title
     else:
-        dataset, (x, y), samples = _load_folder(model, str(name), config)
+        title, images = _load_folder(model, str(name), path, config)
+    for line in images.told:
+        print_stderr(line)
+    x, y = images.x, images.y
     inputs = model_inputs(model, x)
     if isinstance(model.loss_func, BinaryLoss) and model.predict(inputs[:1]).shape == (1, 1):
         y = y.reshape(-1, 1)  # the classes 0 and 1 are no and yes
     loss, accuracy = model.evaluate(inputs, y)
     if args.json:
-        result = {"model": str(path), "data": name, "samples": len(x), "loss": loss, "accuracy": accuracy}
-        print_stdout(json.dumps(result, indent=2))
+        result = {"model": str(path), "data": name, "samples": len(x), "left_out": images.left_out}
+        print_data(json.dumps({**result, "loss": loss, "accuracy": accuracy}, indent=2))
         return 0
-    print_stdout(f"{printable(path)} on {dataset.title}, {len(x):,} {samples}")
+    print_stdout(f"{printable(path)} on {title}, {len(x):,} {images.what}")
     print_stdout(f"loss      {loss:.4f}")
     print_stdout(f"accuracy  {accuracy:.4f}  ({correct_text(accuracy, len(x))})")
-    print_stdout(str(class_report(y, model.predict(inputs), dataset.class_names)))
+    print_stdout(class_report(y, model.predict(inputs), images.class_names).text(stdout_columns()))
     return 0
 
 
@@ -81,30 +85,27 @@ def data_name(text: str) -> str:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _load_folder(model: Sequential, folder: str, config: dict[str, Any]) -> tuple[Dataset, tuple[Array, Array], str]:
-    """Read a folder of images for the model: -> (data set, samples and labels to evaluate on, what they are).
+def _load_folder(model: Sequential, folder: str, path: Path, config: dict[str, Any]) -> tuple[str, LabelledImages]:
+    """Read a folder of images for the model in the file ``path``: -> (title, images).
 
-    Of the folder that the model was trained on, only the held-out part; of another folder, all images.
+    Images that the model was trained on are left out. An old run does not know which; of its own folder, those that it
+    held out are then used.
     """
     shape = model.input_shape or ()
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ValueError(f"the model takes inputs of {sample_shape_text(shape)}, not images: give another --data")
-    dataset = datasets.load(
-        folder,
-        int(config.get("seed", 0)),
-        image_size=(shape[1], shape[2]),
-        validation=config.get("validation"),
-        grey=shape[0] == 1,
-    )
-    _check_match(model, dataset.kind, dataset.input_shape, dataset.class_names, folder)
-    for line in dataset.skipped:
-        print_stderr(line)
-    if dataset.has_test:
-        return dataset, dataset.test, "test images"
-    if run_folders.is_same_file(folder, str(config.get("data", ""))):
-        return dataset, dataset.validation, "validation images, because there is no folder of test images"
-    x, y = (np.concatenate(pair) for pair in zip(dataset.train, dataset.validation, strict=True))
-    return dataset, (x, y), "images"
+    print_stderr(f"reading the images in {printable(folder)} ...")
+    title = f"the images in {printable(folder)}"
+    saved = run_images.read(path.parent) if config else None
+    if saved is None and run_folders.is_same_file(folder, str(config.get("data", ""))):
+        size, grey = (shape[1], shape[2]), shape[0] == 1
+        dataset = datasets.load(
+            folder, int(config.get("seed", 0)), True, size, config.get("validation"), grey, background="white"
+        )
+        _check_match(model, dataset.kind, dataset.input_shape, dataset.class_names, folder)
+        what = "test images" if dataset.has_test else labelled_images.VALIDATION_IMAGES
+        return title, LabelledImages(*dataset.test, dataset.class_names, what, 0, dataset.skipped)
+    return title, labelled_images.load(Path(folder), model, saved[0] if saved else None)
 
 
 def _check_match(model: Sequential, kind: str, shape: tuple[int, ...], class_names: list[str], name: str) -> None:
@@ -116,11 +117,6 @@ def _check_match(model: Sequential, kind: str, shape: tuple[int, ...], class_nam
         )
     if model.class_names is not None and list(model.class_names) != class_names:
         raise ValueError(
-            f"the model has the classes {_first_names(model.class_names)}, but {name} has {_first_names(class_names)}: "
+            f"the model has the classes {first_names(model.class_names)}, but {name} has {first_names(class_names)}: "
             "give another --data"
         )
-
-
-def _first_names(names: list[str]) -> str:
-    shown = [printable(name) for name in (names[:3] if len(names) > 4 else names)]
-    return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 4 else "")

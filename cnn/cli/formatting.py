@@ -15,10 +15,10 @@ def count_text(count: int, noun: str) -> str:
 
     Examples
     --------
-    >>> count_text(1, "epoch"), count_text(2, "epoch")
-    ('1 epoch', '2 epochs')
+    >>> count_text(1, "epoch"), count_text(2000, "epoch")
+    ('1 epoch', '2,000 epochs')
     """
-    return f"{count} {noun}{'s' * (count != 1)}"
+    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def sample_shape_text(shape: tuple[int, ...]) -> str:

@@ -3,15 +3,17 @@
 Results go to stdout, progress and errors to stderr. Exit status: 0 success, 1 failure, 2 wrong usage, 130 interrupted
 by Ctrl-C (128 plus the signal's number for other signals).
 """
+# PYTHON_ARGCOMPLETE_OK, for shells in which argcomplete completes every program that says so
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from cnn import __version__
-from cnn.cli import bench, data, evaluate, model_arguments, predict, summary, train, verify
+from cnn.cli import bench, completion, data, evaluate, model_arguments, predict, summary, train, verify
 from cnn.cli.interrupts import Interrupted
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import flush_streams, one_line_warnings, print_stderr, replace_unencodable_characters
@@ -70,7 +72,9 @@ COMMANDS_WITH_MODEL = ("evaluate", "predict", "summary")
 
 
 def entry_point() -> NoReturn:
-    """Run the command line as a program."""
+    """Run the command line as a program, or complete it for a shell."""
+    if "_ARGCOMPLETE" in os.environ:
+        completion.complete(_parsers()[0])
     replace_unencodable_characters()
     status = main()
     flush_streams()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from cnn.cli.formatting import program_name, shell_quoted
 from cnn.cli.parser import Parser, one_of
 from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder
 from cnn.zoo import trained
@@ -77,7 +78,8 @@ def find_model(run: str | Path) -> Path:
             f"Give one of them, such as {path / runs[-1]}"
         )
     if (path / CONFIG).is_file():
-        raise FileNotFoundError(f"{path} has no {MODEL}: its training stopped before a model was saved. Train again")
+        resume = f"continue it with {program_name()} train --resume {shell_quoted(path)}"
+        raise FileNotFoundError(f"{path} has no {MODEL}: its training stopped before a model was saved; {resume}")
     content = _first_names(sorted(child.name for child in path.iterdir())) or "nothing"
     raise FileNotFoundError(f"{path} is not a run folder: {MODEL} and {CONFIG} are missing (it contains {content})")
 

@@ -7,8 +7,25 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NoReturn
 
-from cnn.cli.terminal import print_stderr
+from cnn.cli.terminal import fitted, print_stderr
+from cnn.core.explain import ours_for
 from cnn.data import unknown_name_message
+
+
+class ExampleFormatter(argparse.HelpFormatter):
+    """argparse's formatter, which keeps the lines of the example text that are indented, and fills the others."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs: list[str] = []
+        for line in text.splitlines():
+            continues = (
+                paragraphs and paragraphs[-1] and not line.startswith(" ") and not paragraphs[-1].startswith(" ")
+            )
+            if line and continues:
+                paragraphs[-1] += f" {line}"
+            else:
+                paragraphs.append(line)
+        return fitted("\n".join(paragraphs), width, hanging=False)
 
 
 class Parser(argparse.ArgumentParser):
@@ -16,7 +33,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **arguments: Any) -> None:
         # Without abbreviations: a new option could make them ambiguous or change their meaning
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **arguments)
+        super().__init__(formatter_class=ExampleFormatter, allow_abbrev=False, **arguments)
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to get help, and exit with status 2."""
@@ -39,7 +56,8 @@ class Parser(argparse.ArgumentParser):
         bare = name.lstrip("-").lower()
         known = {option.lstrip("-"): option for option in self._option_names() if option.startswith("--")}
         longer = [option for option in known if len(bare) > 1 and option.startswith(bare)]
-        nearest = longer or difflib.get_close_matches(bare, known, n=1)
+        elsewhere = ours_for(bare.replace("-", "_"), [option.replace("-", "_") for option in known])
+        nearest = [elsewhere.replace("_", "-")] if elsewhere else longer or difflib.get_close_matches(bare, known, n=1)
         suggestion = f": did you mean {known[nearest[0]]}?" if nearest else ""
         problem = f"unknown option {name}" if word.startswith("-") else f"unexpected argument {word!r}"
         usage = self.format_usage().rstrip()
@@ -61,6 +79,7 @@ def one_of(kind: str, known: Collection[str]) -> Callable[[str], str]:
             raise argparse.ArgumentTypeError(unknown_name_message(kind, text, known))
         return text
 
+    convert.known = known  # type: ignore[attr-defined]  # for completion.py
     return convert
 
 

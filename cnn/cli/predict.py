@@ -1,23 +1,17 @@
 """`cnn predict`: print the most likely classes of images."""
 
 import argparse
-import json
+import warnings
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from cnn.cli import model_arguments
-from cnn.cli.formatting import sample_shape_text
 from cnn.cli.parser import Parser, integer_at_least
-from cnn.cli.predict_images import ModelImage, contact_sheet, expand_patterns, read_for_model
+from cnn.cli.predict_images import expand_patterns, files_in, read_for_model
+from cnn.cli.predict_output import INPUTS_SHOWN, TOP, Output
+from cnn.cli.predict_stream import fewer_kernel_threads, predictions
 from cnn.cli.run_folders import is_same_file
-from cnn.cli.terminal import print_stderr, print_stdout
-from cnn.core.files import write_bytes
-from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.model.objective import Objective
-from cnn.module import Array
 from cnn.sequential import Sequential
 
 DESCRIPTION = "Print the most likely classes of images."
@@ -34,32 +28,50 @@ prints, with digits instead of the letters,
 and writes the input of the model, enlarged, to input.png. MNIST and Fashion-MNIST show light objects on black; a photo
 of a dark object on white must be inverted first, which --invert auto decides by the brightness of its border. A model
 that was trained on a folder of images reads an image exactly as in training.
-Best is an image that one object fills, on a plain background."""
+Best is an image that one object fills, on a plain background.
+
+example, for all images in a folder and in the folders inside it:
+  cnn predict runs/flowers-1 photos
+  cnn predict runs/flowers-1 photos --csv > flowers.csv
+The first prints a line for each image. The second prints rows of file, class, probability, the second guess and its
+probability, and the error of a file that cannot be read. In the CSV, backslashes and control characters in names are
+escaped as in Python, ./ in front of a file name or an apostrophe in front of a class means that it would otherwise
+start like a formula. --json prints one JSON object on a line for each image, as soon as it is done.
+
+exit status: 1 if an image could not be read; other files in a folder, such as notes.txt, are only named"""
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the arguments of `cnn predict`."""
     model_arguments.add_arguments(parser)
-    images = "a PNG or JPEG file of any size, in colour or grey; or a pattern such as *.png"
+    images = "an image file of any size, in colour or grey; a pattern such as *.png; or a folder"
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=images)
-    top = "number of classes to print (default 3)"
-    parser.add_argument("--top", type=integer_at_least(1), default=3, metavar="N", help=top)
+    top = f"number of classes to print for an image (default {TOP}; in a line of text, 1)"
+    parser.add_argument("--top", type=integer_at_least(1), metavar="N", help=top)
     invert = "swap light and dark (default auto: if the border is light and the model takes grey images)"
     parser.add_argument("--invert", choices=("auto", "yes", "no"), default="auto", help=invert)
-    show_input = "write the input of the model, enlarged, to this PNG file"
+    show_input = f"write the input of the model, enlarged, to this PNG file (the first {INPUTS_SHOWN} images)"
     parser.add_argument("--show-input", type=Path, metavar="FILE", help=show_input)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="print the result as JSON, one line for each image")
+    forms.add_argument("--csv", action="store_true", help="print the result as CSV, one row for each image")
 
 
 def check(args: argparse.Namespace) -> None:
     """Expand patterns in ``args.images``, and check that --show-input does not overwrite one of them."""
     args.images = expand_patterns(args.images)
+    if args.csv and args.top is not None:
+        raise ValueError("argument --top: not with --csv, which has the two most likely classes; --json takes --top")
     if args.show_input is None:
         return
     if args.show_input.suffix.lower() != ".png":
         raise ValueError(f"argument --show-input: expected a name that ends in .png, got {str(args.show_input)!r}")
-    if any(is_same_file(args.show_input, image) for image in args.images):
-        raise ValueError(f"argument --show-input: {args.show_input} is one of the images to read: give another name")
+    _check_not_read(args.show_input, args.images)
+
+
+def _check_not_read(show_input: Path, names: list[str]) -> None:
+    if any(is_same_file(show_input, name) for name in names):
+        raise ValueError(f"argument --show-input: {show_input} is one of the images to read: give another name")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,55 +82,37 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"
         )
-    results: list[dict[str, Any]] = []
-    pixels: list[Array] = []
-    for name in args.images:
-        try:
-            image = read_for_model(name, model.input_shape, args.invert, model.preprocessing)
-        except (OSError, ValueError) as error:
-            results.append({"image": name, "error": str(error)})
-            print_stderr(f"error: {error}")
-            continue
-        if image.nearly_one_colour:
-            where = f"see {args.show_input}" if args.show_input else "--show-input FILE shows the input of the model"
-            print_stderr(f"warning: {printable(name)}: the image is nearly one colour; {where}")
-        classes = _most_likely(model, image, args.top)
-        results.append(
-            {"image": name, "inverted": image.inverted, "border_brightness": image.border, "classes": classes}
-        )
-        if not args.json:
-            if pixels:
-                print_stdout()
-            width, height = image.size
-            print_stdout(f"{printable(name)}  ({width} x {height} pixels, {image.reason})")
-            for row in classes:
-                print_stdout(f"  {100 * row['probability']:5.1f} %  {printable(row['name'])}")
-        pixels.append(image.pixels)
-    if args.json:
-        print_stdout(json.dumps({"model": str(path), "images": results}, indent=2))
-    if args.show_input is not None and pixels:
-        write_bytes(args.show_input, contact_sheet(pixels))
-        print_stderr(f"the input of the model is saved in {printable(args.show_input)}")
-    return 0 if len(pixels) == len(args.images) else 1
+    _check_has_classes(model)
+    shape, preprocessing = model.input_shape, model.preprocessing
+    found = {name: files_in(name) for name in args.images if Path(name).is_dir()}
+    names = [file for name in args.images for file in (found.get(name) or [name])]
+    if args.show_input is not None:
+        _check_not_read(args.show_input, names)
+    given = set(args.images)
+    form = form_of(args, any(found.values()))
+    with (
+        Output(model, form, args.top, args.show_input, len(names)) as output,
+        warnings.catch_warnings(),
+        fewer_kernel_threads(),
+    ):
+        # Each reader ignores warnings about invalid metadata, but only one thread at a time can do so safely
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        for one in predictions(model, names, lambda name: read_for_model(name, shape, args.invert, preprocessing)):
+            if not output.add(one, is_given=one.name in given):
+                return 0
+        return output.end()
 
 
-def _most_likely(model: Sequential, image: ModelImage, count: int) -> list[dict[str, Any]]:
-    names, is_binary = model.class_names, isinstance(model.loss_func, BinaryLoss)
-    if not (is_binary or Objective(model, model.loss_func).has_classes):
+def form_of(args: argparse.Namespace, has_folder: bool) -> str:
+    """Return one of "json", "csv", "lines" and "blocks": how predictions are printed."""
+    if args.json or args.csv:
+        return "json" if args.json else "csv"
+    return "lines" if has_folder else "blocks"
+
+
+def _check_has_classes(model: Sequential) -> None:
+    if not (isinstance(model.loss_func, BinaryLoss) or Objective(model, model.loss_func).has_classes):
         raise ValueError(
             f"the model has no classes: its loss is {model.loss_func!r}, without a final Softmax: use model.predict(x) "
             "in Python"
         )
-    probabilities = model.predict_proba(model.preprocess(image.pixels[None]))[0]
-    if probabilities.ndim != 1:
-        raise ValueError(
-            f"the model has no single class for an image, but outputs of {sample_shape_text(probabilities.shape)} for "
-            "each: use model.predict(x) in Python"
-        )
-    if is_binary and probabilities.shape == (1,):  # the probability of yes; two names are those of no and yes
-        probabilities = np.concatenate([1 - probabilities, probabilities])
-        names = names if names is not None and len(names) == 2 else ["no", "yes"]
-    if names is None:
-        names = [f"{'label' if is_binary else 'class'} {k}" for k in range(len(probabilities))]
-    top = np.argsort(-probabilities, kind="stable")[:count]
-    return [{"name": names[k], "probability": float(probabilities[k])} for k in top]

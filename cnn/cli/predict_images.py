@@ -3,6 +3,7 @@
 import glob
 import io
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from cnn.cli.datasets import SQUASHED
 from cnn.cli.formatting import sample_shape_text
-from cnn.core.text import printable
-from cnn.data.images import flatten_alpha, open_image, read_with_size
+from cnn.core.text import fields_text, printable
+from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS
+from cnn.data.image_fit import FITS, flatten_alpha
+from cnn.data.images import HEIF_SUFFIXES, open_image, read_with_size
 from cnn.module import Array
 
 BORDER_WIDTH = 0.025  # of the shorter side
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", *HEIF_SUFFIXES)
 TILE_SIZE, TILE_COLUMNS, TILE_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between tiles
 MIN_CONTRAST = 16  # of 255: an image with a smaller range of values shows nothing
 
@@ -46,6 +49,8 @@ class ModelImage:
     inverted: bool
     reason: str
 
+    __repr__ = fields_text
+
     @property
     def nearly_one_colour(self) -> bool:
         """Whether there is almost nothing to see."""
@@ -62,6 +67,39 @@ def expand_patterns(names: Sequence[str]) -> list[str]:
         matches = [] if not _is_pattern(name) else sorted(glob.glob(name.replace("[", "[[]")))  # noqa: PTH207
         result += matches or [name]
     return result
+
+
+def files_in(folder: str | Path) -> list[str]:
+    """List all files in a folder and the folders in it, sorted, without hidden files and those of the system.
+
+    Raises
+    ------
+    OSError
+        If the folder, or one in it, cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    found: list[Path] = []
+    seen: set[str] = set()  # a link may lead back to a folder above
+    for parent, folders, files in os.walk(folder, onerror=fail, followlinks=True):
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in sorted(folders) if _is_shown(name)]
+        found += [Path(parent, name) for name in files if _is_shown(name)]
+    return [str(path) for path in sorted(found)]
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in (*SYSTEM_FILES, *SYSTEM_FOLDERS)
+
+
+def looks_like_an_image(name: str) -> bool:
+    """Return whether a file name ends as those of images do."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def _is_pattern(name: str | Path) -> bool:
@@ -101,9 +139,13 @@ def read_for_model(
         raise ValueError(f"the model takes inputs of {shape}, not images of 1 or 3 channels x height x width")
     if _is_pattern(path):
         raise FileNotFoundError(f"no file matches {printable(path)}")
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{printable(path)} is a folder without images")
     channels, height, width = input_shape
-    if (preprocessing or {}).get("fit") == SQUASHED:
-        pixels, size = read_with_size(path, (height, width), channels == 1)
+    settings = preprocessing or {}
+    if settings.get("fit") in FITS:
+        background = settings.get("background", "white")  # older models have none
+        pixels, size = read_with_size(path, (height, width), channels == 1, background, settings["fit"])
         border = float(pixels[:, _border_mask(height, width)].mean())
         inverted = invert == "yes"
         reason = _requested(invert) if invert != "auto" else "not inverted: the model was trained on such images"

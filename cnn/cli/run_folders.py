@@ -11,13 +11,17 @@ from cnn.core.text import printable, short_text
 
 CONFIG, HISTORY, TIMES, MODEL = "config.json", "history.jsonl", "times.jsonl", "model.safetensors"
 CHECKPOINTS = "checkpoints"
+PREDICTIONS = "predictions.csv"
 CURVES, CONFUSION, MISTAKES, BOUNDARY = "curves.png", "confusion.png", "mistakes.png", "boundary.png"
+SAMPLES = "samples.png"
 RUNS = Path("runs")
 INTEGER, NUMBER, STRING = (int, "an integer of at least 0"), ((int, float), "a number of at least 0"), (str, "a string")
 SETTINGS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("data", "model", "recipe", "status"), STRING),
+    **dict.fromkeys(("data", "model", "recipe", "status", "group_by", "augment", "keep_best"), STRING),
     **dict.fromkeys(("epochs", "batch_size", "seed", "image_size"), INTEGER),
-    **dict.fromkeys(("lr", "validation", "test_accuracy", "test_loss"), NUMBER),
+    **dict.fromkeys(("lr", "validation"), NUMBER),
+    **dict.fromkeys(("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"), NUMBER),
+    "balance": (bool, "true or false"),
 }
 
 
@@ -120,8 +124,20 @@ def is_run_folder(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and ((folder / MODEL).is_file() or (folder / CHECKPOINTS).is_dir())
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run has a checkpoint from which it can continue."""
+    return any((folder / CHECKPOINTS).glob("step-*"))
+
+
+def has_results(folder: Path, config: dict[str, Any]) -> bool:
+    """Return whether a run has completed an epoch or ended by itself: starting it anew would lose something."""
+    history = folder / HISTORY
+    is_over = config.get("status") not in ("running", "interrupted", "failed")
+    return is_over or (history.is_file() and history.stat().st_size > 0)
+
+
 def config_to_resume(folder: Path) -> dict[str, Any]:
-    """Return the config.json of a run that can be resumed.
+    """Return the config.json of a run that can be resumed, or that was stopped before its first checkpoint.
 
     Raises
     ------
@@ -131,10 +147,10 @@ def config_to_resume(folder: Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no run folder {folder} to resume")
     config = read_config(folder / MODEL)
-    if is_run_folder(folder) and not any((folder / CHECKPOINTS).glob("step-*")):
-        raise FileNotFoundError(f"{folder} has no checkpoint to resume from: train again")
     if "data" not in config:
         raise FileNotFoundError(f"{folder} is not a run folder: it has no {CONFIG} that names the training data")
+    if not has_checkpoint(folder) and has_results(folder, config):
+        raise FileNotFoundError(f"{folder} has no checkpoint to resume from: train again")
     return config
 
 
@@ -163,8 +179,9 @@ def read_config(model_file: Path) -> dict[str, Any]:
 def check_setting(name: str, value: Any) -> None:
     """Raise an error unless a setting in config.json is of the right type, and a number is not negative or huge."""
     kinds, expected = SETTINGS[name]
-    may_be_absent = name in ("recipe", "image_size", "validation")
-    is_right = (value is None and may_be_absent) or (isinstance(value, kinds) and not isinstance(value, bool))
+    may_be_absent = name in ("recipe", "image_size", "validation", "group_by", "augment", "balance", "keep_best")
+    is_bool = isinstance(value, bool)
+    is_right = (value is None and may_be_absent) or (isinstance(value, kinds) and is_bool == (kinds is bool))
     if not is_right or (isinstance(value, (int, float)) and not 0 <= value < 2**63):
         raise ValueError(f"{name} must be {expected}, got {short_text(value)}")
 

@@ -9,11 +9,13 @@ import numpy as np
 from cnn.cli import model_arguments, run_folders
 from cnn.cli.formatting import count_text
 from cnn.cli.parser import Parser
-from cnn.cli.terminal import print_stdout
+from cnn.cli.terminal import output_columns, print_data, print_stdout, print_wrapped
 from cnn.core.text import printable
+from cnn.data.class_folders import shortened
 from cnn.sequential import Sequential
 
 DESCRIPTION = "Print the layers of a model."
+CLASSES_SHOWN = 100
 EXAMPLE = """\
 example:
   cnn summary runs/fashion-mnist-1
@@ -36,18 +38,21 @@ def run(args: argparse.Namespace) -> int:
     model, config = Sequential.load(path), run_folders.read_config(path)
     print_stdout(printable(path))
     if config:
-        print_stdout(printable(training_text(config)))
+        print_wrapped(printable(training_text(config)))
     if model.class_names:
-        print_stdout(f"classes: {', '.join(map(printable, model.class_names))}")
+        names = shortened([printable(name) for name in model.class_names], CLASSES_SHOWN)
+        print_wrapped(f"{len(model.class_names):,} classes: {names}")
     if model.preprocessing:
-        print_stdout(f"inputs: {preprocessing_text(model.preprocessing)}")
+        print_wrapped(f"inputs: {preprocessing_text(model.preprocessing)}")
     print_stdout()
     if model.input_shape is None:
         print_stdout(repr(model))
         raise ValueError(
             f"{path} does not contain the shape of its inputs, so there is no table: set model.input_shape before save"
         )
-    print_stdout(repr(model.summary()))
+    table, _, notes = model.summary().text(output_columns()).rpartition("\n")
+    print_data(table)
+    print_wrapped(notes)
     return 0
 
 
@@ -63,8 +68,8 @@ def training_text(config: dict[str, Any]) -> str:
     parts = [f"recipe {config['recipe']}"] if "recipe" in config else []
     parts += [count_text(config["epochs"], "epoch")] if "epochs" in config else []
     parts += [text.format(config[key]) for key, text in texts.items() if key in config]
-    if isinstance(config.get("test_accuracy"), float):
-        parts.append(f"test accuracy {config['test_accuracy']:.4f}")
+    results = {part: config.get(f"{part}_accuracy") for part in ("test", "validation")}
+    parts += [f"{part} accuracy {value:.4f}" for part, value in results.items() if isinstance(value, float)]
     return f"{config.get('model', 'a model')} trained on {config.get('data', 'unknown data')}: {', '.join(parts)}"
 
 

@@ -3,31 +3,45 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import stat
 import sys
 import textwrap
+import time
 import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from cnn.core.text import printable_lines
+from cnn.training.progress import TERMINAL_INTERVAL, LiveLine, columns_of, is_terminal, stream_progress
 
 READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
 MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
 
 
-def print_stdout(text: str = "") -> None:
-    """Print a line of results to stdout.
+def print_stdout(text: str = "") -> bool:
+    """Print results to stdout; in a terminal, lines that are too long for it are broken between words.
 
     A reader that has gone, as in ``cnn summary RUN | head -3`` or after a terminal was closed, is not an error: the
     remaining output is discarded, so that training continues.
+
+    Returns
+    -------
+    bool
+        False if the reader has just gone.
 
     Raises
     ------
     OSError
         If it cannot be written for another reason, such as a full disk.
     """
+    columns = stdout_columns()
+    return print_data(text if columns is None else fitted(text, columns))
+
+
+def print_data(text: str) -> bool:
+    """Print to stdout as `print_stdout` does, but break no lines: they are for another program."""
     try:
         _write(sys.stdout, text)
     except OSError as error:
@@ -35,6 +49,8 @@ def print_stdout(text: str = "") -> None:
         _discard_output(sys.stdout)
         if not gone:
             raise OSError(error.errno, f"could not write the results: {error.strerror}") from error
+        return False
+    return True
 
 
 def print_wrapped(text: str, indent: int = 2) -> None:
@@ -45,11 +61,98 @@ def print_wrapped(text: str, indent: int = 2) -> None:
 
 
 def print_stderr(text: str = "") -> None:
-    """Print a line that is not a result to stderr; if stderr cannot be written, the line is lost."""
+    """Print text that is not a result to stderr, fitted to a terminal; if stderr cannot be written, it is lost."""
+    columns = _columns(sys.stderr)
+    print_command(text if columns is None else fitted(text, columns))
+
+
+def print_command(text: str) -> None:
+    """Print to stderr as `print_stderr` does, but break no lines: they have something to copy."""
     try:
         _write(sys.stderr, text)
     except OSError:
         _discard_output(sys.stderr)
+
+
+def output_columns() -> int:
+    """Return the width for what looks the same in a terminal and elsewhere: that of the terminal, or else 80."""
+    return stdout_columns() or shutil.get_terminal_size().columns
+
+
+def stdout_columns() -> int | None:
+    """Return the width of the terminal that stdout goes to; None if it goes elsewhere."""
+    return _columns(sys.stdout)
+
+
+def _columns(stream: TextIO | None) -> int | None:
+    return columns_of(stream) if stream is not None and is_terminal(stream) else None
+
+
+def fitted(text: str, columns: int, hanging: bool = True) -> str:
+    """Break lines that are too long between words; the rest is indented, below the second column if there is one.
+
+    With ``hanging=False``, lines that are not indented stay so.
+
+    Examples
+    --------
+    >>> print(fitted("  data      1,000 images of 3 x 64 x 64", 30))
+      data      1,000 images of 3
+                x 64 x 64
+    >>> print(fitted("error: there is no folder here", 20))
+    error: there is no
+      folder here
+    """
+    return "\n".join(line if len(line) <= columns else _broken(line, columns, hanging) for line in text.split("\n"))
+
+
+def _broken(line: str, columns: int, hanging: bool) -> str:
+    first_column = re.match(r" *\S+ {2,}", line)
+    indent = len(line) - len(line.lstrip(" "))
+    indent += 2 if hanging or indent else 0
+    if first_column is not None and first_column.end() <= columns // 3:
+        indent = first_column.end()
+    return textwrap.fill(
+        line,
+        columns,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        expand_tabs=False,
+    )
+
+
+class LiveCount:
+    """Shows on stderr, if it is a terminal and stdout goes elsewhere, how many files are done.
+
+    Parameters
+    ----------
+    total : int
+        How many there are.
+    """
+
+    def __init__(self, total: int) -> None:
+        is_live = isinstance(stream_progress(sys.stderr), LiveLine) and stdout_columns() is None
+        self._total, self._stream, self._length = total, sys.stderr if is_live else None, 0
+        self._last_shown = time.monotonic()
+
+    def show(self, count: int) -> None:
+        """Show the count, unless another was shown less than a moment ago."""
+        if self._stream is None or time.monotonic() - self._last_shown < TERMINAL_INTERVAL:
+            return
+        text = f"{count:,} of {self._total:,} files"
+        self._length, self._last_shown = len(text), time.monotonic()
+        with contextlib.suppress(OSError):
+            self._stream.write(f"\r{text}")
+            self._stream.flush()
+
+    def hide(self) -> None:
+        """Erase the count, before other lines are printed."""
+        if self._stream is not None and self._length:
+            with contextlib.suppress(OSError):
+                self._stream.write(f"\r{' ' * self._length}\r")
+                self._stream.flush()
+            self._length = 0
 
 
 def replace_unencodable_characters() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from cnn import zoo
 from cnn.cli.datasets import DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION, NAMES, Dataset, model_inputs
+from cnn.cli.keep_best import KeepBest
 from cnn.core.rng import generator
-from cnn.core.text import printable
+from cnn.core.text import fields_text, printable
 from cnn.data import AlternatingFlip, DataLoader, RandomCrop, RandomErasing
 from cnn.data.intensity import Normalize
 from cnn.errors import InputError
@@ -46,8 +47,16 @@ class Settings:
         Side in pixels to which the images of a folder are resized; None for named data sets.
     validation : float or None
         Fraction of the images of a folder that is held out, unless it has a folder of validation images.
+    group_by : str or None
+        A pattern of file names whose images are held out together.
     recipe : str or None
         One of `RECIPES`; None for the default training.
+    augment : str or None
+        For a folder: one of `augmentation.NAMES`, or "auto"; None for named data sets.
+    balance : bool or None
+        For a folder: whether rare classes count more; None for named data sets.
+    keep_best : str or None
+        For a folder: one of `keep_best.METRICS`; None for the weights of the last epoch.
     """
 
     model: str
@@ -57,7 +66,11 @@ class Settings:
     seed: int = 0
     image_size: int | None = None
     validation: float | None = None
+    group_by: str | None = None
     recipe: str | None = None
+    augment: str | None = None
+    balance: bool | None = None
+    keep_best: str | None = None
 
 
 IMAGE_SETTINGS = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
@@ -69,7 +82,16 @@ FOLDER_SETTINGS = Settings(
     lr=3e-3,
     image_size=DEFAULT_IMAGE_SIZE,
     validation=DEFAULT_VALIDATION,
+    augment="auto",
 )
+FOLDER_OPTIONS = {
+    "image_size": "--image-size",
+    "validation": "--val",
+    "group_by": "--group-by",
+    "augment": "--augment",
+    "balance": "--balance",
+    "keep_best": "--keep-best",
+}
 RECIPES = {
     "fast": Settings("fashion-cnn", epochs=4, batch_size=128, lr=1e-2, recipe="fast"),
     "best": Settings("fashion-cnn", epochs=28, batch_size=128, lr=1e-2, recipe="best"),
@@ -97,7 +119,7 @@ def settings_for(data: str, **chosen: Any) -> Settings:
         if chosen["recipe"] not in RECIPES:
             raise InputError(f"unknown recipe {printable(str(chosen['recipe']))}; known: {', '.join(RECIPES)}")
         defaults = RECIPES[chosen["recipe"]]
-    for name, option in (("image_size", "--image-size"), ("validation", "--val")):
+    for name, option in FOLDER_OPTIONS.items():
         if name in chosen and data in NAMES:
             raise ValueError(f"{option} is for a folder of images: it cannot change {data}")
     result = replace(defaults, **chosen)
@@ -133,6 +155,8 @@ class Plan:
     schedule: str
     text: str
 
+    __repr__ = fields_text
+
 
 def plan(dataset: Dataset, settings: Settings) -> Plan:
     """Prepare the training; the default generator draws the weights and the order of the samples."""
@@ -142,7 +166,9 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
 def default(dataset: Dataset, settings: Settings) -> Plan:
     """Adam with a learning rate that decreases linearly to 0: small last steps find a better minimum at no cost."""
     model = build(dataset, settings)
-    model.loss_func, model.optimizer = CrossEntropyLoss(), Adam(lr=settings.lr)
+    weight = balanced_weights(dataset.train[1], len(dataset.class_names)) if settings.balance else None
+    model.loss_func, model.optimizer = CrossEntropyLoss(weight=weight), Adam(lr=settings.lr)
+    callbacks = [KeepBest(settings.keep_best, *dataset.validation)] if settings.keep_best is not None else []
     if dataset.transforms:
         transforms: list[Any] = [*dataset.transforms, normalize(model)]
         loader = DataLoader(*dataset.train, settings.batch_size, rng=generator(), transforms=transforms)
@@ -153,7 +179,7 @@ def default(dataset: Dataset, settings: Settings) -> Plan:
     def decrease(step: Step) -> None:
         step.model.optimizer.lr = settings.lr * (1 - step.progress)
 
-    return Plan(model, loader, [], decrease, "linear to 0", f"Adam, lr {settings.lr:g} decreasing to 0")
+    return Plan(model, loader, callbacks, decrease, "linear to 0", f"Adam, lr {settings.lr:g} decreasing to 0")
 
 
 def fast(dataset: Dataset, settings: Settings) -> Plan:
@@ -188,6 +214,18 @@ def one_cycle(dataset: Dataset, settings: Settings, transforms: list[Any], trans
         )
     text = f"AdamW, lr increasing to {settings.lr:g} and decreasing to 0, images {transforms_text}"
     return Plan(model, loader, [Scheduled(schedule, every="step")], lambda step: None, "one cycle", text)
+
+
+def balanced_weights(labels: Array, classes: int) -> list[float]:
+    """Return the weight of each class with which all classes together count the same: N / (K count).
+
+    Examples
+    --------
+    >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
+    [0.6666666666666666, 2.0]
+    """
+    counts = np.bincount(labels, minlength=classes)
+    return (len(labels) / (classes * counts)).tolist()
 
 
 def build(dataset: Dataset, settings: Settings) -> Sequential:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import math
 import platform
 import sys
 from pathlib import Path
@@ -13,17 +12,21 @@ import numpy as np
 import cnn
 from cnn import training
 from cnn.cli import run_folders
+from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset, model_inputs
-from cnn.cli.formatting import correct_text, count_text, program_name, sample_shape_text, shell_quoted
+from cnn.cli.formatting import count_text, program_name, shell_quoted
+from cnn.cli.imbalance import is_uneven, low_recall_note
 from cnn.cli.interrupts import Interrupted, Interrupts
-from cnn.cli.terminal import print_stderr, print_stdout
+from cnn.cli.keep_best import KeepBest, balanced_accuracy
+from cnn.cli.plan_text import plan_text
+from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
+from cnn.cli.train_output import epoch_text, result_text, write_predictions
 from cnn.cli.train_recipes import Plan, Settings
 from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
-from cnn.training.history import epoch_line
 from cnn.training.progress import Progress, stream_progress
 
-EPOCH_LINES = 20  # about this many epochs are printed; history.jsonl has all of them
+EPOCH_LINES = 20  # a terminal shows about this many epochs; a pipe and history.jsonl have all of them
 MISTAKES_SHOWN = 25
 HEALTH_SAMPLES = 64
 
@@ -39,6 +42,8 @@ class TrainingRun:
     model : Sequential
         The model of the plan.
     folder : Path
+    changes : Augmentation or None
+        The random changes of the images of a folder.
     history : History
     last_step : Step or None
         The last completed step.
@@ -51,19 +56,23 @@ class TrainingRun:
         plan: Plan,
         folder: Path,
         *,
+        changes: Augmentation | None = None,
         resume: bool = False,
         quiet: bool = False,
         as_json: bool = False,
     ) -> None:
         self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
+        self.changes = changes
         self.history = self.model.history = training.History()
         self.last_step: training.Step | None = None
         self._is_finished = False  # and config.json contains the test result
         self._interrupts = Interrupts()
         self._resume, self._quiet, self._json = resume, quiet, as_json
+        self._starts_anew = resume and not run_folders.has_checkpoint(folder)
         self._config: dict[str, Any] = {
             "data": dataset.data,
             **{name: value for name, value in vars(settings).items() if value is not None},
+            **({} if changes is None else {"augmentation": changes.record()}),
             "lr_schedule": plan.schedule,
             "validation_samples": len(dataset.validation[0]),
             "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
@@ -75,7 +84,9 @@ class TrainingRun:
             try:
                 if not self._resume:  # a resumed run writes nothing before it is certain that training can continue
                     self._write_config("running")
-                self._print_plan()
+                self._print_message(plan_text(self.dataset, self.settings, self.plan, self.changes, self.folder))
+                if self._starts_anew:
+                    self._print_message(f"{self.folder} was stopped before its first checkpoint: it starts anew")
                 self._train()
                 return self._test()
             except KeyboardInterrupt as stop:
@@ -85,7 +96,7 @@ class TrainingRun:
                 return self._stop("diverged", str(error), 1)
             except Exception:
                 if self._is_finished:
-                    print_stderr(f"the model was trained and tested; it is saved in {self.folder}")
+                    print_stderr(f"the model was trained and evaluated; it is saved in {self.folder}")
                     raise
                 if self._has_not_resumed():
                     raise
@@ -111,7 +122,7 @@ class TrainingRun:
                 training.Health(*self._health_samples()),
                 training.Checkpoint(checkpoints, epochs=1, minutes=1),
             ],
-            resume=checkpoints if self._resume else None,
+            resume=checkpoints if self._resume and not self._starts_anew else None,
         )
         with contextlib.closing(steps), self._interrupts.delayed(), progress_display(self._quiet) as progress:
             for step in steps:
@@ -138,7 +149,9 @@ class TrainingRun:
         if self._resume:
             self._write_config("running")
             run_folders.rewrite_history(self.folder, self._history_before(step))
-            self._print_message(f"resuming at step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}")
+            if not self._starts_anew:
+                position = f"step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"
+                self._print_message(f"resuming at {position}")
 
     def _history_before(self, step: training.Step) -> training.History:
         """Return the history without the epoch that this step ends, if it ends one; `_record_epoch` adds that."""
@@ -151,28 +164,42 @@ class TrainingRun:
         """Save the model and the metrics after each epoch, so that a power cut costs one epoch at most."""
         self.model.save(self.folder / run_folders.MODEL)
         run_folders.append_epoch(self.folder, step.epoch, metrics)
-        if step.epoch % self._epochs_per_line() == 0 or step.epoch in (1, step.epochs):
-            self._print_result(f"{epoch_line(step.epoch, step.epochs, metrics)}  {metrics['seconds']:.1f} s")
+        columns = stdout_columns()
+        every = 1 if columns is None or step.epochs <= 1.5 * EPOCH_LINES else -(-step.epochs // EPOCH_LINES)
+        if step.epoch % every == 0 or step.epoch in (1, step.epochs):
+            self._print_result(epoch_text(step.epoch, step.epochs, metrics, columns))
 
-    def _epochs_per_line(self) -> int:
-        epochs = self.settings.epochs
-        return 1 if epochs <= 1.5 * EPOCH_LINES else math.ceil(epochs / EPOCH_LINES)
+    def _has_rare_classes(self) -> bool:
+        return self.settings.image_size is not None and is_uneven(self.dataset.train[1], len(self.dataset.class_names))
 
     def _test(self) -> int:
-        """Evaluate on the test set, for the first and only time, and draw the plots; return the exit status."""
+        """Evaluate on the test set, for the first and only time, or without one on the validation set, and draw.
+
+        Returns the exit status.
+        """
         x, y = model_inputs(self.model, self.dataset.test[0]), self.dataset.test[1]
-        samples = self.dataset.kind if self.dataset.has_test else f"held-out {self.dataset.kind}"
-        self._print_message(f"testing on {len(x):,} {samples} ...")
+        part = "test" if self.dataset.has_test else "validation"
+        self._print_message(f"evaluating on {len(x):,} {part} {self.dataset.kind} ...")
         self.model.loss_func = CrossEntropyLoss()  # without the label smoothing of a recipe
         loss, accuracy = self.model.evaluate(x, y)
-        self._config |= {"test_loss": loss, "test_accuracy": accuracy}
-        self._config["test_samples"] = len(x)
+        baseline = self.dataset.baseline(y)
+        results = {"loss": loss, "accuracy": accuracy, "samples": len(x), "baseline": baseline}
+        if self._has_rare_classes():
+            results["balanced_accuracy"] = balanced_accuracy(y, self.model.predict(x))
+        self._config |= {f"{part}_{name}": value for name, value in results.items()}
         self.model.save(self.folder / run_folders.MODEL)
         self._write_config("finished")
         self._is_finished = True
-        self._print_result(result_line(loss, accuracy, len(x), "test" if self.dataset.has_test else "validation"))
-        if self.settings.image_size is not None:  # a folder of images: show which classes are confused
-            self._print_result(str(class_report(y, self.model.predict(x), self.dataset.class_names)))
+        for callback in self.plan.callbacks:
+            if isinstance(callback, KeepBest):
+                self._print_message(callback.text(self.dataset.has_test))
+        is_folder = self.settings.image_size is not None
+        balanced = results.get("balanced_accuracy")
+        self._print_result(result_text(part, loss, accuracy, len(x), baseline if is_folder else None, balanced))
+        if is_folder:  # a folder of images: show which classes are confused
+            report = class_report(y, self.model.predict(x), self.dataset.class_names)
+            self._print_result(report.text(stdout_columns()))
+            self._print_message(low_recall_note(report, self._has_rare_classes() and not self.settings.balance))
         self._print_message("drawing the plots ...")
         problem = None
         try:
@@ -180,16 +207,20 @@ class TrainingRun:
         except OSError as error:  # such as a full disk
             problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         if self._json:
-            print_stdout(json.dumps(self._results("finished"), indent=2))
+            print_data(json.dumps(self._results("finished"), indent=2))
         names = [run_folders.CONFIG, run_folders.HISTORY, run_folders.MODEL, run_folders.CURVES]
-        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY]
+        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY, run_folders.SAMPLES]
+        names += [run_folders.PREDICTIONS]
         saved = [name for name in names if (self.folder / name).is_file()]
         self._print_result(f"saved in {self.folder}: {', '.join(saved)}")
         run = shell_quoted(self.folder)
         command = f"predict {run} IMAGE.png" if self.dataset.has_images else f"summary {run}"
-        self._print_message(f"try it: {program_name()} {command}")
+        if not self._quiet:
+            print_command(f"try it: {program_name()} {command}")
         if problem is not None:
-            print_stderr(f"error: the model was trained, tested and saved; only plots are missing: {problem}")
+            print_stderr(
+                f"error: the model was trained, evaluated and saved; only plots or predictions are missing: {problem}"
+            )
         return int(problem is not None)
 
     def _draw(self, x: Any, y: Any) -> None:
@@ -197,11 +228,16 @@ class TrainingRun:
         from cnn.report import plots  # here, because matplotlib is slow to import
 
         names = self.dataset.class_names
+        if self.changes is not None:
+            self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
         probabilities = self.model.predict_proba(x)
+        if files := self.dataset.test_files:
+            write_predictions(self.folder / run_folders.PREDICTIONS, files, y, probabilities, names)
         plots.save(plots.history(self.history), self.folder / run_folders.CURVES)
         plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / run_folders.CONFUSION)
         if self.dataset.has_images:
-            mistakes = plots.mistakes(self.dataset.test[0], y, probabilities, names, count=MISTAKES_SHOWN)
+            pixels, files = self.dataset.test[0], self.dataset.test_files
+            mistakes = plots.mistakes(pixels, y, probabilities, names, count=MISTAKES_SHOWN, files=files)
             plots.save(mistakes, self.folder / run_folders.MISTAKES)
         else:
             plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / run_folders.BOUNDARY)
@@ -212,7 +248,7 @@ class TrainingRun:
         """Save the current state, print where it is, and return the exit status."""
         print_stderr(message if status == "interrupted" else f"error: {message}")
         if self._is_finished:  # only the plots are missing
-            print_stderr(f"the model was trained and tested; it is saved in {self.folder}")
+            print_stderr(f"the model was trained and evaluated; it is saved in {self.folder}")
             return exit_status
         if self._has_not_resumed():
             print_stderr(f"{self.folder} is unchanged")
@@ -222,9 +258,9 @@ class TrainingRun:
         files = f"{run_folders.CONFIG}, {epochs}{run_folders.MODEL}"
         print_stderr(f"the run so far is saved in {self.folder}: {files}")
         if status == "interrupted":
-            print_stderr(f"resume it with: {program_name()} train --resume {shell_quoted(self.folder)}")
+            print_command(f"resume it with: {program_name()} train --resume {shell_quoted(self.folder)}")
         if self._json:
-            print_stdout(json.dumps(self._results(status), indent=2))
+            print_data(json.dumps(self._results(status), indent=2))
         return exit_status
 
     def _save(self, status: str) -> None:
@@ -250,47 +286,14 @@ class TrainingRun:
             print_stdout(text)
 
     def _print_message(self, text: str) -> None:
-        if not self._quiet:
+        if text and not self._quiet:
             print_stderr(text)
 
     def _results(self, status: str) -> dict[str, Any]:
         epochs = [{"epoch": i + 1, **self.history.epoch(i)} for i in range(len(self.history))]
         return {"run": str(self.folder), **self._config, "status": status, "history": epochs}
 
-    def _print_plan(self) -> None:
-        dataset, settings = self.dataset, self.settings
-        train, validation, test = (f"{len(part[0]):,}" for part in (dataset.train, dataset.validation, dataset.test))
-        classes = len(dataset.class_names)
-        parameters = sum(parameter.size for parameter in self.model.parameters())
-        shape = dataset.input_shape
-        shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
-        held_out = f"{validation} more for validation, {test} more for the final test"
-        if not dataset.has_test:
-            held_out = f"{validation} more held out, for validation and the final test"
-        self._print_message(
-            f"Training on {dataset.title}\n"
-            f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}\n"
-            f"            {held_out}\n"
-            f"  model     {settings.model}, {parameters:,} parameters\n"
-            f"  settings  {count_text(settings.epochs, 'epoch')}, batch size {settings.batch_size}, {self.plan.text}, "
-            f"seed {settings.seed}\n"
-            f"  folder    {self.folder}; Ctrl-C saves the run so far"
-        )
-        for line in dataset.notes:
-            self._print_message(f"  {line}")
-
 
 def progress_display(quiet: bool = False) -> Progress:
     """Return the progress display for stderr: a live line in a terminal, plain lines elsewhere, nothing if quiet."""
     return Progress() if quiet else stream_progress(sys.stderr)
-
-
-def result_line(loss: float, accuracy: float, count: int, split: str = "test") -> str:
-    """Return the metrics of the final test as one line.
-
-    Examples
-    --------
-    >>> result_line(0.25, 0.915, 10_000)
-    'test loss 0.2500  test accuracy 0.9150  (9,150 of 10,000 correct; 95 % interval 0.909 to 0.920)'
-    """
-    return f"{split} loss {loss:.4f}  {split} accuracy {accuracy:.4f}  ({correct_text(accuracy, count)})"

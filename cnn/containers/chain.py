@@ -11,7 +11,8 @@ import numpy as np
 from cnn.containers.container import Container, check_output, limits_blas
 from cnn.containers.fusion.rules import FusedStep, fused_steps
 from cnn.core import modes
-from cnn.core.checks import boolean, check_grad
+from cnn.core.checks import boolean, check_grad, scaled_pixels
+from cnn.core.explain import explain_call
 from cnn.errors import InputError
 from cnn.kernels import backend as backends
 from cnn.kernels import one_blas_thread
@@ -38,6 +39,9 @@ def hide_internal_frames(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         except InputError as error:
             raise error.with_traceback(None) from None
+        except TypeError as error:
+            explain_call(error, function, args, kwargs)
+            raise
 
     return run
 
@@ -89,6 +93,8 @@ class Chain(Container):
         """
         backend = backends.current or backends.active()
         if type(x) is np.ndarray and x.dtype != FLOAT32:
+            if x.dtype == np.uint8 and getattr(self, "preprocessing", None) is not None:
+                raise InputError(f"x is uint8, as in images of 0 to 255: pass {scaled_pixels('x', self)}")
             x = self.widened(x)  # here, so that a fused step does not meet float16
             if backend == "jit" and x.dtype == FLOAT64:
                 backend = "array"  # which serves what compiled kernels leave

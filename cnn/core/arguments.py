@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.explain import Explained
 from cnn.core.parameter import Buffer
 
 
-class HasArguments:
+class HasArguments(Explained):
     """An object that stores its constructor arguments as attributes of the same names."""
 
     def arguments(self) -> dict[str, Any]:

@@ -34,6 +34,19 @@ def boolean(value: Any, name: str) -> bool:
     return bool(value)
 
 
+def checked_dtype(dtype: Any) -> np.dtype[Any]:
+    """Return float32 or float64 as a dtype, or raise an error for anything else, such as a device."""
+    if isinstance(dtype, str) and dtype.partition(":")[0] in ("cpu", "cuda", "mps", "gpu"):
+        raise ValueError(f"there are no devices, everything runs on the CPU: leave out .to({dtype!r})")
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found not in (np.float32, np.float64):
+        raise ValueError(f'a model works in float32 or float64, got {dtype!r}: use .to("float32")')
+    return found
+
+
 def pair(value: Any, name: str, minimum: int) -> Pair:
     """Return (height, width) from one int or from two.
 
@@ -90,7 +103,7 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
     expected = "float32 or float64" if dtype is None else str(dtype)
     if x.dtype == np.uint8:
         raise InputError(
-            f'expected {expected}, got uint8, as in images of 0 to 255: pass x.astype("{dtype or "float32"}") / 255'
+            f"expected {expected}, got uint8, as in images of 0 to 255: pass {scaled_pixels('x', dtype=dtype)}"
         )
     if x.dtype.kind != "f":
         raise InputError(f'expected {expected}, got {x.dtype}: pass x.astype("{dtype or "float32"}")')
@@ -100,10 +113,27 @@ def check_input(x: Any, dtype: np.dtype[Any] | None = None) -> Any:
     )
 
 
+def scaled_pixels(name: str, model: object = None, dtype: object = None) -> str:
+    """Return the code for an error message that turns pixels of 0 to 255 into the input of a model.
+
+    A model with preprocessing of its own learned from other values than pixels / 255, and guesses wrongly from these.
+
+    Examples
+    --------
+    >>> scaled_pixels("x")
+    'x.astype("float32") / 255'
+    """
+    if getattr(model, "preprocessing", None) is not None:
+        return f"model.preprocess({name}), which prepares pixels as in training"
+    return f'{name}.astype("{dtype or "float32"}") / 255'
+
+
 def check_grad(layer: object, grad: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """Raise an error unless ``grad`` is what backward expects: an array like the layer's output."""
     if not isinstance(grad, np.ndarray) or grad.shape != shape or grad.dtype != dtype:
         got = f"{grad.dtype} of shape {grad.shape}" if isinstance(grad, np.ndarray) else repr(grad)
+        if isinstance(grad, (float, np.floating)):
+            got += ", one number: if that is the loss, pass loss_func.backward() instead, its gradient"
         raise InputError(
             f"{type(layer).__name__}.backward expects the gradient of its output, {dtype} of shape {shape}, got {got}"
         )

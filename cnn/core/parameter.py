@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.explain import explain_attributes
 from cnn.errors import InputError, ShapeError
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+@explain_attributes
 class Buffer:
     """An array that is saved, loaded and converted with a model, but not trained.
 
@@ -104,11 +106,7 @@ class Parameter(Buffer):
         if not value:
             Parameter.some_frozen = True
 
-    def _set_trainable(self, value: bool) -> None:
-        raise AttributeError(f"a Parameter has no setting 'trainable': write parameter.requires_grad = {value!r}")
-
     requires_grad = property(attrgetter("_requires_grad"), _set_requires_grad)
-    trainable = property(None, _set_trainable)  # Keras' word
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -1,5 +1,10 @@
 """Text from outside, such as file names, class names and what a file contains, in a form that is safe to print."""
 
+import dataclasses
+from typing import Any
+
+BRIEF = 6  # items of a list or dict that are shown
+
 
 def printable(text: object) -> str:
     r"""Escape everything that is not printable: line breaks, control characters and invalid Unicode.
@@ -41,3 +46,34 @@ def short_text(value: object, length: int = 60) -> str:
     """
     text = printable(repr(value))
     return text if len(text) <= length else text[:length] + "..."
+
+
+def brief(value: Any) -> str:
+    """Return a value in a few words: an array as its dtype and shape, a long list as its length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> brief((np.zeros((900, 1, 8, 8), np.float32), np.arange(900))), brief(["a", "b"]), brief([1.0] * 900)
+    ('(float32 (900, 1, 8, 8), int64 (900,))', "['a', 'b']", '[1.0, ... 900 items]')
+    """
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} {value.shape}"
+    if isinstance(value, dict):
+        items = [f"{short_text(key)}: {brief(item)}" for key, item in list(value.items())[:BRIEF]]
+        begin, end = "{}"
+    elif type(value) in (list, tuple):
+        items = [brief(item) for item in value[:BRIEF]]
+        begin, end = "[]" if isinstance(value, list) else "()"
+    else:
+        text = short_text(value)
+        return text if "\\n" not in text or isinstance(value, str) else f"{type(value).__name__}(...)"
+    if len(value) > BRIEF:
+        return f"{begin}{items[0]}, ... {len(value)} items{end}"
+    return f"{begin}{', '.join(items)}{end}"
+
+
+def fields_text(record: Any) -> str:
+    """Return one line for the repr of a record that holds arrays: its fields, each as `brief` has it."""
+    names = getattr(record, "_fields", None) or [field.name for field in dataclasses.fields(record) if field.repr]
+    return f"{type(record).__name__}({', '.join(f'{name}={brief(getattr(record, name))}' for name in names)})"

@@ -1,5 +1,8 @@
 """Data sets (Fashion-MNIST, MNIST, the spiral, folders of images), the DataLoader, and transforms of images."""
 
+from typing import TYPE_CHECKING
+
+from cnn.core.explain import missing_name
 from cnn.data.catalogue import DATASETS, FASHION_MNIST, MNIST, DataFile, DatasetInfo, dataset_info, unknown_name_message
 from cnn.data.errors import DataError, DataWarning
 from cnn.data.fashion_mnist import fashion_mnist
@@ -50,3 +53,9 @@ __all__ = [
     "spiral",
     "unknown_name_message",
 ]
+
+
+if not TYPE_CHECKING:  # so that type checkers still report unknown names
+
+    def __getattr__(name):
+        raise missing_name("cnn.data", name, __all__)

@@ -65,3 +65,10 @@ def _first_non_finite(batch: Iterable[Any], positions: Array) -> str:
             row = (~np.isfinite(array)).reshape(len(array), -1).any(axis=1).argmax()
             return f"{name}[{positions[row]}] of the DataLoader"
     return ""
+
+
+def checked_transforms(transforms: Any) -> tuple[Any, ...]:
+    """Return the transforms of a loader as a tuple, or raise an error unless each can be called."""
+    if callable(transforms) or not all(map(callable, transforms)):
+        raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
+    return tuple(transforms)

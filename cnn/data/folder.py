@@ -1,11 +1,5 @@
 """Image folders: the user's own images as a data set, in a folder with one sub-folder per class."""
 
-import hashlib
-import os
-import unicodedata
-import warnings
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +7,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
-from cnn.core.text import printable
-from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, files_of, find_splits, shortened
-from cnn.data.images import Pixels, decode
+from cnn.core.text import fields_text, printable
+from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, find_splits, list_images
+from cnn.data.folder_checks import (
+    LEFT_OUT,
+    check_images,
+    check_some_left,
+    class_warnings,
+    classes_without_validation,
+    count_and_names,
+    group_notes,
+    groups_on_both_sides,
+    leave_out_contradictions,
+    leave_out_copies,
+)
+from cnn.data.folder_splits import copies, group_of, group_pattern, hold_out
+from cnn.data.image_files import Hashes, read_images
+from cnn.data.image_fit import SQUASHED
+from cnn.data.images import Pixels, check_conversion
 from cnn.errors import InputError
 
 Labels = NDArray[np.int64]
 Split = tuple[Pixels, Labels]
-
-FEW_IMAGES = 50  # per class; with fewer, what a network learns about the class is mostly chance
-MAX_THREADS = 4  # each may hold an image of half a gigabyte
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +45,10 @@ class ImageFolder:
         Pixels, uint8 (N, C, H, W), and labels, int64 (N,). No image is in both the training and the validation set.
     files : dict of str to list of Path
         The file of each image, by the name of the split ("train", "validation", "test"; no "test" without `has_test`).
+    groups : dict of str to list of str or None
+        For each of these files, the group that ``group_by`` found in its name.
+    hashes : dict of str to list of (str, str)
+        For each of these files, the hash of its bytes and that of its pixels.
     has_test : bool
         Whether there is a folder of test images. If not, ``test`` is ``validation``: its accuracy is a little too
         optimistic if the validation images were used to choose something, such as when to stop.
@@ -46,6 +56,12 @@ class ImageFolder:
         Files that were skipped, and why.
     warnings : list of str
         Problems that may harm training, one sentence each.
+    notes : list of str
+        What was decided about groups of images, copies and the background, one sentence each.
+    background, fit : str
+        How images with transparency and of other proportions were read, see `cnn.data.images.read_image`.
+    typical_side : int
+        The median of the longer sides of the images in their files.
     """
 
     path: Path
@@ -54,9 +70,17 @@ class ImageFolder:
     validation: Split
     test: Split
     files: dict[str, list[Path]]
+    groups: dict[str, list[str | None]]
+    hashes: dict[str, list[Hashes]]
     has_test: bool
     skipped: list[tuple[Path, str]]
     warnings: list[str]
+    notes: list[str]
+    background: str
+    fit: str
+    typical_side: int
+
+    __repr__ = fields_text
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,17 +102,25 @@ def image_folder(
     validation: float = 0.2,
     seed: int = 0,
     grey: bool | None = None,
+    group_by: str | None = None,
+    background: str | None = None,
+    fit: str = SQUASHED,
 ) -> ImageFolder:
     """Read the images in a folder that has a sub-folder for each class, or train/ and val/ with such sub-folders.
 
-    Without val/ (or valid/, validation/) a fraction of each class is held out for validation. Without test/ the
-    validation images are also the test images. Hidden files and system files of Windows and macOS are ignored. Files
-    that cannot be read are listed in ``skipped``. Images are read by `cnn.data.images.read_image`, in a few threads.
+    Without val/ (or valid/, validation/, dev/, eval/) a fraction of each class is held out for validation. Without
+    test/ (or testing/, holdout/) the validation images are also the test images. Images in folders inside a class
+    folder belong to the class. Hidden files and those of the operating system are ignored. Files that cannot be read
+    are listed in ``skipped``. Images are read by `cnn.data.images.read_image`, in a few threads.
+
+    Two files with the same bytes, or the same pixels after reading, are copies. Copies are held out together; training
+    images that are copies of validation or test images are left out; and images that have copies in another class are
+    left out. ``notes`` and ``warnings`` say how many, and name some.
 
     Parameters
     ----------
     path : str or Path
-        The folder. Images directly in it are not read, nor are those in folders inside a class folder.
+        The folder. Images directly in it are not read.
     image_size : int or pair of int, default 64
         Side length of the square images in pixels, or (height, width); at least 4.
     validation : float, default 0.2
@@ -99,6 +131,15 @@ def image_folder(
         stay in the same split.
     grey : bool or None, default None
         True: one channel. False: three channels. None: one channel if no image has colours.
+    group_by : str, optional
+        Keeps related images, such as those of one person, on the same side of the split. A pattern of file names
+        within the class folder in which ``{group}`` marks the name of the group and ``*`` stands for any text:
+        ``"{group}_*"`` is the part before the first _, ``"{group}/*"`` the folder inside the class folder. It need not
+        match the suffix. A group may have images of several classes.
+    background : {"white", "black", "grey"}, optional
+        What is seen through transparent pixels; by default the first on which nearly all images are visible.
+    fit : {"squashed", "cropped", "padded"}, default "squashed"
+        How images of other proportions are brought to the size.
 
     Returns
     -------
@@ -107,8 +148,8 @@ def image_folder(
     Raises
     ------
     InputError
-        (a ValueError) If there are fewer than two classes, if a class has no image, or if the splits have different
-        classes.
+        (a ValueError) If there are fewer than two classes, if a class has no image, if the splits have different
+        classes, if no image can be held out, or if ``group_by`` matches no file.
     FileNotFoundError
         If there is no such folder.
 
@@ -128,121 +169,76 @@ def image_folder(
     ['4.jpg', '4.jpg']
     >>> found.counts, found.majority_baseline
     ({'dark': 5, 'light': 5}, 0.5)
-    >>> found.warnings[0]
+    >>> found.warnings[-1]
     'dark has only 5 images, light only 5: at least 50 of each class are recommended'
     """
     size = pair(image_size, "image_size", 4)
     seed = integer(seed, "seed", 0)
     if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not 0 < validation < 1:
         raise InputError(f"validation must be a fraction above 0 and below 1, such as 0.2, got {validation!r}")
+    check_conversion(background, fit)
+    pattern = None if group_by is None else group_pattern(group_by)
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {printable(path)}")
-    folders, problems = find_splits(path)
+    folders, notes, problems = find_splits(path)
     names = class_names(folders)
     skipped: list[tuple[Path, str]] = []
-    listed = [
-        (split, label, file)
-        for split, folder in folders.items()
-        for label, name in enumerate(names)
-        for file in files_of(folder / name, skipped)
-    ]
-    pixels, could_read = _read([file for _, _, file in listed], size, grey, skipped)
-    files = [file for (_, _, file), was_read in zip(listed, could_read, strict=True) if was_read]
-    splits = np.array([split for split, _, _ in listed], dtype="U10")[could_read]
-    labels = np.array([label for _, label, _ in listed], dtype=np.int64)[could_read]
+    listed, told = list_images(folders, names, skipped)
+    problems += told if group_by is None else []
+    read = read_images([one.file for one in listed], size, grey, skipped, background, fit)
+    listed = [one for one, was_read in zip(listed, read.could_read, strict=True) if was_read]
+    splits = np.array([one.split for one in listed], dtype="U10")
+    labels = np.array([one.label for one in listed], dtype=np.int64)
+    files, hashes = [one.file for one in listed], read.hashes
     for split, folder in folders.items():
-        _check_images(folder, names, labels[splits == split], skipped)
+        check_images(folder, names, labels[splits == split], skipped)
+    shown = [printable(file.relative_to(path)) for file in files]
+    same = copies(hashes)
+    left_out = leave_out_contradictions(shown, labels, splits, same) + leave_out_copies(shown, splits, same)
+    for split in folders:
+        check_some_left(names, labels[splits == split], split, left_out)
+    problems += left_out
+    used = splits != LEFT_OUT
+    groups = [None if pattern is None else group_of(one.name, pattern) for one in listed]
+    notes += group_notes(group_by, groups, splits)
+    problems += groups_on_both_sides(groups, splits)
     if VALIDATION not in folders:
-        splits[_held_out(files, labels, splits == TRAIN, validation, seed)] = VALIDATION
-    train, held_out, test = ((pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
+        pool = np.flatnonzero(splits == TRAIN)
+        number = len(pool) - len(np.unique(same[pool]))
+        if number:
+            notes.append(f"copies of other images, kept on the same side as these: {number:,}")
+        held_out = hold_out(
+            [listed[i].name for i in pool], labels[pool], validation, seed,
+            [hashes[i] for i in pool], [groups[i] for i in pool],
+        )  # fmt: skip
+        splits[pool[held_out]] = VALIDATION
+        problems += classes_without_validation(names, labels[splits == TRAIN], labels[splits == VALIDATION])
+    train, held, test = ((read.pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
     has_test, names = TEST in folders, [printable(name) for name in names]
     found = [TRAIN, VALIDATION, TEST] if has_test else [TRAIN, VALIDATION]
-    split_files = {name: [files[i] for i in np.flatnonzero(splits == name)] for name in found}
-    problems += _class_warnings(names, labels)
-    if not has_test:
-        test = held_out
-    return ImageFolder(path, names, train, held_out, test, split_files, has_test, skipped, problems)
-
-
-def _read(
-    files: Sequence[Path], size: tuple[int, int], grey: bool | None, skipped: list[tuple[Path, str]]
-) -> tuple[Pixels, NDArray[np.bool_]]:
-    """Read all files: -> (pixels (N, C, H, W) of the files that can be read, mask of these files among all files).
-
-    Files that cannot be read are added to ``skipped``.
-    """
-    pixels = np.zeros((len(files), 1 if grey else 3, *size), dtype=np.uint8)
-    could_read, count = np.zeros(len(files), dtype=bool), 0
-    coloured = grey is False
-
-    def read(file: Path) -> Pixels | str:
-        try:
-            return decode(file, size, grey)[0]
-        except InputError as error:
-            return str(error)
-        except PermissionError:
-            return "cannot be read: permission denied"
-        except OSError:
-            return "no longer exists or cannot be read"
-
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        warnings.simplefilter("ignore")  # Pillow's warnings about invalid metadata
-        for i, found in enumerate(pool.map(read, files)):
-            if isinstance(found, str):
-                skipped.append((files[i], found))
-                continue
-            pixels[count], could_read[i] = found, True
-            count += 1
-            coloured |= len(found) == 3
-    return pixels[:count, : 3 if coloured else 1], could_read
-
-
-def _check_images(folder: Path, names: list[str], labels: Labels, skipped: list[tuple[Path, str]]) -> None:
-    """Raise an error if a class has no image."""
-    for name, count in zip(names, np.bincount(labels, minlength=len(names)), strict=True):
-        if count == 0:
-            reasons = [f" ({printable(file.name)} {why})" for file, why in skipped if file.parent == folder / name]
-            raise InputError(
-                f"{printable(folder / name)} has no image that can be read{(reasons or [''])[0]}: add images or remove "
-                "the folder"
-            )
-
-
-def _held_out(
-    files: Sequence[Path], labels: Labels, candidates: NDArray[np.bool_], fraction: float, seed: int
-) -> NDArray[np.int64]:
-    """Return the indices of the images to hold out: in each class, those whose file names have the smallest hashes."""
-    held_out: list[int] = []
-    for label in range(labels.max() + 1):
-        members = np.flatnonzero(candidates & (labels == label)).tolist()
-        members.sort(key=lambda i: _hash(files[i].name, seed))
-        held_out += members[: min(max(1, round(fraction * len(members))), len(members) - 1)]
-    return np.array(held_out, dtype=np.int64)
-
-
-def _hash(name: str, seed: int) -> bytes:
-    """Return a hash of the file name; normalised, as macOS and Linux encode accented letters differently."""
-    text = f"{seed}/{unicodedata.normalize('NFC', name)}"
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-
-
-def _class_warnings(names: list[str], labels: Labels) -> list[str]:
-    """Return warnings about classes that may harm training."""
-    problems = []
-    counts = np.bincount(labels).tolist()
-    few = [(name, count) for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]
-    if few:
-        texts = [f"{name} has only {count} image{'s' * (count != 1)}" for name, count in few[:1]]
-        texts += [f"{name} only {count}" for name, count in few[1:]]
-        problems.append(f"{shortened(texts)}: at least {FEW_IMAGES} of each class are recommended")
-    alike: dict[str, list[str]] = {}
-    for name in names:
-        alike.setdefault(unicodedata.normalize("NFC", name).casefold(), []).append(name)
-    problems += [
-        f"the classes {' and '.join(group)} differ only in case: if they are the same class, merge their folders"
-        for group in alike.values()
-        if len(group) > 1
-    ]
-    return problems
+    members = {name: np.flatnonzero(splits == name).tolist() for name in found}
+    uniform = [shown[i] for i in read.nearly_uniform()]
+    if uniform:
+        problems.append(f"nearly of one colour: {count_and_names(uniform)}")
+    if background is None and read.background != "white":
+        lost = f"{read.lost_on_white:,} image{'s' * (read.lost_on_white != 1)}"
+        notes.append(f"transparent pixels become {read.background}: on white, {lost} would hardly be visible")
+    problems += class_warnings(names, labels[used])
+    return ImageFolder(
+        path=path,
+        class_names=names,
+        train=train,
+        validation=held,
+        test=test if has_test else held,
+        files={name: [files[i] for i in members[name]] for name in found},
+        hashes={name: [hashes[i] for i in members[name]] for name in found},
+        groups={name: [groups[i] for i in members[name]] for name in found},
+        has_test=has_test,
+        skipped=skipped,
+        warnings=problems,
+        notes=notes,
+        background=read.background,
+        fit=fit,
+        typical_side=int(np.median(read.sides)),
+    )

@@ -1,6 +1,7 @@
 """Safe reading of one image file: upright, opaque, 8 bits per channel, scaled to the input size of a network."""
 
 import contextlib
+import io
 import stat
 import warnings
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import pair
-from cnn.core.text import printable
+from cnn.core.text import printable, short_text
+from cnn.data.image_fit import BACKGROUNDS, FITS, SQUASHED, flatten_alpha, resize
 from cnn.errors import InputError
 
 Image = Any  # Pillow's Image; Pillow is imported only when an image is read
@@ -20,6 +22,7 @@ Pixels = NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")  # no others: decoders are a target of malicious files
 FORMAT_NAMES = "JPEG, PNG, GIF, BMP, TIFF or WebP"
 MAX_PIXELS = 120_000_000  # phone cameras have up to 108 million; decoded, this many take half a gigabyte
+MAX_BYTES_IN_MEMORY = 2**28  # of a file that is read at once, before it is clear that it is an image
 TOO_LARGE = f"is too large: at most {MAX_PIXELS:,} pixels can be read; make it smaller first"
 MIN_ASPECT_RATIO = 1 / 20  # shorter side / longer side; scaling a narrower image would leave nothing of its content
 # ISO media files of these brands: https://nokiatech.github.io/heif/technical.html and AV1 Image File Format, section 4
@@ -29,12 +32,18 @@ ORIENTATION = 0x0112  # the EXIF tag
 DRAFT_FACTOR = 2  # JPEGs are decoded at no less than this times the final size; a better filter does the rest
 
 
-def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey: bool | None = False) -> Pixels:
+def read_image(
+    path: str | Path,
+    size: int | tuple[int, int] | None = None,
+    grey: bool | None = False,
+    background: str = "white",
+    fit: str = SQUASHED,
+) -> Pixels:
     """Read an image file as the input of a network.
 
-    The image is rotated upright according to its EXIF orientation, transparent areas are put on white, and pixels are
-    converted to 8 bits per channel: 16-bit grey values are scaled, palettes and CMYK are converted to RGB. Of an
-    animation, the first frame is read. The whole image is resized to ``size``, whatever its aspect ratio; see `resize`.
+    The image is rotated upright according to its EXIF orientation, transparent areas are put on ``background``, and
+    pixels are converted to 8 bits per channel: 16-bit grey values are scaled, palettes and CMYK are converted to RGB.
+    Of an animation, the first frame is read.
 
     Parameters
     ----------
@@ -44,6 +53,12 @@ def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey
         (height, width), or one number for both; by default the size of the image in the file.
     grey : bool or None, default False
         True: one channel. False: three channels (RGB). None: one channel if the image has no colours.
+    background : {"white", "black", "grey"}, default "white"
+        What is seen through transparent pixels.
+    fit : {"squashed", "cropped", "padded"}, default "squashed"
+        How an image of other proportions than ``size`` is brought to that size: the whole image with its proportions
+        not kept; its middle part; or the whole image with a margin of the mean colour of its border (if it has
+        transparency, of ``background``).
 
     Returns
     -------
@@ -71,13 +86,25 @@ def read_image(path: str | Path, size: int | tuple[int, int] | None = None, grey
     >>> pixels.shape, pixels.dtype, pixels[:, 0, 0]
     ((3, 64, 64), dtype('uint8'), array([250,   0,   9], dtype=uint8))
     """
-    return read_with_size(path, None if size is None else pair(size, "size", 1), grey)[0]
+    return read_with_size(path, None if size is None else pair(size, "size", 1), grey, background, fit)[0]
 
 
-def read_with_size(path: str | Path, size: tuple[int, int] | None, grey: bool | None) -> tuple[Pixels, tuple[int, int]]:
+def check_conversion(background: str | None, fit: str) -> None:
+    """Raise an error unless ``background`` and ``fit`` are known; None stands for the default."""
+    if fit not in FITS:
+        raise InputError(f"fit must be one of {', '.join(FITS)}, got {short_text(fit)}")
+    if background is not None and background not in BACKGROUNDS:
+        raise InputError(f"background must be one of {', '.join(BACKGROUNDS)}, got {short_text(background)}")
+
+
+def read_with_size(
+    path: str | Path, size: tuple[int, int] | None, grey: bool | None, background: str = "white", fit: str = SQUASHED
+) -> tuple[Pixels, tuple[int, int]]:
     """Read an image as `read_image` does: -> (pixels, (width, height) of the upright image in the file)."""
+    check_conversion(background, fit)
     with _errors_with_name(path):
-        return decode(path, size, grey)
+        image, original_size = load_resized(path, size, fit)
+        return to_pixels(flatten_alpha(image, background), grey), original_size
 
 
 def open_image(path: str | Path) -> tuple[Image, tuple[int, int]]:
@@ -97,48 +124,43 @@ def _errors_with_name(path: str | Path) -> Iterator[None]:
             raise InputError(f"{printable(path)} {error}") from None
 
 
-def decode(path: str | Path, size: tuple[int, int] | None, grey: bool | None) -> tuple[Pixels, tuple[int, int]]:
-    """Read an image as `read_with_size` does, but with error messages without the file name and with Pillow's warnings.
+def read_bytes(path: Path) -> bytes | None:
+    """Return the bytes of a file, for `load` and a hash; None if it is so large that it might be a film.
 
-    A caller that uses several threads must silence the warnings itself: ``warnings.catch_warnings`` is not thread-safe.
+    Raises
+    ------
+    InputError
+        If it is not a regular file, or empty; the message is the part after the file name.
     """
-    image, original_size = load(path, size)
-    image = flatten_alpha(image if size is None else resize(image, size))
+    _check_file(path)
+    return path.read_bytes() if path.stat().st_size <= MAX_BYTES_IN_MEMORY else None
+
+
+def load_resized(
+    path: str | Path, size: tuple[int, int] | None, fit: str, data: bytes | None = None
+) -> tuple[Image, tuple[int, int]]:
+    """Open an image as `load` does, and resize it: -> (Pillow image, (width, height) of the upright original)."""
+    image, original_size = load(path, size, data)
+    return image if size is None else resize(image, size, fit), original_size
+
+
+def to_pixels(image: Image, grey: bool | None) -> Pixels:
+    """Convert a Pillow image of mode L or RGB to an array, (1 or 3, H, W); ``grey`` as in `read_image`."""
     pixels = np.asarray(image.convert("L") if grey else image)
     if pixels.ndim == 3 and grey is None and (pixels == pixels[:, :, :1]).all():
         pixels = pixels[:, :, 0]  # a grey image stored as RGB
     if pixels.ndim == 2:
-        return np.repeat(pixels[None], 3 if grey is False else 1, axis=0), original_size
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1)), original_size
+        return np.repeat(pixels[None], 3 if grey is False else 1, axis=0)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def resize(image: Image, size: tuple[int, int]) -> Image:
-    """Resize a whole Pillow image to (height, width), with antialiasing; the aspect ratio is not kept.
-
-    The usual alternative, a square centre crop, keeps it, but silently loses a quarter of a camera's image and half of
-    a screenshot, perhaps including the object. A network can learn that objects are a third too wide, as training and
-    prediction resize in the same way. Of 100 other photographs with a shape anywhere (tests/data/photos.py), 99 were
-    classified correctly with this and 93 with the centre crop, in one run each.
-    """
-    from PIL import Image as pillow  # noqa: N813
-
-    height, width = size
-    if image.size == (width, height):
-        return image
-    return image.resize((width, height), pillow.Resampling.BICUBIC, reducing_gap=3.0)
-
-
-def flatten_alpha(image: Image, background: str = "white") -> Image:
-    """Put a Pillow image with transparency on a background of one colour."""
-    from PIL import Image as pillow  # noqa: N813
-
-    if image.mode != "RGBA":
-        return image
-    return pillow.alpha_composite(pillow.new("RGBA", image.size, background), image).convert("RGB")
-
-
-def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, tuple[int, int]]:
+def load(
+    path: str | Path, size: tuple[int, int] | None = None, data: bytes | None = None
+) -> tuple[Image, tuple[int, int]]:
     """Open an image: -> (Pillow image, upright, of mode L, RGB or RGBA; (width, height) of the upright original).
+
+    A caller that uses several threads must silence Pillow's warnings itself: ``warnings.catch_warnings`` is not
+    thread-safe.
 
     Parameters
     ----------
@@ -147,6 +169,8 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, 
     size : pair of int, optional
         (height, width) to which it will be resized. A large JPEG may then be decoded at a smaller size than in the
         file, but not at a smaller size than this.
+    data : bytes, optional
+        The contents of the file, if they have been read.
 
     Raises
     ------
@@ -161,7 +185,7 @@ def load(path: str | Path, size: tuple[int, int] | None = None) -> tuple[Image, 
     path = Path(path)
     try:
         _check_file(path)
-        with pillow.open(path, formats=FORMATS) as file:
+        with pillow.open(path if data is None else io.BytesIO(data), formats=FORMATS) as file:
             original_size = file.size
             _check_size(*original_size)
             if size is not None and file.format in ("JPEG", "MPO"):
@@ -252,5 +276,7 @@ def _convert_mode(image: Image) -> Image:
             raise InputError("has 32-bit pixels of unknown range: save it as PNG first")
         return pillow.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        image = image.convert("RGBA")
+        is_opaque = image.getchannel("A").getextrema()[0] == 255
+        return image.convert("RGB") if is_opaque else image
     return image.convert("L" if image.mode in ("1", "L") else "RGB")

@@ -6,19 +6,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cnn.core.explain import explain_init
 from cnn.core.parameter import Array
 from cnn.data.pixels import check_batch, number_in_range
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError, ShapeError
 
 
+@explain_init
 @dataclass
 class Normalize:
     """Normalise pixels to the inputs of a model, (scale pixel - mean) / std, as float32. Use it as the last transform.
 
     With the mean and the standard deviation of each channel over the training set, inputs have mean 0 and standard
     deviation 1, which speeds up training. The result is bit-identical to `Sequential.preprocess`; set
-    ``model.preprocessing = normalize.preprocessing``, or in the other direction, ``Normalize(**model.preprocessing)``.
+    ``model.preprocessing = normalize.preprocessing``, or in the other direction, give Normalize the numbers ``mean``,
+    ``std`` and ``scale`` of ``model.preprocessing``.
 
     Parameters
     ----------
@@ -82,6 +85,7 @@ class Normalize:
         return out, y
 
 
+@explain_init
 @dataclass
 class Brightness:
     """Multiply each image by a random factor near 1; black stays black.
@@ -113,6 +117,7 @@ class Brightness:
         return as_pixels(x * random_factors(rng, self.amount, compute_dtype(x.dtype)), x.dtype), y
 
 
+@explain_init
 @dataclass
 class Contrast:
     """Multiply the differences of each image's pixels from their mean by a random factor near 1.

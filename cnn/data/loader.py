@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, check_one_array, integer
+from cnn.core.explain import explain_init
 from cnn.core.rng import checked_state, generator
-from cnn.data.applying import Batch, apply, describe_non_finite
+from cnn.core.text import brief
+from cnn.data.applying import Batch, apply, checked_transforms, describe_non_finite
 from cnn.data.fingerprint import data_fingerprint
 from cnn.data.order import count_repeats, draw_probabilities, epoch_order, weights_digest
 from cnn.data.prefetch import Prefetcher
-from cnn.data.reading import open_data, sample, take
+from cnn.data.reading import number_of_samples, open_data, sample, take
 from cnn.data.sample_rng import SampleRNG
 from cnn.data.state import check_state, json_values
 from cnn.data.targets import check_word
@@ -24,6 +26,7 @@ from cnn.module import Array
 Transform = Callable[[Array, Array, SampleRNG], Batch]
 
 
+@explain_init
 class DataLoader:
     """Samples and targets in batches, epoch after epoch.
 
@@ -127,11 +130,7 @@ class DataLoader:
         check_one_array(x, y, "x")
         check_one_array(y, x, "y", "target")
         self.x, self.y = open_data(x, "x"), open_data(y, "y")
-        self.samples = len(self.x)
-        if len(self.y) != self.samples:
-            raise InputError(
-                f"x has {self.samples:,} samples and y {len(self.y):,} targets: each sample needs one target"
-            )
+        self.samples = number_of_samples(self.x, self.y)
         self._first, self._first_target = sample(self.x, 0, "x"), sample(self.y, 0, "y")
         self.sample_shape, self.dtype = self._first.shape, self._first.dtype
         self.batch_size = integer(batch_size, "batch_size", 1)
@@ -141,9 +140,7 @@ class DataLoader:
             few = f"as {self.samples} samples do not fill one of {self.batch_size}"
             raise InputError(f"drop_last=True leaves no batch, {few}: use batch_size={self.samples} or less")
         self.draw_probabilities = draw_probabilities(draw_weights, self.y, self.shuffle)
-        if callable(transforms) or not all(map(callable, transforms)):
-            raise InputError(f"transforms must be a list of callables (x, y, rng) -> (x, y), got {transforms!r}")
-        self.transforms = tuple(transforms)
+        self.transforms = checked_transforms(transforms)
         check_word(targets, self.transforms, self.y, self._first_target, self.sample_shape)
         self.targets = targets
         self.prefetch = integer(prefetch, "prefetch", 0)
@@ -160,6 +157,10 @@ class DataLoader:
         # weak, so that an abandoned iteration can be freed, which ends its thread
         self._running: weakref.ref[Prefetcher[Batch]] | None = None
         self._iterations = 0
+
+    def __repr__(self) -> str:
+        settings = f"batch_size={self.batch_size}, shuffle={self.shuffle}, transforms={brief(self.transforms)}"
+        return f"DataLoader({self.samples:,} samples of {self.dtype} {self.sample_shape}, {settings})"
 
     def __len__(self) -> int:
         return self.samples // self.batch_size if self.drop_last else math.ceil(self.samples / self.batch_size)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cnn.core.checks import integer
+from cnn.core.explain import explain_init
 from cnn.core.parameter import Array
 from cnn.data.intensity import as_pixels, compute_dtype, positive_number
 from cnn.data.pixels import box_masks, check_batch, number_in_range
@@ -17,6 +18,7 @@ from cnn.data.targets import has_shape_of_masks, move_targets
 from cnn.errors import InputError, ShapeError
 
 
+@explain_init
 @dataclass
 class Mixup:
     """Blend each image with another of the batch, and their labels with the same weights.
@@ -88,6 +90,7 @@ class Mixup:
         return as_pixels(out, x.dtype), blend(targets, partner, weights)
 
 
+@explain_init
 @dataclass
 class CutMix:
     """Paste a random box of another image of the batch into each, and mix the labels in proportion to the areas.

@@ -53,6 +53,14 @@ def fill_with_reflection(padded: Array, p: int) -> None:
     padded[..., -p:] = padded[..., -p - 2 : -2 * p - 2 : -1]
 
 
+def fill_with_nearest(padded: Array, rows: int, columns: int) -> None:
+    """Fill a padding of this many rows and columns with the outermost pixels of the image, in place."""
+    padded[:, :, :rows] = padded[:, :, rows : rows + 1]
+    padded[:, :, -rows:] = padded[:, :, -rows - 1 : -rows]
+    padded[..., :columns] = padded[..., columns : columns + 1]
+    padded[..., -columns:] = padded[..., -columns - 1 : -columns]
+
+
 def flip(x: Array, mask: Array) -> Array:
     """Flip the images horizontally where ``mask``, (N,) of bool, is True."""
     out = x.copy()

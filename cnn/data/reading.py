@@ -111,3 +111,10 @@ def sample(data: Any, position: int, name: str) -> Array:
     if array.dtype.hasobject:
         raise InputError(f"{name}[{position}] must be an array of numbers, got {type(data[position]).__name__}")
     return array
+
+
+def number_of_samples(x: Any, y: Any) -> int:
+    """Return the length of x, or raise an error unless y is as long."""
+    if len(x) != len(y):
+        raise InputError(f"x has {len(x):,} samples and y {len(y):,} targets: each sample needs one target")
+    return len(x)

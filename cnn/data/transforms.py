@@ -18,10 +18,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cnn.core.checks import integer
+from cnn.core.explain import explain_init
 from cnn.core.parameter import Array
 from cnn.data.pixels import (
     box_masks,
     check_batch,
+    fill_with_nearest,
     fill_with_reflection,
     flip,
     flip_points,
@@ -34,6 +36,7 @@ from cnn.data.targets import as_mask_fill, move_targets, outside_value
 MAX_ASPECT_RATIO = 1 / 0.3  # of erased boxes, as in the paper
 
 
+@explain_init
 @dataclass
 class RandomCrop:
     """Shift each image by up to ``padding`` pixels: pad it and crop the original size at a random position.
@@ -42,9 +45,10 @@ class RandomCrop:
     ----------
     padding : int
         Padding on each side in pixels, at least 0. Suitable values are 2 for 28 x 28 images and 4 for 32 x 32.
-    edge : {"zero", "reflect"}
-        Content of the padding: zeros, which are black before `Normalize` and the mean after it; or the mirrored image,
-        which suits photographs. Masks are padded in the same way, but not with zeros.
+    edge : {"zero", "reflect", "nearest"}
+        Content of the padding: zeros, which are black before `Normalize` and the mean after it; the mirrored image,
+        which suits photographs; or the nearest pixel of the image, which suits objects on a plain background. Masks are
+        padded in the same way, but not with zeros.
     mask_fill : float, optional
         Content of the padding of masks, with ``edge="zero"``; keyword-only. By default -100 in integer masks, which
         CrossEntropyLoss ignores (``ignore_index``), so that no label is invented; 0 in floating-point masks.
@@ -73,8 +77,8 @@ class RandomCrop:
     def __post_init__(self) -> None:
         self.mask_fill = as_mask_fill(self.mask_fill)
         self.padding = integer(self.padding, "padding", 0)
-        if self.edge not in ("zero", "reflect"):
-            raise ValueError(f'edge must be "zero" or "reflect", got {self.edge!r}')
+        if self.edge not in ("zero", "reflect", "nearest"):
+            raise ValueError(f'edge must be "zero", "reflect" or "nearest", got {self.edge!r}')
 
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W) -> the same"""
@@ -96,12 +100,14 @@ class RandomCrop:
         return (rng.uniform(2) * (2 * self.padding + 1)).astype(np.intp)
 
     def _outside(self, masks: Array) -> float:
-        return 0 if self.edge == "reflect" else outside_value(masks, self.mask_fill)
+        return outside_value(masks, self.mask_fill) if self.edge == "zero" else 0
 
     def _crop(self, x: Array, offsets: Array, fill: float) -> Array:
         padded = pad(x, self.padding, self.padding, fill)
         if self.edge == "reflect":
             fill_with_reflection(padded, self.padding)
+        elif self.edge == "nearest":
+            fill_with_nearest(padded, self.padding, self.padding)
         windows = sliding_window_view(padded, x.shape[2:], axis=(2, 3))
         return windows[np.arange(len(x)), :, offsets[:, 0], offsets[:, 1]]
 
@@ -110,6 +116,7 @@ class RandomCrop:
         return f"RandomCrop(padding={self.padding!r}, edge={self.edge!r}{more})"
 
 
+@explain_init
 @dataclass
 class HorizontalFlip:
     """Flip a random subset of the images horizontally.
@@ -189,6 +196,7 @@ class AlternatingFlip:
         return parity == rng.epoch % 2
 
 
+@explain_init
 @dataclass
 class RandomErasing:
     """Set a random box to 0 in a random subset of the images, so that predictions do not depend on a single detail.

@@ -1,5 +1,8 @@
 """Layers, one per file: first the mathematics as plain functions, then the layer with forward and backward."""
 
+from typing import TYPE_CHECKING
+
+from cnn.core.explain import missing_name
 from cnn.layers.adaptiveavgpool2d import AdaptiveAvgPool2d
 from cnn.layers.adaptivemaxpool2d import AdaptiveMaxPool2d
 from cnn.layers.affine import Affine
@@ -86,3 +89,9 @@ __all__ = [
     "Upsample",
     "ZeroPad2d",
 ]
+
+
+if not TYPE_CHECKING:  # so that type checkers still report unknown names
+
+    def __getattr__(name):
+        raise missing_name("cnn.layers", name, __all__)

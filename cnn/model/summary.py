@@ -2,11 +2,24 @@
 
 import html
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
 
 from cnn.module import Array, Module, Parameter, evaluating, forward_hook
+
+MIN_TEXT = 12  # columns to which a cell of text may be shortened
+# The first arguments of layers, whose names can be left out
+FIRST_ARGUMENTS = (
+    "in_channels",
+    "out_channels",
+    "in_features",
+    "out_features",
+    "num_features",
+    "output_size",
+    "kernel_size",
+)
 
 
 class Row(NamedTuple):
@@ -38,7 +51,29 @@ class Table:
         raise NotImplementedError
 
     def __repr__(self) -> str:
-        table = [self.headings, *self.cells()]
+        return self.text()
+
+    def text(self, columns: int | None = None) -> str:
+        """Return the table as text; a column of text is shortened if the table is wider than ``columns``.
+
+        Parameters
+        ----------
+        columns : int, optional
+            The width of the terminal. A column keeps at least 12 characters. The notes are not broken.
+        """
+        return self._text([self.headings, *self.cells()], columns)
+
+    def shortened(self, cell: str, width: int) -> str:
+        """Return the text of a cell with at most ``width`` characters."""
+        return cell if len(cell) <= width else f"{cell[: width - 3]}..."
+
+    def _text(self, table: list[tuple[str, ...]], columns: int | None) -> str:
+        widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
+        too_many = sum(widths) + 2 * len(widths) - 2 - (columns or math.inf)
+        if too_many > 0:
+            i = widths.index(max(widths[: self.text_columns]))
+            most = max(MIN_TEXT, widths[i] - int(too_many))
+            table = [(*row[:i], self.shortened(row[i], most), *row[i + 1 :]) for row in table]
         widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
         lines = []
         for row in table:
@@ -124,6 +159,25 @@ class Summary(Table):
         work, memory = sum(row.multiply_adds for row in self.rows), sum(row.memory for row in self.rows)
         return [*cells, ("", "in all", "", f"{self.parameters:,}", f"{work:,}", bytes_text(memory))]
 
+    def text(self, columns: int | None = None) -> str:
+        """Return the table as text; in fewer columns than it needs, with shorter layers and rounded numbers."""
+        full = super().text()
+        if columns is None or len(full.split("\n")[1]) <= columns:
+            return full
+        headings = (*self.headings[:4], "mult-adds", "memory")
+        work = [row.multiply_adds for row in self.rows]
+        short = [
+            (name, layer, output.replace(" ", ""), parameters, count_text(count), memory)
+            for (name, layer, output, parameters, _, memory), count in zip(
+                self.cells(), [*work, sum(work)], strict=True
+            )
+        ]
+        return self._text([headings, *short], columns)
+
+    def shortened(self, cell: str, width: int) -> str:
+        """Return the text of a layer with at most ``width`` characters."""
+        return layer_text(cell, width)
+
     def notes(self) -> str:
         """Return an explanation of the numbers."""
         sample = shape_text(self.input_shape) + (" numbers" if len(self.input_shape) == 1 else "")
@@ -141,6 +195,55 @@ def shape_text(shape: tuple[int, ...]) -> str:
     '32 x 28 x 28'
     """
     return " x ".join(str(n) for n in shape)
+
+
+def count_text(count: int) -> str:
+    """Return a large count with three digits and a unit: k, M, G for thousands, millions, thousand millions.
+
+    Examples
+    --------
+    >>> count_text(512), count_text(18432), count_text(4718592), count_text(999999)
+    ('512', '18.4 k', '4.72 M', '1.00 M')
+    """
+    if count < 1000:
+        return str(count)
+    rounded = float(f"{count:.3g}")
+    power = min(3, int(math.log10(rounded) / 3))
+    digits = 2 - int(math.log10(rounded / 1000**power))
+    return f"{rounded / 1000**power:.{max(digits, 0)}f} {' kMG'[power]}"
+
+
+def layer_text(layer: str, width: int) -> str:
+    """Return the repr of a layer with at most ``width`` characters: without names, then without the last arguments.
+
+    Examples
+    --------
+    >>> conv = "Conv2d(in_channels=16, out_channels=32, kernel_size=(3, 3), padding=(1, 1), bias=False)"
+    >>> for width in (90, 50, 35, 20, 8):
+    ...     print(layer_text(conv, width))
+    Conv2d(in_channels=16, out_channels=32, kernel_size=(3, 3), padding=(1, 1), bias=False)
+    Conv2d(16, 32, 3, padding=1, bias=False)
+    Conv2d(16, 32, 3, padding=1, ...)
+    Conv2d(16, 32, ...)
+    Conv2d
+    """
+    text = layer.partition("\n")[0]
+    if len(text) <= width:
+        return text
+    text = re.sub(r"\((\d+)(?:, \1)+\)", r"\1", text)  # (3, 3) is 3
+    name, _, rest = text.removesuffix(")").partition("(")
+    arguments = re.split(r", (?=\w+=)", rest)
+    for k, argument in enumerate(arguments):
+        key, _, value = argument.partition("=")
+        if key not in FIRST_ARGUMENTS:
+            break
+        arguments[k] = value
+    for count in range(len(arguments), 0, -1):
+        text = f"{name}({', '.join([*arguments[:count], *(['...'] if count < len(arguments) else [])])})"
+        if len(text) <= width:
+            return text
+    text = f"{name}(...)"
+    return text if len(text) <= width else name[:width]
 
 
 def bytes_text(count: int) -> str:

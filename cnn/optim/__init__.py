@@ -1,5 +1,8 @@
 """Optimizers (one per file), learning rate schedules, gradient clipping and weight averaging."""
 
+from typing import TYPE_CHECKING
+
+from cnn.core.explain import missing_name
 from cnn.optim.adagrad import Adagrad
 from cnn.optim.adam import Adam
 from cnn.optim.adamw import AdamW
@@ -44,3 +47,9 @@ __all__ = [
     "decay_groups",
     "update_bn",
 ]
+
+
+if not TYPE_CHECKING:  # so that type checkers still report unknown names
+
+    def __getattr__(name):
+        raise missing_name("cnn.optim", name, __all__)

@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.explain import Explained, explain_attributes
 from cnn.errors import InputError
 from cnn.module import Array, Parameter
 from cnn.optim.shared import at_least_zero, no_grad_found, non_default_settings, unfit_grad
 from cnn.optim.state import checked_memory
 
 
-class Optimizer:
+@explain_attributes
+class Optimizer(Explained):
     """Change parameters along their gradients.
 
     A subclass implements ``update(parameter, grad, state)``, where ``state`` is a dict that belongs to the parameter
@@ -65,9 +67,7 @@ class Optimizer:
         if params is not None:
             self.set_params(params)
             if not self.params:
-                raise ValueError(
-                    "params is an empty list: pass model.parameters(), or leave it out to train all parameters"
-                )
+                raise ValueError("params is an empty list: pass model.parameters(), or leave it out to train all")
 
     def check(self) -> None:
         """Raise an error unless settings and parameters are valid; subclasses check their own settings here, per group.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnn.core.checks import integer, is_finite
+from cnn.core.explain import explain_init
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.schedule import check_optimizer
 from cnn.optim.shared import (
@@ -19,6 +20,7 @@ from cnn.optim.shared import (
 from cnn.optim.state import checked_rates, count
 
 
+@explain_init
 class ReduceLROnPlateau:
     """Watch a metric, such as the validation loss, and reduce the learning rate when it stops improving.
 

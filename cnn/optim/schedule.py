@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from cnn.core.explain import Explained
 from cnn.optim.optimizer import Optimizer
 from cnn.optim.shared import checked_groups, non_default_settings, set_in_groups
 from cnn.optim.state import checked_rates, count
@@ -13,7 +14,7 @@ def check_optimizer(optimizer: Any) -> None:
         raise TypeError(f"optimizer must be an Optimizer, got {type(optimizer).__name__}: pass model.optimizer")
 
 
-class Schedule:
+class Schedule(Explained):
     """Change the learning rate of every group of an optimizer, as a function of the number of steps so far.
 
     lr = eta_min + (initial lr - eta_min) factor(t),  eta_min = 0 in most

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.core.explain import explain_init
 from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
 from cnn.errors import InputError
@@ -15,6 +16,7 @@ from cnn.module import Array, Module, no_grad
 from cnn.optim.shared import at_least_zero, check_model
 
 
+@explain_init
 class WeightAverage:
     """Keep an exponential moving average of a model's weights during training; it is less noisy than the weights.
 

@@ -11,19 +11,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from cnn.core.files import write_bytes
-from cnn.core.text import printable
+from cnn.report.names import CHARACTER, font_families
 
 Drawn = Axes | Sequence[Axes] | Figure
 
 BLUE, VERMILION, SKY, BLACK = "#0072B2", "#D55E00", "#56B4E9", "#000000"
 PALETTE = (BLUE, "#E69F00", "#009E73", "#CC79A7", SKY, VERMILION, "#F0E442", BLACK)  # Okabe-Ito
 MARKERS = "os^DvPX<>"  # one more than the colours, so that pairs of colour and marker repeat only after 72 classes
-MAX_CLASSES = 10_000  # more would take too much memory, because something is drawn for each class
-CHARACTER = 0.56  # mean width of a character, relative to the font size
 PNG_METADATA = {"Software": None}  # otherwise matplotlib writes its version, and files of equal plots differ
 
 
@@ -39,6 +38,25 @@ class Plot(Figure):
         return {"image/png": data}, {"image/png": {"alt": describe(self)}}
 
 
+class PlotAxes(Axes):
+    """The axes of a `Plot`; a notebook displays the figure when they are the value of a cell."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return _shown(self)
+
+
+class AxesList(list[Axes]):
+    """Axes of one figure, which a notebook displays when they are the value of a cell."""
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
+        return _shown(self[0]) if self else {}
+
+
+def _shown(ax: Axes) -> Any:
+    figure = ax.get_figure(root=True)  # pyplot displays its own figures, at the end of the cell
+    return figure._repr_mimebundle_() if isinstance(figure, Plot) else {}
+
+
 def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float = 4.0) -> list[Axes]:
     """Make a new figure with a grid of empty axes, to pass to the plots as ``ax=``.
 
@@ -52,7 +70,7 @@ def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float
     Returns
     -------
     list of Axes
-        Row by row; ``axes[0].figure`` is the figure, which a notebook displays when it is the value of a cell.
+        Row by row; a notebook displays their figure, ``axes[0].figure``, when they are the value of a cell.
 
     Examples
     --------
@@ -63,7 +81,7 @@ def panels(columns: int = 1, rows: int = 1, *, width: float = 5.0, height: float
     # "compressed" fits the figure to axes with a fixed aspect, but makes several of different aspects too small.
     layout: Literal["compressed", "constrained"] = "compressed" if rows * columns == 1 else "constrained"
     figure = Plot(figsize=(columns * width, rows * height), dpi=100, layout=layout)
-    return [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
+    return AxesList(figure.add_subplot(rows, columns, i + 1, axes_class=PlotAxes) for i in range(rows * columns))
 
 
 def describe(drawn: Drawn) -> str:
@@ -161,7 +179,12 @@ def label(ax: Axes, title: str, x: str = "", y: str = "", *, description: str) -
         unbreakable = text.replace(" %", "\N{NO-BREAK SPACE}%")  # a number and its unit stay on one line
         lines = textwrap.fill(unbreakable, max(12, int(space / (CHARACTER * size))))
         setter(lines.replace("\N{NO-BREAK SPACE}", " "), fontsize=size)
-    ax.set_label(description.replace(r"\$", "$"))
+    ax.set_label(description)
+    families = font_families()
+    if len(families) > 1:
+        for drawn in ax.findobj(Text):
+            drawn.set_fontfamily(families)
+        ax.tick_params(labelfontfamily=families)
     return ax
 
 
@@ -193,27 +216,6 @@ def class_ids(name: str, values: ArrayLike) -> np.ndarray:
         kind = "a negative one" if ids.ndim == 1 and ids.size and ids.dtype.kind == "i" else f"{ids.dtype} {ids.shape}"
         raise ValueError(f"{name}: expected class ids, integers of shape (N,) from 0 on, at least one; got {kind}")
     return ids
-
-
-def class_labels(class_names: Sequence[str] | None, needed: int) -> list[str]:
-    """Return a name for each class id below ``needed``: the names given, or the ids."""
-    if class_names is None and needed > MAX_CLASSES:
-        raise ValueError(f"class ids: expected at most {MAX_CLASSES - 1:,}, got {needed - 1:,}")
-    names = [str(k) for k in range(needed)] if class_names is None else [plain(name) for name in class_names]
-    if len(names) < needed:
-        raise ValueError(f"class_names: expected a name for each of {needed} classes, got {len(names)}")
-    return names
-
-
-def plain(name: object) -> str:
-    r"""Return a name that is drawn as it is: control characters escaped, and no dollar sign that begins a formula.
-
-    Examples
-    --------
-    >>> print(plain("$5 to $10"))
-    \$5 to \$10
-    """
-    return printable(name).replace("$", r"\$")
 
 
 def same_length(name: str, a: np.ndarray, other: str, b: np.ndarray) -> None:

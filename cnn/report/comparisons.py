@@ -10,19 +10,19 @@ from numpy.typing import ArrayLike
 from cnn.report.canvas import (
     BLACK,
     BLUE,
-    CHARACTER,
     MARKERS,
     PALETTE,
     SKY,
     VERMILION,
+    AxesList,
     finite,
     integer_axis,
     label,
     panels,
-    plain,
     same_length,
     size_in_points,
 )
+from cnn.report.names import CHARACTER, legend_text, plain
 
 
 def compare_losses(losses: Mapping[str, ArrayLike], ax: Sequence[Axes] | None = None) -> list[Axes]:
@@ -58,14 +58,25 @@ def compare_losses(losses: Mapping[str, ArrayLike], ax: Sequence[Axes] | None = 
               for name, values in losses.items()}  # fmt: skip
     (first, a), (second, b) = curves.items()
     same_length(f"losses of {first}", a, f"losses of {second}", b)
-    axes: list[Axes] = [ax] if isinstance(ax, Axes) else list(panels(2, width=5.0, height=3.8) if ax is None else ax)
+    if ax is None:
+        ax = panels(2, width=5.0, height=3.8)
+    axes = AxesList([ax] if isinstance(ax, Axes) else ax)
     if len(axes) != 2:
         raise ValueError(f"ax: expected two axes (losses, difference), got {len(axes)}")
 
     steps = np.arange(1, len(a) + 1)
     marker = "o" if len(a) == 1 else ""  # a line with one point is invisible
-    axes[0].plot(steps, a, color=SKY, linewidth=5, marker=marker, markersize=11, label=plain(first))
-    axes[0].plot(steps, b, color=BLACK, linewidth=1.3, linestyle="--", marker=marker, markersize=4, label=plain(second))
+    axes[0].plot(steps, a, color=SKY, linewidth=5, marker=marker, markersize=11, label=legend_text(plain(first)))
+    axes[0].plot(
+        steps,
+        b,
+        color=BLACK,
+        linewidth=1.3,
+        linestyle="--",
+        marker=marker,
+        markersize=4,
+        label=legend_text(plain(second)),
+    )
     axes[0].legend()
     integer_axis(axes[0], len(a))
     ranges = "; ".join(f"{name} from {values[0]:.3g} to {values[-1]:.3g}" for name, values in curves.items())
@@ -148,11 +159,13 @@ def compare_seeds(accuracies: Mapping[str, ArrayLike], ax: Axes | None = None) -
         # Side by side, so that equal accuracies are both visible.
         positions = np.linspace(i - 0.24, i + 0.16, len(values)) if len(values) > 1 else i
         ax.scatter(positions, values, s=30, color=PALETTE[i % len(PALETTE)], marker=MARKERS[i % len(MARKERS)],
-                   edgecolor="black", linewidth=0.5, zorder=3, label=plain(name))  # fmt: skip
+                   edgecolor="black", linewidth=0.5, zorder=3, label=legend_text(plain(name)))  # fmt: skip
         ax.hlines(mean, i - 0.3, i + 0.3, color="0.15", linewidth=1.6, zorder=2)
         if len(values) > 1:
             ax.errorbar(i + 0.26, mean, yerr=spread, color="0.15", linewidth=1.2, capsize=4, zorder=2)
-        captions.append(f"{textwrap.fill(name, column)}\n{mean:.2f}" + f" ± {spread:.2f}" * (len(values) > 1) + " %")
+        captions.append(
+            f"{textwrap.fill(plain(name), column)}\n{mean:.2f}" + f" ± {spread:.2f}" * (len(values) > 1) + " %"
+        )
         deviation = f", standard deviation {spread:.2f}" if len(values) > 1 else ""
         summaries.append(f"{name} mean {mean:.2f} %{deviation}, {_seeds(len(values))}")
         ends += [values.min(), values.max(), mean - spread, mean + spread]

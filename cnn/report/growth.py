@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 
-from cnn.report.canvas import BLUE, label, panels
+from cnn.report.canvas import BLUE, AxesList, label, panels
 
 
 def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence[Axes] | None = None) -> list[Axes]:
@@ -34,7 +34,7 @@ def growth(table: Mapping[str, Sequence[tuple[int, float, float]]], ax: Sequence
     """
     if not table or not all(table.values()):
         raise ValueError("table: expected at least one size with its values, got none")
-    axes = panels(len(table), width=3.6, height=3.2) if ax is None else list(ax)
+    axes = panels(len(table), width=3.6, height=3.2) if ax is None else AxesList(ax)
     highest = max(rate for rows in table.values() for _, _, rate in rows)
     for panel, (name, rows) in zip(axes, table.items(), strict=True):
         values = [value for value, _, _ in rows]

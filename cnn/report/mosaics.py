@@ -1,19 +1,18 @@
 """Plots made of tiles: samples, mistakes, filters, feature maps. Use them through `plots.py`."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
+from cnn.core.text import printable
 from cnn.report.canvas import (
-    CHARACTER,
     at_least,
     class_ids,
-    class_labels,
-    color_bar,
     displayable,
     finite,
     image_batch,
@@ -22,8 +21,10 @@ from cnn.report.canvas import (
     same_length,
     size_in_points,
 )
+from cnn.report.names import class_labels, plain, short_names
+from cnn.report.tiles import GAP, mosaic
 
-GAP = 0.12  # space between two tiles, in tile widths
+LONGEST = 16  # columns of a class name under an image
 
 
 def samples(
@@ -67,11 +68,17 @@ def samples(
     same_length("images", pixels, "labels", true)
     at_least(1, "count", count)
     names = class_labels(class_names, int(true.max()) + 1)
-    captions = [names[k] for k in true[:count]]
-    ax = _mosaic(ax, displayable(pixels[:count]), captions, tile=1.1)
+    shown = short_names(names, LONGEST)
+    captions = [shown[k] for k in true[:count]]
+    ax = mosaic(ax, displayable(pixels[:count]), captions, tile=1.1)
     title = _first(len(captions), len(true), "image").capitalize()
     size = f"{pixels.shape[2]} x {pixels.shape[3]} pixels"
-    return label(ax, title, f"class under each image ({size})", description=f"Images of {', '.join(captions)}")
+    return label(
+        ax,
+        title,
+        f"class under each image ({size})",
+        description=f"Images of {', '.join(names[k] for k in true[:count])}",
+    )
 
 
 def mistakes(
@@ -81,6 +88,7 @@ def mistakes(
     class_names: Sequence[str] | None = None,
     count: int = 20,
     ax: Axes | None = None,
+    files: Sequence[object] | None = None,
 ) -> Axes:
     """Draw the misclassified images with the highest probability, with predicted class, probability and true class.
 
@@ -98,6 +106,9 @@ def mistakes(
         Greatest number of images.
     ax : Axes, optional
         Where to draw; the images are tiles inside it. None makes a figure.
+    files : sequence of str or Path, (N,), optional
+        The image files, whose names are drawn under the images, without the folder of the class; long ones without
+        their middle.
 
     Returns
     -------
@@ -121,6 +132,8 @@ def mistakes(
     if not np.all((scores >= -1e-6) & (scores <= 1 + 1e-6)):
         raise ValueError("probabilities: expected values from 0 to 1; predict_proba of a model returns them")
     at_least(1, "count", count)
+    if files:
+        same_length("images", pixels, "files", np.empty(len(files)))
     names = class_labels(class_names, max(scores.shape[1], int(true.max()) + 1))
     predicted, confidence = scores.argmax(axis=1), scores.max(axis=1)
     wrong = np.flatnonzero(predicted != true)
@@ -131,14 +144,19 @@ def mistakes(
         ax.set_axis_off()
         ax.text(0.5, 0.5, "no mistakes", ha="center", va="center", transform=ax.transAxes, fontsize=12)
         return label(ax, f"0 of {len(true):,} wrong", description="No mistakes")
-    captions = [f"{confidence[i]:.0%} {names[predicted[i]]}\nis {names[true[i]]}" for i in chosen]
-    ax = _mosaic(ax, displayable(pixels[chosen]), captions, tile=1.25)
+    shown = short_names(names, LONGEST)
+    captions = [f"{confidence[i]:.0%} {shown[predicted[i]]}\nis {shown[true[i]]}" for i in chosen]
+    if files:
+        captions = [
+            f"{caption}\n{_file_text(files[i], names[true[i]])}" for caption, i in zip(captions, chosen, strict=True)
+        ]
+    ax = mosaic(ax, displayable(pixels[chosen]), captions, tile=1.25)
     few = "" if len(chosen) == len(wrong) else f", the {len(chosen)} most confident"
-    listed = "; ".join(caption.replace("\n", ", ") for caption in captions[:3])
+    listed = "; ".join(f"{confidence[i]:.0%} {names[predicted[i]]}, is {names[true[i]]}" for i in chosen[:3])
     return label(
         ax,
         f"{len(wrong):,} of {len(true):,} wrong{few}",
-        "predicted (probability), then true class",
+        f"predicted (probability), then true class{', file' if files else ''}",
         description=f"{len(chosen)} misclassified images, the most confident first: {listed}",
     )
 
@@ -182,7 +200,7 @@ def filters(weight: ArrayLike, ax: Axes | None = None, count: int = 32, channels
     tiles = list(kernels.swapaxes(0, 1).reshape(-1, height, width))
     grid: dict[str, Any] = {"columns": shown, "tile": min(0.8, 10 / shown)} if depth > 1 else {
         "captions": map(str, range(shown)), "tile": 0.75}  # fmt: skip
-    ax = _mosaic(ax, tiles, cmap="RdBu_r", limits=(-limit, limit), bar="weight", **grid)
+    ax = mosaic(ax, tiles, cmap="RdBu_r", limits=(-limit, limit), bar="weight", **grid)
     title = f"{_first(shown, total, 'filter').capitalize()}, {height} x {width}"
     description = f"Kernels with weights from {kernels.min():.3g} to {kernels.max():.3g}"
     if depth == 1:
@@ -237,62 +255,18 @@ def feature_maps(maps: ArrayLike, ax: Axes | None = None, title: str | None = No
     limit = max(-low, high) or 1.0
     cmap, limits = ("viridis", (0.0, limit)) if low >= 0 else ("RdBu_r", (-limit, limit))
     tile = 1.0 if len(shown) <= 24 else 0.8
-    ax = _mosaic(ax, list(shown), map(str, range(len(shown))), tile=tile, cmap=cmap, limits=limits, bar="activation")
+    ax = mosaic(ax, list(shown), map(str, range(len(shown))), tile=tile, cmap=cmap, limits=limits, bar="activation")
     text = f"{_first(len(shown), len(array), 'map')} of {array.shape[1]} x {array.shape[2]}"
-    text = f"{title}: {text}" if title else text.capitalize()
+    text = f"{plain(title)}: {text}" if title else text.capitalize()
     description = f"Activations from {low:.3g} to {high:.3g}, {np.mean(shown == 0):.0%} of them zero"
     return label(ax, text, "channel index under each tile", description=description)
 
 
-def _mosaic(
-    ax: Axes | None,
-    images: Sequence[np.ndarray],
-    captions: Iterable[str] | None = None,
-    *,
-    columns: int | None = None,
-    tile: float = 1.0,
-    cmap: str = "gray",
-    limits: tuple[float, float] = (0.0, 1.0),
-    bar: str = "",
-) -> Axes:
-    """Draw images of the same size, (H, W) or (H, W, 3), as tiles of one Axes; a tile is 1 wide in data coordinates.
-
-    With tiles inside one Axes, not an Axes for each, a mosaic can be drawn on any given axes, and one Axes is returned.
-    """
-    texts = [text.split("\n") for text in captions] if captions is not None else [[] for _ in images]
-    ratio = images[0].shape[0] / images[0].shape[1]
-    space = None if ax is None else size_in_points(ax)
-    tile_points = 72 * tile if space is None else 0.8 * math.sqrt(space[0] * space[1] / len(images))
-    line = float(np.clip(11 / tile_points, 0.15, 0.3))  # height of a line of text, in tile widths
-    cell = ratio + GAP + line * max(map(len, texts))
-    if columns is None:
-        wanted = max(1, round(math.sqrt(len(images) * cell * (1.2 if space is None else space[0] / space[1]))))
-        # Of the numbers near that, the one that leaves the last row most complete.
-        candidates = range(max(1, wanted - 2), wanted + 4)
-        columns = min(candidates, key=lambda k: (-len(images) % k, abs(k - wanted), -k))
-    rows = math.ceil(len(images) / columns)
-    if ax is None or space is None:
-        width = columns * (1 + GAP) * tile + (1.0 if bar else 0.2)
-        [ax] = panels(width=max(4.8, width), height=rows * cell * tile + 0.7)
-        unit = 72 * tile
-    else:
-        unit = min(space[0] / (columns * (1 + GAP)), space[1] / (rows * cell))
-    longest = max((len(words) for text in texts for words in text), default=1)
-    size = min(10.0, unit * line / 1.3, unit * (1 + GAP) / (CHARACTER * max(1, longest)))
-    size = max(size, 7.0 if unit > 60 else 5.0)
-    fits = max(3, int(unit * (1 + GAP) / (CHARACTER * size)))  # longer lines are truncated
-
-    for i, (image, text) in enumerate(zip(images, texts, strict=True)):
-        x, y = (i % columns) * (1 + GAP), (i // columns) * cell
-        extent = (x, x + 1, y + ratio, y)
-        drawn = ax.imshow(image, cmap, vmin=limits[0], vmax=limits[1], extent=extent, interpolation="nearest")
-        caption = "\n".join(words if len(words) <= fits else words[: fits - 1] + "…" for words in text)
-        ax.text(x + 0.5, y + ratio + 0.03, caption, ha="center", va="top", fontsize=size)
-    ax.set(xlim=(-GAP / 2, columns * (1 + GAP) - GAP / 2), ylim=(rows * cell - GAP / 2, -GAP / 2), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    if bar:
-        color_bar(ax, drawn, bar)
-    return ax
+def _file_text(file: object, class_name: str) -> str:
+    """Return the path of an image inside the folder of its class, which the caption names already."""
+    parts = [printable(part) for part in PurePath(str(file)).parts]
+    inside = parts[parts.index(class_name) + 1 :] if class_name in parts[:-1] else parts
+    return "/".join(inside)
 
 
 def _first(shown: int, total: int, what: str) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
-from cnn.report.canvas import CHARACTER, finite, label, panels, size_in_points
+from cnn.report.canvas import finite, label, panels, size_in_points
+from cnn.report.names import CHARACTER, plain
 
 LARGEST = 8  # rows and columns of a matrix whose numbers can still be read
 # Space between two matrices, and font size of their names; the unit of both, and of all lengths below, is a cell.
@@ -76,7 +77,7 @@ def numbers(matrices: Mapping[str, ArrayLike], ax: Axes | None = None) -> Axes:
         for (row, column), _ in np.ndenumerate(table):
             text = texts[name][row][column]
             ax.text(x + column + 0.5, y + row + 0.5, text, ha="center", va="center", fontsize=size, color="0.1")
-        ax.text(left + slot / 2, y + rows + 0.4 * NAME, name, ha="center", va="top", fontsize=NAME * unit)
+        ax.text(left + slot / 2, y + rows + 0.4 * NAME, plain(name), ha="center", va="top", fontsize=NAME * unit)
         left += slot + GAP
     ax.set(xlim=(-0.05, width + 0.05), ylim=(height + below, -0.05), xticks=[], yticks=[], aspect="equal")
     ax.spines[:].set_visible(False)

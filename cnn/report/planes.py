@@ -13,12 +13,15 @@ from cnn.report.canvas import (
     MARKERS,
     PALETTE,
     class_ids,
-    class_labels,
     label,
     panels,
     same_length,
     size_in_points,
 )
+from cnn.report.names import class_labels, legend_text, plain, short_names
+
+LEGEND = 20  # classes in a legend; more would be higher than the plot
+LONGEST = 30  # columns of a class name
 
 
 def points(X: ArrayLike, y: ArrayLike, class_names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
@@ -153,17 +156,20 @@ def _frame(plane: np.ndarray) -> tuple[float, float, float, float]:
 def _draw(ax: Axes, plane: np.ndarray, true: np.ndarray, names: Sequence[str], legend: bool) -> None:
     """Draw the samples in the style of their classes, and the legend."""
     left, right, bottom, top = _frame(plane)
+    shown, present = short_names(names, LONGEST), np.unique(true)
+    in_legend = present if len(present) <= LEGEND else present[:LEGEND]
     area = min(22.0, 22 * min(size_in_points(ax)) / 290)  # smaller markers in small panels
-    for k in np.unique(true):
-        style: dict[str, Any] = {
-            "color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)], "label": names[k]
-        }  # fmt: skip
+    for k in present:
+        style: dict[str, Any] = {"color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)]}
+        style["label"] = legend_text(plain(shown[k])) if k in in_legend else None
         ax.scatter(
             plane[true == k, 0], plane[true == k, 1], s=area, edgecolor="black", linewidth=0.5, zorder=3, **style
         )
     ax.set(xlim=(left, right), ylim=(bottom, top))
     if not legend:
         return
+    if len(in_legend) < len(present):
+        ax.plot([], [], linestyle="", label=f"and {len(present) - len(in_legend)} more")
     # A legend beside the axes hides no points, but only a figure with a layout engine makes space for it.
     figure = ax.get_figure(root=True)
     beside = figure is not None and figure.get_layout_engine() is not None

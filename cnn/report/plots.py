@@ -1,8 +1,8 @@
 """The plots of this project, for the command line and for notebooks.
 
 Every function draws on the axes given as ``ax=`` or makes a new figure, never with pyplot (`canvas.Plot` says why), and
-returns the axes. In a notebook, ``plots.confusion(...).figure`` as the last line of a cell displays the plot with
-alternative text. Colours are the Okabe-Ito palette, which colour-blind people can distinguish; lines also differ in
+returns the axes. In a notebook, ``plots.confusion(...)`` as the last line of a cell displays the plot with alternative
+text. Colours are the Okabe-Ito palette, which colour-blind people can distinguish; lines also differ in
 style, and points in their markers.
 
 Make axes for ``ax=`` with `panels`, or with a figure that has ``layout="constrained"``: without a layout engine
@@ -14,23 +14,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from numpy.typing import ArrayLike
 
-from cnn.report.canvas import (
-    BLUE,
-    VERMILION,
-    class_ids,
-    class_labels,
-    color_bar,
-    describe,
-    integer_axis,
-    label,
-    panels,
-    same_length,
-    save,
-    size_in_points,
-)
+from cnn.report.canvas import BLUE, VERMILION, AxesList, describe, integer_axis, label, panels, save
+from cnn.report.changes import changes
 from cnn.report.comparisons import compare_losses, compare_seeds
+from cnn.report.confusions import confusion
 from cnn.report.growth import growth
 from cnn.report.mosaics import feature_maps, filters, mistakes, samples
 from cnn.report.numbers import numbers
@@ -38,8 +26,8 @@ from cnn.report.planes import decision_boundary, points
 from cnn.report.ratios import ratios
 
 __all__ = [
-    "compare_losses", "compare_seeds", "confusion", "decision_boundary", "describe", "feature_maps", "filters",
-    "growth", "history", "mistakes", "numbers", "panels", "points", "ratios", "samples", "save",
+    "changes", "compare_losses", "compare_seeds", "confusion", "decision_boundary", "describe", "feature_maps",
+    "filters", "growth", "history", "mistakes", "numbers", "panels", "points", "ratios", "samples", "save",
 ]  # fmt: skip
 
 
@@ -83,13 +71,13 @@ def history(history: Any, ax: Axes | Sequence[Axes] | None = None) -> list[Axes]
     has_accuracy = any(np.isfinite(curves[name]).any() for name in fields[2:])
     if ax is None:
         ax = panels(2 if has_accuracy else 1, width=5.0, height=3.8)
-    axes = [ax] if isinstance(ax, Axes) else list(ax)
+    axes = AxesList([ax] if isinstance(ax, Axes) else ax)
     if len(axes) not in (1, 2):
         raise ValueError(f"expected one axes (loss) or two (loss, accuracy), got {len(axes)}")
     if not has_accuracy:
         for unused in axes[1:]:
             unused.set_visible(False)
-        axes = axes[:1]
+        axes = AxesList(axes[:1])
     _curves(axes[0], "Loss", "loss (mean per sample)", curves["train_loss"], curves["val_loss"])
     if len(axes) == 2:
         train, val = (100 * curves[name] for name in fields[2:])
@@ -116,66 +104,3 @@ def _curves(ax: Axes, what: str, unit: str, train: np.ndarray, val: np.ndarray) 
     integer_axis(ax, max(len(train), len(val)))
     if summaries:
         ax.legend()
-
-
-def confusion(
-    labels: ArrayLike, predictions: ArrayLike, class_names: Sequence[str] | None = None, ax: Axes | None = None
-) -> Axes:
-    """Draw the confusion matrix: counts in the cells, shaded by their share of the true class.
-
-    Parameters
-    ----------
-    labels, predictions : array of int, (N,)
-        True and predicted class ids.
-    class_names : sequence of str, optional
-        A name for each class id; None shows the ids.
-    ax : Axes, optional
-        Where to draw; None makes a figure sized for the number of classes.
-
-    Returns
-    -------
-    Axes
-
-    Raises
-    ------
-    ValueError
-        If there is nothing to compare, the lengths differ, or a class id has no name.
-
-    Examples
-    --------
-    >>> confusion([0, 1, 1, 1], [0, 1, 1, 0], ["cat", "dog"]).get_title()
-    'Accuracy 75.0 % (3 of 4)'
-    """
-    true, predicted = class_ids("labels", labels), class_ids("predictions", predictions)
-    same_length("labels", true, "predictions", predicted)
-    names = class_labels(class_names, int(max(true.max(), predicted.max())) + 1)
-    count = len(names)
-    table = np.zeros((count, count), dtype=np.int64)
-    np.add.at(table, (true, predicted), 1)
-    share = 100 * table / np.maximum(table.sum(axis=1, keepdims=True), 1)
-
-    if ax is None:
-        side = float(np.clip(0.52 * count, 3.0, 11.0))
-        [ax] = panels(width=side + 2.0, height=side + 1.4)
-        cell = 72 * side / count
-    else:
-        cell = 0.75 * min(size_in_points(ax)) / count  # the rest is for tick labels and colour bar
-    image = ax.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    size = float(np.clip(cell / (0.65 * max(2, len(str(table.max())))), 4, 11))
-    for (row, column), number in np.ndenumerate(table):
-        color = "white" if share[row, column] > 55 else "0.15" if number else "0.65"
-        ax.text(column, row, str(number), ha="center", va="center", fontsize=size, color=color)
-    ticks, tick_size = range(count), float(np.clip(0.8 * cell, 5, 10))
-    long = max(map(len, names)) * 0.6 * tick_size > 0.9 * cell
-    ax.set_xticks(ticks, names, fontsize=tick_size, rotation=45 if long else 0, ha="right" if long else "center",
-                  rotation_mode="anchor" if long else None)  # fmt: skip
-    ax.set_yticks(ticks, names, fontsize=tick_size)
-    color_bar(ax, image, "share of the true class (%)")
-
-    correct, total = int(np.trace(table)), len(true)
-    wrong = np.where(np.eye(count, dtype=bool), 0, table)
-    a, b = np.unravel_index(wrong.argmax(), wrong.shape)
-    worst = f"; most often {names[a]} is predicted as {names[b]}, {wrong[a, b]} times" if wrong.any() else ""
-    description = f"Confusion matrix of {count} classes, {correct} of {total} correct{worst}"
-    title = f"Accuracy {100 * correct / total:.1f} % ({correct:,} of {total:,})"
-    return label(ax, title, "predicted class", "true class", description=description)

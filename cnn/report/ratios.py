@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from cnn.report.canvas import BLUE, CHARACTER, VERMILION, finite, label, panels, size_in_points
+from cnn.report.canvas import BLUE, VERMILION, finite, label, panels, size_in_points
+from cnn.report.names import CHARACTER, plain
 
 STEPS = (
     (12, (1, 1.5, 2, 3, 5, 7)),
@@ -72,7 +73,7 @@ def ratios(groups: Mapping[str, Mapping[str, tuple[float, float, float]]], ax: A
         row += 1
     ax.axvline(1, color="0.15", linewidth=1.2)
 
-    ax.set_yticks([at for at, _, _ in texts], [text for _, text, _ in texts], fontsize=size)
+    ax.set_yticks([at for at, _, _ in texts], [plain(text) for _, text, _ in texts], fontsize=size)
     for tick, (_, _, weight) in zip(ax.get_yticklabels(), texts, strict=True):
         tick.set_fontweight(weight)
     ax.tick_params(axis="y", length=0)

@@ -1,5 +1,8 @@
 """Training of any Module with a loss and an optimizer: training loop, callbacks, checkpoints, history and checks."""
 
+from typing import TYPE_CHECKING
+
+from cnn.core.explain import missing_name
 from cnn.training.callbacks import Averaged, Scheduled
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.evaluation import evaluate, predict
@@ -32,3 +35,9 @@ __all__ = [
     "predict",
     "train",
 ]
+
+
+if not TYPE_CHECKING:  # so that type checkers still report unknown names
+
+    def __getattr__(name):
+        raise missing_name("cnn.training", name, __all__)

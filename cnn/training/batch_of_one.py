@@ -50,7 +50,7 @@ def _norm_of_single_values(model: Any, data: Any, norms: dict[int, str]) -> str:
             found.append((norms[id(module)], module))
 
     x, y = next(iter(batches_in_order(data))) if isinstance(data, DataLoader) else data
-    x, _ = as_batch(x[:1], y[:1], dtype_of(model))
+    x, _ = as_batch(x[:1], y[:1], model, dtype_of(model))
     with evaluating(), forward_hook(note):
         model(x.repeat(2, axis=0))  # two, because a norm without running statistics may refuse one
     if not found:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn.core.checks import integer
+from cnn.core.explain import explain_init
 from cnn.core.files import BEST, locked, write_bytes
 from cnn.core.loading import LOAD_SOME
 from cnn.core.text import printable
@@ -21,6 +22,7 @@ from cnn.training.history import History
 from cnn.training.stopping import METRICS
 
 
+@explain_init
 class Checkpoint:
     """Write checkpoints to a folder, from which `train`, `fit` and `cnn train` can resume.
 

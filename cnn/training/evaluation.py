@@ -171,7 +171,7 @@ def evaluate_batches(
         for number, (x, y) in enumerate(pairs, start=1):
             if loss_func is not None:
                 y = take_weights(loss_func, y)
-            x, y = as_batch(x, y, dtype)
+            x, y = as_batch(x, y, model, dtype)
             try:
                 loss, prediction = checked_loss(model, x, y, loss_func)
             except InputError as error:
@@ -213,7 +213,7 @@ def unlabelled(model: Any, x: Any, batch_size: int) -> Iterator[Array]:
         check_unmixed(x)
         dtype, pairs, start = dtype_of(model), batches_in_order(x), 0
         for batch, y in pairs:
-            samples = as_batch(batch, y, dtype)[0]
+            samples = as_batch(batch, y, model, dtype)[0]
             if not np.isfinite(samples).all():
                 _check_samples(pairs, start, len(samples), dtype)
             start += len(samples)

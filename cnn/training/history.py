@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from cnn.core.explain import explain_attributes
 
+
+@explain_attributes
 @dataclass
 class History:
     """The metrics measured during training, one entry per epoch.

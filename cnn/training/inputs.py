@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.checks import integer, needs_one_array, one_array, several_arrays
+from cnn.core.checks import integer, needs_one_array, one_array, scaled_pixels, several_arrays
 from cnn.core.modes import without_warnings
 from cnn.core.parameter import Parameter, plain_array
 from cnn.errors import InputError, ShapeError
@@ -40,10 +40,10 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
         raise ShapeError(f"{name} holds samples of different sizes: all need one shape, (N, ...){several}") from None
     dtype, argument = dtype_of(model), name.split()[0]  # "x of batch 2" is called x by the user
     if x.dtype == np.uint8:
-        raise InputError(f'{name} is uint8, as in images of 0 to 255: pass {argument}.astype("float32") / 255')
+        raise InputError(f"{name} is uint8, as in images of 0 to 255: pass {scaled_pixels(argument, model)}")
     if x.dtype.kind in "iub":
         bytes_like = x.dtype.kind in "iu" and x.size > 0 and x.min() >= 0 and 1 < x.max() <= 255
-        scaled = " / 255 for pixels of 0 to 255" if bytes_like else ""
+        scaled = f", for pixels of 0 to 255 {scaled_pixels(argument, model)}" if bytes_like else ""
         raise InputError(
             f'{name} holds {x.dtype}, expected real floating-point numbers: pass {argument}.astype("float32"){scaled}'
         )
@@ -63,16 +63,25 @@ def as_samples(x: Any, model: Module, name: str = "x") -> Array:
     return x
 
 
-def as_batch(x: Any, y: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """Return a batch of a loader in the model's dtype, or raise an error that names the fix."""
+def as_batch(x: Any, y: Any, model: Any, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """Return a batch of a loader in the dtype of the model, or raise an error that names the fix."""
     if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
         kind = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
-        fix = "make Normalize(...) its last transform" if kind == np.uint8 else "convert them to float32"
+        fix = f"make {normalize_text(model)} its last transform" if kind == np.uint8 else "convert them to float32"
         raise InputError(f"the loader gives batches of {kind}, expected real floating-point numbers: {fix}")
     if x.dtype != dtype:
         x = without_warnings(x.astype)(dtype, copy=False)
     y = np.asarray(y)
     return x, y.astype(dtype, copy=False) if y.dtype.kind == "f" else y
+
+
+def normalize_text(model: Any) -> str:
+    """Return the code of the transform that prepares pixels for a model: with its own numbers, if it has some."""
+    settings = getattr(model, "preprocessing", None)
+    if settings is None:
+        return "Normalize(...)"
+    mean, std, scale = (settings.get(name, default) for name, default in (("mean", 0), ("std", 1), ("scale", None)))
+    return f"Normalize({mean}, {std}{'' if scale is None else f', scale={scale}'}), as in model.preprocessing,"
 
 
 def try_out(model: Any, x: Array) -> Any:
@@ -124,6 +133,13 @@ def kind_of(value: Any) -> str:
     kind, library = type(value).__name__, type(value).__module__.partition(".")[0]
     article = "an" if kind == "ndarray" or kind[0] in "aeiouAEIOU" else "a"
     return f"{article} {kind}" + ("" if library in ("builtins", "__main__") else f" of {library}")
+
+
+def check_trainable(model: Any) -> None:
+    """Raise an error unless a model has a loss and an optimizer."""
+    for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
+        if getattr(model, part, None) is None:
+            raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
 
 
 def check_optimizer(model: Any) -> None:

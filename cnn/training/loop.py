@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn.core.checks import boolean, integer
+from cnn.core.explain import explain_arguments
 from cnn.core.modes import context_without_warnings
 from cnn.data.loader import DataLoader
 from cnn.loss import LossFunc
@@ -22,7 +23,7 @@ from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import BadSampleNamed, LastGood, check_last_update, first_non_finite
 from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
 from cnn.training.history import History
-from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, first_float_parameter
+from cnn.training.inputs import as_batch, check_deterministic, check_optimizer, check_trainable, first_float_parameter
 from cnn.training.means import Means
 from cnn.training.resume import Resumed
 from cnn.training.step import Step
@@ -33,6 +34,7 @@ from cnn.training.weights import take_weights
 Callback = Callable[[Step], Any]
 
 
+@explain_arguments
 def train(
     model: Any,
     x: Any,
@@ -104,9 +106,7 @@ def train(
         the last step with a finite loss.
     """
     epochs = integer(epochs, "epochs", 1)
-    for part, example in (("loss_func", "CrossEntropyLoss()"), ("optimizer", "Adam()")):
-        if getattr(model, part, None) is None:
-            raise ValueError(f"training needs a model with {part}: Sequential(layers=..., {part}={example})")
+    check_trainable(model)
     clip_norm = check_clip_norm(clip_norm)
     loader, validation_data, loss_func = training_data(
         model, x, y, validation_data, validation_split, batch_size, rng, drop_last, class_weight, sample_weight
@@ -237,7 +237,7 @@ class Run:
                 y = take_weights(self.loss_func, y)
             dtype = self._dtype_parameter.dtype  # a callback may change it
             if not (type(x) is type(y) is np.ndarray and x.dtype == dtype and y.dtype.kind in "iu"):
-                x, y = as_batch(x, y, dtype)
+                x, y = as_batch(x, y, self.model, dtype)
             self.epoch, self.step = self.loader.epoch - self.first, (taken := self.loader.taken)
             if taken == 1 or x.shape[1:] != shape:
                 self.model.input_shape = shape = x.shape[1:]

@@ -52,7 +52,7 @@ def stream_progress(stream: TextIO | None) -> "Progress":
     if stream is None:  # Python without a console, such as pythonw on Windows
         return Progress()
     plain = os.environ.get("NO_PROGRESS") or os.environ.get("CI") or os.environ.get("TERM") == "dumb"
-    return LiveLine(stream) if _is_terminal(stream) and not plain else PlainLines(stream)
+    return LiveLine(stream) if is_terminal(stream) and not plain else PlainLines(stream)
 
 
 class Progress:
@@ -130,14 +130,14 @@ class LiveLine(_VisibleProgress):
         self._clear()
 
     def _draw(self, step: "Step") -> None:
-        width = _columns(self._stream) - 1  # in the last column the cursor would go to the next line
+        width = columns_of(self._stream) - 1  # in the last column the cursor would go to the next line
         text = self._text(step, width - 2)  # the terminal shows ^C when it is typed
         self._drawn = True
         # Writing the text twice leaves the cursor at its end, where other output may follow
         _write(self._stream, f"\r{text.ljust(width)}\r{text}")
 
     def _clear(self, then: str = "") -> None:
-        blank = f"\r{' ' * (_columns(self._stream) - 1)}\r" if self._drawn else ""
+        blank = f"\r{' ' * (columns_of(self._stream) - 1)}\r" if self._drawn else ""
         self._drawn = False
         if blank or then:
             _write(self._stream, blank + then)
@@ -210,7 +210,8 @@ def _write(stream: TextIO, text: str) -> None:
         stream.flush()
 
 
-def _is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: TextIO) -> bool:
+    """Return whether a stream goes to a terminal that can rewrite a line."""
     try:  # IDLE's window claims to be a terminal, but it has no file number and cannot rewrite a line
         return stream.isatty() and os.isatty(stream.fileno())
     except (AttributeError, OSError, ValueError):
@@ -224,7 +225,7 @@ def _is_notebook(stream: object) -> bool:
     return getattr(shell, "kernel", None) is not None and type(stream).__module__.startswith("ipykernel.")
 
 
-def _columns(stream: TextIO) -> int:
+def columns_of(stream: TextIO) -> int:
     """Return the width of the terminal that the stream writes to; stdout may go elsewhere."""
     with suppress(AttributeError, OSError, ValueError):
         columns = os.get_terminal_size(stream.fileno()).columns

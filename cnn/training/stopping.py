@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cnn.core.checks import integer
+from cnn.core.explain import explain_init
 from cnn.module import Array
 from cnn.optim.shared import at_least_zero, non_default_settings, short_repr
 from cnn.training.content import arrays_by_name, has_keys, real, whole
@@ -57,6 +58,7 @@ def metric_of(step: "Step", name: str) -> float:
     return metric
 
 
+@explain_init
 class EarlyStopping:
     """Early stopping: stop training when a metric stops improving, and restore the weights of the best epoch.
 

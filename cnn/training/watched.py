@@ -60,7 +60,7 @@ def has_accuracy(run: Any) -> bool:
     x, y, loss_func = pair[0][:LOOKED_AT], pair[1][:LOOKED_AT], run.loss_func if data is None else None
     if loss_func is not None:
         y = take_weights(loss_func, y)
-    x, y = as_batch(x, y, dtype_of(model))
+    x, y = as_batch(x, y, model, dtype_of(model))
     means = Means(model, loss_func)
     with evaluating(), one_blas_thread():
         loss, outputs = checked_loss(model, x, y, loss_func)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cnn.core.checks import check_grad
+from cnn.core.text import fields_text
 from cnn.module import Array, Module, no_grad
 
 
@@ -23,6 +24,9 @@ class FiniteDifferences(NamedTuple):
 
     central: Array
     jump: Array
+
+    def __repr__(self) -> str:
+        return fields_text(self)
 
 
 def finite_differences(function: Callable[[], float], array: Array, step: float = 1e-5) -> FiniteDifferences:

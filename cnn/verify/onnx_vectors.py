@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cnn.core.text import fields_text
 from cnn.module import Array
 
 try:
@@ -60,6 +61,8 @@ class Vector:
     outputs: list[str] = field(default_factory=list)
     arrays: dict[str, Array] = field(default_factory=dict)
     expected: dict[str, Array] = field(default_factory=dict)
+
+    __repr__ = fields_text
 
     @property
     def is_expanded(self) -> bool:

@@ -16,6 +16,10 @@ def write_image(name, size=(60, 40), background=255, square=0, mode="L", **optio
     return Path(name)
 
 
+def json_lines(text):
+    return [json.loads(line) for line in text.splitlines()]
+
+
 def history(folder):
     return [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import cnn.data
+from cnn import zoo
 from cnn.cli import datasets
 from cnn.layers import Conv2d, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
@@ -140,7 +141,8 @@ def test_a_run_without_a_model(run, image_run):
     (image_run / "model.safetensors").unlink()
     code, _, err = run("predict", image_run, "a.png")
     assert code == 1
-    assert "a run has no model.safetensors: its training stopped before a model was saved. Train again" in err
+    assert "a run has no model.safetensors: its training stopped before a model was saved; continue it with " in err
+    assert err.endswith("train --resume 'a run'\n")
 
 
 def test_a_file_that_is_not_a_model(run, image_run):
@@ -166,9 +168,32 @@ def test_a_file_with_only_weights_is_not_a_model(run, image_run):
 def test_summary(run, image_run):
     code, out, err = run("summary", image_run)
     assert (code, err) == (0, "")
-    assert "classes: T-shirt/top, Trouser" in out
-    assert "Linear(in_features=784, out_features=10)" in out
+    assert "10 classes: T-shirt/top, Trouser" in out
+    assert "Linear(784, 10)" in out
     assert "7,850" in out
+
+
+@pytest.mark.parametrize("columns", [60, 80, 100])
+@pytest.mark.parametrize("net", [zoo.photo_cnn, zoo.fashion_cnn, zoo.mlp])
+def test_summary_fits_its_columns(run, monkeypatch, net, columns):
+    """Also where the names are long, there are 300 classes, and counts have eight digits."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    model = net((3, 28, 28), 300)
+    model.class_names, model.input_shape = [f"a class number {i}" for i in range(300)], (3, 28, 28)
+    model.preprocessing = {"scale": 1 / 255, "mean": [0.1234] * 3, "std": [0.1234] * 3}
+    Path("run").mkdir()
+    model.save("run/model.safetensors")
+    settled = {"data": "/somewhere/a folder with a name", "model": "photo-cnn", "epochs": 1000, "batch_size": 1024}
+    settled |= {"lr": 0.001, "seed": 1, "status": "finished", "test_accuracy": 0.12345}
+    Path("run", "config.json").write_text(json.dumps(settled), encoding="utf-8")
+    code, out, _ = run("summary", "run")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= columns
+    assert "300 classes: a class number 0, a class number 1," in " ".join(out.split())
+    assert "1,000 epochs" in " ".join(out.split())
+    total = sum(parameter.size for parameter in model.parameters())
+    assert f"{total:,}" in out
+    assert out.count("Linear") >= 1
 
 
 @pytest.mark.parametrize(
@@ -188,7 +213,7 @@ def test_summary_prints_the_preprocessing(run, image_run, settings, text):
     model.input_shape = (channels, 5, 5)
     model.preprocessing = settings
     model.save(image_run / "model.safetensors")
-    assert f"\ninputs: {text}\n" in run("summary", image_run)[1]
+    assert f" inputs: {text} layer " in " ".join(run("summary", image_run)[1].split())
 
 
 def test_summary_of_one_epoch(run, image_run):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from cnn.data import FASHION_MNIST, fashion_mnist
+from tests.cli.example_files import json_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.data]
 
@@ -47,7 +48,7 @@ def test_the_default_training_reaches_091_and_its_run_folder_can_predict(tmp_pat
     for i in range(20):
         names.append(f"{i}.png")
         Image.fromarray(x_test[i, 0]).resize((280, 280), Image.Resampling.BICUBIC).save(tmp_path / names[-1])
-    predicted = json.loads(cnn("predict", "run", *names, "--json", cwd=tmp_path).stdout)
-    top = [image["classes"][0]["name"] for image in predicted["images"]]
+    predicted = json_lines(cnn("predict", "run", *names, "--json", cwd=tmp_path).stdout)
+    top = [image["classes"][0]["name"] for image in predicted]
     correct = [name == FASHION_MNIST.class_names[label] for name, label in zip(top, y_test[:20], strict=True)]
     assert sum(correct) >= 17

@@ -13,7 +13,7 @@ from cnn.cli.predict_images import contact_sheet, read_for_model
 from cnn.layers import Conv2d, Flatten, Linear, Sigmoid, Softmax
 from cnn.loss import BCELoss, BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from cnn.sequential import Sequential
-from tests.cli.example_files import write_image
+from tests.cli.example_files import json_lines, write_image
 
 
 def read_pixels(file):
@@ -175,11 +175,9 @@ def test_proportions_are_kept_and_the_rest_is_background(size):
 def test_json(run, brightness_model):
     write_image("a.png")
     code, out, err = run("predict", brightness_model, "a.png", "b.png", "--json", "--top", "5")
-    result = json.loads(out)
+    first, second = json_lines(out)
     assert code == 1
     assert err == "error: there is no file b.png\n"
-    assert result["model"] == str(brightness_model)
-    first, second = result["images"]
     assert (first["image"], first["inverted"], first["border_brightness"]) == ("a.png", True, 255)
     assert [row["name"] for row in first["classes"]] == ["dark", "light"]
     assert sum(row["probability"] for row in first["classes"]) == pytest.approx(1)
@@ -248,7 +246,7 @@ def test_the_models_own_preprocessing_is_used(run):
     model.save("m.safetensors")
     Image.new("L", (1, 1), 125).save("a.png")
     _, out, _ = run("predict", "m.safetensors", "a.png", "--invert", "no", "--json")
-    first = json.loads(out)["images"][0]["classes"][0]
+    first = json.loads(out)["classes"][0]
     assert first == {"name": "class 0", "probability": pytest.approx(1 / (1 + np.exp(-1)), rel=1e-5)}
 
 

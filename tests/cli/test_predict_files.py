@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnn.data import images
-from tests.cli.example_files import write_image
+from tests.cli.example_files import json_lines, write_image
 
 
 def test_too_many_pixels(run, brightness_model, monkeypatch):
@@ -41,8 +41,8 @@ def test_patterns_that_the_shell_did_not_expand(run, brightness_model):
         write_image(name)
     code, out, err = run("predict", brightness_model, "d.jpg", "*.png", "--json")
     assert (code, err) == (0, "")
-    assert [row["image"] for row in json.loads(out)["images"]] == ["d.jpg", "[c].png", "a.png", "b.png"]
-    assert json.loads(run("predict", brightness_model, "[c].pn?", "--json")[1])["images"][0]["image"] == "[c].png"
+    assert [row["image"] for row in json_lines(out)] == ["d.jpg", "[c].png", "a.png", "b.png"]
+    assert json.loads(run("predict", brightness_model, "[c].pn?", "--json")[1])["image"] == "[c].png"
     code, out, err = run("predict", brightness_model, "*.jpeg", "a.png")
     assert (code, err) == (1, "error: no file matches *.jpeg\n")
     assert out.startswith("a.png")
@@ -60,7 +60,7 @@ def test_show_input_must_not_match_a_pattern(run, brightness_model):
 def test_a_name_that_looks_like_a_pattern(run, brightness_model):
     write_image("a.png")
     write_image("*.png")
-    assert json.loads(run("predict", brightness_model, "*.png", "--json")[1])["images"][0]["image"] == "*.png"
+    assert json.loads(run("predict", brightness_model, "*.png", "--json")[1])["image"] == "*.png"
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def broken(brightness_model):
         "empty.png": "empty.png is empty (0 bytes)",
         "text.png": "text.png is not an image that can be read: expected JPEG, PNG, GIF, BMP, TIFF or WebP",
         "a.heic": "a.heic is a HEIC, HEIF or AVIF image, which is not supported: convert to JPEG first",
-        "folder.png": "folder.png is a folder, expected an image",
+        "folder.png": "folder.png is a folder without images",
         "missing.png": "there is no file missing.png",
         "strip.png": "strip.png is 900 x 3 pixels, too narrow to be an image",
     }

@@ -64,7 +64,7 @@ def test_ctrl_c_while_drawing(run, monkeypatch):
     monkeypatch.setattr(train_run.TrainingRun, "_draw", draw)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 130
-    assert "the model was trained and tested; it is saved in" in err
+    assert "the model was trained and evaluated; it is saved in" in err
     assert config(Path("runs", "spiral-1"))["status"] == "finished"
 
 
@@ -152,7 +152,7 @@ def test_a_disk_that_is_full_while_drawing(run, data, monkeypatch):
     assert code == 1
     assert out.splitlines()[-1] == f"saved in {folder}: config.json, history.jsonl, model.safetensors, curves.png"
     assert err.splitlines()[-1] == (
-        "error: the model was trained, tested and saved; only plots are missing: "
+        "error: the model was trained, evaluated and saved; only plots or predictions are missing: "
         f"{folder / 'confusion.png'}: could not write (an existing file is left unchanged): No space left on device"
     )
     assert config(folder)["status"] == "finished"
@@ -168,7 +168,7 @@ def test_results_that_cannot_be_written_after_the_test(run, no_plots, monkeypatc
     monkeypatch.setattr(train_run, "print_stdout", print_stdout)
     code, _, err = run("train", "spiral", "--epochs", "1")
     assert code == 1
-    assert "the model was trained and tested; it is saved in" in err
+    assert "the model was trained and evaluated; it is saved in" in err
     assert config(Path("runs", "spiral-1"))["status"] == "finished"
 
 
@@ -232,9 +232,9 @@ def test_a_killed_run_resumes_to_the_same_result(process):
 def test_resume_refuses_other_settings(run, no_plots):
     run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
     for more, message in (
-        (("spiral",), "only --epochs may change, not data"),
-        (("--lr", "0.1"), "only --epochs may change, not lr"),
-        (("--out", "b"), "only --epochs may change, not out"),
+        (("spiral",), "--resume takes the data from the run; if they have moved, write --data spiral"),
+        (("--lr", "0.1"), "only --epochs and --data may change, not lr"),
+        (("--out", "b"), "only --epochs and --data may change, not out"),
     ):
         code, _, err = run("train", *more, "--resume", "a")
         assert code == 2
@@ -264,7 +264,7 @@ def test_a_run_that_cannot_be_resumed_is_unchanged(run, no_plots):
     next(Path("images", "dark").iterdir()).unlink()
     code, _, err = run("train", "--resume", "a", "--epochs", "3")
     assert code == 1
-    assert "the data are not those of the checkpoint" in err
+    assert "are not those that a was trained on: 1 missing (" in err
     assert "saved" not in err
     assert files_in("a") == before
     for checkpoint in Path("a", "checkpoints").glob("step-*"):
@@ -272,6 +272,84 @@ def test_a_run_that_cannot_be_resumed_is_unchanged(run, no_plots):
     assert "a has no checkpoint to resume from: train again" in run("train", "--resume", "a", "--epochs", "3")[2]
     assert files_in("a") == before
     assert "a is a run folder: did you mean --resume a?" in run("train", "a")[2]
+
+
+SLOW_START = """
+import sys, time
+from cnn import training
+from cnn.cli.main import main
+
+def train(*arguments, **chosen):
+    print("ready", flush=True)
+    time.sleep(600)
+
+training.train = train
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_a_run_killed_before_its_first_checkpoint_starts_anew(process):
+    settings = ("train", "spiral", "--epochs", "3", "--seed", "7", "--lr", "0.02")
+    assert process(*settings, "--out", "whole", "--quiet").returncode == 0
+    env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
+    command = [sys.executable, "-c", SLOW_START, *settings, "--out", "killed"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as child:
+        assert child.stdout.readline() == b"ready\n"
+        child.kill()
+    assert [path.name for path in Path("killed").iterdir()] == ["config.json"]
+    done = process("train", "--resume", "killed")
+    assert done.returncode == 0, done.stderr
+    assert "killed was stopped before its first checkpoint: it starts anew\n" in done.stderr
+    assert "resuming at step" not in done.stderr
+    for name in ("model.safetensors", "history.jsonl"):
+        assert Path("killed", name).read_bytes() == Path("whole", name).read_bytes()
+    assert config(Path("killed")) == config(Path("whole"))
+
+
+def test_a_run_interrupted_before_its_first_step_starts_anew(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 0, KeyboardInterrupt())
+        assert run("train", "spiral", "--epochs", "2", "--out", "a")[0] == 130
+    for checkpoint in Path("a", "checkpoints").glob("step-*"):
+        checkpoint.unlink()
+    before = files_in("a")
+    with monkeypatch.context() as patch:  # once more, before anything has been written
+        patch.setattr(training, "train", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        code, _, err = run("train", "--resume", "a")
+        assert (code, "a is unchanged" in err) == (130, True)
+    assert files_in("a") == before
+    code, _, err = run("train", "--resume", "a", "--epochs", "3")
+    assert code == 0
+    assert "a was stopped before its first checkpoint: it starts anew\n" in err
+    assert [row["epoch"] for row in history(Path("a"))] == [1, 2, 3]
+
+
+def test_a_run_with_epochs_but_no_checkpoint_is_not_started_anew(run, no_plots):
+    run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
+    settled = config(Path("a")) | {"status": "running"}  # killed, and the checkpoints were deleted
+    Path("a", "config.json").write_text(json.dumps(settled), encoding="utf-8")
+    for checkpoint in Path("a", "checkpoints").glob("step-*"):
+        checkpoint.unlink()
+    before = files_in("a")
+    assert "a has no checkpoint to resume from: train again" in run("train", "--resume", "a")[2]
+    assert files_in("a") == before
+
+
+def test_a_run_that_another_process_has_just_started_is_not_started_anew(process):
+    """It has no checkpoint yet, but holds the lock."""
+    from cnn.core.files import locked
+
+    assert process("train", "spiral", "--epochs", "1", "--out", "a", "--quiet").returncode == 0
+    for path in [*Path("a", "checkpoints").glob("step-*"), Path("a", "history.jsonl")]:
+        path.unlink()
+    Path("a", "config.json").write_text(json.dumps(config(Path("a")) | {"status": "running"}), encoding="utf-8")
+    before = files_in("a")
+    with locked(Path("a", "checkpoints")):
+        done = process("train", "--resume", "a")
+    assert done.returncode == 1
+    assert "another training is writing into" in done.stderr
+    assert files_in("a") == before
 
 
 def test_two_trainings_of_one_run(process):

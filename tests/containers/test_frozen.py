@@ -212,7 +212,7 @@ def test_words_of_others():
             setattr(layer, name, False)
     with pytest.raises(AttributeError, match=r"call requires_grad_\(False\)"):
         layer.frozen = True
-    with pytest.raises(AttributeError, match=r"write parameter\.requires_grad = False"):
+    with pytest.raises(AttributeError, match=r"has no trainable: write parameter\.requires_grad = False"):
         layer.weight.trainable = False
     with pytest.raises(ValueError, match="requires_grad must be True or False, got 'no'"):
         layer.weight.requires_grad = "no"

@@ -1,22 +1,32 @@
 """Text from outside cannot act on a terminal, and names in plots and tables are shown as they are."""
 
+import dataclasses
+import importlib
+import inspect
 import io
+import pkgutil
+import re
 import sys
+from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from cnn.cli import summary, terminal
-from cnn.cli.evaluate import _first_names
-from cnn.core.text import printable, printable_lines, short_text
-from cnn.data import progress
+import cnn
+from cnn.cli import summary, terminal, train_recipes
+from cnn.cli.labelled_images import first_names
+from cnn.core.text import brief, printable, printable_lines, short_text
+from cnn.data import FASHION_MNIST, DataLoader, HorizontalFlip, Mixup, Normalize, progress
 from cnn.layers import Flatten, Linear, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
+from cnn.optim import Adam, WeightAverage
 from cnn.report import plots
 from cnn.report.canvas import describe
 from cnn.sequential import Sequential
+from cnn.training import Checkpoint, EarlyStopping, train
 
 HARMFUL = [
     "\x1b[2J",
@@ -70,7 +80,7 @@ def test_class_names_in_tables_and_commands(tmp_path, monkeypatch, name):
     assert is_harmless(report._repr_html_())
     assert "<b>" not in report._repr_html_()
     assert len(repr(report).splitlines()) == len(repr(class_report([0, 1, 1], [0, 1, 0], ["x", "other"])).splitlines())
-    assert is_harmless(_first_names([name, "other"]))
+    assert is_harmless(first_names([name, "other"]))
     model = Sequential([Flatten(), Linear(4, 2), Softmax()], loss_func=CrossEntropyLoss())
     model.class_names, model.input_shape = [name, "other"], (1, 2, 2)
     model.save(tmp_path / "model.safetensors")
@@ -78,8 +88,8 @@ def test_class_names_in_tables_and_commands(tmp_path, monkeypatch, name):
     written = io.StringIO()
     monkeypatch.setattr(sys, "stdout", written)
     summary.run(type("Arguments", (), {"run": tmp_path / "model.safetensors"}))
-    [line] = [line for line in written.getvalue().splitlines() if line.startswith("classes: ")]
-    assert line == f"classes: {printable(name)}, other"
+    [line] = [line for line in written.getvalue().splitlines() if line.startswith("2 classes: ")]
+    assert line == f"2 classes: {printable(name)}, other"
 
 
 @pytest.mark.parametrize("name", [*NAMES, "$5 to $10", "$\\frac$", "a$b$"], ids=ascii)
@@ -106,3 +116,93 @@ def test_markup_in_the_name_of_a_download(monkeypatch):
     with progress.download_bar("[red]a\x1b[2Jb[/red]"):
         pass
     assert "[red]a\\x1b[2Jb[/red]" in written.getvalue()
+
+
+def records():
+    """All dataclasses and named tuples of the library that hold arrays."""
+    for info in pkgutil.walk_packages(cnn.__path__, "cnn."):
+        if info.name == "cnn.__main__" or info.name.startswith("cnn.kernels."):
+            continue
+        for record in vars(importlib.import_module(info.name)).values():
+            if not inspect.isclass(record) or record.__module__ != info.name:
+                continue
+            if dataclasses.is_dataclass(record) or hasattr(record, "_fields"):
+                hints = get_type_hints(record)
+                if any("ndarray" in str(hint) for hint in hints.values()):
+                    yield record, hints
+
+
+def a_value(hint):
+    pixels = np.random.default_rng(0).normal(size=(30, 3, 8, 8))
+    text = str(hint)
+    if "DatasetInfo" in text:
+        return FASHION_MNIST
+    if text.startswith("dict"):
+        return {f"name {i}": pixels if "ndarray" in text else [Path("a.png")] * 900 for i in range(50)}
+    if text.startswith("tuple"):
+        return (pixels, np.arange(900))
+    if text.startswith("list"):
+        return [f"class {i}" for i in range(900)]
+    return pixels if "ndarray" in text else Sequential([Linear(2, 2)]) if "Sequential" in text else "text"
+
+
+def test_no_repr_dumps_pixels():
+    found = {}
+    for record, hints in records():
+        values = {name: a_value(hint) for name, hint in hints.items() if "ClassVar" not in str(hint)}
+        one = record(**values)
+        found[record.__name__] = text = repr(one)
+        assert text.startswith(f"{record.__name__}(")
+        assert "\n" not in text
+        assert len(text) < 1500, text
+        shown = dataclasses.fields(one) if dataclasses.is_dataclass(one) else []
+        if type(one).__name__ != "LoadedDataset" and all(field.repr for field in shown):
+            assert "float64 (30, 3, 8, 8)" in text
+        assert not re.search(r"-?\d\.\d{4,}", text), text
+    assert {"Dataset", "ImageFolder", "LoadedDataset", "ModelImage", "FiniteDifferences", "Vector"} <= set(found)
+
+
+def test_reprs_of_what_a_training_uses_are_short(tmp_path):
+    x, y = np.random.default_rng(0).normal(size=(600, 1, 8, 8)).astype(np.float32), np.arange(600) % 2
+    model = Sequential([Flatten(), Linear(64, 2)], CrossEntropyLoss(from_logits=True), Adam())
+    loader = DataLoader(x, y, batch_size=300, transforms=[HorizontalFlip()])
+    assert repr(loader) == (
+        "DataLoader(600 samples of float32 (1, 8, 8), batch_size=300, shuffle=True, transforms=(HorizontalFlip(p=0.5)))"
+    )
+    steps = list(train(model, loader, validation_data=(x, y), epochs=2))
+    plan = train_recipes.Plan(model, loader, [], print, "linear", "text")
+    stopping, average = EarlyStopping(), WeightAverage(model)
+    for value in (
+        steps[-1],
+        loader,
+        plan,
+        stopping,
+        average,
+        Checkpoint(tmp_path),
+        model.optimizer,
+        Normalize(0.5, 0.25),
+        Mixup(1.0),
+    ):
+        text = repr(value)
+        assert "\n" not in text
+        assert len(text) < 400
+        assert "array(" not in text
+    assert repr(plan).startswith("Plan(model=Sequential(...), loader=DataLoader(600 samples")
+    assert len(repr(model.history).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.zeros((2, 3), np.uint8), "uint8 (2, 3)"),
+        ([np.zeros(3)], "[float64 (3,)]"),
+        ((), "()"),
+        ({"a": np.zeros(2)}, "{'a': float64 (2,)}"),
+        (["x"] * 7, "['x', ... 7 items]"),
+        ("x" * 100, "'" + "x" * 59 + "..."),
+        ("a\nb", r"'a\nb'"),
+        ({i: i for i in range(9)}, "{0: 0, ... 9 items}"),
+    ],
+)  # fmt: skip
+def test_brief(value, text):
+    assert brief(value) == text

@@ -41,6 +41,24 @@ def test_the_interpolation_is_bilinear(h, w, degrees, seed):
             np.testing.assert_allclose(rotated[channel], expected, rtol=0, atol=1e-9)
 
 
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 180), st.integers(0, 1000))
+def test_with_edge_nearest_the_image_continues_with_its_outermost_pixels(h, w, degrees, seed):
+    x = images((3, 2, h, w), np.float64)
+    out = Rotation(degrees, edge="nearest")(x, None, SampleRNG(seed, 1, np.arange(3)))[0]
+    border = max(h, w)
+    padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)), mode="edge")
+    for one, rotated, u in zip(padded, out, SampleRNG(seed, 1, np.arange(3)).uniform(), strict=True):
+        for channel in range(2):
+            whole = rotate_with_loops(one[channel], math.radians(degrees) * (2 * u - 1))
+            np.testing.assert_allclose(rotated[channel], whole[border:-border, border:-border], rtol=0, atol=1e-9)
+
+
+def test_the_edge_is_zero_or_nearest():
+    with pytest.raises(ValueError, match='edge must be "zero" or "nearest", got \'reflect\''):
+        Rotation(10, edge="reflect")
+    assert repr(Rotation(10, edge="nearest")) == "Rotation(degrees=10.0, edge='nearest')"
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
 def test_rotations_by_multiples_of_90_degrees(dtype):
     x = images((4, 3, 8, 8), dtype)

@@ -32,6 +32,8 @@ GEOMETRIC = [
     AlternatingFlip(),
     RandomCrop(3),
     RandomCrop(3, "reflect"),
+    RandomCrop(3, "nearest"),
+    Rotation(20, "nearest"),
     RandomCrop(0),
     Rotation(25),
     Rotation(180),
@@ -222,6 +224,7 @@ def test_masks_with_a_padding_for_a_binary_loss_name_the_transforms_setting():
         (RandomCrop(3, mask_fill=0), True),
         (RandomCrop(3, "reflect"), True),
         (Rotation(25, mask_fill=0), True),
+        (Rotation(25, "nearest"), True),
     ):
         model = Sequential([Conv2d(3, 1, 1)], loss_func=BCEWithLogitsLoss(), optimizer=Adam())
         loader = DataLoader(COORDINATES.astype("f"), masks, N, rng=0, transforms=[transform])

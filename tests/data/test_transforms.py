@@ -16,6 +16,7 @@ from cnn.errors import InputError, ShapeError
 INDEPENDENT = [
     RandomCrop(2),
     RandomCrop(padding=3, edge="reflect"),
+    RandomCrop(padding=3, edge="nearest"),
     HorizontalFlip(),
     AlternatingFlip(),
     RandomErasing(),
@@ -116,7 +117,7 @@ def test_errors_name_the_fix(transform):
             transform(wrong, y, rng)
 
 
-@pytest.mark.parametrize(("edge", "mode"), [("zero", "constant"), ("reflect", "reflect")])
+@pytest.mark.parametrize(("edge", "mode"), [("zero", "constant"), ("reflect", "reflect"), ("nearest", "edge")])
 @pytest.mark.parametrize("padding", [1, 2, 4])
 def test_a_crop_is_a_window_of_the_padded_image(edge, mode, padding):
     x, samples = images(50, 2, 6, 5), np.arange(50)

@@ -1,9 +1,11 @@
 """The plots: what is drawn, labels and descriptions, no global state, and files that are complete and reproducible."""
 
 import os
+import re
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -12,7 +14,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from cnn.report import plots
+from cnn.report import names, plots
+from cnn.report.names import short_names
+from cnn.training import History
 
 HISTORY = {
     "train_loss": [0.9, 0.5, 0.4],
@@ -126,6 +130,9 @@ def test_no_text_is_cut_off_and_no_captions_overlap(images):
         plots.numbers({name: np.full((1, 1), -123.456) for name in long_names}, ax=plots.panels(2)[0]),
         plots.numbers({"a": np.eye(3), "b": np.eye(2)}, ax=plots.panels(1, 3, height=1.5)[0]),
     ]
+    files = [f"cat/IMG_2024_{i}_and_more_of_a_long_name.jpeg" for i in range(12)]
+    drawn += [plots.mistakes(images, labels, np.eye(3)[other], long_names, files=files)]
+    drawn += [plots.confusion(*many_classes(100), [f"a rather long name of class {k}" for k in range(100)])]
     left, right = plots.panels(2)
     drawn += [plots.samples(images, labels, long_names, ax=left), plots.feature_maps(images[:, 0], ax=right)]
     for ax in drawn:
@@ -231,6 +238,133 @@ def test_confusion_of_a_class_without_samples_and_of_many_classes():
     ax = plots.confusion(np.arange(20), np.arange(20), [f"class number {k}" for k in range(20)])
     assert ax.get_xticklabels()[0].get_rotation() == 45
     assert len(ax.texts) == 400
+
+
+def many_classes(count, samples=900):
+    """True and predicted class ids: each class is taken for the next one now and then."""
+    true = np.arange(samples) % count
+    return frozen(true), frozen((true + (np.arange(samples) % 7 == 0)) % count)
+
+
+@pytest.mark.parametrize("count", [31, 100, 300])
+def test_confusion_of_many_classes_shows_the_most_frequent_pairs(count):
+    true, predicted = many_classes(count)
+    ax = plots.confusion(true, predicted, [f"class {k}" for k in range(count)])
+    right = int((true == predicted).sum())
+    assert ax.get_title() == f"Accuracy {right / 9:.1f} % ({right} of 900)"
+    assert "25 most frequent confusions" in ax.get_xlabel()
+    assert len(ax.patches) == 25
+    lengths = [bar.get_width() for bar in ax.patches]
+    assert lengths == sorted(lengths, reverse=True)
+    shown = texts(ax)
+    a, b = (int(shown[28 + i].removeprefix("class ")) for i in (0, 2))  # after 25 numbers and a row of headings
+    wrong = int(((true == a) & (predicted == b)).sum())
+    assert lengths[0] == wrong > 0
+    assert shown[0] == f"{wrong} of {(true == a).sum()}"
+    assert f"of {count} classes" in plots.describe(ax)
+    assert f"class {a} is predicted as class {b}, {wrong} times" in plots.describe(ax)
+
+
+def test_confusion_of_many_classes_with_few_mistakes_or_none():
+    ids = np.arange(100)
+    assert texts(plots.confusion(ids, ids)) == ["no mistakes"]
+    ax = plots.confusion(ids, np.where(ids == 5, 6, ids))
+    assert texts(ax) == ["1 of 1", "true class", "→", "predicted class", "5", "→", "6"]
+    assert "all confusions" in ax.get_xlabel()
+
+
+ODD_NAMES = [
+    "猫と犬の写真", "قطة صغيرة", "😀 grinning", "a\nb\x1b[31m", "$x_1^2$ and $y", "snake_case_", "_private", "100% \\alpha",
+    "क्षत्रिय", "👩\u200d👩\u200d👧 family", "עברית", "\u202egnp", "a long name of a class, all begin with these words: 1",
+    "a long name of a class, all begin with these words: 2", "x" * 60, "",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("count", "first"), [(2, 0), (2, 12), (10, 6), (16, 0), (100, 0), (300, 0)])
+def test_odd_names_of_few_and_many_classes_are_drawn_without_a_warning(count, first, images):
+    """Warnings are errors here: for a missing glyph, a formula, or names that leave no space for the plot."""
+    names = [(ODD_NAMES * 25)[first + k] + (f" {k}" if k >= len(ODD_NAMES) else "") for k in range(count)]
+    true, predicted = many_classes(count, 300)
+    scores = np.eye(count)[predicted[:12]]
+    drawn = [
+        plots.confusion(true, predicted, names),
+        plots.confusion(true, predicted, names, ax=plots.panels(2, width=4)[0]),
+        plots.samples(images, true[:12], names),
+        plots.mistakes(images, true[:12], scores, names, files=(ODD_NAMES * 2)[:12]),
+        plots.points(np.random.default_rng(0).normal(size=(300, 2)), true, names),
+    ]
+    for ax in drawn:
+        for _ in range(3):
+            ax.figure.draw_without_rendering()
+        box, frame = ax.get_window_extent(), ax.figure.bbox
+        assert box.width > 0.1 * frame.width
+        assert box.height > 0.1 * frame.height
+        for text in [*ax.texts, *ax.get_xticklabels(), *ax.get_yticklabels()]:
+            assert len(text.get_text().split("\n")[0]) < 45
+    legend = drawn[-1].get_legend()
+    assert len(legend.get_texts()) == (count if count <= 20 else 21)
+    if count > 20:
+        assert legend.get_texts()[-1].get_text() == f"and {count - 20} more"
+
+
+def test_names_that_would_look_alike_begin_with_their_class_id():
+    long = [f"a class with a long name, number {k}, of many" for k in range(3)]
+    assert short_names([*long, "dog", "犬", "猫", "dog" * 20], 16) == [
+        "#0 a clas…f many", "#1 a clas…f many", "#2 a clas…f many", "dog", "#4 □", "#5 □", "dogdogdo…gdogdog",
+    ]  # fmt: skip
+    ax = plots.confusion([0, 1, 2], [0, 1, 2], long)
+    shown = [tick.get_text() for tick in ax.get_yticklabels()]
+    assert len(set(shown)) == 3
+    assert all(len(text) <= 26 for text in shown)
+    assert long[1] not in plots.describe(ax)  # nothing is confused
+    assert long[1] in plots.describe(plots.confusion([0, 1, 2], [0, 2, 2], long))  # in full
+
+
+def test_a_fallback_font_draws_what_the_usual_one_lacks(monkeypatch):
+    """STIX, which comes with matplotlib, stands in for the fonts of a system."""
+    name = next(chr(c) for c in sorted(names._characters("STIXGeneral") - names._characters("DejaVu Sans"))
+                if chr(c).isprintable() and chr(c).isalpha())  # fmt: skip
+    assert names.drawable(name) == "□"
+    monkeypatch.setattr(names, "_installed_fallback", lambda: ("STIXGeneral",))
+    assert names.drawable(name) == name
+    ax = plots.confusion([0, 1], [0, 1], [name, "b"])
+    ax.figure.draw_without_rendering()
+    assert ax.get_yticklabels()[0].get_text() == name
+    assert "STIXGeneral" in ax.get_yticklabels()[0].get_fontfamily()
+
+
+def test_mistakes_show_the_names_of_the_files(images):
+    scores = frozen([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7], [0.99, 0.01]])
+    files = ["cat/a.png", "val/cat/old/b.png", Path("c.png"), "dog/IMG_2024_05_17_a_very_long_name_of_a_copy.jpeg"]
+    ax = plots.mistakes(images[:4], frozen([0, 0, 0, 1]), scores, ["cat", "dog"], files=files)
+    lines = [text.split("\n") for text in texts(ax)]
+    assert [line[:2] for line in lines] == [["99% cat", "is dog"], ["80% dog", "is cat"], ["70% dog", "is cat"]]
+    assert [line[2] for line in lines[1:]] == ["old/b.png", "c.png"]  # without the folder of the class
+    assert re.fullmatch(r"IMG.*….*\.jpeg", lines[0][2])
+    assert ax.get_xlabel() == "predicted (probability), then true class, file"
+    assert texts(plots.mistakes(images[:4], [0, 0, 0, 1], scores, files=[])) == [
+        "99% 0\nis 1",
+        "80% 1\nis 0",
+        "70% 1\nis 0",
+    ]
+    with pytest.raises(ValueError, match="images and files: expected the same length, got 4 and 1"):
+        plots.mistakes(images[:4], [0, 0, 0, 1], scores, files=["a"])
+
+
+def test_every_name_is_drawn_as_it_is():
+    """Not as a formula, nor left out of a legend because it begins with an underscore."""
+    odd = {"_under": [0.9, 0.8], "$a_1$ 猫": [0.5, 0.7]}
+    drawn = {
+        "legend": plots.compare_losses(odd)[0],
+        "captions": plots.compare_seeds(odd),
+        "numbers": plots.numbers({"$a$": [[1.0]], "猫 _x": [[2.0]]}),
+        "maps": plots.feature_maps(np.ones((2, 3, 3)), title="$a 猫"),
+        "ratios": plots.ratios({"g_$x$": {"猫 $": (1.0, 0.9, 1.1)}}),
+    }
+    for ax in drawn.values():
+        ax.figure.draw_without_rendering()
+    assert [text.get_text() for text in drawn["legend"].get_legend().get_texts()] == [" _under", r"\$a_1\$ □"]
+    assert drawn["maps"].get_title().startswith(r"\$a □: 2 maps")
 
 
 def test_the_most_confident_mistakes_come_first(images):
@@ -568,6 +702,34 @@ def test_a_notebook_displays_a_figure_with_alternative_text():
     assert plots.describe(ax).startswith("Ours. x axis: predicted class; y axis: true class.")
     assert metadata["image/png"]["alt"].startswith("Accuracy 100.0 %")
     assert "share of" not in metadata["image/png"]["alt"]  # the colour bar is not described as a plot
+
+
+def test_a_notebook_displays_what_every_plot_returns(images):
+    """Once, as a picture with alternative text, also when a list of axes is the value of the cell."""
+    from IPython.core.formatters import DisplayFormatter
+
+    formatter = DisplayFormatter()
+    labels = np.arange(12) % 3
+    history = History(**{name: list(values) for name, values in HISTORY.items()}, seconds=[1.0] * 3)
+    values = [
+        plots.confusion(labels, labels),
+        plots.confusion(np.arange(100), np.arange(100)[::-1]),
+        plots.samples(images, labels),
+        plots.history(HISTORY),
+        plots.history({"train_loss": [1.0]}, ax=plots.panels(2)),
+        plots.compare_losses({"cnn": LOSSES, "PyTorch": LOSSES}),
+        plots.panels(2),
+        history.plot(),
+        plots.growth({"batch": ((1, 2.0, 50.0), (2, 3.0, 67.0))}),
+    ]
+    for value in values:
+        data, metadata = formatter.format(value)
+        assert data["image/png"].startswith("iVBOR")
+        assert metadata["image/png"]["alt"] or value is values[6]
+    of_another = Figure().add_subplot()
+    data, _ = formatter.format(plots.history(HISTORY, ax=of_another))  # whoever made the figure shows it
+    assert "image/png" not in data
+    assert "text/plain" in data
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):

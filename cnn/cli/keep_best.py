@@ -1,0 +1,71 @@
+"""`cnn train --keep-best`: the weights of the best epoch are the result, instead of those of the last one."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cnn.core.text import printable
+from cnn.errors import InputError
+from cnn.metrics import class_report
+from cnn.module import Array
+from cnn.training import EarlyStopping, Step
+
+BALANCED = "balanced-accuracy"
+METRICS = {"accuracy": "val_accuracy", BALANCED: "val_accuracy", "loss": "val_loss"}  # and what the training calls them
+
+
+class KeepBest(EarlyStopping):
+    """Put the weights of the best epoch into the model at the end; training is never stopped early.
+
+    Parameters
+    ----------
+    metric : str
+        One of `METRICS`, measured on the validation images after each epoch.
+    x, y : ndarray
+        The validation images, as pixels, and their classes.
+
+    Raises
+    ------
+    InputError
+        (a ValueError) If there is no such metric.
+    """
+
+    def __init__(self, metric: str, x: Array, y: Array) -> None:
+        if metric not in METRICS:
+            raise InputError(f"unknown metric {printable(metric)}; known: {', '.join(METRICS)}")
+        super().__init__(monitor=METRICS[metric])
+        self.metric, self._x, self._y = metric, x, y
+
+    def settings_text(self) -> str:
+        """Return the call that makes it; a resumed training run must have the same."""
+        return f"KeepBest({self.metric!r})"
+
+    def __call__(self, step: Step) -> bool:
+        """Keep the weights if the epoch that ends with this step is the best so far."""
+        if step.metrics is not None and self.metric == BALANCED:
+            predicted = step.model.predict(step.model.preprocess(self._x))
+            step = replace(step, metrics=step.metrics | {"val_accuracy": balanced_accuracy(self._y, predicted)})
+        super().__call__(step)
+        return False
+
+    def text(self, has_test: bool) -> str:
+        """Return which epoch was the best, for people; without test images the choice flatters its accuracy."""
+        kept = (
+            f"the weights are those of epoch {self.best_epoch}, with the best validation {self.metric} {self.best:.4f}"
+        )
+        return kept if has_test else f"{kept}; chosen on these images, their accuracy is a little too optimistic"
+
+
+def balanced_accuracy(y_true: Any, y_pred: Any) -> float:
+    """Return the mean over the classes of the share of their images that are predicted correctly.
+
+    Classes without an image do not count. Where all classes are equally large, it is the accuracy.
+
+    Examples
+    --------
+    >>> balanced_accuracy([0, 0, 0, 1], [0, 0, 0, 0])
+    0.5
+    """
+    names = [str(k) for k in range(int(max(np.max(y_true), np.max(y_pred))) + 1)]
+    return class_report(y_true, y_pred, names).macro["recall"]

@@ -1,0 +1,37 @@
+"""What `cnn train` prints before it trains."""
+
+import textwrap
+from pathlib import Path
+
+from cnn.cli.augmentation import Augmentation
+from cnn.cli.datasets import Dataset
+from cnn.cli.formatting import count_text, sample_shape_text
+from cnn.cli.imbalance import uneven_note
+from cnn.cli.train_recipes import Plan, Settings
+
+
+def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augmentation | None, folder: Path) -> str:
+    """Return the data, the model, the settings and the folder of a training, and what to know about the data."""
+    train, validation, test = (f"{len(part[0]):,}" for part in (dataset.train, dataset.validation, dataset.test))
+    classes = len(dataset.class_names)
+    parameters = sum(parameter.size for parameter in plan.model.parameters())
+    shape = dataset.input_shape
+    shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
+    held_out = f"{validation} more for validation, {test} more for the final test"
+    if not dataset.has_test:
+        held_out = f"{validation} more for validation; there are no test {dataset.kind}"
+    lines = [
+        f"Training on {dataset.title}",
+        f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}",
+        f"            {held_out}",
+        f"  model     {settings.model}, {parameters:,} parameters",
+        f"  settings  {count_text(settings.epochs, 'epoch')}, batch size {settings.batch_size}, {plan.text}, "
+        f"seed {settings.seed}",
+    ]
+    lines += [changes.text()] if changes is not None else []
+    lines.append(f"  folder    {folder}; Ctrl-C saves the run so far")
+    lines += [f"  {line}" for line in dataset.notes]
+    if changes is not None:
+        note = uneven_note(dataset.train[1], dataset.class_names, bool(settings.balance))
+        lines += [textwrap.fill(note, 80, initial_indent="  ", subsequent_indent="  ")] if note else []
+    return "\n".join(lines)

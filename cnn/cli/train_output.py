@@ -1,0 +1,103 @@
+"""What `cnn train` prints after each epoch and at the end, and the predictions that it writes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from cnn.cli.csv_text import csv_line, path_cell, text_cell
+from cnn.cli.formatting import correct_text
+from cnn.core.files import write_bytes
+from cnn.module import Array
+from cnn.training.history import epoch_line
+
+PREDICTIONS_COLUMNS = ("file", "class", "prediction", "probability", "correct")
+
+
+def epoch_text(epoch: int, epochs: int, metrics: dict[str, float], columns: int | None = None) -> str:
+    """Return the line about an epoch; in a terminal with few columns, with shorter names and fewer numbers.
+
+    Examples
+    --------
+    >>> metrics = {"train_loss": 0.5, "train_accuracy": 0.8, "val_loss": 0.6, "val_accuracy": 0.75, "seconds": 1.24}
+    >>> for columns in (None, 80, 60, 40):
+    ...     print(epoch_text(3, 50, metrics, columns))
+    epoch  3/50  train loss 0.5000  train accuracy 0.8000  val loss 0.6000  val accuracy 0.7500  1.2 s
+    epoch  3/50  loss 0.5000  acc 0.8000  val loss 0.6000  val acc 0.7500  1.2 s
+    epoch  3/50  val loss 0.6000  val acc 0.7500  1.2 s
+    epoch  3/50  val acc 0.7500  1.2 s
+    """
+    short = {name.removeprefix("train_").replace("accuracy", "acc"): value for name, value in metrics.items()}
+    validation = {name: value for name, value in short.items() if name.startswith("val")}
+    accuracy = {name: value for name, value in validation.items() if name.endswith("acc")}
+    text = ""
+    for shown in (metrics, short, validation, accuracy):
+        text = f"{epoch_line(epoch, epochs, shown)}  {metrics['seconds']:.1f} s"
+        if columns is None or len(text) <= columns:
+            break
+    return text
+
+
+def result_text(
+    part: str,
+    loss: float,
+    accuracy: float,
+    count: int,
+    baseline: float | None = None,
+    balanced_accuracy: float | None = None,
+) -> str:
+    """Return the result of the final test.
+
+    Parameters
+    ----------
+    part : {"test", "validation"}
+        What the samples are.
+    loss, accuracy : float
+        On these samples.
+    count : int
+        Number of the samples.
+    baseline : float, optional
+        The accuracy on these samples of always guessing the largest class of the training samples.
+    balanced_accuracy : float, optional
+        The mean over the classes of the fraction of each that was recognised, where classes are uneven.
+
+    Examples
+    --------
+    >>> print(result_text("test", 0.25, 0.915, 10_000, 0.5))
+    test loss      0.2500
+    test accuracy  0.9150  (9,150 of 10,000 correct; 95 % interval 0.909 to 0.920)
+    test baseline  0.5000  (accuracy of always guessing the largest class)
+    """
+    lines = [f"{part} loss      {loss:.4f}", f"{part} accuracy  {accuracy:.4f}  ({correct_text(accuracy, count)})"]
+    if balanced_accuracy is not None:
+        lines.append(f"{part} balanced  {balanced_accuracy:.4f}  (balanced accuracy: every class counts as much)")
+    if baseline is not None:
+        lines.append(f"{part} baseline  {baseline:.4f}  (accuracy of always guessing the largest class)")
+    return "\n".join(lines)
+
+
+def write_predictions(
+    path: Path, files: Sequence[str], labels: Array, probabilities: Array, class_names: Sequence[str]
+) -> None:
+    """Write a CSV with a row for each image: file, class, prediction, its probability, and whether it is correct.
+
+    Parameters
+    ----------
+    path : Path
+        The CSV file to write, in UTF-8.
+    files : sequence of str
+        N names of files.
+    labels : ndarray of int, (N,)
+        True class ids.
+    probabilities : ndarray, (N, K)
+        What ``predict_proba`` returns.
+    class_names : sequence of str
+        K names.
+    """
+    lines = [csv_line(PREDICTIONS_COLUMNS)]
+    for file, label, row in zip(files, labels, probabilities, strict=True):
+        predicted = int(np.argmax(row))
+        classes = [text_cell(class_names[k]) for k in (label, predicted)]
+        is_correct = "yes" if predicted == label else "no"
+        lines.append(csv_line([path_cell(file), *classes, f"{row[predicted]:.6f}", is_correct]))
+    write_bytes(path, ("\n".join(lines) + "\n").encode())

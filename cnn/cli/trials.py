@@ -1,0 +1,205 @@
+"""How `cnn train --augment auto` decides: short trainings, each judged on images that it has not seen.
+
+docs/decisions/011-augmentation.md has the measurements behind the rule and the numbers.
+"""
+
+import dataclasses
+import hashlib
+import math
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+import cnn
+from cnn import training
+from cnn.cli import train_recipes
+from cnn.cli.augmentation import Augmentation, image_size, transforms
+from cnn.cli.datasets import Dataset, model_inputs, split
+from cnn.cli.train_recipes import Settings
+from cnn.module import Array
+
+SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
+IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
+SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs of 400 images
+TEMPERATURES = np.geomspace(0.25, 8, 61)
+MARGIN = 1.0  # standard errors
+
+
+def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> Augmentation:
+    """Try the strengths without flips, then the best of them with flips, and return the best of all.
+
+    The same data, settings and seed give the same result: a trial has a fixed number of steps. Each training image is
+    judged by a net that was trained on the other half of them. These are more images than the validation images, whose
+    number is often too small to tell; and the validation images, which no choice sees, give an honest accuracy.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its training images are used.
+    settings : Settings
+        Of the training that the changes are for; a trial trains the same model in the same way.
+    tell : callable
+        Called with each line of text for the user.
+    """
+    halves = halve(dataset, settings.seed)
+    images = len(halves[0].train[0])
+    epochs = trial_epochs(images, settings.epochs)
+    settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
+    height, width = image_size(halves[0])
+    how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
+    how += "judged on the other half"
+    tell("--augment auto: trying which random changes of the images help")
+    tell(textwrap.fill(how, 80, initial_indent="  ", subsequent_indent="  "))
+    trials: list[dict[str, Any]] = []
+
+    def run(name: str) -> Array:
+        losses, accuracy = trial(halves, settings, name)
+        trials.append({"name": name, "loss": float(losses.mean()), "accuracy": accuracy})
+        tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
+        return losses
+
+    chosen = decide(run)
+    tell(f"  chosen: {chosen}")
+    return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
+
+
+def decide(run: Callable[[str], Array]) -> str:
+    """Return the best changes: first the best strength without flips, then with or without them.
+
+    ``run`` makes a trial and returns the loss of each image; images are the same in all trials.
+
+    Examples
+    --------
+    >>> losses = {"none": [0.5, 0.6], "light": [0.4, 0.5], "strong": [0.7, 0.7], "light+flip": [0.9, 0.9]}
+    >>> decide(lambda name: np.array(losses[name]))
+    'light'
+    """
+    losses = {name: run(name) for name in ("none", "light", "strong")}
+    chosen = "light"
+    for name in ("none", "strong"):
+        if is_better(losses[name], losses[chosen]):
+            chosen = name
+    flipped = "flip" if chosen == "none" else f"{chosen}+flip"
+    return flipped if is_better(run(flipped), losses[chosen]) else chosen
+
+
+def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Array, float]:
+    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)"""
+    losses, correct = [], []
+    for half in halves:
+        cnn.manual_seed(settings.seed)
+        changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
+        plan = train_recipes.plan(changed, settings)
+        for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
+            plan.after_step(step)
+        x, y = half.validation
+        probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
+        losses.append(calibrated_losses(probabilities, y))
+        correct.append(probabilities.argmax(axis=1) == y)
+    return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
+
+
+def trial_epochs(images: int, epochs: int) -> int:
+    """Return the number of epochs of a trial with half of the images: with twice as many it has as many steps.
+
+    Examples
+    --------
+    >>> trial_epochs(images=100, epochs=50), trial_epochs(images=400, epochs=50)
+    (100, 50)
+    """
+    return min(2 * epochs, math.ceil(SEEN / images))
+
+
+def halve(dataset: Dataset, seed: int) -> list[Dataset]:
+    """Divide the training images, made smaller and at most `IMAGES` of them, in two: -> two data sets
+
+    Each has one half as its training images and the other as its validation images.
+    """
+    x, y = dataset.train
+    groups = dataset.train_groups
+    if len(set(groups)) < 2:  # not known, or nothing to divide
+        groups = [str(i) for i in range(len(x))]
+    if len(x) > IMAGES:
+        some, y = split(np.arange(len(x)), y, IMAGES, np.random.default_rng(seed))[1]
+        x, groups = x[some], [groups[i] for i in some]
+    first = first_half(groups, y, seed)
+    x = reduced(x)
+    a, b = (x[first], y[first]), (x[~first], y[~first])
+    return [dataclasses.replace(dataset, train=one, validation=other, test=other) for one, other in ((a, b), (b, a))]
+
+
+def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
+    """Return which images are in the first half: whole groups, and of each class about as many as in the second.
+
+    The groups, in the order of the hashes of their names, each go to the half that has fewer images of their classes,
+    or fewer in all.
+
+    Examples
+    --------
+    >>> first_half(["a", "b", "c", "a", "b", "d"], np.array([0, 0, 0, 1, 1, 1]), seed=0)
+    array([False,  True,  True, False,  True, False])
+    """
+    members: dict[str, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(group, []).append(i)
+    first, lead = np.zeros(len(labels), dtype=bool), np.zeros(labels.max() + 1, dtype=int)  # more images in the first
+    for group in sorted(members, key=lambda name: hashed(name, seed)):
+        counts = np.bincount(labels[members[group]], minlength=len(lead))
+        if_first, if_second = lead + counts, lead - counts
+        to_first = (abs(if_first).sum(), abs(if_first.sum())) < (abs(if_second).sum(), abs(if_second.sum()))
+        first[members[group]] = to_first
+        lead = if_first if to_first else if_second
+    return first
+
+
+def hashed(name: str, seed: int) -> bytes:
+    """Return a hash by which names are in a random order, which does not change if others are added."""
+    return hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+
+
+def calibrated_losses(probabilities: Array, y: Array) -> Array:
+    """Return the loss of each sample, with all logits divided by the number that makes their mean smallest.
+
+    Otherwise a net that is too sure of itself would look worse than one that makes more mistakes, and without random
+    changes nets are too sure.
+
+    Source
+    ------
+    Guo, Pleiss, Sun and Weinberger 2017, On calibration of modern neural networks, arXiv 1706.04599, section 4.2.
+
+    Examples
+    --------
+    >>> too_sure, y = np.array([[0.999, 0.001], [0.999, 0.001]]), np.array([0, 1])  # a mean loss of 3.5
+    >>> print(calibrated_losses(too_sure, y).mean().round(2))
+    0.78
+    """
+    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+    candidates = []
+    for temperature in TEMPERATURES:
+        scaled = logits / temperature
+        log_sum = np.log(np.exp(scaled).sum(axis=1))
+        candidates.append(log_sum - scaled[np.arange(len(y)), y])
+    return min(candidates, key=np.mean)
+
+
+def is_better(a: Array, b: Array) -> bool:
+    """Return whether the losses a of some samples are smaller than b, by more than chance makes them differ."""
+    difference = b - a
+    return bool(difference.mean() > MARGIN * difference.std(ddof=1) / math.sqrt(len(difference)))
+
+
+def reduced(pixels: Array, side: int = SIDE) -> Array:
+    """Average blocks of pixels, so that the shorter side gets about this long; smaller images stay as they are.
+
+    Examples
+    --------
+    >>> reduced(np.array([[10, 20], [20, 30]], dtype=np.uint8).reshape(1, 1, 2, 2), side=1)
+    array([[[[20]]]], dtype=uint8)
+    """
+    n, c, h, w = pixels.shape
+    block = max(1, min(h, w) // side)
+    rows, columns = h // block, w // block
+    blocks = pixels[:, :, : rows * block, : columns * block].reshape(n, c, rows, block, columns, block)
+    return np.rint(blocks.mean(axis=(3, 5))).astype(np.uint8)

@@ -1,0 +1,73 @@
+"""How an image becomes one of the size of a network: squashed, cropped or padded; and what lies under transparency."""
+
+from typing import Any
+
+import numpy as np
+
+Image = Any  # Pillow's Image; Pillow is imported only when an image is read
+
+SQUASHED, CROPPED, PADDED = "squashed", "cropped", "padded"
+FITS = (SQUASHED, CROPPED, PADDED)
+BACKGROUNDS = ("white", "black", "grey")
+
+
+def resize(image: Image, size: tuple[int, int], fit: str = SQUASHED) -> Image:
+    """Resize a Pillow image to (height, width), with antialiasing.
+
+    Parameters
+    ----------
+    image : Image
+        Of mode L, RGB or RGBA.
+    size : pair of int
+        (height, width).
+    fit : {"squashed", "cropped", "padded"}
+        "squashed": the whole image, its proportions not kept. "cropped": the largest part in the middle that has the
+        proportions of ``size``. "padded": the whole image with its proportions; what is missing at two sides is
+        transparent if the image has transparency, and otherwise of the mean colour of the image's border.
+
+    Notes
+    -----
+    docs/decisions/010 compares the three.
+    """
+    from PIL import Image as pillow  # noqa: N813
+
+    height, width = size
+    if image.size == (width, height):
+        return image
+    scale = max(width / image.width, height / image.height)
+    box = None
+    if fit == CROPPED:
+        left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
+        box = (
+            max(0.0, left),
+            max(0.0, top),
+            min(left + width / scale, image.width),
+            min(top + height / scale, image.height),
+        )
+    if fit == PADDED:
+        scale = min(width / image.width, height / image.height)
+        width, height = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+    resized = image.resize((width, height), pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return _pad(resized, size) if fit == PADDED else resized
+
+
+def _pad(image: Image, size: tuple[int, int]) -> Image:
+    """Put an image into the middle of one of (height, width)."""
+    from PIL import Image as pillow  # noqa: N813
+
+    height, width = size
+    pixels = np.asarray(image, dtype=np.float64).reshape(image.height, image.width, -1)
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean(axis=0).round().astype(int)
+    colour = (0, 0, 0, 0) if image.mode == "RGBA" else tuple(border.tolist())
+    padded = pillow.new(image.mode, (width, height), colour if len(colour) > 1 else colour[0])
+    padded.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return padded
+
+
+def flatten_alpha(image: Image, background: str = "white") -> Image:
+    """Put a Pillow image with transparency on a background of one colour."""
+    from PIL import Image as pillow  # noqa: N813
+
+    if image.mode != "RGBA":
+        return image
+    return pillow.alpha_composite(pillow.new("RGBA", image.size, background), image).convert("RGB")

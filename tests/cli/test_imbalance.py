@@ -1,0 +1,212 @@
+"""Classes of very different sizes: what `cnn train FOLDER` says, `--balance` and `--keep-best`."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn.cli import datasets, train_recipes
+from cnn.cli.imbalance import low_recall_note, uneven_note
+from cnn.cli.keep_best import KeepBest, balanced_accuracy
+from cnn.cli.train_recipes import settings_for
+from cnn.errors import InputError
+from cnn.metrics import class_report
+from cnn.sequential import Sequential
+from cnn.training import Step
+
+FAST = ("--image-size", 16, "--model", "mlp", "--augment", "none", "--out", "run")
+
+
+def noise(folder, dark, light, size=16):
+    """Write dark and light noise."""
+    rng = np.random.default_rng(0)
+    for name, level, count in (("dark", 110, dark), ("light", 135, light)):
+        path = Path(folder) / name
+        path.mkdir(parents=True)
+        for i in range(count):
+            pixels = rng.normal(level, 60, (size, size)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(path / f"{i}.png")
+
+
+def config():
+    return json.loads(Path("run/config.json").read_text())
+
+
+# what is said before training
+
+
+def test_uneven_classes_are_named(run):
+    noise("f", 60, 10)
+    code, out, err = run("train", "f", "--epochs", 1, *FAST)
+    assert code == 0
+    said = "uneven classes: the largest, dark, has 48 training images, but light 8. Rare classes are easily overlooked"
+    assert said in " ".join(err.split())
+    assert "--balance" in err
+    assert "balanced accuracy" in out
+    assert config()["validation_balanced_accuracy"] == pytest.approx(0.5, abs=0.5)
+
+
+def test_even_classes_are_not(run):
+    noise("f", 12, 10)
+    code, out, err = run("train", "f", "--epochs", 1, *FAST)
+    assert code == 0
+    assert "uneven" not in err
+    assert "balanced accuracy" not in out
+    assert "validation_balanced_accuracy" not in config()
+
+
+def test_many_rare_classes_are_counted():
+    labels = np.repeat(np.arange(9), [30, 3, 3, 3, 3, 3, 3, 3, 11])
+    note = uneven_note(labels, [f"class {k}" for k in range(9)], balance=True)
+    assert note.startswith("uneven classes: the largest, class 0, has 30 training images, but class 1 3, class 2 3")
+    assert note.endswith("and 2 more: their errors count more (--balance)")
+    assert "class 8" not in note
+
+
+# and after it
+
+
+def test_classes_that_are_seldom_recognised_are_named(run):
+    noise("f", 60, 10)
+    code, out, err = run("train", "f", "--epochs", 1, "--lr", "0", *FAST)  # it knows nothing, and prefers one class
+    assert code == 0
+    recalls = dict(line.split()[::2][:2] for line in out.splitlines() if line.startswith(("dark ", "light ")))
+    low = [name for name, recall in recalls.items() if float(recall) < 0.5]
+    assert low
+    for name in low:
+        assert f"seldom recognised: {name} (" in err
+    assert "or train with --balance" in " ".join(err.split())
+
+
+def test_advice_depends_on_what_was_done():
+    report = class_report([0, 0, 1, 1, 2], [1, 1, 1, 0, 2], ["a", "b\x1b[2J", "c"])
+    assert low_recall_note(report, can_balance=False) == "seldom recognised: a (0 of 2). Add images of this class."
+    report = class_report([0, 0, 1, 1, 1], [1, 1, 1, 0, 2], ["a", "b\x1b[2J", "c"])
+    text = " ".join(low_recall_note(report, can_balance=True).split())
+    assert text.startswith("seldom recognised: a (0 of 2), b\\x1b[2J (1 of 3). Add images of these classes, or train")
+    assert low_recall_note(class_report([0, 1], [0, 1], ["a", "b"]), can_balance=True) == ""
+
+
+# --balance
+
+
+def test_balance_finds_more_of_the_rare_class(run):
+    noise("f/train", 150, 8)
+    noise("f/test", 50, 50)
+    recalls = []
+    for options in ((), ("--balance",)):
+        out = Path("run", "..", f"run{len(recalls)}")
+        assert run("train", "f", "--epochs", 3, *FAST[:-1], out, *options)[0] == 0
+        found = json.loads((out / "config.json").read_text())
+        assert found.get("balance", False) == bool(options)
+        assert "weight" not in repr(Sequential.load(out / "model.safetensors").loss_func)
+        recalls.append(found["test_balanced_accuracy"])
+    assert recalls[0] + 0.2 < recalls[1]
+
+
+def test_balance_weights_the_loss_and_is_resumed(run):
+    noise("f", 30, 6)
+    assert run("train", "f", "--epochs", 1, *FAST, "--balance")[0] == 0
+    settings = settings_for("f", image_size=16, balance=True, model="mlp")
+    dataset = datasets.load("f", 0, True, 16, settings.validation)
+    loss_func = train_recipes.plan(dataset, settings).model.loss_func
+    assert loss_func.weight == pytest.approx([29 / (2 * 24), 29 / (2 * 5)])
+    code, _, err = run("train", "--resume", "run", "--epochs", 2)
+    assert code == 0, err
+    assert (config()["balance"], config()["epochs"]) == (True, 2)
+
+
+@pytest.mark.parametrize("option", [["--balance"], ["--keep-best", "loss"]])
+def test_options_are_for_folders(run, option):
+    code, _, err = run("train", "spiral", *option)
+    assert code == 2
+    assert f"{option[0]} is for a folder of images: it cannot change spiral" in err
+
+
+# --keep-best
+
+
+def steps(metrics):
+    """The ends of epochs with these metrics, of a model that predicts its number of epochs."""
+
+    class Model:
+        epoch = 0
+
+        def preprocess(self, x):
+            return x
+
+        def predict(self, x):
+            return np.where(np.arange(len(x)) < self.epoch, 1, 0)
+
+        def state_dict(self):
+            return {"epoch": np.array(self.epoch)}
+
+        def load_state_dict(self, state):
+            self.epoch = int(state["epoch"])
+
+    model = Model()
+    for epoch, values in enumerate(metrics, start=1):
+        model.epoch = epoch
+        yield Step(epoch, len(metrics), 1, 1, 0.0, 0.0, values, model)
+
+
+METRICS = [{"val_loss": loss, "val_accuracy": accuracy} for loss, accuracy in ((0.5, 0.4), (0.3, 0.6), (0.4, 0.8))]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("loss", 2), ("accuracy", 3), ("balanced-accuracy", 1)])
+def test_the_best_epoch_is_kept(metric, best):
+    x, y = np.zeros((4, 1, 2, 2), np.uint8), np.array([1, 0, 0, 0])
+    keep = KeepBest(metric, x, y)
+    for step in steps(METRICS):
+        assert not keep(step)
+    keep.end(step)
+    assert (step.model.epoch, keep.best_epoch) == (best, best)
+    assert f"epoch {best}, with the best validation {metric}" in keep.text(has_test=True)
+    assert keep.text(has_test=False).endswith("their accuracy is a little too optimistic")
+    assert "optimistic" not in keep.text(has_test=True)
+    other = KeepBest(metric, x, y)
+    other.load_state_dict(keep.state_dict())
+    assert (other.best_epoch, other.best) == (keep.best_epoch, keep.best)
+
+
+def test_the_metric_is_checked(run):
+    with pytest.raises(InputError, match="unknown metric f1; known: accuracy, balanced-accuracy, loss"):
+        KeepBest("f1", np.zeros(1), np.zeros(1))
+    code, _, err = run("train", "spiral", "--keep-best", "balanced_accuracy")
+    assert code == 2
+    assert "did you mean 'balanced-accuracy'?" in err
+
+
+@pytest.mark.parametrize("metric", ["loss", "balanced-accuracy"])
+def test_keep_best_on_the_command_line(run, metric):
+    noise("f", 30, 8)
+    options = ["train", "f", "--epochs", 6, *FAST, "--lr", "0.1", "--keep-best", metric]
+    code, _, err = run(*options)
+    assert code == 0
+    assert f"with the best validation {metric}" in err
+    rows = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
+    found = config()
+    if metric == "loss":
+        assert found["validation_loss"] == pytest.approx(min(row["val_loss"] for row in rows))
+    else:
+        dataset = datasets.load("f", 0, True, 16, 0.2)
+        model = Sequential.load(Path("run/model.safetensors"))
+        value = balanced_accuracy(dataset.test[1], model.predict(model.preprocess(dataset.test[0])))
+        assert f"balanced-accuracy {value:.4f}" in err
+
+
+def test_keep_best_is_resumed(run):
+    noise("f", 30, 8)
+    options = [*FAST[:-1], "whole", "--lr", "0.1", "--keep-best", "balanced-accuracy"]
+    assert run("train", "f", "--epochs", 3, *options)[0] == 0
+    code, _, err = run("train", "--resume", "whole", "--epochs", 5)
+    assert code == 0, err
+    assert "with the best validation balanced-accuracy" in err
+    assert json.loads(Path("whole/config.json").read_text())["keep_best"] == "balanced-accuracy"
+
+
+def test_balanced_accuracy():
+    assert balanced_accuracy([0, 0, 0, 1], [0, 0, 1, 1]) == pytest.approx((2 / 3 + 1) / 2)
+    assert balanced_accuracy([0, 0, 2], [0, 1, 2]) == pytest.approx(0.75)  # no image of class 1

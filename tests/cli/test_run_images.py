@@ -1,0 +1,248 @@
+"""The images that a run was trained on: left out by `cnn evaluate`, required by `--resume`, known by their content."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn.cli import datasets, run_images
+from cnn.cli.predict_images import read_for_model
+from cnn.data.image_fit import FITS
+from cnn.data.images import read_image
+from cnn.errors import InputError
+from cnn.sequential import Sequential
+from tests.cli.example_files import config
+from tests.cli.test_folder import shades
+
+FAST = ("--image-size", "16", "--epochs", "1", "--model", "mlp", "--quiet")
+
+
+@pytest.fixture
+def trained_run(run, no_plots):
+    """A run on 20 images, of which 4 were held out."""
+    shades("f", 10)
+    assert run("train", "f", "--out", "r", *FAST)[0] == 0
+    return Path("r")
+
+
+def test_the_run_lists_its_images(trained_run):
+    content = json.loads((trained_run / "images.json").read_text(encoding="utf-8"))
+    assert {name: len(content[name]) for name in ("train", "validation")} == {"train": 16, "validation": 4}
+    assert content["conversion"]["background"] == "white"
+    files = [*content["train"], *content["validation"]]
+    assert sorted(files) == sorted(f"{name}/{i}.png" for name in ("dark", "light") for i in range(10))
+    assert Sequential.load(trained_run / "model.safetensors").preprocessing["background"] == "white"
+
+
+@pytest.mark.parametrize("how", ["copied", "moved", "renamed", "converted", "itself"])
+def test_training_images_are_left_out(run, trained_run, how):
+    expected = json.loads(run("evaluate", trained_run, "--json")[1])
+    folder = "f" if how == "itself" else "g"
+    if how == "moved":
+        Path("f").rename("g")
+    elif how != "itself":
+        shutil.copytree("f", "g")
+    if how in ("renamed", "converted"):
+        for file in sorted(Path("g").rglob("*.png")):
+            if how == "renamed":
+                file.rename(file.with_name(f"x{hash(file.name)}.png"))
+            else:
+                with Image.open(file) as image:
+                    image.save(file.with_suffix(".tif"), exif=image.getexif())
+                file.unlink()
+    code, out, err = run("evaluate", trained_run, "--data", folder)
+    assert code == 0
+    assert "left out 16 of 20 images: the model was trained on them\n" in err
+    assert out.splitlines()[0].endswith("4 validation images, because there is no folder of test images")
+    result = json.loads(run("evaluate", trained_run, "--data", folder, "--json")[1])
+    assert (result["samples"], result["left_out"]) == (4, 16)
+    assert result["loss"] == pytest.approx(expected["loss"], rel=1e-6)
+    assert result["accuracy"] == expected["accuracy"]
+
+
+def test_new_images_beside_the_old_ones(run, trained_run):
+    shutil.copytree("f", "g")
+    Image.new("RGB", (20, 20), (200, 180, 200)).save("g/light/new.png")
+    code, out, _ = run("evaluate", trained_run, "--data", "g")
+    assert code == 0
+    assert "5 images, of which 4 were its validation images" in out
+
+
+def test_only_training_images(run, trained_run):
+    content = json.loads((trained_run / "images.json").read_text(encoding="utf-8"))
+    for name in content["validation"]:
+        Path("f", name).unlink()
+    code, out, err = run("evaluate", trained_run)
+    assert (code, out) == (1, "")
+    assert "error: the model was trained on all 16 images in " in err
+    assert "give others, --data FOLDER" in err
+
+
+def test_a_class_without_images(run, trained_run):
+    shades("g/test", 3)
+    shutil.rmtree("g/test/dark")
+    for image in Path("g/test/light").iterdir():
+        with Image.open(image) as old:
+            old.rotate(90, expand=True).save(image)
+    code, out, err = run("evaluate", trained_run, "--data", "g")
+    assert code == 0
+    assert "no images of dark: the result is about the other classes\n" in err
+    assert "3 test images" in out
+    assert [line.split()[0] for line in out.splitlines() if line.startswith(("dark", "light"))] == ["dark", "light"]
+    assert "3 images\n" in run("evaluate", trained_run, "--data", "g/test")[1]
+    shutil.rmtree("g/test/light")
+    code, _, err = run("evaluate", trained_run, "--data", "g/test")
+    assert (code, "contains no class folders" in err) == (1, True)
+
+
+def test_an_old_run_without_a_list_works_as_before(run, trained_run):
+    new = json.loads(run("evaluate", trained_run, "--json")[1])
+    (trained_run / "images.json").unlink()
+    code, out, _ = run("evaluate", trained_run, "--json")
+    assert code == 0
+    assert json.loads(out) == {**new, "left_out": 0}
+    assert "4 validation images" in run("evaluate", trained_run)[1]
+    assert json.loads(run("evaluate", trained_run, "--data", "f", "--json")[1])["samples"] == 4
+    assert run("train", "--resume", trained_run, "--epochs", "2", "--quiet")[0] == 0
+    assert len((trained_run / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"train": 3}', '{"train": {"a": ["x"]}}', '{"train": {"a": ["x", 3]}}', '{"train": {}}']
+)
+def test_a_damaged_list(run, trained_run, text):
+    (trained_run / "images.json").write_text(text, encoding="utf-8")
+    code, _, err = run("evaluate", trained_run)
+    assert code == 1
+    assert "images.json is damaged: " in err
+    assert run("train", "--resume", trained_run, "--epochs", "2")[0] == 1
+
+
+# resume
+
+
+def test_data_that_moved(run, trained_run, no_plots):
+    shutil.copytree("r", "straight")
+    assert run("train", "--resume", "straight", "--epochs", "2", "--quiet")[0] == 0
+    Path("f").rename("elsewhere")
+    code, _, err = run("train", "--resume", "r", "--epochs", "2", "--quiet")
+    assert code == 1
+    assert "on which r was trained: if it has moved, give --data FOLDER" in err
+    code, _, err = run("train", "--resume", "r", "--epochs", "2", "--quiet", "--data", "elsewhere")
+    assert (code, err) == (0, "")
+    assert config(Path("r"))["data"] == str(Path("elsewhere").resolve())
+    assert Path("r", "model.safetensors").read_bytes() == Path("straight", "model.safetensors").read_bytes()
+
+
+def test_moved_data_must_be_the_same(run, trained_run):
+    shutil.copytree("f", "g")
+    Path("g", "dark", "0.png").unlink()
+    Path("g", "dark", "1.png").write_bytes(Path("g", "light", "1.png").read_bytes())
+    Path("g", "light", "1.png").unlink()
+    before = {file: file.read_bytes() for file in Path("r").rglob("*") if file.is_file()}
+    code, _, err = run("train", "--resume", "r", "--epochs", "2", "--quiet", "--data", "g")
+    assert code == 1
+    assert f"{Path('g')} are not those that r was trained on: 2 missing (" in err
+    assert "dark/0.png" in err
+    assert "dark/1.png" in err
+    assert {file: file.read_bytes() for file in Path("r").rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("f", "--data", "g"), "--data is for --resume: give the folder to train on without it"),
+        (("--resume", "r", "--data", "nowhere"), "there is no folder"),
+        (("--resume", "r", "--group-by", "{group}_*"), "only --epochs and --data may change, not group_by"),
+        (("f", "--group-by", "*"), "argument --group-by: expected a pattern of file names with {group} in it once"),
+        (("mnist", "--group-by", "{group}_*"), "--group-by is for a folder of images: it cannot change mnist"),
+    ],
+)
+def test_arguments_that_do_not_fit(run, trained_run, arguments, message, capsys):
+    try:
+        code, _, err = run("train", *arguments)
+    except SystemExit as stop:
+        code, err = stop.code, capsys.readouterr().err
+    assert code in (1, 2)
+    assert message in err
+
+
+# groups, and one image a class
+
+
+def test_groups_are_kept_together_and_stored(run, no_plots):
+    shades("f", 12)
+    for file in sorted(Path("f").rglob("*.png")):
+        file.rename(file.with_name(f"p{int(file.stem) // 3}_{file.stem}.png"))
+    pattern = "{group}_*"
+    code, _, err = run("train", "f", "--out", "r", *FAST[:-1], "--group-by", pattern)
+    assert code == 0
+    assert "groups of images by {group}_*: 4" in err
+    assert config(Path("r"))["group_by"] == pattern
+    content = json.loads(Path("r", "images.json").read_text(encoding="utf-8"))
+    sides = [{Path(name).name.split("_")[0] for name in content[split]} for split in ("train", "validation")]
+    assert (len(sides[0]), len(sides[1]), sides[0] & sides[1]) == (3, 1, set())
+    assert run("train", "--resume", "r", "--epochs", "2", "--quiet")[0] == 0
+    assert json.loads(run("evaluate", "r", "--json")[1])["samples"] == 6
+
+
+def test_one_image_a_class_is_refused_before_there_is_a_run(run):
+    shades("f", 1)
+    code, _, err = run("train", "f", "--out", "r")
+    assert code == 1
+    assert "no image can be held out for validation" in err
+    assert not Path("r").exists()
+
+
+# backgrounds
+
+
+def test_predict_and_evaluate_repeat_the_background(run, no_plots):
+    for k, name in enumerate(("flat", "tall")):
+        Path("f", name).mkdir(parents=True)
+        for i in range(8):
+            image = Image.new("RGBA", (24, 24), (0, 0, 0, 0))
+            image.paste("white", (4, 4, 8 + i, 20) if k else (4, 4, 20, 8 + i))
+            image.save(f"f/{name}/{i}.png")
+    code, _, err = run("train", "f", "--out", "r", *FAST[:-1])
+    assert code == 0
+    assert "transparent pixels become black" in err
+    model = Sequential.load("r/model.safetensors")
+    assert model.preprocessing["background"] == "black"
+    dataset = datasets.load("f", 0, True, 16)
+    out = json.loads(run("predict", "r", "f/tall/3.png", "--json")[1])
+    found = {one["name"]: one["probability"] for one in out["classes"]}
+    all_files = [*dataset.hashes["train"], *dataset.hashes["validation"]]
+    pixels = np.concatenate([dataset.train[0], dataset.validation[0]])[all_files.index("tall/3.png")]
+    expected = model.predict_proba(model.preprocess(pixels[None]))[0]
+    assert found["tall"] == pytest.approx(float(expected[1]), rel=1e-5)
+    assert json.loads(run("evaluate", "r", "--json")[1])["loss"] == pytest.approx(config(Path("r"))["validation_loss"])
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("background", ["white", "black", "grey"])
+def test_predict_reads_with_the_fit_and_background_of_the_model(fit, background):
+    image = Image.new("RGBA", (60, 30), (0, 0, 0, 0))
+    image.paste("red", (5, 5, 50, 15))
+    image.save("a.png")
+    settings = {"fit": fit, "background": background}
+    found = read_for_model("a.png", (3, 16, 16), preprocessing=settings)
+    assert np.array_equal(found.pixels, read_image("a.png", 16, **settings))
+    with pytest.raises(InputError, match="background must be one of white, black, grey, got 'nope'"):
+        read_for_model("a.png", (3, 16, 16), preprocessing={"fit": fit, "background": "nope"})
+
+
+def test_a_data_set_with_names_no_files(tmp_path):
+    run_images.write(tmp_path, datasets.load("spiral", 0))
+    assert run_images.read(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_with_control_characters_are_escaped_in_errors():
+    images = {"train": {"a/\x1b[31m.png": ("1", "2")}, "validation": {}}
+    with pytest.raises(InputError) as error:
+        run_images.check_same(Path("r"), images, datasets.load("spiral", 0))
+    assert r"1 missing (train a/\x1b[31m.png)" in str(error.value)

@@ -18,8 +18,7 @@ example:
   cnn export runs/fashion-mnist-1 shoes.onnx --preprocess
 writes a file with one input, "input", (batch, 1, 28, 28) in float32, and one output, "output". With --preprocess the
 file takes pixels of 0 to 255; without, inputs as in training: (scale pixel - mean) / std, with the numbers that
-`cnn summary` prints. Its metadata hold the names of the classes and these numbers. Needs: pip install "cnn[onnx]"
-  python -c "import onnxruntime; print(onnxruntime.InferenceSession('shoes.onnx').get_inputs()[0])\""""
+`cnn summary` prints. Its metadata hold the names of the classes and these numbers. Needs: pip install "cnn[onnx]"."""
 
 
 def add_arguments(parser: Parser) -> None:

@@ -518,6 +518,8 @@ def test_a_split_of_the_batch_axis_cannot_be_expressed(tmp_path):
         ({"input_shape": 8}, TypeError, "input_shape is the shape of one sample, such as"),
         ({"input_shape": (0,)}, ValueError, "each size in input_shape must be an integer of at least 1, got 0"),
         ({"class_names": [1]}, ValueError, "class_names must be a list of strings"),
+        ({"class_names": ["a"]}, ValueError, "class_names must have 2 names, one for each output of the model, got 1"),
+        ({"class_names": ["a", "a"]}, ValueError, "class_names must be different from each other, but 'a' is there"),
         ({"preprocessing": {"std": [1, 2]}}, ValueError, "the std of preprocessing must be one number, or 3"),
         ({"preprocessing": {"std": 0}}, ValueError, "the std of preprocessing must be finite numbers other than 0"),
     ],

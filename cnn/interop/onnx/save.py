@@ -11,9 +11,9 @@ from cnn.containers.graph import Graph
 from cnn.core.files import to_json, write_bytes
 from cnn.interop.onnx.nodes import FUNCTIONS, graph_values
 from cnn.interop.onnx.writer import LayerWriter, Node, Value, Writer
-from cnn.model.extras import check_class_names, check_preprocessing
+from cnn.model.extras import check_class_names, check_number_of_names, check_preprocessing, repeated_name
 from cnn.model.outputs import sample_shape, shapes
-from cnn.module import Array, Module
+from cnn.module import Module
 
 IR_VERSION = 8
 OPSETS = (17, 22)  # the lowest and the highest that can be asked for
@@ -80,7 +80,6 @@ def save(
     shape = known_shape(model, input_shape)
     settings = as_json_holds(getattr(model, "preprocessing", None))
     class_names = as_json_holds(getattr(model, "class_names", None))
-    check_class_names(class_names)
     check_preprocessing(settings, shape[0] if len(shape) == 3 else None)
 
     writer = Writer(FUNCTIONS, shapes(model, shape), opset)
@@ -91,6 +90,7 @@ def save(
     outputs = write_model(writer, model, x)
     if writer.problems:
         raise ValueError(listed(writer.problems))
+    check_names(class_names, outputs)
 
     metadata = {"class_names": class_names, "preprocessing": settings}
     write_bytes(path, file_bytes(writer, shape, outputs, {k: v for k, v in metadata.items() if v is not None}))
@@ -125,6 +125,15 @@ def known_shape(model: Module, input_shape: Any) -> tuple[int, ...]:
 def as_json_holds(value: Any) -> Any:
     """Return class names or preprocessing as JSON holds them: lists and Python's numbers."""
     return json.loads(json.dumps(value, default=to_json))
+
+
+def check_names(class_names: Any, outputs: dict[str, tuple[int, ...]]) -> None:
+    """Raise an error unless the class names are different from each other, and one for each output."""
+    check_class_names(class_names)
+    if repeated_name(class_names):
+        raise ValueError(repeated_name(class_names))
+    shape = next(iter(outputs.values()))
+    check_number_of_names(class_names, shape[0] if shape and len(outputs) == 1 else None)
 
 
 def scaled_pixels(writer: Writer, x: Value, settings: dict[str, Any]) -> Value:
@@ -171,13 +180,13 @@ def file_bytes(
         raise ValueError(
             f"the parameters take {size / 1e9:.1f} GB in float32, but an ONNX file ends at 2 GB: save it in parts"
         )
-    opset = helper.make_opsetid("", writer.opset or writer.needed_opset())
+    opset = helper.make_opsetid("", int(writer.opset or writer.needed_opset()))
     graph = helper.make_graph(
         [as_proto(node) for node in writer.nodes],
         "cnn",
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["batch", *shape])],
         [helper.make_tensor_value_info(k, TensorProto.FLOAT, ["batch", *v]) for k, v in outputs.items()],
-        [numpy_helper.from_array(as_contiguous(array), name) for name, array in writer.constants.items()],
+        [numpy_helper.from_array(array, name) for name, array in writer.constants.items()],
     )
     proto = helper.make_model(
         graph,
@@ -195,8 +204,3 @@ def as_proto(node: Node) -> Any:
     from onnx import helper
 
     return helper.make_node(node.op, node.inputs, [node.output], name=node.output, **node.attributes)
-
-
-def as_contiguous(array: Array) -> Array:
-    """Return a copy in the order of the axes; onnx would write the memory as it is."""
-    return np.array(array, order="C")

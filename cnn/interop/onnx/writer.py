@@ -26,6 +26,8 @@ TRAINING_ONLY = {  # what a subclass may override: it does not change the output
     "predict",
     "predict_proba",
     "preprocess",
+    "save",
+    "summary",
     "train_step",
 }
 OWN_CLASS = (
@@ -96,7 +98,7 @@ class Writer:
                 raise NotExpressible(OWN_CLASS)
             name = function(LayerWriter(self, path, module), module, inputs)
         except NotExpressible as problem:
-            self.problems.append(f"layer {path}, {module!r}: {problem}" if path else f"{module!r}: {problem}")
+            self.problems.append(f"{described(module, path)}: {problem}")
         return Value(name, self.shapes[path])
 
     def add(self, op: str, inputs: list[str], name: str, attributes: dict[str, Any]) -> str:
@@ -120,7 +122,7 @@ class Writer:
 
     def constant(self, name: str, array: Any) -> str:
         """Add a constant and return its name; floats become float32."""
-        array = np.asarray(array)
+        array = np.asarray(array, order="C")  # onnx writes the memory as it is
         if array.dtype.kind == "f":
             array = as_float32(array, name)
         name = self.new_name(name)
@@ -187,6 +189,14 @@ def function_for(module: Module, functions: dict[type, Function]) -> Function | 
             return None if overridden - TRAINING_ONLY else functions[cls]
         changed |= {name for name in vars(cls) if not name.startswith("__") or name == "__call__"}
     return None
+
+
+def described(module: Module, path: str) -> str:
+    """Return the name of a module in its model, and its class with its arguments, or without if they are many."""
+    text = repr(module)
+    if "\n" in text or len(text) > 80:
+        text = type(module).__name__
+    return f"layer {path}, {text}" if path else text
 
 
 def as_float32(array: Array, name: str) -> Array:

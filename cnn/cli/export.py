@@ -9,7 +9,7 @@ from cnn.cli.parser import Parser, integer_at_least
 from cnn.cli.terminal import print_stdout
 from cnn.core.text import printable
 from cnn.interop import onnx
-from cnn.interop.onnx.save import OPSETS
+from cnn.interop.onnx.saving import OPSETS
 from cnn.sequential import Sequential
 
 DESCRIPTION = "Write a model as an ONNX file, which other runtimes read."

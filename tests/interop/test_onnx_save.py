@@ -11,7 +11,7 @@ import cnn
 from cnn import Concat, Graph, Residual, Sequential, Sum, layers, zoo
 from cnn.containers.joins import Add, Concatenate
 from cnn.interop.onnx import save
-from cnn.interop.onnx.nodes import FUNCTIONS
+from cnn.interop.onnx.saving_nodes import FUNCTIONS
 from cnn.layers import (
     GELU,
     AdaptiveAvgPool2d,
@@ -83,6 +83,7 @@ MORE = [  # beyond the cases of conformance.py: where an operator depends on the
     (lambda: Upsample(size=(7, 5), mode="bilinear"), (2, 2, 3, 4)),
     (lambda: Upsample(size=(6, 8), mode="bilinear"), (2, 2, 3, 4)),
     (lambda: Upsample(size=(1, 8), mode="bilinear"), (2, 2, 3, 4)),
+    (lambda: Upsample(size=(1, 1), mode="bilinear", align_corners=True), (2, 2, 3, 4)),
     (lambda: Upsample(scale_factor=(1.7, 0.5), mode="bilinear"), (2, 2, 5, 6)),
     (lambda: Upsample(scale_factor=1.3, mode="bilinear", align_corners=True), (2, 2, 5, 6)),
     (lambda: Unflatten(-1, (2, -1)), (3, 2, 6)),
@@ -190,7 +191,7 @@ def test_every_class_is_exported_and_tested():
     containers = {Sequential, Sum, Concat, Residual, Graph, Add, Concatenate}
     classes = {getattr(layers, name) for name in layers.__all__} | containers
     missing = {cls.__name__ for cls in classes - FUNCTIONS.keys()}
-    assert not missing, "these need a function in cnn/interop/onnx/nodes.py"
+    assert not missing, "these need a function in cnn/interop/onnx/saving_nodes.py"
     tested = {type(module) for make, _ in ALL for module in make().modules()}
     assert {cls.__name__ for cls in FUNCTIONS.keys() - tested} == set()
 
@@ -552,7 +553,7 @@ def test_paths_that_cannot_be_written(tmp_path):
 
 
 def test_a_model_too_large_for_one_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["cnn.interop.onnx.save"], "LARGEST", 1000)
+    monkeypatch.setattr(sys.modules["cnn.interop.onnx.saving"], "LARGEST", 1000)
     with pytest.raises(ValueError, match=r"the parameters take 0\.0 GB in float32, but an ONNX file ends at 2 GB"):
         save(small(), tmp_path / "m.onnx")
 

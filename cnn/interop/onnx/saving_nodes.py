@@ -1,7 +1,7 @@
 """The ONNX operators of each layer and container: one function for each kind, and the table `FUNCTIONS`.
 
 The operators and their arguments are those of https://onnx.ai/onnx/operators. Layers that do nothing in evaluation
-mode, such as Dropout, are left out. Windows over images are in windows.py.
+mode, such as Dropout, are left out. Windows over images are in saving_windows.py, norms in saving_norms.py.
 """
 
 from functools import partial
@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 
 from cnn import layers
+from cnn.containers import branches as containers
+from cnn.containers import joins
 from cnn.containers.branches import Concat, Residual, Sum
 from cnn.containers.graph import INPUT, Graph
 from cnn.containers.joins import Add, Concatenate, Join
-from cnn.interop.onnx import windows
-from cnn.interop.onnx.writer import Function, LayerWriter, NotExpressible, Value
+from cnn.interop.onnx import saving_norms as norms
+from cnn.interop.onnx import saving_windows as windows
+from cnn.interop.onnx.saving_writer import Function, LayerWriter, NotExpressible, Value, reshape
 from cnn.sequential import Sequential
 
 # Layers without windows
@@ -52,11 +55,6 @@ def unflatten(w: LayerWriter, layer: layers.Unflatten, x: Value) -> str:
     return reshape(w, x.name, [0, *layer.shape((1, *x.shape))[1:]])
 
 
-def reshape(w: LayerWriter, x: str, shape: list[int], part: str = "") -> str:
-    """Reshape."""
-    return w.node("Reshape", x, w.constant(f"{part or 'new'}_shape", np.array(shape, np.int64)), part=part)
-
-
 def prelu(w: LayerWriter, layer: layers.PReLU, x: Value) -> str:
     """PRelu, with one slope, or one for each channel."""
     shape = (layer.num_parameters, *(1,) * (len(x.shape) - 1)) if layer.num_parameters > 1 else (1,)
@@ -92,53 +90,30 @@ def softplus(w: LayerWriter, layer: layers.Softplus, x: Value) -> str:
     return w.node("Where", is_linear, x.name, y)
 
 
-def batch_norm(w: LayerWriter, layer: Any, x: Value) -> str:
-    """BatchNormalization with the running statistics; without them, `batch_statistics`."""
-    if not layer.track_running_stats:
-        return batch_statistics(w, layer, x)
-    momentum = {} if layer.momentum is None else {"momentum": 1 - layer.momentum}  # the share of what was before
-    mean, var = w.tensor("running_mean"), w.tensor("running_var")
-    return w.node("BatchNormalization", x.name, *scale_and_shift(w, layer), mean, var, epsilon=layer.eps, **momentum)
+def hardtanh(w: LayerWriter, layer: Any, x: Value) -> str:
+    """Clip; a bound of infinity is left out."""
+    bounds = {"min": layer.min_val, "max": layer.max_val}
+    inputs = [w.constant(name, np.float32(bound)) if np.isfinite(bound) else "" for name, bound in bounds.items()]
+    return w.node("Clip", x.name, *inputs) if any(inputs) else x.name
 
 
-def batch_statistics(w: LayerWriter, layer: Any, x: Value) -> str:
-    """InstanceNormalization of the whole batch as one sample: (N, C, ...) -> (1, C, N ...), and back."""
-    channels, others = layer.num_features, list(x.shape[1:])
-    order = [1, 0, *range(2, len(x.shape) + 1)]
-    y = w.node("Transpose", x.name, part="channels_first", perm=order)
-    y = reshape(w, y, [1, channels, -1], part="one_sample")
-    y = w.node("InstanceNormalization", y, *scale_and_shift(w, layer), part="norm", epsilon=layer.eps)
-    y = reshape(w, y, [channels, -1, *others], part="samples")
-    return w.node("Transpose", y, perm=order)
+def channel_shuffle(w: LayerWriter, layer: Any, x: Value) -> str:
+    """Reshape to a table of groups, Transpose, Reshape."""
+    channels, *others = x.shape
+    y = reshape(w, x.name, [0, layer.groups, channels // layer.groups, *others], part="groups")
+    y = w.node("Transpose", y, part="mixed", perm=[0, 2, 1, *range(3, len(x.shape) + 2)])
+    return reshape(w, y, [0, channels, *others])
 
 
-def group_norm(w: LayerWriter, layer: layers.GroupNorm, x: Value) -> str:
-    """GroupNormalization, or with one channel in each group InstanceNormalization. Both need an axis of pixels."""
-    y, is_row = x.name, len(x.shape) == 1
-    if is_row:
-        y = reshape(w, y, [0, layer.num_channels, 1], part="pixels")
-    arguments: dict[str, Any] = {"epsilon": layer.eps, "part": "norm" if is_row else ""}
-    if layer.num_groups == layer.num_channels:
-        y = w.node("InstanceNormalization", y, *scale_and_shift(w, layer), **arguments)
-    else:
-        y = w.node("GroupNormalization", y, *scale_and_shift(w, layer), num_groups=layer.num_groups, **arguments)
-    return w.node("Flatten", y, axis=1) if is_row else y
+def channel_slice(w: LayerWriter, layer: Any, x: Value) -> str:
+    """Slice."""
+    numbers = {"starts": layer.start, "ends": layer.stop, "axes": 1}
+    return w.node("Slice", x.name, *(w.constant(name, np.array([n], np.int64)) for name, n in numbers.items()))
 
 
-def layer_norm(w: LayerWriter, layer: layers.LayerNorm, x: Value) -> str:
-    """LayerNormalization."""
-    shape = layer.normalized_shape
-    scale = w.constant("scale", np.ones(shape)) if layer.weight is None else w.tensor("weight")
-    bias = [] if layer.bias is None else [w.tensor("bias")]
-    return w.node("LayerNormalization", x.name, scale, *bias, axis=-len(shape), epsilon=layer.eps)
-
-
-def scale_and_shift(w: LayerWriter, layer: Any) -> tuple[str, str]:
-    """Return the weight and the bias of a norm, or ones and zeros if it has none."""
-    if layer.weight is not None:
-        return w.tensor("weight"), w.tensor("bias")
-    channels = getattr(layer, "num_features", None) or layer.num_channels
-    return w.constant("scale", np.ones(channels)), w.constant("shift", np.zeros(channels))
+def permute(w: LayerWriter, layer: Any, x: Value) -> str:
+    """Transpose."""
+    return w.node("Transpose", x.name, perm=list(layer.dims))
 
 
 # Containers
@@ -161,6 +136,11 @@ def sum_of_branches(w: LayerWriter, module: Sum, x: Value) -> str:
     return add(w, module, branches(w, module, x))
 
 
+def product_of_branches(w: LayerWriter, module: Any, x: Value) -> str:
+    """Mul."""
+    return multiply(w, module, branches(w, module, x))
+
+
 def concat_of_branches(w: LayerWriter, module: Concat, x: Value) -> str:
     """Concat."""
     return concatenate(w, module, branches(w, module, x))
@@ -181,10 +161,20 @@ def graph_values(w: LayerWriter, module: Graph, x: Value) -> dict[str, Value]:
 
 
 def add(w: LayerWriter, join: Any, xs: list[Value]) -> str:
-    """One Add less than there are inputs."""
+    """Add."""
+    return in_turn(w, "Add", xs)
+
+
+def multiply(w: LayerWriter, join: Any, xs: list[Value]) -> str:
+    """Mul."""
+    return in_turn(w, "Mul", xs)
+
+
+def in_turn(w: LayerWriter, op: str, xs: list[Value]) -> str:
+    """One operator of two inputs less than there are inputs."""
     y = xs[0].name
     for i, x in enumerate(xs[1:], start=2):
-        y = w.node("Add", y, x.name, part="" if i == len(xs) else f"first_{i}")
+        y = w.node(op, y, x.name, part="" if i == len(xs) else f"first_{i}")
     return y
 
 
@@ -199,8 +189,8 @@ FUNCTIONS: dict[type, Function] = {
     layers.AdaptiveAvgPool2d: windows.adaptive_avg_pool2d,
     layers.AdaptiveMaxPool2d: windows.adaptive_max_pool2d,
     layers.AvgPool2d: windows.avg_pool2d,
-    layers.BatchNorm1d: batch_norm,
-    layers.BatchNorm2d: batch_norm,
+    layers.BatchNorm1d: norms.batch_norm,
+    layers.BatchNorm2d: norms.batch_norm,
     layers.CELU: partial(operator, "Celu", alpha="alpha"),
     layers.ConstantPad2d: windows.pad_layer,
     layers.Conv2d: windows.conv2d,
@@ -210,11 +200,11 @@ FUNCTIONS: dict[type, Function] = {
     layers.ELU: partial(operator, "Elu", alpha="alpha"),
     layers.Flatten: flatten,
     layers.GELU: partial(operator, "Gelu", approximate="approximate"),
-    layers.GroupNorm: group_norm,
+    layers.GroupNorm: norms.group_norm,
     layers.Hardsigmoid: hardsigmoid,
     layers.Hardswish: partial(operator, "HardSwish"),
     layers.Identity: nothing,
-    layers.LayerNorm: layer_norm,
+    layers.LayerNorm: norms.layer_norm,
     layers.LeakyReLU: partial(operator, "LeakyRelu", alpha="negative_slope"),
     layers.Linear: linear,
     layers.LogSoftmax: partial(operator, "LogSoftmax", axis="dim"),
@@ -243,3 +233,17 @@ FUNCTIONS: dict[type, Function] = {
     Sequential: row,
     Sum: sum_of_branches,
 }
+LATER: dict[str, Function] = {
+    "Affine": norms.affine,
+    "ChannelShuffle": channel_shuffle,
+    "ChannelSlice": channel_slice,
+    "Hardtanh": hardtanh,
+    "InstanceNorm2d": norms.instance_norm,
+    "LocalResponseNorm": norms.local_response_norm,
+    "Multiply": multiply,
+    "Permute": permute,
+    "Product": product_of_branches,
+    "ReLU6": hardtanh,
+}
+for module in (layers, containers, joins):
+    FUNCTIONS |= {getattr(module, name): function for name, function in LATER.items() if hasattr(module, name)}

@@ -180,6 +180,11 @@ class LayerWriter:
         return ".".join(filter(None, [self._path, part])) or type(self._module).__name__
 
 
+def reshape(w: LayerWriter, x: str, shape: list[int], part: str = "") -> str:
+    """Add a Reshape; a 0 in the shape keeps the batch axis."""
+    return w.node("Reshape", x, w.constant(f"{part or 'new'}_shape", np.array(shape, np.int64)), part=part)
+
+
 def function_for(module: Module, functions: dict[type, Function]) -> Function | None:
     """Return the function of a module's class, or of the class it derives from if its forward runs the same code."""
     changed = set(vars(module))

@@ -9,8 +9,8 @@ import numpy as np
 from cnn import __version__
 from cnn.containers.graph import Graph
 from cnn.core.files import to_json, write_bytes
-from cnn.interop.onnx.nodes import FUNCTIONS, graph_values
-from cnn.interop.onnx.writer import LayerWriter, Node, Value, Writer
+from cnn.interop.onnx.saving_nodes import FUNCTIONS, graph_values
+from cnn.interop.onnx.saving_writer import LayerWriter, Node, Value, Writer
 from cnn.model.extras import check_class_names, check_number_of_names, check_preprocessing, repeated_name
 from cnn.model.outputs import sample_shape, shapes
 from cnn.module import Module

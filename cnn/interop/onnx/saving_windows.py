@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cnn.functional.windows import Pads, PadSides, WindowGeometry, regions
-from cnn.interop.onnx.writer import LayerWriter, Value
+from cnn.interop.onnx.saving_writer import LayerWriter, Value
 from cnn.layers import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -29,7 +29,8 @@ from cnn.module import Array
 
 def geometry_of(layer: Conv2d | MaxPool2d | AvgPool2d, x: Value) -> WindowGeometry:
     """Return how a layer's window moves over its input."""
-    return layer.geometry()
+    depends_on_size = layer.padding == "same" and layer.stride != (1, 1)
+    return layer.geometry(*(x.shape[1:] if depends_on_size else ()))
 
 
 def in_order(pads: Pads) -> list[int]:
@@ -165,7 +166,7 @@ def multiplied(w: LayerWriter, x: str, rows: Array, columns: Array) -> str:
 
 def is_identity(matrix: Array) -> bool:
     """Whether a product with this matrix changes nothing."""
-    return np.array_equal(matrix, np.eye(*matrix.shape))
+    return np.array_equal(matrix, np.eye(matrix.shape[1]))
 
 
 def gathered(w: LayerWriter, x: str, index: Array, axis: int, pixels: int) -> str:
@@ -214,16 +215,16 @@ def upsample(w: LayerWriter, layer: Upsample, x: Value) -> str:
     height, width = x.shape[1:]
     taps = layer.taps(0, height), layer.taps(1, width)
     counts = [index.shape[1] for index, _ in taps]
-    if layer.mode == "nearest":
-        if counts[0] % height == counts[1] % width == 0:
+    if layer.mode != "bilinear":
+        if layer.mode == "nearest" and counts[0] % height == counts[1] % width == 0:
             return resize(w, x, counts, mode="nearest", rule="asymmetric", nearest_mode="floor")
         y = gathered(w, x.name, taps[0][0][0], 2, height)
         return gathered(w, y, taps[1][0][0], 3, width)
     is_exact = all(float(np.float32(n / m)) * m == n for n, m in zip(counts, (height, width), strict=True))
     given = layer.scale_factor or tuple(n / m for n, m in zip(counts, (height, width), strict=True))
     if is_exact and min(counts) > 1 and [height * given[0], width * given[1]] == counts:
-        rule = "align_corners" if layer.align_corners else "pytorch_half_pixel"
-        return resize(w, x, counts, mode="linear", rule=rule)
+        rule = "asymmetric" if getattr(layer, "asymmetric", False) else "pytorch_half_pixel"
+        return resize(w, x, counts, mode="linear", rule="align_corners" if layer.align_corners else rule)
     rows, columns = (as_matrix(*each, pixels) for each, pixels in zip(taps, (height, width), strict=True))
     return multiplied(w, x.name, rows, columns)
 

@@ -1,8 +1,8 @@
 """How layers whose windows slide over images, and those that pad or resize images, become ONNX operators.
 
-All pads are written as numbers. Where ONNX has no operator for what a layer does, such as an adaptive pool whose
-regions overlap, the rows and the columns of the images are multiplied by matrices, or gathered by index, which gives
-the same numbers. The operators: https://onnx.ai/onnx/operators.
+All pads are written as numbers. Where ONNX has no operator for what a layer does, such as an adaptive pool with regions
+of different sizes, the rows and the columns of the images are multiplied by matrices, which gives the same numbers. The
+operators: https://onnx.ai/onnx/operators.
 """
 
 from typing import Any
@@ -116,65 +116,67 @@ def covered(geometry: WindowGeometry, x: Value, ceil_mode: bool) -> Pads:
 
 
 def adaptive_avg_pool2d(w: LayerWriter, layer: AdaptiveAvgPool2d, x: Value) -> str:
-    """GlobalAveragePool or AveragePool, or where the regions differ in size, matrices of shares."""
-    (height, width), sizes = x.shape[1:], adaptive_sizes(layer, x)
-    if sizes == (1, 1):
+    """GlobalAveragePool or AveragePool; where the regions are not regular, products with the shares of the pixels."""
+    parts = adaptive_regions(layer, x)
+    if len(parts[0]) == len(parts[1]) == 1:
         return w.node("GlobalAveragePool", x.name)
-    if height % sizes[0] == width % sizes[1] == 0:
-        size = (height // sizes[0], width // sizes[1])
-        return average_pool(w, x.name, size, size, ((0, 0), (0, 0)))
-    rows, columns = (shares(pixels, count) for pixels, count in zip((height, width), sizes, strict=True))
-    return multiplied(w, x.name, rows, columns)
-
-
-def shares(pixels: int, count: int) -> Array:
-    """Return how much of each pixel goes into the mean of each region: (count, pixels)."""
-    matrix = np.zeros((count, pixels))
-    for i, region in enumerate(regions(pixels, count)):
-        matrix[i, region] = 1 / (region.stop - region.start)
-    return matrix
+    windows = [regular_window(regions_of_axis) for regions_of_axis in parts]
+    if None not in windows:
+        (height, down), (width, across) = (window or (0, 0) for window in windows)
+        return average_pool(w, x.name, (height, width), (down, across), ((0, 0), (0, 0)))
+    shares = [np.zeros((len(part), pixels)) for part, pixels in zip(parts, x.shape[1:], strict=True)]
+    for matrix, part in zip(shares, parts, strict=True):
+        for i, region in enumerate(part):
+            matrix[i, region] = 1 / (region.stop - region.start)
+    return multiplied(w, x.name, *shares)
 
 
 def adaptive_max_pool2d(w: LayerWriter, layer: AdaptiveMaxPool2d, x: Value) -> str:
-    """GlobalMaxPool or MaxPool. Where regions differ in size, a Gather first repeats the last pixel of the smaller."""
-    (height, width), sizes = x.shape[1:], adaptive_sizes(layer, x)
-    if sizes == (1, 1):
+    """GlobalMaxPool or MaxPool. Where the regions are not regular, their pixels are first copied next to each other."""
+    parts = adaptive_regions(layer, x)
+    if len(parts[0]) == len(parts[1]) == 1:
         return w.node("GlobalMaxPool", x.name)
-    y, window = x.name, []
-    for axis, pixels, count in zip((2, 3), (height, width), sizes, strict=True):
-        parts = [np.arange(region.start, region.stop) for region in regions(pixels, count)]
-        longest = max(map(len, parts))
-        index = np.concatenate([np.pad(part, (0, longest - len(part)), mode="edge") for part in parts])
-        y = gathered(w, y, index, axis, pixels)
-        window.append(longest)
-    return w.node("MaxPool", y, kernel_shape=window, strides=window)
+    copies, windows = [], []
+    for part, pixels in zip(parts, x.shape[1:], strict=True):
+        longest = max(region.stop - region.start for region in part)
+        each = [np.minimum(np.arange(longest) + region.start, region.stop - 1) for region in part]  # repeats the last
+        window = regular_window(part)
+        copies.append(np.eye(pixels) if window else np.eye(pixels)[np.concatenate(each)])
+        windows.append(window or (longest, longest))
+    sizes, strides = zip(*windows, strict=True)
+    return w.node("MaxPool", multiplied(w, x.name, *copies), kernel_shape=sizes, strides=strides)
 
 
-def adaptive_sizes(layer: AdaptiveAvgPool2d | AdaptiveMaxPool2d, x: Value) -> tuple[int, int]:
-    """Return height and width of the output."""
-    return layer.output_size[0] or x.shape[1], layer.output_size[1] or x.shape[2]
+def adaptive_regions(layer: AdaptiveAvgPool2d | AdaptiveMaxPool2d, x: Value) -> list[list[slice]]:
+    """Return the regions of rows, and those of columns."""
+    return [regions(n, size or n) for n, size in zip(x.shape[1:], layer.output_size, strict=True)]
+
+
+def regular_window(part: list[slice]) -> tuple[int, int] | None:
+    """Return length and distance of the regions if all have the same."""
+    size = part[0].stop
+    step = part[1].start if len(part) > 1 else size
+    is_regular = step > 0 and part == [slice(i * step, i * step + size) for i in range(len(part))]
+    return (size, step) if is_regular else None
 
 
 def multiplied(w: LayerWriter, x: str, rows: Array, columns: Array) -> str:
-    """Multiply the rows of images by one matrix, (OH, H), and their columns by the other, (OW, W)."""
-    if not is_identity(rows):
-        x = w.node("MatMul", w.constant("row_weights", rows), x, part="rows")
+    """Multiply the rows of images by one matrix, (OH, H), and their columns by the other, (OW, W).
+
+    A constant is always the second factor, as in a Linear layer.
+    """
     if not is_identity(columns):
         x = w.node("MatMul", x, w.constant("column_weights", columns.T), part="columns")
-    return x
+    if is_identity(rows):
+        return x
+    x = w.node("Transpose", x, part="columns_first", perm=[0, 1, 3, 2])
+    x = w.node("MatMul", x, w.constant("row_weights", rows.T), part="rows")
+    return w.node("Transpose", x, part="rows_first", perm=[0, 1, 3, 2])
 
 
 def is_identity(matrix: Array) -> bool:
     """Whether a product with this matrix changes nothing."""
     return np.array_equal(matrix, np.eye(matrix.shape[1]))
-
-
-def gathered(w: LayerWriter, x: str, index: Array, axis: int, pixels: int) -> str:
-    """Copy the rows (axis 2) or columns (axis 3) of images with these numbers."""
-    if np.array_equal(index, np.arange(pixels)):
-        return x
-    part = "rows" if axis == 2 else "columns"
-    return w.node("Gather", x, w.constant(f"{part}_index", index.astype(np.int64)), part=part, axis=axis)
 
 
 def pad(w: LayerWriter, x: str, sides: PadSides, mode: str = "constant", value: float = 0.0) -> str:
@@ -211,28 +213,38 @@ def pixel_shuffle(w: LayerWriter, layer: PixelShuffle, x: Value) -> str:
 
 
 def upsample(w: LayerWriter, layer: Upsample, x: Value) -> str:
-    """Resize, where its scale is exact in float32, or else the layer's own numbers: a Gather, or matrices."""
-    height, width = x.shape[1:]
-    taps = layer.taps(0, height), layer.taps(1, width)
-    counts = [index.shape[1] for index, _ in taps]
-    if layer.mode != "bilinear":
-        if layer.mode == "nearest" and counts[0] % height == counts[1] % width == 0:
-            return resize(w, x, counts, mode="nearest", rule="asymmetric", nearest_mode="floor")
-        y = gathered(w, x.name, taps[0][0][0], 2, height)
-        return gathered(w, y, taps[1][0][0], 3, width)
-    is_exact = all(float(np.float32(n / m)) * m == n for n, m in zip(counts, (height, width), strict=True))
-    given = layer.scale_factor or tuple(n / m for n, m in zip(counts, (height, width), strict=True))
-    if is_exact and min(counts) > 1 and [height * given[0], width * given[1]] == counts:
+    """Resize, where it gives the layer's numbers in every runtime; or else products with the layer's own weights."""
+    taps = [layer.taps(axis, pixels) for axis, pixels in enumerate(x.shape[1:])]
+    scales = [resize_scale(layer, axis, pixels) for axis, pixels in enumerate(x.shape[1:])]
+    if None in scales:
+        return multiplied(w, x.name, *(as_matrix(*each, n) for each, n in zip(taps, x.shape[1:], strict=True)))
+    arguments = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    if layer.mode == "bilinear":
         rule = "asymmetric" if getattr(layer, "asymmetric", False) else "pytorch_half_pixel"
-        return resize(w, x, counts, mode="linear", rule="align_corners" if layer.align_corners else rule)
-    rows, columns = (as_matrix(*each, pixels) for each, pixels in zip(taps, (height, width), strict=True))
-    return multiplied(w, x.name, rows, columns)
+        rule = "align_corners" if layer.align_corners else rule
+        arguments = {"mode": "linear", "coordinate_transformation_mode": rule}
+    return w.node("Resize", x.name, "", w.constant("scales", np.array([1, 1, *scales], np.float32)), **arguments)
 
 
-def resize(w: LayerWriter, x: Value, counts: list[int], rule: str, **arguments: str) -> str:
-    """Resize images to these heights and widths."""
-    scales = np.array([1, 1, counts[0] / x.shape[1], counts[1] / x.shape[2]], np.float32)
-    return w.node("Resize", x.name, "", w.constant("scales", scales), coordinate_transformation_mode=rule, **arguments)
+def resize_scale(layer: Upsample, axis: int, pixels: int) -> float | None:
+    """Return the scale along an axis with which Resize gives the layer's numbers; None if there is none.
+
+    Resize makes floor(pixels scale) pixels, in float32. A scale that was given to the layer must not have been rounded
+    there, because runtimes disagree whether the scale or the two sizes count. Output pixel i of "nearest" copies
+    floor(i / scale).
+    """
+    index = layer.taps(axis, pixels)[0][0]
+    count = len(index)
+    given = None if layer.scale_factor is None else layer.scale_factor[axis]
+    scale = np.float32(count / pixels)
+    if pixels * float(scale) < count:
+        scale = np.nextafter(scale, np.float32(np.inf))
+    if given is not None and count != pixels and abs(pixels * given - count) > 1e-6:
+        return None
+    if layer.mode == "bilinear":
+        return None if count == 1 else float(scale)
+    copied = np.floor(np.arange(count, dtype=np.float32) / scale).clip(0, pixels - 1)
+    return float(scale) if layer.mode == "nearest" and np.array_equal(copied, index) else None
 
 
 def as_matrix(index: Array, weights: Array, pixels: int) -> Array:

@@ -10,7 +10,7 @@ from cnn import __version__
 from cnn.containers.graph import Graph
 from cnn.core.files import to_json, write_bytes
 from cnn.interop.onnx.saving_nodes import FUNCTIONS, graph_values
-from cnn.interop.onnx.saving_writer import LayerWriter, Node, Value, Writer
+from cnn.interop.onnx.saving_writer import LayerWriter, Node, Value, Writer, function_for
 from cnn.model.extras import check_class_names, check_number_of_names, check_preprocessing, repeated_name
 from cnn.model.outputs import sample_shape, shapes
 from cnn.module import Module
@@ -150,9 +150,9 @@ def scaled_pixels(writer: Writer, x: Value, settings: dict[str, Any]) -> Value:
     return Value(name, x.shape)
 
 
-def write_model(writer: Writer, model: Module, x: Value) -> dict[str, tuple[int, ...]]:
+def write_model(writer: Writer, model: Any, x: Value) -> dict[str, tuple[int, ...]]:
     """Write all modules; return the names of the outputs, and their shapes for one sample."""
-    if isinstance(model, Graph) and not isinstance(model.outputs, str):
+    if function_for(model, FUNCTIONS) is FUNCTIONS[Graph] and not isinstance(model.outputs, str):
         values = graph_values(LayerWriter(writer, "", model), model, x)
         found = {name: values[name] for name in model.outputs}
         if len(found) == 1:

@@ -81,19 +81,19 @@ def softplus(w: LayerWriter, layer: layers.Softplus, x: Value) -> str:
     if layer.beta == 1:
         scaled, y = x.name, w.node("Softplus", x.name)
     else:
-        beta = w.constant("beta", np.float32(layer.beta))
+        beta = w.constant("beta", layer.beta)
         scaled = w.node("Mul", x.name, beta, part="scaled")
         y = w.node("Div", w.node("Softplus", scaled, part="softplus"), beta)
     if layer.threshold >= 20:  # there the two differ by less than float32 holds
         return y
-    is_linear = w.node("Greater", scaled, w.constant("threshold", np.float32(layer.threshold)), part="is_linear")
+    is_linear = w.node("Greater", scaled, w.constant("threshold", layer.threshold), part="is_linear")
     return w.node("Where", is_linear, x.name, y)
 
 
 def hardtanh(w: LayerWriter, layer: Any, x: Value) -> str:
     """Clip; a bound of infinity is left out."""
     bounds = {"min": layer.min_val, "max": layer.max_val}
-    inputs = [w.constant(name, np.float32(bound)) if np.isfinite(bound) else "" for name, bound in bounds.items()]
+    inputs = [w.constant(name, bound) if np.isfinite(bound) else "" for name, bound in bounds.items()]
     return w.node("Clip", x.name, *inputs) if any(inputs) else x.name
 
 
@@ -233,7 +233,7 @@ FUNCTIONS: dict[type, Function] = {
     Sequential: row,
     Sum: sum_of_branches,
 }
-LATER: dict[str, Function] = {
+IF_PRESENT: dict[str, Function] = {  # of these the table has those that this version of the library has
     "Affine": norms.affine,
     "ChannelShuffle": channel_shuffle,
     "ChannelSlice": channel_slice,
@@ -246,4 +246,4 @@ LATER: dict[str, Function] = {
     "ReLU6": hardtanh,
 }
 for module in (layers, containers, joins):
-    FUNCTIONS |= {getattr(module, name): function for name, function in LATER.items() if hasattr(module, name)}
+    FUNCTIONS |= {getattr(module, name): function for name, function in IF_PRESENT.items() if hasattr(module, name)}

@@ -80,6 +80,6 @@ def local_response_norm(w: LayerWriter, layer: Any, x: Value) -> str:
     y = reshape(w, y, [0, x.shape[0], -1], part="rows")
     y = w.node("MatMul", w.constant("neighbours", neighbours * (layer.alpha / layer.size)), y, part="sums")
     y = reshape(w, y, [0, *x.shape], part="images")
-    y = w.node("Add", y, w.constant("k", np.float32(layer.k)), part="strength")
-    y = w.node("Pow", y, w.constant("beta", np.float32(layer.beta)), part="divisor")
+    y = w.node("Add", y, w.constant("k", layer.k), part="strength")
+    y = w.node("Pow", y, w.constant("beta", layer.beta), part="divisor")
     return w.node("Div", x.name, y)

@@ -184,7 +184,7 @@ def pad(w: LayerWriter, x: str, sides: PadSides, mode: str = "constant", value: 
     left, right, top, bottom = sides
     inputs = [w.constant("pads", np.array([0, 0, top, left, 0, 0, bottom, right], np.int64))]
     if mode == "constant":
-        inputs.append(w.constant("value", np.float32(value)))
+        inputs.append(w.constant("value", value))
     return w.node("Pad", x, *inputs, part="pad", mode=mode)
 
 

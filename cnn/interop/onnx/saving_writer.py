@@ -99,7 +99,7 @@ class Writer:
             name = function(LayerWriter(self, path, module), module, inputs)
         except NotExpressible as problem:
             self.problems.append(f"{described(module, path)}: {problem}")
-        return Value(name, self.shapes[path])
+        return Value(name, self.shapes.get(path, ()))  # a Graph with several outputs has no one shape
 
     def add(self, op: str, inputs: list[str], name: str, attributes: dict[str, Any]) -> str:
         """Add an operator and return the name of its output."""

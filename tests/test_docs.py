@@ -115,6 +115,17 @@ def test_fine_tuning_in_five_steps(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "fine_tuned.safetensors").exists()
 
 
+@pytest.mark.parity
+def test_a_model_becomes_an_onnx_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code("docs/onnx.md"), "onnx.md", "exec"), names)
+    expected = names["model"].predict_proba(names["model"].preprocess(names["pixels"]))
+    np.testing.assert_allclose(names["probabilities"], expected, rtol=1e-4, atol=1e-6)
+    label = names["model"].class_names[expected[0].argmax()]
+    assert capsys.readouterr().out == f"{[label, label]}\nTrue\n"
+
+
 def test_the_examples_of_labels_and_weights_run(capsys):
     names = {}
     exec(compile(code("docs/labels_and_weights.md"), "labels_and_weights.md", "exec"), names)
@@ -138,6 +149,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "labels_and_weights",
                 "life_of_a_batch",
                 "other_libraries",
+                "onnx",
                 "performance",
                 "training",
                 "your_own_layer",

@@ -1,4 +1,4 @@
-"""The model that `cnn evaluate`, `predict` and `summary` use: RUN, or --model NAME for one that comes with cnn."""
+"""The model of `cnn evaluate`, `predict`, `summary` and `export`: RUN, or --model NAME for one that comes with cnn."""
 
 from pathlib import Path
 

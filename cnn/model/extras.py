@@ -27,8 +27,11 @@ def check_extras(extras: dict[str, Any], model: Any) -> None:
     check_input_shape(extras["input_shape"])
     shape = extras["input_shape"]
     check_preprocessing(extras["preprocessing"], shape[0] if shape is not None and len(shape) == 3 else None)
-    outputs = None if shape is None else number_of_outputs(model, tuple(shape))
-    names = extras["class_names"]
+    check_number_of_names(extras["class_names"], None if shape is None else number_of_outputs(model, tuple(shape)))
+
+
+def check_number_of_names(names: list[str] | None, outputs: int | None) -> None:
+    """Raise an error unless there is a class name for each output, or two names for one output of yes or no."""
     if names is None or outputs is None or len(names) == outputs or (outputs == 1 and len(names) == 2):
         return
     raise ValueError(f"class_names must have {outputs} names, one for each output of the model, got {len(names)}")

@@ -39,7 +39,7 @@ def test_version(run):
 def test_version_and_help_import_nothing_slow():
     code = (
         "import sys; from cnn.cli.main import main; main(['--version']); main(['train', '--help']); "
-        "slow = {'matplotlib', 'rich', 'PIL', 'pooch', 'requests', 'safetensors'}; "
+        "slow = {'matplotlib', 'rich', 'PIL', 'pooch', 'requests', 'safetensors', 'onnx'}; "
         "print(sorted(slow & set(sys.modules)))"
     )
     folder = Path(cnn.__file__).parents[1]
@@ -53,7 +53,7 @@ def test_version_and_help_import_nothing_slow():
         ([], "arguments are required: COMMAND"),
         (
             ["trian"],
-            "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, predict, summary, train",
+            "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, export, predict, summary, train",
         ),
         (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
         (["train"], "give the data to train on: fashion-mnist, mnist, spiral or a folder of images"),

@@ -102,6 +102,15 @@ def test_the_data_examples_run(capsys):
     assert names["name"] == "photos/two\nlines.jpg"
 
 
+def test_exchange_with_pytorch_and_scikit_learn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code("docs/exchange.md"), "exchange.md", "exec"), names)
+    assert names["search"].best_score_ > 0.8
+    assert "True" in capsys.readouterr().out
+    assert (names["again"][1].weight.data == 0).sum() == 0
+
+
 def test_fine_tuning_in_five_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -146,6 +155,8 @@ def test_the_examples_of_labels_and_weights_run(capsys):
             for name in (
                 "correctness",
                 "data",
+                "exchange",
+                "fine_tuning",
                 "labels_and_weights",
                 "life_of_a_batch",
                 "other_libraries",

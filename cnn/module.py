@@ -71,6 +71,7 @@ class Module(Differentiable):
 
     Examples
     --------
+    >>> import numpy as np
     >>> class Scale(Module):
     ...     def __init__(self):
     ...         self.weight = Parameter(np.ones(1, np.float32))

@@ -26,6 +26,7 @@ from cnn.layers import (
     MaxPool2d,
     PReLU,
     ReLU,
+    ReLU6,
     ZeroPad2d,
 )
 from cnn.module import Module
@@ -154,6 +155,7 @@ def test_settings_are_checked_as_by_the_constructor_and_draw_no_random_numbers(m
     arguments = list(inspect.signature(type(layer)).parameters)
     fixed = {"_training", "weight", "bias", "running_mean", "running_var", "num_batches_tracked"}
     fixed |= {"value"} if type(layer) is ZeroPad2d else set()
+    fixed |= {"min_val", "max_val"} if type(layer) is ReLU6 else set()
     assert set(vars(layer)) <= {*arguments, *tensors(layer), *fixed}
     before = default_rng.state_dict()
     for name in arguments:

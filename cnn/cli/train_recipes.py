@@ -219,12 +219,14 @@ def one_cycle(dataset: Dataset, settings: Settings, transforms: list[Any], trans
 def balanced_weights(labels: Array, classes: int) -> list[float]:
     """Return the weight of each class with which all classes together count the same: N / (K count).
 
+    A class without images, as in one half of the trials of ``--augment auto``, gets the weight of a class with one.
+
     Examples
     --------
     >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
     [0.6666666666666666, 2.0]
     """
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
     return (len(labels) / (classes * counts)).tolist()
 
 

@@ -118,6 +118,25 @@ def test_balance_weights_the_loss_and_is_resumed(run):
     assert (config()["balance"], config()["epochs"]) == (True, 2)
 
 
+def test_balance_with_a_class_that_one_half_of_the_trials_lacks(run, no_plots):
+    """Trials of `--augment auto` train on halves of the training images: a class of one image is in one half only."""
+    noise("few", 8, 2)  # one light image is held out, and one is left for training
+    noise("group/train", 8, 4)
+    noise("group/val", 2, 2)
+    for path in Path("group/train/light").iterdir():
+        path.rename(path.with_name(f"same_{path.name}"))
+    for data, options in (("few", ()), ("group", ("--group-by", "{group}_*"))):
+        code, _, err = run(
+            "train", data, "--epochs", 1, "--image-size", 16, "--balance", "--out", f"{data}-run", *options
+        )
+        assert code == 0, err
+        assert "chosen: " in err
+
+
+def test_a_class_without_images_gets_a_finite_weight():
+    assert train_recipes.balanced_weights(np.array([0, 0, 2, 2]), 3) == pytest.approx([2 / 3, 4 / 3, 2 / 3])
+
+
 @pytest.mark.parametrize("option", [["--balance"], ["--keep-best", "loss"]])
 def test_options_are_for_folders(run, option):
     code, _, err = run("train", "spiral", *option)

@@ -168,7 +168,9 @@ def default(dataset: Dataset, settings: Settings) -> Plan:
     model = build(dataset, settings)
     weight = balanced_weights(dataset.train[1], len(dataset.class_names)) if settings.balance else None
     model.loss_func, model.optimizer = CrossEntropyLoss(weight=weight), Adam(lr=settings.lr)
-    callbacks = [KeepBest(settings.keep_best, *dataset.validation)] if settings.keep_best is not None else []
+    callbacks = []
+    if settings.keep_best is not None:
+        callbacks = [KeepBest(settings.keep_best, *dataset.validation, bool(settings.balance))]
     if dataset.transforms:
         transforms: list[Any] = [*dataset.transforms, normalize(model)]
         loader = DataLoader(*dataset.train, settings.batch_size, rng=generator(), transforms=transforms)

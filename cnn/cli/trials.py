@@ -6,6 +6,7 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 import dataclasses
 import hashlib
 import math
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -19,18 +20,23 @@ from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.train_recipes import Settings
 from cnn.module import Array
+from cnn.training.progress import LiveLine, Progress, stream_progress
 
 SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
 IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
 SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs of 400 images
+TRIALS = 4
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
 
 
-def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> Augmentation:
+def choose(
+    dataset: Dataset, settings: Settings, tell: Callable[[str], Any], progress: Progress | None = None
+) -> Augmentation:
     """Try the strengths without flips, then the best of them with flips, and return the best of all.
 
-    The same data, settings and seed give the same result: a trial has a fixed number of steps. Each training image is
+    On one machine, the same data, settings, seed and number of threads give the same result: a trial has a fixed
+    number of steps. Each training image is
     judged by a net that was trained on the other half of them. These are more images than the validation images, whose
     number is often too small to tell; and the validation images, which no choice sees, give an honest accuracy.
 
@@ -42,10 +48,11 @@ def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> 
         Of the training that the changes are for; a trial trains the same model in the same way.
     tell : callable
         Called with each line of text for the user.
+    progress : Progress, optional
+        Shows the steps of each trial.
     """
     halves = halve(dataset, settings.seed)
-    images = len(halves[0].train[0])
-    epochs = trial_epochs(images, settings.epochs)
+    epochs = trial_epochs(dataset, halves, settings.epochs)
     settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
     height, width = image_size(halves[0])
     how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
@@ -55,7 +62,7 @@ def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> 
     trials: list[dict[str, Any]] = []
 
     def run(name: str) -> Array:
-        losses, accuracy = trial(halves, settings, name)
+        losses, accuracy = trial(halves, settings, name, progress)
         trials.append({"name": name, "loss": float(losses.mean()), "accuracy": accuracy})
         tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
         return losses
@@ -85,15 +92,20 @@ def decide(run: Callable[[str], Array]) -> str:
     return flipped if is_better(run(flipped), losses[chosen]) else chosen
 
 
-def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Array, float]:
+def trial(
+    halves: Sequence[Dataset], settings: Settings, name: str, progress: Progress | None = None
+) -> tuple[Array, float]:
     """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)"""
     losses, correct = [], []
-    for half in halves:
+    for number, half in enumerate(halves):
         cnn.manual_seed(settings.seed)
         changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
         plan = train_recipes.plan(changed, settings)
-        for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
-            plan.after_step(step)
+        with progress or Progress() as shown:
+            for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
+                plan.after_step(step)
+                epoch, epochs = number * settings.epochs + step.epoch, len(halves) * settings.epochs
+                shown.show(dataclasses.replace(step, epoch=epoch, epochs=epochs), step.samples)
         x, y = half.validation
         probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
         losses.append(calibrated_losses(probabilities, y))
@@ -101,15 +113,21 @@ def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Arr
     return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
 
 
-def trial_epochs(images: int, epochs: int) -> int:
-    """Return the number of epochs of a trial with half of the images: with twice as many it has as many steps.
+def live_line() -> Progress:
+    """Return what shows the steps of a trial: a line in a terminal; elsewhere the line at the end is enough."""
+    progress = stream_progress(sys.stderr)
+    return progress if isinstance(progress, LiveLine) else Progress()
 
-    Examples
-    --------
-    >>> trial_epochs(images=100, epochs=50), trial_epochs(images=400, epochs=50)
-    (100, 50)
+
+def trial_epochs(dataset: Dataset, halves: Sequence[Dataset], epochs: int) -> int:
+    """Return the number of epochs of a trial: all trials see at most as many pixels as the training, and one epoch.
+
+    A trial has at most as many steps as the training: with half of the images, these are twice as many epochs.
     """
-    return min(2 * epochs, math.ceil(SEEN / images))
+    training_pixels = epochs * dataset.train[0].size
+    pixels = sum(half.train[0].size for half in halves)  # of an epoch of one trial, which has two trainings
+    most = training_pixels // (TRIALS * pixels)
+    return max(1, min(2 * epochs, SEEN // len(halves[0].train[0]), most))
 
 
 def halve(dataset: Dataset, seed: int) -> list[Dataset]:

@@ -1,7 +1,9 @@
 """`cnn train FOLDER --augment`: which random changes the images get, and how `auto` decides."""
 
 import dataclasses
+import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
 from cnn.cli.train_recipes import settings_for
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
+from cnn.training.progress import LiveLine, Progress
 
 
 def arrows(folder, count=24, classes=("left", "right"), size=16):
@@ -183,18 +186,63 @@ def test_large_images_and_large_folders_are_made_smaller():
 
 def test_a_trial_has_a_fixed_number_of_steps(monkeypatch):
     arrows("f")
-    dataset, settings = load("f", epochs=9)
-    monkeypatch.setattr(trials, "SEEN", 100)  # of 19 images in each half
+    dataset, settings = load("f", epochs=24)
     epochs = []
 
-    def trial(halves, settings, name):
+    def trial(halves, settings, name, progress):
         epochs.append(settings.epochs)
         return np.array([1.0, 2.0]), 0.5
 
     monkeypatch.setattr(trials, "trial", trial)
     changes = trials.choose(dataset, settings, lambda line: None)
-    assert epochs == [6] * len(changes.trials)
+    assert epochs == [6] * len(changes.trials)  # four trials see as many images as 24 epochs
+    assert len(changes.trials) == trials.TRIALS
     assert "6 epochs" in changes.how
+
+
+@pytest.mark.parametrize(
+    ("images", "side", "epochs", "expected"),
+    [
+        (200, 32, 50, 12),  # as large as in the trials: a quarter of the training each
+        (200, 64, 50, 50),  # four times the pixels of the trials
+        (200, 16, 50, 12),
+        (200, 128, 50, 100),  # then a trial has as many steps as the training
+        (4_000, 64, 50, 20),  # SEEN
+        (200, 32, 2, 1),  # at least one
+    ],
+)
+def test_all_trials_together_see_at_most_the_pixels_of_the_training(images, side, epochs, expected):
+    x = np.zeros((images, 1, side, side), np.uint8)
+    dataset = datasets.Dataset("a", "a", "a", "images", ["a", "b"], (x, np.arange(images) % 2), (x, x), (x, x))
+    halves = trials.halve(dataset, seed=0)
+    found = trials.trial_epochs(dataset, halves, epochs)
+    assert found == expected
+    seen = trials.TRIALS * found * sum(half.train[0].size for half in halves)
+    assert seen <= max(epochs, trials.TRIALS) * x.size
+
+
+def test_a_terminal_shows_the_steps_of_a_trial():
+    arrows("f", 6)
+    dataset, settings = load("f", epochs=8, model="mlp")
+    shown = []
+
+    class Shown(Progress):
+        def show(self, step, samples=0):
+            shown.append((step.epoch, step.epochs, samples))
+
+    trials.choose(dataset, settings, lambda line: None, Shown())
+    assert [step[:2] for step in shown] == [(epoch, 4) for epoch in (1, 2, 3, 4)] * trials.TRIALS  # two of each half
+    assert sum(samples for _, _, samples in shown) == trials.TRIALS * 2 * len(dataset.train[0])
+
+
+def test_only_a_terminal_shows_them(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for answer, kind in ((True, LiveLine), (False, Progress)):
+        stream = io.StringIO()
+        stream.isatty = lambda answer=answer: answer
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert type(trials.live_line()) is kind
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.2, 400)

@@ -19,6 +19,7 @@ from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.train_recipes import Settings
+from cnn.data.folder_splits import copies
 from cnn.module import Array
 from cnn.training.progress import LiveLine, Progress, stream_progress
 
@@ -26,6 +27,7 @@ SIDE = 32  # pixels: larger images are reduced to about this size, where a train
 IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
 SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs of 400 images
 TRIALS = 4
+MOST_UNEVEN = 0.5  # for halves of 3/4 and 1/4 of each class; where groups make them more uneven, images are divided
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
 
@@ -136,16 +138,35 @@ def halve(dataset: Dataset, seed: int) -> list[Dataset]:
     Each has one half as its training images and the other as its validation images.
     """
     x, y = dataset.train
-    groups = dataset.train_groups
-    if len(set(groups)) < 2:  # not known, or nothing to divide
-        groups = [str(i) for i in range(len(x))]
+    groups, alone = related(dataset)
     if len(x) > IMAGES:
         some, y = split(np.arange(len(x)), y, IMAGES, np.random.default_rng(seed))[1]
-        x, groups = x[some], [groups[i] for i in some]
+        x, groups, alone = x[some], [groups[i] for i in some], [alone[i] for i in some]
     first = first_half(groups, y, seed)
+    in_first, in_second = (np.bincount(y[half], minlength=y.max() + 1) for half in (first, ~first))
+    if abs(in_first - in_second).sum() > MOST_UNEVEN * len(y):  # such as a folder inside each class folder
+        groups, first = alone, first_half(alone, y, seed)
     x = reduced(x)
-    a, b = (x[first], y[first]), (x[~first], y[~first])
-    return [dataclasses.replace(dataset, train=one, validation=other, test=other) for one, other in ((a, b), (b, a))]
+    parts = [(x[half], y[half]) for half in (first, ~first)]
+    named = [[groups[i] for i in np.flatnonzero(half)] for half in (first, ~first)]
+    return [
+        dataclasses.replace(dataset, train=parts[k], validation=parts[1 - k], test=parts[1 - k], train_groups=named[k])
+        for k in (0, 1)
+    ]
+
+
+def related(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Return the group of each training image: -> (groups with copies joined, copies alone)
+
+    Groups that have a copy of the same image are one.
+    """
+    images = len(dataset.train[0])
+    hashes = list(dataset.hashes.get("train", {}).values())
+    same = copies(hashes) if hashes else np.arange(images)
+    names = dataset.train_files or [str(i) for i in range(images)]
+    groups = dataset.train_groups or names
+    joined = copies([(group, str(first)) for group, first in zip(groups, same, strict=True)])  # by either
+    return [groups[i] for i in joined], [names[i] for i in same]
 
 
 def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:

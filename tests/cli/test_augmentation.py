@@ -1,9 +1,7 @@
 """`cnn train FOLDER --augment`: which random changes the images get, and how `auto` decides."""
 
 import dataclasses
-import io
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
 from cnn.cli.train_recipes import settings_for
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
+from cnn.training import progress
 from cnn.training.progress import LiveLine, Progress
 
 
@@ -176,6 +175,56 @@ def test_images_of_the_same_name_are_in_one_half():
         assert len(set(sides.values())) == 2
 
 
+def test_copies_are_in_one_half():
+    """The same picture under different names would be judged by a net that was trained on it."""
+    arrows("f", 40)
+    for name in ("left", "right"):
+        for i in range(0, 40, 2):
+            Path(f"f/{name}/{i + 1}.png").write_bytes(Path(f"f/{name}/{i}.png").read_bytes())
+    dataset, _ = load("f")
+    for seed in range(3):
+        a, b = trials.halve(dataset, seed)
+        pictures = [{image.tobytes() for image in half.train[0]} for half in (a, b)]
+        assert not pictures[0] & pictures[1]
+        assert abs(len(a.train[0]) - len(b.train[0])) <= 4
+
+
+def moved(folder, number):
+    """Move images into folders inside the class folders."""
+    for path in sorted(Path(folder).glob("*/*.png")):
+        to = path.parent / f"p{int(path.stem) // number}" / f"{int(path.stem) % number}.png"
+        to.parent.mkdir(exist_ok=True)
+        path.rename(to)
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_images_of_a_folder_inside_the_class_folder_are_in_one_half(split):
+    """Such as the views of one thing, or the frames of a video; frames of the same number are not related."""
+    arrows(f"f/{split}", 60)
+    moved(f"f/{split}", 3)
+    if split:
+        arrows("f/val", 4)
+    dataset, _ = load("f")
+    assert set(dataset.train_groups) == {f"p{i}/" for i in range(20)}
+    halves = trials.halve(dataset, seed=0)
+    groups = [set(half.train_groups) for half in halves]
+    assert not groups[0] & groups[1]
+    assert abs(len(halves[0].train[0]) - len(halves[1].train[0])) <= 6
+
+
+def test_groups_that_leave_classes_out_of_a_half_are_divided():
+    """Such as a folder inside each class folder."""
+    arrows("f", 40)
+    for name in ("left", "right"):
+        Path(f"f/{name}").rename("x")
+        Path(f"f/{name}").mkdir()
+        Path("x").rename(f"f/{name}/images of {name}")
+    dataset, _ = load("f")
+    assert len(set(dataset.train_groups)) == 2
+    for half in trials.halve(dataset, seed=0):
+        assert min(np.bincount(half.train[1], minlength=2)) >= 14
+
+
 def test_large_images_and_large_folders_are_made_smaller():
     x = np.random.default_rng(0).integers(0, 256, (2_500, 1, 64, 80), dtype=np.uint8)
     dataset = datasets.Dataset("a", "a", "a", "images", ["a", "b"], (x, np.arange(2_500) % 2), (x, x), (x, x))
@@ -235,14 +284,12 @@ def test_a_terminal_shows_the_steps_of_a_trial():
     assert sum(samples for _, _, samples in shown) == trials.TRIALS * 2 * len(dataset.train[0])
 
 
-def test_only_a_terminal_shows_them(monkeypatch):
+@pytest.mark.parametrize(("answer", "kind"), [(True, LiveLine), (False, Progress)])
+def test_only_a_terminal_shows_them(monkeypatch, answer, kind):
     monkeypatch.delenv("CI", raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    for answer, kind in ((True, LiveLine), (False, Progress)):
-        stream = io.StringIO()
-        stream.isatty = lambda answer=answer: answer
-        monkeypatch.setattr(sys, "stderr", stream)
-        assert type(trials.live_line()) is kind
+    monkeypatch.setattr(progress, "is_terminal", lambda stream: answer)
+    assert type(trials.live_line()) is kind
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.2, 400)

@@ -38,7 +38,11 @@ class KeepBest(EarlyStopping):
             raise InputError(f"unknown metric {printable(metric)}; known: {', '.join(METRICS)}")
         super().__init__(monitor=METRICS[metric])
         self.metric, self._x, self._y = metric, x, y
+        self._inputs: Array | None = None  # the images as the model reads them
         self.name = "loss weighted by --balance" if balance and metric == "loss" else metric
+
+    def __repr__(self) -> str:
+        return f"KeepBest({self.metric!r}, best={self.best!r}, best_epoch={self.best_epoch!r})"
 
     def settings_text(self) -> str:
         """Return the call that makes it; a resumed training run must have the same."""
@@ -47,8 +51,10 @@ class KeepBest(EarlyStopping):
     def __call__(self, step: Step) -> bool:
         """Keep the weights if the epoch that ends with this step is the best so far."""
         if step.metrics is not None and self.metric == BALANCED:
-            predicted = step.model.predict(step.model.preprocess(self._x))
-            step = replace(step, metrics=step.metrics | {"val_accuracy": balanced_accuracy(self._y, predicted)})
+            if self._inputs is None:
+                self._inputs = step.model.preprocess(self._x)
+            accuracy = balanced_accuracy(self._y, step.model.predict(self._inputs))
+            step = replace(step, metrics=step.metrics | {"val_accuracy": accuracy})
         super().__call__(step)
         return False
 

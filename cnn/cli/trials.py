@@ -97,8 +97,14 @@ def decide(run: Callable[[str], Array]) -> str:
 def trial(
     halves: Sequence[Dataset], settings: Settings, name: str, progress: Progress | None = None
 ) -> tuple[Array, float]:
-    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)"""
+    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)
+
+    With ``--balance`` all classes together count the same in both.
+    """
     losses, correct = [], []
+    labels = np.concatenate([half.train[1] for half in halves])
+    classes = len(halves[0].class_names)
+    weights = np.array(train_recipes.balanced_weights(labels, classes)) if settings.balance else np.ones(classes)
     for number, half in enumerate(halves):
         cnn.manual_seed(settings.seed)
         changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
@@ -110,8 +116,8 @@ def trial(
                 shown.show(dataclasses.replace(step, epoch=epoch, epochs=epochs), step.samples)
         x, y = half.validation
         probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
-        losses.append(calibrated_losses(probabilities, y))
-        correct.append(probabilities.argmax(axis=1) == y)
+        losses.append(calibrated_losses(probabilities, y, weights[y]))
+        correct.append(weights[y] * (probabilities.argmax(axis=1) == y))
     return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
 
 
@@ -198,8 +204,10 @@ def hashed(name: str, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def calibrated_losses(probabilities: Array, y: Array) -> Array:
+def calibrated_losses(probabilities: Array, y: Array, weights: Array | None = None) -> Array:
     """Return the loss of each sample, with all logits divided by the number that makes their mean smallest.
+
+    ``weights`` (N,) say how much each sample counts; its loss is multiplied by it.
 
     Otherwise a net that is too sure of itself would look worse than one that makes more mistakes, and without random
     changes nets are too sure.
@@ -215,11 +223,12 @@ def calibrated_losses(probabilities: Array, y: Array) -> Array:
     0.78
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+    weights = np.ones(len(y)) if weights is None else weights
     candidates = []
     for temperature in TEMPERATURES:
         scaled = logits / temperature
         log_sum = np.log(np.exp(scaled).sum(axis=1))
-        candidates.append(log_sum - scaled[np.arange(len(y)), y])
+        candidates.append(weights * (log_sum - scaled[np.arange(len(y)), y]))
     return min(candidates, key=np.mean)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cnn
 from cnn.cli import augmentation, datasets, run_folders, trials
 from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
 from cnn.cli.train_recipes import settings_for
@@ -141,6 +142,20 @@ def test_trials_are_reproducible(chosen_for_arrows):
     again: list[str] = []
     assert trials.choose(dataset, settings, again.append) == changes
     assert again == lines
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_trials_are_reproducible_with_the_same_number_of_threads(threads):
+    """Another number may give other bits, as in the training itself."""
+    arrows("f", 8)
+    dataset, settings = load("f", epochs=8, model="small-cnn")
+    before = cnn.get_num_threads()
+    cnn.set_num_threads(threads)
+    try:
+        first, second = (trials.choose(dataset, settings, lambda line: None) for _ in range(2))
+    finally:
+        cnn.set_num_threads(before)
+    assert first == second
 
 
 def test_trials_use_no_validation_or_test_image(chosen_for_arrows):

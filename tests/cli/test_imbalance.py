@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnn import training
-from cnn.cli import datasets, train_recipes, train_run
+from cnn.cli import datasets, train_recipes, train_run, trials
 from cnn.cli.imbalance import low_recall_note, uneven_note
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.train_recipes import settings_for
@@ -46,7 +46,10 @@ def test_uneven_classes_are_named(run):
     assert said in " ".join(err.split())
     assert "--balance" in err
     assert "balanced accuracy" in out
-    assert config()["validation_balanced_accuracy"] == pytest.approx(0.5, abs=0.5)
+    rows = [line.split(",") for line in Path("run/predictions.csv").read_text().splitlines()[1:]]
+    recalls = [np.mean([row[2] == name for row in rows if row[1] == name]) for name in ("dark", "light")]
+    assert config()["validation_balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert f"validation balanced  {np.mean(recalls):.4f}" in out
 
 
 def test_even_classes_are_not(run):
@@ -134,6 +137,23 @@ def test_balance_with_a_class_that_one_half_of_the_trials_lacks(run, no_plots):
         assert "chosen: " in err
 
 
+def test_trials_judge_by_all_classes_alike_with_balance(monkeypatch):
+    """Of 40 images, 4 are in the second class, and the net recognises none of them."""
+    y = np.repeat([0, 1], [18, 2])
+    part = np.zeros((20, 1, 16, 16), np.uint8), y
+    half = datasets.Dataset("a", "a", "a", "images", ["a", "b"], part, part, part)
+    monkeypatch.setattr(training, "train", lambda *_, **__: [])
+    monkeypatch.setattr(Sequential, "predict_proba", lambda self, x: np.tile([0.9, 0.1], (len(x), 1)))
+    found = {}
+    for balance in (None, True):
+        settings = settings_for("f", image_size=16, balance=balance, model="mlp")
+        found[balance] = trials.trial([half, half], settings, "none")
+    assert found[None][1] == pytest.approx(0.9)
+    assert found[True][1] == pytest.approx(0.5)
+    assert found[None][0].mean() == pytest.approx(-0.9 * np.log(0.9) - 0.1 * np.log(0.1), abs=0.01)
+    assert found[True][0].mean() == pytest.approx(np.log(2), abs=0.02)  # as good as knowing nothing
+
+
 def test_a_class_without_images_gets_a_finite_weight():
     assert train_recipes.balanced_weights(np.array([0, 0, 2, 2]), 3) == pytest.approx([2 / 3, 4 / 3, 2 / 3])
 
@@ -155,6 +175,7 @@ def steps(metrics):
         epoch = 0
 
         def preprocess(self, x):
+            self.preprocessed = getattr(self, "preprocessed", 0) + 1
             return x
 
         def predict(self, x):
@@ -183,6 +204,8 @@ def test_the_best_epoch_is_kept(metric, best):
         assert not keep(step)
     keep.end(step)
     assert (step.model.epoch, keep.best_epoch) == (best, best)
+    assert getattr(step.model, "preprocessed", 0) == int(metric == "balanced-accuracy")  # once, not in every epoch
+    assert repr(keep) == f"KeepBest({metric!r}, best={keep.best}, best_epoch={best})"
     assert f"epoch {best}, with the best validation {metric}" in keep.text(has_test=True)
     assert keep.text(has_test=False).endswith(
         "the accuracy on the images by which they were chosen is a little too optimistic"

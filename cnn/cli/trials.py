@@ -27,6 +27,7 @@ SIDE = 32  # pixels: larger images are reduced to about this size, where a train
 IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
 SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs of 400 images
 TRIALS = 4
+FIXED = 1_024  # pixels that take as long as what an image costs at any size, as measured at 32 x 32 and 64 x 64
 MOST_UNEVEN = 0.5  # for halves of 3/4 and 1/4 of each class; where groups make them more uneven, images are divided
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
@@ -128,14 +129,20 @@ def live_line() -> Progress:
 
 
 def trial_epochs(dataset: Dataset, halves: Sequence[Dataset], epochs: int) -> int:
-    """Return the number of epochs of a trial: all trials see at most as many pixels as the training, and one epoch.
+    """Return the number of epochs of a trial: all trials together take about as long as the training, or less.
 
-    A trial has at most as many steps as the training: with half of the images, these are twice as many epochs.
+    A trial has at least one epoch, and at most as many steps as the training: with half of the images, these are twice
+    as many epochs.
     """
-    training_pixels = epochs * dataset.train[0].size
-    pixels = sum(half.train[0].size for half in halves)  # of an epoch of one trial, which has two trainings
-    most = training_pixels // (TRIALS * pixels)
+    budget = epochs * epoch_cost(dataset)
+    most = budget // (TRIALS * sum(epoch_cost(half) for half in halves))
     return max(1, min(2 * epochs, SEEN // len(halves[0].train[0]), most))
+
+
+def epoch_cost(dataset: Dataset) -> int:
+    """Return the cost of an epoch, in pixels: those of the training images, and `FIXED` for each image."""
+    height, width = image_size(dataset)
+    return len(dataset.train[0]) * (height * width + FIXED)
 
 
 def halve(dataset: Dataset, seed: int) -> list[Dataset]:

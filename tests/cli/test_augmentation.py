@@ -268,21 +268,21 @@ def test_a_trial_has_a_fixed_number_of_steps(monkeypatch):
     ("images", "side", "epochs", "expected"),
     [
         (200, 32, 50, 12),  # as large as in the trials: a quarter of the training each
-        (200, 64, 50, 50),  # four times the pixels of the trials
+        (200, 64, 50, 31),  # 64^2 + 1,024 is two and a half times 32^2 + 1,024
         (200, 16, 50, 12),
-        (200, 128, 50, 100),  # then a trial has as many steps as the training
+        (200, 256, 50, 100),  # then a trial has as many steps as the training
         (4_000, 64, 50, 20),  # SEEN
         (200, 32, 2, 1),  # at least one
     ],
 )
-def test_all_trials_together_see_at_most_the_pixels_of_the_training(images, side, epochs, expected):
+def test_all_trials_together_cost_at_most_as_much_as_the_training(images, side, epochs, expected):
     x = np.zeros((images, 1, side, side), np.uint8)
     dataset = datasets.Dataset("a", "a", "a", "images", ["a", "b"], (x, np.arange(images) % 2), (x, x), (x, x))
     halves = trials.halve(dataset, seed=0)
     found = trials.trial_epochs(dataset, halves, epochs)
     assert found == expected
-    seen = trials.TRIALS * found * sum(half.train[0].size for half in halves)
-    assert seen <= max(epochs, trials.TRIALS) * x.size
+    cost = trials.TRIALS * found * sum(len(half.train[0]) * (half.train[0][0].size + trials.FIXED) for half in halves)
+    assert cost <= max(epochs, trials.TRIALS) * images * (side**2 + trials.FIXED)
 
 
 def test_a_terminal_shows_the_steps_of_a_trial():

@@ -58,7 +58,7 @@ def run(arguments):
             test = tuple(np.concatenate(parts) for parts in zip(others.train, others.validation, strict=True))
             settings = dataclasses.replace(FOLDER_SETTINGS, seed=seed)
             halves = trials.halve(dataset, seed)
-            epochs = trials.trial_epochs(len(halves[0].train[0]), settings.epochs)
+            epochs = trials.trial_epochs(dataset, halves, settings.epochs)
             if arguments.small:
                 parts = ((trials.reduced(x), y) for x, y in (dataset.train, dataset.validation, test))
                 train, validation, test = parts

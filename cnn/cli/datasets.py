@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import cnn.data
 from cnn.cli.formatting import count_text
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
-from cnn.data.class_folders import shortened
+from cnn.data.class_folders import find_splits, shortened
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.image_files import Hashes
 from cnn.data.image_fit import SQUASHED
@@ -65,7 +65,8 @@ class Dataset:
         hold control characters.
     train_groups : list of str
         The group of each training image: trials keep images of a group together. Without ``--group-by`` the name of
-        its file without the folder, as images of the same name are often related, such as the emoji of several vendors.
+        its file, as images of the same name are often related, such as the emoji of several vendors; or of a file in a
+        folder inside the class folder, that folder, such as the frames of a video.
     hashes : dict of str to dict of str to (str, str)
         For each split of a folder, the files relative to the folder and the hashes of their bytes and their pixels.
     image_conversion : dict
@@ -214,7 +215,7 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
 
 
 def _from_folder(found: ImageFolder) -> Dataset:
-    path = found.path.resolve()
+    path, train_folder = found.path.resolve(), find_splits(found.path)[0]["train"]
     channels, height, width = found.train[0].shape[1:]
     return Dataset(
         name=printable(path.name) or "images",
@@ -231,7 +232,8 @@ def _from_folder(found: ImageFolder) -> Dataset:
         has_test=found.has_test,
         train_files=[printable(file.relative_to(found.path)) for file in found.files["train"]],
         train_groups=[
-            group or file.name for file, group in zip(found.files["train"], found.groups["train"], strict=True)
+            group or _related(file.relative_to(train_folder))
+            for file, group in zip(found.files["train"], found.groups["train"], strict=True)
         ],
         test_files=[
             str(file.relative_to(found.path)) for file in found.files["test" if found.has_test else "validation"]
@@ -250,6 +252,12 @@ def _from_folder(found: ImageFolder) -> Dataset:
             "background": found.background,
         },
     )
+
+
+def _related(file: PurePath) -> str:
+    """Return what related images have in common: the folder inside the class folder, or the name of the file."""
+    folder = file.parent.relative_to(file.parts[0]).as_posix()
+    return file.name if folder == "." else f"{folder}/"
 
 
 def _folder_notes(found: ImageFolder) -> list[str]:

@@ -46,7 +46,7 @@ def uneven_note(labels: Array, class_names: Sequence[str], balance: bool) -> str
     listed = shortened([f"{printable(class_names[k])} {counts[k]:,}" for k in rare], CLASSES_SHOWN)
     start = f"uneven classes: the largest, {printable(class_names[largest])}, has {counts[largest]:,} training images"
     if balance:
-        return f"{start}, but {listed}: their errors count more (--balance)"
+        return f"{start}, but {listed}: their errors count more (--balance), also in the losses of the epochs"
     return f"{start}, but {listed}. Rare classes are easily overlooked: add images of them, or give --balance"
 
 

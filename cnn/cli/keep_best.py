@@ -24,6 +24,8 @@ class KeepBest(EarlyStopping):
         One of `METRICS`, measured on the validation images after each epoch.
     x, y : ndarray
         The validation images, as pixels, and their classes.
+    balance : bool
+        Whether the loss has the weights of ``--balance``.
 
     Raises
     ------
@@ -31,11 +33,16 @@ class KeepBest(EarlyStopping):
         (a ValueError) If there is no such metric.
     """
 
-    def __init__(self, metric: str, x: Array, y: Array) -> None:
+    def __init__(self, metric: str, x: Array, y: Array, balance: bool = False) -> None:
         if metric not in METRICS:
             raise InputError(f"unknown metric {printable(metric)}; known: {', '.join(METRICS)}")
         super().__init__(monitor=METRICS[metric])
         self.metric, self._x, self._y = metric, x, y
+        self._inputs: Array | None = None  # the images as the model reads them
+        self.name = "loss weighted by --balance" if balance and metric == "loss" else metric
+
+    def __repr__(self) -> str:
+        return f"KeepBest({self.metric!r}, best={self.best!r}, best_epoch={self.best_epoch!r})"
 
     def settings_text(self) -> str:
         """Return the call that makes it; a resumed training run must have the same."""
@@ -44,17 +51,19 @@ class KeepBest(EarlyStopping):
     def __call__(self, step: Step) -> bool:
         """Keep the weights if the epoch that ends with this step is the best so far."""
         if step.metrics is not None and self.metric == BALANCED:
-            predicted = step.model.predict(step.model.preprocess(self._x))
-            step = replace(step, metrics=step.metrics | {"val_accuracy": balanced_accuracy(self._y, predicted)})
+            if self._inputs is None:
+                self._inputs = step.model.preprocess(self._x)
+            accuracy = balanced_accuracy(self._y, step.model.predict(self._inputs))
+            step = replace(step, metrics=step.metrics | {"val_accuracy": accuracy})
         super().__call__(step)
         return False
 
     def text(self, has_test: bool) -> str:
         """Return which epoch was the best, for people; without test images the choice flatters its accuracy."""
-        kept = (
-            f"the weights are those of epoch {self.best_epoch}, with the best validation {self.metric} {self.best:.4f}"
-        )
-        return kept if has_test else f"{kept}; chosen on these images, their accuracy is a little too optimistic"
+        kept = f"the weights are those of epoch {self.best_epoch}, with the best validation {self.name} {self.best:.4f}"
+        if has_test:
+            return kept
+        return f"{kept}; the accuracy on the images by which they were chosen is a little too optimistic"
 
 
 def balanced_accuracy(y_true: Any, y_pred: Any) -> float:

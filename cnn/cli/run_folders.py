@@ -14,6 +14,7 @@ CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions.csv"
 CURVES, CONFUSION, MISTAKES, BOUNDARY = "curves.png", "confusion.png", "mistakes.png", "boundary.png"
 SAMPLES = "samples.png"
+RESULTS = (CONFIG, HISTORY, MODEL, CURVES, CONFUSION, MISTAKES, BOUNDARY, SAMPLES, PREDICTIONS)
 RUNS = Path("runs")
 INTEGER, NUMBER, STRING = (int, "an integer of at least 0"), ((int, float), "a number of at least 0"), (str, "a string")
 SETTINGS: dict[str, tuple[Any, str]] = {

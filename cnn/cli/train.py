@@ -176,7 +176,9 @@ def changes_for(dataset: Dataset, settings: Settings, resume: Path | None, quiet
     if resume is not None:
         return augmentation.recorded(run_folders.config_to_resume(resume), dataset)
     if settings.augment == augmentation.AUTO:
-        return trials.choose(dataset, settings, tell=lambda line: None if quiet else print_stderr(line))
+        if quiet:
+            return trials.choose(dataset, settings, tell=lambda line: None)
+        return trials.choose(dataset, settings, print_stderr, trials.live_line())
     return augmentation.fixed(settings.augment, dataset)
 
 

@@ -1,5 +1,7 @@
-"""What `cnn train` prints after each epoch and at the end, and the predictions that it writes."""
+"""What `cnn train` prints after each epoch and at the end, and the model and the predictions that it writes."""
 
+import copy
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,8 +10,11 @@ import numpy as np
 from cnn.cli.csv_text import csv_line, path_cell, text_cell
 from cnn.cli.formatting import correct_text
 from cnn.core.files import write_bytes
+from cnn.loss import CrossEntropyLoss
 from cnn.module import Array
+from cnn.sequential import Sequential
 from cnn.training.history import epoch_line
+from cnn.training.progress import Progress, stream_progress
 
 PREDICTIONS_COLUMNS = ("file", "class", "prediction", "probability", "correct")
 
@@ -101,3 +106,28 @@ def write_predictions(
         is_correct = "yes" if predicted == label else "no"
         lines.append(csv_line([path_cell(file), *classes, f"{row[predicted]:.6f}", is_correct]))
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def save_model(path: Path, model: Sequential, weights: dict[str, Array] | None = None) -> None:
+    """Save the model with the loss of the final test, without class weights or label smoothing; it does not change.
+
+    Parameters
+    ----------
+    path : Path
+        The model file to write.
+    model : Sequential
+        As it is now.
+    weights : dict of str to ndarray, optional
+        What ``state_dict`` returned in the epoch to save; by default, or if it is empty, the weights of now.
+    """
+    saved = copy.copy(model)
+    saved.loss_func = CrossEntropyLoss()
+    if weights:
+        saved = copy.deepcopy(saved)
+        saved.load_state_dict(weights)
+    saved.save(path)
+
+
+def progress_display(quiet: bool = False) -> Progress:
+    """Return the progress display for stderr: a live line in a terminal, plain lines elsewhere, nothing if quiet."""
+    return Progress() if quiet else stream_progress(sys.stderr)

@@ -168,7 +168,9 @@ def default(dataset: Dataset, settings: Settings) -> Plan:
     model = build(dataset, settings)
     weight = balanced_weights(dataset.train[1], len(dataset.class_names)) if settings.balance else None
     model.loss_func, model.optimizer = CrossEntropyLoss(weight=weight), Adam(lr=settings.lr)
-    callbacks = [KeepBest(settings.keep_best, *dataset.validation)] if settings.keep_best is not None else []
+    callbacks = []
+    if settings.keep_best is not None:
+        callbacks = [KeepBest(settings.keep_best, *dataset.validation, bool(settings.balance))]
     if dataset.transforms:
         transforms: list[Any] = [*dataset.transforms, normalize(model)]
         loader = DataLoader(*dataset.train, settings.batch_size, rng=generator(), transforms=transforms)
@@ -219,12 +221,14 @@ def one_cycle(dataset: Dataset, settings: Settings, transforms: list[Any], trans
 def balanced_weights(labels: Array, classes: int) -> list[float]:
     """Return the weight of each class with which all classes together count the same: N / (K count).
 
+    A class without images, as in one half of the trials of ``--augment auto``, gets the weight of a class with one.
+
     Examples
     --------
     >>> balanced_weights(np.array([0, 0, 0, 1]), 2)
     [0.6666666666666666, 2.0]
     """
-    counts = np.bincount(labels, minlength=classes)
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
     return (len(labels) / (classes * counts)).tolist()
 
 

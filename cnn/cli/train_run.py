@@ -3,7 +3,6 @@
 import contextlib
 import json
 import platform
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,10 @@ from cnn.cli.interrupts import Interrupted, Interrupts
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.plan_text import plan_text
 from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
-from cnn.cli.train_output import epoch_text, result_text, write_predictions
+from cnn.cli.train_output import epoch_text, progress_display, result_text, save_model, write_predictions
 from cnn.cli.train_recipes import Plan, Settings
 from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
-from cnn.training.progress import Progress, stream_progress
 
 EPOCH_LINES = 20  # a terminal shows about this many epochs; a pipe and history.jsonl have all of them
 MISTAKES_SHOWN = 25
@@ -68,6 +66,7 @@ class TrainingRun:
         self._is_finished = False  # and config.json contains the test result
         self._interrupts = Interrupts()
         self._resume, self._quiet, self._json = resume, quiet, as_json
+        self._kept = next((callback for callback in plan.callbacks if isinstance(callback, KeepBest)), None)
         self._starts_anew = resume and not run_folders.has_checkpoint(folder)
         self._config: dict[str, Any] = {
             "data": dataset.data,
@@ -162,7 +161,7 @@ class TrainingRun:
 
     def _record_epoch(self, step: training.Step, metrics: dict[str, float]) -> None:
         """Save the model and the metrics after each epoch, so that a power cut costs one epoch at most."""
-        self.model.save(self.folder / run_folders.MODEL)
+        self._save_model()
         run_folders.append_epoch(self.folder, step.epoch, metrics)
         columns = stdout_columns()
         every = 1 if columns is None or step.epochs <= 1.5 * EPOCH_LINES else -(-step.epochs // EPOCH_LINES)
@@ -187,12 +186,11 @@ class TrainingRun:
         if self._has_rare_classes():
             results["balanced_accuracy"] = balanced_accuracy(y, self.model.predict(x))
         self._config |= {f"{part}_{name}": value for name, value in results.items()}
-        self.model.save(self.folder / run_folders.MODEL)
+        self._save_model()
         self._write_config("finished")
         self._is_finished = True
-        for callback in self.plan.callbacks:
-            if isinstance(callback, KeepBest):
-                self._print_message(callback.text(self.dataset.has_test))
+        if self._kept is not None:
+            self._print_message(self._kept.text(self.dataset.has_test))
         is_folder = self.settings.image_size is not None
         balanced = results.get("balanced_accuracy")
         self._print_result(result_text(part, loss, accuracy, len(x), baseline if is_folder else None, balanced))
@@ -208,10 +206,7 @@ class TrainingRun:
             problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         if self._json:
             print_data(json.dumps(self._results("finished"), indent=2))
-        names = [run_folders.CONFIG, run_folders.HISTORY, run_folders.MODEL, run_folders.CURVES]
-        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY, run_folders.SAMPLES]
-        names += [run_folders.PREDICTIONS]
-        saved = [name for name in names if (self.folder / name).is_file()]
+        saved = [name for name in run_folders.RESULTS if (self.folder / name).is_file()]
         self._print_result(f"saved in {self.folder}: {', '.join(saved)}")
         run = shell_quoted(self.folder)
         command = f"predict {run} IMAGE.png" if self.dataset.has_images else f"summary {run}"
@@ -257,6 +252,8 @@ class TrainingRun:
         epochs = f"{run_folders.HISTORY} ({count_text(len(self.history), 'epoch')}), " if len(self.history) else ""
         files = f"{run_folders.CONFIG}, {epochs}{run_folders.MODEL}"
         print_stderr(f"the run so far is saved in {self.folder}: {files}")
+        if self._kept is not None and self._kept.best_epoch is not None:
+            print_stderr(self._kept.text(self.dataset.has_test))
         if status == "interrupted":
             print_command(f"resume it with: {program_name()} train --resume {shell_quoted(self.folder)}")
         if self._json:
@@ -264,8 +261,12 @@ class TrainingRun:
         return exit_status
 
     def _save(self, status: str) -> None:
-        self.model.save(self.folder / run_folders.MODEL)
+        self._save_model()
         self._write_config(status)
+
+    def _save_model(self) -> None:
+        """Save the model; with --keep-best as it was in the best epoch so far."""
+        save_model(self.folder / run_folders.MODEL, self.model, None if self._kept is None else self._kept.weights)
 
     def _write_config(self, status: str) -> None:
         self._config["status"] = status
@@ -292,8 +293,3 @@ class TrainingRun:
     def _results(self, status: str) -> dict[str, Any]:
         epochs = [{"epoch": i + 1, **self.history.epoch(i)} for i in range(len(self.history))]
         return {"run": str(self.folder), **self._config, "status": status, "history": epochs}
-
-
-def progress_display(quiet: bool = False) -> Progress:
-    """Return the progress display for stderr: a live line in a terminal, plain lines elsewhere, nothing if quiet."""
-    return Progress() if quiet else stream_progress(sys.stderr)

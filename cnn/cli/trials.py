@@ -6,6 +6,7 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 import dataclasses
 import hashlib
 import math
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,19 +19,27 @@ from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.train_recipes import Settings
+from cnn.data.folder_splits import copies
 from cnn.module import Array
+from cnn.training.progress import LiveLine, Progress, stream_progress
 
 SIDE = 32  # pixels: larger images are reduced to about this size, where a training takes a quarter of the time
 IMAGES = 2_000  # at most, so that also for a large folder a trial sees each image several times
 SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs of 400 images
+TRIALS = 4
+FIXED = 1_024  # pixels that take as long as what an image costs at any size, as measured at 32 x 32 and 64 x 64
+MOST_UNEVEN = 0.5  # for halves of 3/4 and 1/4 of each class; where groups make them more uneven, images are divided
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
 
 
-def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> Augmentation:
+def choose(
+    dataset: Dataset, settings: Settings, tell: Callable[[str], Any], progress: Progress | None = None
+) -> Augmentation:
     """Try the strengths without flips, then the best of them with flips, and return the best of all.
 
-    The same data, settings and seed give the same result: a trial has a fixed number of steps. Each training image is
+    On one machine, the same data, settings, seed and number of threads give the same result: a trial has a fixed
+    number of steps. Each training image is
     judged by a net that was trained on the other half of them. These are more images than the validation images, whose
     number is often too small to tell; and the validation images, which no choice sees, give an honest accuracy.
 
@@ -42,10 +51,11 @@ def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> 
         Of the training that the changes are for; a trial trains the same model in the same way.
     tell : callable
         Called with each line of text for the user.
+    progress : Progress, optional
+        Shows the steps of each trial.
     """
     halves = halve(dataset, settings.seed)
-    images = len(halves[0].train[0])
-    epochs = trial_epochs(images, settings.epochs)
+    epochs = trial_epochs(dataset, halves, settings.epochs)
     settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
     height, width = image_size(halves[0])
     how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
@@ -55,7 +65,7 @@ def choose(dataset: Dataset, settings: Settings, tell: Callable[[str], Any]) -> 
     trials: list[dict[str, Any]] = []
 
     def run(name: str) -> Array:
-        losses, accuracy = trial(halves, settings, name)
+        losses, accuracy = trial(halves, settings, name, progress)
         trials.append({"name": name, "loss": float(losses.mean()), "accuracy": accuracy})
         tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
         return losses
@@ -85,31 +95,54 @@ def decide(run: Callable[[str], Array]) -> str:
     return flipped if is_better(run(flipped), losses[chosen]) else chosen
 
 
-def trial(halves: Sequence[Dataset], settings: Settings, name: str) -> tuple[Array, float]:
-    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)"""
+def trial(
+    halves: Sequence[Dataset], settings: Settings, name: str, progress: Progress | None = None
+) -> tuple[Array, float]:
+    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)
+
+    With ``--balance`` all classes together count the same in both.
+    """
     losses, correct = [], []
-    for half in halves:
+    labels = np.concatenate([half.train[1] for half in halves])
+    classes = len(halves[0].class_names)
+    weights = np.array(train_recipes.balanced_weights(labels, classes)) if settings.balance else np.ones(classes)
+    for number, half in enumerate(halves):
         cnn.manual_seed(settings.seed)
         changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
         plan = train_recipes.plan(changed, settings)
-        for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
-            plan.after_step(step)
+        with progress or Progress() as shown:
+            for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
+                plan.after_step(step)
+                epoch, epochs = number * settings.epochs + step.epoch, len(halves) * settings.epochs
+                shown.show(dataclasses.replace(step, epoch=epoch, epochs=epochs), step.samples)
         x, y = half.validation
         probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
-        losses.append(calibrated_losses(probabilities, y))
-        correct.append(probabilities.argmax(axis=1) == y)
+        losses.append(calibrated_losses(probabilities, y, weights[y]))
+        correct.append(weights[y] * (probabilities.argmax(axis=1) == y))
     return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
 
 
-def trial_epochs(images: int, epochs: int) -> int:
-    """Return the number of epochs of a trial with half of the images: with twice as many it has as many steps.
+def live_line() -> Progress:
+    """Return what shows the steps of a trial: a line in a terminal; elsewhere the line at the end is enough."""
+    progress = stream_progress(sys.stderr)
+    return progress if isinstance(progress, LiveLine) else Progress()
 
-    Examples
-    --------
-    >>> trial_epochs(images=100, epochs=50), trial_epochs(images=400, epochs=50)
-    (100, 50)
+
+def trial_epochs(dataset: Dataset, halves: Sequence[Dataset], epochs: int) -> int:
+    """Return the number of epochs of a trial: all trials together take about as long as the training, or less.
+
+    A trial has at least one epoch, and at most as many steps as the training: with half of the images, these are twice
+    as many epochs.
     """
-    return min(2 * epochs, math.ceil(SEEN / images))
+    budget = epochs * epoch_cost(dataset)
+    most = budget // (TRIALS * sum(epoch_cost(half) for half in halves))
+    return max(1, min(2 * epochs, SEEN // len(halves[0].train[0]), most))
+
+
+def epoch_cost(dataset: Dataset) -> int:
+    """Return the cost of an epoch, in pixels: those of the training images, and `FIXED` for each image."""
+    height, width = image_size(dataset)
+    return len(dataset.train[0]) * (height * width + FIXED)
 
 
 def halve(dataset: Dataset, seed: int) -> list[Dataset]:
@@ -118,16 +151,35 @@ def halve(dataset: Dataset, seed: int) -> list[Dataset]:
     Each has one half as its training images and the other as its validation images.
     """
     x, y = dataset.train
-    groups = dataset.train_groups
-    if len(set(groups)) < 2:  # not known, or nothing to divide
-        groups = [str(i) for i in range(len(x))]
+    groups, alone = related(dataset)
     if len(x) > IMAGES:
         some, y = split(np.arange(len(x)), y, IMAGES, np.random.default_rng(seed))[1]
-        x, groups = x[some], [groups[i] for i in some]
+        x, groups, alone = x[some], [groups[i] for i in some], [alone[i] for i in some]
     first = first_half(groups, y, seed)
+    in_first, in_second = (np.bincount(y[half], minlength=y.max() + 1) for half in (first, ~first))
+    if abs(in_first - in_second).sum() > MOST_UNEVEN * len(y):  # such as a folder inside each class folder
+        groups, first = alone, first_half(alone, y, seed)
     x = reduced(x)
-    a, b = (x[first], y[first]), (x[~first], y[~first])
-    return [dataclasses.replace(dataset, train=one, validation=other, test=other) for one, other in ((a, b), (b, a))]
+    parts = [(x[half], y[half]) for half in (first, ~first)]
+    named = [[groups[i] for i in np.flatnonzero(half)] for half in (first, ~first)]
+    return [
+        dataclasses.replace(dataset, train=parts[k], validation=parts[1 - k], test=parts[1 - k], train_groups=named[k])
+        for k in (0, 1)
+    ]
+
+
+def related(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Return the group of each training image: -> (groups with copies joined, copies alone)
+
+    Groups that have a copy of the same image are one.
+    """
+    images = len(dataset.train[0])
+    hashes = list(dataset.hashes.get("train", {}).values())
+    same = copies(hashes) if hashes else np.arange(images)
+    names = dataset.train_files or [str(i) for i in range(images)]
+    groups = dataset.train_groups or names
+    joined = copies([(group, str(first)) for group, first in zip(groups, same, strict=True)])  # by either
+    return [groups[i] for i in joined], [names[i] for i in same]
 
 
 def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
@@ -159,8 +211,10 @@ def hashed(name: str, seed: int) -> bytes:
     return hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def calibrated_losses(probabilities: Array, y: Array) -> Array:
+def calibrated_losses(probabilities: Array, y: Array, weights: Array | None = None) -> Array:
     """Return the loss of each sample, with all logits divided by the number that makes their mean smallest.
+
+    ``weights`` (N,) say how much each sample counts; its loss is multiplied by it.
 
     Otherwise a net that is too sure of itself would look worse than one that makes more mistakes, and without random
     changes nets are too sure.
@@ -176,11 +230,12 @@ def calibrated_losses(probabilities: Array, y: Array) -> Array:
     0.78
     """
     logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
+    weights = np.ones(len(y)) if weights is None else weights
     candidates = []
     for temperature in TEMPERATURES:
         scaled = logits / temperature
         log_sum = np.log(np.exp(scaled).sum(axis=1))
-        candidates.append(log_sum - scaled[np.arange(len(y)), y])
+        candidates.append(weights * (log_sum - scaled[np.arange(len(y)), y]))
     return min(candidates, key=np.mean)
 
 

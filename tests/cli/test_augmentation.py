@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import cnn
 from cnn.cli import augmentation, datasets, run_folders, trials
 from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
 from cnn.cli.train_recipes import settings_for
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
+from cnn.training import progress
+from cnn.training.progress import LiveLine, Progress
 
 
 def arrows(folder, count=24, classes=("left", "right"), size=16):
@@ -141,6 +144,20 @@ def test_trials_are_reproducible(chosen_for_arrows):
     assert again == lines
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_trials_are_reproducible_with_the_same_number_of_threads(threads):
+    """Another number may give other bits, as in the training itself."""
+    arrows("f", 8)
+    dataset, settings = load("f", epochs=8, model="small-cnn")
+    before = cnn.get_num_threads()
+    cnn.set_num_threads(threads)
+    try:
+        first, second = (trials.choose(dataset, settings, lambda line: None) for _ in range(2))
+    finally:
+        cnn.set_num_threads(before)
+    assert first == second
+
+
 def test_trials_use_no_validation_or_test_image(chosen_for_arrows):
     changes, _, dataset, settings = chosen_for_arrows
     nothing = np.zeros_like(dataset.validation[0]), np.zeros_like(dataset.validation[1])
@@ -173,6 +190,56 @@ def test_images_of_the_same_name_are_in_one_half():
         assert len(set(sides.values())) == 2
 
 
+def test_copies_are_in_one_half():
+    """The same picture under different names would be judged by a net that was trained on it."""
+    arrows("f", 40)
+    for name in ("left", "right"):
+        for i in range(0, 40, 2):
+            Path(f"f/{name}/{i + 1}.png").write_bytes(Path(f"f/{name}/{i}.png").read_bytes())
+    dataset, _ = load("f")
+    for seed in range(3):
+        a, b = trials.halve(dataset, seed)
+        pictures = [{image.tobytes() for image in half.train[0]} for half in (a, b)]
+        assert not pictures[0] & pictures[1]
+        assert abs(len(a.train[0]) - len(b.train[0])) <= 4
+
+
+def moved(folder, number):
+    """Move images into folders inside the class folders."""
+    for path in sorted(Path(folder).glob("*/*.png")):
+        to = path.parent / f"p{int(path.stem) // number}" / f"{int(path.stem) % number}.png"
+        to.parent.mkdir(exist_ok=True)
+        path.rename(to)
+
+
+@pytest.mark.parametrize("split", ["", "train/"])
+def test_images_of_a_folder_inside_the_class_folder_are_in_one_half(split):
+    """Such as the views of one thing, or the frames of a video; frames of the same number are not related."""
+    arrows(f"f/{split}", 60)
+    moved(f"f/{split}", 3)
+    if split:
+        arrows("f/val", 4)
+    dataset, _ = load("f")
+    assert set(dataset.train_groups) == {f"p{i}/" for i in range(20)}
+    halves = trials.halve(dataset, seed=0)
+    groups = [set(half.train_groups) for half in halves]
+    assert not groups[0] & groups[1]
+    assert abs(len(halves[0].train[0]) - len(halves[1].train[0])) <= 6
+
+
+def test_groups_that_leave_classes_out_of_a_half_are_divided():
+    """Such as a folder inside each class folder."""
+    arrows("f", 40)
+    for name in ("left", "right"):
+        Path(f"f/{name}").rename("x")
+        Path(f"f/{name}").mkdir()
+        Path("x").rename(f"f/{name}/images of {name}")
+    dataset, _ = load("f")
+    assert len(set(dataset.train_groups)) == 2
+    for half in trials.halve(dataset, seed=0):
+        assert min(np.bincount(half.train[1], minlength=2)) >= 14
+
+
 def test_large_images_and_large_folders_are_made_smaller():
     x = np.random.default_rng(0).integers(0, 256, (2_500, 1, 64, 80), dtype=np.uint8)
     dataset = datasets.Dataset("a", "a", "a", "images", ["a", "b"], (x, np.arange(2_500) % 2), (x, x), (x, x))
@@ -183,18 +250,61 @@ def test_large_images_and_large_folders_are_made_smaller():
 
 def test_a_trial_has_a_fixed_number_of_steps(monkeypatch):
     arrows("f")
-    dataset, settings = load("f", epochs=9)
-    monkeypatch.setattr(trials, "SEEN", 100)  # of 19 images in each half
+    dataset, settings = load("f", epochs=24)
     epochs = []
 
-    def trial(halves, settings, name):
+    def trial(halves, settings, name, progress):
         epochs.append(settings.epochs)
         return np.array([1.0, 2.0]), 0.5
 
     monkeypatch.setattr(trials, "trial", trial)
     changes = trials.choose(dataset, settings, lambda line: None)
-    assert epochs == [6] * len(changes.trials)
+    assert epochs == [6] * len(changes.trials)  # four trials see as many images as 24 epochs
+    assert len(changes.trials) == trials.TRIALS
     assert "6 epochs" in changes.how
+
+
+@pytest.mark.parametrize(
+    ("images", "side", "epochs", "expected"),
+    [
+        (200, 32, 50, 12),  # as large as in the trials: a quarter of the training each
+        (200, 64, 50, 31),  # 64^2 + 1,024 is two and a half times 32^2 + 1,024
+        (200, 16, 50, 12),
+        (200, 256, 50, 100),  # then a trial has as many steps as the training
+        (4_000, 64, 50, 20),  # SEEN
+        (200, 32, 2, 1),  # at least one
+    ],
+)
+def test_all_trials_together_cost_at_most_as_much_as_the_training(images, side, epochs, expected):
+    x = np.zeros((images, 1, side, side), np.uint8)
+    dataset = datasets.Dataset("a", "a", "a", "images", ["a", "b"], (x, np.arange(images) % 2), (x, x), (x, x))
+    halves = trials.halve(dataset, seed=0)
+    found = trials.trial_epochs(dataset, halves, epochs)
+    assert found == expected
+    cost = trials.TRIALS * found * sum(len(half.train[0]) * (half.train[0][0].size + trials.FIXED) for half in halves)
+    assert cost <= max(epochs, trials.TRIALS) * images * (side**2 + trials.FIXED)
+
+
+def test_a_terminal_shows_the_steps_of_a_trial():
+    arrows("f", 6)
+    dataset, settings = load("f", epochs=8, model="mlp")
+    shown = []
+
+    class Shown(Progress):
+        def show(self, step, samples=0):
+            shown.append((step.epoch, step.epochs, samples))
+
+    trials.choose(dataset, settings, lambda line: None, Shown())
+    assert [step[:2] for step in shown] == [(epoch, 4) for epoch in (1, 2, 3, 4)] * trials.TRIALS  # two of each half
+    assert sum(samples for _, _, samples in shown) == trials.TRIALS * 2 * len(dataset.train[0])
+
+
+@pytest.mark.parametrize(("answer", "kind"), [(True, LiveLine), (False, Progress)])
+def test_only_a_terminal_shows_them(monkeypatch, answer, kind):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "is_terminal", lambda stream: answer)
+    assert type(trials.live_line()) is kind
 
 
 NOISE = np.random.default_rng(0).normal(0, 0.2, 400)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cnn.cli import datasets, train_recipes
+from cnn import training
+from cnn.cli import datasets, train_recipes, train_run, trials
 from cnn.cli.imbalance import low_recall_note, uneven_note
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.train_recipes import settings_for
@@ -19,14 +20,14 @@ from cnn.training import Step
 FAST = ("--image-size", 16, "--model", "mlp", "--augment", "none", "--out", "run")
 
 
-def noise(folder, dark, light, size=16):
-    """Write dark and light noise."""
+def noise(folder, dark, light, size=16, level=135):
+    """Write dark and light noise; with another level, light noise that is as dark."""
     rng = np.random.default_rng(0)
-    for name, level, count in (("dark", 110, dark), ("light", 135, light)):
+    for name, mean, count in (("dark", 110, dark), ("light", level, light)):
         path = Path(folder) / name
         path.mkdir(parents=True)
         for i in range(count):
-            pixels = rng.normal(level, 60, (size, size)).clip(0, 255).astype(np.uint8)
+            pixels = rng.normal(mean, 60, (size, size)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(path / f"{i}.png")
 
 
@@ -45,7 +46,10 @@ def test_uneven_classes_are_named(run):
     assert said in " ".join(err.split())
     assert "--balance" in err
     assert "balanced accuracy" in out
-    assert config()["validation_balanced_accuracy"] == pytest.approx(0.5, abs=0.5)
+    rows = [line.split(",") for line in Path("run/predictions.csv").read_text().splitlines()[1:]]
+    recalls = [np.mean([row[2] == name for row in rows if row[1] == name]) for name in ("dark", "light")]
+    assert config()["validation_balanced_accuracy"] == pytest.approx(np.mean(recalls))
+    assert f"validation balanced  {np.mean(recalls):.4f}" in out
 
 
 def test_even_classes_are_not(run):
@@ -61,7 +65,7 @@ def test_many_rare_classes_are_counted():
     labels = np.repeat(np.arange(9), [30, 3, 3, 3, 3, 3, 3, 3, 11])
     note = uneven_note(labels, [f"class {k}" for k in range(9)], balance=True)
     assert note.startswith("uneven classes: the largest, class 0, has 30 training images, but class 1 3, class 2 3")
-    assert note.endswith("and 2 more: their errors count more (--balance)")
+    assert note.endswith("and 2 more: their errors count more (--balance), also in the losses of the epochs")
     assert "class 8" not in note
 
 
@@ -118,6 +122,42 @@ def test_balance_weights_the_loss_and_is_resumed(run):
     assert (config()["balance"], config()["epochs"]) == (True, 2)
 
 
+def test_balance_with_a_class_that_one_half_of_the_trials_lacks(run, no_plots):
+    """Trials of `--augment auto` train on halves of the training images: a class of one image is in one half only."""
+    noise("few", 8, 2)  # one light image is held out, and one is left for training
+    noise("group/train", 8, 4)
+    noise("group/val", 2, 2)
+    for path in Path("group/train/light").iterdir():
+        path.rename(path.with_name(f"same_{path.name}"))
+    for data, options in (("few", ()), ("group", ("--group-by", "{group}_*"))):
+        code, _, err = run(
+            "train", data, "--epochs", 1, "--image-size", 16, "--balance", "--out", f"{data}-run", *options
+        )
+        assert code == 0, err
+        assert "chosen: " in err
+
+
+def test_trials_judge_by_all_classes_alike_with_balance(monkeypatch):
+    """Of 40 images, 4 are in the second class, and the net recognises none of them."""
+    y = np.repeat([0, 1], [18, 2])
+    part = np.zeros((20, 1, 16, 16), np.uint8), y
+    half = datasets.Dataset("a", "a", "a", "images", ["a", "b"], part, part, part)
+    monkeypatch.setattr(training, "train", lambda *_, **__: [])
+    monkeypatch.setattr(Sequential, "predict_proba", lambda self, x: np.tile([0.9, 0.1], (len(x), 1)))
+    found = {}
+    for balance in (None, True):
+        settings = settings_for("f", image_size=16, balance=balance, model="mlp")
+        found[balance] = trials.trial([half, half], settings, "none")
+    assert found[None][1] == pytest.approx(0.9)
+    assert found[True][1] == pytest.approx(0.5)
+    assert found[None][0].mean() == pytest.approx(-0.9 * np.log(0.9) - 0.1 * np.log(0.1), abs=0.01)
+    assert found[True][0].mean() == pytest.approx(np.log(2), abs=0.02)  # as good as knowing nothing
+
+
+def test_a_class_without_images_gets_a_finite_weight():
+    assert train_recipes.balanced_weights(np.array([0, 0, 2, 2]), 3) == pytest.approx([2 / 3, 4 / 3, 2 / 3])
+
+
 @pytest.mark.parametrize("option", [["--balance"], ["--keep-best", "loss"]])
 def test_options_are_for_folders(run, option):
     code, _, err = run("train", "spiral", *option)
@@ -135,6 +175,7 @@ def steps(metrics):
         epoch = 0
 
         def preprocess(self, x):
+            self.preprocessed = getattr(self, "preprocessed", 0) + 1
             return x
 
         def predict(self, x):
@@ -163,8 +204,12 @@ def test_the_best_epoch_is_kept(metric, best):
         assert not keep(step)
     keep.end(step)
     assert (step.model.epoch, keep.best_epoch) == (best, best)
+    assert getattr(step.model, "preprocessed", 0) == int(metric == "balanced-accuracy")  # once, not in every epoch
+    assert repr(keep) == f"KeepBest({metric!r}, best={keep.best}, best_epoch={best})"
     assert f"epoch {best}, with the best validation {metric}" in keep.text(has_test=True)
-    assert keep.text(has_test=False).endswith("their accuracy is a little too optimistic")
+    assert keep.text(has_test=False).endswith(
+        "the accuracy on the images by which they were chosen is a little too optimistic"
+    )
     assert "optimistic" not in keep.text(has_test=True)
     other = KeepBest(metric, x, y)
     other.load_state_dict(keep.state_dict())
@@ -195,6 +240,70 @@ def test_keep_best_on_the_command_line(run, metric):
         model = Sequential.load(Path("run/model.safetensors"))
         value = balanced_accuracy(dataset.test[1], model.predict(model.preprocess(dataset.test[0])))
         assert f"balanced-accuracy {value:.4f}" in err
+
+
+def test_the_weighted_loss_is_named(run, no_plots):
+    """The loss by which --keep-best chooses with --balance is not the one that is printed at the end."""
+    noise("f", 40, 8)
+    code, out, err = run("train", "f", "--epochs", 3, *FAST, "--lr", "0.1", "--balance", "--keep-best", "loss")
+    assert code == 0
+    rows = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
+    weighted = min(row["val_loss"] for row in rows)
+    assert f"with the best validation loss weighted by --balance {weighted:.4f}" in " ".join(err.split())
+    assert "their errors count more (--balance), also in the losses of the epochs" in " ".join(err.split())
+    x, y = datasets.load("f", 0, True, 16, 0.2).test
+    model = Sequential.load(Path("run/model.safetensors"))
+    loss, _ = model.evaluate(model.preprocess(x), y)
+    assert f"validation loss      {loss:.4f}" in out
+    assert config()["validation_loss"] == pytest.approx(loss)
+    assert abs(loss - weighted) > 0.01
+
+
+def stop_after(monkeypatch, count):
+    """Press Ctrl-C after so many steps."""
+    real = training.train
+
+    def train(*arguments, **chosen):
+        for i, step in enumerate(real(*arguments, **chosen)):
+            if i == count:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr(training, "train", train)
+
+
+def test_the_model_of_an_interrupted_run_has_no_weights_in_its_loss(run, monkeypatch):
+    noise("f", 30, 8)
+    stop_after(monkeypatch, 5)  # an epoch has 2 steps
+    assert run("train", "f", "--epochs", 9, *FAST, "--balance")[0] == 130
+    assert repr(Sequential.load(Path("run/model.safetensors")).loss_func) == "CrossEntropyLoss()"
+
+
+@pytest.mark.parametrize("when", ["interrupted", "killed"])
+def test_a_run_that_is_stopped_keeps_the_best_epoch(run, monkeypatch, when):
+    noise("f", 30, 20, level=110)  # nothing to learn: the loss soon rises
+    stop_after(monkeypatch, 20)  # an epoch has 3 steps
+    if when == "killed":
+        monkeypatch.setattr(train_run.TrainingRun, "_stop", lambda self, *_: 130)  # which saves nothing more
+    code, _, err = run("train", "f", "--epochs", 9, *FAST, "--lr", "0.003", "--keep-best", "loss")
+    assert code == 130
+    rows = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
+    losses = [row["val_loss"] for row in rows]
+    assert len(losses) == 6
+    assert min(losses) < losses[-1]
+    x, y = datasets.load("f", 0, True, 16, 0.2).validation
+    model = Sequential.load(Path("run/model.safetensors"))
+    assert model.evaluate(model.preprocess(x), y)[0] == pytest.approx(min(losses))
+    if when == "interrupted":
+        best = losses.index(min(losses)) + 1
+        assert f"the weights are those of epoch {best}, with the best validation loss {min(losses):.4f}" in err
+
+
+def test_saving_the_best_epoch_does_not_change_the_training(run, no_plots):
+    noise("f", 30, 8)
+    for name, options in (("best", ("--keep-best", "loss")), ("last", ())):
+        assert run("train", "f", "--epochs", 4, *FAST[:-1], name, "--lr", "0.1", *options)[0] == 0
+    assert Path("best/history.jsonl").read_bytes() == Path("last/history.jsonl").read_bytes()
 
 
 def test_keep_best_is_resumed(run):

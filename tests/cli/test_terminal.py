@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cnn
-from cnn.cli.train_run import progress_display
+from cnn.cli.train_output import progress_display
 from tests.training.screen import Screen
 
 pty = pytest.importorskip("pty") if os.name == "posix" else None

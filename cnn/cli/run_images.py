@@ -10,6 +10,7 @@ from cnn.core.files import parse_json, write_bytes
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
 from cnn.data.image_files import Hashes
+from cnn.data.image_fit import SQUASHED
 from cnn.errors import InputError
 
 IMAGES = "images.json"
@@ -48,6 +49,26 @@ def read(folder: Path) -> tuple[RunImages, dict[str, Any]] | None:
     return {
         split: {name: (pair[0], pair[1]) for name, pair in files.items()} for split, files in found.items()
     }, conversion
+
+
+def conversion_without_list(preprocessing: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the arguments of `datasets.load` with which a run without images.json read its images.
+
+    The preprocessing of its model names the background, except in runs of early versions, which knew no copies.
+
+    Examples
+    --------
+    >>> conversion_without_list({"fit": "squashed"})
+    {'fit': 'squashed', 'background': 'white', 'by_name': True}
+    >>> conversion_without_list({"fit": "squashed", "background": "black"})
+    {'fit': 'squashed', 'background': 'black', 'by_name': False}
+    """
+    settings = preprocessing or {}
+    return {
+        "fit": settings.get("fit", SQUASHED),
+        "background": settings.get("background", "white"),
+        "by_name": "background" not in settings,
+    }
 
 
 def known(images: RunImages, split: str) -> set[str]:

@@ -1,5 +1,6 @@
 """The images that a run was trained on: left out by `cnn evaluate`, required by `--resume`, known by their content."""
 
+import functools
 import json
 import shutil
 from pathlib import Path
@@ -98,9 +99,19 @@ def test_a_class_without_images(run, trained_run):
     assert (code, "contains no class folders" in err) == (1, True)
 
 
-def test_an_old_run_without_a_list_works_as_before(run, trained_run):
+def forget_images(folder, is_early):
+    """Remove the list of images of a run, and what its model knows of their background if it is of an early version."""
+    (folder / "images.json").unlink()
+    if is_early:
+        model = Sequential.load(folder / "model.safetensors")
+        model.preprocessing = {name: value for name, value in model.preprocessing.items() if name != "background"}
+        model.save(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_run_without_a_list_works_as_before(run, trained_run, is_early):
     new = json.loads(run("evaluate", trained_run, "--json")[1])
-    (trained_run / "images.json").unlink()
+    forget_images(trained_run, is_early)
     code, out, _ = run("evaluate", trained_run, "--json")
     assert code == 0
     assert json.loads(out) == {**new, "left_out": 0}
@@ -108,6 +119,43 @@ def test_an_old_run_without_a_list_works_as_before(run, trained_run):
     assert json.loads(run("evaluate", trained_run, "--data", "f", "--json")[1])["samples"] == 4
     assert run("train", "--resume", trained_run, "--epochs", "2", "--quiet")[0] == 0
     assert len((trained_run / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_run_without_a_list_splits_copies_as_it_did(run, no_plots, monkeypatch, is_early):
+    shades("f", 12)
+    for file in sorted(Path("f").rglob("*.png")):
+        number = int(file.stem)
+        if number >= 4:
+            file.write_bytes(file.with_name(f"{number % 4}.png").read_bytes())
+    with monkeypatch.context() as patch:
+        if is_early:
+            patch.setattr(datasets, "load", functools.partial(datasets.load, by_name=True))
+        assert run("train", "f", "--out", "r", *FAST)[0] == 0
+    trained = config(Path("r"))
+    forget_images(Path("r"), is_early)
+    code, out, _ = run("evaluate", "r", "--json")
+    assert code == 0
+    assert json.loads(out)["samples"] == trained["validation_samples"]
+    assert json.loads(out)["loss"] == pytest.approx(trained["validation_loss"], rel=1e-6)
+    assert run("train", "--resume", "r", "--epochs", "2", "--quiet")[::2] == (0, "")
+
+
+def test_the_background_of_a_run_that_lost_its_list(run, no_plots):
+    for k, name in enumerate(("flat", "tall")):
+        Path("f", name).mkdir(parents=True)
+        for i in range(8):
+            image = Image.new("RGBA", (24, 24), (0, 0, 0, 0))
+            image.paste("white", (4, 4, 8 + i, 20) if k else (4, 4, 20, 8 + i))
+            image.save(f"f/{name}/p{i // 2}_{i}.png")
+    assert run("train", "f", "--out", "r", *FAST, "--group-by", "{group}_*")[0] == 0
+    shutil.copytree("r", "lost")
+    Path("lost", "images.json").unlink()
+    results = [json.loads(run("evaluate", name, "--json")[1]) for name in ("r", "lost")]
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-6)
+    for name in ("r", "lost"):
+        assert run("train", "--resume", name, "--epochs", "2", "--quiet")[::2] == (0, "")
+    assert Path("r", "model.safetensors").read_bytes() == Path("lost", "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(

@@ -201,6 +201,23 @@ def test_without_copies_and_groups_the_file_names_decide_in_each_class(labels, f
     assert np.array_equal(hold_out_all(labels, fraction, seed), expected)
 
 
+def test_early_runs_split_by_the_names_alone(tmp_path):
+    fill(tmp_path, {"a": 10, "b": 10})
+    for name in ("a", "b"):
+        for i in range(5):
+            copy(tmp_path / name / f"{i}.png", tmp_path / name / f"{i + 5}.png")
+    copy(tmp_path / "a" / "0.png", tmp_path / "b" / "other.png")
+    (tmp_path / "a" / "inside").mkdir()
+    copy(tmp_path / "a" / "0.png", tmp_path / "a" / "inside" / "0.png")
+    found = image_folder(tmp_path, 4, by_name=True)
+    for label, name in enumerate(("a", "b")):
+        files = sorted(file.name for file in (tmp_path / name).iterdir() if file.is_file())
+        files.sort(key=lambda file: hashlib.blake2b(f"0/{file}".encode(), digest_size=8).digest())
+        assert {file.name for file in found.files["validation"] if file.parent.name == name} == set(files[:2])
+        assert (found.train[1] == label).sum() == len(files) - 2
+    assert not any("copies" in text or "left out" in text for text in [*found.notes, *found.warnings])
+
+
 def test_large_groups_are_held_out_if_there_are_no_others():
     labels, groups = [0] * 40 + [1] * 40, [f"{i // 20}" for i in range(80)]
     held = hold_out_all(labels, 0.1, 0, groups=groups)

@@ -183,10 +183,13 @@ def _files(folder: Path, skipped: list[tuple[Path, str]], parents: tuple[Path, .
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return the contents of a folder, sorted by name, without hidden files and those of the operating system."""
+    """Return the contents of a folder, sorted by name, without hidden files and those of the operating system.
+
+    The order is the same on macOS, which may store the accented letters of names in another way (NFD).
+    """
     hidden = (*SYSTEM_FILES, *SYSTEM_FOLDERS)
     children = [c for c in folder.iterdir() if not c.name.startswith(".") and c.name.lower() not in hidden]
-    return sorted(children, key=lambda child: child.name)
+    return sorted(children, key=lambda child: (unicodedata.normalize("NFC", child.name), child.name))
 
 
 def _folders(folder: Path) -> tuple[list[Path], list[Path]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cnn.cli.formatting import sample_shape_text
 from cnn.core.text import fields_text, printable
-from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS
+from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS, contains_runs
 from cnn.data.image_fit import FITS, flatten_alpha
 from cnn.data.images import HEIF_SUFFIXES, open_image, read_with_size
 from cnn.module import Array
@@ -72,6 +72,8 @@ def expand_patterns(names: Sequence[str]) -> list[str]:
 def files_in(folder: str | Path) -> list[str]:
     """List all files in a folder and the folders in it, sorted, without hidden files and those of the system.
 
+    Folders in it that `cnn train` wrote are left out, as in training: their images are plots.
+
     Raises
     ------
     OSError
@@ -88,7 +90,8 @@ def files_in(folder: str | Path) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in sorted(folders) if _is_shown(name)]
+        shown = [name for name in sorted(folders) if _is_shown(name)]
+        folders[:] = [name for name in shown if not contains_runs(Path(parent, name))]
         found += [Path(parent, name) for name in files if _is_shown(name)]
     return [str(path) for path in sorted(found)]
 
@@ -160,9 +163,9 @@ def read_for_model(
 
 
 def _background(image: Image) -> str:
-    """Return the background colour for an image with transparency that contrasts with its flatten_alpha pixels."""
-    flatten_alpha = np.asarray(image.getchannel("A")) > 127
-    return "black" if flatten_alpha.any() and np.asarray(image.convert("L"))[flatten_alpha].mean() > 127 else "white"
+    """Return the background for an image with transparency: the colour that contrasts with its opaque pixels."""
+    opaque = np.asarray(image.getchannel("A")) > 127
+    return "black" if opaque.any() and np.asarray(image.convert("L"))[opaque].mean() > 127 else "white"
 
 
 def _border_mask(height: int, width: int) -> Array:

@@ -90,7 +90,7 @@ def group_notes(group_by: str | None, groups: Sequence[str | None], splits: Spli
             f"group_by={printable(group_by)!r} matches no file: {{group}} marks a part of the name within the class "
             "folder, and * stands for any text without /, as in '{group}_*' or '{group}/*'"
         )
-    alone = f"; {without:,} images match it not and are kept as groups of one" if without else ""
+    alone = f"; without a match, and each a group of its own: {_count(without, 'image')}" if without else ""
     return [f"groups of images by {printable(group_by)}: {len(set(found) - {None}):,}{alone}"]
 
 
@@ -120,7 +120,8 @@ def classes_without_validation(names: Sequence[str], train: Labels, validation: 
         )
     missing = sorted(set(train.tolist()) - set(validation.tolist()))
     shown = shortened([printable(names[label]) for label in missing])
-    return [f"no validation images of {shown}: all its images are one, or one group"] if missing else []
+    reason = "it has only one image, or one group" if len(missing) == 1 else "each has only one image, or one group"
+    return [f"no validation images of {shown}: {reason}"] if missing else []
 
 
 def class_warnings(names: Sequence[str], labels: Labels) -> list[str]:

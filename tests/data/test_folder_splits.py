@@ -155,7 +155,7 @@ def test_files_without_a_group(tmp_path):
     fill(tmp_path, {"a": 4, "b": 4}, names="x_{}.png")
     fill(tmp_path / "a", {"more": 3}, names="y{}.png", first=20)
     notes = image_folder(tmp_path, 4, group_by="more/{group}").notes
-    assert notes == ["groups of images by more/{group}: 3; 8 images match it not and are kept as groups of one"]
+    assert notes == ["groups of images by more/{group}: 3; without a match, and each a group of its own: 8 images"]
     with pytest.raises(InputError, match=r"group_by='\{group\}-\*' matches no file"):
         image_folder(tmp_path, 4, group_by="{group}-*")
 

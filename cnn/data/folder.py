@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
-from cnn.core.text import fields_text, printable
+from cnn.core.text import count_text, fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
     LEFT_OUT,
@@ -229,7 +229,7 @@ def image_folder(
     if uniform:
         problems.append(f"nearly of one colour: {count_and_names(uniform)}")
     if background is None and read.background != "white":
-        lost = f"{read.lost_on_white:,} image{'s' * (read.lost_on_white != 1)}"
+        lost = count_text(read.lost_on_white, "image")
         notes.append(f"transparent pixels become {read.background}: on white, {lost} would hardly be visible")
     problems += class_warnings(names, labels[used])
     return ImageFolder(

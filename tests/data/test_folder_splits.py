@@ -1,6 +1,7 @@
 """Which images are held out: copies together or left out, related images in groups, and never a class without any."""
 
 import hashlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnn.data.folder import image_folder
-from cnn.data.folder_splits import group_of, group_pattern, hold_out
+from cnn.data.folder_splits import group_of, group_pattern, hashed, hold_out
 from cnn.errors import InputError
 from tests.data.test_folder import fill, numbers
 
@@ -216,6 +217,11 @@ def test_early_runs_split_by_the_names_alone(tmp_path):
         assert {file.name for file in found.files["validation"] if file.parent.name == name} == set(files[:2])
         assert (found.train[1] == label).sum() == len(files) - 2
     assert not any("copies" in text or "left out" in text for text in [*found.notes, *found.warnings])
+
+
+def test_the_order_of_names_is_the_same_on_macos():
+    for name in ("été/é1.png", "Grüße.jpg"):
+        assert hashed(unicodedata.normalize("NFD", name), 3) == hashed(name, 3) != hashed(name, 4)
 
 
 def test_large_groups_are_held_out_if_there_are_no_others():

@@ -147,6 +147,7 @@ def load(
     group_by: str | None = None,
     background: str | None = None,
     fit: str = SQUASHED,
+    by_name: bool = False,
 ) -> Dataset:
     """Fetch, generate or read a data set and split off a validation set.
 
@@ -158,9 +159,9 @@ def load(
         Decides which samples are held out; the same seed gives the same samples.
     quiet : bool
         Whether to print nothing about a download or about reading files.
-    image_size, validation, grey, group_by, background, fit
+    image_size, validation, grey, group_by, background, fit, by_name
         For a folder, see `cnn.data.folder.image_folder`; by default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey
-        if all images are, no groups, the background on which images are visible, and squashed.
+        if all images are, no groups, the background on which images are visible, squashed, and with copies recognised.
 
     Raises
     ------
@@ -174,7 +175,7 @@ def load(
             print_stderr(f"reading the images in {printable(name)} ...")
         fraction = DEFAULT_VALIDATION if validation is None else validation
         size = image_size or DEFAULT_IMAGE_SIZE
-        return _from_folder(image_folder(name, size, fraction, seed, grey, group_by, background, fit))
+        return _from_folder(image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name))
     rng = np.random.default_rng(seed)
     x: Array
     if name == "spiral":

@@ -88,8 +88,8 @@ def data_name(text: str) -> str:
 def _load_folder(model: Sequential, folder: str, path: Path, config: dict[str, Any]) -> tuple[str, LabelledImages]:
     """Read a folder of images for the model in the file ``path``: -> (title, images).
 
-    Images that the model was trained on are left out. An old run does not know which; of its own folder, those that it
-    held out are then used.
+    Images that the model was trained on are left out. If there is no list of them, and it is the folder of the run,
+    those that it held out are used.
     """
     shape = model.input_shape or ()
     if len(shape) != 3 or shape[0] not in (1, 3):
@@ -99,9 +99,11 @@ def _load_folder(model: Sequential, folder: str, path: Path, config: dict[str, A
     saved = run_images.read(path.parent) if config else None
     if saved is None and run_folders.is_same_file(folder, str(config.get("data", ""))):
         size, grey = (shape[1], shape[2]), shape[0] == 1
+        conversion = run_images.conversion_without_list(model.preprocessing)
         dataset = datasets.load(
-            folder, int(config.get("seed", 0)), True, size, config.get("validation"), grey, background="white"
-        )
+            folder, int(config.get("seed", 0)), True, size, config.get("validation"), grey, config.get("group_by"),
+            **conversion,
+        )  # fmt: skip
         _check_match(model, dataset.kind, dataset.input_shape, dataset.class_names, folder)
         what = "test images" if dataset.has_test else labelled_images.VALIDATION_IMAGES
         return title, LabelledImages(*dataset.test, dataset.class_names, what, 0, dataset.skipped)

@@ -6,19 +6,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from cnn.core.text import count_text as count_text
 from cnn.metrics import accuracy_interval
 from cnn.model.summary import shape_text
-
-
-def count_text(count: int, noun: str) -> str:
-    """Return a count with its noun, in the plural if needed.
-
-    Examples
-    --------
-    >>> count_text(1, "epoch"), count_text(2000, "epoch")
-    ('1 epoch', '2,000 epochs')
-    """
-    return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def sample_shape_text(shape: tuple[int, ...]) -> str:

@@ -77,6 +77,8 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
     if not len(labels):
         raise InputError(f"{printable(path)} has no image that can be read")
     known = images or {}
+    if images is None:
+        told.append("it is not known which images the model was trained on: some may be among these")
     trained = np.array(run_images.are_in(read.hashes, run_images.known(known, "train")))
     validated = np.array(run_images.are_in(read.hashes, run_images.known(known, "validation")))[~trained]
     left_out = int(trained.sum())

@@ -95,8 +95,8 @@ def run(args: argparse.Namespace) -> int:
         warnings.catch_warnings(),
         fewer_kernel_threads(),
     ):
-        # Each reader ignores warnings about invalid metadata, but only one thread at a time can do so safely
-        warnings.filterwarnings("ignore", module=r"PIL\.")
+        # Pillow's warnings about invalid metadata; ignored here, because only one thread at a time can do so safely
+        warnings.filterwarnings("ignore", module=r"PIL\.|cnn\.data\.images")
         for one in predictions(model, names, lambda name: read_for_model(name, shape, args.invert, preprocessing)):
             if not output.add(one, is_given=one.name in given):
                 return 0

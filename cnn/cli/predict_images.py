@@ -13,15 +13,15 @@ import numpy as np
 
 from cnn.cli.formatting import sample_shape_text
 from cnn.core.text import fields_text, printable
-from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS
-from cnn.data.image_fit import FITS, flatten_alpha
+from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS, contains_runs
+from cnn.data.image_files import is_nearly_uniform
+from cnn.data.image_fit import FITS, centred, flatten_alpha, size_within
 from cnn.data.images import HEIF_SUFFIXES, open_image, read_with_size
 from cnn.module import Array
 
 BORDER_WIDTH = 0.025  # of the shorter side
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", *HEIF_SUFFIXES)
 TILE_SIZE, TILE_COLUMNS, TILE_GAP = 280, 8, 8  # pixels of a tile's longer side, tiles in a row, pixels between tiles
-MIN_CONTRAST = 16  # of 255: an image with a smaller range of values shows nothing
 
 Image = Any  # Pillow's; it is imported only when an image is read
 
@@ -54,7 +54,7 @@ class ModelImage:
     @property
     def nearly_one_colour(self) -> bool:
         """Whether there is almost nothing to see."""
-        return bool(np.ptp(self.pixels, axis=(1, 2)).max() < MIN_CONTRAST)
+        return is_nearly_uniform(self.pixels)
 
 
 def expand_patterns(names: Sequence[str]) -> list[str]:
@@ -72,6 +72,8 @@ def expand_patterns(names: Sequence[str]) -> list[str]:
 def files_in(folder: str | Path) -> list[str]:
     """List all files in a folder and the folders in it, sorted, without hidden files and those of the system.
 
+    Folders in it that `cnn train` wrote are left out, as in training: their images are plots.
+
     Raises
     ------
     OSError
@@ -88,7 +90,8 @@ def files_in(folder: str | Path) -> list[str]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in sorted(folders) if _is_shown(name)]
+        shown = [name for name in sorted(folders) if _is_shown(name)]
+        folders[:] = [name for name in shown if not contains_runs(Path(parent, name))]
         found += [Path(parent, name) for name in files if _is_shown(name)]
     return [str(path) for path in sorted(found)]
 
@@ -160,9 +163,9 @@ def read_for_model(
 
 
 def _background(image: Image) -> str:
-    """Return the background colour for an image with transparency that contrasts with its flatten_alpha pixels."""
-    flatten_alpha = np.asarray(image.getchannel("A")) > 127
-    return "black" if flatten_alpha.any() and np.asarray(image.convert("L"))[flatten_alpha].mean() > 127 else "white"
+    """Return the background for an image with transparency: the colour that contrasts with its opaque pixels."""
+    opaque = np.asarray(image.getchannel("A")) > 127
+    return "black" if opaque.any() and np.asarray(image.convert("L"))[opaque].mean() > 127 else "white"
 
 
 def _border_mask(height: int, width: int) -> Array:
@@ -197,11 +200,8 @@ def _resize_and_pad(image: Image, input_shape: tuple[int, ...]) -> Array:
         pixels = np.asarray(image, dtype=np.float32).reshape(image.height, image.width, channels)
         border_pixels = pixels[_border_mask(image.height, image.width)]
         colour = tuple(round(float(c)) for c in border_pixels.mean(axis=0))
-        scale = min(width / image.width, height / image.height)
-        size = (max(1, round(scale * image.width)), max(1, round(scale * image.height)))
-        resized = image.resize(size, pillow.Resampling.LANCZOS)  # sharp, like Fashion-MNIST
-        image = pillow.new(image.mode, (width, height), colour if channels > 1 else colour[0])
-        image.paste(resized, ((width - size[0]) // 2, (height - size[1]) // 2))
+        resized = image.resize(size_within(image, width, height), pillow.Resampling.LANCZOS)  # like Fashion-MNIST
+        image = centred(resized, width, height, colour)
     return np.asarray(image).reshape(height, width, channels).transpose(2, 0, 1)
 
 

@@ -26,6 +26,7 @@ from cnn.cli.train_run import TrainingRun
 from cnn.core.text import printable
 from cnn.data.folder_splits import group_pattern
 from cnn.errors import InputError
+from cnn.sequential import Sequential
 
 DESCRIPTION = "Train a model, test it, and write a run folder."
 EXAMPLE = """\
@@ -103,7 +104,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--augment", type=one_of("kind of changes", names), metavar="NAME", help=augment)
     balance = "for a folder: let the errors in classes with few images count more"
     parser.add_argument("--balance", action="store_true", default=None, help=balance)
-    keep = "for a folder: the result are the weights of the epoch with the best accuracy, balanced-accuracy or loss on "
+    keep = "for a folder: the result is the weights of the epoch with the best accuracy, balanced-accuracy or loss on "
     keep += "the validation images (default: those of the last epoch)"
     parser.add_argument("--keep-best", type=one_of("metric", METRICS), metavar="METRIC", help=keep)
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             image_size=settings.image_size,
             validation=settings.validation,
             group_by=settings.group_by,
-            **(_conversion(saved) if args.resume is not None else {}),
+            **(_conversion(args.resume, saved) if args.resume is not None else {}),
         )
     except InputError as error:
         origin = f"; {args.resume} was trained on it" if args.resume is not None else ""
@@ -164,9 +165,12 @@ def run(args: argparse.Namespace) -> int:
     ).run()
 
 
-def _conversion(saved: tuple[run_images.RunImages, dict[str, Any]] | None) -> dict[str, Any]:
-    """Return how a run that is resumed read its images; an old run has not stored it."""
-    return {"background": "white"} if saved is None else saved[1]
+def _conversion(run: Path, saved: tuple[run_images.RunImages, dict[str, Any]] | None) -> dict[str, Any]:
+    """Return how a run that is resumed read its images: from images.json, or else from its model."""
+    if saved is not None:
+        return saved[1]
+    path = run / run_folders.MODEL
+    return run_images.conversion_without_list(Sequential.load(path).preprocessing if path.is_file() else None)
 
 
 def changes_for(dataset: Dataset, settings: Settings, resume: Path | None, quiet: bool) -> Augmentation | None:

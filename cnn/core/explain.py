@@ -70,13 +70,17 @@ def explain_call(
     """Raise a better error if Python refused this call; not if the function itself raised the error."""
     if error.__traceback__ is None or error.__traceback__.tb_next is not None:
         return
-    known = [name for name in inspect.signature(function).parameters if name != "self"]
+    parameters = inspect.signature(function).parameters
+    is_method = "self" in parameters
+    if is_method and not args:  # called on the class
+        return
+    known = [name for name in parameters if name != "self"]
     name = type(args[0]).__name__ if function.__name__ in ("__init__", "_no_arguments") else function.__name__
     unknown = next((word for word in kwargs if word not in known), None)
     if unknown is not None:
         raise TypeError(f"{name} has no argument {unknown!r}: {ours(unknown, known)}") from None
     if not known:
-        raise TypeError(f"{name} takes no arguments, got {args[1]!r}") from None
+        raise TypeError(f"{name} takes no arguments, got {args[is_method]!r}") from None
     if name == "backward" and "grad" in known and not args[1:]:
         raise TypeError(
             "backward needs the gradient of the output: model.backward(model.loss_func.backward())"

@@ -77,3 +77,14 @@ def fields_text(record: Any) -> str:
     """Return one line for the repr of a record that holds arrays: its fields, each as `brief` has it."""
     names = getattr(record, "_fields", None) or [field.name for field in dataclasses.fields(record) if field.repr]
     return f"{type(record).__name__}({', '.join(f'{name}={brief(getattr(record, name))}' for name in names)})"
+
+
+def count_text(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural if needed.
+
+    Examples
+    --------
+    >>> count_text(1, "epoch"), count_text(2000, "epoch")
+    ('1 epoch', '2,000 epochs')
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"

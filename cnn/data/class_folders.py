@@ -89,7 +89,7 @@ def _check_no_splits(path: Path, found: dict[str, list[Path]], others: list[Path
 
 def _ignored(path: Path, folders: list[Path]) -> list[str]:
     """Return a warning about files and folders that are not read because of where they are, if there are any."""
-    names = [f"{printable(folder.name)}{os.sep}{' (a run)' * _contains_runs(folder)}" for folder in folders]
+    names = [f"{printable(folder.name)}{os.sep}{' (a run)' * contains_runs(folder)}" for folder in folders]
     names += [printable(child.name) for child in _visible(path) if not child.is_dir()]
     return [f"ignored in {printable(path)}: {shortened(names)}"] if names else []
 
@@ -175,7 +175,7 @@ def _files(folder: Path, skipped: list[tuple[Path, str]], parents: tuple[Path, .
             skipped.append((child, "is a link to a folder that contains it"))
         elif len(parents) > MAX_DEPTH:
             skipped.append((child, f"is more than {MAX_DEPTH} folders below the class folder: move its images up"))
-        elif _contains_runs(child):
+        elif contains_runs(child):
             skipped.append((child, "is a run of cnn train"))
         else:
             files += _files(child, skipped, parents)
@@ -183,20 +183,23 @@ def _files(folder: Path, skipped: list[tuple[Path, str]], parents: tuple[Path, .
 
 
 def _visible(folder: Path) -> list[Path]:
-    """Return the contents of a folder, sorted by name, without hidden files and those of the operating system."""
+    """Return the contents of a folder, sorted by name, without hidden files and those of the operating system.
+
+    The order is the same on macOS, which may store the accented letters of names in another way (NFD).
+    """
     hidden = (*SYSTEM_FILES, *SYSTEM_FOLDERS)
     children = [c for c in folder.iterdir() if not c.name.startswith(".") and c.name.lower() not in hidden]
-    return sorted(children, key=lambda child: child.name)
+    return sorted(children, key=lambda child: (unicodedata.normalize("NFC", child.name), child.name))
 
 
 def _folders(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the folders in a folder: -> (those of images, those written by `cnn train`)."""
     folders = [child for child in _visible(folder) if child.is_dir()]
-    runs = [child for child in folders if _contains_runs(child)]
+    runs = [child for child in folders if contains_runs(child)]
     return [child for child in folders if child not in runs], runs
 
 
-def _contains_runs(folder: Path) -> bool:
+def contains_runs(folder: Path) -> bool:
     """Return whether the folder was written by `cnn train .`, started in the image folder: a run, or only runs."""
     children = _visible(folder)
     return _is_run(folder) or (bool(children) and all(child.is_dir() and _is_run(child) for child in children))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
-from cnn.core.text import fields_text, printable
+from cnn.core.text import count_text, fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
     LEFT_OUT,
@@ -105,6 +105,7 @@ def image_folder(
     group_by: str | None = None,
     background: str | None = None,
     fit: str = SQUASHED,
+    by_name: bool = False,
 ) -> ImageFolder:
     """Read the images in a folder that has a sub-folder for each class, or train/ and val/ with such sub-folders.
 
@@ -140,6 +141,9 @@ def image_folder(
         What is seen through transparent pixels; by default the first on which nearly all images are visible.
     fit : {"squashed", "cropped", "padded"}, default "squashed"
         How images of other proportions are brought to the size.
+    by_name : bool, default False
+        True: read and split as for runs of early versions, which knew no copies. Only the file names decide which
+        images are held out, none is left out, and folders inside the class folders are not read.
 
     Returns
     -------
@@ -186,15 +190,18 @@ def image_folder(
     skipped: list[tuple[Path, str]] = []
     listed, told = list_images(folders, names, skipped)
     problems += told if group_by is None else []
+    if by_name:
+        listed = [one for one in listed if "/" not in one.name]
     read = read_images([one.file for one in listed], size, grey, skipped, background, fit)
     listed = [one for one, was_read in zip(listed, read.could_read, strict=True) if was_read]
     splits = np.array([one.split for one in listed], dtype="U10")
     labels = np.array([one.label for one in listed], dtype=np.int64)
     files, hashes = [one.file for one in listed], read.hashes
+    identities = [(str(file), str(file)) for file in files] if by_name else hashes
     for split, folder in folders.items():
         check_images(folder, names, labels[splits == split], skipped)
     shown = [printable(file.relative_to(path)) for file in files]
-    same = copies(hashes)
+    same = copies(identities)
     left_out = leave_out_contradictions(shown, labels, splits, same) + leave_out_copies(shown, splits, same)
     for split in folders:
         check_some_left(names, labels[splits == split], split, left_out)
@@ -210,7 +217,7 @@ def image_folder(
             notes.append(f"copies of other images, kept on the same side as these: {number:,}")
         held_out = hold_out(
             [listed[i].name for i in pool], labels[pool], validation, seed,
-            [hashes[i] for i in pool], [groups[i] for i in pool],
+            [identities[i] for i in pool], [groups[i] for i in pool],
         )  # fmt: skip
         splits[pool[held_out]] = VALIDATION
         problems += classes_without_validation(names, labels[splits == TRAIN], labels[splits == VALIDATION])
@@ -222,7 +229,7 @@ def image_folder(
     if uniform:
         problems.append(f"nearly of one colour: {count_and_names(uniform)}")
     if background is None and read.background != "white":
-        lost = f"{read.lost_on_white:,} image{'s' * (read.lost_on_white != 1)}"
+        lost = count_text(read.lost_on_white, "image")
         notes.append(f"transparent pixels become {read.background}: on white, {lost} would hardly be visible")
     problems += class_warnings(names, labels[used])
     return ImageFolder(

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cnn.core.text import printable
+from cnn.core.text import count_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, shortened
 from cnn.errors import InputError
 
@@ -53,8 +53,8 @@ def leave_out_contradictions(
     splits[left_out] = LEFT_OUT
     pairs = [f"{shown[int(same[i])]} = {shown[i]}" for i in contradictory]
     return [
-        f"left out {_count(int(left_out.sum()), 'image')} with copies {COPIES} in another class: {shortened(pairs)}; "
-        "keep each in its right class alone"
+        f"left out {count_text(int(left_out.sum()), 'image')} with copies {COPIES} in another class: "
+        f"{shortened(pairs)}; keep each in its right class alone"
     ]
 
 
@@ -73,7 +73,7 @@ def leave_out_copies(shown: Sequence[str], splits: Splits, same: NDArray[np.int6
             splits[found] = LEFT_OUT
             pairs = [f"{shown[i]} = {shown[kept[int(same[i])]]}" for i in found]
             problems.append(
-                f"left out {_count(len(found), IMAGES_OF[other])} with copies {COPIES} among the "
+                f"left out {count_text(len(found), IMAGES_OF[other])} with copies {COPIES} among the "
                 f"{IMAGES_OF[held_out]}s: {shortened(pairs)}"
             )
     return problems
@@ -90,7 +90,7 @@ def group_notes(group_by: str | None, groups: Sequence[str | None], splits: Spli
             f"group_by={printable(group_by)!r} matches no file: {{group}} marks a part of the name within the class "
             "folder, and * stands for any text without /, as in '{group}_*' or '{group}/*'"
         )
-    alone = f"; {without:,} images match it not and are kept as groups of one" if without else ""
+    alone = f"; without a match, and each a group of its own: {count_text(without, 'image')}" if without else ""
     return [f"groups of images by {printable(group_by)}: {len(set(found) - {None}):,}{alone}"]
 
 
@@ -105,8 +105,8 @@ def groups_on_both_sides(groups: Sequence[str | None], splits: Splits) -> list[s
         shared = sorted(printable(group) for group in members[TRAIN] & members[held_out])
         if shared:
             problems.append(
-                f"{_count(len(shared), 'group')} with both training and {held_out} images, so the {held_out} accuracy "
-                f"will be too optimistic: {shortened(shared)}"
+                f"{count_text(len(shared), 'group')} with both training and {held_out} images, so the {held_out} "
+                f"accuracy will be too optimistic: {shortened(shared)}"
             )
     return problems
 
@@ -120,7 +120,8 @@ def classes_without_validation(names: Sequence[str], train: Labels, validation: 
         )
     missing = sorted(set(train.tolist()) - set(validation.tolist()))
     shown = shortened([printable(names[label]) for label in missing])
-    return [f"no validation images of {shown}: all its images are one, or one group"] if missing else []
+    reason = "it has only one image, or one group" if len(missing) == 1 else "each has only one image, or one group"
+    return [f"no validation images of {shown}: {reason}"] if missing else []
 
 
 def class_warnings(names: Sequence[str], labels: Labels) -> list[str]:
@@ -129,7 +130,7 @@ def class_warnings(names: Sequence[str], labels: Labels) -> list[str]:
     counts = np.bincount(labels, minlength=len(names)).tolist()
     few = [(name, count) for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]
     if few:
-        texts = [f"{name} has only {count} image{'s' * (count != 1)}" for name, count in few[:1]]
+        texts = [f"{name} has only {count_text(count, 'image')}" for name, count in few[:1]]
         texts += [f"{name} only {count}" for name, count in few[1:]]
         problems.append(f"{shortened(texts)}: at least {FEW_IMAGES} of each class are recommended")
     alike: dict[str, list[str]] = {}
@@ -152,8 +153,4 @@ def count_and_names(files: Sequence[str]) -> str:
     >>> count_and_names(["a/1.png", "a/2.png"])
     '2 images (a/1.png, a/2.png)'
     """
-    return f"{_count(len(files), 'image')} ({shortened(files)})"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+    return f"{count_text(len(files), 'image')} ({shortened(files)})"

@@ -101,7 +101,7 @@ def hold_out(
     members: dict[int, list[int]] = {}
     for i, first in enumerate(_joined(keys).tolist()):
         members.setdefault(first, []).append(i)
-    order = sorted(members.values(), key=lambda group: min(_hash(groups[i] or names[i], seed) for i in group))
+    order = sorted(members.values(), key=lambda group: min(hashed(groups[i] or names[i], seed) for i in group))
     counts = np.bincount(labels).tolist()
     wanted = [min(max(1, round(fraction * count)), count - 1) for count in counts]
     held = [0] * len(counts)
@@ -128,7 +128,15 @@ def hold_out(
     return held_out
 
 
-def _hash(name: str, seed: int) -> bytes:
-    """Return a hash of the file name; normalised, as macOS and Linux encode accented letters differently."""
+def hashed(name: str, seed: int) -> bytes:
+    """Return a hash by which names are in a random order, which does not change if others are added.
+
+    It is the same for accented letters as macOS (NFD) and Linux (NFC) may store them.
+
+    Examples
+    --------
+    >>> sorted(["a.png", "b.png", "c.png"], key=lambda name: hashed(name, seed=1))
+    ['b.png', 'c.png', 'a.png']
+    """
     text = f"{seed}/{unicodedata.normalize('NFC', name)}"
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()

@@ -56,8 +56,7 @@ class ImageFiles:
 
     def nearly_uniform(self) -> NDArray[np.intp]:
         """Return the indices of the images that are nearly of one colour."""
-        ranges = [np.ptp(pixels.reshape(len(pixels), -1), axis=1).max() for pixels in self.pixels]
-        return np.flatnonzero(np.array(ranges) < MIN_CONTRAST)
+        return np.flatnonzero([is_nearly_uniform(pixels) for pixels in self.pixels])
 
 
 def read_images(
@@ -150,6 +149,17 @@ def choose_background(images: Sequence[Image]) -> tuple[str, int]:
                 lost[name] += int(np.maximum(lightest - level, level - darkest).mean() < MIN_DIFFERENCE)
     good = [name for name in BACKGROUNDS if lost[name] <= MAX_LOST * len(images)]
     return good[0] if good else min(BACKGROUNDS, key=lost.__getitem__), lost["white"]
+
+
+def is_nearly_uniform(pixels: Pixels) -> bool:
+    """Return whether an image, (C, H, W), is nearly of one colour, so that there is almost nothing to see.
+
+    Examples
+    --------
+    >>> is_nearly_uniform(np.full((3, 8, 8), 200, np.uint8)), is_nearly_uniform(np.uint8([[[0, 255]]]))
+    (True, False)
+    """
+    return bool(np.ptp(pixels, axis=(1, 2)).max() < MIN_CONTRAST)
 
 
 def content_hash(path: Path) -> str:

@@ -45,23 +45,33 @@ def resize(image: Image, size: tuple[int, int], fit: str = SQUASHED) -> Image:
             min(top + height / scale, image.height),
         )
     if fit == PADDED:
-        scale = min(width / image.width, height / image.height)
-        width, height = max(1, round(scale * image.width)), max(1, round(scale * image.height))
+        width, height = size_within(image, width, height)
     resized = image.resize((width, height), pillow.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return _pad(resized, size) if fit == PADDED else resized
 
 
 def _pad(image: Image, size: tuple[int, int]) -> Image:
-    """Put an image into the middle of one of (height, width)."""
-    from PIL import Image as pillow  # noqa: N813
-
+    """Put an image into the middle of one of (height, width), of the mean colour of its border or transparent."""
     height, width = size
     pixels = np.asarray(image, dtype=np.float64).reshape(image.height, image.width, -1)
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).mean(axis=0).round().astype(int)
     colour = (0, 0, 0, 0) if image.mode == "RGBA" else tuple(border.tolist())
-    padded = pillow.new(image.mode, (width, height), colour if len(colour) > 1 else colour[0])
-    padded.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
-    return padded
+    return centred(image, width, height, colour)
+
+
+def size_within(image: Image, width: int, height: int) -> tuple[int, int]:
+    """Return the largest (width, height) within the one given that has the proportions of a Pillow image."""
+    scale = min(width / image.width, height / image.height)
+    return max(1, round(scale * image.width)), max(1, round(scale * image.height))
+
+
+def centred(image: Image, width: int, height: int, colour: tuple[int, ...]) -> Image:
+    """Put a Pillow image into the middle of a larger one of this colour, which has a number for each channel."""
+    from PIL import Image as pillow  # noqa: N813
+
+    larger = pillow.new(image.mode, (width, height), colour if len(colour) > 1 else colour[0])
+    larger.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return larger
 
 
 def flatten_alpha(image: Image, background: str = "white") -> Image:

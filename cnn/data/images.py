@@ -86,7 +86,10 @@ def read_image(
     >>> pixels.shape, pixels.dtype, pixels[:, 0, 0]
     ((3, 64, 64), dtype('uint8'), array([250,   0,   9], dtype=uint8))
     """
-    return read_with_size(path, None if size is None else pair(size, "size", 1), grey, background, fit)[0]
+    sides = None if size is None else pair(size, "size", 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's warnings about invalid metadata
+        return read_with_size(path, sides, grey, background, fit)[0]
 
 
 def check_conversion(background: str | None, fit: str) -> None:
@@ -100,7 +103,10 @@ def check_conversion(background: str | None, fit: str) -> None:
 def read_with_size(
     path: str | Path, size: tuple[int, int] | None, grey: bool | None, background: str = "white", fit: str = SQUASHED
 ) -> tuple[Pixels, tuple[int, int]]:
-    """Read an image as `read_image` does: -> (pixels, (width, height) of the upright image in the file)."""
+    """Read an image as `read_image` does: -> (pixels, (width, height) of the upright image in the file).
+
+    Pillow's warnings are up to the caller, see `load`.
+    """
     check_conversion(background, fit)
     with _errors_with_name(path):
         image, original_size = load_resized(path, size, fit)
@@ -108,20 +114,21 @@ def read_with_size(
 
 
 def open_image(path: str | Path) -> tuple[Image, tuple[int, int]]:
-    """Open an image in its original size, for other ways to resize it: -> the output of `load`."""
+    """Open an image in its original size, for other ways to resize it: -> the output of `load`.
+
+    Pillow's warnings are up to the caller, see `load`.
+    """
     with _errors_with_name(path):
         return load(path)
 
 
 @contextlib.contextmanager
 def _errors_with_name(path: str | Path) -> Iterator[None]:
-    """Put the file name in front of error messages, and silence Pillow's warnings about invalid metadata."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        except InputError as error:
-            raise InputError(f"{printable(path)} {error}") from None
+    """Put the file name in front of error messages."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{printable(path)} {error}") from None
 
 
 def read_bytes(path: Path) -> bytes | None:

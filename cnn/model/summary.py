@@ -167,7 +167,7 @@ class Summary(Table):
         headings = (*self.headings[:4], "mult-adds", "memory")
         work = [row.multiply_adds for row in self.rows]
         short = [
-            (name, layer, output.replace(" ", ""), parameters, count_text(count), memory)
+            (name, layer, output.replace(" ", ""), parameters, with_unit(count), memory)
             for (name, layer, output, parameters, _, memory), count in zip(
                 self.cells(), [*work, sum(work)], strict=True
             )
@@ -197,12 +197,12 @@ def shape_text(shape: tuple[int, ...]) -> str:
     return " x ".join(str(n) for n in shape)
 
 
-def count_text(count: int) -> str:
+def with_unit(count: int) -> str:
     """Return a large count with three digits and a unit: k, M, G for thousands, millions, thousand millions.
 
     Examples
     --------
-    >>> count_text(512), count_text(18432), count_text(4718592), count_text(999999)
+    >>> with_unit(512), with_unit(18432), with_unit(4718592), with_unit(999999)
     ('512', '18.4 k', '4.72 M', '1.00 M')
     """
     if count < 1000:

@@ -2,10 +2,12 @@
 
 import csv
 import io
+import json
 import os
 import subprocess
 import sys
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ import cnn
 from cnn.cli import predict_stream
 from cnn.cli.csv_text import path_cell, text_cell
 from cnn.cli.predict_images import ModelImage
+from cnn.data import images
 from cnn.kernels.backend import has_numba
 from cnn.layers import BatchNorm2d, Conv2d, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
@@ -148,6 +151,39 @@ def test_nearly_uniform_images_are_counted(run, brightness_model, photos):
         write_image(photos / f"z{i}.png", background=90, square=91)
     _, _, err = run("predict", brightness_model, photos)
     assert f"warning: {photos / 'z0.png'} and 2 more: the image is nearly one colour; --show-input" in err
+
+
+def test_runs_inside_the_folder_are_left_out(run, brightness_model, photos):
+    settings = {"data": "x", "model": "mlp", "epochs": 1, "batch_size": 1, "lr": 1, "seed": 0, "lr_schedule": "one"}
+    for folder in (photos / "runs" / "x-1", photos / "nested" / "run"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
+        write_image(folder / "curves.png")
+    code, out, err = run("predict", brightness_model, photos, "--invert", "no")
+    assert (code, len(out.splitlines()), err) == (0, 4, "4 images: light 2, dark 2\n")
+    assert "is a folder without images" in run("predict", brightness_model, photos / "runs")[2]
+
+
+@pytest.mark.parametrize("fit", [None, "squashed"])
+def test_readers_leave_the_filters_of_warnings_alone(run, brightness_model, photos, monkeypatch, fit):
+    model = Sequential.load(brightness_model)
+    model.preprocessing = {**(model.preprocessing or {}), **({"fit": fit} if fit else {})}
+    model.save("model.safetensors")
+    convert, threads = images._convert_mode, []
+
+    class Recorded(warnings.catch_warnings):
+        def __enter__(self):
+            threads.append(threading.current_thread())
+            return super().__enter__()
+
+    def convert_and_warn(image):
+        warnings.warn_explicit("odd metadata", UserWarning, "x.py", 1, module="PIL.TiffImagePlugin")
+        return convert(image)
+
+    monkeypatch.setattr(images, "_convert_mode", convert_and_warn)
+    monkeypatch.setattr(warnings, "catch_warnings", Recorded)
+    assert run("predict", "model.safetensors", photos, "--invert", "no")[::2] == (0, "4 images: light 2, dark 2\n")
+    assert set(threads) == {threading.main_thread()}
 
 
 def test_links_that_lead_back(run, brightness_model, photos):

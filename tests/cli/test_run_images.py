@@ -1,7 +1,9 @@
 """The images that a run was trained on: left out by `cnn evaluate`, required by `--resume`, known by their content."""
 
+import functools
 import json
 import shutil
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -98,9 +100,19 @@ def test_a_class_without_images(run, trained_run):
     assert (code, "contains no class folders" in err) == (1, True)
 
 
-def test_an_old_run_without_a_list_works_as_before(run, trained_run):
+def forget_images(folder, is_early):
+    """Remove the list of images of a run, and what its model knows of their background if it is of an early version."""
+    (folder / "images.json").unlink()
+    if is_early:
+        model = Sequential.load(folder / "model.safetensors")
+        model.preprocessing = {name: value for name, value in model.preprocessing.items() if name != "background"}
+        model.save(folder / "model.safetensors")
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_run_without_a_list_works_as_before(run, trained_run, is_early):
     new = json.loads(run("evaluate", trained_run, "--json")[1])
-    (trained_run / "images.json").unlink()
+    forget_images(trained_run, is_early)
     code, out, _ = run("evaluate", trained_run, "--json")
     assert code == 0
     assert json.loads(out) == {**new, "left_out": 0}
@@ -110,14 +122,84 @@ def test_an_old_run_without_a_list_works_as_before(run, trained_run):
     assert len((trained_run / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 2
 
 
+@pytest.mark.parametrize("model", ["r", "elsewhere/model.safetensors"])
+def test_training_images_that_are_not_known(run, trained_run, model):
+    shutil.copytree("f", "g")
+    Path("elsewhere").mkdir()
+    shutil.copy("r/model.safetensors", "elsewhere")
+    (trained_run / "images.json").unlink()
+    code, out, err = run("evaluate", model, "--data", "g")
+    assert code == 0
+    assert "it is not known which images the model was trained on: some may be among these\n" in err
+    assert "20 images" in out
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_run_without_a_list_splits_copies_as_it_did(run, no_plots, monkeypatch, is_early):
+    shades("f", 12)
+    for file in sorted(Path("f").rglob("*.png")):
+        number = int(file.stem)
+        if number >= 4:
+            file.write_bytes(file.with_name(f"{number % 4}.png").read_bytes())
+    with monkeypatch.context() as patch:
+        if is_early:
+            patch.setattr(datasets, "load", functools.partial(datasets.load, by_name=True))
+        assert run("train", "f", "--out", "r", *FAST)[0] == 0
+    trained = config(Path("r"))
+    forget_images(Path("r"), is_early)
+    code, out, _ = run("evaluate", "r", "--json")
+    assert code == 0
+    assert json.loads(out)["samples"] == trained["validation_samples"]
+    assert json.loads(out)["loss"] == pytest.approx(trained["validation_loss"], rel=1e-6)
+    assert run("train", "--resume", "r", "--epochs", "2", "--quiet")[::2] == (0, "")
+
+
+def test_the_background_of_a_run_that_lost_its_list(run, no_plots):
+    for k, name in enumerate(("flat", "tall")):
+        Path("f", name).mkdir(parents=True)
+        for i in range(8):
+            image = Image.new("RGBA", (24, 24), (0, 0, 0, 0))
+            image.paste("white", (4, 4, 8 + i, 20) if k else (4, 4, 20, 8 + i))
+            image.save(f"f/{name}/p{i // 2}_{i}.png")
+    assert run("train", "f", "--out", "r", *FAST, "--group-by", "{group}_*")[0] == 0
+    shutil.copytree("r", "lost")
+    Path("lost", "images.json").unlink()
+    results = [json.loads(run("evaluate", name, "--json")[1]) for name in ("r", "lost")]
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-6)
+    for name in ("r", "lost"):
+        assert run("train", "--resume", name, "--epochs", "2", "--quiet")[::2] == (0, "")
+    assert Path("r", "model.safetensors").read_bytes() == Path("lost", "model.safetensors").read_bytes()
+
+
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"train": 3}', '{"train": {"a": ["x"]}}', '{"train": {"a": ["x", 3]}}', '{"train": {}}']
+    ("change", "message"),
+    [
+        ("{", "line 1 column 2"),
+        ("[]", "it does not contain a JSON object"),
+        ({"train": 3}, "expected the files of train and their hashes, got 3"),
+        ({"train": {"a": ["x"]}}, "expected a list of two hashes for a, got ['x']"),
+        ({"validation": {"a": ["x", 3]}}, "expected a list of two hashes for a, got ['x', 3]"),
+        ({"test": {"a": {"x": 1, "y": 2}}}, "expected a list of two hashes for a, got {'x': 1, 'y': 2}"),
+        ({"train": {"a": {"x": "1", "y": "2"}}}, "expected a list of two hashes for a, got {'x': '1', 'y': '2'}"),
+        ({"train": {"a": "ab"}}, "expected a list of two hashes for a, got 'ab'"),
+        ({"train": None}, "it lacks 'train'"),
+        ({"validation": None}, "it lacks 'validation'"),
+        ({"conversion": None}, "it lacks 'conversion'"),
+        ({"conversion": {"fit": "squashed", "background": 3}}, "expected the texts fit and background in conversion"),
+        ({"conversion": "white"}, "expected the texts fit and background in conversion, got 'white'"),
+        ({"trian": {}}, "it has an unknown part, 'trian'"),
+    ],
 )
-def test_a_damaged_list(run, trained_run, text):
-    (trained_run / "images.json").write_text(text, encoding="utf-8")
+def test_a_damaged_list(run, trained_run, change, message):
+    path = trained_run / "images.json"
+    if not isinstance(change, str):
+        content = json.loads(path.read_text(encoding="utf-8")) | change
+        change = json.dumps({name: value for name, value in content.items() if value is not None})
+    path.write_text(change, encoding="utf-8")
     code, _, err = run("evaluate", trained_run)
     assert code == 1
     assert "images.json is damaged: " in err
+    assert message in " ".join(err.split())
     assert run("train", "--resume", trained_run, "--epochs", "2")[0] == 1
 
 
@@ -149,6 +231,33 @@ def test_moved_data_must_be_the_same(run, trained_run):
     assert "dark/0.png" in err
     assert "dark/1.png" in err
     assert {file: file.read_bytes() for file in Path("r").rglob("*") if file.is_file()} == before
+
+
+def test_another_version_of_the_decoder(run, trained_run):
+    path = trained_run / "images.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for files in (content["train"], content["validation"]):
+        files.update({name: [pair[0], "of earlier pixels"] for name, pair in files.items()})
+    path.write_text(json.dumps(content), encoding="utf-8")
+    code, _, err = run("train", "--resume", "r", "--epochs", "2", "--quiet")
+    assert code == 1
+    text = " ".join(err.split())
+    assert "are the same files that r was trained on, but 20 of them (train dark/0.png, " in text
+    assert "give other pixels with this version of Pillow. Install the version that the run was started with" in text
+
+
+def test_names_from_a_mac(run, no_plots):
+    shades("f", 10)
+    for file in sorted(Path("f").rglob("*.png")):
+        file.rename(file.with_name(f"{'eéèzêw'[int(file.stem) % 6]}{file.stem}.png"))
+    assert run("train", "f", "--out", "r", *FAST)[0] == 0
+    shutil.copytree("r", "straight")
+    assert run("train", "--resume", "straight", "--epochs", "2", "--quiet")[::2] == (0, "")
+    shutil.copytree("f", "g")
+    for file in sorted(Path("g").rglob("*.png")):
+        file.rename(file.with_name(unicodedata.normalize("NFD", file.name)))
+    assert run("train", "--resume", "r", "--epochs", "2", "--quiet", "--data", "g")[::2] == (0, "")
+    assert Path("r", "model.safetensors").read_bytes() == Path("straight", "model.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(

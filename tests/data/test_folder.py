@@ -103,9 +103,15 @@ def test_a_single_image_is_in_the_training_set(tmp_path):
     assert np.bincount(found.train[1]).tolist() == [1, 3]
     assert found.validation[1].tolist() == [1]
     assert found.warnings == [
-        "no validation images of a: all its images are one, or one group",
+        "no validation images of a: it has only one image, or one group",
         "a has only 1 image, b only 4: at least 50 of each class are recommended",
     ]
+
+
+def test_several_classes_without_validation_images(tmp_path):
+    fill(tmp_path, {"a": 1, "b": 4, "c": 1})
+    reason = "no validation images of a, c: each has only one image, or one group"
+    assert reason in image_folder(tmp_path, 4).warnings
 
 
 def test_one_channel_only_if_all_images_are_grey(tmp_path):

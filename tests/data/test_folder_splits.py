@@ -1,6 +1,7 @@
 """Which images are held out: copies together or left out, related images in groups, and never a class without any."""
 
 import hashlib
+import unicodedata
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cnn.data.folder import image_folder
-from cnn.data.folder_splits import group_of, group_pattern, hold_out
+from cnn.data.folder_splits import group_of, group_pattern, hashed, hold_out
 from cnn.errors import InputError
 from tests.data.test_folder import fill, numbers
 
@@ -155,7 +156,7 @@ def test_files_without_a_group(tmp_path):
     fill(tmp_path, {"a": 4, "b": 4}, names="x_{}.png")
     fill(tmp_path / "a", {"more": 3}, names="y{}.png", first=20)
     notes = image_folder(tmp_path, 4, group_by="more/{group}").notes
-    assert notes == ["groups of images by more/{group}: 3; 8 images match it not and are kept as groups of one"]
+    assert notes == ["groups of images by more/{group}: 3; without a match, and each a group of its own: 8 images"]
     with pytest.raises(InputError, match=r"group_by='\{group\}-\*' matches no file"):
         image_folder(tmp_path, 4, group_by="{group}-*")
 
@@ -199,6 +200,28 @@ def test_without_copies_and_groups_the_file_names_decide_in_each_class(labels, f
         members.sort(key=lambda i: hashlib.blake2b(f"{seed}/{i}.png".encode(), digest_size=8).digest())
         expected[members[: min(max(1, round(fraction * len(members))), len(members) - 1)]] = True
     assert np.array_equal(hold_out_all(labels, fraction, seed), expected)
+
+
+def test_early_runs_split_by_the_names_alone(tmp_path):
+    fill(tmp_path, {"a": 10, "b": 10})
+    for name in ("a", "b"):
+        for i in range(5):
+            copy(tmp_path / name / f"{i}.png", tmp_path / name / f"{i + 5}.png")
+    copy(tmp_path / "a" / "0.png", tmp_path / "b" / "other.png")
+    (tmp_path / "a" / "inside").mkdir()
+    copy(tmp_path / "a" / "0.png", tmp_path / "a" / "inside" / "0.png")
+    found = image_folder(tmp_path, 4, by_name=True)
+    for label, name in enumerate(("a", "b")):
+        files = sorted(file.name for file in (tmp_path / name).iterdir() if file.is_file())
+        files.sort(key=lambda file: hashlib.blake2b(f"0/{file}".encode(), digest_size=8).digest())
+        assert {file.name for file in found.files["validation"] if file.parent.name == name} == set(files[:2])
+        assert (found.train[1] == label).sum() == len(files) - 2
+    assert not any("copies" in text or "left out" in text for text in [*found.notes, *found.warnings])
+
+
+def test_the_order_of_names_is_the_same_on_macos():
+    for name in ("été/é1.png", "Grüße.jpg"):
+        assert hashed(unicodedata.normalize("NFD", name), 3) == hashed(name, 3) != hashed(name, 4)
 
 
 def test_large_groups_are_held_out_if_there_are_no_others():

@@ -103,10 +103,10 @@ def test_the_model_reads_an_image_as_its_run_did():
             pixels == read_for_model(Path("icons", file), (1, 16, 16), preprocessing=model.preprocessing).pixels
         ).all()
         assert model.predict(model.preprocess(pixels[None])).shape == (1,)
-    with pytest.raises(FileNotFoundError, match="no file nothing.png"):
+    with pytest.raises(FileNotFoundError, match=r"no file nothing\.png"):
         model.read_image("nothing.png")
     del model.preprocessing["fit"]
-    with pytest.raises(InputError, match="not trained on a folder of images: use cnn.data.read_image"):
+    with pytest.raises(InputError, match=r"not trained on a folder of images: use cnn\.data\.read_image"):
         model.read_image(Path("icons", file))
 
 

@@ -253,6 +253,13 @@ class Sequential(Inspected):
         """
         return preprocessing.preprocess(pixels, self.preprocessing)
 
+    def read_image(self, path: str | Path) -> Array:
+        """Read an image file as in the training of `cnn train FOLDER`: pixels for `preprocess`, uint8 (C, H, W).
+
+        An InputError says if the model was not trained on a folder of images, or what is wrong with the file.
+        """
+        return preprocessing.read_image(path, self.input_shape, self.preprocessing)
+
     def save(self, path: str | Path, classes: tuple[type, ...] = ()) -> None:
         """Write the model to one safetensors file, with everything that `load` needs.
 

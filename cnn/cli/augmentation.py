@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cnn.cli.datasets import Dataset, Transform
-from cnn.core.text import fields_text, short_text
+from cnn.core.text import fields_text, printable, short_text
 from cnn.data.intensity import Brightness, Contrast
 from cnn.data.rotation import Rotation
 from cnn.data.sample_rng import SampleRNG
@@ -104,7 +104,7 @@ class Augmentation:
             for index, transform in enumerate(self.transforms):
                 changed, targets = transform(changed, targets, SampleRNG(seed, epoch, some, index))
             versions.append(changed)
-        labels = [f"{dataset.class_names[y[i]]}\n{dataset.train_files[i]}" for i in some]
+        labels = [f"{printable(dataset.class_names[y[i]])}\n{dataset.train_files[i]}" for i in some]
         plots.save(plots.changes(x[some], versions, labels, f"Random changes of the images: {self.name}"), path)
 
 

@@ -263,7 +263,7 @@ def _related(file: PurePath) -> str:
 
 def _folder_notes(found: ImageFolder) -> list[str]:
     """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
-    counts = [f"{name} {count:,}" for name, count in found.counts.items()]
+    counts = [f"{printable(name)} {count:,}" for name, count in found.counts.items()]
     lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *skipped_files(found.path, found.skipped)]
     largest = np.bincount(found.train[1]).argmax()
     name, share = printable(found.class_names[largest]), np.mean(found.validation[1] == largest)

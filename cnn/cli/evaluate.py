@@ -117,7 +117,7 @@ def _check_match(model: Sequential, kind: str, shape: tuple[int, ...], class_nam
             f"the model takes inputs of {sample_shape_text(model.input_shape)}, but {name} has {kind} of "
             f"{sample_shape_text(shape)}: give another --data"
         )
-    if model.class_names is not None and list(model.class_names) != class_names:
+    if model.class_names is not None and [*map(printable, model.class_names)] != [*map(printable, class_names)]:
         raise ValueError(
             f"the model has the classes {first_names(model.class_names)}, but {name} has {first_names(class_names)}: "
             "give another --data"

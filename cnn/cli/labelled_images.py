@@ -105,7 +105,7 @@ def _classes(path: Path, splits: dict[str, Path], model: Sequential) -> tuple[li
     shown = [printable(name) for name in found]
     if model.class_names is None:
         return found, shown
-    known = [unicodedata.normalize("NFC", name) for name in model.class_names]
+    known = [printable(unicodedata.normalize("NFC", name)) for name in model.class_names]
     if not set(shown) <= set(known):
         raise InputError(
             f"the model has the classes {first_names(known)}, but {printable(path)} has {first_names(shown)}: "

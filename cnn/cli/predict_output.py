@@ -14,7 +14,7 @@ from cnn.cli.predict_images import ModelImage, contact_sheet, looks_like_an_imag
 from cnn.cli.predict_stream import Prediction
 from cnn.cli.terminal import LiveCount, print_data, print_stderr, print_stdout
 from cnn.core.files import write_bytes
-from cnn.core.text import printable
+from cnn.core.text import padded, printable, width
 from cnn.data.class_folders import shortened
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.module import Array
@@ -94,7 +94,8 @@ class Output:
         if self._form == "csv":
             return print_data(csv_row(one.name, classes))
         if self._form == "lines":
-            return print_data(text_line(one.name, classes, min(CLASS_WIDTH, max(map(len, names)))))
+            columns = min(CLASS_WIDTH, max(width(printable(name)) for name in names))
+            return print_data(text_line(one.name, classes, columns))
         return print_stdout(("" if is_first else "\n") + block(one.name, one.image, classes))
 
     def _add_error(self, one: Prediction, is_given: bool) -> bool:
@@ -161,23 +162,23 @@ def csv_row(name: str, classes: Classes, error: str = "") -> str:
     return csv_line([path_cell(name), *cells, *empty, text_cell(error)])
 
 
-def text_line(name: str, classes: Classes, width: int) -> str:
-    """Return a prediction as one line of text, with ``width`` columns for each class.
+def text_line(name: str, classes: Classes, columns: int) -> str:
+    """Return a prediction as one line of text, with so many ``columns`` for each class.
 
     Examples
     --------
     >>> text_line("a.png", [{"name": "rose", "probability": 0.75}], 6)
     ' 75.0 %  rose    a.png'
     """
-    texts = [f"{100 * row['probability']:5.1f} %  {printable(row['name']):{width}}" for row in classes]
+    texts = [f"{100 * row['probability']:5.1f} %  {padded(printable(row['name']), columns)}" for row in classes]
     return "  ".join([*texts, printable(name)])
 
 
 def block(name: str, image: ModelImage, classes: Classes) -> str:
     """Return a prediction as lines of text, with the size of the image and whether it was inverted."""
-    width, height = image.size
+    across, down = image.size
     lines = [f"  {100 * row['probability']:5.1f} %  {printable(row['name'])}" for row in classes]
-    return "\n".join([f"{printable(name)}  ({width} x {height} pixels, {image.reason})", *lines])
+    return "\n".join([f"{printable(name)}  ({across} x {down} pixels, {image.reason})", *lines])
 
 
 def class_names(model: Sequential, probabilities: Array) -> list[str]:

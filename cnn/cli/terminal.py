@@ -13,11 +13,12 @@ import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from cnn.core.text import printable_lines
+from cnn.core.text import printable_lines, width
 from cnn.training.progress import TERMINAL_INTERVAL, LiveLine, columns_of, is_terminal, stream_progress
 
 READER_GONE = (errno.EPIPE, errno.EINVAL)  # Windows reports EINVAL
 MIN_WIDTH, MAX_WIDTH = 40, 120  # columns of wrapped text
+SECOND_COLUMN = "\ue000"  # stands for the second column of a wide character
 
 
 def print_stdout(text: str = "") -> bool:
@@ -55,9 +56,8 @@ def print_data(text: str) -> bool:
 
 def print_wrapped(text: str, indent: int = 2) -> None:
     """Print a paragraph of results to stdout, wrapped to the width of the terminal; later lines are indented."""
-    width = max(MIN_WIDTH, min(shutil.get_terminal_size().columns, MAX_WIDTH))
-    lines = textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
-    print_stdout(lines)
+    columns = max(MIN_WIDTH, min(shutil.get_terminal_size().columns, MAX_WIDTH))
+    print_stdout(_fill(text, columns, subsequent_indent=" " * indent))
 
 
 def print_stderr(text: str = "") -> None:
@@ -102,7 +102,7 @@ def fitted(text: str, columns: int, hanging: bool = True) -> str:
     error: there is no
       folder here
     """
-    return "\n".join(line if len(line) <= columns else _broken(line, columns, hanging) for line in text.split("\n"))
+    return "\n".join(line if width(line) <= columns else _broken(line, columns, hanging) for line in text.split("\n"))
 
 
 def _broken(line: str, columns: int, hanging: bool) -> str:
@@ -111,14 +111,26 @@ def _broken(line: str, columns: int, hanging: bool) -> str:
     indent += 2 if hanging or indent else 0
     if first_column is not None and first_column.end() <= columns // 3:
         indent = first_column.end()
-    return textwrap.fill(
+    return _fill(
         line,
         columns,
         subsequent_indent=" " * indent,
-        break_long_words=False,
-        break_on_hyphens=False,
         replace_whitespace=False,
         expand_tabs=False,
+    )
+
+
+def _fill(text: str, columns: int, **options: Any) -> str:
+    r"""Do as textwrap.fill does, but count columns: characters that take two are two characters while lines are broken.
+
+    Examples
+    --------
+    >>> _fill("\u732b cat", 5) == "\u732b\ncat"
+    True
+    """
+    doubled = "".join(c + SECOND_COLUMN * (width(c) - 1) for c in text)
+    return textwrap.fill(doubled, columns, break_long_words=False, break_on_hyphens=False, **options).replace(
+        SECOND_COLUMN, ""
     )
 
 

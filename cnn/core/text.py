@@ -1,6 +1,7 @@
 """Text from outside, such as file names, class names and what a file contains, in a form that is safe to print."""
 
 import dataclasses
+import unicodedata
 from typing import Any
 
 BRIEF = 6  # items of a list or dict that are shown
@@ -34,6 +35,42 @@ def printable_lines(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c in "\n\t" else printable(c) for c in text)
+
+
+def width(text: str) -> int:
+    r"""Return the number of columns of a text in a terminal.
+
+    Chinese, Japanese, Korean and emoji characters take two columns, combining ones none.
+
+    Examples
+    --------
+    >>> width("cat"), width("猫"), width("e\u0301")
+    (3, 2, 1)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text if not unicodedata.combining(c))
+
+
+def padded(text: str, columns: int, right: bool = False) -> str:
+    """Fill a text with spaces to so many columns, on its left with ``right=True``."""
+    spaces = " " * (columns - width(text))
+    return spaces + text if right else text + spaces
+
+
+def cut(text: str, columns: int) -> str:
+    """Return a text of at most so many columns, at least 3; if it is longer, it ends in three dots.
+
+    Examples
+    --------
+    >>> cut("a long name", 8), cut("short", 8), cut("猫" * 5, 8)
+    ('a lon...', 'short', '猫猫...')
+    """
+    if width(text) <= columns:
+        return text
+    while width(text) > columns - 3:
+        text = text[:-1]
+    return f"{text}..."
 
 
 def short_text(value: object, length: int = 60) -> str:

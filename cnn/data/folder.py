@@ -40,7 +40,7 @@ class ImageFolder:
     path : Path
         The folder.
     class_names : list of str
-        Names of the sub-folders, sorted; ``class_names[i]`` has the label i.
+        Names of the sub-folders, sorted; ``class_names[i]`` has the label i. They may hold control characters.
     train, validation, test : pair of ndarray
         Pixels, uint8 (N, C, H, W), and labels, int64 (N,). No image is in both the training and the validation set.
     files : dict of str to list of Path
@@ -222,7 +222,7 @@ def image_folder(
         splits[pool[held_out]] = VALIDATION
         problems += classes_without_validation(names, labels[splits == TRAIN], labels[splits == VALIDATION])
     train, held, test = ((read.pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
-    has_test, names = TEST in folders, [printable(name) for name in names]
+    has_test = TEST in folders
     found = [TRAIN, VALIDATION, TEST] if has_test else [TRAIN, VALIDATION]
     members = {name: np.flatnonzero(splits == name).tolist() for name in found}
     uniform = [shown[i] for i in read.nearly_uniform()]
@@ -231,7 +231,7 @@ def image_folder(
     if background is None and read.background != "white":
         lost = count_text(read.lost_on_white, "image")
         notes.append(f"transparent pixels become {read.background}: on white, {lost} would hardly be visible")
-    problems += class_warnings(names, labels[used])
+    problems += class_warnings([printable(name) for name in names], labels[used])
     return ImageFolder(
         path=path,
         class_names=names,

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cnn.core.text import cut, padded
+from cnn.core.text import width as text_width
 from cnn.module import Array, Module, Parameter, evaluating, forward_hook
 
 MIN_TEXT = 12  # columns to which a cell of text may be shortened
@@ -59,30 +61,30 @@ class Table:
         Parameters
         ----------
         columns : int, optional
-            The width of the terminal. A column keeps at least 12 characters. The notes are not broken.
+            The width of the terminal. A column of text keeps at least 12 of its columns. The notes are not broken.
         """
         return self._text([self.headings, *self.cells()], columns)
 
     def shortened(self, cell: str, width: int) -> str:
-        """Return the text of a cell with at most ``width`` characters."""
-        return cell if len(cell) <= width else f"{cell[: width - 3]}..."
+        """Return the text of a cell with at most ``width`` columns."""
+        return cut(cell, width)
 
     def _text(self, table: list[tuple[str, ...]], columns: int | None) -> str:
-        widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
+        widths = [max(text_width(row[i]) for row in table) for i in range(len(self.headings))]
         too_many = sum(widths) + 2 * len(widths) - 2 - (columns or math.inf)
         if too_many > 0:
             i = widths.index(max(widths[: self.text_columns]))
             most = max(MIN_TEXT, widths[i] - int(too_many))
             table = [(*row[:i], self.shortened(row[i], most), *row[i + 1 :]) for row in table]
-        widths = [max(len(row[i]) for row in table) for i in range(len(self.headings))]
+        widths = [max(text_width(row[i]) for row in table) for i in range(len(self.headings))]
         lines = []
         for row in table:
             left = [
-                cell.ljust(width)
+                padded(cell, width)
                 for cell, width in zip(row[: self.text_columns], widths[: self.text_columns], strict=True)
             ]
             right = [
-                cell.rjust(width)
+                padded(cell, width, right=True)
                 for cell, width in zip(row[self.text_columns :], widths[self.text_columns :], strict=True)
             ]
             lines.append("  ".join(left + right).rstrip())
@@ -243,7 +245,7 @@ def layer_text(layer: str, width: int) -> str:
         if len(text) <= width:
             return text
     text = f"{name}(...)"
-    return text if len(text) <= width else name[:width]
+    return text if len(text) <= width else cut(name, width)
 
 
 def bytes_text(count: int) -> str:

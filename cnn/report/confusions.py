@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
+from cnn.core.text import width
 from cnn.report.canvas import BLUE, class_ids, color_bar, label, panels, same_length, size_in_points
-from cnn.report.names import CHARACTER, class_labels, plain, short_names, width
+from cnn.report.names import CHARACTER, class_labels, plain, short_names
 
 MOST_CELLS = 30  # classes; the numbers in the cells of a larger matrix could not be read
 PAIRS = 25  # pairs of classes drawn instead

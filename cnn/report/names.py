@@ -1,14 +1,13 @@
 """Names from outside in plots: of classes, files and libraries, drawn as they are, and short enough to be legible."""
 
 import functools
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 import matplotlib as mpl
 from matplotlib import font_manager
 
-from cnn.core.text import printable
+from cnn.core.text import printable, width
 
 MAX_CLASSES = 10_000  # more would take too much memory, because something is drawn for each class
 CHARACTER = 0.56  # mean width of a character, relative to the font size
@@ -75,11 +74,6 @@ def plain(name: object) -> str:
 def legend_text(text: str) -> str:
     """Return a text for a legend, which leaves out those that begin with an underscore."""
     return f" {text}" if text.startswith("_") else text
-
-
-def width(text: str) -> int:
-    """Return the number of columns of a text: Chinese, Japanese and Korean characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def shortened(text: str, columns: int) -> str:

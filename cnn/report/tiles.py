@@ -7,8 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from cnn.core.text import width
 from cnn.report.canvas import color_bar, panels, size_in_points
-from cnn.report.names import drawable, shortened, width
+from cnn.report.names import drawable, shortened
 
 GAP = 0.12  # space between two tiles, in tile widths
 WIDE = 0.62  # width of a character, relative to the font size; names of files have more capitals and digits than texts

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from cnn.cli.main import main
+from cnn.cli.predict_output import text_line
 from cnn.cli.terminal import fitted
+from cnn.core.text import width
 from cnn.metrics import class_report
 from tests.cli.test_folder import shades
 from tests.training.screen import PseudoTerminal, Screen
@@ -118,9 +120,9 @@ def test_a_terminal_shows_some_epochs_and_a_pipe_all(recorded, run):
 
 def test_a_long_line_is_broken_between_words():
     text = "title  " + "word " * 20 + "\n\n    1  short\n"
-    for width in (30, 60, 80):
-        lines = fitted(text, width).split("\n")
-        assert max(map(len, lines)) <= width
+    for columns in (30, 60, 80):
+        lines = fitted(text, columns).split("\n")
+        assert max(map(len, lines)) <= columns
         assert " ".join(lines).split() == text.split()
         assert lines[1].startswith("       word")
         assert lines[-3:] == ["", "    1  short", ""]
@@ -164,3 +166,23 @@ def test_tables_are_shortened_only_where_they_do_not_fit(columns):
     assert table[3].split() == ["rose", "1.000", "0.500", "0.667", "2"]
     short = class_report([0, 1], [0, 1], ["tulip", "rose"])
     assert short.text(60) == repr(short)
+
+
+WIDE = ["猫の写真" * 4, "😀🎉", "cafe\u0301", "a plain name that is so long that it must be cut"]
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_wide_characters_take_two_columns(columns):
+    """A terminal shows Chinese, Japanese, Korean and emoji characters in two columns, and an accent in none."""
+    lines = class_report([0, 1, 2, 3], [0, 1, 2, 3], WIDE).text(columns).splitlines()[:-1]
+    assert len({width(line) for line in lines}) == 1
+    assert max(map(width, lines)) <= columns
+    for text in (
+        f"images per class: {', '.join(f'{name} 20' for name in WIDE * 4)}",
+        f"  data      {' '.join(WIDE * 4)}",
+    ):
+        broken = fitted(text, columns)
+        assert "".join(broken.split()) == "".join(text.split())
+        assert columns - 35 < max(map(width, broken.splitlines())) <= columns
+    rows = [text_line("a.png", [{"name": name, "probability": 0.5}], 40) for name in WIDE[:3]]
+    assert [width(row.removesuffix("a.png")) for row in rows] == [51, 51, 51]

@@ -10,6 +10,7 @@ from PIL import Image
 
 import cnn
 from cnn.cli import augmentation, datasets, train_recipes
+from cnn.cli.predict_images import read_for_model
 from cnn.cli.train_recipes import FOLDER_SETTINGS, MODELS, settings_for
 from cnn.data.images import read_image
 from cnn.data.sample_rng import SampleRNG
@@ -82,6 +83,31 @@ def test_small_images_suggest_a_smaller_net(size, image_size, suggested):
     assert [f"--image-size {suggested} is faster than {image_size}" in line for line in notes] == [True] * bool(
         suggested
     )
+
+
+def test_the_model_reads_an_image_as_its_run_did():
+    """White icons on transparency: the run chose black under them, one channel, and 16 pixels."""
+    for name, box in (("left", (2, 2, 10, 18)), ("right", (10, 2, 18, 18))):
+        Path("icons", name).mkdir(parents=True)
+        for i in range(5):
+            image = Image.new("RGBA", (20, 20), (0, 0, 0, 0))
+            image.paste((255, 255, 255, 255 - i), box)
+            image.save(Path("icons", name, f"{i}.png"))
+    dataset, model = trained("icons", image_size=16)
+    assert model.preprocessing["background"] == "black"
+    for i, file in enumerate(dataset.test_files):
+        pixels = model.read_image(Path("icons", file))
+        assert (pixels.shape, pixels.dtype) == ((1, 16, 16), np.uint8)
+        assert (pixels == dataset.test[0][i]).all()
+        assert (
+            pixels == read_for_model(Path("icons", file), (1, 16, 16), preprocessing=model.preprocessing).pixels
+        ).all()
+        assert model.predict(model.preprocess(pixels[None])).shape == (1,)
+    with pytest.raises(FileNotFoundError, match=r"no file nothing\.png"):
+        model.read_image("nothing.png")
+    del model.preprocessing["fit"]
+    with pytest.raises(InputError, match=r"not trained on a folder of images: use cnn\.data\.read_image"):
+        model.read_image(Path("icons", file))
 
 
 def test_many_skipped_files_are_counted():

@@ -5,9 +5,13 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cnn.cli.train_output import epoch_text, result_text, write_predictions
+from cnn.core.text import printable
+from cnn.sequential import Sequential
 from tests.cli.example_files import config
 from tests.cli.test_folder import shades
 from tests.cli.test_predict_folder import STRANGE, recovered
@@ -108,6 +112,35 @@ def test_predictions_of_the_validation_images(run):
     for row in rows:
         found = json.loads(run("predict", "run", Path("photos", row["file"]), "--json", "--top", "1")[1])["classes"][0]
         assert (found["name"], f"{found['probability']:.4f}") == (row["prediction"], f"{float(row['probability']):.4f}")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_class_names_in_csv_can_be_recovered(run):
+    names = {os.fsdecode(b"invalid \xff"), "esc\x1b[31mred", "two\nlines", "back\\x1bslash"}
+    uneven("photos/train", "photos/test")
+    rng = np.random.default_rng(1)
+    for folder in [Path("photos", split, name) for split in ("train", "test") for name in names]:
+        folder.mkdir()
+        for i in range(4):
+            Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{i}.png")
+    assert run("train", "photos", *SMALL, "--out", "run", "--quiet")[0] == 0
+    with Path("run", "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {recovered(row["class"]) for row in rows} == {"dark", "light", *names}
+    assert all(recovered(row["file"]).split("/")[1] == recovered(row["class"]) for row in rows)
+    found = list(csv.DictReader(run("predict", "run", "photos/test", "--csv")[1].splitlines()))
+    assert {recovered(row["class"]) for row in found} <= {"dark", "light", *names}
+    assert {recovered(row["prediction"]) for row in rows} == {recovered(row["class"]) for row in found}
+    code, out, err = run("evaluate", "run")
+    assert (code, err.count("left out")) == (0, 0)
+    for text in (out, run("summary", "run")[1]):
+        assert "esc\\x1b[31mred" in text
+        assert "\x1b" not in text
+    model = Sequential.load("run/model.safetensors")
+    assert set(model.class_names) == {"dark", "light", *names}
+    model.class_names = [printable(name) for name in model.class_names]  # as older models have them
+    model.save("run/model.safetensors")
+    assert run("evaluate", "run")[:2] == (0, out)
 
 
 def test_predictions_of_test_images_and_none_for_named_data(run):

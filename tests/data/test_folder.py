@@ -176,7 +176,7 @@ def test_names_of_all_kinds(tmp_path):
         return
     (tmp_path / "line\nend" / "a\nb.png").touch()
     found = image_folder(tmp_path, 4)
-    assert r"line\nend" in found.class_names
+    assert "line\nend" in found.class_names
     assert found.skipped[0][1] == "is empty (0 bytes)"
     assert "\n" not in found.warnings[0]
 

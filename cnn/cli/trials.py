@@ -31,6 +31,7 @@ FIXED = 1_024  # pixels that take as long as what an image costs at any size, as
 MOST_UNEVEN = 0.5  # for halves of 3/4 and 1/4 of each class; where groups make them more uneven, images are divided
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
+NOISE = 0.1  # of the loss: about as much as the losses of two trainings with other seeds differ
 
 
 def choose(
@@ -78,7 +79,7 @@ def choose(
 def decide(run: Callable[[str], Array]) -> str:
     """Return the best changes: first the best strength without flips, then with or without them.
 
-    ``run`` makes a trial and returns the loss of each image; images are the same in all trials.
+    ``run`` makes a trial and returns the loss of each group of images, which are the same in all trials.
 
     Examples
     --------
@@ -98,7 +99,7 @@ def decide(run: Callable[[str], Array]) -> str:
 def trial(
     halves: Sequence[Dataset], settings: Settings, name: str, progress: Progress | None = None
 ) -> tuple[Array, float]:
-    """Train on each half with these changes: -> (the loss of each image of the other half, the accuracy there)
+    """Train on each half with these changes: -> (the loss of each group in the other half, the accuracy there)
 
     With ``--balance`` all classes together count the same in both.
     """
@@ -119,7 +120,8 @@ def trial(
         probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
         losses.append(calibrated_losses(probabilities, y, weights[y]))
         correct.append(weights[y] * (probabilities.argmax(axis=1) == y))
-    return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
+    groups = [group for half in reversed(halves) for group in half.train_groups]
+    return by_group(np.concatenate(losses), groups), float(np.mean(np.concatenate(correct)))
 
 
 def live_line() -> Progress:
@@ -239,10 +241,25 @@ def calibrated_losses(probabilities: Array, y: Array, weights: Array | None = No
     return min(candidates, key=np.mean)
 
 
+def by_group(losses: Array, groups: Sequence[str]) -> Array:
+    """Return a loss for each group: its sum, scaled so that the mean over the groups is that over the images.
+
+    Images of a group are not independent: a hundred frames of one video tell as much as a few images.
+
+    Examples
+    --------
+    >>> by_group(np.array([0.1, 0.3, 0.8]), ["a", "a", "b"])
+    array([0.26666667, 0.53333333])
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    return np.bincount(numbers, losses) * (len(names) / len(losses))
+
+
 def is_better(a: Array, b: Array) -> bool:
-    """Return whether the losses a of some samples are smaller than b, by more than chance makes them differ."""
+    """Return whether the losses a are smaller than b by more than the choice of the images and the seed explain."""
     difference = b - a
-    return bool(difference.mean() > MARGIN * difference.std(ddof=1) / math.sqrt(len(difference)))
+    error = difference.std(ddof=1) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
+    return bool(difference.mean() > max(MARGIN * error, NOISE * b.mean()))
 
 
 def reduced(pixels: Array, side: int = SIDE) -> Array:

@@ -1,5 +1,6 @@
 """Classes of very different sizes: what `cnn train FOLDER` says, `--balance` and `--keep-best`."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -142,6 +143,7 @@ def test_trials_judge_by_all_classes_alike_with_balance(monkeypatch):
     y = np.repeat([0, 1], [18, 2])
     part = np.zeros((20, 1, 16, 16), np.uint8), y
     half = datasets.Dataset("a", "a", "a", "images", ["a", "b"], part, part, part)
+    half = dataclasses.replace(half, train_groups=[str(i) for i in range(20)])
     monkeypatch.setattr(training, "train", lambda *_, **__: [])
     monkeypatch.setattr(Sequential, "predict_proba", lambda self, x: np.tile([0.9, 0.1], (len(x), 1)))
     found = {}

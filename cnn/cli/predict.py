@@ -2,6 +2,7 @@
 
 import argparse
 import warnings
+from contextlib import closing
 from pathlib import Path
 
 from cnn.cli import model_arguments
@@ -30,7 +31,7 @@ of a dark object on white must be inverted first, which --invert auto decides by
 that was trained on a folder of images reads an image exactly as in training.
 Best is an image that one object fills, on a plain background.
 
-example, for all images in a folder and in the folders inside it:
+example, for all images in a folder and in the folders inside it, except those of runs:
   cnn predict runs/flowers-1 photos
   cnn predict runs/flowers-1 photos --csv > flowers.csv
 The first prints a line for each image. The second prints rows of file, class, probability, the second guess and its
@@ -89,15 +90,17 @@ def run(args: argparse.Namespace) -> int:
     if args.show_input is not None:
         _check_not_read(args.show_input, names)
     given = set(args.images)
+    predicted = predictions(model, names, lambda name: read_for_model(name, shape, args.invert, preprocessing))
     form = form_of(args, any(found.values()))
     with (
         Output(model, form, args.top, args.show_input, len(names)) as output,
         warnings.catch_warnings(),
         fewer_kernel_threads(),
+        closing(predicted),  # before the warnings are as they were, the readers have ended
     ):
         # Pillow's warnings about invalid metadata; ignored here, because only one thread at a time can do so safely
         warnings.filterwarnings("ignore", module=r"PIL\.|cnn\.data\.images")
-        for one in predictions(model, names, lambda name: read_for_model(name, shape, args.invert, preprocessing)):
+        for one in predicted:
             if not output.add(one, is_given=one.name in given):
                 return 0
         return output.end()

@@ -24,6 +24,7 @@ READ_AHEAD = 8 * BATCH_SIZE  # images at most that wait in memory for the model
 READERS = min(4, os.cpu_count() or 1)  # threads; each may hold an image of half a gigabyte
 
 T = TypeVar("T")
+Predictions = Generator["Prediction", None, None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Prediction:
     __repr__ = fields_text
 
 
-def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], ModelImage]) -> Iterator[Prediction]:
+def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], ModelImage]) -> Predictions:
     """Yield a prediction for each file, in order; the memory that it takes does not depend on how many there are.
 
     Parameters

@@ -1,14 +1,17 @@
 """Image folders: the user's own images as a data set, in a folder with one sub-folder per class."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
 from cnn.core.text import count_text, fields_text, printable
-from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, find_splits, list_images
+from cnn.data.class_folders import TEST, TRAIN, VALIDATION, ListedImage, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
     LEFT_OUT,
     check_images,
@@ -29,6 +32,7 @@ from cnn.errors import InputError
 
 Labels = NDArray[np.int64]
 Split = tuple[Pixels, Labels]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +98,59 @@ class ImageFolder:
         """Test accuracy of always predicting the largest class of the training set, as a fraction."""
         largest = np.bincount(self.train[1], minlength=len(self.class_names)).argmax()
         return float(np.mean(self.test[1] == largest))
+
+
+class _Images:
+    """The images of a folder while they are divided: each attribute has an entry for each image.
+
+    Attributes
+    ----------
+    splits : ndarray of str
+        Those of their folders; `leave_out` and `hold_out` change them.
+    identities : list of (str, str)
+        The hashes, by which copies are known; with ``by_name``, the names, so that none is a copy.
+    first_copies : ndarray of int
+        The index of the first copy of each image.
+    groups : list of str or None
+        The group that ``pattern`` finds in each name.
+    """
+
+    def __init__(
+        self, listed: list[ListedImage], hashes: list[Hashes], pattern: re.Pattern[str] | None, by_name: bool
+    ) -> None:
+        self.names = [one.name for one in listed]
+        self.labels = np.array([one.label for one in listed], dtype=np.int64)
+        self.splits = np.array([one.split for one in listed], dtype="U10")
+        self.identities = [(str(one.file), str(one.file)) for one in listed] if by_name else hashes
+        self.first_copies = copies(self.identities)
+        self.groups = [None if pattern is None else group_of(name, pattern) for name in self.names]
+
+    def leave_out(self, shown: list[str], classes: list[str], splits: list[str]) -> list[str]:
+        """Leave out contradictory images and copies of held-out ones; return warnings with the names ``shown``."""
+        warnings = leave_out_contradictions(shown, self.labels, self.splits, self.first_copies)
+        warnings += leave_out_copies(shown, self.splits, self.first_copies)
+        for split in splits:
+            check_some_left(classes, self.labels[self.splits == split], split, warnings)
+        return warnings
+
+    def hold_out(self, fraction: float, seed: int) -> list[str]:
+        """Move a fraction of the training images to the validation images; return a note about copies."""
+        pool = np.flatnonzero(self.splits == TRAIN)
+        held_out = hold_out(
+            self.of(TRAIN, self.names),
+            self.labels[pool],
+            fraction,
+            seed,
+            self.of(TRAIN, self.identities),
+            self.of(TRAIN, self.groups),
+        )
+        self.splits[pool[held_out]] = VALIDATION
+        number = len(pool) - len(np.unique(self.first_copies[pool]))
+        return [f"copies of other images, kept on the same side as these: {number:,}"] if number else []
+
+    def of(self, split: str, values: Sequence[T]) -> list[T]:
+        """Return those of some values, one for each image, that belong to the images of a split."""
+        return [values[i] for i in np.flatnonzero(self.splits == split).tolist()]
 
 
 def image_folder(
@@ -194,37 +251,21 @@ def image_folder(
         listed = [one for one in listed if "/" not in one.name]
     read = read_images([one.file for one in listed], size, grey, skipped, background, fit)
     listed = [one for one, was_read in zip(listed, read.could_read, strict=True) if was_read]
-    splits = np.array([one.split for one in listed], dtype="U10")
-    labels = np.array([one.label for one in listed], dtype=np.int64)
-    files, hashes = [one.file for one in listed], read.hashes
-    identities = [(str(file), str(file)) for file in files] if by_name else hashes
+    images = _Images(listed, read.hashes, pattern, by_name)
+    splits, labels = images.splits, images.labels
     for split, folder in folders.items():
         check_images(folder, names, labels[splits == split], skipped)
-    shown = [printable(file.relative_to(path)) for file in files]
-    same = copies(identities)
-    left_out = leave_out_contradictions(shown, labels, splits, same) + leave_out_copies(shown, splits, same)
-    for split in folders:
-        check_some_left(names, labels[splits == split], split, left_out)
-    problems += left_out
+    shown = [printable(one.file.relative_to(path)) for one in listed]
+    problems += images.leave_out(shown, names, list(folders))
     used = splits != LEFT_OUT
-    groups = [None if pattern is None else group_of(one.name, pattern) for one in listed]
-    notes += group_notes(group_by, groups, splits)
-    problems += groups_on_both_sides(groups, splits)
+    notes += group_notes(group_by, images.groups, splits)
+    problems += groups_on_both_sides(images.groups, splits)
     if VALIDATION not in folders:
-        pool = np.flatnonzero(splits == TRAIN)
-        number = len(pool) - len(np.unique(same[pool]))
-        if number:
-            notes.append(f"copies of other images, kept on the same side as these: {number:,}")
-        held_out = hold_out(
-            [listed[i].name for i in pool], labels[pool], validation, seed,
-            [identities[i] for i in pool], [groups[i] for i in pool],
-        )  # fmt: skip
-        splits[pool[held_out]] = VALIDATION
+        notes += images.hold_out(validation, seed)
         problems += classes_without_validation(names, labels[splits == TRAIN], labels[splits == VALIDATION])
     train, held, test = ((read.pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
     has_test = TEST in folders
     found = [TRAIN, VALIDATION, TEST] if has_test else [TRAIN, VALIDATION]
-    members = {name: np.flatnonzero(splits == name).tolist() for name in found}
     uniform = [shown[i] for i in read.nearly_uniform()]
     if uniform:
         problems.append(f"nearly of one colour: {count_and_names(uniform)}")
@@ -238,9 +279,9 @@ def image_folder(
         train=train,
         validation=held,
         test=test if has_test else held,
-        files={name: [files[i] for i in members[name]] for name in found},
-        hashes={name: [hashes[i] for i in members[name]] for name in found},
-        groups={name: [groups[i] for i in members[name]] for name in found},
+        files={name: images.of(name, [one.file for one in listed]) for name in found},
+        hashes={name: images.of(name, read.hashes) for name in found},
+        groups={name: images.of(name, images.groups) for name in found},
         has_test=has_test,
         skipped=skipped,
         warnings=problems,

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,51 +73,61 @@ def read_images(
     The arguments are those of `cnn.data.images.read_image`; without a background, `choose_background` chooses one.
     """
     pixels = np.zeros((len(files), 1 if grey else 3, *size), dtype=np.uint8)
-    could_read, count = np.zeros(len(files), dtype=bool), 0
-    content_hashes: list[str] = []
-    sides: list[int] = []
-    transparent: dict[int, Image] = {}  # they wait for the background, which depends on all of them
-    coloured = grey is False
-
-    def read(file: Path) -> tuple[Image | Pixels, tuple[int, int], str] | str:
-        try:
-            data = read_bytes(file)
-            image, original_size = load_resized(file, size, fit, data)
-            content = content_hash(file) if data is None else _hash(data)
-            return image if image.mode == "RGBA" else to_pixels(image, grey), original_size, content
-        except InputError as error:
-            return str(error)
-        except PermissionError:
-            return "cannot be read: permission denied"
-        except OSError:
-            return "no longer exists or cannot be read"
-
+    could_read = np.zeros(len(files), dtype=bool)
+    opened: list[_Opened] = []
     threads = min(MAX_THREADS, os.cpu_count() or 1)
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
         warnings.simplefilter("ignore")  # Pillow's warnings about invalid metadata
-        for i, found in enumerate(pool.map(read, files)):
+        for i, found in enumerate(pool.map(partial(_open, size=size, grey=grey, fit=fit), files)):
             if isinstance(found, str):
                 skipped.append((files[i], found))
                 continue
-            image, original_size, content = found
-            if isinstance(image, np.ndarray):
-                pixels[count] = image
-                coloured |= len(image) == 3
-            else:
-                transparent[count] = image
+            if found.pixels is not None:
+                pixels[len(opened)] = found.pixels
+                found.pixels = None  # the copy is enough
             could_read[i] = True
-            content_hashes.append(content)
-            sides.append(max(original_size))
-            count += 1
-    chosen, lost_on_white = choose_background(list(transparent.values()))
+            opened.append(found)
+    chosen, lost_on_white = choose_background([one.transparent for one in opened if one.transparent is not None])
     background = background or chosen
-    for i, image in transparent.items():
-        one = to_pixels(flatten_alpha(image, background), grey)
-        pixels[i] = one
-        coloured |= len(one) == 3
-    pixels = pixels[:count, : 3 if coloured else 1]
-    hashes = [(content, _hash(one.tobytes())) for content, one in zip(content_hashes, pixels, strict=True)]
-    return ImageFiles(pixels, could_read, hashes, np.array(sides, dtype=np.int64), background, lost_on_white)
+    for row, one in zip(pixels, opened, strict=False):
+        if one.transparent is not None:
+            flat = to_pixels(flatten_alpha(one.transparent, background), grey)
+            row[:] = flat
+            one.coloured = len(flat) == 3
+    coloured = grey is False or any(one.coloured for one in opened)
+    pixels = pixels[: len(opened), : 3 if coloured else 1]
+    hashes = [(one.content, _hash(own.tobytes())) for one, own in zip(opened, pixels, strict=True)]
+    sides = np.array([one.side for one in opened], dtype=np.int64)
+    return ImageFiles(pixels, could_read, hashes, sides, background, lost_on_white)
+
+
+@dataclass
+class _Opened:
+    """An image file: its pixels; or the image, if it has transparency and must wait for the background."""
+
+    pixels: Pixels | None
+    transparent: Image | None
+    coloured: bool
+    side: int
+    content: str
+
+
+def _open(file: Path, size: tuple[int, int], grey: bool | None, fit: str) -> _Opened | str:
+    """Open and resize an image; return the reason if it cannot be read."""
+    try:
+        data = read_bytes(file)
+        image, original_size = load_resized(file, size, fit, data)
+        content = content_hash(file) if data is None else _hash(data)
+    except InputError as error:
+        return str(error)
+    except PermissionError:
+        return "cannot be read: permission denied"
+    except OSError:
+        return "no longer exists or cannot be read"
+    if image.mode == "RGBA":
+        return _Opened(None, image, False, max(original_size), content)
+    pixels = to_pixels(image, grey)
+    return _Opened(pixels, None, len(pixels) == 3, max(original_size), content)
 
 
 def choose_background(images: Sequence[Image]) -> tuple[str, int]:

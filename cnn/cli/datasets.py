@@ -12,7 +12,6 @@ import cnn.data
 from cnn.cli.formatting import count_text
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
-from cnn.data.class_folders import shortened
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.image_files import Hashes
 from cnn.data.image_fit import SQUASHED
@@ -28,7 +27,7 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
-SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
+SKIPPED_SHOWN, CLASSES_SHOWN = 5, 10
 MIN_IMAGE_SIZE = 16  # of photo-cnn
 MUCH_SMALLER = 0.8  # images below this times the size that they are enlarged to should rather not be enlarged
 
@@ -128,6 +127,8 @@ def check_name(name: str) -> str:
     cnn.errors.InputError: unknown data set 'sprial': did you mean 'spiral'? Known: fashion-mnist, mnist, spiral; and
     there is no folder sprial
     """
+    if not name:
+        raise InputError(f"the name of the data is empty: give {', '.join(NAMES)}, a folder, or . for the current one")
     if name in NAMES or Path(name).is_dir():
         return name
     if os.path.lexists(name):
@@ -254,11 +255,12 @@ def _from_folder(found: ImageFolder) -> Dataset:
 
 def _folder_notes(found: ImageFolder) -> list[str]:
     """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
-    counts = [f"{printable(name)} {count:,}" for name, count in found.counts.items()]
-    lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *skipped_files(found.path, found.skipped)]
-    largest = np.bincount(found.train[1]).argmax()
+    lines = [f"images per class: {class_sizes(found.counts)}", *skipped_files(found.path, found.skipped)]
+    sizes = np.bincount(found.train[1])
+    largest = sizes.argmax()
     name, share = printable(found.class_names[largest]), np.mean(found.validation[1] == largest)
-    guess = f"always guessing {name}, the largest class,"
+    which = "the largest class" if np.sum(sizes == sizes[largest]) == 1 else "one of the largest classes"
+    guess = f"always guessing {name}, {which},"
     lines.append(f"baseline: {guess} is correct for {share:.1%} of the validation images")
     if not found.has_test:
         lines.append("there is no folder of test images: all figures are of the validation images")
@@ -270,6 +272,26 @@ def _folder_notes(found: ImageFolder) -> list[str]:
             f"than {size} and may be more accurate"
         )
     return [*lines, *found.notes, *(f"warning: {text}" for text in found.warnings)]
+
+
+def class_sizes(counts: dict[str, int]) -> str:
+    """Return how many images each class has; of many classes, only the smallest, the median and the largest.
+
+    Examples
+    --------
+    >>> class_sizes({"cat": 30, "dog": 1200}), class_sizes({f"class {k}": 6 for k in range(40)})
+    ('cat 30, dog 1,200', '6 in each of 40 classes')
+    >>> class_sizes({f"class {k}": 6 + k for k in range(40)})
+    '40 classes; the smallest, class 0, has 6, the median is 25, the largest, class 39, has 45'
+    """
+    order = sorted(counts, key=counts.__getitem__)
+    if len(order) <= CLASSES_SHOWN:
+        return ", ".join(f"{printable(name)} {count:,}" for name, count in counts.items())
+    if counts[order[0]] == counts[order[-1]]:
+        return f"{counts[order[0]]:,} in each of {len(order):,} classes"
+    smallest, largest = (f"{printable(name)}, has {counts[name]:,}" for name in (order[0], order[-1]))
+    median = counts[order[(len(order) - 1) // 2]]
+    return f"{len(order):,} classes; the smallest, {smallest}, the median is {median:,}, the largest, {largest}"
 
 
 def skipped_files(path: Path, skipped: list[tuple[Path, str]]) -> list[str]:

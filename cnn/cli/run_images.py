@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from cnn.cli.datasets import Dataset
+from cnn.cli.run_folders import IMAGES
 from cnn.core.files import parse_json, write_bytes
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
 from cnn.data.image_files import Hashes
 from cnn.errors import InputError
 
-IMAGES = "images.json"
 SPLITS = ("train", "validation", "test")
 
 RunImages = dict[str, dict[str, Hashes]]  # for each split: file relative to the folder, hashes of its bytes and pixels

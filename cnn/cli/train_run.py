@@ -208,10 +208,7 @@ class TrainingRun:
             problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         if self._json:
             print_data(json.dumps(self._results("finished"), indent=2))
-        names = [run_folders.CONFIG, run_folders.HISTORY, run_folders.MODEL, run_folders.CURVES]
-        names += [run_folders.CONFUSION, run_folders.MISTAKES, run_folders.BOUNDARY, run_folders.SAMPLES]
-        names += [run_folders.PREDICTIONS]
-        saved = [name for name in names if (self.folder / name).is_file()]
+        saved = [name for name in run_folders.FILES if (self.folder / name).is_file()]
         self._print_result(f"saved in {self.folder}: {', '.join(saved)}")
         run = shell_quoted(self.folder)
         command = f"predict {run} IMAGE.png" if self.dataset.has_images else f"summary {run}"
@@ -249,6 +246,7 @@ class TrainingRun:
         print_stderr(message if status == "interrupted" else f"error: {message}")
         if self._is_finished:  # only the plots are missing
             print_stderr(f"the model was trained and evaluated; it is saved in {self.folder}")
+            print_command(f"draw the plots with: {program_name()} train --resume {shell_quoted(self.folder)}")
             return exit_status
         if self._has_not_resumed():
             print_stderr(f"{self.folder} is unchanged")
@@ -275,6 +273,8 @@ class TrainingRun:
 
     def _position(self) -> str:
         step = self.last_step
+        if self._is_finished:
+            return "while the plots were drawn"
         if step is None:
             return "before the first step"
         return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"

@@ -1,5 +1,6 @@
 """Image folders: the user's own images as a data set, in a folder with one sub-folder per class."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
+from cnn.core.explain import explain_arguments, explain_init
 from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
@@ -15,8 +17,10 @@ from cnn.data.folder_checks import (
     check_some_left,
     class_warnings,
     classes_without_validation,
+    copy_notes,
     count_and_names,
     group_notes,
+    group_warnings,
     groups_on_both_sides,
     leave_out_contradictions,
     leave_out_copies,
@@ -31,6 +35,7 @@ Labels = NDArray[np.int64]
 Split = tuple[Pixels, Labels]
 
 
+@explain_init
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
     """A data set that `image_folder` has read.
@@ -96,6 +101,7 @@ class ImageFolder:
         return float(np.mean(self.test[1] == largest))
 
 
+@explain_arguments
 def image_folder(
     path: str | Path,
     image_size: int | tuple[int, int] = 64,
@@ -178,6 +184,8 @@ def image_folder(
         raise InputError(f"validation must be a fraction above 0 and below 1, such as 0.2, got {validation!r}")
     check_conversion(background, fit)
     pattern = None if group_by is None else group_pattern(group_by)
+    if not os.fspath(path):
+        raise InputError("the path of the folder is empty: write . for the current folder")
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {printable(path)}")
@@ -202,12 +210,10 @@ def image_folder(
     used = splits != LEFT_OUT
     groups = [None if pattern is None else group_of(one.name, pattern) for one in listed]
     notes += group_notes(group_by, groups, splits)
-    problems += groups_on_both_sides(groups, splits)
+    problems += group_warnings(group_by, groups, shown, splits) + groups_on_both_sides(groups, splits)
     if VALIDATION not in folders:
         pool = np.flatnonzero(splits == TRAIN)
-        number = len(pool) - len(np.unique(same[pool]))
-        if number:
-            notes.append(f"copies of other images, kept on the same side as these: {number:,}")
+        notes += copy_notes(shown, pool, same)
         held_out = hold_out(
             [listed[i].name for i in pool], labels[pool], validation, seed,
             [hashes[i] for i in pool], [groups[i] for i in pool],

@@ -233,7 +233,8 @@ def test_prediction_reads_images_as_training_does(run, colour):
         expected = model.predict_proba(model.preprocess(pixels[None]))[0]
         found = {one["name"]: one["probability"] for one in row["classes"]}
         assert [found["dark"], found["light"]] == pytest.approx(expected.tolist(), rel=1e-5)
-        assert not row["inverted"]
+        assert row.get("inverted") == (None if colour else False)  # nobody inverts photographs in colour
+        assert ("border_brightness" in row) == (not colour)
 
 
 def test_predict_shows_its_input(run):

@@ -108,7 +108,7 @@ class Augmentation:
 
 
 def sample_rows(labels: Array, classes: int) -> Array:
-    """Return the indices of `SAMPLES` images at most: of each class as many, or evenly spaced if there are more classes.
+    """Return the indices of at most `SAMPLES` images: as many of each class, or of more classes, evenly spaced ones.
 
     Examples
     --------

@@ -145,11 +145,10 @@ class Output:
 
 
 def json_line(name: str, image: ModelImage, classes: Classes) -> str:
-    """Return a prediction as a JSON object on one line, in ASCII; of images in colour, not whether they are inverted."""
-    found = {"inverted": image.inverted, "border_brightness": image.border}
-    return json.dumps(
-        {"image": name, **(found if len(image.pixels) == 1 or image.inverted else {}), "classes": classes}
-    )
+    """Return a prediction as a JSON object on one line, in ASCII; images in colour are inverted only on request."""
+    says_more = len(image.pixels) == 1 or image.inverted
+    found = {"inverted": image.inverted, "border_brightness": image.border} if says_more else {}
+    return json.dumps({"image": name, **found, "classes": classes})
 
 
 def csv_row(name: str, classes: Classes, error: str = "") -> str:

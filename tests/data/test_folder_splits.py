@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cnn.data import read_image
 from cnn.data.folder import image_folder
 from cnn.data.folder_splits import group_of, group_pattern, hold_out
 from cnn.errors import InputError

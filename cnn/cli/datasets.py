@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import cnn.data
-from cnn.cli.formatting import count_text
+from cnn.cli.formatting import class_sizes, count_text
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
 from cnn.data.folder import ImageFolder, image_folder
@@ -27,7 +27,7 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
-SKIPPED_SHOWN, CLASSES_SHOWN = 5, 10
+SKIPPED_SHOWN = 5
 MIN_IMAGE_SIZE = 16  # of photo-cnn
 MUCH_SMALLER = 0.8  # images below this times the size that they are enlarged to should rather not be enlarged
 
@@ -272,26 +272,6 @@ def _folder_notes(found: ImageFolder) -> list[str]:
             f"than {size} and may be more accurate"
         )
     return [*lines, *found.notes, *(f"warning: {text}" for text in found.warnings)]
-
-
-def class_sizes(counts: dict[str, int]) -> str:
-    """Return how many images each class has; of many classes, only the smallest, the median and the largest.
-
-    Examples
-    --------
-    >>> class_sizes({"cat": 30, "dog": 1200}), class_sizes({f"class {k}": 6 for k in range(40)})
-    ('cat 30, dog 1,200', '6 in each of 40 classes')
-    >>> class_sizes({f"class {k}": 6 + k for k in range(40)})
-    '40 classes; the smallest, class 0, has 6, the median is 25, the largest, class 39, has 45'
-    """
-    order = sorted(counts, key=counts.__getitem__)
-    if len(order) <= CLASSES_SHOWN:
-        return ", ".join(f"{printable(name)} {count:,}" for name, count in counts.items())
-    if counts[order[0]] == counts[order[-1]]:
-        return f"{counts[order[0]]:,} in each of {len(order):,} classes"
-    smallest, largest = (f"{printable(name)}, has {counts[name]:,}" for name in (order[0], order[-1]))
-    median = counts[order[(len(order) - 1) // 2]]
-    return f"{len(order):,} classes; the smallest, {smallest}, the median is {median:,}, the largest, {largest}"
 
 
 def skipped_files(path: Path, skipped: list[tuple[Path, str]]) -> list[str]:

@@ -3,9 +3,8 @@
 `trials.py` decides which changes `--augment auto` makes.
 """
 
-import textwrap
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from cnn.data.rotation import Rotation
 from cnn.data.sample_rng import SampleRNG
 from cnn.data.transforms import HorizontalFlip, RandomCrop
 from cnn.errors import InputError
+from cnn.module import Array
 
 AUTO = "auto"
 NAMES = ("none", "flip", "light", "light+flip", "strong", "strong+flip")
@@ -77,10 +77,9 @@ class Augmentation:
     __repr__ = fields_text
 
     def text(self) -> str:
-        """Return the lines of the plan that `cnn train` prints."""
+        """Return the line of the plan that `cnn train` prints."""
         made = ", ".join(map(repr, self.transforms)) or "the images stay as they are"
-        text = f"  changes   {self.name}{' (chosen by trials)' if self.trials else ''}: {made}"
-        return textwrap.fill(text, 80, subsequent_indent=" " * 12, break_long_words=False)
+        return f"  changes   {self.name}{' (chosen by trials)' if self.trials else ''}: {made}"
 
     def record(self) -> dict[str, Any]:
         """Return the entry in config.json."""
@@ -97,15 +96,30 @@ class Augmentation:
         if not self.transforms:
             return
         x, y = dataset.train
-        some = np.unique(np.linspace(0, len(x) - 1, SAMPLES).astype(int))
+        some = sample_rows(y, len(dataset.class_names))
         versions = []
         for epoch in range(1, VERSIONS + 1):
             changed, targets = x[some], y[some]
             for index, transform in enumerate(self.transforms):
                 changed, targets = transform(changed, targets, SampleRNG(seed, epoch, some, index))
             versions.append(changed)
-        labels = [f"{printable(dataset.class_names[y[i]])}\n{dataset.train_files[i]}" for i in some]
+        labels = [f"{printable(dataset.class_names[y[i]])}\n{PurePath(dataset.train_files[i]).name}" for i in some]
         plots.save(plots.changes(x[some], versions, labels, f"Random changes of the images: {self.name}"), path)
+
+
+def sample_rows(labels: Array, classes: int) -> Array:
+    """Return the indices of at most `SAMPLES` images: as many of each class, or of more classes, evenly spaced ones.
+
+    Examples
+    --------
+    >>> sample_rows(np.array([0] * 90 + [1] * 2 + [2] * 8), 3)
+    array([ 0, 89, 90, 91, 92, 99])
+    """
+    if classes > SAMPLES:
+        return np.unique(np.linspace(0, len(labels) - 1, SAMPLES).astype(int))
+    members = [np.flatnonzero(labels == k) for k in range(classes)]
+    rows = [own[np.unique(np.linspace(0, len(own) - 1, SAMPLES // classes).astype(int))] for own in members]
+    return np.concatenate(rows)
 
 
 def fixed(name: str, dataset: Dataset) -> Augmentation:

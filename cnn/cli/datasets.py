@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 import cnn.data
-from cnn.cli.formatting import count_text
+from cnn.cli.formatting import class_sizes, count_text
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
-from cnn.data.class_folders import find_splits, shortened
+from cnn.data.class_folders import find_splits
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.image_files import Hashes
 from cnn.data.image_fit import SQUASHED
@@ -28,7 +28,7 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
-SKIPPED_SHOWN, CLASSES_SHOWN = 5, 20
+SKIPPED_SHOWN = 5
 MIN_IMAGE_SIZE = 16  # of photo-cnn
 MUCH_SMALLER = 0.8  # images below this times the size that they are enlarged to should rather not be enlarged
 
@@ -129,6 +129,8 @@ def check_name(name: str) -> str:
     cnn.errors.InputError: unknown data set 'sprial': did you mean 'spiral'? Known: fashion-mnist, mnist, spiral; and
     there is no folder sprial
     """
+    if not name:
+        raise InputError(f"the name of the data is empty: give {', '.join(NAMES)}, a folder, or . for the current one")
     if name in NAMES or Path(name).is_dir():
         return name
     if os.path.lexists(name):
@@ -263,11 +265,12 @@ def _related(file: PurePath) -> str:
 
 def _folder_notes(found: ImageFolder) -> list[str]:
     """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
-    counts = [f"{printable(name)} {count:,}" for name, count in found.counts.items()]
-    lines = [f"images per class: {shortened(counts, CLASSES_SHOWN)}", *skipped_files(found.path, found.skipped)]
-    largest = np.bincount(found.train[1]).argmax()
+    lines = [f"images per class: {class_sizes(found.counts)}", *skipped_files(found.path, found.skipped)]
+    sizes = np.bincount(found.train[1])
+    largest = sizes.argmax()
     name, share = printable(found.class_names[largest]), np.mean(found.validation[1] == largest)
-    guess = f"always guessing {name}, the largest class,"
+    which = "the largest class" if np.sum(sizes == sizes[largest]) == 1 else "one of the largest classes"
+    guess = f"always guessing {name}, {which},"
     lines.append(f"baseline: {guess} is correct for {share:.1%} of the validation images")
     if not found.has_test:
         lines.append("there is no folder of test images: all figures are of the validation images")

@@ -8,6 +8,7 @@ from typing import Any
 from cnn.cli import datasets, labelled_images, model_arguments, run_folders, run_images
 from cnn.cli.datasets import model_inputs
 from cnn.cli.formatting import correct_text, sample_shape_text
+from cnn.cli.keep_best import balanced_accuracy
 from cnn.cli.labelled_images import LabelledImages, first_names
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import print_data, print_stderr, print_stdout, stdout_columns
@@ -67,8 +68,10 @@ def run(args: argparse.Namespace) -> int:
         y = y.reshape(-1, 1)  # the classes 0 and 1 are no and yes
     loss, accuracy = model.evaluate(inputs, y)
     if args.json:
-        result = {"model": str(path), "data": name, "samples": len(x), "left_out": images.left_out}
-        print_data(json.dumps({**result, "loss": loss, "accuracy": accuracy}, indent=2))
+        result = {"model": str(path), "data": name, "part": images.part, "samples": len(x)}
+        result |= {"left_out": images.left_out, "loss": loss, "accuracy": accuracy}
+        result["balanced_accuracy"] = balanced_accuracy(y, model.predict(inputs))
+        print_data(json.dumps(result, indent=2))
         return 0
     print_stdout(f"{printable(path)} on {title}, {len(x):,} {images.what}")
     print_stdout(f"loss      {loss:.4f}")

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 from cnn.core.text import count_text as count_text
+from cnn.core.text import printable
 from cnn.metrics import accuracy_interval
 from cnn.model.summary import shape_text
+
+CLASSES_SHOWN = 10
 
 
 def sample_shape_text(shape: tuple[int, ...]) -> str:
@@ -50,3 +53,23 @@ def program_name() -> str:
         return "python -m cnn"
     # Called from another program, argv[0] is the name of that program
     return "cnn" if program.stem != "cnn" or shutil.which("cnn") else shell_quoted(sys.argv[0])
+
+
+def class_sizes(counts: dict[str, int]) -> str:
+    """Return how many images each class has; of many classes, only the smallest, the median and the largest.
+
+    Examples
+    --------
+    >>> class_sizes({"cat": 30, "dog": 1200}), class_sizes({f"class {k}": 6 for k in range(40)})
+    ('cat 30, dog 1,200', '6 in each of 40 classes')
+    >>> class_sizes({f"class {k}": 6 + k for k in range(40)})
+    '40 classes; the smallest, class 0, has 6, the median is 25, the largest, class 39, has 45'
+    """
+    order = sorted(counts, key=counts.__getitem__)
+    if len(order) <= CLASSES_SHOWN:
+        return ", ".join(f"{printable(name)} {count:,}" for name, count in counts.items())
+    if counts[order[0]] == counts[order[-1]]:
+        return f"{counts[order[0]]:,} in each of {len(order):,} classes"
+    smallest, largest = (f"{printable(name)}, has {counts[name]:,}" for name in (order[0], order[-1]))
+    median = counts[order[(len(order) - 1) // 2]]
+    return f"{len(order):,} classes; the smallest, {smallest}, the median is {median:,}, the largest, {largest}"

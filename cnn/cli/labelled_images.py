@@ -49,6 +49,12 @@ class LabelledImages:
 
     __repr__ = fields_text
 
+    @property
+    def part(self) -> str:
+        """The word for what the images are: "test", "validation", or "images" if they are neither alone."""
+        first = self.what.partition(" ")[0].rstrip(",")
+        return first if first in ("test", "validation") else "images"
+
 
 def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledImages:
     """Read the images in a folder for a model; ``images`` are those of the run of the model, if they are known.

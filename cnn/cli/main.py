@@ -109,7 +109,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse's: help, version or a usage error
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt as stop:
-        print_stderr("interrupted")
+        print_stderr(f"interrupted; {stop}" if str(stop) else "interrupted")
         return stop.status if isinstance(stop, Interrupted) else 130
     except Exception as error:
         if debug:

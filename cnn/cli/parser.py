@@ -11,6 +11,12 @@ from cnn.cli.terminal import fitted, print_stderr
 from cnn.core.explain import ours_for
 from cnn.data import unknown_name_message
 
+# Options of other programs without a counterpart
+HINTS = {
+    **dict.fromkeys(("gpu", "gpus", "cuda", "device"), ": leave it out, everything runs on the CPU"),
+    "verbose": ": leave it out; cnn train --quiet prints less",
+}
+
 
 class ExampleFormatter(argparse.HelpFormatter):
     """argparse's formatter, which keeps the lines of the example text that are indented, and fills the others."""
@@ -58,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         longer = [option for option in known if len(bare) > 1 and option.startswith(bare)]
         elsewhere = ours_for(bare.replace("-", "_"), [option.replace("-", "_") for option in known])
         nearest = [elsewhere.replace("_", "-")] if elsewhere else longer or difflib.get_close_matches(bare, known, n=1)
-        suggestion = f": did you mean {known[nearest[0]]}?" if nearest else ""
+        suggestion = f": did you mean {known[nearest[0]]}?" if nearest else HINTS.get(bare, "")
         problem = f"unknown option {name}" if word.startswith("-") else f"unexpected argument {word!r}"
         usage = self.format_usage().rstrip()
         print_stderr(f"{self.prog}: error: {problem}{suggestion}\n{usage}\ntry: {self.prog} --help")

@@ -1,6 +1,5 @@
 """What `cnn train` prints before it trains."""
 
-import textwrap
 from pathlib import Path
 
 from cnn.cli.augmentation import Augmentation
@@ -26,12 +25,18 @@ def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augment
         f"            {held_out}",
         f"  model     {settings.model}, {parameters:,} parameters",
         f"  settings  {count_text(settings.epochs, 'epoch')}, batch size {settings.batch_size}, {plan.text}, "
-        f"seed {settings.seed}",
+        f"seed {settings.seed}{_options(settings)}",
     ]
     lines += [changes.text()] if changes is not None else []
     lines.append(f"  folder    {folder}; Ctrl-C saves the run so far")
     lines += [f"  {line}" for line in dataset.notes]
     if changes is not None:
         note = uneven_note(dataset.train[1], dataset.class_names, bool(settings.balance))
-        lines += [textwrap.fill(note, 80, initial_indent="  ", subsequent_indent="  ")] if note else []
+        lines += [f"  {note}"] if note else []
     return "\n".join(lines)
+
+
+def _options(settings: Settings) -> str:
+    """Return the options that change what is learned or kept."""
+    balance = ", --balance" if settings.balance else ""
+    return balance + (f", --keep-best {settings.keep_best}" if settings.keep_best else "")

@@ -60,6 +60,8 @@ def add_arguments(parser: Parser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Expand patterns in ``args.images``, and check that --show-input does not overwrite one of them."""
+    if "" in args.images:
+        raise ValueError("argument IMAGE: the name is empty: write . for the current folder")
     args.images = expand_patterns(args.images)
     if args.csv and args.top is not None:
         raise ValueError("argument --top: not with --csv, which has the two most likely classes; --json takes --top")

@@ -23,6 +23,7 @@ from cnn.sequential import Sequential
 TOP = 3  # classes of an image, if --top is not given
 INPUTS_SHOWN = 96  # images of --show-input
 NAMES_SHOWN, CLASSES_SHOWN = 3, 20
+NOT_IMAGES = ("is not an image", "are not images")
 CLASS_WIDTH = 24  # columns for a class before the name of the file
 CSV_COLUMNS = ("file", "class", "probability", "second_class", "second_probability", "error")
 
@@ -138,15 +139,16 @@ class Output:
             self._warn_about_colour(example if count == 1 else f"{example} and {count - 1:,} more")
         if count := len(self._not_images):
             names = shortened([printable(name) for name in self._not_images], NAMES_SHOWN)
-            print_stderr(f"skipped {count_text(count, 'file')} that {'is' if count == 1 else 'are'} no image: {names}")
+            print_stderr(f"skipped {count_text(count, 'file')} that {NOT_IMAGES[count > 1]}: {names}")
         if self._failed and self._form != "json":
             print_stderr(f"{count_text(self._failed, 'image')} could not be read")
 
 
 def json_line(name: str, image: ModelImage, classes: Classes) -> str:
-    """Return a prediction as a JSON object on one line, in ASCII."""
-    found = {"image": name, "inverted": image.inverted, "border_brightness": image.border, "classes": classes}
-    return json.dumps(found)
+    """Return a prediction as a JSON object on one line, in ASCII; images in colour are inverted only on request."""
+    says_more = len(image.pixels) == 1 or image.inverted
+    found = {"inverted": image.inverted, "border_brightness": image.border} if says_more else {}
+    return json.dumps({"image": name, **found, "classes": classes})
 
 
 def csv_row(name: str, classes: Classes, error: str = "") -> str:

@@ -14,14 +14,19 @@ CHECKPOINTS = "checkpoints"
 PREDICTIONS = "predictions.csv"
 CURVES, CONFUSION, MISTAKES, BOUNDARY = "curves.png", "confusion.png", "mistakes.png", "boundary.png"
 SAMPLES = "samples.png"
-RESULTS = (CONFIG, HISTORY, MODEL, CURVES, CONFUSION, MISTAKES, BOUNDARY, SAMPLES, PREDICTIONS)
+IMAGES = "images.json"
+RESULTS = (CONFIG, HISTORY, MODEL, CURVES, CONFUSION, MISTAKES, BOUNDARY, SAMPLES, PREDICTIONS, IMAGES)
 RUNS = Path("runs")
 INTEGER, NUMBER, STRING = (int, "an integer of at least 0"), ((int, float), "a number of at least 0"), (str, "a string")
 SETTINGS: dict[str, tuple[Any, str]] = {
     **dict.fromkeys(("data", "model", "recipe", "status", "group_by", "augment", "keep_best"), STRING),
     **dict.fromkeys(("epochs", "batch_size", "seed", "image_size"), INTEGER),
     **dict.fromkeys(("lr", "validation"), NUMBER),
-    **dict.fromkeys(("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"), NUMBER),
+    **{
+        f"{part}_{name}": NUMBER
+        for part in ("test", "validation")
+        for name in ("accuracy", "balanced_accuracy", "loss")
+    },
     "balance": (bool, "true or false"),
 }
 
@@ -146,7 +151,10 @@ def config_to_resume(folder: Path) -> dict[str, Any]:
         If it is not a run folder, or a damaged one.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"there is no run folder {folder} to resume")
+        raise FileNotFoundError(
+            f"there is no run folder {folder} to resume: if its training was stopped before the first epoch began, "
+            "nothing is saved yet, so run the same command again"
+        )
     config = read_config(folder / MODEL)
     if "data" not in config:
         raise FileNotFoundError(f"{folder} is not a run folder: it has no {CONFIG} that names the training data")

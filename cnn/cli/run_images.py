@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn.cli.datasets import Dataset
+from cnn.cli.run_folders import IMAGES
 from cnn.core.files import parse_json, write_bytes
 from cnn.core.text import printable, short_text
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, shortened
@@ -14,7 +15,6 @@ from cnn.data.image_files import Hashes
 from cnn.data.image_fit import SQUASHED
 from cnn.errors import InputError
 
-IMAGES = "images.json"
 CONVERSION, SETTINGS = "conversion", ("fit", "background")
 
 RunImages = dict[str, dict[str, Hashes]]  # for each split: file relative to the folder, hashes of its bytes and pixels

@@ -68,8 +68,9 @@ def training_text(config: dict[str, Any]) -> str:
     parts = [f"recipe {config['recipe']}"] if "recipe" in config else []
     parts += [count_text(config["epochs"], "epoch")] if "epochs" in config else []
     parts += [text.format(config[key]) for key, text in texts.items() if key in config]
-    results = {part: config.get(f"{part}_accuracy") for part in ("test", "validation")}
-    parts += [f"{part} accuracy {value:.4f}" for part, value in results.items() if isinstance(value, float)]
+    names = [f"{part}_{name}" for part in ("test", "validation") for name in ("accuracy", "balanced_accuracy")]
+    results = {name.replace("_", " "): config.get(name) for name in names}
+    parts += [f"{name} {value:.4f}" for name, value in results.items() if isinstance(value, float)]
     return f"{config.get('model', 'a model')} trained on {config.get('data', 'unknown data')}: {', '.join(parts)}"
 
 

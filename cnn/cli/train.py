@@ -126,7 +126,11 @@ def run(args: argparse.Namespace) -> int:
     settings: Settings = args.settings
     if args.resume is None and args.out is not None:
         run_folders.check_new(args.out)  # before the data are read, which may take long
-    if args.resume is not None and is_finished(args.resume, settings.epochs):
+    if (
+        args.resume is not None
+        and is_finished(args.resume, settings.epochs)
+        and not lacks_files(args.resume, args.data)
+    ):
         print_stderr(f"{args.resume} is finished: give --epochs N with more than {settings.epochs} to train it further")
         return 0
     saved = None if args.resume is None else run_images.read(args.resume)
@@ -142,7 +146,8 @@ def run(args: argparse.Namespace) -> int:
         )
     except InputError as error:
         origin = f"; {args.resume} was trained on it" if args.resume is not None else ""
-        raise type(error)(f"{error}{origin}") from None
+        text = str(error).replace("group_by=", "--group-by ", 1)
+        raise type(error)(f"{text}{origin}") from None
     if saved is not None:
         run_images.check_same(args.resume, saved[0], dataset)
     changes = changes_for(dataset, settings, args.resume, args.quiet)
@@ -180,9 +185,12 @@ def changes_for(dataset: Dataset, settings: Settings, resume: Path | None, quiet
     if resume is not None:
         return augmentation.recorded(run_folders.config_to_resume(resume), dataset)
     if settings.augment == augmentation.AUTO:
-        if quiet:
-            return trials.choose(dataset, settings, tell=lambda line: None)
-        return trials.choose(dataset, settings, print_stderr, trials.live_line())
+        try:
+            if quiet:
+                return trials.choose(dataset, settings, tell=lambda line: None)
+            return trials.choose(dataset, settings, print_stderr, trials.live_line())
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("nothing is saved yet: run the same command again") from None
     return augmentation.fixed(settings.augment, dataset)
 
 
@@ -251,6 +259,14 @@ def is_finished(folder: Path, epochs: int) -> bool:
     """Return whether a run has completed this number of epochs and its final test."""
     config = run_folders.config_to_resume(folder)
     return config.get("status") == "finished" and config.get("epochs") == epochs
+
+
+def lacks_files(folder: Path, data: str) -> bool:
+    """Return whether files are missing that a finished run on these data has, because something stopped it earlier."""
+    names = [run_folders.CURVES, run_folders.CONFUSION]
+    names.append(run_folders.BOUNDARY if data == "spiral" else run_folders.MISTAKES)
+    names += [] if data in datasets.NAMES else [run_folders.PREDICTIONS]
+    return not all((folder / name).is_file() for name in names)
 
 
 def pattern(text: str) -> str:

@@ -244,6 +244,7 @@ class TrainingRun:
         print_stderr(message if status == "interrupted" else f"error: {message}")
         if self._is_finished:  # only the plots are missing
             print_stderr(f"the model was trained and evaluated; it is saved in {self.folder}")
+            print_command(f"draw the plots with: {program_name()} train --resume {shell_quoted(self.folder)}")
             return exit_status
         if self._has_not_resumed():
             print_stderr(f"{self.folder} is unchanged")
@@ -276,6 +277,8 @@ class TrainingRun:
 
     def _position(self) -> str:
         step = self.last_step
+        if self._is_finished:
+            return "while the plots were drawn"
         if step is None:
             return "before the first step"
         return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"

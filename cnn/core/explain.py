@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import Any, ParamSpec, TypeVar
 
-from cnn.core.words import ATTRIBUTES, HOMES, INSTEAD_OF, NAMES, SETTINGS, WORDS_FOR
+from cnn.core.words import ATTRIBUTES, HOMES, INSTEAD_OF, MADE_BY, NAMES, SETTINGS, WORDS_FOR
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,6 +76,8 @@ def explain_call(
         return
     known = [name for name in parameters if name != "self"]
     name = type(args[0]).__name__ if function.__name__ in ("__init__", "_no_arguments") else function.__name__
+    if name in MADE_BY:
+        raise TypeError(f"{name}: {MADE_BY[name]}") from None
     unknown = next((word for word in kwargs if word not in known), None)
     if unknown is not None:
         raise TypeError(f"{name} has no argument {unknown!r}: {ours(unknown, known)}") from None

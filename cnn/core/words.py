@@ -7,6 +7,7 @@ WORDS_FOR = {
     "batch_size": "bs minibatch_size mini_batch_size",
     "validation_data": "validation valid_data val_data val_set dev_data eval_set eval_data test_data",
     "val": "validation validation_split val_split test_size",  # of the command line
+    "validation": "validation_split val_split validation_fraction test_size",
     "validation_split": "val_split validation_fraction test_size",
     "sample_weight": "weights sample_weights",
     "class_weight": "weights class_weights",
@@ -67,6 +68,9 @@ INSTEAD_OF = {
     "activation": "an activation is a layer of its own, such as ReLU() after this one",
     "amsgrad": "leave it out",
     **dict.fromkeys(("beta1", "beta2", "beta_1", "beta_2"), "use betas, such as betas=(0.9, 0.999)"),
+    "batch_size": "give it to fit, or to DataLoader(x, y, batch_size=32)",
+    "class_mode": "leave it out: labels are class ids",
+    "transform": "give it to DataLoader(x, y, transforms=[...])",
     "axis": "leave it out: the channels are always axis 1",
     "data_format": "leave it out: images are always (N, C, H, W)",
     "device": "leave it out: everything runs on the CPU",
@@ -91,6 +95,9 @@ INSTEAD_OF = {
     "verbose": "leave it out: it prints nothing",
 }
 
+# Classes that a function makes: how to call it
+MADE_BY = {"ImageFolder": "use cnn.data.image_folder(path), which reads the images and returns an ImageFolder"}
+
 CPU = "leave it out, everything runs on the CPU"
 ARRAY = "it holds a NumPy array: use .data"
 LISTS = "the lists are history.train_loss, train_accuracy, val_loss and val_accuracy"
@@ -102,6 +109,10 @@ ATTRIBUTES = {
         "cpu": CPU,
         "double": 'use .to("float64")',
         "half": 'use .to("float32")',
+        "count_params": "use sum(parameter.size for parameter in model.parameters()), or model.summary()",
+        "kernel": "use weight",
+        "weights": "use parameters(), or weight of a layer",
+        "trainable_weights": "use parameters(); those with requires_grad are trained",
     },
     "Sequential": {
         "add": "pass all layers at once: Sequential([...])",
@@ -185,6 +196,8 @@ NAMES = {
         "ImageDataGenerator": "use DataLoader(x, y, transforms=[...])",
         "RandomHorizontalFlip": "use HorizontalFlip",
         "RandomRotation": "use Rotation",
+        "image_dataset_from_directory": "use image_folder(path)",
+        "random_split": "use fit(x, y, validation_split=0.2), or image_folder(path, validation=0.2) for image files",
         "TensorDataset": "use DataLoader(x, y)",
         "ToTensor": "leave it out: the last transform is Normalize, and images are NumPy arrays",
     },
@@ -194,5 +207,6 @@ NAMES = {
         "ModelCheckpoint": "use Checkpoint",
         "TensorBoard": "use JSONLinesLog or CSVLog",
     },
+    "cnn.zoo": dict.fromkeys(("vgg11", "vgg16", "vgg19", "VGG16"), "use vgg()"),
     "cnn.optim": {"lr_scheduler": "schedules are here in cnn.optim, such as cnn.optim.StepLR"},
 }

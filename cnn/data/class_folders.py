@@ -109,6 +109,8 @@ def class_names(splits: dict[str, Path]) -> list[str]:
     if len(names) < 2:
         raise InputError(_too_few(splits[TRAIN], names))
     for split, folder in splits.items():
+        if not found[split]:
+            raise InputError(_without_classes(folder, split, splits[TRAIN]))
         for name in sorted(set(names) ^ set(found[split])):
             without, having = (folder, splits[TRAIN]) if name in names else (splits[TRAIN], folder)
             raise InputError(
@@ -116,6 +118,16 @@ def class_names(splits: dict[str, Path]) -> list[str]:
                 "all splits need the same classes"
             )
     return names
+
+
+def _without_classes(folder: Path, split: str, train: Path) -> str:
+    """Return an error message for a folder of validation or test images that are not sorted into classes."""
+    count = sum(not child.is_dir() for child in _visible(folder))
+    what = f"{printable(folder)} has {count:,} file{'s' * (count != 1)} but no class folders"
+    sort = f"sort its images into folders of the classes, as in {printable(train)}"
+    if split != TEST:
+        return f"{what}: {sort}, or move it out of {printable(folder.parent)}, and images are held out at random"
+    return f"{what}: move it out of {printable(folder.parent)}, train, then classify it with cnn predict; or {sort}"
 
 
 def _too_few(folder: Path, names: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Image folders: the user's own images as a data set, in a folder with one sub-folder per class."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cnn.core.checks import integer, pair
+from cnn.core.explain import explain_arguments, explain_init
 from cnn.core.text import count_text, fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, ListedImage, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
@@ -18,8 +20,10 @@ from cnn.data.folder_checks import (
     check_some_left,
     class_warnings,
     classes_without_validation,
+    copy_notes,
     count_and_names,
     group_notes,
+    group_warnings,
     groups_on_both_sides,
     leave_out_contradictions,
     leave_out_copies,
@@ -35,6 +39,7 @@ Split = tuple[Pixels, Labels]
 T = TypeVar("T")
 
 
+@explain_init
 @dataclass(frozen=True, eq=False)
 class ImageFolder:
     """A data set that `image_folder` has read.
@@ -133,8 +138,8 @@ class _Images:
             check_some_left(classes, self.labels[self.splits == split], split, warnings)
         return warnings
 
-    def hold_out(self, fraction: float, seed: int) -> list[str]:
-        """Move a fraction of the training images to the validation images; return a note about copies."""
+    def hold_out(self, fraction: float, seed: int) -> None:
+        """Move a fraction of the training images to the validation images."""
         pool = np.flatnonzero(self.splits == TRAIN)
         held_out = hold_out(
             self.of(TRAIN, self.names),
@@ -145,14 +150,13 @@ class _Images:
             self.of(TRAIN, self.groups),
         )
         self.splits[pool[held_out]] = VALIDATION
-        number = len(pool) - len(np.unique(self.first_copies[pool]))
-        return [f"copies of other images, kept on the same side as these: {number:,}"] if number else []
 
     def of(self, split: str, values: Sequence[T]) -> list[T]:
         """Return those of some values, one for each image, that belong to the images of a split."""
         return [values[i] for i in np.flatnonzero(self.splits == split).tolist()]
 
 
+@explain_arguments
 def image_folder(
     path: str | Path,
     image_size: int | tuple[int, int] = 64,
@@ -239,6 +243,8 @@ def image_folder(
         raise InputError(f"validation must be a fraction above 0 and below 1, such as 0.2, got {validation!r}")
     check_conversion(background, fit)
     pattern = None if group_by is None else group_pattern(group_by)
+    if not os.fspath(path):
+        raise InputError("the path of the folder is empty: write . for the current folder")
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {printable(path)}")
@@ -259,9 +265,10 @@ def image_folder(
     problems += images.leave_out(shown, names, list(folders))
     used = splits != LEFT_OUT
     notes += group_notes(group_by, images.groups, splits)
-    problems += groups_on_both_sides(images.groups, splits)
+    problems += group_warnings(group_by, images.groups, shown, splits) + groups_on_both_sides(images.groups, splits)
     if VALIDATION not in folders:
-        notes += images.hold_out(validation, seed)
+        notes += copy_notes(shown, np.flatnonzero(splits == TRAIN), images.first_copies)
+        images.hold_out(validation, seed)
         problems += classes_without_validation(names, labels[splits == TRAIN], labels[splits == VALIDATION])
     train, held, test = ((read.pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
     has_test = TEST in folders

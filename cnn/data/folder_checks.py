@@ -15,6 +15,7 @@ Labels = NDArray[np.int64]
 Splits = NDArray[np.str_]
 
 FEW_IMAGES = 50  # per class; with fewer, what a network learns about the class is mostly chance
+CLASSES_NAMED = 5  # of equal size; of more, only the number is told
 LEFT_OUT = "left out"  # instead of the name of a split
 IMAGES_OF = {TRAIN: "training image", VALIDATION: "validation image", TEST: "test image"}
 COPIES = "(the same file, or the same pixels at this size)"
@@ -79,8 +80,17 @@ def leave_out_copies(shown: Sequence[str], splits: Splits, same: NDArray[np.int6
     return problems
 
 
+def copy_notes(shown: Sequence[str], pool: NDArray[np.intp], same: NDArray[np.int64]) -> list[str]:
+    """Return how many images of the pool are copies of others in it, and the first pairs of them."""
+    kept: dict[int, int] = {}
+    pairs = [f"{shown[first]} = {shown[i]}" for i in pool.tolist() if (first := kept.setdefault(int(same[i]), i)) != i]
+    if not pairs:
+        return []
+    return [f"copies of other images, kept on the same side as these: {len(pairs):,} ({shortened(pairs)})"]
+
+
 def group_notes(group_by: str | None, groups: Sequence[str | None], splits: Splits) -> list[str]:
-    """Say how many groups there are; raise an error if no file has one."""
+    """Return how many groups there are; raise an error if no file has one."""
     if group_by is None:
         return []
     found = [group for group, split in zip(groups, splits, strict=True) if split != LEFT_OUT]
@@ -90,8 +100,30 @@ def group_notes(group_by: str | None, groups: Sequence[str | None], splits: Spli
             f"group_by={printable(group_by)!r} matches no file: {{group}} marks a part of the name within the class "
             "folder, and * stands for any text without /, as in '{group}_*' or '{group}/*'"
         )
-    alone = f"; without a match, and each a group of its own: {count_text(without, 'image')}" if without else ""
-    return [f"groups of images by {printable(group_by)}: {len(set(found) - {None}):,}{alone}"]
+    return [f"groups of images by {printable(group_by)}: {len(set(found) - {None}):,}"]
+
+
+def group_warnings(
+    group_by: str | None, groups: Sequence[str | None], shown: Sequence[str], splits: Splits
+) -> list[str]:
+    """Return warnings if the pattern misses images, or if all groups are of one image, so that it changes nothing."""
+    if group_by is None:
+        return []
+    used = [(group, name) for group, name, split in zip(groups, shown, splits, strict=True) if split != LEFT_OUT]
+    named = [group for group, _ in used if group is not None]
+    missed = [name for group, name in used if group is None]
+    problems = []
+    if len(set(named)) == len(named):
+        group, name = next(one for one in used if one[0] is not None)
+        problems.append(
+            f"{printable(group_by)} groups nothing, no group has two images: the group of {name} is {printable(group)}"
+        )
+    if missed:
+        problems.append(
+            f"{printable(group_by)} does not match {count_text(len(missed), 'image')} of {len(used):,}, such as "
+            f"{missed[0]}: each is a group of its own"
+        )
+    return problems
 
 
 def groups_on_both_sides(groups: Sequence[str | None], splits: Splits) -> list[str]:
@@ -129,7 +161,9 @@ def class_warnings(names: Sequence[str], labels: Labels) -> list[str]:
     problems = []
     counts = np.bincount(labels, minlength=len(names)).tolist()
     few = [(name, count) for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]
-    if few:
+    if len(few) == len(names) > CLASSES_NAMED and len(set(counts)) == 1:
+        problems.append(f"each class has only {count_text(counts[0], 'image')}: at least {FEW_IMAGES} are recommended")
+    elif few:
         texts = [f"{name} has only {count_text(count, 'image')}" for name, count in few[:1]]
         texts += [f"{name} only {count}" for name, count in few[1:]]
         problems.append(f"{shortened(texts)}: at least {FEW_IMAGES} of each class are recommended")

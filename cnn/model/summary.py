@@ -228,6 +228,8 @@ def layer_text(layer: str, width: int) -> str:
     Conv2d(16, 32, 3, padding=1, ...)
     Conv2d(16, 32, ...)
     Conv2d
+    >>> layer_text("AdaptiveMaxPool2d(output_size=4)", 12)
+    'AdaptiveM...'
     """
     text = layer.partition("\n")[0]
     if len(text) <= width:

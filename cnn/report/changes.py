@@ -1,6 +1,5 @@
 """Plot of data augmentation: some images, and what random changes make of them. Use it through `plots.py`."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,7 +7,7 @@ from matplotlib.axes import Axes
 from numpy.typing import ArrayLike
 
 from cnn.report.canvas import at_least, displayable, image_batch, label, panels, same_length
-from cnn.report.names import plain
+from cnn.report.names import drawable, plain, shortened
 
 GAP = 0.08  # between two images, in widths of an image
 LABEL = 26  # characters in a line of the text beside a row
@@ -26,7 +25,7 @@ def changes(originals: ArrayLike, changed: Sequence[ArrayLike], labels: Sequence
         At least one; each has the shape of ``originals`` and holds one changed version of every image.
     labels : sequence of str
         The text beside each row, such as the class and the name of the file, with a line break between them. Long lines
-        are wrapped, and cut off if they take more than four lines.
+        lose their middle, and there are at most four.
     title : str
         For example which changes they are.
 
@@ -71,14 +70,13 @@ def changes(originals: ArrayLike, changed: Sequence[ArrayLike], labels: Sequence
 
 
 def wrapped(text: str) -> str:
-    r"""Return a text in short lines, the last of which says if there would be more.
+    r"""Return the first lines of a text, each without its middle if it is long, so that no name breaks inside a word.
 
     Examples
     --------
     >>> print(wrapped("dandelion\na-very-long-name-of-a-photograph-of-a-flower.jpg"))
     dandelion
-    a-very-long-name-of-a-
-    photograph-of-a-flower.jpg
+    a-very-long-n…a-flower.jpg
     """
-    lines = [part for line in text.split("\n") for part in textwrap.wrap(plain(line), LABEL) or [""]]
-    return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], lines[LINES - 1][: LABEL - 1] + "…"])
+    lines = [shortened(drawable(line), LABEL).replace("$", r"\$") for line in text.split("\n")]
+    return "\n".join(lines[:LINES])

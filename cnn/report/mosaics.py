@@ -151,12 +151,14 @@ def mistakes(
             f"{caption}\n{_file_text(files[i], names[true[i]])}" for caption, i in zip(captions, chosen, strict=True)
         ]
     ax = mosaic(ax, displayable(pixels[chosen]), captions, tile=1.25)
+    numbered = any(shown[k].startswith("#") for i in chosen for k in (predicted[i], true[i]))
     few = "" if len(chosen) == len(wrong) else f", the {len(chosen)} most confident"
     listed = "; ".join(f"{confidence[i]:.0%} {names[predicted[i]]}, is {names[true[i]]}" for i in chosen[:3])
     return label(
         ax,
         f"{len(wrong):,} of {len(true):,} wrong{few}",
-        f"predicted (probability), then true class{', file' if files else ''}",
+        f"predicted (probability), then true class{', file' if files else ''}"
+        f"{'; #0 is the first class by name' if numbered else ''}",
         description=f"{len(chosen)} misclassified images, the most confident first: {listed}",
     )
 

@@ -1,9 +1,10 @@
 """History: the metrics of every epoch."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from cnn.core.explain import explain_attributes
+from cnn.core.words import LISTS
 
 
 @explain_attributes
@@ -60,6 +61,11 @@ class History:
 
     def __len__(self) -> int:
         return len(self.train_loss)
+
+    def __getitem__(self, name: object) -> NoReturn:
+        """Raise an error that says which attribute to use, for those who know a dict of lists."""
+        instead = f"history.{name}" if isinstance(name, str) and name in vars(self) else LISTS
+        raise TypeError(f"History has no items, but lists: use {instead}")
 
     def __repr__(self) -> str:
         rows = ["epoch  train loss  train accuracy  val loss  val accuracy  seconds"]

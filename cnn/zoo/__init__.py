@@ -4,6 +4,9 @@ The nets for classification end with Softmax, so use them with CrossEntropyLoss(
 the differences from it.
 """
 
+from typing import TYPE_CHECKING
+
+from cnn.core.explain import missing_name
 from cnn.zoo import trained as trained
 from cnn.zoo.branched import densenet, inception, resnet, squeezenet, unet
 from cnn.zoo.plain import fashion_cnn, lenet5, mlp, mobilenet, photo_cnn, small_cnn, vgg
@@ -22,3 +25,9 @@ __all__ = [
     "unet",
     "vgg",
 ]
+
+
+if not TYPE_CHECKING:  # so that type checkers still report unknown names
+
+    def __getattr__(name):
+        raise missing_name("cnn.zoo", name, __all__)

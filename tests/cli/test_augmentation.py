@@ -94,15 +94,30 @@ def test_help_names_every_word(run):
 
 def test_the_changes_stand_in_the_output_in_config_and_in_an_image(run):
     arrows("f")
-    code, _, err = run("train", "f", "--epochs", 1, "--image-size", 16, "--augment", "light+flip", "--out", "run")
+    code, out, err = run("train", "f", "--epochs", 1, "--image-size", 16, "--augment", "light+flip", "--out", "run")
     assert code == 0
+    assert out.splitlines()[-1].endswith("samples.png, predictions.csv, images.json")
     made = [repr(transform) for transform in transforms("light+flip", (16, 16))]
-    assert " ".join(made).replace(") ", "), ") in " ".join(err.split())
+    assert f"  changes   light+flip: {', '.join(made)}\n" in err  # one line, which a terminal breaks
     config = run_folders.read_config(Path("run/model.safetensors"))
     assert config["augment"] == "light+flip"
     assert config["augmentation"] == {"chosen": "light+flip", "transforms": made}
     with Image.open("run/samples.png") as image:
         assert min(image.size) > 400
+
+
+def test_samples_show_each_class_and_name_it_once(monkeypatch):
+    from cnn.report import plots
+
+    labels = []
+    monkeypatch.setattr(plots, "save", lambda axes, path: labels.extend(text.get_text() for text in axes.texts))
+    arrows("f")
+    dataset = datasets.load("f", 0, quiet=True, image_size=16)
+    augmentation.fixed("flip", dataset).draw(dataset, 0, Path("samples.png"))
+    rows = [label.split("\n") for label in labels]
+    assert {name for name, _ in rows} == set(dataset.class_names)
+    assert len(rows) == 6
+    assert all("/" not in file and file.endswith(".png") for _, file in rows)
 
 
 def test_without_changes_there_is_no_image_of_them(run):

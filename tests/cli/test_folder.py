@@ -65,7 +65,7 @@ def test_a_folder_is_a_dataset(capsys):
         "images per class: dark 10, light 10",
         "1 file could not be used:",
         f"  {Path('light', 'bad.jpg')} is empty (0 bytes)",
-        "baseline: always guessing dark, the largest class, is correct for 50.0% of the validation images",
+        "baseline: always guessing dark, one of the largest classes, is correct for 50.0% of the validation images",
         "there is no folder of test images: all figures are of the validation images",
         "half of the images have at most 40 pixels a side: --image-size 40 is faster than 64 and may be more accurate",
         "warning: dark has only 10 images, light only 10: at least 50 of each class are recommended",
@@ -108,6 +108,26 @@ def test_the_model_reads_an_image_as_its_run_did():
     del model.preprocessing["fit"]
     with pytest.raises(InputError, match=r"not trained on a folder of images: use cnn\.data\.read_image"):
         model.read_image(Path("icons", file))
+
+
+@pytest.mark.parametrize("count", [10, 12])
+def test_many_classes_are_counted(count):
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        Path("f", f"a class with a name of many letters {k:02}").mkdir(parents=True)
+        for i in range(3):
+            pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(Path("f", f"a class with a name of many letters {k:02}", f"{i}.png"))
+    notes = datasets.load("f", 0, quiet=True).notes
+    assert (notes[0] == "images per class: 3 in each of 12 classes") == (count > 10)
+    assert "letters 00, one of the largest classes, is correct for" in notes[1]
+    assert notes[-1] == "warning: each class has only 3 images: at least 50 are recommended"
+    Image.new("RGB", (8, 8)).save(Path("f", "a class with a name of many letters 04", "3.png"))
+    if count > 10:
+        assert datasets.load("f", 0, quiet=True).notes[0] == (
+            "images per class: 12 classes; the smallest, a class with a name of many letters 00, has 3, the median is 3, "
+            "the largest, a class with a name of many letters 04, has 4"
+        )
 
 
 def test_many_skipped_files_are_counted():
@@ -233,7 +253,8 @@ def test_prediction_reads_images_as_training_does(run, colour):
         expected = model.predict_proba(model.preprocess(pixels[None]))[0]
         found = {one["name"]: one["probability"] for one in row["classes"]}
         assert [found["dark"], found["light"]] == pytest.approx(expected.tolist(), rel=1e-5)
-        assert not row["inverted"]
+        assert row.get("inverted") == (None if colour else False)  # nobody inverts photographs in colour
+        assert ("border_brightness" in row) == (not colour)
 
 
 def test_predict_shows_its_input(run):

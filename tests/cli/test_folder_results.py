@@ -85,6 +85,34 @@ def test_results_of_before_can_be_read(run):
     assert "test_accuracy" not in config(Path("run"))
 
 
+def test_balanced_accuracy_and_what_the_images_are(run):
+    """The training images are left out, and the rest are the validation images of the run."""
+    uneven("photos")
+    for i in range(3, 6):
+        Path("photos", "dark", f"{i}.png").unlink()
+    args = ("--balance", "--keep-best", "loss", "--augment", "none")
+    code, _, err = run("train", "photos", *SMALL, *args, "--out", "run")
+    assert code == 0
+    assert ", seed 0, --balance, --keep-best loss\n" in err
+    balanced = config(Path("run"))["validation_balanced_accuracy"]
+    assert f"validation balanced accuracy {balanced:.4f}" in " ".join(run("summary", "run")[1].split())
+    result = json.loads(run("evaluate", "run", "--json")[1])
+    assert (result["part"], result["balanced_accuracy"]) == ("validation", balanced)
+    uneven("more", "photos/test")
+    Path("photos", "train").mkdir()
+    for name in ("dark", "light"):
+        Path("photos", name).rename(Path("photos", "train", name))
+    assert json.loads(run("evaluate", "run", "--json")[1])["part"] == "test"
+    assert json.loads(run("evaluate", "run", "--data", "more", "--json")[1])["part"] == "images"
+
+
+def test_errors_name_the_option_of_groups(run):
+    uneven("photos")
+    code, _, err = run("train", "photos", "--group-by", "{group}-*")
+    assert code != 0
+    assert "--group-by '{group}-*' matches no file" in err
+
+
 @pytest.mark.parametrize("value", ['"x"', "-1", "NaN", "true"])
 def test_a_crafted_result(run, value):
     uneven("photos")

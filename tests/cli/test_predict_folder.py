@@ -122,7 +122,7 @@ def test_files_that_cannot_be_read(run, brightness_model, photos, form):
     code, out, err = run("predict", brightness_model, photos, *arguments)
     assert code == 1
     assert f"error: {photos / 'b.jpg'} is empty (0 bytes)\n" in err
-    assert f"skipped 1 file that is no image: {photos / 'notes.txt'}\n" in err
+    assert f"skipped 1 file that is not an image: {photos / 'notes.txt'}\n" in err
     if form == "--csv":
         assert rows_of(out)[1] == ["photos/b.jpg", "", "", "", "", "is empty (0 bytes)"]
         assert len(rows_of(out)) == 5
@@ -143,7 +143,7 @@ def test_a_folder_without_images(run, brightness_model):
     Path("empty", "notes.txt").write_text("x", encoding="utf-8")
     code, out, err = run("predict", brightness_model, "empty")
     assert (code, out) == (1, "")
-    assert "skipped 1 file that is no image: " in err
+    assert "skipped 1 file that is not an image: " in err
 
 
 def test_nearly_uniform_images_are_counted(run, brightness_model, photos):

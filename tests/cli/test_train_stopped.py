@@ -61,11 +61,51 @@ def test_ctrl_c_while_drawing(run, monkeypatch):
     def draw(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(train_run.TrainingRun, "_draw", draw)
-    code, _, err = run("train", "spiral", "--epochs", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run.TrainingRun, "_draw", draw)
+        code, _, err = run("train", "spiral", "--epochs", "1")
+    folder = Path("runs", "spiral-1")
     assert code == 130
+    assert "interrupted while the plots were drawn\n" in err
     assert "the model was trained and evaluated; it is saved in" in err
-    assert config(Path("runs", "spiral-1"))["status"] == "finished"
+    assert f"cnn train --resume {folder}\n" in err
+    before = config(folder)
+    assert before["status"] == "finished"
+    kept = [(folder / name).read_bytes() for name in ("model.safetensors", "history.jsonl")]
+    code, _, err = run("train", "--resume", folder)
+    assert code == 0
+    assert {"curves.png", "confusion.png", "boundary.png"} <= {path.name for path in folder.iterdir()}
+    assert [(folder / name).read_bytes() for name in ("model.safetensors", "history.jsonl")] == kept
+    assert config(folder) == before
+    code, _, err = run("train", "--resume", folder)
+    assert (code, err) == (0, f"{folder} is finished: give --epochs N with more than 1 to train it further\n")
+
+
+def test_a_folder_interrupted_while_drawing_keeps_its_best_epoch(run, monkeypatch):
+    shades("photos", 12)
+    settings = ("--epochs", "4", "--image-size", "16", "--augment", "light", "--keep-best", "loss")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_run.TrainingRun, "_draw", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert run("train", "photos", *settings, "--out", "run")[0] == 130
+    kept, before = (
+        [Path("run", name).read_bytes() for name in ("model.safetensors", "history.jsonl")],
+        config(Path("run")),
+    )
+    assert run("train", "--resume", "run")[0] == 0
+    assert [Path("run", name).read_bytes() for name in ("model.safetensors", "history.jsonl")] == kept
+    assert config(Path("run")) == before
+    assert {"curves.png", "confusion.png", "mistakes.png", "predictions.csv", "samples.png"} <= {
+        path.name for path in Path("run").iterdir()
+    }
+
+
+def test_ctrl_c_in_the_trials_says_that_nothing_is_saved(run, monkeypatch):
+    shades("photos")
+    monkeypatch.setattr("cnn.cli.trials.choose", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, _, err = run("train", "photos", "--out", "k1")
+    assert (code, Path("k1").exists()) == (130, False)
+    assert err.splitlines()[-1] == "interrupted; nothing is saved yet: run the same command again"
+    assert "nothing is saved yet, so run the same command again" in run("train", "--resume", "k1")[2]
 
 
 # Losses that are nan or infinite, and full disks
@@ -229,7 +269,7 @@ def test_a_killed_run_resumes_to_the_same_result(process):
     assert settled["test_accuracy"] == whole["test_accuracy"]
 
 
-def test_resume_refuses_other_settings(run, no_plots):
+def test_resume_refuses_other_settings(run):
     run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
     for more, message in (
         (("spiral",), "--resume takes the data from the run; if they have moved, write --data spiral"),

@@ -3,6 +3,7 @@
 import copy
 import inspect
 import pickle
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import data, layers, loss, optim, training
+from cnn import data, layers, loss, optim, training, zoo
 from cnn.cli.parser import Parser
 from cnn.cli.train import add_arguments
 from cnn.core.explain import NotHere, explain_arguments
@@ -73,6 +74,12 @@ def model():
         (lambda: data.DataLoader(X, Y, transform=[]), "use transforms"),
         (lambda: data.HorizontalFlip(prob=0.5), "HorizontalFlip has no argument 'prob': use p"),
         (lambda: data.Rotation(angle=5), "use degrees"),
+        (lambda: data.ImageFolder("photos"), "ImageFolder: use cnn.data.image_folder(path)"),
+        (lambda: data.ImageFolder(root="photos", transform=None), "ImageFolder: use cnn.data.image_folder(path)"),
+        (lambda: data.image_folder("photos", target_size=64), "image_folder has no argument 'target_size': use image_size"),
+        (lambda: data.image_folder("photos", batch_size=64), "DataLoader(x, y, batch_size=32)"),
+        (lambda: data.image_folder("photos", transform=[]), "DataLoader(x, y, transforms=[...])"),
+        (lambda: data.image_folder("photos", validation_split=0.1), "use validation"),
         (lambda: training.EarlyStopping(restore_best_weights=True), "ends with its best weights"),
         (lambda: training.Checkpoint(filepath="x"), "use folder"),
         (lambda: Dropout(qwertz=1), "it takes p, rng"),
@@ -99,6 +106,13 @@ def test_an_argument_of_another_library_names_ours(call, said):
         (lambda: Parameter([1.0]).detach, "use .data"),
         (lambda: Adam().learning_rate, "Adam has no learning_rate: use lr"),
         (lambda: training.History().history, "history.train_loss"),
+        (lambda: model().count_params, "model.summary()"),
+        (lambda: model().weights, "use parameters()"),
+        (lambda: Linear(2, 2).weights, "Linear has no weights: use parameters(), or weight of a layer"),
+        (lambda: Conv2d(1, 1, 1).kernel, "Conv2d has no kernel: use weight"),
+        (lambda: data.random_split, "validation_split=0.2"),
+        (lambda: zoo.resnet18, "did you mean resnet?"),
+        (lambda: zoo.vgg16, "use vgg()"),
         (lambda: layers.Conv2D, "did you mean Conv2d?"),
         (lambda: layers.Dense, "use Linear(in_features, out_features)"),
         (lambda: loss.MeanSquaredError, "use MSELoss"),
@@ -112,6 +126,14 @@ def test_an_attribute_of_another_library_names_ours(ask, said):
     with pytest.raises(AttributeError) as caught:
         ask()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("val_loss", "history.val_loss"), ("loss", "history.train_loss"), (0, "lists")]
+)
+def test_a_history_is_no_dict(name, said):
+    with pytest.raises(TypeError, match=f"History has no items, but lists: use .*{said}"):
+        training.History()[name]
 
 
 @pytest.mark.parametrize(
@@ -249,7 +271,8 @@ def test_the_table_names_arguments_and_names_that_exist():
         public = sys.modules[module].__all__
         assert set(names).isdisjoint(public)
     assert set(ATTRIBUTES) == {"Differentiable", "Sequential", "Buffer", "Optimizer", "History"}
-    assert not set(INSTEAD_OF) & set(inspect.signature(Sequential.fit).parameters)
+    # image_folder has no batch_size, but fit has
+    assert set(INSTEAD_OF) & set(inspect.signature(Sequential.fit).parameters) == {"batch_size"}
 
 
 @pytest.mark.parametrize(
@@ -262,6 +285,17 @@ def test_options_of_other_programs_name_ours(option, ours, capsys):
 
     assert main(["train", "spiral", option, "3"]) == 2
     assert f"unknown option {option}: did you mean {ours}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [("--gpu", "everything runs on the CPU"), ("--device", "everything runs on the CPU"), ("--verbose", "--quiet")],
+)
+def test_options_without_a_counterpart_say_what_to_do(option, said, capsys):
+    from cnn.cli.main import main
+
+    assert main(["train", "spiral", option]) == 2
+    assert re.search(f"unknown option {option}: leave it out.*{said}", capsys.readouterr().err)
 
 
 def test_difflib_is_imported_only_for_an_error():

@@ -124,6 +124,27 @@ def test_splits_that_are_not_clear(tmp_path, counts, message):
         image_folder(tmp_path, 4)
 
 
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        (
+            "test",
+            r"test has 3 files but no class folders: move it out of .*, train, then classify it with cnn predict; or",
+        ),
+        (
+            "val",
+            r"val has 3 files but no class folders: sort its images into folders of the classes, as in .*train, or",
+        ),
+    ],
+)
+def test_a_folder_of_a_split_without_classes(tmp_path, split, message):
+    """The layout of competitions: train/cat, train/dog, and unsorted images in test."""
+    fill(tmp_path / "train", {"cat": 5, "dog": 5})
+    fill(tmp_path, {split: 3}, first=31)
+    with pytest.raises(InputError, match=message):
+        image_folder(tmp_path, 4)
+
+
 def test_a_class_called_train_with_folders_inside(tmp_path):
     fill(tmp_path, {"train/steam": 2, "train/diesel": 2, "car/red": 2, "car/blue": 2})
     assert image_folder(tmp_path, 4).counts == {"car": 4, "train": 4}

@@ -2,6 +2,7 @@
 
 import hashlib
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from cnn.data import read_image
 from cnn.data.folder import image_folder
 from cnn.data.folder_splits import group_of, group_pattern, hashed, hold_out
 from cnn.errors import InputError
@@ -43,7 +45,15 @@ def test_copies_stay_on_one_side(tmp_path, as_bmp, seed):
     assert not set(numbers(found.train)) & set(numbers(found.validation))
     assert len(found.train[1]) + len(found.validation[1]) == 30
     assert abs(np.sum(found.validation[1] == 0) - 0.3 * 18) < 2
-    assert found.notes == ["copies of other images, kept on the same side as these: 6"]
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("copies of other images, kept on the same side as these: 6 (")
+    assert found.notes[0].endswith(" and 1 more)")
+    pairs = found.notes[0].partition("(")[2].removesuffix(" and 1 more)").split(", ")
+    assert len(pairs) == 5
+    for one, other in (pair.split(" = ") for pair in pairs):
+        assert one != other
+        assert (tmp_path / one).is_file()
+        assert (read_image(tmp_path / one, 4) == read_image(tmp_path / other, 4)).all()
 
 
 @pytest.mark.parametrize("as_bmp", [False, True])
@@ -155,10 +165,27 @@ def test_groups_stay_together_across_classes(tmp_path, seed):
 def test_files_without_a_group(tmp_path):
     fill(tmp_path, {"a": 4, "b": 4}, names="x_{}.png")
     fill(tmp_path / "a", {"more": 3}, names="y{}.png", first=20)
-    notes = image_folder(tmp_path, 4, group_by="more/{group}").notes
-    assert notes == ["groups of images by more/{group}: 3; without a match, and each a group of its own: 8 images"]
+    found = image_folder(tmp_path, 4, group_by="more/{group}")
+    assert found.notes == ["groups of images by more/{group}: 3"]
+    assert found.warnings[:2] == [
+        f"more/{{group}} groups nothing, no group has two images: the group of {Path('a', 'more', 'y0.png')} is y0",
+        f"more/{{group}} does not match 8 images of 11, such as {Path('a', 'x_0.png')}: each is a group of its own",
+    ]
     with pytest.raises(InputError, match=r"group_by='\{group\}-\*' matches no file"):
         image_folder(tmp_path, 4, group_by="{group}-*")
+
+
+@pytest.mark.parametrize("pattern", ["{group}", "{group}.png", "x_{group}"])
+def test_a_pattern_that_groups_nothing(tmp_path, pattern):
+    fill(tmp_path, {"a": 4}, names="x_{}.png")
+    fill(tmp_path, {"b": 4}, names="x_{}b.png", first=11)
+    warnings = image_folder(tmp_path, 4, group_by=pattern).warnings
+    assert warnings[0].startswith(f"{pattern} groups nothing, no group has two images: the group of")
+
+
+def test_a_pattern_that_groups_has_no_warning(tmp_path):
+    fill(tmp_path, {"a": 4, "b": 4}, names="x_{}.png")
+    assert not [text for text in image_folder(tmp_path, 4, group_by="x_{group}").warnings if "group" in text]
 
 
 def test_groups_on_both_sides_of_folders_of_splits(tmp_path):

@@ -28,10 +28,12 @@ def test_a_row_has_its_label_the_original_and_the_changed_versions():
 def test_labels_stay_short_and_plain():
     text = wrapped("class $5\n" + "long/" * 60 + "\x1b[2J.png")
     lines = text.split("\n")
-    assert len(lines) == LINES
+    assert len(lines) == 2
     assert max(map(len, lines)) <= LABEL + 1
     assert lines[0] == r"class \$5"
-    assert lines[-1].endswith("…")
+    assert lines[1] == "long/long/lon…/\\x1b[2J.png"
+    assert wrapped("articulated_lorry.facebook.png") == "articulated_l…facebook.png"
+    assert len(wrapped("a\n" * 9).split("\n")) == LINES
     assert "\x1b" not in wrapped("a\x1b[2J")
     plots.changes(IMAGES[:1], [IMAGES[:1]], [text])
 

@@ -12,9 +12,9 @@ from cnn.cli.csv_text import csv_line, path_cell, text_cell
 from cnn.cli.formatting import count_text, sample_shape_text
 from cnn.cli.predict_images import ModelImage, contact_sheet, looks_like_an_image
 from cnn.cli.predict_stream import Prediction
-from cnn.cli.terminal import LiveCount, print_data, print_stderr, print_stdout
+from cnn.cli.terminal import LiveCount, print_data, print_stderr, print_stdout, stdout_columns
 from cnn.core.files import write_bytes
-from cnn.core.text import padded, printable, width
+from cnn.core.text import cut, padded, printable, width
 from cnn.data.class_folders import shortened
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.module import Array
@@ -96,6 +96,8 @@ class Output:
             return print_data(csv_row(one.name, classes))
         if self._form == "lines":
             columns = min(CLASS_WIDTH, max(width(printable(name)) for name in names))
+            if stdout_columns() is not None:  # a terminal, where a line should not be broken
+                classes = [{**row, "name": cut(printable(row["name"]), columns)} for row in classes]
             return print_data(text_line(one.name, classes, columns))
         return print_stdout(("" if is_first else "\n") + block(one.name, one.image, classes))
 

@@ -4,7 +4,6 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 """
 
 import dataclasses
-import hashlib
 import math
 import sys
 import textwrap
@@ -19,7 +18,7 @@ from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.train_recipes import Settings
-from cnn.data.folder_splits import copies
+from cnn.data.folder_splits import copies, hashed
 from cnn.module import Array
 from cnn.training.progress import LiveLine, Progress, stream_progress
 
@@ -206,11 +205,6 @@ def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
         first[members[group]] = to_first
         lead = if_first if to_first else if_second
     return first
-
-
-def hashed(name: str, seed: int) -> bytes:
-    """Return a hash by which names are in a random order, which does not change if others are added."""
-    return hashlib.blake2b(f"{seed}/{name}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
 def calibrated_losses(probabilities: Array, y: Array, weights: Array | None = None) -> Array:

@@ -111,6 +111,8 @@ class _Opened:
     side: int
     content: str
 
+    __repr__ = fields_text
+
 
 def _open(file: Path, size: tuple[int, int], grey: bool | None, fit: str) -> _Opened | str:
     """Open and resize an image; return the reason if it cannot be read."""

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from cnn.data import images
 from cnn.data.image_fit import FITS
-from cnn.data.images import read_with_size
 from cnn.errors import InputError
 from cnn.module import Array
 
@@ -69,4 +69,4 @@ def read_image(path: str | Path, shape: tuple[int, ...] | None, settings: dict[s
         )
     background = settings.get("background", "white")  # older models have none
     channels, height, width = shape
-    return read_with_size(path, (height, width), channels == 1, background, settings["fit"])[0]
+    return images.read_image(path, (height, width), channels == 1, background, settings["fit"])

@@ -79,12 +79,9 @@ address = _object_address if HEAD else _interface_address
 
 def addresses(arrays: Sequence[Array]) -> list[int]:
     """Return the addresses of the data of several arrays."""
-    result = []
-    for array in arrays:
-        result.append(
-            read(id(array) + HEAD).value if HEAD else address(array)
-        )  # inlined: faster than a call of address
-    return result
+    if not HEAD:
+        return [address(array) for array in arrays]
+    return [read(id(array) + HEAD).value for array in arrays]  # without calls of address, which take time
 
 
 @functools.cache
@@ -95,14 +92,12 @@ def _char_array(size: int) -> Any:
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return an uninitialised array, like np.empty."""
     dtype = np.dtype(dtype)
-    count = math.prod(shape)
-    nbytes = count * dtype.itemsize
+    nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < MIN_ALIGNED:
         return np.empty(shape, dtype)
     if nbytes < MIN_REUSED:
         block = np.empty(nbytes + CACHE_LINE, np.uint8)
-        start = -address(block) % CACHE_LINE
-        return block[start : start + nbytes].view(dtype).reshape(shape)
+        return np.ndarray(shape, dtype, block, -address(block) % CACHE_LINE)
     unit = 1 << (nbytes.bit_length() - 1 - SIZE_BITS)
     size = -(-nbytes // unit) * unit
     if _returned:
@@ -117,7 +112,7 @@ def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     lease = Lease(owner, _returned.append)
     lease.block, lease.size = block, size
     _lent[id(lease)] = lease
-    return np.frombuffer(owner, dtype, count).reshape(shape)
+    return np.ndarray(shape, dtype, owner)
 
 
 def _new_block(size: int) -> Array:

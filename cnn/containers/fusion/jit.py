@@ -112,9 +112,7 @@ class ConvStep(FusedStep):
         settings += (conv.kernel_size, conv.stride, conv.dilation, conv.padding)
         of_norm = of_pool = None
         if norm is not None:
-            held, per_channel = arrays_of(norm)[:4], (norm.num_features,)
-            is_plain = all(a is None or (a.dtype == FLOAT32 and a.shape == per_channel) for a in held)
-            of_norm = norm.num_features, norm.track_running_stats, norm.training, is_plain
+            of_norm = norm.num_features, norm.track_running_stats, norm.training, is_plain(norm)
         if pool is not None:
             of_pool = pool.kernel_size, pool.stride, pool.dilation, pool.padding, pool.ceil_mode
         saving, threads = modes.state.saving, parallel.num_threads
@@ -169,11 +167,25 @@ class ConvStep(FusedStep):
         return self.conv.multiply_adds((n, self.conv.out_channels, *self.conv.geometry(h, w).output_size(h, w)))
 
 
+def is_plain(norm: BatchNorm2d) -> bool:
+    """Tell whether all arrays of a norm are float32, with a number for each channel."""
+    per_channel = (norm.num_features,)
+    for tensor in (norm.running_mean, norm.running_var, norm.weight, norm.bias):
+        if tensor is not None and (tensor.data.dtype != FLOAT32 or tensor.data.shape != per_channel):
+            return False
+    return True
+
+
 def arrays_of(norm: BatchNorm2d) -> Affine:
     """Return the arrays of a norm."""
-    held = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
-    mean, var, weight, bias = (None if tensor is None else tensor.data for tensor in held)
-    return Affine(mean, var, weight, bias, norm.eps)
+    mean, var, weight, bias = norm.running_mean, norm.running_var, norm.weight, norm.bias
+    return Affine(
+        None if mean is None else mean.data,
+        None if var is None else var.data,
+        None if weight is None else weight.data,
+        None if bias is None else bias.data,
+        norm.eps,
+    )
 
 
 class LinearStep(FusedStep):

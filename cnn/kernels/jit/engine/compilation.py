@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 
 INDEX = types.int64
 INDICES = types.CPointer(types.int64)
+INDICES_ARRAY = types.int64[::1]
 FLOATS = types.CPointer(types.float32)
 DOUBLES = types.CPointer(types.float64)
 BYTES = types.CPointer(types.uint8)

@@ -26,7 +26,16 @@ from numba.extending import intrinsic
 
 from cnn.kernels import memory, parallel
 from cnn.kernels.jit.engine.arrays import Array
-from cnn.kernels.jit.engine.compilation import INDEX, INDICES, Kernel, call, compiled, indices, indices_from
+from cnn.kernels.jit.engine.compilation import (
+    INDEX,
+    INDICES,
+    INDICES_ARRAY,
+    Kernel,
+    call,
+    compiled,
+    indices,
+    indices_from,
+)
 
 # indices in the state, 64 bytes apart, so that no two share a cache line
 OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, MAX_THREADS, LEADERS, NEXT = (8 * i for i in range(10))
@@ -34,9 +43,6 @@ MAX_POLLS = 1_000_000  # how often a worker polls for a job before it sleeps: on
 MIN_PARALLEL_NS = 30_000  # shorter jobs run on one thread
 MIN_WAKE_NS = 60_000  # for shorter jobs, sleeping workers are not woken
 UNLIMITED = 1 << 30  # number of threads for a job that needs no scratch buffer
-
-
-INDICES_ARRAY = types.int64[::1]
 
 
 def _atomic(emit_one: Any, *rest: Any) -> Any:
@@ -153,7 +159,7 @@ class ThreadPool:
                 thread.join(0.01)
 
 
-HEAD, read = memory.HEAD, memory.read
+HEAD, read, ndarray = memory.HEAD, memory.read, np.ndarray  # found faster under these names
 _pool: ThreadPool | None = None
 _pools: list[ThreadPool] = []  # all whose workers may run: this one, and what Ctrl-C or another thread has left
 
@@ -197,7 +203,7 @@ def run(
             buffer = memory.new_scratch(max_threads * scratch[1])
         arguments[scratch[0]] = buffer
     for index, value in arguments.items():
-        if isinstance(value, np.ndarray):  # its address, without a call; see memory.address
+        if isinstance(value, ndarray):  # its address, without a call; see memory.address
             value = read(id(value) + HEAD).value if HEAD else memory.address(value)
         values[index] = value
     pool = None

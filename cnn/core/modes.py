@@ -77,10 +77,10 @@ def frame_of_with(frame: FrameType) -> FrameType | None:
 
 def give_back() -> None:
     """End the modes that Ctrl-C has left on in this thread."""
-    if state.active:
-        inside = tuple(each for each in state.active if is_inside(each.block, each.frame))
-        if len(inside) < len(state.active):
-            _set(inside)
+    for each in state.active:
+        if not is_inside(each.block, each.frame):
+            _set(tuple(each for each in state.active if is_inside(each.block, each.frame)))
+            return
 
 
 def _set(active: tuple[Active, ...]) -> None:

@@ -23,6 +23,7 @@ from cnn.module import Array, Parameter
 Rng = np.random.Generator | int | None
 
 _remaining: ContextVar[float] = ContextVar("remaining", default=math.inf)
+_blank: ContextVar[bool] = ContextVar("blank", default=False)
 
 
 @contextmanager
@@ -33,6 +34,16 @@ def limit_total_size(size: int) -> Iterator[None]:
         yield
     finally:
         _remaining.reset(token)
+
+
+@contextmanager
+def blank_weights() -> Iterator[None]:
+    """Let layers begin with weights of zero instead of random ones, which take time, where others will replace them."""
+    token = _blank.set(True)
+    try:
+        yield
+    finally:
+        _blank.reset(token)
 
 
 def fan_in_and_out(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -64,7 +75,8 @@ def _count(shape: tuple[int, ...]) -> None:
 def uniform(shape: tuple[int, ...], low: float = 0.0, high: float = 1.0, rng: Rng = None) -> Array:
     """Uniform between low and high."""
     _count(shape)
-    return generator(rng).uniform(low, high, shape).astype(np.float32)
+    rng = generator(rng)
+    return np.zeros(shape, np.float32) if _blank.get() else rng.uniform(low, high, shape).astype(np.float32)
 
 
 def normal(shape: tuple[int, ...], mean: float = 0.0, std: float = 1.0, rng: Rng = None) -> Array:

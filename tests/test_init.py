@@ -1,8 +1,11 @@
+import contextlib
+
 import numpy as np
 import pytest
 
+import cnn
 from cnn import init
-from cnn.layers import BatchNorm2d, GroupNorm, LayerNorm, PReLU
+from cnn.layers import BatchNorm2d, GroupNorm, LayerNorm, Linear, PReLU
 
 SHAPE = (64, 32, 3, 3)  # fan_in 288, fan_out 576
 
@@ -74,3 +77,17 @@ def test_layers_with_constant_initial_weights_count_towards_the_limit_of_a_model
             make()
     with init.limit_total_size(24):
         BatchNorm2d(6)
+
+
+def test_blank_weights_are_zero_and_random_numbers_go_on_as_before():
+    def numbers(blank):
+        cnn.manual_seed(4)
+        with init.blank_weights() if blank else contextlib.nullcontext():
+            layer = Linear(3, 2)
+        return layer, Linear(3, 2).weight.data
+
+    (blank, after), (drawn, expected) = numbers(True), numbers(False)
+    assert not blank.weight.data.any()
+    assert not blank.bias.data.any()
+    assert drawn.weight.data.all()
+    np.testing.assert_array_equal(after, expected)

@@ -5,14 +5,20 @@ from pathlib import Path
 from cnn.cli.formatting import program_name, shell_quoted
 from cnn.cli.parser import Parser, one_of
 from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder
+from cnn.core.text import printable
+from cnn.interop import onnx
+from cnn.layers import Softmax
+from cnn.loss import CrossEntropyLoss
+from cnn.sequential import Sequential
 from cnn.zoo import trained
 
 NAMES_SHOWN = 5
+FILES = (".safetensors", ".onnx")
 
 
 def add_arguments(parser: Parser) -> None:
     """Add RUN and --model."""
-    run = "a run folder of `cnn train`, or a .safetensors file; or use --model NAME instead"
+    run = "a run folder of `cnn train`, or a .safetensors or .onnx file; or use --model NAME instead"
     parser.add_argument("run", metavar="RUN", help=run)
     name = f"instead of RUN, a trained model that comes with cnn: {', '.join(trained.FOLDERS)}"
     parser.add_argument("--model", type=one_of("trained model", trained.FOLDERS), metavar="NAME", help=name)
@@ -55,7 +61,7 @@ def is_model(name: str) -> bool:
 
 
 def find_model(run: str | Path) -> Path:
-    """Return the model file of RUN, which is a run folder or a .safetensors file.
+    """Return the model file of RUN, which is a run folder, or a .safetensors or .onnx file.
 
     Raises
     ------
@@ -64,11 +70,13 @@ def find_model(run: str | Path) -> Path:
     """
     path = Path(run)
     if path.is_file():
-        if path.suffix != ".safetensors":
-            raise ValueError(f"{path} is neither a run folder nor a .safetensors file")
+        if path.suffix not in FILES:
+            raise ValueError(f"{path} is neither a run folder nor a .safetensors or .onnx file")
         return path
     if not path.is_dir():
-        raise FileNotFoundError(f"there is no {path}: expected a run folder of `cnn train`, or a .safetensors file")
+        raise FileNotFoundError(
+            f"there is no {path}: expected a run folder of `cnn train`, or a .safetensors or .onnx file"
+        )
     if (path / MODEL).is_file():
         return path / MODEL
     runs = sorted(child.name for child in path.iterdir() if (child / MODEL).is_file())
@@ -82,6 +90,31 @@ def find_model(run: str | Path) -> Path:
         raise FileNotFoundError(f"{path} has no {MODEL}: its training stopped before a model was saved; {resume}")
     content = _first_names(sorted(child.name for child in path.iterdir())) or "nothing"
     raise FileNotFoundError(f"{path} is not a run folder: {MODEL} and {CONFIG} are missing (it contains {content})")
+
+
+def load_model(path: Path) -> Sequential:
+    """Return the model in a .safetensors or .onnx file.
+
+    An .onnx file says nothing of a loss. Its outputs are taken as the classes' probabilities if it ends in a Softmax,
+    and as logits otherwise.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or if an .onnx file has several outputs or leaves the size of its images open.
+    """
+    if path.suffix != ".onnx":
+        return Sequential.load(path)
+    model = onnx.load(path)
+    if not isinstance(model, Sequential):
+        raise ValueError(f"{printable(path)} has {len(model.outputs)} outputs: use cnn.interop.onnx.load in Python")
+    if model.input_shape is None:
+        raise ValueError(
+            f"{printable(path)} leaves the size of its images open: load it in Python, cnn.interop.onnx.load(path, "
+            "input_shape=(channels, height, width)), and save it as a .safetensors file"
+        )
+    model.loss_func = CrossEntropyLoss(from_logits=not isinstance(model[len(model) - 1], Softmax))
+    return model
 
 
 def _first_names(names: list[str]) -> str:

@@ -12,7 +12,6 @@ from cnn.cli.parser import Parser
 from cnn.cli.terminal import output_columns, print_data, print_stdout, print_wrapped
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
-from cnn.sequential import Sequential
 
 DESCRIPTION = "Print the layers of a model."
 CLASSES_SHOWN = 100
@@ -35,7 +34,7 @@ def check(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the model, and how it was trained if that is known; return the exit status."""
     path = model_arguments.find_model(args.run)
-    model, config = Sequential.load(path), run_folders.read_config(path)
+    model, config = model_arguments.load_model(path), run_folders.read_config(path)
     print_stdout(printable(path))
     if config:
         print_wrapped(printable(training_text(config)))

@@ -9,8 +9,7 @@ from typing import Any
 
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import print_stderr, print_stdout, print_wrapped
-from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, TOLERANCES, Check
-from cnn.verify.onnx_layers import NOT_OURS
+from cnn.verify.check import FLOAT32, FLOAT64, NOT_OURS, NUMERIC, ONNX, TOLERANCES, Check
 from cnn.verify.run import Verification, choose
 from cnn.verify.run import verify as run_checks
 

@@ -15,7 +15,7 @@ from cnn.sequential import Sequential
 __all__ = ["from_torch", "read_weights", "to_torch"]
 
 BRANCHES, JOINS = (Sum, Product, Residual, Concat), (Add, Multiply, Concatenate)
-ONLY_OURS = (cnn.layers.Affine, cnn.layers.ChannelSlice)  # layers that torch_modules.py has
+ONLY_OURS = (cnn.layers.Affine, cnn.layers.ChannelSlice, cnn.layers.Permute)  # layers that torch_modules.py has
 OTHER_WAY = (
     "write the net as cnn.Sequential, Sum, Concat or Graph and load the weights with load_state_dict, or export it "
     "with torch.onnx.export and read it with cnn.interop.onnx.load"

@@ -68,6 +68,17 @@ class ChannelSlice(nn.Module):
         return x[:, self.start : self.stop]
 
 
+class Permute(nn.Module):
+    """The axes in another order."""
+
+    def __init__(self, dims: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dims = dims
+
+    def forward(self, x: Any) -> Any:
+        return x.permute(self.dims)
+
+
 class Add(nn.Module):
     """The sum of several inputs."""
 

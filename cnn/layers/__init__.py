@@ -30,6 +30,7 @@ from cnn.layers.linear import Linear
 from cnn.layers.localresponsenorm import LocalResponseNorm
 from cnn.layers.logsoftmax import LogSoftmax
 from cnn.layers.maxpool2d import MaxPool2d
+from cnn.layers.permute import Permute
 from cnn.layers.pixelshuffle import PixelShuffle
 from cnn.layers.prelu import PReLU
 from cnn.layers.relu import ReLU
@@ -74,6 +75,7 @@ __all__ = [
     "MaxPool2d",
     "Mish",
     "PReLU",
+    "Permute",
     "PixelShuffle",
     "ReLU",
     "ReLU6",

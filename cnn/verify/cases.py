@@ -79,6 +79,7 @@ LAYERS = [
     C("Mish", IMAGE, lambda nn: nn.Mish()),
     C("PReLU", IMAGE, lambda nn: nn.PReLU()),
     C("PReLU", IMAGE, lambda nn: nn.PReLU(3)),
+    C("Permute", IMAGE, lambda nn: nn.Permute((0, 2, 3, 1))),
     C("PixelShuffle", (2, 8, 2, 3), lambda nn: nn.PixelShuffle(2)),
     C("ReLU", IMAGE, lambda nn: nn.ReLU()),
     C("ReLU6", IMAGE, lambda nn: nn.ReLU6(), scale=5.0),

@@ -11,6 +11,7 @@ from cnn.utils.numeric import difference
 
 NUMERIC, FLOAT64, FLOAT32, ONNX = "differences", "torch float64", "torch float32", "ONNX"  # the references
 TOLERANCES = {NUMERIC: 1e-6, FLOAT64: 1e-10, FLOAT32: 3e-5, ONNX: 3e-5}
+NOT_OURS = "an operator or argument that PyTorch's modules have, at least in part, and cnn does not"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""ONNX losses and optimizers as ours. Again only names and arguments are mapped, with these exceptions.
+"""ONNX losses and optimizers as ours, and what its layers do in training. Only names and arguments are mapped, with
+these exceptions.
 
 Adam's cases are at step T = 0, where ONNX applies no bias correction: our Adam gets a very large step count, at which
 the correction is 1. Our NLLLoss rejects inputs that are not log-probabilities, and no case of ONNX has
@@ -13,11 +14,12 @@ from unittest import mock
 import numpy as np
 
 from cnn import loss, optim
-from cnn.layers import LogSoftmax
+from cnn.layers import BatchNorm1d, BatchNorm2d, Dropout, LogSoftmax
 from cnn.module import Array, Parameter
 from cnn.optim import Optimizer
-from cnn.verify.onnx_layers import needs
-from cnn.verify.onnx_vectors import Vector
+from cnn.verify.check import LeftOut
+from cnn.verify.onnx_models import NO_LAYER
+from cnn.verify.onnx_vectors import Node, Vector
 
 LATE = 10**9  # a step count at which b^t is 0
 
@@ -56,7 +58,8 @@ def optimizer_step(vector: Vector) -> dict[str, Array]:
     kept: tuple[str, ...]
     states: list[dict[str, Any]]
     if node.op == "Adam":
-        needs(t == 0 and a.get("norm_coefficient_post", 0.0) == 0)
+        if t or a.get("norm_coefficient_post", 0.0):
+            raise LeftOut(NO_LAYER)
         betas = (a.get("alpha", 0.9), a.get("beta", 0.999))
         made = optim.Adam(parameters, lr=lr, betas=betas, eps=a.get("epsilon", 1e-6), weight_decay=decay)
         states = [{"t": LATE, "m": column[2].copy(), "v": column[3].copy()} for column in columns]
@@ -82,9 +85,54 @@ def optimizer_step(vector: Vector) -> dict[str, Array]:
     return dict(zip(vector.outputs, found, strict=True))
 
 
+class LegacyMasks:
+    """NumPy's legacy random generator, which ONNX used for its masks, with the method name of the new generator."""
+
+    def __init__(self, seed: int) -> None:
+        self.state = np.random.RandomState(seed)  # the generator that ONNX used
+
+    def random(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return uniform random numbers, in float64 as ONNX's are."""
+        return self.state.uniform(0, 1, shape)
+
+
+def dropout(vector: Vector) -> dict[str, Array]:
+    """Dropout, in training mode if its third input is true; before opset 12 always in evaluation mode."""
+    (node,) = vector.nodes
+    x, *others = (vector.arrays.get(name) for name in node.inputs)
+    ratio, training = (*others, None, None)[:2]
+    made = Dropout(node.attributes.get("ratio", 0.5) if ratio is None else ratio.item())
+    made.train(training is not None and bool(training))
+    made.rng = LegacyMasks(node.attributes.get("seed", 0))  # type: ignore[assignment]
+    return {vector.outputs[0]: made(np.asarray(x))}
+
+
+def batch_norm(vector: Vector) -> dict[str, Array]:
+    """BatchNormalization in training. ONNX's momentum is one minus ours, and its running variance is biased."""
+    (node,) = vector.nodes
+    x, scale, bias, mean, var = (vector.arrays[name] for name in node.inputs)
+    kept = node.attributes.get("momentum", 0.9)
+    kind = BatchNorm2d if x.ndim == 4 else BatchNorm1d
+    made = kind(len(scale), eps=node.attributes.get("epsilon", 1e-5), momentum=1 - kept)
+    made.load_state_dict(
+        {"weight": scale, "bias": bias, "running_mean": mean, "running_var": var, "num_batches_tracked": 0}
+    )
+    y, n = made(x), x.size // x.shape[1]
+    old = np.float32(kept) * var
+    running_var = old + (made.state_dict()["running_var"] - old) * np.float32((n - 1) / n)
+    return dict(zip(vector.outputs, (y, made.state_dict()["running_mean"], running_var), strict=True))
+
+
+def trains(node: Node) -> bool:
+    """Whether an operator is a loss, an optimizer, or a layer that the importer takes in evaluation mode only."""
+    return node.op in TRAINING and (node.op != "BatchNormalization" or bool(node.attributes.get("training_mode", 0)))
+
+
 TRAINING: dict[str, tuple[str, Callable[[Vector], dict[str, Array]]]] = {
     "Adagrad": ("Adagrad", optimizer_step),
     "Adam": ("Adam", optimizer_step),
+    "BatchNormalization": ("BatchNorm2d", batch_norm),
+    "Dropout": ("Dropout", dropout),
     "Momentum": ("SGD", optimizer_step),
     "NegativeLogLikelihoodLoss": ("NLLLoss", log_likelihood),
     "SoftmaxCrossEntropyLoss": ("CrossEntropyLoss", cross_entropy),

@@ -49,6 +49,14 @@ def counterparts() -> Any:
         def forward(self, x: Any) -> Any:
             return nn.functional.relu6(x + 3) / 6
 
+    class Permute(nn.Module):
+        def __init__(self, dims: tuple[int, ...]) -> None:
+            super().__init__()
+            self.dims = dims
+
+        def forward(self, x: Any) -> Any:
+            return x.permute(self.dims)
+
     class Concat(nn.ModuleList):
         def forward(self, x: Any) -> Any:
             return torch.cat([branch(x) for branch in self], dim=1)
@@ -103,7 +111,7 @@ def counterparts() -> Any:
     def sequential(layers: list[Any]) -> Any:
         return nn.Sequential(*layers)
 
-    kinds = (Affine, ChannelSlice, Concat, Hardsigmoid, Product, Residual, Sum, Upsample)
+    kinds = (Affine, ChannelSlice, Concat, Hardsigmoid, Permute, Product, Residual, Sum, Upsample)
     own = {kind.__name__: kind for kind in kinds} | {"Sequential": sequential}
     own |= {"AvgPool2d": padding_itself(nn.AvgPool2d), "MaxPool2d": padding_itself(nn.MaxPool2d, -math.inf)}
     return SimpleNamespace(**{**vars(nn), **own, "Conv2d": padding_itself(nn.Conv2d)})

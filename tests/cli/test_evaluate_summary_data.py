@@ -116,7 +116,9 @@ def test_evaluate_uses_the_seed_of_the_run(run, no_plots):
 def test_a_run_that_does_not_exist(run):
     code, _, err = run("summary", "nowhere")
     assert code == 1
-    assert err.startswith("error: there is no nowhere: expected a run folder of `cnn train`, or a .safetensors file")
+    assert err.startswith(
+        "error: there is no nowhere: expected a run folder of `cnn train`, or a .safetensors or .onnx file"
+    )
 
 
 def test_a_folder_that_is_not_a_run(run):
@@ -147,7 +149,7 @@ def test_a_run_without_a_model(run, image_run):
 
 def test_a_file_that_is_not_a_model(run, image_run):
     Path("notes.txt").write_text("x", encoding="utf-8")
-    assert "notes.txt is neither a run folder nor a .safetensors file" in run("summary", "notes.txt")[2]
+    assert "notes.txt is neither a run folder nor a .safetensors or .onnx file" in run("summary", "notes.txt")[2]
     whole = (image_run / "model.safetensors").read_bytes()
     (image_run / "model.safetensors").write_bytes(whole[:1000])
     code, _, err = run("summary", image_run)

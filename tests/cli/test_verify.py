@@ -8,8 +8,7 @@ import pytest
 
 from cnn.cli import verify as command
 from cnn.layers import ReLU
-from cnn.verify.check import FLOAT32, FLOAT64, NUMERIC, ONNX, Check, Omission
-from cnn.verify.onnx_layers import NOT_OURS
+from cnn.verify.check import FLOAT32, FLOAT64, NOT_OURS, NUMERIC, ONNX, Check, Omission
 from cnn.verify.run import Verification
 
 

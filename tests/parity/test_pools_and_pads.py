@@ -219,6 +219,17 @@ def test_pixel_shuffle():
     assert tally.rejected
 
 
+@pytest.mark.parametrize("dims", [(0, 2, 3, 1), (0, 3, 1, 2), (0, 1, 2, 3), (0, 3, 2, 1)])
+def test_permute(dims):
+    rng = np.random.default_rng(5)
+    x, g = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=[(2, 3, 4, 5)[i] for i in dims])
+    layer, theirs = layers.Permute(dims), torch.tensor(x, requires_grad=True)
+    y = theirs.permute(dims)
+    y.backward(torch.tensor(g))
+    np.testing.assert_array_equal(layer(x), y.detach())
+    np.testing.assert_array_equal(layer.backward(g), theirs.grad)
+
+
 @pytest.mark.parametrize(
     ("dim", "unflattened_size", "shape"),
     [

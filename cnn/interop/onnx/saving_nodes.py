@@ -109,6 +109,11 @@ def channel_slice(w: LayerWriter, layer: Any, x: Value) -> str:
     return w.node("Slice", x.name, *(w.constant(name, np.array([n], np.int64)) for name, n in numbers.items()))
 
 
+def permute(w: LayerWriter, layer: Any, x: Value) -> str:
+    """Transpose."""
+    return w.node("Transpose", x.name, perm=list(layer.dims))
+
+
 # Containers
 
 
@@ -210,6 +215,7 @@ FUNCTIONS: dict[type, Function] = {
     layers.MaxPool2d: windows.max_pool2d,
     layers.Mish: partial(operator, "Mish"),
     layers.PReLU: prelu,
+    layers.Permute: permute,
     layers.PixelShuffle: windows.pixel_shuffle,
     layers.ReLU6: hardtanh,
     layers.ReLU: partial(operator, "Relu"),

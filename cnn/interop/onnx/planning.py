@@ -1,0 +1,170 @@
+"""Walk through the nodes of a file: what is constant is computed, the rest becomes a list of steps."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cnn.core.text import printable, short_text
+from cnn.interop.onnx.folding import FOLDED, fold
+from cnn.interop.onnx.operators import OPERATORS
+from cnn.interop.onnx.parts import BATCH, NoLayerError, Operator, Shape, Step, Value
+from cnn.interop.onnx.protobuf import OnnxError
+from cnn.interop.onnx.reading import File, Node
+
+SMALL = 2**16  # numbers that arithmetic on shapes may always make
+MEASURING = {"Shape", "Size"}
+OPEN = "it leaves sizes open, but does not fit every one: "
+USUAL = (224, 256, 128, 64, 32, 28)  # sizes of images that are suggested where a file leaves them open
+
+
+@dataclass
+class Plan:
+    """The steps of a model, the names of its outputs, and what cannot be expressed."""
+
+    steps: list[Step]
+    outputs: list[str]
+    problems: list[str]
+
+
+def plan(file: File, sample: Shape) -> Plan:
+    """Return the steps for inputs whose sample has this shape.
+
+    The batch axis has the size `BATCH` while shapes are computed, whatever the file says.
+    """
+    return _Walk(file, sample).run()
+
+
+class _Walk:
+    def __init__(self, file: File, sample: Shape) -> None:
+        self.file = file
+        self.values: dict[str, Value | None] = {name: Value(a.shape, a) for name, a in file.constants.items()}
+        self.values[file.input] = Value((BATCH, *sample))
+        self.same = {file.input: file.input}  # of a value that is another one unchanged: which
+        self.steps: list[Step] = []
+        self.problems: list[str] = []
+        self.limit = SMALL + file.size // 4
+
+    def run(self) -> Plan:
+        for node in self.file.nodes:
+            try:
+                self.visit(node)
+            except NoLayerError as problem:
+                self.problems.append(f"node {short_text(node.name)}, {printable(node.op)}: {printable(problem)}")
+                self.values.update(dict.fromkeys(node.outputs))
+        outputs = []
+        for name in self.file.outputs:
+            value = self.values.get(name)
+            if value is not None and value.array is not None:
+                self.problems.append(f"output {short_text(name)} does not depend on the input: leave it out")
+            elif value is None and not self.problems:
+                self.problems.append(f"output {short_text(name)}: no layer returns it")
+            outputs.append(self.same.get(name, name))
+        return Plan(self.steps, outputs, self.problems)
+
+    def visit(self, node: Node) -> None:
+        """Compute what a node gives, or add its layers."""
+        read = [self.values.get(name) if name else None for name in node.inputs]
+        unknown = [name for name, value in zip(node.inputs, read, strict=True) if name and value is None]
+        if unknown:  # behind a node that is a problem itself, or an output that no layer returns
+            self.values.update(dict.fromkeys(node.outputs))
+            self.check_known(node, unknown)
+            return
+        o = Operator(node, read, self.file.opset, self.file.shape[0])
+        if node.op in MEASURING:
+            measured = o.shape()
+            array = np.array(measured if node.op == "Shape" else math.prod(measured), np.int64)
+            if node.op == "Shape" and o.opset >= 15:
+                array = array[o.get("start", 0) : o.get("end", len(array))]
+            self.values[node.outputs[0]] = Value(array.shape, array)
+        elif node.op in FOLDED and all(value is None or value.array is not None for value in read):
+            array = fold(o, self.limit)
+            self.values[node.outputs[0]] = Value(array.shape, array)
+        else:
+            self.check_known(node, [])
+            made = OPERATORS[node.op](o)
+            rows = made if node.op == "Split" else [made]
+            for row, output in zip(rows, node.outputs, strict=False):
+                self.add(o, row, output)
+            self.values.update(dict.fromkeys(node.outputs[len(rows) :]))
+
+    def check_known(self, node: Node, unknown: list[str]) -> None:
+        """Raise an error if no layer does what a node does."""
+        if any(value is None and name != "value" for name, value in node.attributes.items()):
+            raise NoLayerError("decides while it runs which nodes to run: export the model for one fixed way")
+        if node.op not in OPERATORS and node.op not in FOLDED and node.op not in MEASURING:
+            raise NoLayerError("there is no layer for it: export a part of the model without it")
+        if node.op not in OPERATORS and not unknown:
+            raise NoLayerError("there is no layer for it where it depends on the images: export the model without it")
+        if unknown and not self.problems:
+            raise NoLayerError(f"reads {unknown[0]!r}, a further output of a layer that returns only its first")
+
+    def add(self, o: Operator, row: list, output: str) -> None:
+        """Add the layers of a node, of which each reads the one before."""
+        inputs = [name for name in o.node.inputs if name and self.file_value(name).array is None]
+        before = [self.same.get(name, name) for name in inputs]
+        if not row:
+            self.same[output] = before[0]
+            self.values[output] = self.values[inputs[0]]
+            return
+        for i, layer in enumerate(row):
+            name = output if i == len(row) - 1 else f"{output}:{i}"
+            self.steps.append(Step(self.name_of(o.node, output), layer, before, name))
+            before = [name]
+        self.values[output] = Value(row[-1].shape)
+
+    def file_value(self, name: str) -> Value:
+        value = self.values[name]
+        if value is None:
+            raise NoLayerError(f"reads {name!r}, which no layer returns")
+        return value
+
+    def name_of(self, node: Node, output: str) -> str:
+        """Return a name for the layer of a node: that of its weight, its own, or that of its output."""
+        weight = node.inputs[1] if len(node.inputs) > 1 else ""
+        if weight in self.file.constants and weight.endswith(".weight"):
+            return weight.removesuffix(".weight")
+        return output if node.name.startswith("node ") or not node.name else node.name
+
+
+def check(plans: list[Plan], file: File) -> Plan:
+    """Return the plan, if it is the same for inputs of every size.
+
+    Raises
+    ------
+    OnnxError
+        It names every node that cannot be expressed.
+    """
+    problems = plans[0].problems
+    if len(plans) > 1 and problems != plans[1].problems:
+        problems = plans[1].problems or problems
+        raise OnnxError(OPEN + suggestion(file) + _lines(problems))
+    if problems:
+        given = "with this input_shape " if len(plans) == 1 and None in file.shape[1:] else ""
+        raise OnnxError(f"{given}it cannot become a model:" + _lines(problems))
+    if len(plans) > 1:
+        first, second = (plan.steps for plan in plans)
+        problems = [
+            f"node {short_text(one.name)}: {one.layer.kind} depends on the height and width of the images"
+            for one, other in zip(first, second, strict=False)
+            if (one.layer.kind, one.layer.arguments) != (other.layer.kind, other.layer.arguments)
+        ]
+        if len(first) != len(second):
+            problems.append("the number of layers depends on the height and width of the images")
+        if problems:
+            raise OnnxError(OPEN + suggestion(file) + _lines(problems))
+    return plans[0]
+
+
+def _lines(problems: list[str]) -> str:
+    return "".join(f"\n  {problem}" for problem in problems)
+
+
+def suggestion(file: File) -> str:
+    """Return a sentence about input_shape, with a shape that fits if a usual one does."""
+    for pixels in USUAL:
+        sizes = tuple(pixels if n is None else n for n in file.shape[1:])
+        if not plan(file, sizes).problems:
+            return f"say which, as in cnn.interop.onnx.load(path, input_shape={sizes})"
+    shown = ", ".join("..." if n is None else str(n) for n in file.shape[1:])
+    return f"say which it is made for, cnn.interop.onnx.load(path, input_shape=({shown}))"

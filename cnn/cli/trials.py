@@ -6,7 +6,6 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 import dataclasses
 import math
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,7 +60,7 @@ def choose(
     how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
     how += "judged on the other half"
     tell("--augment auto: trying which random changes of the images help")
-    tell(textwrap.fill(how, 80, initial_indent="  ", subsequent_indent="  "))
+    tell(f"  {how}")
     trials: list[dict[str, Any]] = []
 
     def run(name: str) -> Array:
@@ -111,7 +110,7 @@ def trial(
         changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
         plan = train_recipes.plan(changed, settings)
         with progress or Progress() as shown:
-            for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
+            for step in training.train(plan.model, plan.loader, epochs=settings.epochs, class_weight=plan.class_weight):
                 plan.after_step(step)
                 epoch, epochs = number * settings.epochs + step.epoch, len(halves) * settings.epochs
                 shown.show(dataclasses.replace(step, epoch=epoch, epochs=epochs), step.samples)

@@ -16,6 +16,7 @@ from cnn import training
 from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
+from cnn.cli.formatting import count_text
 from cnn.cli.train_recipes import Settings
 from cnn.data.folder_splits import copies, hashed
 from cnn.module import Array
@@ -57,8 +58,8 @@ def choose(
     epochs = trial_epochs(dataset, halves, settings.epochs)
     settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
     height, width = image_size(halves[0])
-    how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
-    how += "judged on the other half"
+    how = f"for each, two trainings of {count_text(epochs, 'epoch')} with half of the training images at {width} x "
+    how += f"{height} pixels, judged on the other half"
     tell("--augment auto: trying which random changes of the images help")
     tell(f"  {how}")
     trials: list[dict[str, Any]] = []

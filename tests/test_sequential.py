@@ -283,6 +283,22 @@ def test_preprocess_uses_the_settings():
     assert model.preprocess(pixels).ravel().tolist() == [2.0, 0.0]
 
 
+@pytest.mark.parametrize("shape", [(4, 3, 5, 6), (4, 1, 5, 6), (3, 5, 6), (1, 5, 6), (5, 6), ()])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32, np.float64])
+def test_preprocess_has_the_bits_of_its_formula_and_leaves_the_pixels_alone(shape, kind):
+    """Also where the settings have more channels than the pixels."""
+    model = classifier()
+    model.preprocessing = {"scale": 1 / 255, "mean": [0.4914, 0.4822, 0.4465], "std": [0.2470, 0.2435, 0.2616]}
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(kind)
+    before = pixels.copy()
+    mean, std = (np.float32(model.preprocessing[name]).reshape(3, 1, 1) for name in ("mean", "std"))
+    expected = (pixels.astype(np.float32) * np.float32(1 / 255) - mean) / std
+    result = model.preprocess(pixels)
+    assert result.shape == expected.shape
+    assert (result == expected).all()
+    assert (pixels == before).all()
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_same_seed_gives_the_same_bits(seed):
     states = []

@@ -1,5 +1,6 @@
 """`cnn train --keep-best`: the weights of the best epoch are the result, instead of those of the last one."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from cnn.errors import InputError
 from cnn.metrics import class_report
 from cnn.module import Array
 from cnn.training import EarlyStopping, Step
+from cnn.training.content import real
 
 BALANCED = "balanced-accuracy"
 METRICS = {"accuracy": "val_accuracy", BALANCED: "val_accuracy", "loss": "val_loss"}  # and what the training calls them
@@ -18,14 +20,14 @@ METRICS = {"accuracy": "val_accuracy", BALANCED: "val_accuracy", "loss": "val_lo
 class KeepBest(EarlyStopping):
     """Put the weights of the best epoch into the model at the end; training is never stopped early.
 
+    Of epochs with the same accuracy, which are many if there are few images, the one with the lowest loss is the best.
+
     Parameters
     ----------
     metric : str
         One of `METRICS`, measured on the validation images after each epoch.
     x, y : ndarray
         The validation images, as pixels, and their classes.
-    balance : bool
-        Whether the loss has the weights of ``--balance``.
 
     Raises
     ------
@@ -33,13 +35,13 @@ class KeepBest(EarlyStopping):
         (a ValueError) If there is no such metric.
     """
 
-    def __init__(self, metric: str, x: Array, y: Array, balance: bool = False) -> None:
+    def __init__(self, metric: str, x: Array, y: Array) -> None:
         if metric not in METRICS:
             raise InputError(f"unknown metric {printable(metric)}; known: {', '.join(METRICS)}")
         super().__init__(monitor=METRICS[metric])
+        self._loss = math.nan  # on the validation images in the epoch that ends
         self.metric, self._x, self._y = metric, x, y
         self._inputs: Array | None = None  # the images as the model reads them
-        self.name = "loss weighted by --balance" if balance and metric == "loss" else metric
 
     def __repr__(self) -> str:
         return f"KeepBest({self.metric!r}, best={self.best!r}, best_epoch={self.best_epoch!r})"
@@ -55,12 +57,37 @@ class KeepBest(EarlyStopping):
                 self._inputs = step.model.preprocess(self._x)
             accuracy = balanced_accuracy(self._y, step.model.predict(self._inputs))
             step = replace(step, metrics=step.metrics | {"val_accuracy": accuracy})
+        self._loss = math.nan if step.metrics is None else step.metrics["val_loss"]
         super().__call__(step)
         return False
 
+    def _reset(self) -> None:
+        super()._reset()
+        self._best_loss = math.nan  # on the validation images in the best epoch
+
+    def _is_better(self, metric: float) -> bool:
+        is_better = super()._is_better(metric)
+        if metric == self.best and self.metric != "loss":
+            is_better = self._loss < self._best_loss
+        if is_better:
+            self._best_loss = self._loss
+        return is_better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state for a checkpoint, with the loss of the best epoch; None if it is not a number."""
+        return super().state_dict() | {"best_loss": self._best_loss if math.isfinite(self._best_loss) else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state; in one of an earlier version, without the loss, the first of equal epochs stays."""
+        super().load_state_dict(state)
+        best_loss = state.get("best_loss")
+        self._best_loss = math.nan if best_loss is None else real(best_loss, "best_loss")
+
     def text(self, has_test: bool) -> str:
         """Return which epoch was the best, for people; without test images the choice flatters its accuracy."""
-        kept = f"the weights are those of epoch {self.best_epoch}, with the best validation {self.name} {self.best:.4f}"
+        kept = (
+            f"the weights are those of epoch {self.best_epoch}, with the best validation {self.metric} {self.best:.4f}"
+        )
         if has_test:
             return kept
         return f"{kept}; the accuracy on the images by which they were chosen is a little too optimistic"

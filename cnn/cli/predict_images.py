@@ -14,7 +14,6 @@ import numpy as np
 from cnn.cli.formatting import sample_shape_text
 from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import SYSTEM_FILES, SYSTEM_FOLDERS, contains_runs
-from cnn.data.image_files import is_nearly_uniform
 from cnn.data.image_fit import FITS, centred, flatten_alpha, size_within
 from cnn.data.images import HEIF_SUFFIXES, open_image, read_with_size
 from cnn.module import Array
@@ -50,11 +49,6 @@ class ModelImage:
     reason: str
 
     __repr__ = fields_text
-
-    @property
-    def nearly_one_colour(self) -> bool:
-        """Whether there is almost nothing to see."""
-        return is_nearly_uniform(self.pixels)
 
 
 def expand_patterns(names: Sequence[str]) -> list[str]:

@@ -49,6 +49,7 @@ class Output:
         self._live, self._seen = LiveCount(total), 0
         self._model, self._form, self._show_input = model, form, show_input
         self._top = top or {"csv": 2, "lines": 1}.get(form, TOP)
+        self._names: list[str] | None = None  # of the classes, after the first image
         self._counts: Counter[str] = Counter()  # images of each class
         self._pixels: list[Array] = []
         self._failed = 0
@@ -80,13 +81,13 @@ class Output:
         self._live.show(self._seen)
         if one.image is None or one.probabilities is None:
             return self._add_error(one, is_given)
-        names = class_names(self._model, one.probabilities)
+        names = self._names = self._names or class_names(self._model, one.probabilities)
         classes = most_likely(names, one.probabilities, self._top)
         is_first = not self._counts
         self._counts[classes[0]["name"]] += 1
         if len(self._pixels) < INPUTS_SHOWN and self._show_input is not None:
             self._pixels.append(one.image.pixels)
-        if one.image.nearly_one_colour:
+        if one.nearly_one_colour:
             self._nearly_one_colour.append(one.name)
             if self._form == "blocks":
                 self._warn_about_colour(printable(one.name))

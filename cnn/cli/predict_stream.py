@@ -1,18 +1,19 @@
-"""Predictions for any number of images: a few threads read files while the model works on those before them."""
+"""Predictions for any number of images: other threads read files while the model works on those before them."""
 
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from cnn.cli.predict_images import ModelImage
 from cnn.core.text import fields_text
+from cnn.data.image_files import is_nearly_uniform
 from cnn.kernels import get_num_threads, set_num_threads
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -21,7 +22,7 @@ from cnn.sequential import Sequential
 # routine, which adds up in another order: the probabilities of an image would depend on the images beside it.
 BATCH_SIZE = 16
 READ_AHEAD = 8 * BATCH_SIZE  # images at most that wait in memory for the model
-READERS = min(4, os.cpu_count() or 1)  # threads; each may hold an image of half a gigabyte
+READERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads besides this one; each may hold half a gigabyte
 
 T = TypeVar("T")
 Predictions = Generator["Prediction", None, None]
@@ -41,12 +42,15 @@ class Prediction:
         Why it cannot be read.
     probabilities : ndarray, (K,), or None
         What ``predict_proba`` returns for it.
+    nearly_one_colour : bool
+        Whether there is almost nothing to see in the image.
     """
 
     name: str
     image: ModelImage | None
     error: str = ""
     probabilities: Array | None = None
+    nearly_one_colour: bool = False
 
     __repr__ = fields_text
 
@@ -66,17 +70,18 @@ def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], M
 
     def attempt(name: str) -> Prediction:
         try:
-            return Prediction(name, read(name))
+            image = read(name)
+            return Prediction(name, image, nearly_one_colour=is_nearly_uniform(image.pixels))
         except (OSError, ValueError) as error:
             return Prediction(name, None, str(error))
 
     size = 1 if _depends_on_the_batch(model) else BATCH_SIZE
-    with closing(read_ahead(attempt, names)) as found:
+    with closing(read_ahead(attempt, names, size)) as found:
         while batch := list(islice(found, size)):
             images = [one.image for one in batch if one.image is not None]
             rows = iter(_probabilities(model, images, size) if images else ())
             for one in batch:
-                yield one if one.image is None else Prediction(one.name, one.image, "", next(rows))
+                yield one if one.image is None else replace(one, probabilities=next(rows))
 
 
 @contextmanager
@@ -103,16 +108,47 @@ def _probabilities(model: Sequential, images: list[ModelImage], size: int) -> Ar
     return model.predict_proba(model.preprocess(pixels))[: len(images)]
 
 
-def read_ahead(read: Callable[[str], T], names: Iterable[str]) -> Generator[T, None, None]:
-    """Yield ``read(name)`` for each name, in order; threads run at most `READ_AHEAD` names ahead of the caller."""
+def read_ahead(read: Callable[[str], T], names: Iterable[str], size: int = BATCH_SIZE) -> Generator[T, None, None]:
+    """Yield ``read(name)`` for each name, in order; at most `READ_AHEAD` names are read ahead of the caller.
+
+    The caller takes ``size`` of them at a time. Until these are read, this thread reads some as well: more threads than
+    cores would wait for each other.
+    """
     pool = ThreadPoolExecutor(READERS)
-    waiting: deque[Future[T]] = deque()
+    waiting: deque[_Reading[T]] = deque()
+    ahead: deque[_Reading[T]] = deque()  # those that perhaps no thread has begun
+    rest = iter(names)
     try:
-        for name in names:
-            waiting.append(pool.submit(read, name))
-            if len(waiting) >= READ_AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        while True:
+            new = [_Reading(name, pool.submit(read, name)) for name in islice(rest, READ_AHEAD - len(waiting))]
+            waiting.extend(new)
+            ahead.extend(new)
+            if not waiting:
+                return
+            batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            for one in batch:
+                while ahead and not one.future.done():
+                    ahead.popleft().read_here(read)
+                one.future.exception()  # waits; `result` raises it, after those before it were yielded
+            yield from (one.future.result() for one in batch)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@dataclass(eq=False)
+class _Reading(Generic[T]):
+    """A file that a thread reads or has read."""
+
+    name: str
+    future: Future[T]
+
+    __repr__ = fields_text
+
+    def read_here(self, read: Callable[[str], T]) -> None:
+        """Read the file in this thread, unless another has begun it."""
+        if self.future.cancel():
+            self.future = Future()
+            try:
+                self.future.set_result(read(self.name))
+            except Exception as error:
+                self.future.set_exception(error)

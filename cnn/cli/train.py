@@ -102,10 +102,13 @@ def add_arguments(parser: Parser) -> None:
     augment += "light+flip; strong+flip"
     names = (*augmentation.NAMES, augmentation.AUTO)
     parser.add_argument("--augment", type=one_of("kind of changes", names), metavar="NAME", help=augment)
-    balance = "for a folder: let the errors in classes with few images count more"
+    balance = (
+        "for a folder: let the errors in classes with few images count more in training; the validation loss stays "
+    )
+    balance += "comparable"
     parser.add_argument("--balance", action="store_true", default=None, help=balance)
     keep = "for a folder: the result is the weights of the epoch with the best accuracy, balanced-accuracy or loss on "
-    keep += "the validation images (default: those of the last epoch)"
+    keep += "the validation images, of equal ones that with the lowest loss (default: those of the last epoch)"
     parser.add_argument("--keep-best", type=one_of("metric", METRICS), metavar="METRIC", help=keep)
     parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
     moved = "with --resume: where the folder of images is now, if it has moved; its images must be the same"

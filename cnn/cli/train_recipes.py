@@ -146,6 +146,8 @@ class Plan:
         The learning rate schedule, for config.json.
     text : str
         A short description to print.
+    class_weight : dict of int to float, optional
+        How much each class counts in the training loss, but not in the losses on other samples.
     """
 
     model: Sequential
@@ -154,6 +156,7 @@ class Plan:
     after_step: Callable[[Step], None]
     schedule: str
     text: str
+    class_weight: dict[int, float] | None = None
 
     __repr__ = fields_text
 
@@ -166,11 +169,11 @@ def plan(dataset: Dataset, settings: Settings) -> Plan:
 def default(dataset: Dataset, settings: Settings) -> Plan:
     """Adam with a learning rate that decreases linearly to 0: small last steps find a better minimum at no cost."""
     model = build(dataset, settings)
-    weight = balanced_weights(dataset.train[1], len(dataset.class_names)) if settings.balance else None
-    model.loss_func, model.optimizer = CrossEntropyLoss(weight=weight), Adam(lr=settings.lr)
+    model.loss_func, model.optimizer = CrossEntropyLoss(), Adam(lr=settings.lr)
+    weights = balanced_weights(dataset.train[1], len(dataset.class_names)) if settings.balance else []
     callbacks = []
     if settings.keep_best is not None:
-        callbacks = [KeepBest(settings.keep_best, *dataset.validation, bool(settings.balance))]
+        callbacks = [KeepBest(settings.keep_best, *dataset.validation)]
     if dataset.transforms:
         transforms: list[Any] = [*dataset.transforms, normalize(model)]
         loader = DataLoader(*dataset.train, settings.batch_size, rng=generator(), transforms=transforms)
@@ -181,7 +184,8 @@ def default(dataset: Dataset, settings: Settings) -> Plan:
     def decrease(step: Step) -> None:
         step.model.optimizer.lr = settings.lr * (1 - step.progress)
 
-    return Plan(model, loader, callbacks, decrease, "linear to 0", f"Adam, lr {settings.lr:g} decreasing to 0")
+    text = f"Adam, lr {settings.lr:g} decreasing to 0"
+    return Plan(model, loader, callbacks, decrease, "linear to 0", text, dict(enumerate(weights)) or None)
 
 
 def fast(dataset: Dataset, settings: Settings) -> Plan:

@@ -116,6 +116,7 @@ class TrainingRun:
             self.plan.loader,
             validation_data=(x_val, y_val),
             epochs=self.settings.epochs,
+            class_weight=self.plan.class_weight,
             callbacks=[
                 *self.plan.callbacks,
                 training.Health(*self._health_samples()),
@@ -197,7 +198,7 @@ class TrainingRun:
         if is_folder:  # a folder of images: show which classes are confused
             report = class_report(y, self.model.predict(x), self.dataset.class_names)
             self._print_result(report.text(stdout_columns()))
-            self._print_message(low_recall_note(report, self._has_rare_classes() and not self.settings.balance))
+            self._print_message(low_recall_note(report, self.dataset.train[1], not self.settings.balance))
         self._print_message("drawing the plots ...")
         problem = None
         try:

@@ -6,7 +6,6 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 import dataclasses
 import math
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from cnn import training
 from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
+from cnn.cli.formatting import count_text
 from cnn.cli.train_recipes import Settings
 from cnn.data.folder_splits import copies, hashed
 from cnn.module import Array
@@ -58,10 +58,10 @@ def choose(
     epochs = trial_epochs(dataset, halves, settings.epochs)
     settings = dataclasses.replace(settings, epochs=epochs, keep_best=None)
     height, width = image_size(halves[0])
-    how = f"for each, two trainings of {epochs} epochs with half of the training images at {width} x {height} pixels, "
-    how += "judged on the other half"
+    how = f"for each, two trainings of {count_text(epochs, 'epoch')} with half of the training images at {width} x "
+    how += f"{height} pixels, judged on the other half"
     tell("--augment auto: trying which random changes of the images help")
-    tell(textwrap.fill(how, 80, initial_indent="  ", subsequent_indent="  "))
+    tell(f"  {how}")
     trials: list[dict[str, Any]] = []
 
     def run(name: str) -> Array:
@@ -111,7 +111,7 @@ def trial(
         changed = dataclasses.replace(half, transforms=transforms(name, image_size(half)))
         plan = train_recipes.plan(changed, settings)
         with progress or Progress() as shown:
-            for step in training.train(plan.model, plan.loader, epochs=settings.epochs):
+            for step in training.train(plan.model, plan.loader, epochs=settings.epochs, class_weight=plan.class_weight):
                 plan.after_step(step)
                 epoch, epochs = number * settings.epochs + step.epoch, len(halves) * settings.epochs
                 shown.show(dataclasses.replace(step, epoch=epoch, epochs=epochs), step.samples)

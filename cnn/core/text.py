@@ -20,7 +20,10 @@ def printable(text: object) -> str:
     >>> print(printable("\x1b[31mred \u202etxt.exe"))
     \x1b[31mred \u202etxt.exe
     """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    plain = str(text)
+    if plain.isprintable():
+        return plain
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
 
 
 def printable_lines(text: str) -> str:

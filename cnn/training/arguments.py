@@ -5,21 +5,34 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from cnn.core.checks import boolean, one_array
 from cnn.core.rng import generator
 from cnn.data.loader import DataLoader
 from cnn.errors import InputError
 from cnn.loss import LossFunc
-from cnn.loss.weighted import check_sample_weight
+from cnn.loss.weighted import check_sample_weight, class_weighted
+from cnn.module import no_grad
 from cnn.optim import OneCycleLR, ReduceLROnPlateau, Schedule
 from cnn.optim.shared import at_least_zero, below_one, short_repr
 from cnn.training.callbacks import Scheduled
-from cnn.training.evaluation import check_unmixed, gives_batches
-from cnn.training.inputs import as_samples, check_batch_size, check_labels, check_loader_labels, kind_of
+from cnn.training.evaluation import batches_in_order, check_unmixed, gives_batches
+from cnn.training.inputs import (
+    as_batch,
+    as_samples,
+    check_batch_size,
+    check_labels,
+    check_loader_labels,
+    dtype_of,
+    kind_of,
+    try_out,
+)
 from cnn.training.split import split_off
-from cnn.training.weights import check_no_loader, weighted
+from cnn.training.weights import check_no_sample_weight, check_takes_loss, weighted
 
 BATCH_SIZE = 32  # if none is given
+METHODS = ("loss_and_grad", "loss_and_prediction")  # of a model, in which training computes the loss
 
 
 def training_data(
@@ -55,8 +68,8 @@ def training_data(
             raise InputError("a DataLoader has its own batch size and order: pass batch_size, drop_last and rng to it")
         if split:
             raise InputError("a DataLoader cannot be split: pass arrays, or validation_data instead of the split")
-        check_no_loader(class_weight, sample_weight)
-        return x, _validation_data(model, validation_data), None
+        check_no_sample_weight(sample_weight)
+        return x, _validation_data(model, validation_data), _weighted_by_class(model, x, class_weight)
     if y is None:
         raise InputError("y is missing: pass x and y, or a DataLoader")
     x = as_samples(one_array(x, y, "x"), model, "x")
@@ -68,10 +81,28 @@ def training_data(
         sample_weight = None if sample_weight is None else sample_weight[: len(x)]
     else:
         validation_data = _validation_data(model, validation_data)
-    methods = ("loss_and_grad", "loss_and_prediction")
-    loss_func, y = weighted(model, x, y, class_weight, sample_weight, methods)
+    loss_func, y = weighted(model, x, y, class_weight, sample_weight, METHODS)
     model.input_shape = x.shape[1:]
     return DataLoader(x, y, batch_size, rng=generator(rng), drop_last=drop_last), validation_data, loss_func
+
+
+def _weighted_by_class(model: Any, loader: DataLoader, class_weight: Any) -> LossFunc | None:
+    """Return the loss with weights for the classes among the targets of a loader, or None without any."""
+    if class_weight is None:
+        return None
+    if type(loader.y) is not np.ndarray:
+        raise InputError(
+            f"class_weight counts the classes in y, but y of this DataLoader is {kind_of(loader.y)}, not an array in "
+            "memory: give the weights to the loss, CrossEntropyLoss(weight=[...]) or "
+            "BCEWithLogitsLoss(pos_weight=[...])"
+        )
+    check_takes_loss(model, METHODS)
+    x, y = next(iter(batches_in_order(loader)))
+    with no_grad():
+        prediction = try_out(model, as_batch(x, y, model, dtype_of(model))[0])
+    outputs = (len(loader.y), *prediction.shape[1:])
+    target = model.loss_func.check_target(loader.y, outputs)
+    return class_weighted(model.loss_func, class_weight, target, outputs)
 
 
 def _validation_data(model: Any, data: Any) -> Any:

@@ -21,7 +21,7 @@ from cnn.loss import LossFunc
 from cnn.module import Array, evaluating
 from cnn.training.inputs import as_batch, as_samples, check_batch_size, check_labels, dtype_of
 from cnn.training.means import Means
-from cnn.training.weights import check_no_loader, take_weights, weighted
+from cnn.training.weights import check_no_sample_weight, take_weights, weighted
 
 EVALUATION_BATCH_SIZE = 256  # if none is given
 
@@ -52,7 +52,7 @@ def evaluate(
     check_batch_size(batch_size)
     if isinstance(x, DataLoader) or gives_batches(x) or (y is None and is_list_of_pairs(x)):
         check_alone(x, y, batch_size)
-        check_no_loader(None, sample_weight)
+        check_no_sample_weight(sample_weight)
         if isinstance(x, DataLoader):
             check_unmixed(x)
             return evaluate_batches(model, batches_in_order(x))

@@ -12,13 +12,8 @@ from cnn.module import Array, no_grad
 from cnn.training.inputs import try_out
 
 
-def check_no_loader(class_weight: Any, sample_weight: Any) -> None:
-    """Raise an error that names the fix if weights are given together with a DataLoader or batches."""
-    if class_weight is not None:
-        raise InputError(
-            "class_weight needs x and y as arrays: with a DataLoader give the weights to the loss, "
-            "CrossEntropyLoss(weight=[...]) or BCEWithLogitsLoss(pos_weight=[...])"
-        )
+def check_no_sample_weight(sample_weight: Any) -> None:
+    """Raise an error that names the fix if weights of samples are given together with a DataLoader or batches."""
     if sample_weight is not None:
         raise InputError("sample_weight needs x and y as arrays: a DataLoader and batches have no weights")
 
@@ -33,13 +28,7 @@ def weighted(
     """
     if class_weight is None and sample_weight is None:
         return None, y
-    for method in methods:
-        own = getattr(model, method, None)
-        if own is not None and "loss_func" not in inspect.signature(own).parameters:
-            raise InputError(
-                f"weights need a loss to be passed on, but {type(model).__name__}.{method} takes none: define it as "
-                f"{method}(self, x, y, loss_func=None), and use loss_func unless it is None"
-            )
+    check_takes_loss(model, methods)
     with no_grad():
         prediction = try_out(model, x)
     loss_func: LossFunc = model.loss_func
@@ -60,6 +49,17 @@ def weighted(
             )
         y = join(y, weights)
     return loss_func, y
+
+
+def check_takes_loss(model: Any, methods: tuple[str, ...]) -> None:
+    """Raise an error if a method of the user's own that computes the loss cannot be given one."""
+    for method in methods:
+        own = getattr(model, method, None)
+        if own is not None and "loss_func" not in inspect.signature(own).parameters:
+            raise InputError(
+                f"weights need a loss to be passed on, but {type(model).__name__}.{method} takes none: define it as "
+                f"{method}(self, x, y, loss_func=None), and use loss_func unless it is None"
+            )
 
 
 def join(y: Array, weights: Array) -> Array:

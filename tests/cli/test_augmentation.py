@@ -11,6 +11,7 @@ from PIL import Image
 import cnn
 from cnn.cli import augmentation, datasets, run_folders, trials
 from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
+from cnn.cli.terminal import fitted
 from cnn.cli.train_recipes import settings_for
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
@@ -150,6 +151,19 @@ def test_auto_does_not_flip_arrows(chosen_for_arrows):
     assert by_name[flipped]["accuracy"] < 0.75 < by_name[changes.name]["accuracy"]
     assert changes.name in lines[-1]
     assert all(any(name in line for line in lines) for name in by_name)
+
+
+def test_how_trials_are_made_is_one_line_which_a_terminal_breaks(chosen_for_arrows):
+    changes, lines, _, _ = chosen_for_arrows
+    assert lines[1] == f"  {changes.how}"
+    assert fitted(lines[1], 60).count("\n") == 2
+
+
+def test_one_epoch_is_not_plural(monkeypatch):
+    arrows("f")
+    dataset, settings = load("f", epochs=1, model="mlp")
+    monkeypatch.setattr(trials, "trial", lambda *_: (np.ones(4), 0.5))
+    assert "two trainings of 1 epoch with half of" in trials.choose(dataset, settings, lambda line: None).how
 
 
 def test_trials_are_reproducible(chosen_for_arrows):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,7 @@ def test_many_rare_classes_are_counted():
     labels = np.repeat(np.arange(9), [30, 3, 3, 3, 3, 3, 3, 3, 11])
     note = uneven_note(labels, [f"class {k}" for k in range(9)], balance=True)
     assert note.startswith("uneven classes: the largest, class 0, has 30 training images, but class 1 3, class 2 3")
-    assert note.endswith("and 2 more: their errors count more (--balance), also in the losses of the epochs")
+    assert note.endswith("and 2 more: their errors count more in training and in its loss (--balance)")
     assert "class 8" not in note
 
 
@@ -85,13 +86,26 @@ def test_classes_that_are_seldom_recognised_are_named(run):
     assert "or train with --balance" in " ".join(err.split())
 
 
-def test_advice_depends_on_what_was_done():
-    report = class_report([0, 0, 1, 1, 2], [1, 1, 1, 0, 2], ["a", "b\x1b[2J", "c"])
-    assert low_recall_note(report, can_balance=False) == "seldom recognised: a (0 of 2). Add images of this class."
-    report = class_report([0, 0, 1, 1, 1], [1, 1, 1, 0, 2], ["a", "b\x1b[2J", "c"])
-    text = " ".join(low_recall_note(report, can_balance=True).split())
-    assert text.startswith("seldom recognised: a (0 of 2), b\\x1b[2J (1 of 3). Add images of these classes, or train")
-    assert low_recall_note(class_report([0, 1], [0, 1], ["a", "b"]), can_balance=True) == ""
+ADVICE = "seldom recognised: a (0 of 2), b\\x1b[2J (1 of 3)"
+
+
+@pytest.mark.parametrize(
+    ("counts", "can_balance", "text"),
+    [
+        ((5, 5, 5), True, ADVICE),
+        ((5, 5, 15), True, f"{ADVICE}. Add images of a, b\\x1b[2J, which are rare, or train with --balance"),
+        ((5, 15, 15), True, f"{ADVICE}. Add images of a, which is rare, or train with --balance"),
+        ((5, 15, 15), False, f"{ADVICE}. Add images of a, which is rare"),
+        ((15, 15, 5), True, ADVICE),  # the rare class is recognised
+    ],
+)
+def test_more_images_are_advised_for_rare_classes_alone(counts, can_balance, text):
+    report = class_report([0, 0, 1, 1, 1, 2], [1, 1, 1, 0, 2, 2], ["a", "b\x1b[2J", "c"])
+    assert low_recall_note(report, np.repeat(np.arange(3), counts), can_balance) == text
+
+
+def test_nothing_is_advised_where_all_are_recognised():
+    assert low_recall_note(class_report([0, 1], [0, 1], ["a", "b"]), np.array([0, 0, 0, 1]), can_balance=True) == ""
 
 
 # --balance
@@ -116,8 +130,9 @@ def test_balance_weights_the_loss_and_is_resumed(run):
     assert run("train", "f", "--epochs", 1, *FAST, "--balance")[0] == 0
     settings = settings_for("f", image_size=16, balance=True, model="mlp")
     dataset = datasets.load("f", 0, True, 16, settings.validation)
-    loss_func = train_recipes.plan(dataset, settings).model.loss_func
-    assert loss_func.weight == pytest.approx([29 / (2 * 24), 29 / (2 * 5)])
+    plan = train_recipes.plan(dataset, settings)
+    assert plan.class_weight == pytest.approx({0: 29 / (2 * 24), 1: 29 / (2 * 5)})
+    assert plan.model.loss_func.weight is None
     code, _, err = run("train", "--resume", "run", "--epochs", 2)
     assert code == 0, err
     assert (config()["balance"], config()["epochs"]) == (True, 2)
@@ -218,6 +233,33 @@ def test_the_best_epoch_is_kept(metric, best):
     assert (other.best_epoch, other.best) == (keep.best_epoch, keep.best)
 
 
+@pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy"])
+@pytest.mark.parametrize(("losses", "best"), [((0.5, 0.3, 0.4), 2), ((0.5, 0.5, 0.5), 1), ((0.5, 0.6, 0.4), 3)])
+@pytest.mark.parametrize("resumed_after", [None, 1, 2])
+def test_of_equal_epochs_the_one_with_the_lowest_loss_is_kept(metric, losses, best, resumed_after):
+    x, y = np.zeros((4, 1, 2, 2), np.uint8), np.array([0, 0, 1, 1])
+    keep = KeepBest(metric, x, y)
+    for step in steps([{"val_loss": loss, "val_accuracy": 0.5} for loss in losses]):
+        step.model.epoch, epoch = 0, step.model.epoch  # the same predictions in each epoch
+        keep(step)
+        step.model.epoch = epoch
+        if epoch == resumed_after:
+            state = json.loads(json.dumps({**keep.state_dict(), "weights": {}}))
+            keep = KeepBest(metric, x, y)
+            keep.load_state_dict(state)
+    assert (keep.best, keep.best_epoch) == (0.5, best)
+
+
+def test_the_state_of_an_earlier_version_has_no_loss():
+    keep = KeepBest("accuracy", np.zeros(1), np.zeros(1))
+    keep.load_state_dict({"best": 0.5, "best_epoch": 1, "waited": 0, "weights": {}})
+    for step in steps(
+        [{"val_loss": loss, "val_accuracy": value} for loss, value in ((9, 0.5), (1, 0.5), (5, 0.6))][1:]
+    ):
+        keep(replace(step, epoch=step.epoch + 1))
+    assert (keep.best, keep.best_epoch) == (0.6, 3)
+
+
 def test_the_metric_is_checked(run):
     with pytest.raises(InputError, match="unknown metric f1; known: accuracy, balanced-accuracy, loss"):
         KeepBest("f1", np.zeros(1), np.zeros(1))
@@ -244,21 +286,22 @@ def test_keep_best_on_the_command_line(run, metric):
         assert f"balanced-accuracy {value:.4f}" in err
 
 
-def test_the_weighted_loss_is_named(run, no_plots):
-    """The loss by which --keep-best chooses with --balance is not the one that is printed at the end."""
+def test_the_validation_loss_is_without_weights(run, no_plots):
+    """So that runs with and without --balance can be compared, and --keep-best loss chooses by what is printed."""
     noise("f", 40, 8)
     code, out, err = run("train", "f", "--epochs", 3, *FAST, "--lr", "0.1", "--balance", "--keep-best", "loss")
     assert code == 0
-    rows = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
-    weighted = min(row["val_loss"] for row in rows)
-    assert f"with the best validation loss weighted by --balance {weighted:.4f}" in " ".join(err.split())
-    assert "their errors count more (--balance), also in the losses of the epochs" in " ".join(err.split())
+    assert "their errors count more in training and in its loss (--balance)" in " ".join(err.split())
     x, y = datasets.load("f", 0, True, 16, 0.2).test
     model = Sequential.load(Path("run/model.safetensors"))
     loss, _ = model.evaluate(model.preprocess(x), y)
+    rows = [json.loads(line) for line in Path("run/history.jsonl").read_text().splitlines()]
+    assert min(row["val_loss"] for row in rows) == pytest.approx(loss)
+    assert f"with the best validation loss {loss:.4f}" in " ".join(err.split())
     assert f"validation loss      {loss:.4f}" in out
     assert config()["validation_loss"] == pytest.approx(loss)
-    assert abs(loss - weighted) > 0.01
+    best = min(range(3), key=lambda i: rows[i]["val_loss"])
+    assert f"val loss {loss:.4f}" in out.splitlines()[best]
 
 
 def stop_after(monkeypatch, count):

@@ -359,6 +359,45 @@ def test_files_are_read_in_several_threads():
     assert list(predict_stream.read_ahead(read, "abcd")) == list("abcd")
 
 
+def test_this_thread_reads_as_well_while_others_are_busy():
+    """With a reader for each core besides this thread, threads would wait for each other."""
+    begun, is_over, read_here = threading.Semaphore(0), threading.Event(), []
+
+    def read(name):
+        if threading.current_thread() is not threading.main_thread():
+            begun.release()
+            assert is_over.wait(timeout=20)
+            return name
+        if not read_here:
+            assert begun.acquire(timeout=20)  # another thread holds a file
+        read_here.append(name)
+        if len(read_here) == 20:
+            is_over.set()
+        return name
+
+    names = [str(i) for i in range(predict_stream.READERS + 20)]
+    assert list(predict_stream.read_ahead(read, names)) == names
+    assert len(read_here) >= 20
+    assert 1 <= predict_stream.READERS < max(2, os.cpu_count() or 1)
+
+
+def test_files_before_one_with_an_unexpected_error_are_given():
+    given = []
+
+    def read(name):
+        if name == "5":
+            raise RuntimeError("a bug")
+        return name
+
+    def take_all():
+        for name in predict_stream.read_ahead(read, map(str, range(40))):
+            given.append(name)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        take_all()
+    assert given == list("01234")
+
+
 def test_the_number_of_threads_is_as_before(run, brightness_model, photos):
     before = cnn.get_num_threads()
     assert run("predict", brightness_model, photos, "--json")[0] == 0

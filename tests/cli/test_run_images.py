@@ -65,6 +65,44 @@ def test_training_images_are_left_out(run, trained_run, how):
     assert result["accuracy"] == expected["accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("side", "before", "after", "are_known"),
+    [
+        (40, {"format": "PNG"}, {"format": "PNG", "compress_level": 0}, True),
+        (40, {"format": "PNG"}, {"format": "BMP"}, True),
+        (40, {"format": "PNG"}, {"format": "WEBP", "lossless": True}, True),
+        (40, {"format": "PNG", "mode": "RGBA"}, {"format": "PNG"}, True),
+        (40, {"format": "PNG", "mode": "L"}, {"format": "TIFF", "mode": "RGB"}, True),
+        (40, {"format": "PNG", "mode": "P"}, {"format": "PNG", "mode": "RGB"}, True),
+        (60, {"format": "JPEG"}, {"format": "PNG"}, True),
+        (64, {"format": "JPEG"}, {"format": "PNG"}, False),  # read at half its size, as it is 4 times that of the net
+        (40, {"format": "JPEG", "quality": 90}, {"format": "JPEG", "quality": 80}, False),
+        (40, {"format": "PNG"}, {"format": "JPEG", "quality": 95}, False),
+        (40, {"format": "PNG"}, {"format": "PNG", "size": (80, 80)}, False),
+    ],
+)
+def test_images_that_were_saved_again(run, no_plots, side, before, after, are_known):
+    """They are known by equal bytes or equal pixels at the size of the net, and by nothing else; docs/data.md says so."""
+
+    def save(image, path, *, format, mode=None, size=None, **settings):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = image if mode is None else image.convert(mode)
+        image = image if size is None else image.resize(size, Image.Resampling.BICUBIC)
+        image.save(path, format=format, **settings)
+
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        image = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+        name = f"{'ab'[i % 2]}/{i}.png"  # the content tells the format
+        save(image, Path("f", name), **before)
+        with Image.open(Path("f", name)) as saved:
+            save(saved, Path("g", name), **after)
+    assert run("train", "f", "--out", "r", *FAST)[0] == 0
+    code, out, _ = run("evaluate", "r", "--data", "g", "--json")
+    assert code == 0
+    assert json.loads(out)["left_out"] == (10 if are_known else 0)
+
+
 def test_new_images_beside_the_old_ones(run, trained_run):
     shutil.copytree("f", "g")
     Image.new("RGB", (20, 20), (200, 180, 200)).save("g/light/new.png")

@@ -218,14 +218,45 @@ def test_wrong_weights_are_refused_before_anything_has_changed(settings, error, 
             model.evaluate(X, y, **settings)
 
 
-def test_a_loader_has_no_weights():
+def test_a_loader_has_no_weights_of_samples():
     model, y = make("Softmax")
-    for name, value, match in (
-        ("class_weight", "balanced", r"give the weights to the loss, CrossEntropyLoss\(weight=\[...\]\)"),
-        ("sample_weight", WEIGHT, "sample_weight needs x and y as arrays"),
+    with pytest.raises(InputError, match="sample_weight needs x and y as arrays"):
+        model.fit(DataLoader(X, y), sample_weight=WEIGHT)
+
+
+@pytest.mark.parametrize("class_weight", ["balanced", {0: 2, 2: 5.0}])
+def test_classes_have_the_same_weights_in_a_loader_as_in_arrays(class_weight):
+    """In the training loss, and not in the validation loss."""
+    found = []
+    for with_loader in (False, True):
+        model, y = make("Softmax", Adam(lr=0.1))
+        data = (DataLoader(X, y, 8, rng=1),) if with_loader else (X, y)
+        settings = {} if with_loader else {"batch_size": 8, "rng": 1}
+        settings |= {"class_weight": class_weight, "validation_data": (X, y), "epochs": 3, "verbose_freq": 0}
+        history = model.fit(*data, **settings)
+        found.append((history.train_loss, history.val_loss, model.state_dict()))
+        assert model.loss_func.weight is None
+        assert history.val_loss[-1] == model.evaluate(X, y)[0]
+    np.testing.assert_equal(found[1], found[0])
+
+
+def test_wrong_weights_of_classes_in_a_loader_are_refused():
+    model, y = make("Softmax")
+
+    class Targets:
+        def __len__(self):
+            return len(y)
+
+        def __getitem__(self, i):
+            return y[i]
+
+    for targets, weight, match in (
+        (Targets(), "balanced", r"not an array in memory: give the weights to the loss, CrossEntropyLoss\(weight="),
+        (y, {5: 1}, "class_weight must name class ids from 0 to 2, got 5"),
+        (y + 7, "balanced", "labels must lie between 0 and 2"),
     ):
         with pytest.raises(InputError, match=match):
-            model.fit(DataLoader(X, y), **{name: value})
+            model.fit(DataLoader(X, targets), class_weight=weight)
 
 
 def run(folder, resume=False, stop=None, sample_weight=WEIGHT, class_weight="balanced"):

@@ -9,7 +9,7 @@ from cnn.cli import model_arguments
 from cnn.cli.parser import Parser, integer_at_least
 from cnn.cli.predict_images import expand_patterns, files_in, read_for_model
 from cnn.cli.predict_output import INPUTS_SHOWN, TOP, Output
-from cnn.cli.predict_stream import fewer_kernel_threads, predictions
+from cnn.cli.predict_stream import predictions, room_for_readers
 from cnn.cli.run_folders import is_same_file
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.model.objective import Objective
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     with (
         Output(model, form, args.top, args.show_input, len(names)) as output,
         warnings.catch_warnings(),
-        fewer_kernel_threads(),
+        room_for_readers(),
         closing(predicted),  # before the warnings are as they were, the readers have ended
     ):
         # Pillow's warnings about invalid metadata; ignored here, because only one thread at a time can do so safely

@@ -1,6 +1,7 @@
 """Predictions for any number of images: other threads read files while the model works on those before them."""
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,7 @@ from cnn.sequential import Sequential
 # Every batch has this many rows, the last one too. With fewer rows, a product of matrices may be computed by another
 # routine, which adds up in another order: the probabilities of an image would depend on the images beside it.
 BATCH_SIZE = 16
+SWITCH_SECONDS = 0.0002  # Python's own value, 0.005, is as long as the layers take for a batch
 READ_AHEAD = 8 * BATCH_SIZE  # images at most that wait in memory for the model
 READERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads besides this one; each may hold half a gigabyte
 
@@ -85,14 +87,19 @@ def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], M
 
 
 @contextmanager
-def fewer_kernel_threads() -> Iterator[None]:
-    """Let the layers use only as many threads as the readers leave: reading takes most of the time."""
-    before = get_num_threads()
-    set_num_threads(max(1, before - READERS))
+def room_for_readers() -> Iterator[None]:
+    """Let the layers use only as many threads as the readers leave, and let a reader wait less for the interpreter.
+
+    Reading takes most of the time, and each file of it a little of Python between the library calls that decode it.
+    """
+    threads, interval = get_num_threads(), sys.getswitchinterval()
+    set_num_threads(max(1, threads - READERS))
+    sys.setswitchinterval(min(SWITCH_SECONDS, interval))
     try:
         yield
     finally:
-        set_num_threads(before)
+        set_num_threads(threads)
+        sys.setswitchinterval(interval)
 
 
 def _depends_on_the_batch(model: Sequential) -> bool:

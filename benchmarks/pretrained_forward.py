@@ -1,5 +1,8 @@
 """How long EfficientNet-Lite0 takes for one image of 224 x 224: in turn with onnxruntime, which runs its ONNX file.
 
+A turn is several calls, of which the first ones do not count: the threads of the other program still poll for work, and
+take the cores.
+
 python benchmarks/pretrained_forward.py              # two threads each, one image
 python benchmarks/pretrained_forward.py 1 16         # one thread, batches of 16
 
@@ -20,7 +23,17 @@ import cnn
 from cnn import zoo
 from cnn.interop import onnx
 
-ROUNDS, WARM = 50, 5
+ROUNDS, WARM, CALLS = 15, 5, 10  # turns of each; calls in a turn that do not count, and that do
+
+
+def seconds(run: Callable[[], np.ndarray]) -> float:
+    """Return the median time of the calls of a turn."""
+    elapsed = []
+    for _ in range(WARM + CALLS):
+        began = time.perf_counter()
+        run()
+        elapsed.append(time.perf_counter() - began)
+    return statistics.median(elapsed[WARM:])
 
 
 def main(threads: int = 2, batch: int = 1) -> None:
@@ -40,17 +53,16 @@ def main(threads: int = 2, batch: int = 1) -> None:
     }
     outputs = {name: run() for name, run in runs.items()}
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(WARM + ROUNDS):
+    for _ in range(ROUNDS):
         for name, run in runs.items():
-            began = time.perf_counter()
-            run()
-            times[name].append(1000 * (time.perf_counter() - began))
-    ours, theirs = (values[WARM:] for values in times.values())
+            times[name].append(1000 * seconds(run))
     for name, values in times.items():
-        print(f"{name:12} {statistics.median(values[WARM:]):7.2f} ms (fastest {min(values[WARM:]):.2f})")
-    ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+        print(f"{name:12} {statistics.median(values):7.2f} ms (fastest {min(values):.2f})")
+    ratio = statistics.median(a / b for a, b in zip(*times.values(), strict=True))
     apart = np.abs(outputs["cnn"] - outputs["onnxruntime"]).max() / outputs["onnxruntime"].max()
-    print(f"cnn / onnxruntime {ratio:.2f}; batch {batch}, {threads} threads, median of {ROUNDS}; apart {apart:.1e}")
+    print(
+        f"cnn / onnxruntime {ratio:.2f}; batch {batch}, {threads} threads, {ROUNDS} turns; apart {apart:.1e}"
+    )
 
 
 if __name__ == "__main__":

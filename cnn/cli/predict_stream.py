@@ -1,12 +1,11 @@
 """Predictions for any number of images: other threads read files while the model works on those before them."""
 
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -15,14 +14,13 @@ import numpy as np
 from cnn.cli.predict_images import ModelImage
 from cnn.core.text import fields_text
 from cnn.data.image_files import is_nearly_uniform
-from cnn.kernels import get_num_threads, set_num_threads
+from cnn.kernels import get_num_threads, one_blas_thread, set_num_threads
 from cnn.module import Array
 from cnn.sequential import Sequential
 
 # Every batch has this many rows, the last one too. With fewer rows, a product of matrices may be computed by another
 # routine, which adds up in another order: the probabilities of an image would depend on the images beside it.
 BATCH_SIZE = 16
-SWITCH_SECONDS = 0.0002  # Python's own value, 0.005, is as long as the layers take for a batch
 READ_AHEAD = 8 * BATCH_SIZE  # images at most that wait in memory for the model
 READERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads besides this one; each may hold half a gigabyte
 
@@ -83,23 +81,25 @@ def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], M
             images = [one.image for one in batch if one.image is not None]
             rows = iter(_probabilities(model, images, size) if images else ())
             for one in batch:
-                yield one if one.image is None else replace(one, probabilities=next(rows))
+                if one.image is None:
+                    yield one
+                else:
+                    yield Prediction(one.name, one.image, "", next(rows), one.nearly_one_colour)
 
 
 @contextmanager
 def room_for_readers() -> Iterator[None]:
-    """Let the layers use only as many threads as the readers leave, and let a reader wait less for the interpreter.
+    """Let the layers use only as many threads as the readers leave: reading takes most of the time.
 
-    Reading takes most of the time, and each file of it a little of Python between the library calls that decode it.
+    BLAS gets one thread, once for all batches.
     """
-    threads, interval = get_num_threads(), sys.getswitchinterval()
-    set_num_threads(max(1, threads - READERS))
-    sys.setswitchinterval(min(SWITCH_SECONDS, interval))
+    before = get_num_threads()
+    set_num_threads(max(1, before - READERS))
     try:
-        yield
+        with one_blas_thread():
+            yield
     finally:
-        set_num_threads(threads)
-        sys.setswitchinterval(interval)
+        set_num_threads(before)
 
 
 def _depends_on_the_batch(model: Sequential) -> bool:

@@ -21,7 +21,7 @@ from cnn.kernels.jit.engine import (
     thread_pool,
     winograd_convolution,
 )
-from cnn.kernels.jit.engine.arrays import Array
+from cnn.kernels.jit.engine.arrays import Array, channels_last
 from cnn.kernels.jit.engine.shapes import Convolution, batch_parts, prepare, supports
 from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS
@@ -68,7 +68,7 @@ def run_forward(
     if plan.pool is not None:
         choice = empty(plan.shape, np.uint8)
         arrays[at.CHOICE] = choice
-    arrays[at.X], arrays[at.Y], arrays[at.UNEVEN] = np.ascontiguousarray(x.transpose(0, 2, 3, 1)), y, uneven
+    arrays[at.X], arrays[at.Y], arrays[at.UNEVEN] = channels_last(x), y, uneven
     arguments = plan.arguments if arguments is None else arguments
     ran = thread_pool.run(plan.kernel, arrays, plan.parts, plan.conv.work, arguments, (at.SCRATCH, plan.scratch))
     return y.transpose(0, 3, 1, 2), choice, np.flatnonzero(uneven) if ran[at.ANY_UNEVEN] else None
@@ -135,7 +135,7 @@ def backward(
     if x is not None:
         size = {"direct": conv.packed_size, "winograd": POINTS * c * k, "depthwise": weight.size}[conv.algorithm]
         partial = borrow_scratch(parts * size)
-        arrays |= {at.X: np.ascontiguousarray(x.transpose(0, 2, 3, 1)), at.W_GRAD: partial}
+        arrays |= {at.X: channels_last(x), at.W_GRAD: partial}
         if has_bias:
             sums = np.empty((parts, k))
             arrays[at.SUMS] = sums

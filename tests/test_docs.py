@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import cnn
+from cnn import zoo
+from cnn.interop import onnx
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,13 +45,16 @@ def test_your_own_layer_has_twenty_lines_and_a_wrong_gradient_is_caught():
 
 
 def test_each_readme_example_runs_on_its_own(tmp_path, monkeypatch, capsys):
-    """The spiral runs unchanged; a few random images stand in for Fashion-MNIST."""
+    """The spiral runs unchanged; a few random images stand in for Fashion-MNIST, and a small net for photos.onnx."""
     rng = np.random.default_rng(0)
     few = [(rng.integers(0, 256, (n, 1, 28, 28), np.uint8), rng.integers(0, 10, n)) for n in (96, 32)]
     monkeypatch.setattr("cnn.data.fashion_mnist", lambda: (*few[0], *few[1]))
     monkeypatch.chdir(tmp_path)
+    small = zoo.small_cnn()
+    small.input_shape = (1, 28, 28)
+    onnx.save(small, "photos.onnx")
     blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         exec(compile(block, "README.md", "exec"), {})
     out = capsys.readouterr().out

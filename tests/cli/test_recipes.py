@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnn.cli import datasets, train_recipes
-from cnn.cli.train_recipes import RECIPES, settings_for
+from cnn.cli.train_settings import RECIPES, settings_for
 from cnn.optim import AdamW
 from cnn.sequential import Sequential
 from tests.cli.example_files import config, history

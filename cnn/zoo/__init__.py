@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from cnn.core.explain import missing_name
 from cnn.zoo import trained as trained
 from cnn.zoo.branched import densenet, inception, resnet, squeezenet, unet
+from cnn.zoo.efficientnet import efficientnet_lite0
 from cnn.zoo.plain import fashion_cnn, lenet5, mlp, mobilenet, photo_cnn, small_cnn, vgg
 
 __all__ = [
     "densenet",
+    "efficientnet_lite0",
     "fashion_cnn",
     "inception",
     "lenet5",

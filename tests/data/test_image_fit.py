@@ -26,7 +26,7 @@ def test_what_each_shows(tmp_path, across):
     stripes(*size, across).save(tmp_path / "a.png")
     squashed, cropped, padded = (
         read_image(tmp_path / "a.png", 30, fit=fit) if across else read_image(tmp_path / "a.png", 30, fit=fit).mT
-        for fit in FITS
+        for fit in ("squashed", "cropped", "padded")
     )
     middles = [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
     assert [squashed[:, 15, x].tolist() for x in (4, 15, 25)] == middles
@@ -35,6 +35,15 @@ def test_what_each_shows(tmp_path, across):
     assert [padded[:, 15, x].tolist() for x in (4, 15, 25)] == middles
     assert len(np.unique(padded[:, :9].reshape(3, -1), axis=1).T) == 1  # a margin of one colour
     assert np.array_equal(padded[:, 0, 0], padded[:, 29, 29])
+
+
+@pytest.mark.parametrize(("width", "height"), [(224, 224), (512, 256), (256, 512), (300, 301)])
+def test_zoomed_is_the_middle_of_cropped(width, height):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+    side = 0.875 * min(width, height)
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    expected = image.resize((224, 224), Image.Resampling.BICUBIC, box=box)
+    assert np.array_equal(np.asarray(resize(image, (224, 224), "zoomed")), np.asarray(expected))
 
 
 @given(

@@ -273,6 +273,7 @@ def test_every_net_of_the_zoo(tmp_path, name):
     assert proto.opset_import[0].version == 17
     assert not {"Shape", "Gather", "Reshape"} & {node.op_type for node in proto.graph.node}
     stored = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
+    stored = {k: v for k, v in stored.items() if not k.endswith((".min", ".max"))}  # the bounds of ReLU6
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     assert stored.keys() == state.keys()
     assert all(np.array_equal(stored[k], state[k]) for k in state)

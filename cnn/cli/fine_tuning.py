@@ -165,7 +165,7 @@ def _plan(
     x, y = data.train
     loader = DataLoader(x, y, settings.batch_size, rng=generator(), transforms=[features.OneVersion()])
     first = dataclasses.replace(data, train=(x[:, 0], y))
-    record = {"versions": x.shape[1], **record}
+    record = {"versions_per_image": x.shape[1], **record}
 
     def decrease(step: Step) -> None:
         step.model.optimizer.lr = lr * (1 - step.progress)

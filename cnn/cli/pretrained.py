@@ -25,10 +25,12 @@ class Start:
     ----------
     name : str
         What config.json calls the model.
-    layers : list of Module
-        All layers before the last Linear one, which computed the classes; rows of layers inside are taken apart.
+    outer : list of Module
+        The layers before the last Linear one, which computed the classes.
     dropout : list of Module
-        Those of them that are Dropout and directly before the Linear one: they belong to the new head.
+        The Dropout layers between these and the Linear one: they belong to the new head.
+    layers : list of Module
+        Those of `outer`, with rows of layers taken apart.
     first_upper : int
         The index of the first of the upper layers, which ``--fine-tune`` trains.
     features : int
@@ -39,9 +41,10 @@ class Start:
 
     def __init__(self, name: str, net: Sequential) -> None:
         self.name = name
-        self.layers, self.dropout = layers_before_last_linear(name, net), list[Module]()
-        while isinstance(self.layers[-1], Dropout):
-            self.dropout.insert(0, self.layers.pop())
+        self.outer, self.dropout = layers_before_last_linear(name, net), list[Module]()
+        while isinstance(self.outer[-1], Dropout):
+            self.dropout.insert(0, self.outer.pop())
+        self.layers = [inner for layer in self.outer for inner in flat(layer)]
         self.input_shape = image_shape(name, net)
         self.preprocessing: dict[str, Any] = net.preprocessing or {}
         shapes = shapes_after(name, self.layers, self.input_shape)
@@ -62,7 +65,7 @@ class Start:
 
     def whole(self, head: list[Module], class_names: list[str], conversion: dict[str, Any]) -> Sequential:
         """Return the whole net with a new head, which is what a run saves; it shares the layers."""
-        net = Sequential([*self.layers, *head])
+        net = Sequential([*self.outer, *head])
         net.class_names, net.input_shape = class_names, self.input_shape
         net.preprocessing = self.preprocessing | conversion
         return net
@@ -90,13 +93,14 @@ def load(settings: Settings) -> Start | None:
 
 def layers_before_last_linear(name: str, net: Sequential) -> list[Module]:
     """Return the layers of a net, without the Linear one that computes the classes and the Softmax after it."""
-    layers = flat(net)
-    while layers and isinstance(layers[-1], (Softmax, LogSoftmax)):
-        layers.pop()
+    layers = list(net)
+    while layers and isinstance(layers[-1], (Softmax, LogSoftmax, Sequential)):
+        last = layers.pop()
+        layers += list(last) if isinstance(last, Sequential) else []
     if len(layers) < 2 or not isinstance(layers[-1], Linear):
-        last = type(layers[-1]).__name__ if layers else "nothing"
+        kind = type(layers[-1]).__name__ if layers else "nothing"
         raise InputError(
-            f"{printable(name)} ends with {last}, expected a net whose last layer is Linear, with or without Softmax: "
+            f"{printable(name)} ends with {kind}, expected a net whose last layer is Linear, with or without Softmax: "
             "only that layer is replaced for other classes"
         )
     return layers[:-1]
@@ -132,9 +136,11 @@ def shapes_after(name: str, layers: list[Module], input_shape: tuple[int, ...]) 
 
 
 def first_upper(layers: list[Module], shapes: list[tuple[int, ...]]) -> int:
-    """Return the index of the layer from which on the images are smallest, before they become a row of numbers.
+    """Return the index of the first layer to train again: from there on the images are smallest.
 
-    From there on a net has most of its parameters, but not most of its work, and what it knows is least general.
+    It is the last layer that makes them smaller, before they become a row of numbers, or the start of the block that it
+    is in: the last layer before it that has fewer values, because the images have fewer channels there. From there on a
+    net has most of its parameters, but not most of its work, and what it knows is least general.
 
     Parameters
     ----------
@@ -150,13 +156,17 @@ def first_upper(layers: list[Module], shapes: list[tuple[int, ...]]) -> int:
     >>> first_upper(layers, [(3, 8, 8), (4, 8, 8), (4, 4, 4), (8, 4, 4), (8, 2, 2), (32,)])
     2
     """
+    sizes = [math.prod(shape[1:]) if len(shape) == 3 else 0 for shape in shapes]  # pixels of a channel
     smaller = [
         i
         for i, layer in enumerate(layers)
-        if len(shapes[i + 1]) == 3
-        and math.prod(shapes[i + 1][1:]) < math.prod(shapes[i][1:])
-        and any(each.parameters() for each in layers[i:])
+        if 0 < sizes[i + 1] < sizes[i] and any(each.parameters() for each in layers[i:])
     ]
     if not smaller:
         return 0
-    return smaller[-1] if layers[smaller[-1]].parameters() else smaller[-1] + 1
+    last = smaller[-1]
+    if not layers[last].parameters():
+        return last + 1
+    values = [math.prod(shape) for shape in shapes]
+    block = [i for i in range(last) if sizes[i] == sizes[last] and values[i] < values[last]]
+    return block[-1] if block else last

@@ -36,7 +36,13 @@ def run(args: argparse.Namespace) -> int:
         print_stderr(f"{args.resume} is finished: give {option} N with more than {epochs} to train it further")
         return 0
     saved = None if args.resume is None else run_images.read(args.resume)
+    cnn.manual_seed(settings.seed)  # the layers of the net to start from may draw, such as Dropout
     start = pretrained.load(settings)
+    if start is not None:
+        settings = dataclasses.replace(settings, model=start.name, image_size=max(start.input_shape[1:]))
+    reading: dict[str, Any] = {"image_size": settings.image_size} if start is None else start.reading()
+    if args.resume is not None:
+        reading |= _conversion(args.resume, saved)
     try:
         dataset = datasets.load(
             args.data,
@@ -44,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
             args.quiet,
             validation=settings.validation,
             group_by=settings.group_by,
-            **({"image_size": settings.image_size} if start is None else start.reading()),
-            **(_conversion(args.resume, saved) if args.resume is not None else {}),
+            **reading,
         )
     except InputError as error:
         origin = f"; {args.resume} was trained on it" if args.resume is not None else ""

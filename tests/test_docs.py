@@ -122,6 +122,8 @@ def test_fine_tuning_in_five_steps(tmp_path, monkeypatch, capsys):
     assert [group.lr for group in model.optimizer.param_groups] == [1e-3, 1e-4]
     assert "320 parameters are frozen" in capsys.readouterr().out
     assert (tmp_path / "fine_tuned.safetensors").exists()
+    assert names["features"].shape == (1, 1280)
+    assert len(names["imagenet"].class_names) == 1000
 
 
 @pytest.mark.parity

@@ -10,7 +10,6 @@ from cnn.cli.terminal import print_stdout
 from cnn.core.text import printable
 from cnn.interop import onnx
 from cnn.interop.onnx.saving import OPSETS
-from cnn.sequential import Sequential
 
 DESCRIPTION = "Write a model as an ONNX file, which other runtimes read."
 EXAMPLE = """\
@@ -41,8 +40,7 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file, print what it is, and return the exit status."""
-    path = model_arguments.find_model(args.run)
-    model = Sequential.load(path)
+    path, model = model_arguments.load_model(args.run)
     if model.input_shape is None:
         raise ValueError(
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"

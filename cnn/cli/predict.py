@@ -8,7 +8,7 @@ from pathlib import Path
 from cnn.cli import model_arguments
 from cnn.cli.parser import Parser, integer_at_least
 from cnn.cli.predict_images import expand_patterns, files_in, read_for_model
-from cnn.cli.predict_output import INPUTS_SHOWN, TOP, Output
+from cnn.cli.predict_output import INPUTS_SHOWN, MANY_CLASSES, TOP, TOP_OF_MANY, Output
 from cnn.cli.predict_stream import fewer_kernel_threads, predictions
 from cnn.cli.run_folders import is_same_file
 from cnn.loss.bce_loss import BinaryLoss
@@ -19,6 +19,9 @@ DESCRIPTION = "Print the most likely classes of images."
 EXAMPLE = """\
 example, with the trained model that comes with cnn, for the classes of Fashion-MNIST:
   cnn predict --model fashion shoe.jpg
+
+example, with the 1,000 classes of ImageNet, such as hen, daisy and coffee mug; needs: pip install "cnn[pretrained]"
+  cnn predict --model imagenet photo.jpg
 
 example:
   cnn predict runs/fashion-mnist-1 shoe.jpg --top 2 --show-input input.png
@@ -47,7 +50,8 @@ def add_arguments(parser: Parser) -> None:
     model_arguments.add_arguments(parser)
     images = "an image file of any size, in colour or grey; a pattern such as *.png; or a folder"
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=images)
-    top = f"number of classes to print for an image (default {TOP}; in a line of text, 1)"
+    top = f"number of classes to print for an image (default {TOP}; of {MANY_CLASSES} classes or more, {TOP_OF_MANY}; "
+    top += "in a line of text, 1)"
     parser.add_argument("--top", type=integer_at_least(1), metavar="N", help=top)
     invert = "swap light and dark (default auto: if the border is light and the model takes grey images)"
     parser.add_argument("--invert", choices=("auto", "yes", "no"), default="auto", help=invert)
@@ -79,8 +83,7 @@ def _check_not_read(show_input: Path, names: list[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the most likely classes of each image, and return the exit status: 1 if an image could not be read."""
-    path = model_arguments.find_model(args.run)
-    model = Sequential.load(path)
+    path, model = model_arguments.load_model(args.run)
     if model.input_shape is None:
         raise ValueError(
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"

@@ -20,7 +20,8 @@ from cnn.loss.bce_loss import BinaryLoss
 from cnn.module import Array
 from cnn.sequential import Sequential
 
-TOP = 3  # classes of an image, if --top is not given
+TOP, TOP_OF_MANY = 3, 5  # classes of an image, if --top is not given
+MANY_CLASSES = 100
 INPUTS_SHOWN = 96  # images of --show-input
 NAMES_SHOWN, CLASSES_SHOWN = 3, 20
 NOT_IMAGES = ("is not an image", "are not images")
@@ -48,7 +49,8 @@ class Output:
     def __init__(self, model: Sequential, form: str, top: int | None, show_input: Path | None, total: int) -> None:
         self._live, self._seen = LiveCount(total), 0
         self._model, self._form, self._show_input = model, form, show_input
-        self._top = top or {"csv": 2, "lines": 1}.get(form, TOP)
+        many = len(model.class_names or ()) >= MANY_CLASSES
+        self._top = top or {"csv": 2, "lines": 1}.get(form, TOP_OF_MANY if many else TOP)
         self._counts: Counter[str] = Counter()  # images of each class
         self._pixels: list[Array] = []
         self._failed = 0

@@ -12,7 +12,6 @@ from cnn.cli.parser import Parser
 from cnn.cli.terminal import output_columns, print_data, print_stdout, print_wrapped
 from cnn.core.text import printable
 from cnn.data.class_folders import shortened
-from cnn.sequential import Sequential
 
 DESCRIPTION = "Print the layers of a model."
 CLASSES_SHOWN = 100
@@ -34,8 +33,8 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the model, and how it was trained if that is known; return the exit status."""
-    path = model_arguments.find_model(args.run)
-    model, config = Sequential.load(path), run_folders.read_config(path)
+    path, model = model_arguments.load_model(args.run)
+    config = run_folders.read_config(path)
     print_stdout(printable(path))
     if config:
         print_wrapped(printable(training_text(config)))
@@ -84,6 +83,8 @@ def preprocessing_text(settings: dict[str, Any]) -> str:
     --------
     >>> preprocessing_text({"scale": 1 / 255, "mean": [0.2854], "std": [0.3516]})
     'pixel / 255, minus 0.2854, divided by 0.3516'
+    >>> preprocessing_text({"scale": 1.0, "mean": 127.0, "std": 128.0})
+    'pixel, minus 127, divided by 128'
     """
 
     def numbers(values: Any) -> str:
@@ -91,7 +92,8 @@ def preprocessing_text(settings: dict[str, Any]) -> str:
         return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
     scale = settings.get("scale", 1 / 255)
-    parts = ["pixel / 255" if math.isclose(scale, 1 / 255, rel_tol=1e-6) else f"pixel x {scale:.4g}"]
+    known = {1.0: "pixel", 1 / 255: "pixel / 255"}
+    parts = [next((text for s, text in known.items() if math.isclose(scale, s, rel_tol=1e-6)), f"pixel x {scale:.4g}")]
     operations = {"mean": "minus", "std": "divided by"}
     parts += [f"{operation} {numbers(settings[key])}" for key, operation in operations.items() if key in settings]
     return ", ".join(parts)

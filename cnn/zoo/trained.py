@@ -1,10 +1,12 @@
-"""Trained nets that come with the library."""
+"""Trained nets: one that comes with the library, and one whose weights come with the extra ``pretrained``."""
 
 from pathlib import Path
 
+from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
+from cnn.zoo.efficientnet import efficientnet_lite0
 
-FOLDERS = {"fashion": Path(__file__).with_name("fashion")}
+FOLDERS = {name: Path(__file__).with_name(name) for name in ("fashion", "imagenet")}  # each has a model card
 
 
 def load(name: str = "fashion") -> Sequential:
@@ -14,12 +16,15 @@ def load(name: str = "fashion") -> Sequential:
     ----------
     name : str
         "fashion": trained with the recipe ``best`` on Fashion-MNIST. Its model card, zoo/fashion/README.md, has its
-        accuracy and its limits.
+        accuracy and its limits. "imagenet": `cnn.zoo.efficientnet_lite0` with the weights of the package in the extra
+        ``pretrained``; zoo/imagenet/README.md says where they come from.
 
     Raises
     ------
     ValueError
         If there is no such net.
+    ImportError
+        If the extra is not installed.
 
     Examples
     --------
@@ -30,11 +35,15 @@ def load(name: str = "fashion") -> Sequential:
     >>> model.predict(model.preprocess(np.zeros((1, 1, 28, 28), np.uint8))).shape
     (1,)
     """
+    if folder(name) == FOLDERS["imagenet"]:
+        model = efficientnet_lite0(pretrained=True)
+        model.loss_func = CrossEntropyLoss()
+        return model
     return Sequential.load(folder(name) / "model.safetensors")
 
 
 def folder(name: str) -> Path:
-    """Return the run folder of a trained net.
+    """Return the folder of a trained net: a run folder, or, for "imagenet", one without weights.
 
     Raises
     ------

@@ -20,7 +20,7 @@ def test_the_trained_model(run):
     model = trained.load("fashion")
     assert sum(p.size for p in model.parameters()) < 300_000
     assert model.class_names[0] == "T-shirt/top"
-    with pytest.raises(ValueError, match="no trained net is called 'shoes'; there is fashion"):
+    with pytest.raises(ValueError, match="no trained net is called 'shoes'; there is fashion, imagenet"):
         trained.load("shoes")
     code, out, _ = run("summary", "--model", "fashion")
     assert code == 0

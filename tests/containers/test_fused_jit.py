@@ -17,7 +17,7 @@ from cnn import Sequential, kernels
 from cnn.containers.fusion import rules
 from cnn.core.parameter import Buffer, Parameter
 from cnn.kernels import backend
-from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, Softmax
+from cnn.layers import BatchNorm2d, Conv2d, Dropout, Flatten, Identity, Linear, MaxPool2d, ReLU, ReLU6, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.module import evaluating, no_grad
 from cnn.optim import SGD, Adam
@@ -61,6 +61,8 @@ def test_which_neighbours_are_steps():
     assert kinds([conv, MyReLU(), norm]) == [("Conv2d",)]
     assert kinds([ReLU(), norm, Identity(), Dropout()]) == []
     assert kinds([norm, ReLU(), MaxPool2d(2)]) == []
+    assert kinds([conv, norm, ReLU6(), MaxPool2d(2)]) == [("Conv2d", "BatchNorm2d", "ReLU6")]
+    assert kinds([conv, ReLU6(), ReLU()]) == [("Conv2d", "ReLU6")]
 
 
 CONFIGURATIONS = [
@@ -126,6 +128,62 @@ def test_uneven_padding_for_images_of_several_sizes(padding, pool, norm, stride,
                 assert difference(*(model(x) for model in models)) <= 1e-5
     models[0](x)
     assert steps.names(models[0]) == ["ConvStep"]
+
+
+CONVOLUTIONS = {
+    "direct": {"out_channels": 6, "kernel_size": 3, "padding": 1},
+    "winograd": {"out_channels": 32, "kernel_size": 3, "padding": 1},
+    "1 x 1": {"out_channels": 24, "kernel_size": 1},
+    "stride": {"out_channels": 32, "kernel_size": 5, "stride": 2, "padding": "same"},
+    "groups": {"out_channels": 32, "kernel_size": 3, "groups": 4},
+    "depthwise": {"out_channels": 16, "kernel_size": 3, "stride": 2, "padding": "same", "groups": 16},
+    "depthwise 5": {"out_channels": 16, "kernel_size": 5, "padding": 2, "groups": 16},
+}
+
+
+@pytest.mark.parametrize("n", [1, 3, 24])
+@pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_relu6_is_done_with_the_convolution(name, norm, n):
+    found, x = [], 9 * draw((n, 16, 14, 12))
+    for fuse in (True, False):
+        conv = Conv2d(16, **CONVOLUTIONS[name], bias=not norm, rng=0)
+        layers = [conv, *([BatchNorm2d(conv.out_channels)] if norm else []), ReLU6()]
+        if norm:
+            layers[1].weight.data, layers[1].bias.data = 4 * draw(conv.out_channels, 5), draw(conv.out_channels, 6) + 3
+        model = Sequential(layers, fuse=fuse)
+        found.append(everything(model, x))
+        with no_grad(), evaluating():
+            found[-1].append(model(x))
+        if fuse:
+            model(x)
+            assert steps.names(model) == ["ConvStep"]
+    for y in (found[0][0], found[0][-1]):  # in training and in inference
+        assert y.min() == 0
+        assert y.max() == 6
+        assert 0.1 < np.mean((y > 0) & (y < 6)) < 0.9
+    for a, b in zip(*found, strict=True):
+        assert a.shape == b.shape
+        assert difference(a, b) <= 1e-4  # rounding errors are those of the values before they are clipped
+
+
+@pytest.mark.parametrize("norm", [False, True], ids=["plain", "norm"])
+def test_fused_relu6_keeps_nan_and_blocks_its_gradient(norm):
+    x = draw((2, 16, 6, 6))
+    x[0, 3, 2, 2], x[1, 4, 1, 1] = np.nan, np.inf
+    outputs, grads = [], []
+    for fuse in (True, False):
+        layers = [Conv2d(16, 16, 1, bias=False, rng=0), *([BatchNorm2d(16).eval()] if norm else []), ReLU6()]
+        model = Sequential(layers, fuse=fuse)
+        with no_grad():
+            outputs.append(model(x))
+        if not norm:
+            y = model(x)
+            grads.append(model.backward(np.ones_like(y)))
+    assert np.isnan(outputs[0]).sum() == 16
+    np.testing.assert_allclose(*outputs, rtol=1e-5, atol=1e-6)
+    if grads:
+        np.testing.assert_allclose(*grads, rtol=1e-5, atol=1e-6)
 
 
 def small():

@@ -1,4 +1,4 @@
-"""The fused steps of the jit backend: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d]; Linear[, ReLU]; a sum and ReLU."""
+"""The fused steps of the jit backend: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d]; the same with ReLU6; Linear; a sum."""
 
 import functools
 import math
@@ -21,7 +21,7 @@ from cnn.kernels.jit.conv_plan import Plan, plan_forward
 from cnn.kernels.jit.engine import small_linear
 from cnn.kernels.jit.engine.product import product, relu_grad
 from cnn.kernels.jit.engine.shapes import pool_geometry, supports
-from cnn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU
+from cnn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU, ReLU6
 from cnn.module import Array, Module
 
 FLOAT32 = np.dtype(np.float32)
@@ -45,7 +45,7 @@ def plan_conv(
     weight: tuple[int, ...],
     conv: tuple[Any, ...],
     norm: tuple[Any, ...] | None,
-    relu: bool,
+    relu: int,
     pool: tuple[Any, ...] | None,
     saving: bool,
     threads: int,
@@ -94,7 +94,7 @@ class ConvStep(FusedStep):
         self.conv: Conv2d = kinds[Conv2d]
         self.norm: BatchNorm2d | None = kinds.get(BatchNorm2d)
         self.pool: MaxPool2d | None = kinds.get(MaxPool2d)
-        self.relu = ReLU in kinds
+        self.relu = 6 if ReLU6 in kinds else int(ReLU in kinds)  # as the kernels know them
         self._prepared: Any = None  # by the last call in inference
 
     def __getstate__(self) -> dict[str, Any]:

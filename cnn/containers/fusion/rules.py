@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cnn.containers.branches import Residual, Sum
 from cnn.containers.fusion.step import FusedStep
 from cnn.kernels import backend
-from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU
+from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU, ReLU6
 from cnn.module import Module
 
 __all__ = ["RULES", "FusedStep", "Rule", "fused_steps"]
@@ -29,10 +29,12 @@ class Rule(NamedTuple):
 RULES = (
     Rule("jit", (Conv2d, BatchNorm2d, ReLU, MaxPool2d), "jit.ConvStep"),
     Rule("jit", (Conv2d, BatchNorm2d, ReLU), "jit.ConvStep"),
+    Rule("jit", (Conv2d, BatchNorm2d, ReLU6), "jit.ConvStep"),
     Rule("jit", (Conv2d, BatchNorm2d, MaxPool2d), "jit.ConvStep"),
     Rule("jit", (Conv2d, BatchNorm2d), "jit.ConvStep"),
     Rule("jit", (Conv2d, ReLU, MaxPool2d), "jit.ConvStep"),
     Rule("jit", (Conv2d, ReLU), "jit.ConvStep"),
+    Rule("jit", (Conv2d, ReLU6), "jit.ConvStep"),
     Rule("jit", (Conv2d, MaxPool2d), "jit.ConvStep"),
     Rule("jit", (Conv2d,), "jit.ConvStep"),
     Rule("jit", (Linear, ReLU), "jit.LinearStep"),

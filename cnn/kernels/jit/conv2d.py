@@ -29,7 +29,7 @@ from cnn.kernels.memory import borrow_scratch, empty, return_scratch
 
 
 def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, moments: bool = False) -> Any:
-    """Convolve; then ReLU and a pool, as in the plan, or, for a norm, the mean and variance of each image.
+    """Convolve; then an activation and a pool, as in the plan, or, for a norm, the mean and variance of each image.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def run_forward(
 class FollowingLayers(NamedTuple):
     """The layers that were fused with a convolution, and what the backward pass through them needs."""
 
-    relu: bool = False
+    relu: int = 0  # 1: ReLU; 6: ReLU6
     pool: Array | None = None  # its geometry, see `pool_geometry`
     choice: Array | None = None  # which pixels it chose
     output: Array | None = None  # of the convolution (with ReLU alone: of ReLU), (N, OH, OW, K)

@@ -1,4 +1,4 @@
-"""A convolution with the layers that follow it, while an image is in the cache: batch normalisation, ReLU, a pool.
+"""A convolution with the layers that follow it, while an image is in the cache: a norm, ReLU or ReLU6, a pool.
 
 The fused step in containers/fusion/jit.py calls these functions, or, without a norm in training, those of conv2d.py.
 """
@@ -39,9 +39,9 @@ class Affine(NamedTuple):
 
 
 def forward_with_norm(
-    plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, norm: Affine, relu: bool, pool: Any
+    plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, norm: Affine, relu: int, pool: Any
 ) -> tuple[Array, tuple[Any, ...], Statistics]:
-    """Compute convolution, batch normalisation in training mode, ReLU and pool.
+    """Compute convolution, batch normalisation in training mode, ReLU (1) or ReLU6 (6), and pool.
 
     Returns
     -------

@@ -28,13 +28,16 @@ def plan_forward(
     weight: tuple[int, ...],
     geometry: Any,
     groups: int,
-    relu: bool,
+    relu: int,
     pool: Any,
     moments: bool,
     threads: int,
     direct: bool = False,
 ) -> Plan:
-    """Plan a forward pass; ``pool`` is the geometry of a pool that follows, or None; ``direct``: without Winograd."""
+    """Plan a forward pass; ``pool`` is the geometry of a pool that follows, or None; ``direct``: without Winograd.
+
+    ``relu`` is 0, 1 for ReLU, or 6 for ReLU6, after which no pool may follow.
+    """
     merged_to = 0 if pool is not None or moments else 4 * threads
     conv = prepare(shape, weight, geometry, groups, pooled=pool is not None, merged_to=merged_to, direct=direct)
     a, output_size = conv.arguments.copy(), conv.output_size

@@ -5,7 +5,7 @@
 # size of the padded image; size of the padded gradient, and its top and left padding; addresses of the offsets of runs
 # in the padded image and in the padded gradient
 (HP, WP, GH, GW, GTOP, GLEFT, RUNS, G_RUNS) = range(16, 24)
-# a pool after it, and ReLU
+# a pool after it, and the activation: 0 none, 1 ReLU, 6 ReLU6, after which no pool follows here
 (PH, PW, POOL, RELU) = range(24, 28)  # POOL: address of the window geometry (shapes.pool_geometry), 0 without a pool
 # addresses of arrays
 (X, WEIGHT, BIAS_VECTOR, Y, CHOICE, MEANS, SQUARES) = range(28, 35)

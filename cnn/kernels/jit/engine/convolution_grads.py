@@ -58,6 +58,7 @@ def grad_through_pool_or_relu(a, i, into, width):
             k,
             oh,
             ow,
+            a[at.RELU],
         )
         return
     for r in range(oh):

@@ -27,6 +27,9 @@ def depthwise(a, image, y, relu, top, bottom):
             if relu:
                 for channel in range(c):
                     out[channel] = types.float32(0) if out[channel] <= 0 else out[channel]
+            if relu == 6:
+                for channel in range(c):
+                    out[channel] = types.float32(6) if out[channel] >= 6 else out[channel]
 
 
 @compiled(types.void(INDICES, FLOATS, FLOATS, FLOATS))

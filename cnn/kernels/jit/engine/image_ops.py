@@ -172,16 +172,21 @@ def unpool(grad, choice, into, window, height, width, step, channels, oh, ow):
                         pixel[c] += g[c] if chosen[c] == number else types.float32(0)
 
 
-@compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 4))
-def relu_grad(grad, y, center, scale, shift, into, width, channels, height, image_width):
+@compiled(types.void(FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, FLOATS, *[INDEX] * 5))
+def relu_grad(grad, y, center, scale, shift, into, width, channels, height, image_width, relu):
     """The gradient of ReLU: pass it where scale (y - center) + shift is above 0 or NaN, and write 0 elsewhere.
 
-    ``width`` is the length of the rows of ``into`` in pixels.
+    ``width`` is the length of the rows of ``into`` in pixels. If ``relu`` is 6, that of ReLU6: pass it between 0 and 6.
     """
     for i in range(height):
         for j in range(image_width):
             g = floats_from(grad, (i * image_width + j) * channels)
             value = floats_from(y, (i * image_width + j) * channels)
             pixel = floats_from(into, (i * width + j) * channels)
+            if relu == 6:
+                for c in range(channels):
+                    z = (value[c] - center[c]) * scale[c] + shift[c]
+                    pixel[c] = g[c] if (z > 0) & (z < 6) else types.float32(0)
+                continue
             for c in range(channels):
                 pixel[c] = types.float32(0) if (value[c] - center[c]) * scale[c] + shift[c] <= 0 else g[c]

@@ -39,7 +39,7 @@ def image_moments(a, part, slot):
 
 @kernel
 def normalize(a, part, slot):
-    """Scale and shift a part of the images; then ReLU, and a pool."""
+    """Scale and shift a part of the images; then ReLU and a pool, or ReLU6."""
     c, pixels, center, scale, shift = a[C], a[H] * a[W], floats(a[CENTER]), floats(a[SCALE]), floats(a[SHIFT])
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, y = floats_from(floats(a[X]), i * pixels * c), floats_from(floats(a[Y]), i * pixels * c)
@@ -51,6 +51,8 @@ def normalize(a, part, slot):
                 for channel in range(c):
                     value = (source[channel] - center[channel]) * scale[channel] + shift[channel]
                     out[channel] = types.float32(0) if value <= 0 else value
+                for channel in range(c if a[RELU] == 6 else 0):
+                    out[channel] = types.float32(6) if out[channel] >= 6 else out[channel]
             else:
                 for channel in range(c):
                     out[channel] = (source[channel] - center[channel]) * scale[channel] + shift[channel]
@@ -109,9 +111,12 @@ def mean_and_variance(x: Array) -> tuple[Array, Array]:
 
 
 def apply_norm(
-    x: Array, norm: "Norm", relu: bool = False, pool: Array | None = None, output_size: tuple[int, int] = (0, 0)
+    x: Array, norm: "Norm", relu: int = 0, pool: Array | None = None, output_size: tuple[int, int] = (0, 0)
 ) -> tuple[Array, Array | None]:
-    """Return scale (x - center) + shift of images (N, H, W, C), optionally with ReLU and a pool; and its choices."""
+    """Return scale (x - center) + shift of images (N, H, W, C), and the choices of a pool that may follow.
+
+    ``relu`` is 0, 1 for ReLU, or 6 for ReLU6, after which no pool may follow.
+    """
     n, h, w, c = x.shape
     choice, parts, scratch = None, batch_parts(n, parallel.num_threads), None
     y = empty(x.shape if pool is None else (n, *output_size, c))

@@ -58,7 +58,7 @@ def _rows_times_panels(across: bool) -> Any:
     c, row, other : where the result is written; its step from row to row, and from the first panel to the second
     start, bias : `ZERO`, `LOAD` (add to what is in c) or `BIAS` (add to 16 numbers of bias for each panel)
     columns : how many columns to write, up to 16 `PANELS`
-    relu : whether negative results become 0 (NaN stays)
+    relu : 0; 1: negative results become 0 (NaN stays); 6: and those above 6 become 6
     blocks : how many blocks of this many rows there are, one below the other, at least 1
     """
 
@@ -210,7 +210,10 @@ def _emit(
     floor = builder.select(
         builder.icmp_signed("!=", relu, ir.Constant(_INT, 0)), zeros, ir.Constant(_VECTOR, [-float("inf")] * WIDTH)
     )
+    six, infinity = (ir.Constant(_VECTOR, [bound] * WIDTH) for bound in (6.0, float("inf")))
+    ceiling = builder.select(builder.icmp_signed("==", relu, ir.Constant(_INT, 6)), six, infinity)
     ends = [builder.select(builder.fcmp_ordered("<", total, floor), floor, total) for total in sums]
+    ends = [builder.select(builder.fcmp_ordered(">", total, ceiling), ceiling, total) for total in ends]
     if panels == 2:
         store(ends[::2], results[::2])
     ends, results = ends[panels - 1 :: panels], results[panels - 1 :: panels]

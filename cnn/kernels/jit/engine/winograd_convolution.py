@@ -109,6 +109,8 @@ def from_points(values, bias, scratch, y, first, tiles, channels, down, across, 
                         for c in range(channels):
                             total = result[c] + bias[c]
                             out[c] = types.float32(0) if total <= 0 else total
+                        for c in range(channels if relu == 6 else 0):
+                            out[c] = types.float32(6) if out[c] >= 6 else out[c]
                     else:
                         for c in range(channels):
                             out[c] = result[c] + bias[c]

@@ -9,7 +9,7 @@ from cnn import zoo
 from cnn.cli import model_arguments
 from cnn.cli.train_settings import Settings
 from cnn.core.text import printable
-from cnn.data.image_fit import CROPPED, FITS
+from cnn.data.image_fit import FITS, PADDED
 from cnn.errors import InputError
 from cnn.layers import Dropout, Linear, LogSoftmax, Softmax
 from cnn.module import Module, evaluating
@@ -37,9 +37,11 @@ class Start:
         The number of values that the layers give for an image.
     input_shape : tuple of int
     preprocessing : dict
+    fit : str
+        How images of other proportions are brought to the size of the net.
     """
 
-    def __init__(self, name: str, net: Sequential) -> None:
+    def __init__(self, name: str, net: Sequential, fit: str | None = None) -> None:
         self.name = name
         self.outer, self.dropout = layers_before_last_linear(name, net), list[Module]()
         while isinstance(self.outer[-1], Dropout):
@@ -47,6 +49,8 @@ class Start:
         self.layers = [inner for layer in self.outer for inner in flat(layer)]
         self.input_shape = image_shape(name, net)
         self.preprocessing: dict[str, Any] = net.preprocessing or {}
+        own = self.preprocessing.get("fit")
+        self.fit = fit or (own if own in FITS else PADDED)
         shapes = shapes_after(name, self.layers, self.input_shape)
         if len(shapes[-1]) != 1:
             raise InputError(f"{name} gives {shapes[-1]} values before its last Linear layer, expected a row of them")
@@ -55,9 +59,7 @@ class Start:
 
     def reading(self) -> dict[str, Any]:
         """Return the arguments of `datasets.load` with which images are read as the net read them."""
-        fit = self.preprocessing.get("fit", CROPPED)
-        fit = fit if fit in FITS else CROPPED
-        return {"image_size": self.input_shape[1:], "grey": self.input_shape[0] == 1, "fit": fit}
+        return {"image_size": self.input_shape[1:], "grey": self.input_shape[0] == 1, "fit": self.fit}
 
     def new_head(self, classes: int) -> list[Module]:
         """Return new last layers, for this number of classes; the default generator draws the weights."""
@@ -86,7 +88,7 @@ def load(settings: Settings) -> Start | None:
     if not settings.pretrained:
         return None
     try:
-        return Start(MODEL, zoo.efficientnet_lite0(pretrained=True))
+        return Start(MODEL, zoo.efficientnet_lite0(pretrained=True), PADDED)
     except ImportError as error:
         raise ValueError(f"--pretrained: {error}") from error
 

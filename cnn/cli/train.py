@@ -15,7 +15,7 @@ from cnn.cli.train_arguments import DESCRIPTION, EXAMPLE, add_arguments
 from cnn.cli.train_run import TrainingRun
 from cnn.cli.train_settings import OPTIONS, Settings, check_combination, settings_for
 from cnn.core.text import printable
-from cnn.errors import InputError
+from cnn.errors import CheckpointError, InputError
 from cnn.sequential import Sequential
 
 __all__ = ["DESCRIPTION", "EXAMPLE", "add_arguments", "check", "run"]
@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         raise type(error)(f"{text}{origin}") from None
     if saved is not None:
         run_images.check_same(args.resume, saved[0], dataset)
+    if not (args.quiet or args.json or args.resume is not None or start is not None):
+        print_hint(dataset)
     changes = changes_for(dataset, settings, args.resume, args.quiet)
     if changes is not None:
         dataset = dataclasses.replace(dataset, transforms=changes.transforms)
@@ -66,12 +68,10 @@ def run(args: argparse.Namespace) -> int:
         plan = train_recipes.plan(dataset, settings)
     else:
         plan = plan_from(start, dataset, settings, changes, args)
-    if not (args.quiet or args.json or args.resume is not None or start is not None):
-        print_hint(dataset)
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
     if args.resume is None:
         run_images.write(folder, dataset)
-    return TrainingRun(
+    training = TrainingRun(
         dataset,
         settings,
         plan,
@@ -80,7 +80,14 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume is not None,
         quiet=args.quiet,
         as_json=args.json,
-    ).run()
+    )
+    try:
+        return training.run()
+    except CheckpointError as error:
+        if start is None:
+            raise
+        same = f"{start.name} must be the same net as before, on the same kind of machine with as many threads"
+        raise CheckpointError(f"{error}; the features of the images are compared: {same}") from None
 
 
 def plan_from(

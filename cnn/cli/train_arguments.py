@@ -36,6 +36,12 @@ images.json, by which cnn evaluate knows the images that the model was trained o
 The training images are changed at random, so that the net cannot learn them by heart: shifted, flipped, and so on.
 Which changes help, short trials decide (--augment auto); samples.png shows the changes. If some classes have far fewer
 images than others, cnn says so; --balance lets their errors count more.
+few photographs, 30 per class:
+  cnn train flowers --pretrained
+  cnn train flowers --pretrained --fine-tune 5
+starts from a net that has seen ImageNet, and trains a new last layer for your classes in seconds; then, if asked for,
+the upper layers for 5 epochs. --from RUN starts from a net of your own. docs/fine_tuning.md says more.
+
 The names of data sets take precedence: use ./mnist for a folder called mnist.
 
 Ctrl-C stops after the current step and saves the run so far.

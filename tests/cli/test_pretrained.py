@@ -191,6 +191,24 @@ def test_a_finished_run_that_is_resumed_as_it_is(run, photos):
         assert f"{out} is finished: give {longer}" in run("train", "--resume", out)[2]
 
 
+def test_a_run_is_not_resumed_with_another_net(run, no_plots, monkeypatch, photos):
+    assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
+    before = Path("run", "model.safetensors").read_bytes()
+
+    def other(**chosen):
+        net = small_net(**chosen)
+        net[0].weight.data = net[0].weight.data + 0.01
+        return net
+
+    monkeypatch.setattr(zoo, "efficientnet_lite0", other)
+    code, _, err = run("train", "--resume", "run", "--epochs", 5)
+    assert (code, Path("run", "model.safetensors").read_bytes() == before) == (1, True)
+    assert (
+        "other values in the samples; the features of the images are compared: efficientnet-lite0 must be the same net"
+        in err
+    )
+
+
 def test_ctrl_c_while_the_features_are_computed(run, no_plots, monkeypatch, photos):
     assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
     monkeypatch.setattr(features, "of_pixels", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -241,7 +259,7 @@ def test_from_a_net_for_grey_images(run, no_plots, photos):
     assert run("train", photos, "--from", "grey.safetensors", "--epochs", 2, "--quiet", "--out", "run")[0] == 0
     new = Sequential.load("run/model.safetensors")
     assert new.input_shape == (1, 28, 28)
-    assert (new.preprocessing["colour"], new.preprocessing["fit"]) == ("grey", "cropped")
+    assert (new.preprocessing["colour"], new.preprocessing["fit"]) == ("grey", "padded")
 
 
 @pytest.mark.parametrize(
@@ -387,14 +405,19 @@ def test_images_that_stay_as_they_are_have_one_version(run, no_plots, photos):
 
 
 def test_proportions_are_kept(run, no_plots):
-    """A wide image with an object in the middle, and the same with a margin that is cut off."""
+    """A wide image has a margin, of the colour of its border, above and below it."""
     for name, shade in (("dark", 30), ("light", 220)):
         Path("wide", name).mkdir(parents=True)
         for i in range(5):
-            image = Image.new("RGB", (90, 30), (shade, shade, i))
+            image = Image.new("RGB", (90, 30), (shade, 9, 9))
+            image.paste((shade, 200, i), (30, 0, 60, 30))
             image.save(Path("wide", name, f"{i}.png"))
     assert run("train", "wide", *FEW, "--quiet", "--out", "run")[0] == 0
-    assert Sequential.load("run/model.safetensors").preprocessing["fit"] != "squashed"
+    net = Sequential.load("run/model.safetensors")
+    green = net.read_image(Path("wide", "dark", "0.png"))[1]
+    assert net.preprocessing["fit"] == "padded"
+    assert np.ptp(green[:5]) == np.ptp(green[11:]) == 0  # the margin: 16 x 5.3 pixels are the image
+    assert green[8].max() > 150
 
 
 # With the real weights

@@ -31,8 +31,8 @@ from cnn.optim import Adam
 from cnn.sequential import Sequential
 from cnn.training import Step
 
-VERSIONS = 4  # of each training image, if it is changed at all
-FINE_TUNE_LR = 3e-4  # of the upper layers and the head
+VERSIONS = 4  # of each training image, with --augment
+FINE_TUNE_LR = 5e-5  # of the upper layers and the head
 
 
 def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, tell: Callable[[str], Any]) -> Plan:

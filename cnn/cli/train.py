@@ -163,13 +163,19 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         raise ValueError(
             f"--resume takes the data from the run; if they have moved, write --data {printable(args.data)}"
         )
-    config = run_folders.config_to_resume(args.resume)
-    epochs = "epochs" if config.get("fine_tune") is None else "fine_tune"
-    may = OPTIONS[epochs]
-    given = [OPTIONS.get(name, name) for name, value in chosen.items() if value is not None and name != epochs]
-    given += ["out"] if args.out is not None else []
+    given = [
+        OPTIONS[name] for name, value in chosen.items() if value is not None and name not in ("epochs", "fine_tune")
+    ]
+    given += ["--out"] if args.out is not None else []
     if given:
-        raise ValueError(f"--resume uses the settings of the run, and only {may} and --data may change, not {given[0]}")
+        raise ValueError(
+            f"--resume uses the settings of the run, and only --epochs and --data may change, not {given[0]}"
+        )
+    config = run_folders.config_to_resume(args.resume)
+    epochs, other = ("epochs", "fine_tune") if config.get("fine_tune") is None else ("fine_tune", "epochs")
+    may = OPTIONS[epochs]
+    if chosen[other] is not None:
+        raise ValueError(f"of {args.resume} only {may} and --data may change, not {OPTIONS[other]}")
     data = str(config["data"])
     saved = {name: config.get(name) for name in chosen}
     if data not in datasets.NAMES and saved["augment"] is None:

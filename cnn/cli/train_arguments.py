@@ -82,13 +82,9 @@ def add_arguments(parser: Parser) -> None:
     resume = (
         "resume a run that was stopped or killed, with bit-identical results; only --epochs and --data can be given"
     )
-    augment = (
-        "random changes of the training images of a folder: auto (default), which tries which of the others help; "
-    )
-    augment += (
-        "none; flip, left to right; light: small shifts, brightness and contrast; strong: larger ones, rotation; "
-    )
-    augment += "light+flip; strong+flip"
+    augment = "random changes of the training images of a folder: auto, which tries which of the others help (the "
+    augment += "default, but none with --pretrained or --from); none; flip, left to right; light: small shifts, "
+    augment += "brightness and contrast; strong: larger ones, rotation; light+flip; strong+flip"
     names = (*augmentation.NAMES, augmentation.AUTO)
     parser.add_argument("--augment", type=one_of("kind of changes", names), metavar="NAME", help=augment)
     balance = "for a folder: let the errors in classes with few images count more"

@@ -78,7 +78,7 @@ FOLDER_SETTINGS = Settings(
     validation=DEFAULT_VALIDATION,
     augment="auto",
 )
-HEAD_SETTINGS = replace(FOLDER_SETTINGS, model="efficientnet-lite0", epochs=60, batch_size=32, augment="light")
+HEAD_SETTINGS = replace(FOLDER_SETTINGS, model="efficientnet-lite0", epochs=40, batch_size=32, lr=2e-3, augment="none")
 FOLDER_OPTIONS = {
     "image_size": "--image-size",
     "validation": "--val",

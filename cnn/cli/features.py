@@ -74,21 +74,21 @@ def of_pixels(
     tell : callable
         Called with the number of outputs that are done.
     """
-    found: list[Array] = []
-    done = 0
+    done, features = 0, np.empty(0, np.float32)
     labels = np.zeros(len(pixels), np.int64)  # transforms take some
     with evaluating(), one_blas_thread():
         for start in range(0, len(pixels), BATCH):
             rows = np.arange(start, min(start + BATCH, len(pixels)))
-            outputs = []
             for version in range(versions):
                 x = pixels[rows]
                 for index, transform in enumerate(transforms if version else ()):
                     x = transform(x, labels[rows], SampleRNG(seed, version, rows, index))[0]
-                outputs.append(net(inputs(x)))
+                outputs = net(inputs(x))
+                if not done:
+                    features = np.empty((len(pixels), versions, *outputs.shape[1:]), outputs.dtype)
+                features[rows, version] = outputs
                 tell(done := done + len(rows))
-            found.append(np.stack(outputs, axis=1))
-    return np.concatenate(found)
+    return features
 
 
 def of_features(net: Sequential, features: Array) -> Array:

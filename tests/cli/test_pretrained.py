@@ -228,6 +228,33 @@ def test_the_best_epoch_of_the_head_is_kept(run, no_plots, photos):
     assert json.loads(run("evaluate", "run", "--json")[1])["loss"] == pytest.approx(best, rel=1e-5)
 
 
+def test_folders_of_test_images_and_grey_images(run):
+    """The test images are those of the folder; grey images become three equal channels."""
+    for split, count in (("train", 9), ("val", 4), ("test", 5)):
+        shades(f"grey/{split}", count, colour=False)
+        for path in Path("grey", split).rglob("*.png"):  # no copies of those in another split
+            image = np.asarray(Image.open(path)).copy()
+            image[:3, :3] = count * 20
+            Image.fromarray(image).save(path)
+    for options in ((), ("--fine-tune", 1)):
+        out = f"run{len(options)}"
+        code, _, err = run("train", "grey", *FEW, *options, "--out", out)
+        assert code == 0, err
+        saved = config(Path(out))
+        assert (saved["test_samples"], saved["validation_samples"]) == (10, 8)
+        assert json.loads(run("evaluate", out, "--json")[1])["accuracy"] == saved["test_accuracy"]
+        assert Sequential.load(f"{out}/model.safetensors").input_shape == (3, 16, 16)
+        assert len(Path(out, "predictions.csv").read_text().splitlines()) == 11
+
+
+def test_json_is_all_that_is_printed(run, no_plots, photos):
+    code, out, _ = run("train", photos, *FEW, "--fine-tune", 2, "--json", "--out", "run")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["status"], len(found["history"]), found["fine_tune"]) == ("finished", 2, 2)
+    assert run("train", photos, *FEW, "--quiet")[1:] == ("", "")
+
+
 # From another net
 
 

@@ -57,7 +57,8 @@ def trained(name: str) -> tuple[str, str]:
 
 def main(names: list[str]) -> None:
     """Print a line for each net, backend and number of threads."""
-    assert sorted(NETS) == sorted(zoo.__all__), "a net of the zoo is missing here"
+    left_out = {"efficientnet_lite0"}  # for large images: 50 steps take minutes; mobilenet has its kinds of layers
+    assert set(NETS) == set(zoo.__all__) - left_out, "a net of the zoo is missing here"
     for name in names or NETS:
         for backend in ("reference", "array", "jit"):
             for threads in (1, 2):

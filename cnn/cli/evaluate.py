@@ -44,8 +44,8 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print loss and accuracy on a test set, and return the exit status."""
-    path, model = model_arguments.load_model(args.run)
-    config = run_folders.read_config(path)
+    path = model_arguments.find_model(args.run)
+    model, config = model_arguments.load_model(path), run_folders.read_config(path)
     name = args.data or config.get("data")
     if name is None:
         raise ValueError(f"{path} does not name its training data: add --data NAME, such as --data fashion-mnist")

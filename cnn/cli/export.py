@@ -40,7 +40,8 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file, print what it is, and return the exit status."""
-    path, model = model_arguments.load_model(args.run)
+    path = model_arguments.find_model(args.run)
+    model = model_arguments.load_model(path)
     if model.input_shape is None:
         raise ValueError(
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from cnn.cli.formatting import program_name, shell_quoted
 from cnn.cli.parser import Parser, one_of
-from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder, is_same_file
+from cnn.cli.run_folders import CONFIG, MODEL, is_run_folder
 from cnn.sequential import Sequential
 from cnn.zoo import trained
 
@@ -56,23 +56,6 @@ def is_model(name: str) -> bool:
     return path.suffix == ".safetensors" or is_run_folder(path)
 
 
-def load_model(run: str | Path) -> tuple[Path, Sequential]:
-    """Return the file of RUN, or the folder of a trained model whose weights are in a package, and the model.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If there is no model, its file is damaged, or a package is missing.
-    """
-    if is_same_file(run, trained.folder("imagenet")):
-        try:
-            return Path(run), trained.load("imagenet")
-        except ImportError as error:
-            raise ValueError(str(error)) from error
-    path = find_model(run)
-    return path, Sequential.load(path)
-
-
 def find_model(run: str | Path) -> Path:
     """Return the model file of RUN, which is a run folder or a .safetensors file.
 
@@ -82,6 +65,8 @@ def find_model(run: str | Path) -> Path:
         If it is neither; the message says what is missing.
     """
     path = Path(run)
+    if path == trained.folder("imagenet"):
+        return path  # its weights are in a package, see load_model
     if path.is_file():
         if path.suffix != ".safetensors":
             raise ValueError(f"{path} is neither a run folder nor a .safetensors file")
@@ -101,6 +86,22 @@ def find_model(run: str | Path) -> Path:
         raise FileNotFoundError(f"{path} has no {MODEL}: its training stopped before a model was saved; {resume}")
     content = _first_names(sorted(child.name for child in path.iterdir())) or "nothing"
     raise FileNotFoundError(f"{path} is not a run folder: {MODEL} and {CONFIG} are missing (it contains {content})")
+
+
+def load_model(path: Path) -> Sequential:
+    """Return the model in a .safetensors file, or the one of "imagenet", whose path is its folder.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or the package with the weights is missing.
+    """
+    if path == trained.folder("imagenet"):
+        try:
+            return trained.load("imagenet")
+        except ImportError as error:
+            raise ValueError(str(error)) from error
+    return Sequential.load(path)
 
 
 def _first_names(names: list[str]) -> str:

@@ -83,7 +83,8 @@ def _check_not_read(show_input: Path, names: list[str]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the most likely classes of each image, and return the exit status: 1 if an image could not be read."""
-    path, model = model_arguments.load_model(args.run)
+    path = model_arguments.find_model(args.run)
+    model = model_arguments.load_model(path)
     if model.input_shape is None:
         raise ValueError(
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"

@@ -33,8 +33,8 @@ def check(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the model, and how it was trained if that is known; return the exit status."""
-    path, model = model_arguments.load_model(args.run)
-    config = run_folders.read_config(path)
+    path = model_arguments.find_model(args.run)
+    model, config = model_arguments.load_model(path), run_folders.read_config(path)
     print_stdout(printable(path))
     if config:
         print_wrapped(printable(training_text(config)))

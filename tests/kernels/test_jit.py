@@ -36,6 +36,35 @@ def draw(shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
+# Depthwise
+
+
+@pytest.mark.parametrize("channels", [1, 7, 16, 21, 48])
+@pytest.mark.parametrize("width", [1, 6, 7, 8, 17])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (2, 5), "padding": "same", "stride": (1, 2)},
+        {"kernel_size": (3, 1), "padding": (4, 0), "dilation": (2, 1)},
+        {"kernel_size": 1},
+    ],
+    ids=str,
+)
+def test_depthwise_is_the_plain_function(channels, width, settings):
+    conv = Conv2d(channels, channels, **settings, groups=channels, rng=0)
+    for n in (1, 3):  # the threads share the rows of one image
+        x = draw((n, channels, 5, width))
+        ours = conv(x)
+        kernels.use("reference")
+        expected = conv(x)
+        kernels.use("jit")
+        assert difference(ours, expected) <= 1e-6
+        x[0, channels // 2, 2, width // 2] = np.nan  # it reaches the windows that see it, and no other channel
+        assert np.isnan(conv(x)).any()
+        assert not np.isnan(np.delete(conv(x), channels // 2, axis=1)).any()
+
+
 # Winograd
 
 

@@ -1,4 +1,4 @@
-"""The fused steps of the jit backend: Conv2d[, BatchNorm2d][, ReLU][, MaxPool2d]; the same with ReLU6; Linear; a sum."""
+"""The fused steps of the jit backend: a convolution[, norm][, ReLU or ReLU6][, pool]; Linear[, ReLU]; a sum, ReLU."""
 
 import functools
 import math

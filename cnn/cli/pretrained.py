@@ -84,7 +84,7 @@ def load(settings: Settings) -> Start | None:
     """
     if settings.start is not None:
         # a file of another format, such as ONNX, is to be read here
-        return Start(settings.start, Sequential.load(model_arguments.find_model(settings.start)))
+        return Start(settings.start, model_arguments.load_model(model_arguments.find_model(settings.start)))
     if not settings.pretrained:
         return None
     try:

@@ -18,7 +18,7 @@ from cnn.cli.datasets import Dataset
 from cnn.cli.formatting import count_text
 from cnn.cli.keep_best import KeepBest
 from cnn.cli.pretrained import Start
-from cnn.cli.terminal import LiveCount
+from cnn.cli.terminal import LiveCount, print_stderr
 from cnn.cli.train_recipes import Plan, balanced_weights
 from cnn.cli.train_settings import Settings
 from cnn.core.rng import generator
@@ -35,7 +35,7 @@ VERSIONS = 4  # of each training image, with --augment
 FINE_TUNE_LR = 5e-5  # of the upper layers and the head
 
 
-def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, tell: Callable[[str], Any]) -> Plan:
+def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, quiet: bool = False) -> Plan:
     """Compute the features, and prepare the training on them; with ``--fine-tune``, train the head first.
 
     Parameters
@@ -48,9 +48,10 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
         The options.
     changes : Augmentation
         The random changes of the versions.
-    tell : callable
-        Called with each line of text for the user.
+    quiet : bool
+        Whether to print nothing.
     """
+    tell: Callable[[str], None] = (lambda line: None) if quiet else print_stderr
     head = start.new_head(len(dataset.class_names))
     whole = start.whole(head, dataset.class_names, dataset.image_conversion)
     lower, upper = start.layers, list[Module]()
@@ -58,15 +59,13 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
         lower, upper = start.layers[: start.first_upper], start.layers[start.first_upper :]
     frozen = Sequential(lower or [Identity()]).freeze()
     began = time.monotonic()
-    data = of_dataset(frozen, whole, dataset, settings, changes, tell)
-    if not upper:
-        seconds = time.monotonic() - began
-        tell(f"  done in {seconds:.0f} s")
+    data = of_dataset(frozen, whole, dataset, settings, changes, quiet)
+    tell(f"  done in {time.monotonic() - began:.0f} s")
+    if settings.fine_tune is None:
         return head_plan(head, data, settings, whole)
-    layers = Sequential(upper)
-    parts = (data.train, data.validation)
-    x, x_val = features.of_features(layers, data.train[0]), features.of_features(layers, data.validation[0][:, None])
-    on_top = dataclasses.replace(data, train=(x, data.train[1]), validation=(x_val[:, 0], parts[1][1]))
+    (x, y), (x_val, y_val) = data.train, data.validation
+    x, x_val = (features.of_features(Sequential(upper), part) for part in (x, x_val[:, None]))
+    on_top = dataclasses.replace(data, train=(x, y), validation=(x_val[:, 0], y_val))
     first = head_plan(head, on_top, dataclasses.replace(settings, keep_best=None), whole)
     train_head(first, on_top, settings.epochs)
     loss, accuracy = first.model.evaluate(*on_top.validation)
@@ -83,7 +82,7 @@ def of_dataset(
     dataset: Dataset,
     settings: Settings,
     changes: Augmentation,
-    tell: Callable[[str], Any],
+    quiet: bool,
 ) -> Dataset:
     """Return the data set with features instead of images; the training images have several versions.
 
@@ -96,18 +95,22 @@ def of_dataset(
     parts = [dataset.validation[0], *([dataset.test[0]] if dataset.has_test else [])]
     total = versions * images + sum(len(x) for x in parts)
     in_versions = f", the training images in {versions} versions" if versions > 1 else ""
-    tell(f"computing what the frozen layers give for {images + total - versions * images:,} images{in_versions} ...")
     live = LiveCount(total, "images", beside_results=False)
-    before = [0]
+    before = 0
+
+    def show(done: int) -> None:
+        if not quiet:
+            live.show(before + done)
 
     def compute(x: Array, versions: int = 1) -> Array:
-        def show(done: int) -> None:
-            live.show(before[0] + done)
-
+        nonlocal before
         found = features.of_pixels(frozen, x, whole.preprocess, changes.transforms, versions, settings.seed, show)
-        before[0] += versions * len(x)
+        before += versions * len(x)
         return found
 
+    if not quiet:
+        count = images + total - versions * images
+        print_stderr(f"computing what the frozen layers give for {count:,} images{in_versions} ...")
     try:
         train = compute(dataset.train[0], versions)
         held_out = [compute(x)[:, 0] for x in parts]

@@ -43,6 +43,7 @@ class Start:
 
     def __init__(self, name: str, net: Sequential, fit: str | None = None) -> None:
         self.name = name
+        net.to(np.float32)  # like the new head
         self.outer, self.dropout = layers_before_last_linear(name, net), list[Module]()
         while isinstance(self.outer[-1], Dropout):
             self.dropout.insert(0, self.outer.pop())

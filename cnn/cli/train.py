@@ -95,7 +95,7 @@ def plan_from(
 ) -> train_recipes.Plan:
     """Return the plan of a training that starts from a trained net; Ctrl-C says what is saved so far."""
     try:
-        return fine_tuning.plan(start, dataset, settings, changes, (lambda line: None) if args.quiet else print_stderr)
+        return fine_tuning.plan(start, dataset, settings, changes, args.quiet)
     except KeyboardInterrupt:
         saved = "nothing is saved yet: run the same command again"
         raise KeyboardInterrupt(saved if args.resume is None else f"{args.resume} is unchanged") from None

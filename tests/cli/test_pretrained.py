@@ -308,6 +308,17 @@ def test_nets_that_cannot_be_started_from(layers, shape, problem):
         pretrained.Start("net", net)
 
 
+def test_from_a_net_in_float64(run, no_plots, photos):
+    """The new net is of float32, like all that are trained by the command."""
+    net = small_net().to(np.float64)
+    net.save("net.safetensors")
+    assert run("train", photos, "--from", "net.safetensors", "--epochs", 2, "--quiet", "--out", "run")[0] == 0
+    assert {array.dtype for array in Sequential.load("run/model.safetensors").state_dict().values()} == {
+        np.dtype(np.float32),
+        np.dtype(np.int64),
+    }
+
+
 def test_a_start_without_layers_to_train_before_the_head(run, no_plots, photos):
     """One Linear layer on pixels: the features are the inputs."""
     net = Sequential([Flatten(), Linear(3 * 8 * 8, 4), LogSoftmax()])
@@ -415,6 +426,14 @@ def test_versions_are_the_changes_of_epochs():
         for index, change in enumerate(changes if version else ()):
             x, y = change(x, y, SampleRNG(7, version, rows, index))
         np.testing.assert_allclose(found[:, version], net(x / np.float32(255)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_terminal_shows_how_many_images_are_done(run, no_plots, monkeypatch, photos):
+    monkeypatch.setattr("cnn.training.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("cnn.cli.terminal.TERMINAL_INTERVAL", 0)
+    err = run("train", photos, *FEW, "--out", "run")[2]
+    assert "\r52 of 52 images\r" in err.replace(" " * 15, "")  # 12 training images, 4 versions; 4 for validation
+    assert run("train", photos, *FEW, "--quiet", "--out", "quiet")[2] == ""
 
 
 def test_many_images_have_fewer_versions(run, no_plots, monkeypatch, photos):

@@ -71,10 +71,8 @@ def measure(cache: Path, name: str, program: str, seed: int, per_class: int) -> 
 
 def table(results: list[dict[str, Any]]) -> str:
     """Return a Markdown table: accuracies in percent, means over the seeds, and processor seconds."""
-    lines = [
-        "| set | images | tested | " + " | ".join(f"{program}, %; s" for program in PROGRAMS) + " | gain, points |"
-    ]
-    lines.append("| --- | ---: | ---: | " + "---: | " * (len(PROGRAMS) + 1))
+    heads = ["set", "images", "tested", *(f"{program}, %; s" for program in PROGRAMS), "gain, points"]
+    lines = [f"| {' | '.join(heads)} |", f"| --- {'| ---: ' * (len(heads) - 1)}|"]
     for name in dict.fromkeys(result["set"] for result in results):
         rows = [result for result in results if result["set"] == name]
         cells, means = [], {}

@@ -32,7 +32,7 @@ from cnn.sequential import Sequential
 from cnn.training import Step
 
 VERSIONS = 4  # of each training image, with --augment
-FINE_TUNE_LR = 5e-5  # of the upper layers and the head
+FINE_TUNE_LR = 3e-5  # of the upper layers and the head
 
 
 def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, quiet: bool = False) -> Plan:

@@ -19,8 +19,8 @@ import cnn
 from cnn import training, zoo
 from cnn.bench import pytorch
 from cnn.bench.machine import OtherPrograms
-from cnn.cli.train_recipes import IMAGE_SETTINGS as SETTINGS
 from cnn.cli.train_recipes import standardize
+from cnn.cli.train_settings import IMAGE_SETTINGS as SETTINGS
 from cnn.data import fashion_mnist
 from cnn.loss import CrossEntropyLoss
 from cnn.optim import Adam

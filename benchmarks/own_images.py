@@ -28,7 +28,7 @@ from own_image_tables import DEFAULT, PROGRAMS, Result, tables
 
 import cnn
 from cnn.cli import datasets, train_recipes
-from cnn.cli.train_recipes import settings_for
+from cnn.cli.train_settings import settings_for
 from cnn.data.folder import image_folder
 
 BASELINE_SIZE = 16  # pixels

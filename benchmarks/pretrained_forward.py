@@ -60,9 +60,7 @@ def main(threads: int = 2, batch: int = 1) -> None:
         print(f"{name:12} {statistics.median(values):7.2f} ms (fastest {min(values):.2f})")
     ratio = statistics.median(a / b for a, b in zip(*times.values(), strict=True))
     apart = np.abs(outputs["cnn"] - outputs["onnxruntime"]).max() / outputs["onnxruntime"].max()
-    print(
-        f"cnn / onnxruntime {ratio:.2f}; batch {batch}, {threads} threads, {ROUNDS} turns; apart {apart:.1e}"
-    )
+    print(f"cnn / onnxruntime {ratio:.2f}; batch {batch}, {threads} threads, {ROUNDS} turns; apart {apart:.1e}")
 
 
 if __name__ == "__main__":

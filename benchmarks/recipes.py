@@ -26,7 +26,7 @@ import cnn
 import cnn.zoo
 from cnn.bench import machine
 from cnn.cli import datasets, train_recipes
-from cnn.cli.train_recipes import RECIPES, settings_for
+from cnn.cli.train_settings import RECIPES, settings_for
 from cnn.training.loop import EVALUATION_BATCH_SIZE
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"

@@ -24,7 +24,7 @@ import cnn
 from cnn import training
 from cnn.cli import datasets, train_recipes, trials
 from cnn.cli.augmentation import NAMES, image_size, transforms
-from cnn.cli.train_recipes import FOLDER_SETTINGS
+from cnn.cli.train_settings import FOLDER_SETTINGS
 from cnn.data.folder import image_folder
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "augmentation.jsonl"

@@ -17,6 +17,7 @@ import cnn
 from cnn import training
 from cnn.cli import datasets, train_recipes
 from cnn.cli.datasets import model_inputs
+from cnn.cli.train_settings import settings_for
 from cnn.data.image_fit import BACKGROUNDS, FITS
 
 WAYS = {"fit": FITS, "background": BACKGROUNDS}
@@ -25,7 +26,7 @@ WAYS = {"fit": FITS, "background": BACKGROUNDS}
 def accuracy(folder: str, seed: int, epochs: int, image_size: int, **way: str) -> float:
     """Train once, and return the accuracy on the held-out images."""
     dataset = datasets.load(folder, seed, quiet=True, image_size=image_size, validation=0.3, **way)
-    settings = train_recipes.settings_for(folder, epochs=epochs, seed=seed, image_size=image_size)
+    settings = settings_for(folder, epochs=epochs, seed=seed, image_size=image_size)
     cnn.manual_seed(seed)
     plan = train_recipes.plan(dataset, settings)
     for step in training.train(plan.model, plan.loader, epochs=epochs, callbacks=plan.callbacks):

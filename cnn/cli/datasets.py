@@ -162,7 +162,8 @@ def load(
     quiet : bool
         Whether to print nothing about a download or about reading files.
     image_size, validation, grey, group_by, background, fit, by_name
-        For a folder, see `cnn.data.folder.image_folder`; by default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey
+        For a folder, see `cnn.data.folder.image_folder`. A pair is the size of a net that was trained before, so that
+        no other is suggested. By default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey
         if all images are, no groups, the background on which images are visible, squashed, and with copies recognised.
 
     Raises
@@ -177,7 +178,8 @@ def load(
             print_stderr(f"reading the images in {printable(name)} ...")
         fraction = DEFAULT_VALIDATION if validation is None else validation
         size = image_size or DEFAULT_IMAGE_SIZE
-        return _from_folder(image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name))
+        found = image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name)
+        return _from_folder(found, may_choose_size=not isinstance(image_size, tuple))
     rng = np.random.default_rng(seed)
     x: Array
     if name == "spiral":
@@ -217,7 +219,7 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
     return samples if samples.dtype.kind == "f" else model.preprocess(samples)
 
 
-def _from_folder(found: ImageFolder) -> Dataset:
+def _from_folder(found: ImageFolder, may_choose_size: bool) -> Dataset:
     path, train_folder = found.path.resolve(), find_splits(found.path)[0]["train"]
     channels, height, width = found.train[0].shape[1:]
     return Dataset(
@@ -230,7 +232,7 @@ def _from_folder(found: ImageFolder) -> Dataset:
         validation=found.validation,
         test=found.test,
         data=str(path),
-        notes=_folder_notes(found),
+        notes=_folder_notes(found, may_choose_size),
         skipped=skipped_files(found.path, found.skipped),
         has_test=found.has_test,
         train_files=[printable(file.relative_to(found.path)) for file in found.files["train"]],
@@ -263,7 +265,7 @@ def _related(file: PurePath) -> str:
     return file.name if folder == "." else f"{folder}/"
 
 
-def _folder_notes(found: ImageFolder) -> list[str]:
+def _folder_notes(found: ImageFolder, may_choose_size: bool) -> list[str]:
     """Return what was found in a folder, what is missing, and the accuracy of a trivial baseline."""
     lines = [f"images per class: {class_sizes(found.counts)}", *skipped_files(found.path, found.skipped)]
     sizes = np.bincount(found.train[1])
@@ -276,7 +278,7 @@ def _folder_notes(found: ImageFolder) -> list[str]:
         lines.append("there is no folder of test images: all figures are of the validation images")
     size = max(found.train[0].shape[2:])
     suggested = max(MIN_IMAGE_SIZE, found.typical_side)
-    if suggested <= MUCH_SMALLER * size:
+    if may_choose_size and suggested <= MUCH_SMALLER * size:
         lines.append(
             f"half of the images have at most {found.typical_side} pixels a side: --image-size {suggested} is faster "
             f"than {size} and may be more accurate"

@@ -16,7 +16,9 @@ from cnn.core.text import printable
 from cnn.loss.bce_loss import BinaryLoss
 from cnn.metrics import class_report
 from cnn.sequential import Sequential
+from cnn.training.evaluation import EVALUATION_BATCH_SIZE
 
+VALUES_IN_A_BATCH = 2**23  # of images of 224 x 224 pixels 55: the layers of a net may need ten times their memory
 DESCRIPTION = "Print loss and accuracy of a model on a test set."
 EXAMPLE = """\
 example:
@@ -66,17 +68,18 @@ def run(args: argparse.Namespace) -> int:
     inputs = model_inputs(model, x)
     if isinstance(model.loss_func, BinaryLoss) and model.predict(inputs[:1]).shape == (1, 1):
         y = y.reshape(-1, 1)  # the classes 0 and 1 are no and yes
-    loss, accuracy = model.evaluate(inputs, y)
+    batch_size = max(1, min(EVALUATION_BATCH_SIZE, VALUES_IN_A_BATCH // inputs[0].size))
+    loss, accuracy = model.evaluate(inputs, y, batch_size)
     if args.json:
         result = {"model": str(path), "data": name, "part": images.part, "samples": len(x)}
         result |= {"left_out": images.left_out, "loss": loss, "accuracy": accuracy}
-        result["balanced_accuracy"] = balanced_accuracy(y, model.predict(inputs))
+        result["balanced_accuracy"] = balanced_accuracy(y, model.predict(inputs, batch_size))
         print_data(json.dumps(result, indent=2))
         return 0
     print_stdout(f"{printable(path)} on {title}, {len(x):,} {images.what}")
     print_stdout(f"loss      {loss:.4f}")
     print_stdout(f"accuracy  {accuracy:.4f}  ({correct_text(accuracy, len(x))})")
-    print_stdout(class_report(y, model.predict(inputs), images.class_names).text(stdout_columns()))
+    print_stdout(class_report(y, model.predict(inputs, batch_size), images.class_names).text(stdout_columns()))
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cnn.cli.datasets import model_inputs
 from cnn.core.text import printable
 from cnn.errors import InputError
 from cnn.metrics import class_report
@@ -27,7 +28,7 @@ class KeepBest(EarlyStopping):
     metric : str
         One of `METRICS`, measured on the validation images after each epoch.
     x, y : ndarray
-        The validation images, as pixels, and their classes.
+        The validation images, as pixels or as features, and their classes.
 
     Raises
     ------
@@ -54,7 +55,7 @@ class KeepBest(EarlyStopping):
         """Keep the weights if the epoch that ends with this step is the best so far."""
         if step.metrics is not None and self.metric == BALANCED:
             if self._inputs is None:
-                self._inputs = step.model.preprocess(self._x)
+                self._inputs = model_inputs(step.model, self._x)
             accuracy = balanced_accuracy(self._y, step.model.predict(self._inputs))
             step = replace(step, metrics=step.metrics | {"val_accuracy": accuracy})
         self._loss = math.nan if step.metrics is None else step.metrics["val_loss"]

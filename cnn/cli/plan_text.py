@@ -6,14 +6,17 @@ from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset
 from cnn.cli.formatting import count_text, sample_shape_text
 from cnn.cli.imbalance import uneven_note
-from cnn.cli.train_recipes import Plan, Settings
+from cnn.cli.train_recipes import Plan
+from cnn.cli.train_settings import Settings
 
 
 def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augmentation | None, folder: Path) -> str:
     """Return the data, the model, the settings and the folder of a training, and what to know about the data."""
     train, validation, test = (f"{len(part[0]):,}" for part in (dataset.train, dataset.validation, dataset.test))
     classes = len(dataset.class_names)
-    parameters = sum(parameter.size for parameter in plan.model.parameters())
+    parameters = f"{sum(parameter.size for parameter in plan.model.parameters()):,}"
+    if plan.whole is not None:
+        parameters += f" of {sum(parameter.size for parameter in plan.whole.parameters()):,}"
     shape = dataset.input_shape
     shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
     held_out = f"{validation} more for validation, {test} more for the final test"
@@ -23,8 +26,8 @@ def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augment
         f"Training on {dataset.title}",
         f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}",
         f"            {held_out}",
-        f"  model     {settings.model}, {parameters:,} parameters",
-        f"  settings  {count_text(settings.epochs, 'epoch')}, batch size {settings.batch_size}, {plan.text}, "
+        f"  model     {settings.model}, {parameters} parameters",
+        f"  settings  {count_text(settings.epochs_recorded, 'epoch')}, batch size {settings.batch_size}, {plan.text}, "
         f"seed {settings.seed}{_options(settings)}",
     ]
     lines += [changes.text()] if changes is not None else []

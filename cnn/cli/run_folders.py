@@ -19,15 +19,15 @@ RESULTS = (CONFIG, HISTORY, MODEL, CURVES, CONFUSION, MISTAKES, BOUNDARY, SAMPLE
 RUNS = Path("runs")
 INTEGER, NUMBER, STRING = (int, "an integer of at least 0"), ((int, float), "a number of at least 0"), (str, "a string")
 SETTINGS: dict[str, tuple[Any, str]] = {
-    **dict.fromkeys(("data", "model", "recipe", "status", "group_by", "augment", "keep_best"), STRING),
-    **dict.fromkeys(("epochs", "batch_size", "seed", "image_size"), INTEGER),
+    **dict.fromkeys(("data", "model", "recipe", "status", "group_by", "augment", "keep_best", "start"), STRING),
+    **dict.fromkeys(("epochs", "batch_size", "seed", "image_size", "fine_tune"), INTEGER),
     **dict.fromkeys(("lr", "validation"), NUMBER),
     **{
         f"{part}_{name}": NUMBER
         for part in ("test", "validation")
         for name in ("accuracy", "balanced_accuracy", "loss")
     },
-    "balance": (bool, "true or false"),
+    **dict.fromkeys(("balance", "pretrained"), (bool, "true or false")),
 }
 
 
@@ -188,7 +188,8 @@ def read_config(model_file: Path) -> dict[str, Any]:
 def check_setting(name: str, value: Any) -> None:
     """Raise an error unless a setting in config.json is of the right type, and a number is not negative or huge."""
     kinds, expected = SETTINGS[name]
-    may_be_absent = name in ("recipe", "image_size", "validation", "group_by", "augment", "balance", "keep_best")
+    always = ("data", "model", "epochs", "batch_size", "seed", "lr", "status")
+    may_be_absent = name not in always and not name.startswith(("test_", "validation_"))
     is_bool = isinstance(value, bool)
     is_right = (value is None and may_be_absent) or (isinstance(value, kinds) and is_bool == (kinds is bool))
     if not is_right or (isinstance(value, (int, float)) and not 0 <= value < 2**63):

@@ -135,24 +135,29 @@ def _fill(text: str, columns: int, **options: Any) -> str:
 
 
 class LiveCount:
-    """Shows on stderr, if it is a terminal and stdout goes elsewhere, how many files are done.
+    """Shows on stderr, if it is a terminal, how many files are done.
 
     Parameters
     ----------
     total : int
         How many there are.
+    what : str
+        What they are.
+    beside_results : bool
+        Whether results are printed meanwhile: then nothing is shown if stdout is a terminal, too.
     """
 
-    def __init__(self, total: int) -> None:
-        is_live = isinstance(stream_progress(sys.stderr), LiveLine) and stdout_columns() is None
-        self._total, self._stream, self._length = total, sys.stderr if is_live else None, 0
+    def __init__(self, total: int, what: str = "files", beside_results: bool = True) -> None:
+        is_live = isinstance(stream_progress(sys.stderr), LiveLine)
+        is_live = is_live and not (beside_results and stdout_columns() is not None)
+        self._total, self._what, self._stream, self._length = total, what, sys.stderr if is_live else None, 0
         self._last_shown = time.monotonic()
 
     def show(self, count: int) -> None:
         """Show the count, unless another was shown less than a moment ago."""
         if self._stream is None or time.monotonic() - self._last_shown < TERMINAL_INTERVAL:
             return
-        text = f"{count:,} of {self._total:,} files"
+        text = f"{count:,} of {self._total:,} {self._what}"
         self._length, self._last_shown = len(text), time.monotonic()
         with contextlib.suppress(OSError):
             self._stream.write(f"\r{text}")

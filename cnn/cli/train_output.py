@@ -108,7 +108,9 @@ def write_predictions(
     write_bytes(path, ("\n".join(lines) + "\n").encode())
 
 
-def save_model(path: Path, model: Sequential, weights: dict[str, Array] | None = None) -> None:
+def save_model(
+    path: Path, model: Sequential, weights: dict[str, Array] | None = None, whole: Sequential | None = None
+) -> None:
     """Save the model with the loss of the final test, without class weights or label smoothing; it does not change.
 
     Parameters
@@ -119,12 +121,14 @@ def save_model(path: Path, model: Sequential, weights: dict[str, Array] | None =
         As it is now.
     weights : dict of str to ndarray, optional
         What ``state_dict`` returned in the epoch to save; by default, or if it is empty, the weights of now.
+    whole : Sequential, optional
+        The model to save, if ``model`` is only its last layers.
     """
-    saved = copy.copy(model)
-    saved.loss_func = CrossEntropyLoss()
+    saved = copy.copy(model if whole is None else whole)
     if weights:
-        saved = copy.deepcopy(saved)
-        saved.load_state_dict(weights)
+        trained, saved = copy.deepcopy((model, saved))  # together, so that they still share layers
+        (saved if whole is None else trained).load_state_dict(weights)
+    saved.loss_func = CrossEntropyLoss()
     saved.save(path)
 
 

@@ -1,20 +1,21 @@
-"""How `cnn train` trains: its settings, and for each recipe the model, the training samples and the callbacks.
+"""How `cnn train` trains: for each recipe, the model, the training samples and the callbacks.
 
 The recipes `fast` and `best` are for Fashion-MNIST; their settings were chosen on its validation images, as
 docs/decisions/007 describes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from cnn import zoo
-from cnn.cli.datasets import DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION, NAMES, Dataset, model_inputs
+from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.keep_best import KeepBest
+from cnn.cli.train_settings import Settings
 from cnn.core.rng import generator
-from cnn.core.text import fields_text, printable
+from cnn.core.text import fields_text
 from cnn.data import AlternatingFlip, DataLoader, RandomCrop, RandomErasing
 from cnn.data.intensity import Normalize
 from cnn.errors import InputError
@@ -24,108 +25,9 @@ from cnn.optim import Adam, AdamW, OneCycleLR, decay_groups
 from cnn.sequential import Sequential
 from cnn.training import Scheduled, Step
 
-MODELS = ("fashion-cnn", "mlp", "photo-cnn", "small-cnn")
 MLP_UNITS = (256, 128)  # for images; for points, the defaults of zoo.mlp are fine
 MANY_IMAGES = 5_000
 MIN_ONE_CYCLE_STEPS = 10
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a training; config.json of a run folder contains them under these names.
-
-    Attributes
-    ----------
-    model : str
-        One of `MODELS`.
-    epochs, batch_size : int
-    lr : float
-        The initial learning rate of Adam; for a recipe, the highest learning rate.
-    seed : int
-        For the initial weights, the order of the samples, the validation set and the points of the spiral.
-    image_size : int or None
-        Side in pixels to which the images of a folder are resized; None for named data sets.
-    validation : float or None
-        Fraction of the images of a folder that is held out, unless it has a folder of validation images.
-    group_by : str or None
-        A pattern of file names whose images are held out together.
-    recipe : str or None
-        One of `RECIPES`; None for the default training.
-    augment : str or None
-        For a folder: one of `augmentation.NAMES`, or "auto"; None for named data sets.
-    balance : bool or None
-        For a folder: whether rare classes count more; None for named data sets.
-    keep_best : str or None
-        For a folder: one of `keep_best.METRICS`; None for the weights of the last epoch.
-    """
-
-    model: str
-    epochs: int
-    batch_size: int
-    lr: float
-    seed: int = 0
-    image_size: int | None = None
-    validation: float | None = None
-    group_by: str | None = None
-    recipe: str | None = None
-    augment: str | None = None
-    balance: bool | None = None
-    keep_best: str | None = None
-
-
-IMAGE_SETTINGS = Settings("small-cnn", epochs=4, batch_size=64, lr=2e-3)
-POINT_SETTINGS = Settings("mlp", epochs=100, batch_size=32, lr=1e-2)
-FOLDER_SETTINGS = Settings(
-    "photo-cnn",
-    epochs=50,
-    batch_size=16,
-    lr=3e-3,
-    image_size=DEFAULT_IMAGE_SIZE,
-    validation=DEFAULT_VALIDATION,
-    augment="auto",
-)
-FOLDER_OPTIONS = {
-    "image_size": "--image-size",
-    "validation": "--val",
-    "group_by": "--group-by",
-    "augment": "--augment",
-    "balance": "--balance",
-    "keep_best": "--keep-best",
-}
-RECIPES = {
-    "fast": Settings("fashion-cnn", epochs=4, batch_size=128, lr=1e-2, recipe="fast"),
-    "best": Settings("fashion-cnn", epochs=28, batch_size=128, lr=1e-2, recipe="best"),
-}
-
-
-def settings_for(data: str, **chosen: Any) -> Settings:
-    """Return the default settings for a data set or a folder, with the chosen ones (those not None) instead.
-
-    Raises
-    ------
-    ValueError
-        If the model cannot read the data, or a chosen setting does not apply to them.
-
-    Examples
-    --------
-    >>> settings_for("fashion-mnist", epochs=2, lr=None).epochs
-    2
-    """
-    chosen = {name: value for name, value in chosen.items() if value is not None}
-    defaults = POINT_SETTINGS if data == "spiral" else IMAGE_SETTINGS if data in NAMES else FOLDER_SETTINGS
-    if "recipe" in chosen:
-        if data != "fashion-mnist":
-            raise ValueError(f"--recipe {chosen['recipe']} is for fashion-mnist, on which its settings were chosen")
-        if chosen["recipe"] not in RECIPES:
-            raise InputError(f"unknown recipe {printable(str(chosen['recipe']))}; known: {', '.join(RECIPES)}")
-        defaults = RECIPES[chosen["recipe"]]
-    for name, option in FOLDER_OPTIONS.items():
-        if name in chosen and data in NAMES:
-            raise ValueError(f"{option} is for a folder of images: it cannot change {data}")
-    result = replace(defaults, **chosen)
-    if data == "spiral" and result.model != "mlp":
-        raise ValueError(f"--model {result.model} takes images, but spiral has points: use --model mlp")
-    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +50,12 @@ class Plan:
         A short description to print.
     class_weight : dict of int to float, optional
         How much each class counts in the training loss, but not in the losses on other samples.
+    features : Dataset or None
+        The data set as `model` takes it, if that is not its preprocessed images.
+    whole : Sequential or None
+        The model to save, if that is not `model` but contains its layers.
+    record : dict
+        More for config.json.
     """
 
     model: Sequential
@@ -157,6 +65,9 @@ class Plan:
     schedule: str
     text: str
     class_weight: dict[int, float] | None = None
+    features: Dataset | None = None
+    whole: Sequential | None = None
+    record: dict[str, Any] = field(default_factory=dict)
 
     __repr__ = fields_text
 

@@ -20,7 +20,8 @@ from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.plan_text import plan_text
 from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
 from cnn.cli.train_output import epoch_text, progress_display, result_text, save_model, write_predictions
-from cnn.cli.train_recipes import Plan, Settings
+from cnn.cli.train_recipes import Plan
+from cnn.cli.train_settings import Settings
 from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
 
@@ -42,6 +43,8 @@ class TrainingRun:
     folder : Path
     changes : Augmentation or None
         The random changes of the images of a folder.
+    data : Dataset
+        The data set as the model of the plan takes it.
     history : History
     last_step : Step or None
         The last completed step.
@@ -60,7 +63,7 @@ class TrainingRun:
         as_json: bool = False,
     ) -> None:
         self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
-        self.changes = changes
+        self.changes, self.data = changes, plan.features or dataset
         self.history = self.model.history = training.History()
         self.last_step: training.Step | None = None
         self._is_finished = False  # and config.json contains the test result
@@ -73,6 +76,7 @@ class TrainingRun:
             **{name: value for name, value in vars(settings).items() if value is not None},
             **({} if changes is None else {"augmentation": changes.record()}),
             "lr_schedule": plan.schedule,
+            **plan.record,
             "validation_samples": len(dataset.validation[0]),
             "versions": {"cnn": cnn.__version__, "numpy": np.__version__, "python": platform.python_version()},
         }
@@ -109,13 +113,12 @@ class TrainingRun:
         return self._resume and self.last_step is None
 
     def _train(self) -> None:
-        x_val, y_val = model_inputs(self.model, self.dataset.validation[0]), self.dataset.validation[1]
         checkpoints = self.folder / run_folders.CHECKPOINTS
         steps = training.train(
             self.model,
             self.plan.loader,
-            validation_data=(x_val, y_val),
-            epochs=self.settings.epochs,
+            validation_data=(model_inputs(self.model, self.data.validation[0]), self.data.validation[1]),
+            epochs=self.settings.epochs_recorded,
             class_weight=self.plan.class_weight,
             callbacks=[
                 *self.plan.callbacks,
@@ -139,7 +142,7 @@ class TrainingRun:
 
     def _health_samples(self) -> tuple[Any, Any]:
         """Return some training samples, evenly spaced, on which the health of the model is monitored."""
-        x, y = self.dataset.train
+        x, y = self.data.train
         some = np.linspace(0, len(x) - 1, min(HEALTH_SAMPLES, len(x))).astype(int)
         return model_inputs(self.model, x[some]), y[some]
 
@@ -169,22 +172,20 @@ class TrainingRun:
         if step.epoch % every == 0 or step.epoch in (1, step.epochs):
             self._print_result(epoch_text(step.epoch, step.epochs, metrics, columns))
 
-    def _has_rare_classes(self) -> bool:
-        return self.settings.image_size is not None and is_uneven(self.dataset.train[1], len(self.dataset.class_names))
-
     def _test(self) -> int:
         """Evaluate on the test set, for the first and only time, or without one on the validation set, and draw.
 
         Returns the exit status.
         """
-        x, y = model_inputs(self.model, self.dataset.test[0]), self.dataset.test[1]
+        x, y = model_inputs(self.model, self.data.test[0]), self.data.test[1]
         part = "test" if self.dataset.has_test else "validation"
         self._print_message(f"evaluating on {len(x):,} {part} {self.dataset.kind} ...")
         self.model.loss_func = CrossEntropyLoss()  # without the label smoothing of a recipe
         loss, accuracy = self.model.evaluate(x, y)
         baseline = self.dataset.baseline(y)
         results = {"loss": loss, "accuracy": accuracy, "samples": len(x), "baseline": baseline}
-        if self._has_rare_classes():
+        is_folder = self.settings.image_size is not None
+        if is_folder and is_uneven(self.dataset.train[1], len(self.dataset.class_names)):
             results["balanced_accuracy"] = balanced_accuracy(y, self.model.predict(x))
         self._config |= {f"{part}_{name}": value for name, value in results.items()}
         self._save_model()
@@ -192,7 +193,6 @@ class TrainingRun:
         self._is_finished = True
         if self._kept is not None:
             self._print_message(self._kept.text(self.dataset.has_test))
-        is_folder = self.settings.image_size is not None
         balanced = results.get("balanced_accuracy")
         self._print_result(result_text(part, loss, accuracy, len(x), baseline if is_folder else None, balanced))
         if is_folder:  # a folder of images: show which classes are confused
@@ -268,7 +268,8 @@ class TrainingRun:
 
     def _save_model(self) -> None:
         """Save the model; with --keep-best as it was in the best epoch so far."""
-        save_model(self.folder / run_folders.MODEL, self.model, None if self._kept is None else self._kept.weights)
+        weights = None if self._kept is None else self._kept.weights
+        save_model(self.folder / run_folders.MODEL, self.model, weights, self.plan.whole)
 
     def _write_config(self, status: str) -> None:
         self._config["status"] = status

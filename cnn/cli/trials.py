@@ -17,7 +17,7 @@ from cnn.cli import train_recipes
 from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.formatting import count_text
-from cnn.cli.train_recipes import Settings
+from cnn.cli.train_settings import Settings
 from cnn.data.folder_splits import copies, hashed
 from cnn.module import Array
 from cnn.training.progress import LiveLine, Progress, stream_progress

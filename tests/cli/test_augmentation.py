@@ -12,7 +12,7 @@ import cnn
 from cnn.cli import augmentation, datasets, run_folders, trials
 from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
 from cnn.cli.terminal import fitted
-from cnn.cli.train_recipes import settings_for
+from cnn.cli.train_settings import settings_for
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
 from cnn.training import progress

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from cnn.cli import completion, datasets, main, train_recipes
+from cnn.cli import completion, datasets, main, train_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +38,7 @@ def completed(line, folder):
     [
         ("cnn tr", {"train"}),
         ("cnn train --re", {"--recipe", "--resume"}),
-        ("cnn train --model ", set(train_recipes.MODELS)),
+        ("cnn train --model ", set(train_settings.MODELS)),
         ("cnn train f", {"fashion-mnist", "flowers/"}),
         ("cnn evaluate runs/", {"runs/flowers-1/"}),
         ("cnn data ", {*datasets.NAMES, "-h", "--help", "--json", "--debug"}),

@@ -9,9 +9,10 @@ import pytest
 import cnn.data
 from cnn import zoo
 from cnn.cli import datasets
-from cnn.layers import Conv2d, Flatten, Linear, ReLU, Softmax
+from cnn.layers import AvgPool2d, Conv2d, Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss
 from cnn.sequential import Sequential
+from tests.cli.test_folder import shades
 
 
 @pytest.fixture
@@ -274,3 +275,16 @@ def test_a_crafted_config(run, image_run, command, text, says):
     assert code == 1
     assert err.startswith(f"error: {image_run / 'config.json'} is damaged: ")
     assert says in err
+
+
+def test_large_images_are_evaluated_in_small_batches(run, monkeypatch):
+    """So that the memory does not depend on the size of the images."""
+    sizes: list[int] = []
+    model = Sequential([AvgPool2d(200), Flatten(), Linear(12, 2), Softmax()], loss_func=CrossEntropyLoss())
+    model.input_shape, model.class_names = (3, 400, 400), ["dark", "light"]
+    model.save("net.safetensors")
+    shades("photos", 20)
+    real = AvgPool2d.forward
+    monkeypatch.setattr(AvgPool2d, "forward", lambda self, x: (sizes.append(len(x)), real(self, x))[1])
+    assert run("evaluate", "net.safetensors", "--data", "photos")[0] == 0
+    assert max(sizes) == 2**23 // (3 * 400 * 400) == 17

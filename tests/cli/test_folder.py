@@ -11,7 +11,7 @@ from PIL import Image
 import cnn
 from cnn.cli import augmentation, datasets, train_recipes
 from cnn.cli.predict_images import read_for_model
-from cnn.cli.train_recipes import FOLDER_SETTINGS, MODELS, settings_for
+from cnn.cli.train_settings import FOLDER_SETTINGS, MODELS, settings_for
 from cnn.data.images import read_image
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError

@@ -13,7 +13,7 @@ from cnn import training
 from cnn.cli import datasets, train_recipes, train_run, trials
 from cnn.cli.imbalance import low_recall_note, uneven_note
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
-from cnn.cli.train_recipes import settings_for
+from cnn.cli.train_settings import settings_for
 from cnn.errors import InputError
 from cnn.metrics import class_report
 from cnn.sequential import Sequential

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cnn.cli import datasets, train_recipes
-from cnn.cli.train_recipes import RECIPES, settings_for
+from cnn.cli.train_settings import RECIPES, settings_for
 from cnn.optim import AdamW
 from cnn.sequential import Sequential
 from tests.cli.example_files import config, history
@@ -101,7 +101,7 @@ def test_the_test_loss_has_no_label_smoothing(run, data, no_plots):
         (("spiral", "--recipe", "fast"), "--recipe fast is for fashion-mnist"),
         (("fashion-mnist", "--recipe", "bets"), "argument --recipe: unknown recipe 'bets': did you mean 'best'?"),
         (("fashion-mnist", "--recipe", "best", "--epochs", "1", "--batch-size", "500"), "at least 10 steps"),
-        (("--resume", "r", "--recipe", "fast"), "only --epochs and --data may change, not recipe"),
+        (("--resume", "r", "--recipe", "fast"), "only --epochs and --data may change, not --recipe"),
     ],
 )
 def test_wrong_usage(run, data, arguments, message):

@@ -12,7 +12,7 @@ import cnn.core.files
 from cnn import training
 from cnn.cli import datasets
 from cnn.cli.datasets import load, split
-from cnn.cli.train_recipes import settings_for
+from cnn.cli.train_settings import settings_for
 from cnn.sequential import Sequential
 from tests.cli.example_files import config, history
 

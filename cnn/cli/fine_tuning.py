@@ -22,6 +22,7 @@ from cnn.cli.terminal import LiveCount, print_stderr
 from cnn.cli.train_recipes import Plan, balanced_weights
 from cnn.cli.train_settings import Settings
 from cnn.core.rng import generator
+from cnn.core.text import printable
 from cnn.data import DataLoader
 from cnn.layers import Identity
 from cnn.layers.batchnorm import BatchNorm
@@ -58,6 +59,8 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
     if settings.fine_tune is not None:
         lower, upper = start.layers[: start.first_upper], start.layers[start.first_upper :]
     frozen = Sequential(lower or [Identity()]).freeze()
+    if not start.preprocessing:
+        tell(f"{printable(start.name)} does not say how its pixels are scaled: they are divided by 255")
     began = time.monotonic()
     data = of_dataset(frozen, whole, dataset, settings, changes, quiet)
     tell(f"  done in {time.monotonic() - began:.0f} s")

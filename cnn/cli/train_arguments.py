@@ -98,7 +98,7 @@ def add_arguments(parser: Parser) -> None:
     pretrained = "for a folder: start from a net that has seen ImageNet, and train a new last layer for the classes; "
     pretrained += "best with few photographs"
     parser.add_argument("--pretrained", action="store_true", default=None, help=pretrained)
-    start = "for a folder: start from the net of this run or .safetensors file, with a new last layer"
+    start = "for a folder: start from the net of this run, .safetensors or .onnx file, with a new last layer"
     parser.add_argument("--from", type=Path, dest="start", metavar="FILE", help=start)
     fine_tune = "with --pretrained or --from: then train the upper layers, too, for N epochs at a small rate"
     parser.add_argument("--fine-tune", type=integer_at_least(1), metavar="N", help=fine_tune)

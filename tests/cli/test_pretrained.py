@@ -13,6 +13,7 @@ from cnn.cli.augmentation import transforms
 from cnn.cli.features import number_of_versions
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError
+from cnn.interop import onnx
 from cnn.layers import (
     AdaptiveAvgPool2d,
     BatchNorm2d,
@@ -277,6 +278,24 @@ def test_from_a_run_for_other_classes(run, no_plots, photos, which):
     assert run("predict", "new", "shapes")[0] == 0
     code, _, err = run("train", "--resume", "new", "--fine-tune", 3)
     assert code == 0, err
+
+
+@pytest.mark.parametrize("says_how", [True, False])
+def test_from_an_onnx_file(run, no_plots, photos, says_how):
+    """The same as from the model that it was exported from; where nothing says how pixels are scaled, a line does."""
+    pytest.importorskip("onnx")
+    net = small_net().eval()
+    if not says_how:
+        net.preprocessing = None
+    net.save("net.safetensors")
+    onnx.save(net, "net.onnx")
+    for name in ("safetensors", "onnx"):
+        code, _, err = run("train", photos, "--from", f"net.{name}", "--epochs", "4", "--out", name)
+        assert code == 0, err
+        assert ("pixels are scaled: they are divided by 255" in err) != says_how
+    first, second = (history(Path(name)) for name in ("safetensors", "onnx"))
+    assert [epoch["val_loss"] for epoch in first] == pytest.approx([epoch["val_loss"] for epoch in second], rel=1e-4)
+    assert Sequential.load("onnx/model.safetensors").class_names == ["dark", "light"]
 
 
 def test_from_a_net_for_grey_images(run, no_plots, photos):

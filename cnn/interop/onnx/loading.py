@@ -10,7 +10,7 @@ from cnn import init
 from cnn.containers.graph import Graph
 from cnn.core.text import printable, short_text
 from cnn.interop.onnx import building
-from cnn.interop.onnx.parts import BATCH, NoLayerError, Shape
+from cnn.interop.onnx.parts import BATCH, LARGEST, NoLayerError, Shape
 from cnn.interop.onnx.patterns import RULES
 from cnn.interop.onnx.patterns_written import WRITTEN
 from cnn.interop.onnx.planning import check, plan
@@ -22,7 +22,6 @@ from cnn.model.extras import EXTRAS, check_extras
 from cnn.sequential import Sequential
 
 SIZES = ((224, 256), (255, 333))  # of images while shapes are computed, where the file leaves their sizes open
-LARGEST = 2**28  # numbers that all weights together may have beyond those that are stored in the file
 
 
 def load(path: str | Path, input_shape: Shape | None = None) -> Sequential | Graph:
@@ -76,6 +75,8 @@ def load(path: str | Path, input_shape: Shape | None = None) -> Sequential | Gra
         return built(understood(file, input_shape), file)
     except (OnnxError, NoLayerError) as error:
         raise OnnxError(f"{printable(path)}: {error}") from None
+    except MemoryError:
+        raise OnnxError(f"{printable(path)}: its weights are larger than the memory") from None
 
 
 def understood(file: File, input_shape: Shape | None = None) -> Net:
@@ -92,7 +93,7 @@ def understood(file: File, input_shape: Shape | None = None) -> Net:
 
 def built(net: Net, file: File) -> Sequential | Graph:
     """Return the model."""
-    stored = sum(array.size for array in file.constants.values())
+    stored = file.size // 4  # numbers
     with init.limit_total_size(LARGEST + 2 * stored), init.blank_weights():
         model = building.Builder(building.lowered(net), file.input).model(net.outputs)
     lint.mark_as_built(model)  # what would be a mistake in a net of one's own is how the file computes

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn.core.text import printable, short_text
-from cnn.interop.onnx.folding import FOLDED, fold
+from cnn.interop.onnx.folding import FOLDED, RESHAPING, VIEWS, fold
 from cnn.interop.onnx.operators import OPERATORS
-from cnn.interop.onnx.parts import BATCH, NoLayerError, Operator, Shape, Step, Value
+from cnn.interop.onnx.parts import BATCH, DAMAGE, LARGEST, NoLayerError, Operator, Shape, Step, Value
 from cnn.interop.onnx.protobuf import OnnxError
 from cnn.interop.onnx.reading import File, Node
+from cnn.module import Array
 
-SMALL = 2**16  # numbers that arithmetic on shapes may always make
+SMALL = 2**16  # numbers that one operator of the arithmetic on shapes may always make
+MOST_MADE = 2**22  # bytes that all of them together may make, besides as many as the file has
 MEASURING = {"Shape", "Size"}
+SHAPED = {"Expand", "Gather", "Slice", "Tile"} | RESHAPING  # whose further inputs say where numbers go, not which
 OPEN = "it leaves sizes open, but does not fit every one: "
 USUAL = (224, 256, 128, 64, 32, 28)  # sizes of images that are suggested where a file leaves them open
 
@@ -43,7 +46,7 @@ class _Walk:
         self.same = {file.input: file.input}  # of a value that is another one unchanged: which
         self.steps: list[Step] = []
         self.problems: list[str] = []
-        self.limit = SMALL + file.size // 4
+        self.limit, self.made = SMALL + file.size // 4, 0
 
     def run(self) -> Plan:
         for node in self.file.nodes:
@@ -76,17 +79,30 @@ class _Walk:
             array = np.array(measured if node.op == "Shape" else math.prod(measured), np.int64)
             if node.op == "Shape" and o.opset >= 15:
                 array = array[o.get("start", 0) : o.get("end", len(array))]
-            self.values[node.outputs[0]] = Value(array.shape, array)
+            self.values[node.outputs[0]] = Value(array.shape, array, bool((array >= BATCH).any()))
         elif node.op in FOLDED and all(value is None or value.array is not None for value in read):
             array = fold(o, self.limit)
-            self.values[node.outputs[0]] = Value(array.shape, array)
+            self.count(o, array)
+            self.values[node.outputs[0]] = Value(array.shape, array, is_of_batch(o, array))
         else:
             self.check_known(node, [])
-            made = OPERATORS[node.op](o)
+            made = layers_of(o)
             rows = made if node.op == "Split" else [made]
             for row, output in zip(rows, node.outputs, strict=False):
                 self.add(o, row, output)
             self.values.update(dict.fromkeys(node.outputs[len(rows) :]))
+
+    def count(self, o: Operator, array: Array) -> None:
+        """Raise an error if what was computed from constants takes too much memory by now."""
+        read = [value.array for value in o.values if value is not None and value.array is not None]
+        if (o.op in VIEWS and o.op not in RESHAPING) or any(np.may_share_memory(array, one) for one in read):
+            return
+        self.made += array.nbytes
+        if self.made > MOST_MADE + self.file.size:
+            raise OnnxError(
+                f"what it computes from constants takes more than {(MOST_MADE + self.file.size) // 2**20:,} MiB: fold "
+                "them before, as onnxruntime does with optimized_model_filepath"
+            )
 
     def check_known(self, node: Node, unknown: list[str]) -> None:
         """Raise an error if no layer does what a node does."""
@@ -125,6 +141,43 @@ class _Walk:
         if weight in self.file.constants and weight.endswith(".weight"):
             return weight.removesuffix(".weight")
         return output if node.name.startswith("node ") or not node.name else node.name
+
+
+def is_of_batch(o: Operator, array: Array) -> bool:
+    """Whether numbers that were computed from others depend on the size of the batch."""
+    if o.op == "ConstantOfShape":
+        return False  # only its shape does
+    read = o.values[:1] if o.op in SHAPED else o.values
+    depends = any(value is not None and value.of_batch for value in read)
+    if o.op in ("Gather", "Slice") and array.dtype.kind == "i":  # perhaps of the other sizes alone
+        return depends and bool((np.abs(array) >= BATCH).any())
+    return depends
+
+
+def layers_of(o: Operator) -> list:
+    """Return the layers of an operator.
+
+    Raises
+    ------
+    NoLayerError
+        If there are none, or if its constants are larger than any of a layer, as those of a damaged file may be.
+    """
+    for value in o.values:
+        if value is None or value.array is None or o.op == "Concat":  # which looks only whether all of them are 0
+            continue
+        if value.of_batch and value.array.dtype.kind == "f":
+            raise NoLayerError("computes with the number of images, which a layer does not know: use a fixed number")
+        most = LARGEST if value.array.dtype.kind == "f" else SMALL
+        if value.array.size > most:
+            kind = "numbers" if most == LARGEST else "integers"
+            raise NoLayerError(f"reads a constant of {value.array.size:,} {kind}, more than a layer needs")
+    try:
+        made: list = OPERATORS[o.op](o)
+    except NoLayerError:
+        raise
+    except DAMAGE as error:
+        raise NoLayerError(f"has arguments or constants that do not fit ({error}): the file is damaged") from None
+    return made
 
 
 def check(plans: list[Plan], file: File) -> Plan:

@@ -87,6 +87,7 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "open size that matters": (lambda: make([node("Flatten", "x", "f"), node("Gemm", "f w")], ("N", 1, "H", "W"), {"w": (64, 2)}), ["leaves sizes open", "input_shape=(1, ..., ...)", "64 inputs"]),
     "open size and padding": (lambda: make([node("Conv", "x w", auto_pad="SAME_LOWER", strides=[2, 2])], ("N", 1, "H", "W"), {"w": (2, 1, 3, 3)}), ["does not fit every one", "input_shape=(1, 224, 224)", "Conv2d depends on the height"]),
     "open size and halves": (lambda: make([node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]), node("Resize", "p - s", "u", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"), node("Add", "x u")], ("N", 1, "H", "W"), {"s": np.array([1, 1, 2, 2], "f4")}), ["does not fit every one", "input_shape=(1, 224, 224)", "'/y/Add'"]),
+    "open size and numbers": (lambda: make([node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Cast", "n", "f", to=1), node("Div", "x f")], ("N", 1, "H", "W"), {"i": np.array(3)}), ["does not fit every one", "Affine depends on the height"]),
     "no order": (lambda: make([node("Relu", "a"), node("Relu", "x", "a")], IMAGE), ["reads 'a'"]),
     "twice": (lambda: make([node("Relu", "x"), node("Tanh", "x")], IMAGE), ["'y' is computed twice"]),
     "no output": (lambda: make(RELU, IMAGE, outputs="z"), ["nothing computes the output 'z'"]),

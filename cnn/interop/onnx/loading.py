@@ -13,7 +13,7 @@ from cnn.interop.onnx import building
 from cnn.interop.onnx.parts import BATCH, LARGEST, NoLayerError, Shape
 from cnn.interop.onnx.patterns import RULES
 from cnn.interop.onnx.patterns_written import WRITTEN
-from cnn.interop.onnx.planning import check, plan
+from cnn.interop.onnx.planning import check, check_same, plan
 from cnn.interop.onnx.protobuf import OnnxError
 from cnn.interop.onnx.reading import File, read
 from cnn.interop.onnx.simplifying import Net, simplified
@@ -82,13 +82,19 @@ def load(path: str | Path, input_shape: Shape | None = None) -> Sequential | Gra
 def understood(file: File, input_shape: Shape | None = None) -> Net:
     """Return the layers of a file that are to be made, or raise an error that lists all that cannot be expressed."""
     samples = _samples(file, input_shape)
-    planned = check([plan(file, sample) for sample in samples], file)
-    net = simplified(planned.steps, file.input, (BATCH, *samples[0]), planned.outputs, RULES + WRITTEN)
-    net.sizes_are_known = len(samples) == 1
-    problems = building.missing(building.lowered(net))
+    plans = [plan(file, sample) for sample in samples]
+    check(plans, file)
+    nets = [
+        simplified(planned.steps, file.input, (BATCH, *sample), planned.outputs, RULES + WRITTEN)
+        for planned, sample in zip(plans, samples, strict=True)
+    ]
+    rows = [building.lowered(net) for net in nets]
+    problems = building.missing(rows[0])
     if problems:
         raise OnnxError("it cannot become a model:" + "".join(f"\n  {problem}" for problem in problems))
-    return net
+    check_same(rows, file)
+    nets[0].sizes_are_known = len(samples) == 1
+    return nets[0]
 
 
 def built(net: Net, file: File) -> Sequential | Graph:

@@ -8,7 +8,7 @@ import numpy as np
 from cnn.core.text import printable, short_text
 from cnn.interop.onnx.folding import FOLDED, RESHAPING, VIEWS, fold
 from cnn.interop.onnx.operators import OPERATORS
-from cnn.interop.onnx.parts import BATCH, DAMAGE, LARGEST, NoLayerError, Operator, Shape, Step, Value
+from cnn.interop.onnx.parts import BATCH, DAMAGE, LARGEST, Layer, NoLayerError, Operator, Shape, Step, Value, in_memory
 from cnn.interop.onnx.protobuf import OnnxError
 from cnn.interop.onnx.reading import File, Node
 from cnn.module import Array
@@ -180,33 +180,38 @@ def layers_of(o: Operator) -> list:
     return made
 
 
-def check(plans: list[Plan], file: File) -> Plan:
-    """Return the plan, if it is the same for inputs of every size.
-
-    Raises
-    ------
-    OnnxError
-        It names every node that cannot be expressed.
-    """
+def check(plans: list[Plan], file: File) -> None:
+    """Raise an error that names every node that cannot be expressed, for inputs of any of the sizes."""
     problems = plans[0].problems
     if len(plans) > 1 and problems != plans[1].problems:
-        problems = plans[1].problems or problems
-        raise OnnxError(OPEN + suggestion(file) + _lines(problems))
+        raise OnnxError(OPEN + suggestion(file) + _lines(plans[1].problems or problems))
     if problems:
         given = "with this input_shape " if len(plans) == 1 and None in file.shape[1:] else ""
         raise OnnxError(f"{given}it cannot become a model:" + _lines(problems))
-    if len(plans) > 1:
-        first, second = (plan.steps for plan in plans)
+
+
+def check_same(rows: list[list[Step]], file: File) -> None:
+    """Raise an error unless the layers are the same for inputs of every size; ``rows`` are those for each size."""
+    for other in rows[1:]:
         problems = [
             f"node {short_text(one.name)}: {one.layer.kind} depends on the height and width of the images"
-            for one, other in zip(first, second, strict=False)
-            if (one.layer.kind, one.layer.arguments) != (other.layer.kind, other.layer.arguments)
+            for one, another in zip(rows[0], other, strict=False)
+            if not is_same(one.layer, another.layer)
         ]
-        if len(first) != len(second):
+        if len(rows[0]) != len(other):
             problems.append("the number of layers depends on the height and width of the images")
         if problems:
             raise OnnxError(OPEN + suggestion(file) + _lines(problems))
-    return plans[0]
+
+
+def is_same(one: Layer, other: Layer) -> bool:
+    """Whether two layers have the same settings and numbers."""
+    if (one.kind, one.arguments, one.tensors.keys()) != (other.kind, other.arguments, other.tensors.keys()):
+        return False
+    pairs = [(tensor, other.tensors[name]) for name, tensor in one.tensors.items()]
+    return all(
+        a is b or (a.shape == b.shape and np.array_equal(in_memory(a), in_memory(b), equal_nan=True)) for a, b in pairs
+    )
 
 
 def _lines(problems: list[str]) -> str:

@@ -107,6 +107,7 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "huge arithmetic": (lambda: make([node("ConstantOfShape", "s", "w"), node("Add", "w w", "v"), node("Gemm", "x v")], ("N", 2**20), {"s": np.array([2**20, 2**10])}), ["more than the file holds"]),
     "huge product": (lambda: make([node("Add", "a b", "v"), node("Gemm", "x v")], ("N", 2**15), {"a": (2**15, 1), "b": (1, 2**15)}), ["more than the file holds"]),
     "huge range": (lambda: make([node("Range", "a b c", "v"), node("Mul", "x v")], IMAGE, {"a": np.int64(0), "b": np.int64(2**40), "c": np.int64(1)}), ["more than the file holds"]),
+    "slope of more axes": (lambda: make([node("PRelu", "x c")], IMAGE, {"c": (1, 1, 1, 1, 1)}), ["slopes of shape (1, 1, 1, 1, 1)"]),
     "size of the batch": (lambda: make([node("Shape", "x", "s"), node("Cast", "s", "f", to=1), node("ReduceProd", "f", "p", keepdims=0), node("Mul", "x p")], IMAGE), ["Mul", "the number of images"]),
     "share of the batch": (lambda: make([node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Cast", "n", "f", to=1), node("Unsqueeze", "f i", "u"), node("Div", "x u")], IMAGE, {"i": np.array([0])}), ["Div", "the number of images"]),
 }  # fmt: skip

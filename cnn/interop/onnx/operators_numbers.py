@@ -133,7 +133,7 @@ def prelu(o: Operator) -> list[Layer]:
     """PRelu with one slope, or one for each channel."""
     shape, slope = o.shape(), o.array(1)
     old = o.opset < 7 and slope.shape == shape[1:2]  # slopes were not broadcast to the right
-    if slope.size != 1 and per_channel(slope, shape) is None and not old:
+    if slope.ndim > len(shape) or (slope.size != 1 and per_channel(slope, shape) is None and not old):
         raise NoLayerError(f"has slopes of shape {slope.shape}: PReLU has one, or one for each channel")
     return [Layer("PReLU", {"num_parameters": slope.size}, shape, {"weight": slope.reshape(-1)})]
 

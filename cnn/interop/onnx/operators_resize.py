@@ -68,7 +68,7 @@ def _setting(o: Operator, image: list[int], target: list[int], scales: list[floa
         for more in NEAREST if mode == "nearest" else LINEAR:
             try:
                 layer = Upsample(**size, **more)
-            except (TypeError, ValueError):
+            except ValueError:
                 continue
             found = [layer.taps(axis, pixels) for axis, pixels in enumerate(image)]
             if all(_agrees(taps, matrix) for taps, matrix in zip(found, wanted, strict=True)):

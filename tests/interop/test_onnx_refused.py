@@ -76,6 +76,7 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "new operators": (lambda: make(RELU, IMAGE, opset=23), ["version 23", "7 to 22", "opset_version=17"]),
     "old operators": (lambda: make(RELU, IMAGE, opset=6), ["version 6", "convert_version"]),
     "no version": (lambda: changed(lambda m: m.opset_import.clear()), ["damaged"]),
+    "other operators": (lambda: changed(lambda m: setattr(m.opset_import[0], "domain", "ai.onnx.ml")), ["only operators of 'ai.onnx.ml'"]),
     "functions": (lambda: changed(with_function), ["inline_local_functions"]),
     "sparse": (lambda: changed(with_sparse), ["sparse"]),
     "choice": (conditional, ["'choice'", "If", "which nodes to run"]),

@@ -86,7 +86,7 @@ class _Walk:
             self.values[node.outputs[0]] = Value(array.shape, array, is_of_batch(o, array))
         else:
             self.check_known(node, [])
-            made = layers_of(o)
+            made = layers_of(o, max(LARGEST, self.limit))
             rows = made if node.op == "Split" else [made]
             for row, output in zip(rows, node.outputs, strict=False):
                 self.add(o, row, output)
@@ -154,7 +154,7 @@ def is_of_batch(o: Operator, array: Array) -> bool:
     return depends
 
 
-def layers_of(o: Operator) -> list:
+def layers_of(o: Operator, most_floats: int) -> list:
     """Return the layers of an operator.
 
     Raises
@@ -167,9 +167,8 @@ def layers_of(o: Operator) -> list:
             continue
         if value.of_batch and value.array.dtype.kind == "f":
             raise NoLayerError("computes with the number of images, which a layer does not know: use a fixed number")
-        most = LARGEST if value.array.dtype.kind == "f" else SMALL
+        most, kind = (most_floats, "numbers") if value.array.dtype.kind == "f" else (SMALL, "integers")
         if value.array.size > most:
-            kind = "numbers" if most == LARGEST else "integers"
             raise NoLayerError(f"reads a constant of {value.array.size:,} {kind}, more than a layer needs")
     try:
         made: list = OPERATORS[o.op](o)

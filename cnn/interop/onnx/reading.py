@@ -119,6 +119,8 @@ def _file(data: memoryview, folder: Path) -> File:
 
 def _opset(versions: dict[str, int]) -> int:
     found = [versions[domain] for domain in STANDARD if domain in versions]
+    if versions and not found:
+        raise OnnxError(f"it uses only operators of {short_text(next(iter(versions)))}, for which there are no layers")
     if not found:
         raise OnnxError(f"it does not say which version of the operators it uses, so it is damaged: {AGAIN}")
     opset = max(found)

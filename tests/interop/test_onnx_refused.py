@@ -109,6 +109,8 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "huge product": (lambda: make([node("Add", "a b", "v"), node("Gemm", "x v")], ("N", 2**15), {"a": (2**15, 1), "b": (1, 2**15)}), ["more than the file holds"]),
     "huge range": (lambda: make([node("Range", "a b c", "v"), node("Mul", "x v")], IMAGE, {"a": np.int64(0), "b": np.int64(2**40), "c": np.int64(1)}), ["more than the file holds"]),
     "slope of more axes": (lambda: make([node("PRelu", "x c")], IMAGE, {"c": (1, 1, 1, 1, 1)}), ["slopes of shape (1, 1, 1, 1, 1)"]),
+    "dropout of a constant": (lambda: make([node("Dropout", "w", "d"), node("Mul", "x d")], IMAGE, {"w": (3, 1, 1)}), ["Dropout", "constants alone"]),
+    "sigmoid of a constant": (lambda: make([node("Sigmoid", "w", "d"), node("Mul", "x d")], IMAGE, {"w": (3, 1, 1)}), ["Sigmoid", "constants alone"]),
     "size of the batch": (lambda: make([node("Shape", "x", "s"), node("Cast", "s", "f", to=1), node("ReduceProd", "f", "p", keepdims=0), node("Mul", "x p")], IMAGE), ["Mul", "the number of images"]),
     "share of the batch": (lambda: make([node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Cast", "n", "f", to=1), node("Unsqueeze", "f i", "u"), node("Div", "x u")], IMAGE, {"i": np.array([0])}), ["Div", "the number of images"]),
 }  # fmt: skip
@@ -168,6 +170,7 @@ DAMAGED = {  # nodes whose arguments or constants no exporter writes
     "axes": [node("Unsqueeze", "x axes")],
     "scales": [node("Resize", "x - scales")],
     "order": [node("Transpose", "x", perm=3)],
+    "begin of a shape": [node("Shape", "x", start="one")],
 }
 
 

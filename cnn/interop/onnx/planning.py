@@ -75,10 +75,7 @@ class _Walk:
             return
         o = Operator(node, read, self.file.opset, self.file.shape[0])
         if node.op in MEASURING:
-            measured = o.shape()
-            array = np.array(measured if node.op == "Shape" else math.prod(measured), np.int64)
-            if node.op == "Shape" and o.opset >= 15:
-                array = array[o.get("start", 0) : o.get("end", len(array))]
+            array = measured(o)
             self.values[node.outputs[0]] = Value(array.shape, array, bool((array >= BATCH).any()))
         elif node.op in FOLDED and all(value is None or value.array is not None for value in read):
             array = fold(o, self.limit)
@@ -86,6 +83,8 @@ class _Walk:
             self.values[node.outputs[0]] = Value(array.shape, array, is_of_batch(o, array))
         else:
             self.check_known(node, [])
+            if all(value is None or value.array is not None for value in read):
+                raise NoLayerError("computes with constants alone, and is not folded: put its result into the file")
             made = layers_of(o, max(LARGEST, self.limit))
             rows = made if node.op == "Split" else [made]
             for row, output in zip(rows, node.outputs, strict=False):
@@ -141,6 +140,17 @@ class _Walk:
         if weight in self.file.constants and weight.endswith(".weight"):
             return weight.removesuffix(".weight")
         return output if node.name.startswith("node ") or not node.name else node.name
+
+
+def measured(o: Operator) -> Array:
+    """Return what Shape or Size gives."""
+    shape = o.shape()
+    try:
+        if o.op == "Size":
+            return np.array(math.prod(shape), np.int64)
+        return np.array(shape, np.int64)[o.get("start", 0) : o.get("end") if o.opset >= 15 else None]
+    except DAMAGE as error:
+        raise NoLayerError(f"cannot measure {o.shown(shape)} ({error}): the file is damaged") from None
 
 
 def is_of_batch(o: Operator, array: Array) -> bool:

@@ -112,6 +112,13 @@ def test_open_sizes(tmp_path, size):
     np.testing.assert_allclose(model(x), run(path, x)[0], rtol=1e-5)
 
 
+def test_a_division_by_zero_is_infinite_without_a_warning(tmp_path):
+    path = save(make([node("Div", "x zero")], ("N", 3, 8, 8), {"zero": np.float32(0)}), tmp_path)
+    model = load(path)
+    with np.errstate(all="ignore"):
+        assert np.isposinf(model(np.ones((1, 3, 8, 8), "f4"))).all()
+
+
 def open_sizes(kind):
     """A file that leaves height and width open, with layers that exporters write as shapes of several axes."""
     size = [node("Shape", "x", "s"), node("Gather", "s two", "h"), node("Gather", "s three", "w")]

@@ -170,6 +170,8 @@ DAMAGED = {  # nodes whose arguments or constants no exporter writes
     "axes": [node("Unsqueeze", "x axes")],
     "scales": [node("Resize", "x - scales")],
     "order": [node("Transpose", "x", perm=3)],
+    "nothing to reduce": [node("ReduceMean", "none", "m"), node("Mul", "x m")],
+    "no such axis": [node("Softmax", "x", axis=4)],
     "begin of a shape": [node("Shape", "x", start="one")],
 }
 

@@ -72,7 +72,14 @@ def divide(a: Array, b: Array) -> Array:
 
 def reduced(function: Callable[..., Array]) -> Callable[[Operator], Array]:
     """ReduceMean and others."""
-    return lambda o: function(o.array(0), axis=o.reduced_axes(), keepdims=bool(o.get("keepdims", 1)))
+
+    def reduce(o: Operator) -> Array:
+        if not o.array(0).size:
+            raise NoLayerError("reduces an array without numbers: the file is damaged")
+        found: Array = function(o.array(0), axis=o.reduced_axes(), keepdims=bool(o.get("keepdims", 1)))
+        return found
+
+    return reduce
 
 
 def binary(function: Callable[[Array, Array], Any]) -> Callable[[Operator], Array]:

@@ -124,7 +124,7 @@ class Operator:
 
     def count_from_0(self, axis: int, ndim: int) -> int:
         """Return an axis, counted from 0."""
-        if not -ndim <= axis <= ndim:
+        if not -ndim <= axis < ndim + (self.op == "Flatten"):
             raise NoLayerError(f"has axis {axis} for {ndim} axes: the file is damaged")
         return axis % ndim if axis < ndim else axis
 

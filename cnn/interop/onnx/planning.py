@@ -181,7 +181,8 @@ def layers_of(o: Operator, most_floats: int) -> list:
         if value.array.size > most:
             raise NoLayerError(f"reads a constant of {value.array.size:,} {kind}, more than a layer needs")
     try:
-        made: list = OPERATORS[o.op](o)
+        with np.errstate(all="ignore"):  # a division by 0 gives infinity, as it does in the file
+            made: list = OPERATORS[o.op](o)
     except NoLayerError:
         raise
     except DAMAGE as error:

@@ -148,3 +148,8 @@ def test_weights_of_another_net_are_named(monkeypatch, damage, words):
 def test_the_number_of_classes_is_checked(number):
     with pytest.raises(ValueError, match="num_classes must be an integer of at least 1"):
         zoo.efficientnet_lite0(number)
+
+
+def test_pretrained_is_yes_or_no():
+    with pytest.raises(ValueError, match="pretrained must be True or False"):
+        zoo.efficientnet_lite0(pretrained="no")

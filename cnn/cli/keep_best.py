@@ -71,7 +71,7 @@ class KeepBest(EarlyStopping):
         if metric == self.best and self.metric != "loss":
             is_better = self._loss < self._best_loss
         if is_better:
-            self._best_loss = self._loss
+            self._best_loss = self._loss if math.isfinite(self._loss) else math.inf
         return is_better
 
     def state_dict(self) -> dict[str, Any]:
@@ -81,8 +81,9 @@ class KeepBest(EarlyStopping):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state; in one of an earlier version, without the loss, the first of equal epochs stays."""
         super().load_state_dict(state)
-        best_loss = state.get("best_loss")
-        self._best_loss = math.nan if best_loss is None else real(best_loss, "best_loss")
+        self._best_loss = math.nan
+        if "best_loss" in state:
+            self._best_loss = math.inf if state["best_loss"] is None else real(state["best_loss"], "best_loss")
 
     def text(self, has_test: bool) -> str:
         """Return which epoch was the best, for people; without test images the choice flatters its accuracy."""

@@ -119,7 +119,7 @@ def load_model(path: Path) -> Sequential:
     if model.input_shape is None:
         raise ValueError(
             f"{printable(path)} leaves the size of its images open: load it in Python, cnn.interop.onnx.load(path, "
-            "input_shape=(channels, height, width)), and save it as a .safetensors file"
+            "input_shape=(channels, height, width)), set its loss_func, and save it as a .safetensors file"
         )
     model.loss_func = CrossEntropyLoss(from_logits=not isinstance(model[len(model) - 1], Softmax))
     return model

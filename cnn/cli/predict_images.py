@@ -39,7 +39,7 @@ class ModelImage:
     inverted : bool
         Whether light and dark were swapped.
     reason : str
-        Why it was inverted or not, as text to print.
+        Why it was inverted or not, as text to print; "" for a colour image, which nobody expects to be inverted.
     """
 
     pixels: Array
@@ -145,7 +145,8 @@ def read_for_model(
         pixels, size = read_with_size(path, (height, width), channels == 1, background, settings["fit"])
         border = float(pixels[:, _border_mask(height, width)].mean())
         inverted = invert == "yes"
-        reason = _requested(invert) if invert != "auto" else "not inverted: the model was trained on such images"
+        reason = "" if channels == 3 else "not inverted: the model was trained on such images"
+        reason = reason if invert == "auto" else _requested(invert)
         return ModelImage(255 - pixels if inverted else pixels, size, border, inverted, reason)
     image, size = open_image(path)
     image = flatten_alpha(image, _background(image)) if image.mode == "RGBA" else image
@@ -179,7 +180,7 @@ def _polarity(invert: str, border: float, channels: int) -> tuple[bool, str]:
     if invert != "auto":
         return invert == "yes", _requested(invert)
     if channels != 1:
-        return False, "not inverted: the model takes colour images"
+        return False, ""
     if border > 127.5:
         return True, f"inverted: its border is light, {border:.0f} of 255"
     return False, f"not inverted: its border is dark, {border:.0f} of 255"

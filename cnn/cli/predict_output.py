@@ -185,7 +185,8 @@ def block(name: str, image: ModelImage, classes: Classes) -> str:
     """Return a prediction as lines of text, with the size of the image and whether it was inverted."""
     across, down = image.size
     lines = [f"  {100 * row['probability']:5.1f} %  {printable(row['name'])}" for row in classes]
-    return "\n".join([f"{printable(name)}  ({across} x {down} pixels, {image.reason})", *lines])
+    about = f"{across} x {down} pixels" + (f", {image.reason}" if image.reason else "")
+    return "\n".join([f"{printable(name)}  ({about})", *lines])
 
 
 def class_names(model: Sequential, probabilities: Array) -> list[str]:

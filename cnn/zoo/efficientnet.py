@@ -4,7 +4,7 @@ from importlib import resources
 from pathlib import Path
 
 from cnn.containers.branches import Residual
-from cnn.core.checks import integer
+from cnn.core.checks import boolean, integer
 from cnn.core.weights import read_weights
 from cnn.layers import AdaptiveAvgPool2d, BatchNorm2d, Conv2d, Dropout, Flatten, Linear, ReLU6, Softmax
 from cnn.module import Array, Module
@@ -64,13 +64,13 @@ def efficientnet_lite0(num_classes: int = 1000, pretrained: bool = False) -> Seq
     >>> len(model), model.input_shape
     (27, (3, 224, 224))
     """
+    num_classes, pretrained = integer(num_classes, "num_classes", 1), boolean(pretrained, "pretrained")
     layers, channels = _conv_norm_relu6(3, 32, 3, stride=2), 32
     for count, kernel_size, stride, expansion, out_channels in BLOCKS:
         for i in range(count):
             layers.append(_block(channels, out_channels, kernel_size, stride if i == 0 else 1, expansion))
             channels = out_channels
     layers += [*_conv_norm_relu6(channels, 1280, 1), AdaptiveAvgPool2d(1), Flatten()]
-    num_classes = integer(num_classes, "num_classes", 1)
     model = Sequential([*layers, Dropout(0.2), Linear(1280, num_classes), Softmax()])
     model.input_shape = (3, 224, 224)
     model.preprocessing = {"scale": 1.0, "mean": 127.0, "std": 128.0, "fit": "zoomed", "background": "white"}

@@ -234,7 +234,10 @@ def test_the_best_epoch_is_kept(metric, best):
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy"])
-@pytest.mark.parametrize(("losses", "best"), [((0.5, 0.3, 0.4), 2), ((0.5, 0.5, 0.5), 1), ((0.5, 0.6, 0.4), 3)])
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [((0.5, 0.3, 0.4), 2), ((0.5, 0.5, 0.5), 1), ((0.5, 0.6, 0.4), 3), ((np.inf, 0.6, 0.7), 2), ((np.nan, 3, 1), 3)],
+)
 @pytest.mark.parametrize("resumed_after", [None, 1, 2])
 def test_of_equal_epochs_the_one_with_the_lowest_loss_is_kept(metric, losses, best, resumed_after):
     x, y = np.zeros((4, 1, 2, 2), np.uint8), np.array([0, 0, 1, 1])

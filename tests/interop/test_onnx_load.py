@@ -110,3 +110,34 @@ def test_open_sizes(tmp_path, size):
     assert model.input_shape is None
     x = np.random.default_rng(0).standard_normal((2, 1, *size)).astype("f4")
     np.testing.assert_allclose(model(x), run(path, x)[0], rtol=1e-5)
+
+
+def test_a_division_by_zero_is_infinite_without_a_warning(tmp_path):
+    path = save(make([node("Div", "x zero")], ("N", 3, 8, 8), {"zero": np.float32(0)}), tmp_path)
+    model = load(path)
+    with np.errstate(all="ignore"):
+        assert np.isposinf(model(np.ones((1, 3, 8, 8), "f4"))).all()
+
+
+def open_sizes(kind):
+    """A file that leaves height and width open, with layers that exporters write as shapes of several axes."""
+    size = [node("Shape", "x", "s"), node("Gather", "s two", "h"), node("Gather", "s three", "w")]
+    if kind == "ChannelShuffle":
+        nodes = [*size, node("Concat", "zero g c h w", "five", axis=0), node("Reshape", "x five", "r")]
+        nodes += [node("Transpose", "r", "t", perm=[0, 2, 1, 3, 4]), node("Reshape", "t s")]
+    else:
+        nodes = [*size, node("Reshape", "x rows", "r"), node("InstanceNormalization", "r one nil", "n")]
+        nodes.append(node("Reshape", "n s"))
+    constants = {"two": [2], "three": [3], "zero": [0], "g": [2], "c": [3], "rows": [0, 2, -1]}
+    constants = {name: np.array(value) for name, value in constants.items()}
+    return make(nodes, ("N", 6, "H", "W"), constants | {"one": np.ones(2, "f4"), "nil": np.zeros(2, "f4")})
+
+
+@pytest.mark.parametrize("kind", ["ChannelShuffle", "GroupNorm"])
+def test_shapes_that_follow_the_image_leave_its_size_open(kind, tmp_path):
+    path = save(open_sizes(kind), tmp_path)
+    model = load(path)
+    assert [type(layer).__name__ for layer in model] == [kind]
+    for size in ((8, 8), (5, 9)):
+        x = np.random.default_rng(0).standard_normal((2, 6, *size), np.float32)
+        assert np.abs(model(x) - run(path, x)[0]).max() < 1e-5

@@ -4,6 +4,7 @@ import contextlib
 import re
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -75,6 +76,7 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "new operators": (lambda: make(RELU, IMAGE, opset=23), ["version 23", "7 to 22", "opset_version=17"]),
     "old operators": (lambda: make(RELU, IMAGE, opset=6), ["version 6", "convert_version"]),
     "no version": (lambda: changed(lambda m: m.opset_import.clear()), ["damaged"]),
+    "other operators": (lambda: changed(lambda m: setattr(m.opset_import[0], "domain", "ai.onnx.ml")), ["only operators of 'ai.onnx.ml'"]),
     "functions": (lambda: changed(with_function), ["inline_local_functions"]),
     "sparse": (lambda: changed(with_sparse), ["sparse"]),
     "choice": (conditional, ["'choice'", "If", "which nodes to run"]),
@@ -86,6 +88,7 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "open size that matters": (lambda: make([node("Flatten", "x", "f"), node("Gemm", "f w")], ("N", 1, "H", "W"), {"w": (64, 2)}), ["leaves sizes open", "input_shape=(1, ..., ...)", "64 inputs"]),
     "open size and padding": (lambda: make([node("Conv", "x w", auto_pad="SAME_LOWER", strides=[2, 2])], ("N", 1, "H", "W"), {"w": (2, 1, 3, 3)}), ["does not fit every one", "input_shape=(1, 224, 224)", "Conv2d depends on the height"]),
     "open size and halves": (lambda: make([node("MaxPool", "x", "p", kernel_shape=[2, 2], strides=[2, 2]), node("Resize", "p - s", "u", mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"), node("Add", "x u")], ("N", 1, "H", "W"), {"s": np.array([1, 1, 2, 2], "f4")}), ["does not fit every one", "input_shape=(1, 224, 224)", "'/y/Add'"]),
+    "open size and numbers": (lambda: make([node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Cast", "n", "f", to=1), node("Div", "x f")], ("N", 1, "H", "W"), {"i": np.array(3)}), ["does not fit every one", "Affine depends on the height"]),
     "no order": (lambda: make([node("Relu", "a"), node("Relu", "x", "a")], IMAGE), ["reads 'a'"]),
     "twice": (lambda: make([node("Relu", "x"), node("Tanh", "x")], IMAGE), ["'y' is computed twice"]),
     "no output": (lambda: make(RELU, IMAGE, outputs="z"), ["nothing computes the output 'z'"]),
@@ -105,6 +108,11 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "huge arithmetic": (lambda: make([node("ConstantOfShape", "s", "w"), node("Add", "w w", "v"), node("Gemm", "x v")], ("N", 2**20), {"s": np.array([2**20, 2**10])}), ["more than the file holds"]),
     "huge product": (lambda: make([node("Add", "a b", "v"), node("Gemm", "x v")], ("N", 2**15), {"a": (2**15, 1), "b": (1, 2**15)}), ["more than the file holds"]),
     "huge range": (lambda: make([node("Range", "a b c", "v"), node("Mul", "x v")], IMAGE, {"a": np.int64(0), "b": np.int64(2**40), "c": np.int64(1)}), ["more than the file holds"]),
+    "slope of more axes": (lambda: make([node("PRelu", "x c")], IMAGE, {"c": (1, 1, 1, 1, 1)}), ["slopes of shape (1, 1, 1, 1, 1)"]),
+    "dropout of a constant": (lambda: make([node("Dropout", "w", "d"), node("Mul", "x d")], IMAGE, {"w": (3, 1, 1)}), ["Dropout", "constants alone"]),
+    "sigmoid of a constant": (lambda: make([node("Sigmoid", "w", "d"), node("Mul", "x d")], IMAGE, {"w": (3, 1, 1)}), ["Sigmoid", "constants alone"]),
+    "size of the batch": (lambda: make([node("Shape", "x", "s"), node("Cast", "s", "f", to=1), node("ReduceProd", "f", "p", keepdims=0), node("Mul", "x p")], IMAGE), ["Mul", "the number of images"]),
+    "share of the batch": (lambda: make([node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Cast", "n", "f", to=1), node("Unsqueeze", "f i", "u"), node("Div", "x u")], IMAGE, {"i": np.array([0])}), ["Div", "the number of images"]),
 }  # fmt: skip
 
 
@@ -112,6 +120,77 @@ FILES = {  # name: (a function that makes a model, words of the message)
 def test_refused(name, tmp_path):
     model, words = FILES[name]
     refused(save(model(), tmp_path), *words)
+
+
+def test_a_size_of_the_images_is_no_size_of_the_batch(tmp_path):
+    nodes = [node("Shape", "x", "s"), node("Gather", "s i", "n"), node("Cast", "n", "f", to=1), node("Div", "x f")]
+    model = load(save(make(nodes, IMAGE, {"i": np.array(3)}), tmp_path))
+    assert np.array_equal(model(np.ones((2, 3, 8, 8), "f4")), np.full((2, 3, 8, 8), 1 / 8))
+
+
+REPEATED = [node("ConstantOfShape", "s", "w")]
+INTEGERS = [node("ConstantOfShape", "s", "w", value=numpy_helper.from_array(np.array([1])))]
+LONG = {"a": np.zeros(60_000), "row": np.zeros((1, 60_000), "f4"), "i": np.zeros(60_000, np.int64), "m": np.array([-1])}
+SMALL = {  # small files that would take gigabytes: (nodes, constants, words of the message)
+    "gather": ([node("Gather", "row i", "g", axis=0)], {}, "Gather: makes 3,600,000,000"),
+    "concatenation": ([node("Concat", "a " * 20_000, "g", axis=0)], {}, "Concat: makes 1,200,000,000"),
+    "many results": ([node("Abs", "a", f"g{i}") for i in range(20_000)], {}, "from constants takes more than"),
+    "repeated and reshaped": ([node("Expand", "row s", "g"), node("Reshape", "g m", "h")], {"s": np.array([100_000, 60_000])}, "Reshape: makes 6,000,000,000"),
+    "zero channels": ([*REPEATED, node("Concat", "x w", "z", axis=1)], {"s": np.array([1, 2**34, 8, 8])}, "17,179,869,187 channels"),
+    "scaled weights": ([*REPEATED, node("Flatten", "x", "f"), node("Gemm", "f w", "z", alpha=2.0, transB=1)], {"s": np.array([2**25, 192])}, "6,442,450,944 numbers"),
+    "padding": ([*INTEGERS, node("Pad", "x w", "z")], {"s": np.array([2**30])}, "1,073,741,824 integers"),
+    "shape": ([*INTEGERS, node("Reshape", "x w", "z")], {"s": np.array([2**30])}, "1,073,741,824 integers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_file_takes_little_memory_and_time(name, tmp_path):
+    nodes, constants, words = SMALL[name]
+    path = save(make([*nodes, node("Relu", "x")], IMAGE, LONG | constants), tmp_path)
+    tracemalloc.start()
+    try:
+        refused(path, words)
+        assert tracemalloc.get_traced_memory()[1] < 2**25
+    finally:
+        tracemalloc.stop()
+
+
+THREE = np.ones(3, "f4")
+DAMAGED = {  # nodes whose arguments or constants no exporter writes
+    "groups": [node("GroupNormalization", "x three three", num_groups=0)],
+    "block": [node("DepthToSpace", "x", blocksize=0)],
+    "no block": [node("SpaceToDepth", "x")],
+    "stride": [node("MaxPool", "x", kernel_shape=[2, 2], strides=[0, 0])],
+    "text": [node("Softmax", "x", axis="last")],
+    "pads": [node("Conv", "x w", pads=[1])],
+    "pads of other axes": [node("Pad", "x one")],
+    "weights": [node("ConvTranspose", "x three")],
+    "no size": [node("LRN", "x")],
+    "no bound": [node("Clip", "x none")],
+    "axes": [node("Unsqueeze", "x axes")],
+    "scales": [node("Resize", "x - scales")],
+    "order": [node("Transpose", "x", perm=3)],
+    "nothing to reduce": [node("ReduceMean", "none", "m"), node("Mul", "x m")],
+    "no such axis": [node("Softmax", "x", axis=4)],
+    "begin of a shape": [node("Shape", "x", start="one")],
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damaged_arguments(name, tmp_path):
+    constants = {"three": THREE, "w": np.ones((3, 3, 1, 1), "f4"), "one": np.array([1]), "none": np.ones(0, "f4")}
+    constants |= {"axes": np.array([5, 5, -7]), "scales": np.array([1, 1, np.nan, 2], "f4")}
+    refused(save(make(DAMAGED[name], IMAGE, constants, opset=18), tmp_path), DAMAGED[name][0].op_type, "damaged")
+
+
+def test_weights_in_another_file_count_as_its_size(tmp_path):
+    weight = np.ones((64, 192, 8), "f4")  # more numbers than arithmetic may make without them
+    nodes = [node("Mul", "w two", "v"), node("Reshape", "v s", "m"), node("Flatten", "x", "f"), node("MatMul", "f m")]
+    model = make(nodes, IMAGE, {"w": weight, "two": np.float32(2), "s": np.array([192, -1])})
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="weights", size_threshold=1024)
+    y = load(tmp_path / "model.onnx")(np.ones((1, 3, 8, 8), "f4"))
+    assert y.shape == (1, 512)
+    assert (y == 384).all()
 
 
 def test_all_problems_at_once(tmp_path):

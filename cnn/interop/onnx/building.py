@@ -13,7 +13,7 @@ from cnn.interop.onnx.simplifying import Net
 from cnn.module import Module
 from cnn.sequential import Sequential
 
-JOINS = {"Add": branches.Sum, "Concatenate": branches.Concat, "Multiply": getattr(branches, "Product", None)}
+JOINS: dict[str, Any] = {"Add": branches.Sum, "Concatenate": branches.Concat, "Multiply": branches.Product}
 LEFT_OVER = {
     "Abs": "an absolute value that is no part of a Softsign",
     "Erf": "an error function that is no part of a GELU",
@@ -106,21 +106,13 @@ def _reshape(before: tuple[int, ...], after: tuple[int, ...]) -> list[Layer]:
 
 def missing(steps: list[Step]) -> list[str]:
     """Return what no layer does, a sentence for each step."""
-    found = []
-    for step in steps:
-        kind = step.layer.kind
-        if kind in LEFT_OVER:
-            found.append(f"node {step.name!r}: {LEFT_OVER[kind]}; no layer does it")
-        elif (JOINS[kind] is None) if kind in JOINS else not hasattr(layers, kind):
-            found.append(f"node {step.name!r}: this version has no layer {kind}")
-    return found
+    left_over = [step for step in steps if step.layer.kind in LEFT_OVER]
+    return [f"node {step.name!r}: {LEFT_OVER[step.layer.kind]}; no layer does it" for step in left_over]
 
 
 def made(layer: Layer) -> Module:
     """Return the module, with its numbers."""
-    kind: Any = getattr(joins if layer.kind in JOINS else layers, layer.kind, None)
-    if kind is None:
-        raise NoLayerError(f"this version has no {layer.kind} for a Graph")
+    kind: Any = getattr(joins if layer.kind in JOINS else layers, layer.kind)
     try:
         module: Module = kind(**layer.arguments)
         tensors = dict(module.named_tensors())
@@ -164,14 +156,14 @@ class Builder:
     def joined(self, step: Step, fork: str) -> Module:
         """Return Sum, Product or Concat of what leads from a value to a join; a Graph if branches share steps."""
         parts = [self.ancestors([name], fork) for name in step.inputs]
-        if sum(map(len, parts)) > len(set().union(*parts)) or JOINS[step.layer.kind] is None:
+        if sum(map(len, parts)) > len(set().union(*parts)):
             return self.graph(self.ancestors([step.output], fork), fork, [step.output])
         rows = [self.row(fork, name) for name in step.inputs]
         made_branches = [_branch(row) for row in rows]
         if step.layer.kind == "Add" and len(rows) == 2 and [] in rows and any(rows):
             return branches.Residual(made_branches[0] if rows[0] else made_branches[1])
-        kind: Any = JOINS[step.layer.kind]
-        return kind(made_branches)
+        join: Module = JOINS[step.layer.kind](made_branches)
+        return join
 
     def ancestors(self, names: list[str], start: str) -> set[str]:
         """Return the outputs of all steps that lead from a value to these."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.interop.onnx.parts import NoLayerError, Operator
+from cnn.interop.onnx.parts import DAMAGE, NoLayerError, Operator
 from cnn.interop.onnx.reading import shortest
 from cnn.module import Array
 
@@ -72,7 +72,14 @@ def divide(a: Array, b: Array) -> Array:
 
 def reduced(function: Callable[..., Array]) -> Callable[[Operator], Array]:
     """ReduceMean and others."""
-    return lambda o: function(o.array(0), axis=o.reduced_axes(), keepdims=bool(o.get("keepdims", 1)))
+
+    def reduce(o: Operator) -> Array:
+        if not o.array(0).size:
+            raise NoLayerError("reduces an array without numbers: the file is damaged")
+        found: Array = function(o.array(0), axis=o.reduced_axes(), keepdims=bool(o.get("keepdims", 1)))
+        return found
+
+    return reduce
 
 
 def binary(function: Callable[[Array, Array], Any]) -> Callable[[Operator], Array]:
@@ -141,18 +148,27 @@ FOLDED: dict[str, Callable[[Operator], Array]] = {
     "Unsqueeze": reshape,
     "Where": lambda o: np.where(o.array(0), o.array(1), o.array(2)),
 }
-VIEWS = {"Constant", "ConstantOfShape", "Expand", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose"}
+RESHAPING = {"Flatten", "Reshape", "Squeeze", "Unsqueeze"}
+VIEWS = {"Constant", "ConstantOfShape", "Expand", "Identity", "Transpose"} | RESHAPING  # they take no memory
 
 
-def check_count(o: Operator, limit: int) -> None:
-    """Raise an error if Tile or Range makes too many numbers."""
+def count_made(o: Operator) -> float:
+    """Return how many numbers an operator makes that may be many more than it reads; 0 for others."""
     if o.op == "Tile":
-        count = math.prod(int(n) for n in o.array(1).reshape(-1)) * o.array(0).size
-    else:
+        return math.prod(int(n) for n in o.array(1).reshape(-1)) * o.array(0).size
+    if o.op == "Range":
         start, stop, step = (o.array(i).item() for i in range(3))
-        count = (stop - start) / step
-    if not count <= limit:
-        raise NoLayerError(f"makes {count:,} numbers, more than the file holds")
+        return float((stop - start) / step)
+    if o.op == "Gather":
+        return o.array(1).size * o.array(0).size / o.array(0).shape[o.get("axis", 0)]
+    if o.op == "Concat":
+        return sum(o.array(i).size for i in range(len(o.values)))
+    if o.op in RESHAPING and any(o.array(0).strides):
+        try:
+            o.array(0).reshape(o.new_shape(), copy=False)
+        except ValueError:
+            return o.array(0).size
+    return 0
 
 
 BROADCASTING = {"Add", "And", "Div", "Equal", "Greater", "Less", "Max", "Min", "Mod", "Mul", "Pow", "Sub", "Where"}
@@ -170,11 +186,12 @@ def fold(o: Operator, limit: int) -> Array:
     if o.op not in VIEWS and max(sizes, default=0) > limit:
         raise NoLayerError(f"computes with constants of {max(sizes):,} numbers, more than the file holds")
     try:
-        if o.op in ("Tile", "Range"):
-            check_count(o, limit)
+        count = count_made(o)
+        if not count <= limit:
+            raise NoLayerError(f"makes {count:,.0f} numbers, more than the file holds")
         with np.errstate(all="ignore"):
             found = np.asarray(FOLDED[o.op](o))
-    except (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, AttributeError, OverflowError) as error:
+    except DAMAGE as error:
         if isinstance(error, NoLayerError):
             raise
         raise NoLayerError(f"does not fit its constants ({error}): the file is damaged") from None

@@ -10,10 +10,10 @@ from cnn import init
 from cnn.containers.graph import Graph
 from cnn.core.text import printable, short_text
 from cnn.interop.onnx import building
-from cnn.interop.onnx.parts import BATCH, NoLayerError, Shape
+from cnn.interop.onnx.parts import BATCH, LARGEST, NoLayerError, Shape
 from cnn.interop.onnx.patterns import RULES
 from cnn.interop.onnx.patterns_written import WRITTEN
-from cnn.interop.onnx.planning import check, plan
+from cnn.interop.onnx.planning import check, check_same, plan
 from cnn.interop.onnx.protobuf import OnnxError
 from cnn.interop.onnx.reading import File, read
 from cnn.interop.onnx.simplifying import Net, simplified
@@ -22,7 +22,6 @@ from cnn.model.extras import EXTRAS, check_extras
 from cnn.sequential import Sequential
 
 SIZES = ((224, 256), (255, 333))  # of images while shapes are computed, where the file leaves their sizes open
-LARGEST = 2**28  # numbers that all weights together may have beyond those that are stored in the file
 
 
 def load(path: str | Path, input_shape: Shape | None = None) -> Sequential | Graph:
@@ -76,23 +75,31 @@ def load(path: str | Path, input_shape: Shape | None = None) -> Sequential | Gra
         return built(understood(file, input_shape), file)
     except (OnnxError, NoLayerError) as error:
         raise OnnxError(f"{printable(path)}: {error}") from None
+    except MemoryError:
+        raise OnnxError(f"{printable(path)}: its weights are larger than the memory") from None
 
 
 def understood(file: File, input_shape: Shape | None = None) -> Net:
     """Return the layers of a file that are to be made, or raise an error that lists all that cannot be expressed."""
     samples = _samples(file, input_shape)
-    planned = check([plan(file, sample) for sample in samples], file)
-    net = simplified(planned.steps, file.input, (BATCH, *samples[0]), planned.outputs, RULES + WRITTEN)
-    net.sizes_are_known = len(samples) == 1
-    problems = building.missing(building.lowered(net))
+    plans = [plan(file, sample) for sample in samples]
+    check(plans, file)
+    nets = [
+        simplified(planned.steps, file.input, (BATCH, *sample), planned.outputs, RULES + WRITTEN)
+        for planned, sample in zip(plans, samples, strict=True)
+    ]
+    rows = [building.lowered(net) for net in nets]
+    problems = building.missing(rows[0])
     if problems:
         raise OnnxError("it cannot become a model:" + "".join(f"\n  {problem}" for problem in problems))
-    return net
+    check_same(rows, file)
+    nets[0].sizes_are_known = len(samples) == 1
+    return nets[0]
 
 
 def built(net: Net, file: File) -> Sequential | Graph:
     """Return the model."""
-    stored = sum(array.size for array in file.constants.values())
+    stored = file.size // 4  # numbers
     with init.limit_total_size(LARGEST + 2 * stored), init.blank_weights():
         model = building.Builder(building.lowered(net), file.input).model(net.outputs)
     lint.mark_as_built(model)  # what would be a mistake in a net of one's own is how the file computes

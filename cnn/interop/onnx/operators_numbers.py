@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from cnn.interop.onnx.folding import scalar
-from cnn.interop.onnx.parts import Layer, NoLayerError, Operator, Shape
+from cnn.interop.onnx.parts import Layer, NoLayerError, Operator, Shape, in_memory
 from cnn.module import Array
+
+MOST_COPIED = 2**22  # weights of the convolution that copies channels beside zeros
 
 
 def gemm(o: Operator) -> list[Layer]:
@@ -42,7 +44,9 @@ def linear(shape: Shape, weight: Array, bias: Array | None, alpha: float = 1.0, 
         )
     out, features = weight.shape
     arguments = {"in_features": features, "out_features": out, "bias": bias is not None}
-    tensors = {"weight": weight if alpha == 1 else weight * np.float32(alpha)}
+    if alpha != 1:
+        weight = np.broadcast_to(in_memory(weight) * np.float32(alpha), weight.shape)
+    tensors = {"weight": weight}
     if bias is not None:
         if bias.size not in (1, out):
             raise NoLayerError(f"adds an array of shape {bias.shape} to rows of {out}: a bias has one number for each")
@@ -129,7 +133,7 @@ def prelu(o: Operator) -> list[Layer]:
     """PRelu with one slope, or one for each channel."""
     shape, slope = o.shape(), o.array(1)
     old = o.opset < 7 and slope.shape == shape[1:2]  # slopes were not broadcast to the right
-    if slope.size != 1 and per_channel(slope, shape) is None and not old:
+    if slope.ndim > len(shape) or (slope.size != 1 and per_channel(slope, shape) is None and not old):
         raise NoLayerError(f"has slopes of shape {slope.shape}: PReLU has one, or one for each channel")
     return [Layer("PReLU", {"num_parameters": slope.size}, shape, {"weight": slope.reshape(-1)})]
 
@@ -248,13 +252,15 @@ def joined(o: Operator) -> list[Layer]:
 def padded_channels(o: Operator) -> list[Layer]:
     """Concat of a result with zeros, which adds channels: a 1 x 1 convolution that copies, frozen."""
     zeros = [i for i in range(len(o.values)) if o.is_constant(i)]
-    if len(zeros) != len(o.values) - 1 or o.axis(1) != 1 or any(o.array(i).any() for i in zeros):
+    if len(zeros) != len(o.values) - 1 or o.axis(1) != 1 or any(in_memory(o.array(i)).any() for i in zeros):
         raise NoLayerError("concatenates with constants: there is a layer only for zeros beside one result")
     (i,) = set(range(len(o.values))) - set(zeros)
     shape, before = o.shape(i), sum(o.shape(k)[1] for k in zeros if k < i)
     if len(shape) != 4:
         raise NoLayerError(f"adds zeros to {o.shown(shape)}: there is a layer only for images")
     total = before + shape[1] + sum(o.shape(k)[1] for k in zeros if k > i)
+    if total * shape[1] > MOST_COPIED:
+        raise NoLayerError(f"adds zeros up to {total:,} channels, more than a layer here has")
     weight = np.eye(total, shape[1], -before, np.float32).reshape(total, shape[1], 1, 1)
     arguments: dict[str, Any] = {"in_channels": shape[1], "out_channels": total, "kernel_size": 1, "bias": False}
     return [Layer("Conv2d", arguments, (shape[0], total, *shape[2:]), {"weight": weight}, frozen=True)]

@@ -52,10 +52,9 @@ def _given(o: Operator) -> tuple[list[Any], bool]:
         return list(o.get("scales", ())), True
     roi_first = o.op == "Resize" and o.opset > 10
     i = 2 if roi_first else 1
-    if o.has(i) and o.array(i).size:
-        return o.array(i).reshape(-1).tolist(), True
-    if roi_first and o.has(3) and o.array(3).size:
-        return o.array(3).reshape(-1).tolist(), False
+    for k, are_scales in ((i, True), (3, False)):
+        if o.has(k) and 0 < o.array(k).size <= 4 and (are_scales or roi_first):
+            return o.array(k).reshape(-1).tolist(), are_scales
     raise NoLayerError("has neither scales nor sizes: the file is damaged")
 
 
@@ -69,7 +68,7 @@ def _setting(o: Operator, image: list[int], target: list[int], scales: list[floa
         for more in NEAREST if mode == "nearest" else LINEAR:
             try:
                 layer = Upsample(**size, **more)
-            except (TypeError, ValueError):
+            except ValueError:
                 continue
             found = [layer.taps(axis, pixels) for axis, pixels in enumerate(image)]
             if all(_agrees(taps, matrix) for taps, matrix in zip(found, wanted, strict=True)):

@@ -168,8 +168,10 @@ def pad(o: Operator) -> list[Layer]:
     """Pad of height and width."""
     shape = images(o)
     given: Any = o.option("pads", 1, 11)
-    sides = [int(m) for m in given]
     axes = [o.count_from_0(int(a), 4) for a in o.array(3)] if o.has(3) else [0, 1, 2, 3]
+    if len(given) != 2 * len(axes):
+        raise NoLayerError(f"has {len(given)} pads for {len(axes)} axes: the file is damaged")
+    sides = [int(m) for m in given]
     padding = {axis: (sides[i], sides[i + len(axes)]) for i, axis in enumerate(axes)}
     if any(padding.get(axis, (0, 0)) != (0, 0) for axis in (0, 1)):
         raise NoLayerError("pads the batch or the channels, not only height and width")

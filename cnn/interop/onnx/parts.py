@@ -10,6 +10,9 @@ from cnn.interop.onnx.reading import Node, shortest
 from cnn.module import Array
 
 BATCH = 1_000_003  # the size of the batch axis while shapes are computed: a prime that no file has, so it stays visible
+LARGEST = 2**28  # numbers that all weights together may have beyond those that are stored in the file
+# what NumPy and Python raise where the arguments or the constants of an operator are not what ONNX says
+DAMAGE = (ValueError, IndexError, TypeError, KeyError, ZeroDivisionError, AttributeError, OverflowError)
 Shape = tuple[int, ...]
 
 
@@ -58,6 +61,7 @@ class Value(NamedTuple):
 
     shape: Shape
     array: Array | None = None
+    of_batch: bool = False  # whether the numbers depend on how many images there are
 
 
 class Operator:
@@ -120,7 +124,7 @@ class Operator:
 
     def count_from_0(self, axis: int, ndim: int) -> int:
         """Return an axis, counted from 0."""
-        if not -ndim <= axis <= ndim:
+        if not -ndim <= axis < ndim + (self.op == "Flatten"):
             raise NoLayerError(f"has axis {axis} for {ndim} axes: the file is damaged")
         return axis % ndim if axis < ndim else axis
 
@@ -173,6 +177,8 @@ class Operator:
             return tuple(n for a, n in enumerate(before) if a not in dropped)
         ndim = len(before) + np.size(axes)
         added = {self.count_from_0(int(a), ndim) for a in np.reshape(axes, -1)}
+        if len(added) != np.size(axes) or ndim in added:
+            raise NoLayerError(f"adds the axes {np.reshape(axes, -1).tolist()}, which do not fit: the file is damaged")
         rest = iter(before)
         return tuple(1 if a in added else next(rest) for a in range(ndim))
 
@@ -202,3 +208,14 @@ def size_text(n: int) -> str:
     if rest or not n:
         return str(n)
     return "N" if times == 1 else f"{times} N"
+
+
+def in_memory(array: Array) -> Array:
+    """Return the part of an array that takes memory: of what is repeated along an axis, the first.
+
+    Examples
+    --------
+    >>> in_memory(np.broadcast_to(np.float32([[2], [3]]), (2, 1000))).shape
+    (2, 1)
+    """
+    return array[tuple(slice(None, 1 if step == 0 else None) for step in array.strides)]

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from cnn.core.text import printable, short_text
-from cnn.interop.onnx.folding import FOLDED, fold
+from cnn.interop.onnx.folding import FOLDED, RESHAPING, VIEWS, fold
 from cnn.interop.onnx.operators import OPERATORS
-from cnn.interop.onnx.parts import BATCH, NoLayerError, Operator, Shape, Step, Value
+from cnn.interop.onnx.parts import BATCH, DAMAGE, LARGEST, Layer, NoLayerError, Operator, Shape, Step, Value, in_memory
 from cnn.interop.onnx.protobuf import OnnxError
 from cnn.interop.onnx.reading import File, Node
+from cnn.module import Array
 
-SMALL = 2**16  # numbers that arithmetic on shapes may always make
+SMALL = 2**16  # numbers that one operator of the arithmetic on shapes may always make
+MOST_MADE = 2**22  # bytes that all of them together may make, besides as many as the file has
 MEASURING = {"Shape", "Size"}
+SHAPED = {"Expand", "Gather", "Slice", "Tile"} | RESHAPING  # whose further inputs say where numbers go, not which
 OPEN = "it leaves sizes open, but does not fit every one: "
 USUAL = (224, 256, 128, 64, 32, 28)  # sizes of images that are suggested where a file leaves them open
 
@@ -43,7 +46,7 @@ class _Walk:
         self.same = {file.input: file.input}  # of a value that is another one unchanged: which
         self.steps: list[Step] = []
         self.problems: list[str] = []
-        self.limit = SMALL + file.size // 4
+        self.limit, self.made = SMALL + file.size // 4, 0
 
     def run(self) -> Plan:
         for node in self.file.nodes:
@@ -72,21 +75,33 @@ class _Walk:
             return
         o = Operator(node, read, self.file.opset, self.file.shape[0])
         if node.op in MEASURING:
-            measured = o.shape()
-            array = np.array(measured if node.op == "Shape" else math.prod(measured), np.int64)
-            if node.op == "Shape" and o.opset >= 15:
-                array = array[o.get("start", 0) : o.get("end", len(array))]
-            self.values[node.outputs[0]] = Value(array.shape, array)
+            array = measured(o)
+            self.values[node.outputs[0]] = Value(array.shape, array, bool((array >= BATCH).any()))
         elif node.op in FOLDED and all(value is None or value.array is not None for value in read):
             array = fold(o, self.limit)
-            self.values[node.outputs[0]] = Value(array.shape, array)
+            self.count(o, array)
+            self.values[node.outputs[0]] = Value(array.shape, array, is_of_batch(o, array))
         else:
             self.check_known(node, [])
-            made = OPERATORS[node.op](o)
+            if all(value is None or value.array is not None for value in read):
+                raise NoLayerError("computes with constants alone, and is not folded: put its result into the file")
+            made = layers_of(o, max(LARGEST, self.limit))
             rows = made if node.op == "Split" else [made]
             for row, output in zip(rows, node.outputs, strict=False):
                 self.add(o, row, output)
             self.values.update(dict.fromkeys(node.outputs[len(rows) :]))
+
+    def count(self, o: Operator, array: Array) -> None:
+        """Raise an error if what was computed from constants takes too much memory by now."""
+        read = [value.array for value in o.values if value is not None and value.array is not None]
+        if (o.op in VIEWS and o.op not in RESHAPING) or any(np.may_share_memory(array, one) for one in read):
+            return
+        self.made += array.nbytes
+        if self.made > MOST_MADE + self.file.size:
+            raise OnnxError(
+                f"what it computes from constants takes more than {(MOST_MADE + self.file.size) // 2**20:,} MiB: fold "
+                "them before, as onnxruntime does with optimized_model_filepath"
+            )
 
     def check_known(self, node: Node, unknown: list[str]) -> None:
         """Raise an error if no layer does what a node does."""
@@ -127,33 +142,86 @@ class _Walk:
         return output if node.name.startswith("node ") or not node.name else node.name
 
 
-def check(plans: list[Plan], file: File) -> Plan:
-    """Return the plan, if it is the same for inputs of every size.
+def measured(o: Operator) -> Array:
+    """Return what Shape or Size gives."""
+    shape = o.shape()
+    try:
+        if o.op == "Size":
+            return np.array(math.prod(shape), np.int64)
+        return np.array(shape, np.int64)[o.get("start", 0) : o.get("end") if o.opset >= 15 else None]
+    except DAMAGE as error:
+        raise NoLayerError(f"cannot measure {o.shown(shape)} ({error}): the file is damaged") from None
+
+
+def is_of_batch(o: Operator, array: Array) -> bool:
+    """Whether numbers that were computed from others depend on the size of the batch."""
+    if o.op == "ConstantOfShape":
+        return False  # only its shape does
+    read = o.values[:1] if o.op in SHAPED else o.values
+    depends = any(value is not None and value.of_batch for value in read)
+    if o.op in ("Gather", "Slice") and array.dtype.kind == "i":  # perhaps of the other sizes alone
+        return depends and bool((np.abs(array) >= BATCH).any())
+    return depends
+
+
+def layers_of(o: Operator, most_floats: int) -> list:
+    """Return the layers of an operator.
 
     Raises
     ------
-    OnnxError
-        It names every node that cannot be expressed.
+    NoLayerError
+        If there are none, or if its constants are larger than any of a layer, as those of a damaged file may be.
     """
+    for value in o.values:
+        if value is None or value.array is None or o.op == "Concat":  # which looks only whether all of them are 0
+            continue
+        if value.of_batch and value.array.dtype.kind == "f":
+            raise NoLayerError("computes with the number of images, which a layer does not know: use a fixed number")
+        most, kind = (most_floats, "numbers") if value.array.dtype.kind == "f" else (SMALL, "integers")
+        if value.array.size > most:
+            raise NoLayerError(f"reads a constant of {value.array.size:,} {kind}, more than a layer needs")
+    try:
+        with np.errstate(all="ignore"):  # a division by 0 gives infinity, as it does in the file
+            made: list = OPERATORS[o.op](o)
+    except NoLayerError:
+        raise
+    except DAMAGE as error:
+        raise NoLayerError(f"has arguments or constants that do not fit ({error}): the file is damaged") from None
+    return made
+
+
+def check(plans: list[Plan], file: File) -> None:
+    """Raise an error that names every node that cannot be expressed, for inputs of any of the sizes."""
     problems = plans[0].problems
     if len(plans) > 1 and problems != plans[1].problems:
-        problems = plans[1].problems or problems
-        raise OnnxError(OPEN + suggestion(file) + _lines(problems))
+        raise OnnxError(OPEN + suggestion(file) + _lines(plans[1].problems or problems))
     if problems:
         given = "with this input_shape " if len(plans) == 1 and None in file.shape[1:] else ""
         raise OnnxError(f"{given}it cannot become a model:" + _lines(problems))
-    if len(plans) > 1:
-        first, second = (plan.steps for plan in plans)
+
+
+def check_same(rows: list[list[Step]], file: File) -> None:
+    """Raise an error unless the layers are the same for inputs of every size; ``rows`` are those for each size."""
+    for other in rows[1:]:
         problems = [
             f"node {short_text(one.name)}: {one.layer.kind} depends on the height and width of the images"
-            for one, other in zip(first, second, strict=False)
-            if (one.layer.kind, one.layer.arguments) != (other.layer.kind, other.layer.arguments)
+            for one, another in zip(rows[0], other, strict=False)
+            if not is_same(one.layer, another.layer)
         ]
-        if len(first) != len(second):
+        if len(rows[0]) != len(other):
             problems.append("the number of layers depends on the height and width of the images")
         if problems:
             raise OnnxError(OPEN + suggestion(file) + _lines(problems))
-    return plans[0]
+
+
+def is_same(one: Layer, other: Layer) -> bool:
+    """Whether two layers have the same settings and numbers."""
+    if (one.kind, one.arguments, one.tensors.keys()) != (other.kind, other.arguments, other.tensors.keys()):
+        return False
+    pairs = [(tensor, other.tensors[name]) for name, tensor in one.tensors.items()]
+    return all(
+        a is b or (a.shape == b.shape and np.array_equal(in_memory(a), in_memory(b), equal_nan=True)) for a, b in pairs
+    )
 
 
 def _lines(problems: list[str]) -> str:

@@ -49,7 +49,7 @@ class File:
     outputs : list of str
     metadata : dict of str to str
     size : int
-        Bytes.
+        Bytes, with those of the files beside it that hold weights.
     """
 
     opset: int
@@ -112,11 +112,15 @@ def _file(data: memoryview, folder: Path) -> File:
     name = fed[0].text(1)
     outputs = [value.text(1) for value in parts.outputs]
     _check_order(parts.nodes, {name, *parts.constants}, outputs)
-    return File(opset, parts.nodes, parts.constants, name, _shape(fed[0]), outputs, metadata, len(data))
+    beside = {str(a.filename) for a in parts.constants.values() if isinstance(a, np.memmap)}
+    size = len(data) + sum(Path(other).stat().st_size for other in beside)
+    return File(opset, parts.nodes, parts.constants, name, _shape(fed[0]), outputs, metadata, size)
 
 
 def _opset(versions: dict[str, int]) -> int:
     found = [versions[domain] for domain in STANDARD if domain in versions]
+    if versions and not found:
+        raise OnnxError(f"it uses only operators of {short_text(next(iter(versions)))}, for which there are no layers")
     if not found:
         raise OnnxError(f"it does not say which version of the operators it uses, so it is damaged: {AGAIN}")
     opset = max(found)

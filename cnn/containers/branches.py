@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from cnn.containers.container import Container, run_layer
+from cnn.containers.container import Container
 from cnn.core.checks import check_grad
 from cnn.errors import InputError, ShapeError
 from cnn.functional.elementwise import gate
@@ -55,10 +55,10 @@ class _Branches(Container):
             branch.__dict__["needs_input_grad"] = self.needs_input_grad
             try:
                 if self.needs_backward(branch):
-                    outputs.append(run_layer(branch, x))
+                    outputs.append(self.run_child(branch, x))
                 else:
                     with no_grad():
-                        outputs.append(run_layer(branch, x))
+                        outputs.append(self.run_child(branch, x))
             except InputError as error:
                 raise error.at(name, branch) from None
         return outputs

@@ -8,7 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from cnn.containers.container import Container, run_layer
+from cnn.containers.container import Container, check_output, limits_blas
 from cnn.containers.fusion.rules import FusedStep, fused_steps
 from cnn.core import modes
 from cnn.core.checks import boolean, check_grad, scaled_pixels
@@ -131,7 +131,7 @@ class Chain(Container):
                     length = len(step.layers)
                 else:
                     step = None
-                    x = run_layer(layer, x, without_softmax(layer) if to_logits and i == last else None)
+                    x = run_layer(layer, x, to_logits and i == last)
                 if saving:
                     ran.append((i, step or layer, saved, x.shape, x.dtype))
                 i += length
@@ -162,8 +162,7 @@ class Chain(Container):
                 plan = step.plan(x)
                 if plan is not None:
                     return run_fused(step, x, plan)[0], i + len(step.layers)
-            layer = self._layers[i]
-            return run_layer(layer, x, without_softmax(layer) if to_logits else None), i + 1
+            return run_layer(self._layers[i], x, to_logits), i + 1
 
     def run_backward(self, grad: Array) -> Array | None:
         """Walk the steps that ran back from the end.
@@ -209,9 +208,21 @@ class Chain(Container):
         return error.at(str(i), self._layers[i])
 
 
-def without_softmax(layer: Any) -> Callable[[Array], Array]:
-    """Return what runs a nested chain without its final Softmax."""
-    return partial(layer.run_layers, to_logits=True)
+def run_layer(layer: Any, x: Array, to_logits: bool) -> Array:
+    """Run one layer; a user's while BLAS has one thread, which ours take care of themselves."""
+    run: Any = partial(layer.run_layers, to_logits=True) if to_logits else layer
+    if run is layer and modes.state.forward_hook is None and type(layer).__call__ is Module.__call__:
+        run = layer.forward  # a call would do no more, but look for modes that Ctrl-C has left, as our caller has
+    if modes.state.clock is not None:
+        y = modes.state.clock(layer, "forward", run, x)
+    elif limits_blas(type(layer).__module__):
+        y = run(x)
+    else:
+        with one_blas_thread():
+            y = run(x)
+    if not isinstance(y, np.ndarray):
+        check_output(y)
+    return y
 
 
 def run_fused(step: FusedStep, x: Array, plan: Any) -> tuple[Array, Any]:

@@ -1,7 +1,7 @@
 """Container: the base class of modules that contain other modules."""
 
 import functools
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -64,6 +64,21 @@ class Container(Module):
         parameters = child.parameters()
         return not parameters or any(parameter.requires_grad for parameter in parameters)
 
+    def run_child(self, child: Module, x: Array) -> Array:
+        """Run a child forward."""
+        run: Any = child
+        if modes.state.forward_hook is None and type(child).__call__ is Module.__call__:
+            run = child.forward  # a call would do no more, but look for modes that Ctrl-C has left, as our caller has
+        if modes.state.clock is not None:
+            y = modes.state.clock(child, "forward", run, x)
+        elif limits_blas(type(child).__module__):
+            y = run(x)
+        else:
+            with one_blas_thread():
+                y = run(x)
+        check_output(y)
+        return y
+
     def run_child_backward(self, child: Module, grad: Array) -> Array | None:
         """Run a child backward."""
         clock = modes.state.clock
@@ -71,23 +86,6 @@ class Container(Module):
         if input_grad is None and child.needs_input_grad:
             raise InputError("backward must return the gradient of the input, but returned None")
         return input_grad
-
-
-def run_layer(layer: Module, x: Array, forward: Callable[[Array], Array] | None = None) -> Array:
-    """Run a layer of a container, or another function of it; a user's while BLAS has one thread, ours see to that."""
-    if forward is None:  # a call does no more, but ends modes that Ctrl-C has left on, as the container's caller has
-        is_plain = modes.state.forward_hook is None and type(layer).__call__ is Module.__call__
-        forward = layer.forward if is_plain else layer
-    if modes.state.clock is not None:
-        y = modes.state.clock(layer, "forward", forward, x)
-    elif limits_blas(type(layer).__module__):
-        y = forward(x)
-    else:
-        with one_blas_thread():
-            y = forward(x)
-    if not isinstance(y, np.ndarray):
-        check_output(y)
-    return y
 
 
 def check_output(y: object) -> None:

@@ -21,11 +21,13 @@ from cnn.kernels.jit.engine import (
     thread_pool,
     winograd_convolution,
 )
-from cnn.kernels.jit.engine.arrays import Array, channels_last
+from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.shapes import Convolution, batch_parts, prepare, supports
 from cnn.kernels.jit.engine.tile import WIDTH
 from cnn.kernels.jit.engine.winograd import POINTS
 from cnn.kernels.memory import borrow_scratch, empty, return_scratch
+
+FEW_CHANNELS = 4  # as in photographs: copied one by one in a third of the time that NumPy takes for all at once
 
 
 def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, moments: bool = False) -> Any:
@@ -57,6 +59,17 @@ def forward(plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int
     return y, choice, image_moments
 
 
+def pixels(x: Array) -> Array:
+    """(N, C, H, W) -> (N, H, W, C), contiguous"""
+    if 1 < x.shape[1] <= FEW_CHANNELS and x.flags.c_contiguous:
+        n, channels, height, width = x.shape
+        y = empty((n, height, width, channels))
+        for c in range(channels):
+            y[..., c] = x[:, c]
+        return y
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
 def run_forward(
     plan: Plan, x: Array, arrays: dict[int, Array], arguments: Array | None = None
 ) -> tuple[Array, Array | None, Array | None]:
@@ -68,7 +81,7 @@ def run_forward(
     if plan.pool is not None:
         choice = empty(plan.shape, np.uint8)
         arrays[at.CHOICE] = choice
-    arrays[at.X], arrays[at.Y], arrays[at.UNEVEN] = channels_last(x), y, uneven
+    arrays[at.X], arrays[at.Y], arrays[at.UNEVEN] = pixels(x), y, uneven
     arguments = plan.arguments if arguments is None else arguments
     ran = thread_pool.run(plan.kernel, arrays, plan.parts, plan.conv.work, arguments, (at.SCRATCH, plan.scratch))
     return y.transpose(0, 3, 1, 2), choice, np.flatnonzero(uneven) if ran[at.ANY_UNEVEN] else None
@@ -135,7 +148,7 @@ def backward(
     if x is not None:
         size = {"direct": conv.packed_size, "winograd": POINTS * c * k, "depthwise": weight.size}[conv.algorithm]
         partial = borrow_scratch(parts * size)
-        arrays |= {at.X: channels_last(x), at.W_GRAD: partial}
+        arrays |= {at.X: pixels(x), at.W_GRAD: partial}
         if has_bias:
             sums = np.empty((parts, k))
             arrays[at.SUMS] = sums

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cnn.core.text import fields_text
 from cnn.interop.onnx.reading import Node, shortest
 from cnn.module import Array
 
@@ -45,6 +46,8 @@ class Layer:
     tensors: dict[str, Array] = field(default_factory=dict)
     frozen: bool = False
 
+    __repr__ = fields_text
+
 
 @dataclass
 class Step:
@@ -62,6 +65,9 @@ class Value(NamedTuple):
     shape: Shape
     array: Array | None = None
     of_batch: bool = False  # whether the numbers depend on how many images there are
+
+    def __repr__(self) -> str:
+        return fields_text(self)
 
 
 class Operator:

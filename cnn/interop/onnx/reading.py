@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cnn.core.text import printable, short_text
+from cnn.core.text import fields_text, printable, short_text
 from cnn.interop.onnx.protobuf import Message, OnnxError, fields, floats, integers, number, text
 from cnn.interop.onnx.tensors import FLOAT, NAMES, array, in_float32
 from cnn.module import Array
@@ -60,6 +60,8 @@ class File:
     outputs: list[str]
     metadata: dict[str, str]
     size: int
+
+    __repr__ = fields_text
 
 
 def read(path: str | Path) -> File:

@@ -8,6 +8,7 @@ from cnn.interop.onnx import operators_resize as resize
 from cnn.interop.onnx import operators_windows as windows
 from cnn.interop.onnx.folding import scalar
 from cnn.interop.onnx.parts import BATCH, Layer, NoLayerError, Operator
+from cnn.interop.onnx.patterns_nodes import NORM_OF_BATCH
 
 
 def activation(kind: str, **arguments: tuple[str, Any]) -> Callable[[Operator], list[Layer]]:
@@ -151,6 +152,7 @@ OPERATORS: dict[str, Callable[[Operator], Any]] = {
     "MaxPool": windows.pool,
     "Mish": activation("Mish"),
     "Mul": combined,
+    NORM_OF_BATCH: numbers.norm_of_batch,
     "Neg": numbers.negative,
     "PRelu": numbers.prelu,
     "Pad": windows.pad,

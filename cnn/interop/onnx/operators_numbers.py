@@ -56,10 +56,7 @@ def linear(shape: Shape, weight: Array, bias: Array | None, alpha: float = 1.0, 
 
 def batch_norm(o: Operator) -> list[Layer]:
     """BatchNormalization in evaluation mode."""
-    shape = o.shape()
-    kind = {2: "BatchNorm1d", 3: "BatchNorm1d", 4: "BatchNorm2d"}.get(len(shape))
-    if kind is None:
-        raise NoLayerError(f"normalises {len(shape)} axes: BatchNorm takes (N, C), (N, C, L) or (N, C, H, W)")
+    shape, kind = o.shape(), _kind_of_batch_norm(o)
     if o.get("training_mode", 0) or not o.get("spatial", 1):
         raise NoLayerError("is in training mode, or not spatial: export the model in evaluation mode")
     tensors = dict(
@@ -68,6 +65,22 @@ def batch_norm(o: Operator) -> list[Layer]:
     arguments = {"num_features": shape[1], "eps": o.get("epsilon", 1e-5)}
     arguments["momentum"] = round(1 - o.get("momentum", 0.9), 6)
     return [Layer(kind, arguments, shape, tensors)]
+
+
+def norm_of_batch(o: Operator) -> list[Layer]:
+    """BatchNorm without running statistics; see patterns_nodes.py."""
+    shape, kind, sample = o.shape(), _kind_of_batch_norm(o), o.get("sample")
+    if shape[1:] != sample:
+        raise NoLayerError(f"is made for samples of {o.shown(sample)}, and gets {o.shown(shape[1:])}")
+    arguments = {"num_features": shape[1], "eps": o.get("epsilon", 1e-5), "track_running_stats": False}
+    return [Layer(kind, arguments, shape, {"weight": o.array(1), "bias": o.array(2)})]
+
+
+def _kind_of_batch_norm(o: Operator) -> str:
+    ndim = len(o.shape())
+    if ndim not in (2, 3, 4):
+        raise NoLayerError(f"normalises {ndim} axes: BatchNorm takes (N, C), (N, C, L) or (N, C, H, W)")
+    return "BatchNorm2d" if ndim == 4 else "BatchNorm1d"
 
 
 def instance_norm(o: Operator) -> list[Layer]:

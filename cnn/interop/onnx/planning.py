@@ -9,6 +9,7 @@ from cnn.core.text import printable, short_text
 from cnn.interop.onnx.folding import FOLDED, RESHAPING, VIEWS, fold
 from cnn.interop.onnx.operators import OPERATORS
 from cnn.interop.onnx.parts import BATCH, DAMAGE, LARGEST, Layer, NoLayerError, Operator, Shape, Step, Value, in_memory
+from cnn.interop.onnx.patterns_nodes import joined
 from cnn.interop.onnx.protobuf import OnnxError
 from cnn.interop.onnx.reading import File, Node
 from cnn.module import Array
@@ -49,7 +50,7 @@ class _Walk:
         self.limit, self.made = SMALL + file.size // 4, 0
 
     def run(self) -> Plan:
-        for node in self.file.nodes:
+        for node in joined(self.file):
             try:
                 self.visit(node)
             except NoLayerError as problem:

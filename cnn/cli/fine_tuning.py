@@ -114,6 +114,11 @@ def of_dataset(
     if not quiet:
         count = images + total - versions * images
         print_stderr(f"computing what the frozen layers give for {count:,} images{in_versions} ...")
+        if versions < wanted:
+            print_stderr(
+                f"warning: only {versions} of {wanted} versions of each training image fit in memory: the changes of "
+                f"--augment {'are not made' if versions == 1 else 'are made less often'}"
+            )
     try:
         train = compute(dataset.train[0], versions)
         held_out = [compute(x)[:, 0] for x in parts]

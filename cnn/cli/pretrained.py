@@ -9,7 +9,7 @@ from cnn import zoo
 from cnn.cli import model_arguments
 from cnn.cli.train_settings import Settings
 from cnn.core.text import printable
-from cnn.data.image_fit import FITS, PADDED
+from cnn.data.image_fit import BACKGROUNDS, FITS, PADDED
 from cnn.errors import InputError
 from cnn.layers import Dropout, Linear, LogSoftmax, Softmax
 from cnn.module import Module, evaluating
@@ -39,28 +39,33 @@ class Start:
     preprocessing : dict
     fit : str
         How images of other proportions are brought to the size of the net.
+    background : str or None
+        What transparent pixels become; None: the background on which the images are visible.
     """
 
     def __init__(self, name: str, net: Sequential, fit: str | None = None) -> None:
         self.name = name
         net.to(np.float32)  # like the new head
         self.outer, self.dropout = layers_before_last_linear(name, net), list[Module]()
-        while isinstance(self.outer[-1], Dropout):
+        while self.outer and isinstance(self.outer[-1], Dropout):
             self.dropout.insert(0, self.outer.pop())
         self.layers = [inner for layer in self.outer for inner in flat(layer)]
         self.input_shape = image_shape(name, net)
         self.preprocessing: dict[str, Any] = net.preprocessing or {}
         own = self.preprocessing.get("fit")
         self.fit = fit or (own if own in FITS else PADDED)
-        shapes = shapes_after(name, self.layers, self.input_shape)
+        background = self.preprocessing.get("background")
+        self.background = background if fit is None and background in BACKGROUNDS else None
+        shapes = [self.input_shape, *shapes_after(name, self.layers, self.input_shape)]
         if len(shapes[-1]) != 1:
             raise InputError(f"{name} gives {shapes[-1]} values before its last Linear layer, expected a row of them")
         self.features = shapes[-1][0]
-        self.first_upper = first_upper(self.layers, [self.input_shape, *shapes])
+        self.first_upper = first_upper(self.layers, shapes)
 
     def reading(self) -> dict[str, Any]:
         """Return the arguments of `datasets.load` with which images are read as the net read them."""
-        return {"image_size": self.input_shape[1:], "grey": self.input_shape[0] == 1, "fit": self.fit}
+        grey = self.input_shape[0] == 1
+        return {"image_size": self.input_shape[1:], "grey": grey, "fit": self.fit, "background": self.background}
 
     def new_head(self, classes: int) -> list[Module]:
         """Return new last layers, for this number of classes; the default generator draws the weights."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from cnn.cli import augmentation, datasets
 from cnn.cli.keep_best import METRICS
 from cnn.cli.parser import Parser, integer_at_least, non_negative_number, one_of
-from cnn.cli.train_settings import FOLDER_SETTINGS, IMAGE_SETTINGS, MODELS, POINT_SETTINGS, RECIPES
+from cnn.cli.train_settings import FOLDER_SETTINGS, HEAD_SETTINGS, IMAGE_SETTINGS, MODELS, POINT_SETTINGS, RECIPES
 from cnn.data.folder_splits import group_pattern
 from cnn.errors import InputError
 
@@ -80,8 +80,9 @@ def add_arguments(parser: Parser) -> None:
     group_by += "the name of the group, such as '{group}_*' or, for folders inside the class folders, '{group}/*'"
     parser.add_argument("--group-by", type=pattern, metavar="PATTERN", help=group_by)
     resume = (
-        "resume a run that was stopped or killed, with bit-identical results; only --epochs and --data can be given"
+        "resume a run that was stopped or killed, with bit-identical results; only --epochs, --fine-tune and --data "
     )
+    resume += "can be given"
     augment = "random changes of the training images of a folder: auto, which tries which of the others help (the "
     augment += "default, but none with --pretrained or --from); none; flip, left to right; light: small shifts, "
     augment += "brightness and contrast; strong: larger ones, rotation; light+flip; strong+flip"
@@ -96,7 +97,8 @@ def add_arguments(parser: Parser) -> None:
     keep += "the validation images, of equal ones that with the lowest loss (default: those of the last epoch)"
     parser.add_argument("--keep-best", type=one_of("metric", METRICS), metavar="METRIC", help=keep)
     pretrained = "for a folder: start from a net that has seen ImageNet, and train a new last layer for the classes; "
-    pretrained += "best with few photographs"
+    pretrained += "best with few photographs; --epochs, --batch-size and --lr are then those of this layer, by default "
+    pretrained += f"{HEAD_SETTINGS.epochs}, {HEAD_SETTINGS.batch_size} and {HEAD_SETTINGS.lr:g}"
     parser.add_argument("--pretrained", action="store_true", default=None, help=pretrained)
     start = "for a folder: start from the net of this run, .safetensors or .onnx file, with a new last layer"
     parser.add_argument("--from", type=Path, dest="start", metavar="FILE", help=start)

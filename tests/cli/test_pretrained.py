@@ -280,6 +280,21 @@ def test_from_a_run_for_other_classes(run, no_plots, photos, which):
     assert code == 0, err
 
 
+@pytest.mark.parametrize("background", ["black", "white"])
+def test_transparent_pixels_become_what_they_were_for_the_net(run, no_plots, photos, background):
+    net = small_net()
+    net.preprocessing |= {"background": background, "fit": "padded"}
+    net.save("net.safetensors")
+    for name, pixel in (("clear", (255, 255, 255, 0)), ("solid", (90, 90, 90, 255))):
+        Path("icons", name).mkdir(parents=True)
+        for i in range(8):
+            image = Image.new("RGBA", (16, 16), (60 + i, 60, 60, 255))
+            image.paste(pixel, (0, 0, 8, 16))
+            image.save(Path("icons", name, f"{i}.png"))
+    assert run("train", "icons", "--from", "net.safetensors", "--epochs", 2, "--quiet", "--out", "run")[0] == 0
+    assert Sequential.load("run/model.safetensors").preprocessing["background"] == background
+
+
 @pytest.mark.parametrize("says_how", [True, False])
 def test_from_an_onnx_file(run, no_plots, photos, says_how):
     """The same as from the model that it was exported from; where nothing says how pixels are scaled, a line does."""
@@ -314,6 +329,7 @@ def test_from_a_net_for_grey_images(run, no_plots, photos):
     ("layers", "shape", "problem"),
     [
         ([Flatten(), Linear(48, 3), ReLU()], (3, 4, 4), "ends with ReLU, expected a net whose last layer is Linear"),
+        ([Dropout(0.5), Linear(48, 3)], (3, 4, 4), r"gives \(3, 4, 4\) values before its last Linear layer"),
         ([Softmax()], (3, 4, 4), "ends with nothing, expected a net whose last layer is Linear"),
         ([Linear(4, 3)], (3, 4, 4), "ends with Linear, expected a net whose last layer is Linear"),
         ([ReLU(), Linear(4, 3)], (4,), r"must take images, \(1 or 3, height, width\), but it takes inputs of \(4,\)"),
@@ -461,8 +477,10 @@ def test_many_images_have_fewer_versions(run, no_plots, monkeypatch, photos):
     assert number_of_versions(500, 1280, 4) == 4
     assert number_of_versions(10**6, 10**6, 4) == 1
     monkeypatch.setattr(features, "MAX_BYTES", 14 * 16 * 4 * 2)  # of 14 training images: memory for two versions
-    assert run("train", photos, *FEW, "--quiet", "--out", "run")[0] == 0
+    code, _, err = run("train", photos, *FEW, "--out", "run")
+    assert code == 0, err
     assert config(Path("run"))["versions_per_image"] == 2
+    assert "warning: only 2 of 4 versions of each training image fit in memory" in err
 
 
 def test_images_that_stay_as_they_are_have_one_version(run, no_plots, photos):

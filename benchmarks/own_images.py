@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ import recipes
 from own_image_tables import DEFAULT, PROGRAMS, Result, tables
 
 import cnn
-from cnn.cli import datasets, train_recipes
+from cnn.cli import augmentation, datasets, train_recipes
 from cnn.cli.train_settings import settings_for
 from cnn.data.folder import image_folder
 
@@ -56,15 +57,14 @@ def command(*arguments: str) -> Result:
     return found
 
 
-def train_torch(name: str, cache: Path, seed: int, options: list[str]) -> Result:
-    """Train the same net in PyTorch with the same settings."""
+def train_torch(name: str, cache: Path, seed: int, changes: str) -> Result:
+    """Train the same net in PyTorch with the same settings, and with the random changes of this name."""
     import torch
 
-    if options:
-        raise ValueError("the counterpart in PyTorch has the default options")
     to_train, to_test = sets.folders(cache, name)
     chosen = settings_for(str(to_train), seed=seed)
     dataset = datasets.load(str(to_train), seed, quiet=True, image_size=chosen.image_size, validation=chosen.validation)
+    dataset = replace(dataset, transforms=augmentation.transforms(changes, augmentation.image_size(dataset)))
     cnn.manual_seed(seed)
     plan = train_recipes.plan(dataset, chosen)
     model = recipes.counterpart(plan.model, seed, "cpu")
@@ -72,7 +72,7 @@ def train_torch(name: str, cache: Path, seed: int, options: list[str]) -> Result
     history = recipes.train_epochs(dataset, plan, chosen.epochs, model, *made)
     test = pixels(to_test, chosen.image_size, grey=dataset.input_shape[0] == 1)
     loss, accuracy = recipes.evaluate(model, plan, test, torch.nn.CrossEntropyLoss())
-    return {"accuracy": accuracy, "loss": loss, "last_epoch": history[-1]}
+    return {"accuracy": accuracy, "loss": loss, "last_epoch": history[-1], "changes": changes}
 
 
 def pixels(folder: Path, size: int, grey: bool | None) -> tuple[np.ndarray, np.ndarray]:
@@ -101,11 +101,16 @@ def fit_simple(program: str, name: str, cache: Path, seed: int) -> Result:
     return {"accuracy": search.score(x_test.reshape(len(x_test), -1), y_test), "C": search.best_params_[f"{step}__C"]}
 
 
-def run(program: str, name: str, cache: Path, seed: int, options: list[str]) -> Result:
+def run(program: str, name: str, args: argparse.Namespace, seed: int, options: list[str]) -> Result:
+    """Run a program; PyTorch with the random changes that the command chose for this set and seed."""
+    cache = args.cache
     if program == "cnn":
         return train(name, cache, seed, options)
     if program == "torch":
-        return train_torch(name, cache, seed, options)
+        chosen = {key(result): result for result in stored(args.results)}.get((name, "cnn", DEFAULT, seed))
+        if chosen is None:
+            raise ValueError(f"run the program cnn on {name} with seed {seed} first: it chooses the random changes")
+        return train_torch(name, cache, seed, chosen["config"]["augmentation"]["chosen"])
     return fit_simple(program, name, cache, seed)
 
 
@@ -131,7 +136,7 @@ def run_all(args: argparse.Namespace, variants: dict[str, list[str]]) -> None:
                         continue
                     began = time.perf_counter()
                     result: Result = {"set": name, "program": program, "variant": variant, "seed": seed}
-                    result |= run(program, name, args.cache, seed, variants.get(variant, []))
+                    result |= run(program, name, args, seed, variants.get(variant, []))
                     result["seconds"] = round(time.perf_counter() - began, 1)
                     with args.results.open("a", encoding="utf-8") as file:
                         file.write(json.dumps(result) + "\n")

@@ -70,14 +70,14 @@ def train_torch(name: str, cache: Path, seed: int, changes: str) -> Result:
     model = recipes.counterpart(plan.model, seed, "cpu")
     made = recipes.loss_optimizer_schedule(model, chosen, len(plan.loader))
     history = recipes.train_epochs(dataset, plan, chosen.epochs, model, *made)
-    test = pixels(to_test, chosen.image_size, grey=dataset.input_shape[0] == 1)
+    test = pixels(to_test, chosen.image_size, dataset.input_shape[0] == 1, dataset.image_conversion["background"])
     loss, accuracy = recipes.evaluate(model, plan, test, torch.nn.CrossEntropyLoss())
     return {"accuracy": accuracy, "loss": loss, "last_epoch": history[-1], "changes": changes}
 
 
-def pixels(folder: Path, size: int, grey: bool | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return all images of a folder and their labels."""
-    found = image_folder(folder, size, grey=grey)
+def pixels(folder: Path, size: int, grey: bool, background: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return all images of a folder and their labels, with transparent pixels as in training."""
+    found = image_folder(folder, size, grey=grey, background=background)
     return tuple(np.concatenate(pair) for pair in zip(found.train, found.validation, strict=True))
 
 
@@ -90,8 +90,9 @@ def fit_simple(program: str, name: str, cache: Path, seed: int) -> Result:
     from sklearn.svm import SVC
 
     to_train, to_test = sets.folders(cache, name)
-    x, y = image_folder(to_train, BASELINE_SIZE, seed=seed, grey=False).train
-    x_test, y_test = pixels(to_test, BASELINE_SIZE, grey=False)
+    found = image_folder(to_train, BASELINE_SIZE, seed=seed, grey=False)
+    x, y = found.train
+    x_test, y_test = pixels(to_test, BASELINE_SIZE, False, found.background)
     classifier = LogisticRegression(max_iter=500, tol=1e-3) if program == "logistic" else SVC()
     pipeline = make_pipeline(StandardScaler(), classifier)
     step = pipeline.steps[-1][0]

@@ -12,6 +12,14 @@ settings.register_profile("random", derandomize=False, deadline=None, database=N
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
+@pytest.fixture(autouse=True)
+def usual_terminal(monkeypatch):
+    """Let no setting of the terminal or the machine that runs the tests decide how progress is shown."""
+    for name in ("CI", "NO_PROGRESS", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
 @pytest.fixture
 def archives(pytestconfig):
     """Return the folder where downloaded packages stay between runs: pytest's own, in the repository."""

@@ -69,6 +69,7 @@ def run(arguments):
                 if which == "trial":
                     losses, accuracy = trials.trial(halves, dataclasses.replace(settings, epochs=epochs), name)
                     row |= {"accuracy": accuracy, "losses": losses.round(4).tolist()}
+                    row |= {"guessing": trials.guessing_loss(dataset.train[1])}
                 else:
                     row |= dict(zip(("validation", "test"), full(dataset, test, settings, name), strict=True))
                 row |= {"images": len(dataset.train[0]), "seconds": round(time.perf_counter() - began, 1)}
@@ -95,7 +96,7 @@ def table():
         chosen = {}
         for name, seed in complete:
             losses = {each: np.array(found["trial", name, seed, each]["losses"]) for each in NAMES}
-            chosen[name, seed] = trials.decide(losses.__getitem__)
+            chosen[name, seed] = trials.decide(losses.__getitem__, found["trial", name, seed, "none"]["guessing"])
             accuracies = [100 * found[kind, name, seed, each]["test"] for each in NAMES]
             marks = ["*" if each == chosen[name, seed] else " " for each in NAMES]
             texts = [f"{accuracy:12.1f}{mark}" for accuracy, mark in zip(accuracies, marks, strict=True)]

@@ -38,8 +38,7 @@ def choose(
 ) -> Augmentation:
     """Try the strengths without flips, then the best of them with flips, and return the best of all.
 
-    On one machine, the same data, settings, seed and number of threads give the same result: a trial has a fixed
-    number of steps. Each training image is
+    On one machine, the same data, settings, seed and number of threads give the same result. Each training image is
     judged by a net that was trained on the other half of them. These are more images than the validation images, whose
     number is often too small to tell; and the validation images, which no choice sees, give an honest accuracy.
 
@@ -70,20 +69,20 @@ def choose(
         tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
         return losses
 
-    chosen = decide(run)
+    chosen = decide(run, guessing_loss(dataset.train[1], settings.balance))
     tell(f"  chosen: {chosen}")
     return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
 
 
-def decide(run: Callable[[str], Array]) -> str:
-    """Return the best changes: first the best strength without flips, then with or without them.
+def decide(run: Callable[[str], Array], guessing: float) -> str:
+    """Return the best changes: first the best strength without flips, then with flips, if these do no harm.
 
-    ``run`` makes a trial and returns the loss of each group of images, which are the same in all trials.
+    ``run`` returns a trial's loss of each group of images; ``guessing`` is the loss of a net that has learned nothing.
 
     Examples
     --------
     >>> losses = {"none": [0.5, 0.6], "light": [0.4, 0.5], "strong": [0.7, 0.7], "light+flip": [0.9, 0.9]}
-    >>> decide(lambda name: np.array(losses[name]))
+    >>> decide(lambda name: np.array(losses[name]), guessing=0.8)
     'light'
     """
     losses = {name: run(name) for name in ("none", "light", "strong")}
@@ -92,7 +91,9 @@ def decide(run: Callable[[str], Array]) -> str:
         if is_better(losses[name], losses[chosen]):
             chosen = name
     flipped = "flip" if chosen == "none" else f"{chosen}+flip"
-    return flipped if is_better(run(flipped), losses[chosen]) else chosen
+    with_flips = run(flipped)
+    learned = is_better(with_flips, np.full_like(with_flips, guessing))
+    return flipped if learned and is_no_worse(with_flips, losses[chosen]) else chosen
 
 
 def trial(
@@ -249,11 +250,39 @@ def by_group(losses: Array, groups: Sequence[str]) -> Array:
     return np.bincount(numbers, losses) * (len(names) / len(losses))
 
 
+def guessing_loss(y: Array, balance: bool = False) -> float:
+    """Return the loss of always answering with the shares of the classes, which count the same with ``balance``.
+
+    Examples
+    --------
+    >>> print(round(guessing_loss(np.array([0, 1, 1, 1])), 4))
+    0.5623
+    """
+    counts = np.unique(y, return_counts=True)[1]
+    shares = np.full(len(counts), 1 / len(counts)) if balance else counts / counts.sum()
+    return float(-(shares * np.log(shares)).sum())
+
+
 def is_better(a: Array, b: Array) -> bool:
     """Return whether the losses a are smaller than b by more than the choice of the images and the seed explain."""
-    difference = b - a
-    error = difference.std(ddof=1) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
-    return bool(difference.mean() > max(MARGIN * error, NOISE * b.mean()))
+    mean, error = mean_and_error(b - a)
+    return bool(mean > max(MARGIN * error, NOISE * b.mean()))
+
+
+def is_no_worse(a: Array, b: Array) -> bool:
+    """Return whether the losses a, as far as the images can tell, are larger than b by no more than the seed explains.
+
+    Few images cannot tell.
+    """
+    mean, error = mean_and_error(a - b)
+    return bool(mean + MARGIN * error <= NOISE * b.mean())
+
+
+def mean_and_error(differences: Array) -> tuple[float, float]:
+    """Return the mean of differences and its standard error, which is infinite for one."""
+    n = len(differences)
+    error = differences.std(ddof=1) / math.sqrt(n) if n > 1 else math.inf
+    return float(differences.mean()), float(error)
 
 
 def reduced(pixels: Array, side: int = SIDE) -> Array:

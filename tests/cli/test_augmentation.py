@@ -343,11 +343,13 @@ NOISE = np.random.default_rng(0).normal(0, 0.2, 400)
     ("means", "expected"),
     [
         ({"none": 0.5, "light": 0.3, "strong": 0.5, "light+flip": 0.2}, "light+flip"),
+        ({"none": 0.5, "light": 0.3, "strong": 0.5, "light+flip": 0.31}, "light+flip"),  # by chance a little worse
         ({"none": 0.5, "light": 0.3, "strong": 0.5, "light+flip": 0.4}, "light"),
         ({"none": 0.2, "light": 0.3, "strong": 0.5, "flip": 0.4}, "none"),
         ({"none": 0.2, "light": 0.3, "strong": 0.5, "flip": 0.1}, "flip"),
         ({"none": 0.5, "light": 0.3, "strong": 0.2, "strong+flip": 0.1}, "strong+flip"),
         ({"none": 0.299, "light": 0.3, "strong": 0.299, "light+flip": 0.4}, "light"),  # by chance a little better
+        ({"none": 0.7, "light": 0.7, "strong": 0.7, "light+flip": 0.7}, "light"),  # no trial has learned anything
     ],
 )
 def test_the_rule(means, expected):
@@ -358,7 +360,7 @@ def test_the_rule(means, expected):
         made.append(name)
         return means[name] + np.roll(NOISE, len(name))
 
-    assert trials.decide(run) == expected
+    assert trials.decide(run, guessing=0.69) == expected
     assert made[:3] == ["none", "light", "strong"]
     assert len(made) == 4
 
@@ -393,6 +395,23 @@ def test_another_seed_is_no_better():
 
 def test_one_group_tells_nothing():
     assert not trials.is_better(np.array([0.1]), np.array([0.9]))
+    assert not trials.is_no_worse(np.array([0.1]), np.array([0.9]))
+
+
+def test_few_images_cannot_tell_that_flips_do_no_harm():
+    losses = np.random.default_rng(0).normal(0.48, 0.3, (2, 400))
+    assert trials.is_no_worse(*losses)
+    assert not trials.is_no_worse(*losses[:, :20])
+
+
+@pytest.mark.parametrize(("balance", "loss"), [(False, -0.9 * np.log(0.9) - 0.1 * np.log(0.1)), (True, np.log(2))])
+def test_the_loss_of_guessing(balance, loss):
+    """A trial that has learned nothing has this loss: no change of the images looks harmless there."""
+    y = np.repeat([0, 1], [90, 10])
+    assert trials.guessing_loss(y, balance) == pytest.approx(loss)
+    shares = np.full((100, 2), [0.5, 0.5] if balance else [0.9, 0.1])
+    weights = np.array([100 / 180, 100 / 20]) if balance else np.ones(2)
+    assert trials.calibrated_losses(shares, y, weights[y]).mean() == pytest.approx(loss)
 
 
 def test_calibration_does_not_reward_confidence():

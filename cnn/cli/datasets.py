@@ -10,12 +10,13 @@ import numpy as np
 
 import cnn.data
 from cnn.cli.formatting import class_sizes, count_text
+from cnn.cli.seen_images import SeenImages, leave_out
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import find_splits
 from cnn.data.folder import ImageFolder, image_folder
 from cnn.data.image_files import Hashes
-from cnn.data.image_fit import SQUASHED
+from cnn.data.image_fit import FIT_WORDS, SQUASHED
 from cnn.errors import InputError
 from cnn.module import Array
 from cnn.sequential import Sequential
@@ -61,8 +62,7 @@ class Dataset:
     has_test : bool
         Whether the test samples differ from the validation samples.
     train_files, test_files : list of str
-        The names of the images' files, relative to the folder; empty for data that are no folder of images. They may
-        hold control characters.
+        The files of the images, relative to the folder; empty for other data. They may hold control characters.
     train_groups : list of str
         The group of each training image: trials keep images of a group together. Without ``--group-by`` the name of
         its file, as images of the same name are often related, such as the emoji of several vendors; or of a file in a
@@ -150,6 +150,7 @@ def load(
     background: str | None = None,
     fit: str = SQUASHED,
     by_name: bool = False,
+    seen: SeenImages | None = None,
 ) -> Dataset:
     """Fetch, generate or read a data set and split off a validation set.
 
@@ -163,8 +164,10 @@ def load(
         Whether to print nothing about a download or about reading files.
     image_size, validation, grey, group_by, background, fit, by_name
         For a folder, see `cnn.data.folder.image_folder`. A pair is the size of a net that was trained before, so that
-        no other is suggested. By default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey
-        if all images are, no groups, the background on which images are visible, squashed, and with copies recognised.
+        no other is suggested. By default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey if all images are, no groups,
+        the background on which images are visible, squashed, and with copies recognised.
+    seen : SeenImages, optional
+        Validation and test images of a folder that are left out.
 
     Raises
     ------
@@ -179,6 +182,7 @@ def load(
         fraction = DEFAULT_VALIDATION if validation is None else validation
         size = image_size or DEFAULT_IMAGE_SIZE
         found = image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name)
+        found = found if seen is None else leave_out(found, seen)
         return _from_folder(found, may_choose_size=not isinstance(image_size, tuple))
     rng = np.random.default_rng(seed)
     x: Array
@@ -225,7 +229,7 @@ def _from_folder(found: ImageFolder, may_choose_size: bool) -> Dataset:
     return Dataset(
         name=printable(path.name) or "images",
         title=f"the images in {printable(found.path)}",
-        source=f"from {printable(path)}, resized to {height} x {width} pixels",
+        source=f"from {printable(path)}, {FIT_WORDS[found.fit]} {height} x {width} pixels",
         kind="images",
         class_names=found.class_names,
         train=found.train,

@@ -91,11 +91,16 @@ def of_pixels(
     return features
 
 
-def of_features(net: Sequential, features: Array) -> Array:
-    """Return the output of further layers for each version: (N, versions, ...) -> (N, versions, ...)"""
+def of_features(net: Sequential, features: Array, tell: Callable[[int], None] = lambda more: None) -> Array:
+    """Return the output of further layers for each version: (N, versions, ...) -> (N, versions, ...)
+
+    ``tell`` is called with the number of outputs that are done since the last call.
+    """
+    found = []
     with evaluating(), one_blas_thread():
-        found = [
-            np.stack([net(np.ascontiguousarray(part[:, k])) for k in range(features.shape[1])], axis=1)
-            for part in (features[start : start + BATCH] for start in range(0, len(features), BATCH))
-        ]
+        for start in range(0, len(features), BATCH):
+            part = features[start : start + BATCH]
+            outputs = [net(np.ascontiguousarray(part[:, k])) for k in range(part.shape[1])]
+            found.append(np.stack(outputs, axis=1))
+            tell(len(part) * part.shape[1])
     return np.concatenate(found)

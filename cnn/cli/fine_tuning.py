@@ -30,7 +30,7 @@ from cnn.loss import CrossEntropyLoss
 from cnn.module import Array, Module
 from cnn.optim import Adam
 from cnn.sequential import Sequential
-from cnn.training import Step
+from cnn.training import History, Step
 
 VERSIONS = 4  # of each training image, with --augment
 FINE_TUNE_LR = 3e-5  # of the upper layers and the head
@@ -60,23 +60,25 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
         lower, upper = start.layers[: start.first_upper], start.layers[start.first_upper :]
     frozen = Sequential(lower or [Identity()]).freeze()
     if not start.preprocessing:
-        tell(f"{printable(start.name)} does not say how its pixels are scaled: they are divided by 255")
+        tell(
+            f"warning: {printable(start.name)} does not say how its pixels are scaled: they are divided by 255. If "
+            "that is wrong, load it in Python, set model.preprocessing, and start from what model.save writes"
+        )
     began = time.monotonic()
     data = of_dataset(frozen, whole, dataset, settings, changes, quiet)
     tell(f"  done in {time.monotonic() - began:.0f} s")
     if settings.fine_tune is None:
         return head_plan(head, data, settings, whole)
-    (x, y), (x_val, y_val) = data.train, data.validation
-    x, x_val = (features.of_features(Sequential(upper), part) for part in (x, x_val[:, None]))
-    on_top = dataclasses.replace(data, train=(x, y), validation=(x_val[:, 0], y_val))
+    tell("computing what the upper layers give for them, to train the head first ...")
+    on_top = after_layers(Sequential(upper), data, quiet)
     first = head_plan(head, on_top, dataclasses.replace(settings, keep_best=None), whole)
     train_head(first, on_top, settings.epochs)
     loss, accuracy = first.model.evaluate(*on_top.validation)
-    tell(
-        f"  the head, after {count_text(settings.epochs, 'epoch')}: validation loss {loss:.4f}, accuracy {accuracy:.4f}"
-    )
+    epochs = count_text(settings.epochs, "epoch")
+    tell(f"  the head, after {epochs}: validation loss {loss:.4f}, accuracy {accuracy:.4f}")
     record = {"head": {"epochs": settings.epochs, "validation_loss": loss, "validation_accuracy": accuracy}}
-    return upper_plan(upper, head, data, settings, whole, record)
+    which = f"the last {len(upper)} of {len(start.layers)} layers" if lower else f"all {len(upper)} layers"
+    return upper_plan(upper, head, data, settings, whole, record, which)
 
 
 def of_dataset(
@@ -114,6 +116,8 @@ def of_dataset(
     if not quiet:
         count = images + total - versions * images
         print_stderr(f"computing what the frozen layers give for {count:,} images{in_versions} ...")
+        if (size := 4 * total * math.prod(shape)) > features.MAX_BYTES:
+            print_stderr(f"warning: this takes {size / 2**30:.1f} GiB of memory")
         if versions < wanted:
             print_stderr(
                 f"warning: only {versions} of {wanted} versions of each training image fit in memory: the changes of "
@@ -132,6 +136,25 @@ def of_dataset(
     )
 
 
+def after_layers(upper: Sequential, data: Dataset, quiet: bool) -> Dataset:
+    """Return a data set of features after further layers: those of training images have versions, the others not."""
+    (x, y), (x_val, y_val) = data.train, data.validation
+    live = LiveCount(x.shape[0] * x.shape[1] + len(x_val), "images", beside_results=False)
+    count = 0
+
+    def show(more: int) -> None:
+        nonlocal count
+        count += more
+        if not quiet:
+            live.show(count)
+
+    try:
+        x, x_val = (features.of_features(upper, part, show) for part in (x, x_val[:, None]))
+    finally:
+        live.hide()
+    return dataclasses.replace(data, train=(x, y), validation=(x_val[:, 0], y_val))
+
+
 def head_plan(head: list[Module], data: Dataset, settings: Settings, whole: Sequential) -> Plan:
     """Adam on the new head alone, with a learning rate that decreases linearly to 0."""
     model = Sequential(head)
@@ -147,15 +170,41 @@ def upper_plan(
     settings: Settings,
     whole: Sequential,
     record: dict[str, Any],
+    which: str,
 ) -> Plan:
-    """Adam at a small rate on the upper layers and the head; batch normalization keeps its statistics."""
+    """Adam at a small rate on the upper layers and the head; batch normalization keeps its statistics.
+
+    ``which`` names the upper layers in what is printed. The head as it was before may stay the best (``--keep-best``).
+    """
     model = Sequential([*upper, *head])
     for module in Sequential(upper).modules():
         if isinstance(module, BatchNorm):
             module.freeze().requires_grad_(True)
     model.optimizer = Adam(lr=FINE_TUNE_LR)
-    text = f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of the upper layers and the head that was trained before them"
-    return _plan(model, data, settings, whole, FINE_TUNE_LR, text, record)
+    text = f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of {which} and the head, which was trained before them"
+    made = _plan(model, data, settings, whole, FINE_TUNE_LR, text, {"fine_tune_lr": FINE_TUNE_LR, **record})
+    for kept in made.callbacks:
+        kept.start_with(model)
+    before = record["head"]["validation_accuracy"], record["head"]["validation_loss"]
+    return dataclasses.replace(made, remark=lambda history: remark(*before, history))
+
+
+def remark(accuracy: float, loss: float, history: History) -> str:
+    """Return that the training of the upper layers did not help, if it did not; before it was the accuracy given.
+
+    Examples
+    --------
+    >>> history = History(train_loss=[0.3], val_loss=[0.5], train_accuracy=[0.9], val_accuracy=[0.8], seconds=[1.0])
+    >>> remark(0.9, 0.4, history)
+    'training the upper layers did not help: validation accuracy 0.9000 before it, 0.8000 after; omit --fine-tune, or
+    give --keep-best accuracy'
+    >>> remark(0.7, 0.6, history)
+    ''
+    """
+    if not len(history) or (-history.val_accuracy[-1], history.val_loss[-1]) <= (-accuracy, loss):
+        return ""
+    after = f"validation accuracy {accuracy:.4f} before it, {history.val_accuracy[-1]:.4f} after"
+    return f"training the upper layers did not help: {after}; omit --fine-tune, or give --keep-best accuracy"
 
 
 def _plan(

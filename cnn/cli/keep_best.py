@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from cnn.core.text import printable
 from cnn.errors import InputError
 from cnn.metrics import class_report
 from cnn.module import Array
+from cnn.sequential import Sequential
 from cnn.training import EarlyStopping, Step
 from cnn.training.content import real
 
@@ -36,13 +37,25 @@ class KeepBest(EarlyStopping):
         (a ValueError) If there is no such metric.
     """
 
+    first_epoch: ClassVar[int] = 0
+    _before: tuple[float, float, dict[str, Array]] | None = None  # metric, loss and weights of epoch 0
+
     def __init__(self, metric: str, x: Array, y: Array) -> None:
         if metric not in METRICS:
             raise InputError(f"unknown metric {printable(metric)}; known: {', '.join(METRICS)}")
         super().__init__(monitor=METRICS[metric])
-        self._loss = math.nan  # on the validation images in the epoch that ends
         self.metric, self._x, self._y = metric, x, y
         self._inputs: Array | None = None  # the images as the model reads them
+        self._loss = math.nan  # on the validation images in the epoch that ends
+
+    def start_with(self, model: Sequential) -> None:
+        """Count the weights before the first epoch as those of epoch 0: they may stay the best."""
+        x = self._inputs_of(model)
+        self._loss, accuracy = model.evaluate(x, self._y)
+        if self.metric == BALANCED:
+            accuracy = balanced_accuracy(self._y, model.predict(x))
+        self._before = (self._loss if self.metric == "loss" else accuracy, self._loss, model.state_dict())
+        self._reset()
 
     def __repr__(self) -> str:
         return f"KeepBest({self.metric!r}, best={self.best!r}, best_epoch={self.best_epoch!r})"
@@ -54,17 +67,23 @@ class KeepBest(EarlyStopping):
     def __call__(self, step: Step) -> bool:
         """Keep the weights if the epoch that ends with this step is the best so far."""
         if step.metrics is not None and self.metric == BALANCED:
-            if self._inputs is None:
-                self._inputs = model_inputs(step.model, self._x)
-            accuracy = balanced_accuracy(self._y, step.model.predict(self._inputs))
+            accuracy = balanced_accuracy(self._y, step.model.predict(self._inputs_of(step.model)))
             step = replace(step, metrics=step.metrics | {"val_accuracy": accuracy})
         self._loss = math.nan if step.metrics is None else step.metrics["val_loss"]
         super().__call__(step)
         return False
 
+    def _inputs_of(self, model: Sequential) -> Array:
+        if self._inputs is None:
+            self._inputs = model_inputs(model, self._x)
+        return self._inputs
+
     def _reset(self) -> None:
         super()._reset()
         self._best_loss = math.nan  # on the validation images in the best epoch
+        if self._before is not None:
+            self.best, self._best_loss, self.weights = self._before
+            self.best_epoch = self.first_epoch
 
     def _is_better(self, metric: float) -> bool:
         is_better = super()._is_better(metric)
@@ -87,9 +106,8 @@ class KeepBest(EarlyStopping):
 
     def text(self, has_test: bool) -> str:
         """Return which epoch was the best, for people; without test images the choice flatters its accuracy."""
-        kept = (
-            f"the weights are those of epoch {self.best_epoch}, with the best validation {self.metric} {self.best:.4f}"
-        )
+        which = f"of epoch {self.best_epoch}" if self.best_epoch else "before the upper layers were trained"
+        kept = f"the weights are those {which}, with the best validation {self.metric} {self.best:.4f}"
         if has_test:
             return kept
         return f"{kept}; the accuracy on the images by which they were chosen is a little too optimistic"

@@ -10,8 +10,18 @@ from cnn.cli import run_images
 from cnn.cli.datasets import skipped_files
 from cnn.cli.formatting import count_text
 from cnn.cli.run_images import RunImages
+from cnn.cli.seen_images import are_in
 from cnn.core.text import fields_text, printable
-from cnn.data.class_folders import TEST, TRAIN, class_folders, class_names, find_splits, list_images, shortened
+from cnn.data.class_folders import (
+    TEST,
+    TRAIN,
+    VALIDATION,
+    class_folders,
+    class_names,
+    find_splits,
+    list_images,
+    shortened,
+)
 from cnn.data.image_files import read_images
 from cnn.data.image_fit import FITS, SQUASHED
 from cnn.data.images import check_conversion
@@ -85,8 +95,8 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
     known = images or {}
     if images is None:
         told.append("it is not known which images the model was trained on: some may be among these")
-    trained = np.array(run_images.are_in(read.hashes, run_images.known(known, "train")))
-    validated = np.array(run_images.are_in(read.hashes, run_images.known(known, "validation")))[~trained]
+    trained = np.array(are_in(read.hashes, run_images.known(known, TRAIN, run_images.EARLIER)))
+    validated = np.array(are_in(read.hashes, run_images.known(known, VALIDATION)))[~trained]
     left_out = int(trained.sum())
     if left_out:
         told.append(f"left out {left_out:,} of {count_text(len(labels), 'image')}: the model was trained on them")

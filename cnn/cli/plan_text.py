@@ -14,9 +14,10 @@ def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augment
     """Return the data, the model, the settings and the folder of a training, and what to know about the data."""
     train, validation, test = (f"{len(part[0]):,}" for part in (dataset.train, dataset.validation, dataset.test))
     classes = len(dataset.class_names)
-    parameters = f"{sum(parameter.size for parameter in plan.model.parameters()):,}"
+    parameters = f"{sum(parameter.size for parameter in plan.model.parameters()):,} parameters"
     if plan.whole is not None:
-        parameters += f" of {sum(parameter.size for parameter in plan.whole.parameters()):,}"
+        total = f"{sum(parameter.size for parameter in plan.whole.parameters()):,}"
+        parameters = f"{parameters.replace(' ', f' of {total} ', 1)} are trained"
     shape = dataset.input_shape
     shape_text = sample_shape_text(shape) if dataset.has_images else f"{shape[0]} coordinates"
     held_out = f"{validation} more for validation, {test} more for the final test"
@@ -26,7 +27,7 @@ def plan_text(dataset: Dataset, settings: Settings, plan: Plan, changes: Augment
         f"Training on {dataset.title}",
         f"  data      {train} {dataset.kind} of {shape_text}, {classes} classes; {dataset.source}",
         f"            {held_out}",
-        f"  model     {settings.model}, {parameters} parameters",
+        f"  model     {settings.model}, {parameters}",
         f"  settings  {count_text(settings.epochs_recorded, 'epoch')}, batch size {settings.batch_size}, {plan.text}, "
         f"seed {settings.seed}{_options(settings)}",
     ]

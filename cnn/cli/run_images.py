@@ -2,12 +2,12 @@
 
 import json
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from cnn.cli.datasets import Dataset
-from cnn.cli.run_folders import IMAGES
+from cnn.cli.run_folders import IMAGES, MODEL, read_config
 from cnn.core.files import parse_json, write_bytes
 from cnn.core.text import printable, short_text
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, shortened
@@ -16,14 +16,17 @@ from cnn.data.image_fit import SQUASHED
 from cnn.errors import InputError
 
 CONVERSION, SETTINGS = "conversion", ("fit", "background")
+EARLIER = "earlier"  # the training images of the net that the run started from, by their path
 
 RunImages = dict[str, dict[str, Hashes]]  # for each split: file relative to the folder, hashes of its bytes and pixels
 
 
-def write(folder: Path, dataset: Dataset) -> None:
-    """Write images.json of a run that is trained on a folder of images."""
+def write(folder: Path, dataset: Dataset, earlier: dict[str, Hashes] | None = None) -> None:
+    """Write images.json of a run that is trained on a folder of images; ``earlier`` as `trained_on` returns them."""
     if dataset.hashes:
         content = {CONVERSION: dataset.image_conversion, **dataset.hashes}
+        if earlier:
+            content[EARLIER] = earlier
         write_bytes(folder / IMAGES, (json.dumps(content, indent=1) + "\n").encode())
 
 
@@ -50,7 +53,7 @@ def _checked(content: Any) -> tuple[RunImages, dict[str, Any]]:
     if not isinstance(content, dict):
         raise ValueError("it does not contain a JSON object")
     missing = [name for name in (CONVERSION, TRAIN, VALIDATION) if name not in content]
-    unknown = sorted(content.keys() - {CONVERSION, TRAIN, VALIDATION, TEST})
+    unknown = sorted(content.keys() - {CONVERSION, TRAIN, VALIDATION, TEST, EARLIER})
     if missing or unknown:
         raise ValueError(f"it lacks {missing[0]!r}" if missing else f"it has an unknown part, {unknown[0]!r}")
     conversion = content.pop(CONVERSION)
@@ -87,14 +90,21 @@ def conversion_without_list(preprocessing: dict[str, Any] | None) -> dict[str, A
     }
 
 
-def known(images: RunImages, split: str) -> set[str]:
-    """Return all hashes of the images of a split."""
-    return {one for pair in images.get(split, {}).values() for one in pair}
+def known(images: RunImages, *splits: str) -> set[str]:
+    """Return all hashes of the images of some splits."""
+    return {one for split in splits for pair in images.get(split, {}).values() for one in pair}
 
 
-def are_in(hashes: Sequence[Hashes], some: set[str]) -> list[bool]:
-    """Return which images have the bytes or the pixels of one of some others."""
-    return [content in some or pixels in some for content, pixels in hashes]
+def trained_on(run: Path) -> dict[str, Hashes] | None:
+    """Return the images that the model of a run was trained on, and those of the nets that it started from.
+
+    They are named by their path; None if the run has no list of them.
+    """
+    saved = read(run)
+    if saved is None:
+        return None
+    images, folder = saved[0], Path(str(read_config(run / MODEL).get("data", "")))
+    return images.get(EARLIER, {}) | {(folder / name).as_posix(): pair for name, pair in images[TRAIN].items()}
 
 
 def check_same(run: Path, images: RunImages, dataset: Dataset) -> None:
@@ -105,7 +115,8 @@ def check_same(run: Path, images: RunImages, dataset: Dataset) -> None:
     InputError
         With the files that are missing, new or changed, or that were read as other pixels.
     """
-    before, now = _by_name(images), _by_name(dataset.hashes)
+    before = _by_name({split: files for split, files in images.items() if split != EARLIER})
+    now = _by_name(dataset.hashes)
     in_both = before.keys() & now.keys()
     problems = {
         "missing": before.keys() - now.keys(),

@@ -68,7 +68,8 @@ def training_text(config: dict[str, Any]) -> str:
     parts += [count_text(config["epochs"], "epoch")] if "epochs" in config else []
     if isinstance(config.get("fine_tune"), int):
         parts[-1:] = [f"{part} of the head" for part in parts[-1:]]
-        parts += [f"{count_text(config['fine_tune'], 'epoch')} of the upper layers"]
+        rate = f" at lr {config['fine_tune_lr']:g}" if isinstance(config.get("fine_tune_lr"), float) else ""
+        parts += [f"{count_text(config['fine_tune'], 'epoch')} of the upper layers{rate}"]
     parts += [text.format(config[key]) for key, text in texts.items() if key in config]
     names = [f"{part}_{name}" for part in ("test", "validation") for name in ("accuracy", "balanced_accuracy")]
     results = {name.replace("_", " "): config.get(name) for name in names}

@@ -6,9 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import cnn
-from cnn.cli import augmentation, datasets, fine_tuning, pretrained, run_folders, run_images, train_recipes, trials
+from cnn.cli import (
+    augmentation,
+    datasets,
+    fine_tuning,
+    model_arguments,
+    pretrained,
+    run_folders,
+    run_images,
+    seen_images,
+    train_recipes,
+    trials,
+)
 from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset
+from cnn.cli.formatting import shell_quoted
 from cnn.cli.pretrained import Start
 from cnn.cli.terminal import print_stderr
 from cnn.cli.train_arguments import DESCRIPTION, EXAMPLE, add_arguments
@@ -17,6 +29,8 @@ from cnn.cli.train_settings import OPTIONS, Settings, check_combination, setting
 from cnn.core.text import printable
 from cnn.errors import CheckpointError, InputError
 from cnn.sequential import Sequential
+
+FEW_PER_CLASS = 200  # training images: with more, starting from a trained net gains less
 
 __all__ = ["DESCRIPTION", "EXAMPLE", "add_arguments", "check", "run"]
 
@@ -37,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     saved = None if args.resume is None else run_images.read(args.resume)
     cnn.manual_seed(settings.seed)  # the layers of the net to start from may draw, such as Dropout
-    start = pretrained.load(settings)
+    start, seen = pretrained.load(settings), seen_before(settings, saved)
     if start is not None:
         settings = dataclasses.replace(settings, model=start.name, image_size=max(start.input_shape[1:]))
     reading: dict[str, Any] = {"image_size": settings.image_size} if start is None else start.reading()
@@ -50,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
             args.quiet,
             validation=settings.validation,
             group_by=settings.group_by,
+            seen=seen,
             **reading,
         )
     except InputError as error:
@@ -58,6 +73,11 @@ def run(args: argparse.Namespace) -> int:
         raise type(error)(f"{text}{origin}") from None
     if saved is not None:
         run_images.check_same(args.resume, saved[0], dataset)
+    if settings.start is not None and seen is None:
+        unknown = (
+            f"warning: it is not known which images {printable(settings.start)} was trained on: some may be among the "
+        )
+        dataset.notes.append(f"{unknown}{'test' if dataset.has_test else 'validation'} images")
     if not (args.quiet or args.json or args.resume is not None or start is not None):
         print_hint(dataset)
     changes = changes_for(dataset, settings, args.resume, args.quiet)
@@ -70,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
         plan = plan_from(start, dataset, settings, changes, args)
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
     if args.resume is None:
-        run_images.write(folder, dataset)
+        run_images.write(folder, dataset, None if seen is None else seen.images)
     training = TrainingRun(
         dataset,
         settings,
@@ -86,8 +106,10 @@ def run(args: argparse.Namespace) -> int:
     except CheckpointError as error:
         if start is None:
             raise
-        same = f"{start.name} must be the same net as before, on the same kind of machine with as many threads"
-        raise CheckpointError(f"{error}; the features of the images are compared: {same}") from None
+        raise CheckpointError(
+            f"{error}. These data are what the layers of {printable(start.name)} give for the images: they are only "
+            "the same with the same net, on the same kind of machine and with as many threads"
+        ) from None
 
 
 def plan_from(
@@ -99,6 +121,26 @@ def plan_from(
     except KeyboardInterrupt:
         saved = "nothing is saved yet: run the same command again"
         raise KeyboardInterrupt(saved if args.resume is None else f"{args.resume} is unchanged") from None
+
+
+def seen_before(
+    settings: Settings, saved: tuple[run_images.RunImages, dict[str, Any]] | None
+) -> seen_images.SeenImages | None:
+    """Return the images that the net of ``--from`` was trained on: as a resumed run has noted, or as the net's run has.
+
+    None if nothing is known of them.
+    """
+    if settings.start is None:
+        return None
+    file = model_arguments.find_model(settings.start)
+    images = run_images.trained_on(file.parent) if saved is None else saved[0].get(run_images.EARLIER)
+    if images is None:
+        return None
+    before, now = run_folders.read_config(file), vars(settings)
+    options = {name: before.get(name, now[name]) for name in ("seed", "validation", "group_by")}
+    given = [f"{OPTIONS[name]} {shell_quoted(str(value))}" for name, value in options.items() if value != now[name]]
+    advice = f"{' '.join(given)} holds out the same images as in its run" if given else "give other images"
+    return seen_images.SeenImages(printable(settings.start), images, advice)
 
 
 def _conversion(run: Path, saved: tuple[run_images.RunImages, dict[str, Any]] | None) -> dict[str, Any]:
@@ -163,14 +205,12 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         raise ValueError(
             f"--resume takes the data from the run; if they have moved, write --data {printable(args.data)}"
         )
-    given = [
-        OPTIONS[name] for name, value in chosen.items() if value is not None and name not in ("epochs", "fine_tune")
-    ]
+    may_change = ("epochs", "fine_tune", "start")
+    given = [OPTIONS[name] for name, value in chosen.items() if value is not None and name not in may_change]
     given += ["--out"] if args.out is not None else []
     if given:
-        raise ValueError(
-            f"--resume uses the settings of the run, and only --epochs and --data may change, not {given[0]}"
-        )
+        may = "only --epochs, --fine-tune, --data and --from may change"
+        raise ValueError(f"--resume uses the settings of the run, and {may}, not {given[0]}")
     config = run_folders.config_to_resume(args.resume)
     epochs, other = ("epochs", "fine_tune") if config.get("fine_tune") is None else ("fine_tune", "epochs")
     may = OPTIONS[epochs]
@@ -184,6 +224,15 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         if chosen[epochs] < int(config.get(epochs, 1)):
             raise ValueError(f"{args.resume} has {config[epochs]} epochs: {may} must be at least as many")
         saved[epochs] = chosen[epochs]
+    if chosen["start"] is not None:
+        if saved["start"] is None:
+            raise ValueError(f"{args.resume} did not start from a net of --from: omit it")
+        saved["start"] = chosen["start"]
+    elif saved["start"] is not None and not Path(saved["start"]).exists():
+        raise FileNotFoundError(
+            f"there is no {printable(saved['start'])}, from which {printable(args.resume)} started: if it has moved, "
+            "give --from FILE"
+        )
     if data in datasets.NAMES and args.moved is not None:
         raise ValueError(f"--data is for a folder of images that has moved, but {args.resume} was trained on {data}")
     if args.moved is not None:
@@ -204,8 +253,9 @@ def is_finished(folder: Path, settings: Settings) -> bool:
 
 
 def print_hint(dataset: Dataset) -> None:
-    """Say that there is --pretrained, if the images have colours."""
-    if dataset.data not in datasets.NAMES and dataset.has_images and dataset.input_shape[0] == 3:
+    """Say that there is --pretrained, if the images have colours and are few."""
+    few = FEW_PER_CLASS * len(dataset.class_names)
+    if dataset.data not in datasets.NAMES and dataset.input_shape[0] == 3 and len(dataset.train[0]) < few:
         print_stderr("few photographs? --pretrained starts from a net that has seen ImageNet, and is often better")
 
 

@@ -80,9 +80,9 @@ def add_arguments(parser: Parser) -> None:
     group_by += "the name of the group, such as '{group}_*' or, for folders inside the class folders, '{group}/*'"
     parser.add_argument("--group-by", type=pattern, metavar="PATTERN", help=group_by)
     resume = (
-        "resume a run that was stopped or killed, with bit-identical results; only --epochs, --fine-tune and --data "
+        "resume a run that was stopped or killed, with bit-identical results; only --epochs, --fine-tune, --data and "
     )
-    resume += "can be given"
+    resume += "--from (if the files have moved) can be given"
     augment = "random changes of the training images of a folder: auto, which tries which of the others help (the "
     augment += "default, but none with --pretrained or --from); none; flip, left to right; light: small shifts, "
     augment += "brightness and contrast; strong: larger ones, rotation; light+flip; strong+flip"

@@ -23,7 +23,7 @@ from cnn.loss import CrossEntropyLoss
 from cnn.module import Array
 from cnn.optim import Adam, AdamW, OneCycleLR, decay_groups
 from cnn.sequential import Sequential
-from cnn.training import Scheduled, Step
+from cnn.training import History, Scheduled, Step
 
 MLP_UNITS = (256, 128)  # for images; for points, the defaults of zoo.mlp are fine
 MANY_IMAGES = 5_000
@@ -56,6 +56,8 @@ class Plan:
         The model to save, if that is not `model` but contains its layers.
     record : dict
         More for config.json.
+    remark : callable
+        Returns what to say about the history of the finished training; "" for nothing.
     """
 
     model: Sequential
@@ -68,6 +70,7 @@ class Plan:
     features: Dataset | None = None
     whole: Sequential | None = None
     record: dict[str, Any] = field(default_factory=dict)
+    remark: Callable[[History], str] = lambda history: ""
 
     __repr__ = fields_text
 

@@ -191,8 +191,8 @@ class TrainingRun:
         self._save_model()
         self._write_config("finished")
         self._is_finished = True
-        if self._kept is not None:
-            self._print_message(self._kept.text(self.dataset.has_test))
+        kept = self.plan.remark(self.history) if self._kept is None else self._kept.text(self.dataset.has_test)
+        self._print_message(kept)
         balanced = results.get("balanced_accuracy")
         self._print_result(result_text(part, loss, accuracy, len(x), baseline if is_folder else None, balanced))
         if is_folder:  # a folder of images: show which classes are confused

@@ -69,7 +69,7 @@ def choose(
         tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
         return losses
 
-    chosen = decide(run, guessing_loss(dataset.train[1], settings.balance))
+    chosen = decide(run, guessing_loss(dataset.train[1], bool(settings.balance)))
     tell(f"  chosen: {chosen}")
     return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
 

@@ -8,6 +8,12 @@ Image = Any  # Pillow's Image; Pillow is imported only when an image is read
 
 SQUASHED, CROPPED, PADDED, ZOOMED = "squashed", "cropped", "padded", "zoomed"
 FITS = (SQUASHED, CROPPED, PADDED, ZOOMED)
+FIT_WORDS = {
+    SQUASHED: "resized to",
+    CROPPED: "cropped and resized to",
+    PADDED: "resized and padded to",
+    ZOOMED: "cropped and resized to",
+}
 ZOOM = 0.875  # side of what "zoomed" keeps of "cropped"; 224 of 256 pixels in the evaluation on ImageNet
 BACKGROUNDS = ("white", "black", "grey")
 

@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -108,6 +108,8 @@ class EarlyStopping:
     (2, 0.4, 2.0)
     """
 
+    first_epoch: ClassVar[int] = 1
+
     def __init__(self, patience: int = 5, monitor: str = "val_loss", min_delta: float = 0.0) -> None:
         self.patience = integer(patience, "patience", 1)
         self.monitor = check_metric(monitor)
@@ -164,7 +166,7 @@ class EarlyStopping:
         waited, weights = whole(state["waited"], "waited"), arrays_by_name(state["weights"], "weights")
         best = best_epoch = None
         if state["best_epoch"] is not None:
-            best, best_epoch = real(state["best"], "best"), whole(state["best_epoch"], "best_epoch", 1)
+            best, best_epoch = real(state["best"], "best"), whole(state["best_epoch"], "best_epoch", self.first_epoch)
         self.best, self.best_epoch, self.waited = best, best_epoch, waited
         self.weights = {name: np.array(array) for name, array in weights.items()}
 

@@ -22,9 +22,9 @@ from tests.cli.example_files import json_lines
 from tests.data.photos import save_with_orientation
 
 
-def shades(folder, count=6, size=(40, 30), colour=True):
+def shades(folder, count=6, size=(40, 30), colour=True, seed=0):
     """Write dark and light images, two classes that a model learns in one epoch."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for name, level in (("dark", 40), ("light", 200)):
         path = Path(folder) / name
         path.mkdir(parents=True)

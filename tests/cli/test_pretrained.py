@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from cnn import training, zoo
-from cnn.cli import features, pretrained
+from cnn.cli import features, fine_tuning, pretrained
 from cnn.cli.augmentation import transforms
 from cnn.cli.features import number_of_versions
 from cnn.data.sample_rng import SampleRNG
@@ -204,10 +204,7 @@ def test_a_run_is_not_resumed_with_another_net(run, no_plots, monkeypatch, photo
     monkeypatch.setattr(zoo, "efficientnet_lite0", other)
     code, _, err = run("train", "--resume", "run", "--epochs", 5)
     assert (code, Path("run", "model.safetensors").read_bytes() == before) == (1, True)
-    assert (
-        "other values in the samples; the features of the images are compared: efficientnet-lite0 must be the same net"
-        in err
-    )
+    assert "other values in the samples. These data are what the layers of efficientnet-lite0 give for" in err
 
 
 def test_ctrl_c_while_the_features_are_computed(run, no_plots, monkeypatch, photos):
@@ -227,6 +224,117 @@ def test_the_best_epoch_of_the_head_is_kept(run, no_plots, photos):
     best = min(row["val_loss"] for row in history(Path("run")))
     assert config(Path("run"))["validation_loss"] == pytest.approx(best, rel=1e-6)
     assert json.loads(run("evaluate", "run", "--json")[1])["loss"] == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the gradient of layer")  # all outputs of a ReLU6 are 0 or 6
+@pytest.mark.parametrize("metric", ["accuracy", "balanced-accuracy", "loss"])
+def test_the_head_alone_stays_the_best(run, no_plots, monkeypatch, photos, metric):
+    """Where the upper layers are spoiled, the weights before it are kept, in a resumed run, too."""
+    monkeypatch.setattr(fine_tuning, "FINE_TUNE_LR", 0.5)
+    options = ("--pretrained", "--epochs", 30, "--lr", "0.05", "--fine-tune")
+    code, _, err = run("train", photos, *options, 3, "--keep-best", metric, "--out", "run")
+    assert code == 0, err
+    saved = config(Path("run"))
+    assert saved["fine_tune_lr"] == 0.5
+    assert saved["validation_loss"] == pytest.approx(saved["head"]["validation_loss"], rel=1e-5)
+    assert "the weights are those before the upper layers were trained, with the best validation" in err
+    before = Path("run", "model.safetensors").read_bytes()
+    code, _, err = run("train", "--resume", "run", "--fine-tune", 4)
+    assert code == 0, err
+    assert Path("run", "model.safetensors").read_bytes() == before
+    assert "the weights are those before the upper layers were trained" in err
+
+
+@pytest.mark.filterwarnings("ignore:the gradient of layer")  # all outputs of a ReLU6 are 0 or 6
+def test_a_line_says_that_fine_tuning_made_it_worse(run, no_plots, monkeypatch, photos):
+    options = ("--pretrained", "--epochs", 30, "--lr", "0.05", "--fine-tune", 3)
+    monkeypatch.setattr(fine_tuning, "FINE_TUNE_LR", 0.5)
+    worse = run("train", photos, *options, "--out", "worse")[2]
+    assert "training the upper layers did not help: validation accuracy 1.0000 before it, " in worse
+    assert "Adam, lr 0.5 decreasing to 0, of the last 8 of 11 layers and the head, which was trained before" in worse
+    assert "computing what the upper layers give for them, to train the head first ...\n" in worse
+    assert "3 epochs of the upper layers at lr 0.5" in " ".join(run("summary", "worse")[1].split())
+    monkeypatch.setattr(fine_tuning, "FINE_TUNE_LR", 1e-3)
+    assert "did not help" not in run("train", photos, *options, "--out", "better")[2]
+
+
+def test_many_features_are_announced(run, no_plots, monkeypatch, photos):
+    monkeypatch.setattr(features, "MAX_BYTES", 1000)
+    assert "warning: this takes 0.0 GiB of memory" in run("train", photos, *FEW, "--out", "run")[2]
+
+
+# Images that the net to start from has seen
+
+
+def shared(left_out, err):
+    """Return the arguments that the message about images that were left out advises."""
+    [line] = [line for line in err.splitlines() if left_out in line]
+    return line.rpartition("; ")[2].partition(" holds out")[0].split()
+
+
+@pytest.mark.parametrize("options", [("--seed", 1), ("--val", 0.5), ("--seed", 5, "--val", 0.4)])
+def test_validation_images_that_the_net_was_trained_on_are_left_out(run, no_plots, options):
+    shades("photos", 24)
+    photos = Path("photos")
+    quick = ("--epochs", 1, "--augment", "none")
+    assert run("train", photos, *quick, "--image-size", 16, "--quiet", "--out", "a")[0] == 0
+    trained = set(json.loads(Path("a", "images.json").read_text(encoding="utf-8"))["train"])
+    code, _, err = run("train", photos, "--from", "a", *quick, *options, "--out", "b")
+    assert code == 0, err
+    images = json.loads(Path("b", "images.json").read_text(encoding="utf-8"))
+    assert images["validation"]
+    assert not trained & set(images["validation"])
+    assert config(Path("b"))["validation_samples"] == len(images["validation"])
+    assert sorted(images["earlier"]) == sorted((photos.resolve() / name).as_posix() for name in trained)
+    same = shared("was trained on them", err)
+    code, _, err = run("train", photos, "--from", "a", *quick, *options, *same, "--out", "c")
+    assert (code, "left out" in err) == (0, False)
+    assert run("train", "--resume", "b", "--epochs", 2)[0] == 0  # which has its own list of them
+    # the images of the first net are images that the second was trained on
+    out = json.loads(run("evaluate", "b", "--data", photos, "--json")[1])
+    assert out["left_out"] == len(trained | set(images["train"]))
+    code, _, err = run("train", photos, "--from", "b", *quick, *options, "--out", "d")
+    assert len(json.loads(Path("d", "images.json").read_text(encoding="utf-8"))["earlier"]) == out["left_out"]
+
+
+def test_a_net_that_has_seen_all_images(run, no_plots, photos):
+    quick = ("--epochs", 1, "--augment", "none")
+    shades("others", 8, seed=9)
+    for folder in ("dark", "light"):
+        Path("all/train", folder).mkdir(parents=True)
+        Path("all/val", folder).mkdir(parents=True)
+        for path in (photos / folder).iterdir():
+            path.rename(Path("all/train", folder, path.name))
+        for path in Path("others", folder).iterdir():
+            path.rename(Path("all/val", folder, path.name))
+    assert run("train", "all", *quick, "--image-size", 16, "--quiet", "--out", "a")[0] == 0
+    Path("all/val").rename("val")
+    Path("all/train").rename("new")
+    code, _, err = run("train", "new", "--from", "a", *quick, "--out", "b")
+    assert code == 1
+    assert "was trained on all 4 validation images of new: give other images" in err
+    assert not Path("b").exists()
+
+
+def test_a_file_that_does_not_say_what_it_was_trained_on(run, no_plots, photos):
+    net = small_net()
+    net.save("net.safetensors")
+    err = run("train", photos, "--from", "net.safetensors", "--epochs", 1, "--out", "run")[2]
+    assert "was trained on: some may be among the validation images\n" in err
+
+
+def test_a_start_that_has_moved(run, no_plots, photos):
+    small_net().save("net.safetensors")
+    assert run("train", photos, "--from", "net.safetensors", "--epochs", 1, "--quiet", "--out", "run")[0] == 0
+    Path("net.safetensors").rename("moved.safetensors")
+    code, _, err = run("train", "--resume", "run", "--epochs", 2)
+    assert (code, "if it has moved, give --from FILE" in err) == (1, True)
+    code, _, err = run("train", "--resume", "run", "--epochs", 2, "--from", "moved.safetensors")
+    assert code == 0, err
+    assert config(Path("run"))["start"] == str(Path("moved.safetensors").resolve())
+    assert run("train", photos, "--pretrained", "--epochs", 1, "--quiet", "--out", "other")[0] == 0
+    err = run("train", "--resume", "other", "--epochs", 2, "--from", "moved.safetensors")[2]
+    assert "other did not start from a net of --from: omit it" in err
 
 
 def test_folders_of_test_images_and_grey_images(run):

@@ -101,7 +101,10 @@ def test_the_test_loss_has_no_label_smoothing(run, data, no_plots):
         (("spiral", "--recipe", "fast"), "--recipe fast is for fashion-mnist"),
         (("fashion-mnist", "--recipe", "bets"), "argument --recipe: unknown recipe 'bets': did you mean 'best'?"),
         (("fashion-mnist", "--recipe", "best", "--epochs", "1", "--batch-size", "500"), "at least 10 steps"),
-        (("--resume", "r", "--recipe", "fast"), "only --epochs and --data may change, not --recipe"),
+        (
+            ("--resume", "r", "--recipe", "fast"),
+            "only --epochs, --fine-tune, --data and --from may change, not --recipe",
+        ),
     ],
 )
 def test_wrong_usage(run, data, arguments, message):

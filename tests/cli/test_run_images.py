@@ -303,7 +303,10 @@ def test_names_from_a_mac(run, no_plots):
     [
         (("f", "--data", "g"), "--data is for --resume: give the folder to train on without it"),
         (("--resume", "r", "--data", "nowhere"), "there is no folder"),
-        (("--resume", "r", "--group-by", "{group}_*"), "only --epochs and --data may change, not --group-by"),
+        (
+            ("--resume", "r", "--group-by", "{group}_*"),
+            "only --epochs, --fine-tune, --data and --from may change, not --group-by",
+        ),
         (("f", "--group-by", "*"), "argument --group-by: expected a pattern of file names with {group} in it once"),
         (("mnist", "--group-by", "{group}_*"), "--group-by is for a folder of images: it cannot change mnist"),
     ],

@@ -273,8 +273,8 @@ def test_resume_refuses_other_settings(run):
     run("train", "spiral", "--epochs", "2", "--out", "a", "--quiet")
     for more, message in (
         (("spiral",), "--resume takes the data from the run; if they have moved, write --data spiral"),
-        (("--lr", "0.1"), "only --epochs and --data may change, not --lr"),
-        (("--out", "b"), "only --epochs and --data may change, not --out"),
+        (("--lr", "0.1"), "only --epochs, --fine-tune, --data and --from may change, not --lr"),
+        (("--out", "b"), "only --epochs, --fine-tune, --data and --from may change, not --out"),
     ):
         code, _, err = run("train", *more, "--resume", "a")
         assert code == 2

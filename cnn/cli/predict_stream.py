@@ -1,5 +1,6 @@
 """Predictions for any number of images: other threads read files while the model works on those before them."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -18,10 +19,12 @@ from cnn.kernels import get_num_threads, one_blas_thread, set_num_threads
 from cnn.module import Array
 from cnn.sequential import Sequential
 
-# Every batch has this many rows, the last one too. With fewer rows, a product of matrices may be computed by another
-# routine, which adds up in another order: the probabilities of an image would depend on the images beside it.
-BATCH_SIZE = 16
-READ_AHEAD = 8 * BATCH_SIZE  # images at most that wait in memory for the model
+# Every batch of a model has the same number of rows, the last one too. With fewer rows, a product of matrices may be
+# computed by another routine, which adds up in another order: the probabilities of an image would depend on the images
+# beside it. Small images are many in a batch: between two layers, the model may wait for a thread that reads.
+BATCH_SIZE, SMALL_BATCH_SIZE = 16, 64
+SMALL = 64 * 64  # pixels
+READ_AHEAD = 2 * SMALL_BATCH_SIZE  # images at most that wait in memory for the model
 READERS = max(1, min(4, (os.cpu_count() or 1) - 1))  # threads besides this one; each may hold half a gigabyte
 
 T = TypeVar("T")
@@ -75,7 +78,7 @@ def predictions(model: Sequential, names: Iterable[str], read: Callable[[str], M
         except (OSError, ValueError) as error:
             return Prediction(name, None, str(error))
 
-    size = 1 if _depends_on_the_batch(model) else BATCH_SIZE
+    size = batch_size(model)
     with closing(read_ahead(attempt, names, size)) as found:
         while batch := list(islice(found, size)):
             images = [one.image for one in batch if one.image is not None]
@@ -102,9 +105,11 @@ def room_for_readers() -> Iterator[None]:
         set_num_threads(before)
 
 
-def _depends_on_the_batch(model: Sequential) -> bool:
-    """Return whether a layer computes with the mean of the batch in evaluation too."""
-    return any(not getattr(module, "track_running_stats", True) for _, module in model.named_modules())
+def batch_size(model: Sequential) -> int:
+    """Return the number of images in a batch: 1 if a layer computes with the mean of the batch in evaluation, too."""
+    if any(not getattr(module, "track_running_stats", True) for _, module in model.named_modules()):
+        return 1
+    return SMALL_BATCH_SIZE if math.prod((model.input_shape or ())[1:]) <= SMALL else BATCH_SIZE
 
 
 def _probabilities(model: Sequential, images: list[ModelImage], size: int) -> Array:

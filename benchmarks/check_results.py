@@ -3,7 +3,7 @@
 python benchmarks/check_results.py
 
 Checks files of the repository only and trains nothing:
-- docs/results.md has the tables that benchmarks/recipes.py and benchmarks/research/search.py print from docs/results;
+- docs/results.md, own_images.md and fine_tuning.md have the tables that scripts in benchmarks print from docs/results;
 - of each recipe, the mean test accuracies here and in PyTorch differ by at most two standard errors;
 - the model card of the trained net `fashion` quotes the accuracy and the loss in its config.json, and docs/results has
   the same accuracy.
@@ -18,8 +18,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "docs" / "results"
-PAGE = ROOT / "docs" / "results.md"
+DOCS = ROOT / "docs"
+RESULTS = DOCS / "results"
 FASHION = ROOT / "cnn" / "zoo" / "fashion"
 RECIPES = ("default", "fast", "best")
 
@@ -30,17 +30,22 @@ def read(path):
 
 def wrong_tables():
     """Yield a message for each script whose tables are not those of the page."""
-    for script, needed in (("recipes.py", None), ("research/search.py", "torch")):
+    for page, script, arguments, needed in (
+        ("results.md", "recipes.py", [], None),
+        ("results.md", "research/search.py", [], "torch"),
+        ("own_images.md", "own_images.py", [".", str(RESULTS / "own-images.jsonl")], None),
+        ("fine_tuning.md", "fine_tuning.py", [".", str(RESULTS / "fine-tuning.jsonl")], None),
+    ):
         if needed and importlib.util.find_spec(needed) is None:
             print(f"the tables of benchmarks/{script} are not checked: {needed} is not installed")
             continue
-        command = [sys.executable, str(ROOT / "benchmarks" / script), "--table"]
+        command = [sys.executable, str(ROOT / "benchmarks" / script), *arguments, "--table"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=False)
         if done.returncode != 0:
             yield f"benchmarks/{script} --table failed with status {done.returncode}"
-        elif done.stdout.strip() not in read(PAGE):
+        elif done.stdout.strip() not in read(DOCS / page):
             yield (
-                f"docs/results.md does not have the tables that benchmarks/{script} --table prints: copy them into it, "
+                f"docs/{page} does not have the tables that benchmarks/{script} --table prints: copy them into it, "
                 "or restore the files in docs/results"
             )
 

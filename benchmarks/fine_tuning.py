@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import own_image_sets
+from own_image_tables import mean, text
 from own_images import command, stored
 
 SETS = ("stamps", "clipart", "photo-crops", "garments", "emoji-apple")
@@ -29,6 +30,9 @@ PROGRAMS = {
     "pretrained": ["--pretrained"],
     "fine-tuned": ["--pretrained", "--fine-tune", "5"],
 }
+
+
+TEXTS = {"scratch": "from random weights", "pretrained": "`--pretrained`", "fine-tuned": "`--fine-tune 5`, too"}
 
 
 def few(folder: Path, to: Path, per_class: int) -> int:
@@ -70,21 +74,24 @@ def measure(cache: Path, name: str, program: str, seed: int, per_class: int) -> 
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return a Markdown table: accuracies in percent, means over the seeds, and processor seconds."""
-    heads = ["set", "images", "tested", *(f"{program}, %; s" for program in PROGRAMS), "gain, points"]
+    """Return a Markdown table: accuracies as means over the seeds with their standard errors, and processor seconds."""
+    heads = ["set", "images", "tested", *(f"{text}: %, s" for text in TEXTS.values()), "gain", "gain"]
     lines = [f"| {' | '.join(heads)} |", f"| --- {'| ---: ' * (len(heads) - 1)}|"]
     for name in dict.fromkeys(result["set"] for result in results):
         rows = [result for result in results if result["set"] == name]
-        cells, means = [], {}
-        for program in PROGRAMS:
-            found = [row for row in rows if row["program"] == program]
-            if found:
-                means[program] = 100 * statistics.mean(row["accuracy"] for row in found)
-                cells.append(f"{means[program]:.1f}; {statistics.mean(row['processor_seconds'] for row in found):.0f}")
-            else:
-                cells.append("")
-        gain = f"{means['pretrained'] - means['scratch']:+.1f}" if {"pretrained", "scratch"} <= means.keys() else ""
-        lines.append(f"| {name} | {rows[0]['images']} | {rows[0]['tested']} | {' | '.join(cells)} | {gain} |".rstrip())
+        found = {program: [row for row in rows if row["program"] == program] for program in PROGRAMS}
+        accuracies = {program: [100 * row["accuracy"] for row in found[program]] for program in PROGRAMS}
+        cells = [
+            f"{text(accuracies[program])}, {statistics.mean(row['processor_seconds'] for row in found[program]):.0f}"
+            if found[program]
+            else ""
+            for program in PROGRAMS
+        ]
+        cells += [
+            f"{mean(accuracies[program]) - mean(accuracies['scratch']):+.1f}" if accuracies[program] else ""
+            for program in ("pretrained", "fine-tuned")
+        ]
+        lines.append(f"| {name} | {rows[0]['images']} | {rows[0]['tested']} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ Result = dict[str, Any]
 def tables(results: list[Result], names: list[str]) -> str:
     """Return the table of all programs and, if there are variants of the command, the table of the variants."""
     variants = list(dict.fromkeys(result["variant"] for result in results if result["variant"] != DEFAULT))
+    names = [name for name in names if any(result["set"] == name for result in results)]
     lines = programs_table(results, names)
     return "\n".join([*lines, "", *variants_table(results, names, variants)] if variants else lines)
 
@@ -85,7 +86,9 @@ def standard_error(numbers: list[float]) -> float:
 
 
 def text(numbers: list[float], sign: str = "") -> str:
-    return f"{mean(numbers):{sign}.1f} ± {standard_error(numbers):.1f}" if numbers else ""
+    if len(numbers) < 2:
+        return f"{mean(numbers):{sign}.1f}" if numbers else ""
+    return f"{mean(numbers):{sign}.1f} ± {standard_error(numbers):.1f}"
 
 
 def unpaired(ours: list[float], theirs: list[float]) -> str:

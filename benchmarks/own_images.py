@@ -43,10 +43,8 @@ def train(name: str, cache: Path, seed: int, options: list[str]) -> Result:
         run = str(Path(folder, "run"))
         trained = command("train", str(to_train), "--seed", str(seed), "--out", run, "--quiet", *options)
         tested = command("evaluate", run, "--data", str(to_test))
-    left_out = ("run", "data", "history", "versions", "status")
-    config = {name: value for name, value in trained.items() if name not in left_out}
-    last = trained["history"][-1]
-    return {"accuracy": tested["accuracy"], "loss": tested["loss"], "last_epoch": last, "config": config}
+    found = {"accuracy": tested["accuracy"], "loss": tested["loss"], "changes": trained["augmentation"]["chosen"]}
+    return found | {"trials": trained["augmentation"].get("trials", [])}
 
 
 def command(*arguments: str) -> Result:
@@ -69,10 +67,10 @@ def train_torch(name: str, cache: Path, seed: int, changes: str) -> Result:
     plan = train_recipes.plan(dataset, chosen)
     model = recipes.counterpart(plan.model, seed, "cpu")
     made = recipes.loss_optimizer_schedule(model, chosen, len(plan.loader))
-    history = recipes.train_epochs(dataset, plan, chosen.epochs, model, *made)
+    recipes.train_epochs(dataset, plan, chosen.epochs, model, *made)
     test = pixels(to_test, chosen.image_size, dataset.input_shape[0] == 1, dataset.image_conversion["background"])
     loss, accuracy = recipes.evaluate(model, plan, test, torch.nn.CrossEntropyLoss())
-    return {"accuracy": accuracy, "loss": loss, "last_epoch": history[-1], "changes": changes}
+    return {"accuracy": accuracy, "loss": loss, "changes": changes}
 
 
 def pixels(folder: Path, size: int, grey: bool, background: str) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +109,7 @@ def run(program: str, name: str, args: argparse.Namespace, seed: int, options: l
         chosen = {key(result): result for result in stored(args.results)}.get((name, "cnn", DEFAULT, seed))
         if chosen is None:
             raise ValueError(f"run the program cnn on {name} with seed {seed} first: it chooses the random changes")
-        return train_torch(name, cache, seed, chosen["config"]["augmentation"]["chosen"])
+        return train_torch(name, cache, seed, chosen["changes"])
     return fit_simple(program, name, cache, seed)
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 import cnn
 from cnn import training
-from cnn.cli import datasets, train_recipes, trials
+from cnn.cli import datasets, train_recipes, trial_losses, trials
 from cnn.cli.augmentation import NAMES, image_size, transforms
 from cnn.cli.train_settings import FOLDER_SETTINGS
 from cnn.data.folder import image_folder
@@ -69,7 +69,8 @@ def run(arguments):
                 if which == "trial":
                     losses, accuracy = trials.trial(halves, dataclasses.replace(settings, epochs=epochs), name)
                     row |= {"accuracy": accuracy, "losses": losses.round(4).tolist()}
-                    row |= {"guessing": trials.guessing_loss(dataset.train[1])}
+                    y, groups = trials.trial_labels(halves)
+                    row |= {"labels": y.tolist(), "groups": groups}
                 else:
                     row |= dict(zip(("validation", "test"), full(dataset, test, settings, name), strict=True))
                 row |= {"images": len(dataset.train[0]), "seconds": round(time.perf_counter() - began, 1)}
@@ -96,7 +97,8 @@ def table():
         chosen = {}
         for name, seed in complete:
             losses = {each: np.array(found["trial", name, seed, each]["losses"]) for each in NAMES}
-            chosen[name, seed] = trials.decide(losses.__getitem__, found["trial", name, seed, "none"]["guessing"])
+            first = found["trial", name, seed, "none"]
+            chosen[name, seed] = trial_losses.decide(losses.__getitem__, np.array(first["labels"]), first["groups"])
             accuracies = [100 * found[kind, name, seed, each]["test"] for each in NAMES]
             marks = ["*" if each == chosen[name, seed] else " " for each in NAMES]
             texts = [f"{accuracy:12.1f}{mark}" for accuracy, mark in zip(accuracies, marks, strict=True)]

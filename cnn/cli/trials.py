@@ -4,7 +4,6 @@ docs/decisions/011-augmentation.md has the measurements behind the rule and the 
 """
 
 import dataclasses
-import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from cnn.cli.augmentation import Augmentation, image_size, transforms
 from cnn.cli.datasets import Dataset, model_inputs, split
 from cnn.cli.formatting import count_text
 from cnn.cli.train_settings import Settings
+from cnn.cli.trial_losses import calibrated_losses, decide
 from cnn.data.folder_splits import copies, hashed
 from cnn.module import Array
 from cnn.training.progress import LiveLine, Progress, stream_progress
@@ -28,9 +28,6 @@ SEEN = 20_000  # images of all epochs of a trial's training, at most: 50 epochs 
 TRIALS = 4
 FIXED = 1_024  # pixels that take as long as what an image costs at any size, as measured at 32 x 32 and 64 x 64
 MOST_UNEVEN = 0.5  # for halves of 3/4 and 1/4 of each class; where groups make them more uneven, images are divided
-TEMPERATURES = np.geomspace(0.25, 8, 61)
-MARGIN = 1.0  # standard errors
-NOISE = 0.1  # of the loss: about as much as the losses of two trainings with other seeds differ
 
 
 def choose(
@@ -63,43 +60,23 @@ def choose(
     tell(f"  {how}")
     trials: list[dict[str, Any]] = []
 
+    y, groups = trial_labels(halves)
+
     def run(name: str) -> Array:
         losses, accuracy = trial(halves, settings, name, progress)
         trials.append({"name": name, "loss": float(losses.mean()), "accuracy": accuracy})
         tell(f"  {name:12}  loss {losses.mean():.4f}  accuracy {accuracy:.4f}")
         return losses
 
-    chosen = decide(run, guessing_loss(dataset.train[1], bool(settings.balance)))
+    chosen = decide(run, y, groups, bool(settings.balance))
     tell(f"  chosen: {chosen}")
     return Augmentation(chosen, transforms(chosen, image_size(dataset)), trials, how)
-
-
-def decide(run: Callable[[str], Array], guessing: float) -> str:
-    """Return the best changes: first the best strength without flips, then with flips, if these do no harm.
-
-    ``run`` returns a trial's loss of each group of images; ``guessing`` is the loss of a net that has learned nothing.
-
-    Examples
-    --------
-    >>> losses = {"none": [0.5, 0.6], "light": [0.4, 0.5], "strong": [0.7, 0.7], "light+flip": [0.9, 0.9]}
-    >>> decide(lambda name: np.array(losses[name]), guessing=0.8)
-    'light'
-    """
-    losses = {name: run(name) for name in ("none", "light", "strong")}
-    chosen = "light"
-    for name in ("none", "strong"):
-        if is_better(losses[name], losses[chosen]):
-            chosen = name
-    flipped = "flip" if chosen == "none" else f"{chosen}+flip"
-    with_flips = run(flipped)
-    learned = is_better(with_flips, np.full_like(with_flips, guessing))
-    return flipped if learned and is_no_worse(with_flips, losses[chosen]) else chosen
 
 
 def trial(
     halves: Sequence[Dataset], settings: Settings, name: str, progress: Progress | None = None
 ) -> tuple[Array, float]:
-    """Train on each half with these changes: -> (the loss of each group in the other half, the accuracy there)
+    """Train on each half with these changes: -> (the loss of each image in the other half, the accuracy there)
 
     With ``--balance`` all classes together count the same in both.
     """
@@ -120,8 +97,13 @@ def trial(
         probabilities = plan.model.predict_proba(model_inputs(plan.model, x))
         losses.append(calibrated_losses(probabilities, y, weights[y]))
         correct.append(weights[y] * (probabilities.argmax(axis=1) == y))
-    groups = [group for half in reversed(halves) for group in half.train_groups]
-    return by_group(np.concatenate(losses), groups), float(np.mean(np.concatenate(correct)))
+    return np.concatenate(losses), float(np.mean(np.concatenate(correct)))
+
+
+def trial_labels(halves: Sequence[Dataset]) -> tuple[Array, list[str]]:
+    """Return the class and the group of each image, in the order of the losses that `trial` returns."""
+    y = np.concatenate([half.validation[1] for half in halves])
+    return y, [group for half in reversed(halves) for group in half.train_groups]
 
 
 def live_line() -> Progress:
@@ -206,83 +188,6 @@ def first_half(groups: Sequence[str], labels: Array, seed: int) -> Array:
         first[members[group]] = to_first
         lead = if_first if to_first else if_second
     return first
-
-
-def calibrated_losses(probabilities: Array, y: Array, weights: Array | None = None) -> Array:
-    """Return the loss of each sample, with all logits divided by the number that makes their mean smallest.
-
-    ``weights`` (N,) say how much each sample counts; its loss is multiplied by it.
-
-    Otherwise a net that is too sure of itself would look worse than one that makes more mistakes, and without random
-    changes nets are too sure.
-
-    Source
-    ------
-    Guo, Pleiss, Sun and Weinberger 2017, On calibration of modern neural networks, arXiv 1706.04599, section 4.2.
-
-    Examples
-    --------
-    >>> too_sure, y = np.array([[0.999, 0.001], [0.999, 0.001]]), np.array([0, 1])  # a mean loss of 3.5
-    >>> print(calibrated_losses(too_sure, y).mean().round(2))
-    0.78
-    """
-    logits = np.log(np.maximum(probabilities.astype(np.float64), 1e-12))
-    weights = np.ones(len(y)) if weights is None else weights
-    candidates = []
-    for temperature in TEMPERATURES:
-        scaled = logits / temperature
-        log_sum = np.log(np.exp(scaled).sum(axis=1))
-        candidates.append(weights * (log_sum - scaled[np.arange(len(y)), y]))
-    return min(candidates, key=np.mean)
-
-
-def by_group(losses: Array, groups: Sequence[str]) -> Array:
-    """Return a loss for each group: its sum, scaled so that the mean over the groups is that over the images.
-
-    Images of a group are not independent: a hundred frames of one video tell as much as a few images.
-
-    Examples
-    --------
-    >>> by_group(np.array([0.1, 0.3, 0.8]), ["a", "a", "b"])
-    array([0.26666667, 0.53333333])
-    """
-    names, numbers = np.unique(groups, return_inverse=True)
-    return np.bincount(numbers, losses) * (len(names) / len(losses))
-
-
-def guessing_loss(y: Array, balance: bool = False) -> float:
-    """Return the loss of always answering with the shares of the classes, which count the same with ``balance``.
-
-    Examples
-    --------
-    >>> print(round(guessing_loss(np.array([0, 1, 1, 1])), 4))
-    0.5623
-    """
-    counts = np.unique(y, return_counts=True)[1]
-    shares = np.full(len(counts), 1 / len(counts)) if balance else counts / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
-
-
-def is_better(a: Array, b: Array) -> bool:
-    """Return whether the losses a are smaller than b by more than the choice of the images and the seed explain."""
-    mean, error = mean_and_error(b - a)
-    return bool(mean > max(MARGIN * error, NOISE * b.mean()))
-
-
-def is_no_worse(a: Array, b: Array) -> bool:
-    """Return whether the losses a, as far as the images can tell, are larger than b by no more than the seed explains.
-
-    Few images cannot tell.
-    """
-    mean, error = mean_and_error(a - b)
-    return bool(mean + MARGIN * error <= NOISE * b.mean())
-
-
-def mean_and_error(differences: Array) -> tuple[float, float]:
-    """Return the mean of differences and its standard error, which is infinite for one."""
-    n = len(differences)
-    error = differences.std(ddof=1) / math.sqrt(n) if n > 1 else math.inf
-    return float(differences.mean()), float(error)
 
 
 def reduced(pixels: Array, side: int = SIDE) -> Array:

@@ -49,4 +49,4 @@ def test_what_is_done_is_not_repeated(script, tmp_path, monkeypatch, capsys):
     capsys.readouterr()
     monkeypatch.setattr(sys, "argv", [*line, "--table"])
     script.main()
-    assert capsys.readouterr().out.splitlines()[2] == "| stamps | 8 | 9 | 57.0; 7 | 60.0; 7 | 60.0; 7 | +3.0 |"
+    assert capsys.readouterr().out.splitlines()[2] == "| stamps | 8 | 9 | 57.0, 7 | 60.0, 7 | 60.0, 7 | +3.0 | +3.0 |"

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import cnn
-from cnn.cli import augmentation, datasets, run_folders, trials
+from cnn.cli import augmentation, datasets, run_folders, trial_losses, trials
 from cnn.cli.augmentation import AUTO, EARLIER, NAMES, transforms
 from cnn.cli.terminal import fitted
 from cnn.cli.train_settings import settings_for
@@ -162,7 +162,7 @@ def test_how_trials_are_made_is_one_line_which_a_terminal_breaks(chosen_for_arro
 def test_one_epoch_is_not_plural(monkeypatch):
     arrows("f")
     dataset, settings = load("f", epochs=1, model="mlp")
-    monkeypatch.setattr(trials, "trial", lambda *_: (np.ones(4), 0.5))
+    monkeypatch.setattr(trials, "trial", lambda *_: (np.ones(len(dataset.train[0])), 0.5))
     assert "two trainings of 1 epoch with half of" in trials.choose(dataset, settings, lambda line: None).how
 
 
@@ -284,7 +284,7 @@ def test_a_trial_has_a_fixed_number_of_steps(monkeypatch):
 
     def trial(halves, settings, name, progress):
         epochs.append(settings.epochs)
-        return np.array([1.0, 2.0]), 0.5
+        return np.linspace(1, 2, len(dataset.train[0])), 0.5
 
     monkeypatch.setattr(trials, "trial", trial)
     changes = trials.choose(dataset, settings, lambda line: None)
@@ -360,7 +360,8 @@ def test_the_rule(means, expected):
         made.append(name)
         return means[name] + np.roll(NOISE, len(name))
 
-    assert trials.decide(run, guessing=0.69) == expected
+    y, images = np.arange(400) % 2, [str(i) for i in range(400)]
+    assert trial_losses.decide(run, y, images) == expected
     assert made[:3] == ["none", "light", "strong"]
     assert len(made) == 4
 
@@ -371,47 +372,73 @@ def test_images_of_a_group_count_as_one():
     groups = np.repeat(["a", "b", "c", "d"], 50)
     before = rng.normal(1, 0.1, 200)
     after = before - np.repeat([0.6, 0.5, 0.5, -0.6], 50)
-    assert trials.is_better(after, before)  # as if all images were independent
-    a, b = (trials.by_group(losses, groups) for losses in (after, before))
-    assert not trials.is_better(a, b)
+    assert trial_losses.is_better(after, before)  # as if all images were independent
+    a, b = (trial_losses.by_group(losses, groups) for losses in (after, before))
+    assert not trial_losses.is_better(a, b)
     assert (a.mean(), len(a)) == (pytest.approx(after.mean()), 4)
-    assert trials.by_group(before, [str(i) for i in range(200)]).sum() == pytest.approx(before.sum())
+    assert trial_losses.by_group(before, [str(i) for i in range(200)]).sum() == pytest.approx(before.sum())
 
 
-def test_a_trial_returns_a_loss_for_each_group():
+def test_a_trial_has_a_loss_a_class_and_a_group_for_each_image():
     arrows("f", 40)
     moved("f", 4)
     dataset, settings = load("f", epochs=1, model="mlp")
-    losses, _ = trials.trial(trials.halve(dataset, 0), settings, "none")
-    assert len(losses) == len(set(dataset.train_groups))
+    halves = trials.halve(dataset, 0)
+    losses, _ = trials.trial(halves, settings, "none")
+    y, groups = trials.trial_labels(halves)
+    assert len(losses) == len(y) == len(groups) == len(dataset.train[0])
+    assert sorted(groups) == sorted(dataset.train_groups)
+    assert len(trial_losses.by_group(losses, groups)) == len(set(dataset.train_groups)) < len(losses)
+    assert {*zip(groups, y.tolist(), strict=True)} == {
+        *zip(dataset.train_groups, dataset.train[1].tolist(), strict=True)
+    }
 
 
 def test_another_seed_is_no_better():
     """Trainings on the same images with other seeds had losses from 0.438 to 0.524, each with a small standard error."""
     losses = np.random.default_rng(0).normal(0.48, 0.01, 150)
-    assert not trials.is_better(losses, losses + 0.04)
-    assert trials.is_better(losses, losses + 0.08)
+    assert not trial_losses.is_better(losses, losses + 0.04)
+    assert trial_losses.is_better(losses, losses + 0.08)
 
 
 def test_one_group_tells_nothing():
-    assert not trials.is_better(np.array([0.1]), np.array([0.9]))
-    assert not trials.is_no_worse(np.array([0.1]), np.array([0.9]))
+    assert not trial_losses.is_better(np.array([0.1]), np.array([0.9]))
+
+
+def harmless(changed, before, y, groups=None):
+    """Return whether changes do no harm, for images that are independent unless there are groups."""
+    return trial_losses.is_harmless(changed, before, y, groups or [str(i) for i in range(len(y))], guessing=0.69)
 
 
 def test_few_images_cannot_tell_that_flips_do_no_harm():
-    losses = np.random.default_rng(0).normal(0.48, 0.3, (2, 400))
-    assert trials.is_no_worse(*losses)
-    assert not trials.is_no_worse(*losses[:, :20])
+    losses, y = np.random.default_rng(0).normal(0.48, 0.3, (2, 400)), np.arange(400) % 2
+    assert harmless(*losses, y)
+    assert not harmless(*losses[:, :99], y[:99])
+    assert not harmless(*losses, y, [str(i % 99) for i in range(400)])
+    assert not harmless(losses[0] + 0.06, losses[1], y)
+
+
+def test_two_mirrored_classes_among_many():
+    """Their loss rises, that of all images hardly: flips are refused. A rise of one class by chance does not matter."""
+    rng = np.random.default_rng(0)
+    before, y = rng.gamma(2, 0.25, 400), np.repeat(np.arange(10), 40)
+    by_chance = np.where(y == 3, rng.normal(0.1, 0.3, 400), 0)
+    assert harmless(before + by_chance, before, y)
+    mirrored = np.where(y < 2, rng.normal(0.3, 0.3, 400), -0.02)
+    assert mirrored.mean() < 0.1 * before.mean()
+    assert not harmless(before + mirrored, before, y)
+    small = np.where(y == 3, 0.02, 0)  # in all images of a class, but little
+    assert harmless(before + small, before, y)
 
 
 @pytest.mark.parametrize(("balance", "loss"), [(False, -0.9 * np.log(0.9) - 0.1 * np.log(0.1)), (True, np.log(2))])
 def test_the_loss_of_guessing(balance, loss):
     """A trial that has learned nothing has this loss: no change of the images looks harmless there."""
     y = np.repeat([0, 1], [90, 10])
-    assert trials.guessing_loss(y, balance) == pytest.approx(loss)
+    assert trial_losses.guessing_loss(y, balance) == pytest.approx(loss)
     shares = np.full((100, 2), [0.5, 0.5] if balance else [0.9, 0.1])
     weights = np.array([100 / 180, 100 / 20]) if balance else np.ones(2)
-    assert trials.calibrated_losses(shares, y, weights[y]).mean() == pytest.approx(loss)
+    assert trial_losses.calibrated_losses(shares, y, weights[y]).mean() == pytest.approx(loss)
 
 
 def test_calibration_does_not_reward_confidence():
@@ -423,7 +450,7 @@ def test_calibration_does_not_reward_confidence():
         exp = np.exp(logits)
         return exp / exp.sum(axis=1, keepdims=True)
 
-    losses = [trials.calibrated_losses(probabilities(scale * logits), y).mean() for scale in (0.5, 1, 3)]
+    losses = [trial_losses.calibrated_losses(probabilities(scale * logits), y).mean() for scale in (0.5, 1, 3)]
     assert np.ptp(losses) < 1e-3
     assert losses[1] <= -np.log(probabilities(logits)[np.arange(300), y]).mean()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import cnn.data
-from cnn.cli.formatting import class_sizes, count_text
+from cnn.cli.formatting import class_sizes, skipped_files
 from cnn.cli.seen_images import SeenImages, leave_out
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
@@ -29,7 +29,6 @@ IMAGE_SHAPE = (1, 28, 28)  # of MNIST and Fashion-MNIST
 
 # For a folder of images
 DEFAULT_IMAGE_SIZE, DEFAULT_VALIDATION = 64, 0.2
-SKIPPED_SHOWN = 5
 MIN_IMAGE_SIZE = 16  # of photo-cnn
 MUCH_SMALLER = 0.8  # images below this times the size that they are enlarged to should rather not be enlarged
 
@@ -71,6 +70,8 @@ class Dataset:
         For each split of a folder, the files relative to the folder and the hashes of their bytes and their pixels.
     image_conversion : dict
         How image files become pixels, for the model file: size, colour, fit and background.
+    left_out : int
+        Number of the validation and test images that the net to start from was trained on.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Dataset:
     train_groups: list[str] = field(default_factory=list)
     hashes: dict[str, dict[str, Hashes]] = field(default_factory=dict)
     image_conversion: dict[str, Any] = field(default_factory=dict)
+    left_out: int = 0
 
     __repr__ = fields_text
 
@@ -182,8 +184,8 @@ def load(
         fraction = DEFAULT_VALIDATION if validation is None else validation
         size = image_size or DEFAULT_IMAGE_SIZE
         found = image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name)
-        found = found if seen is None else leave_out(found, seen)
-        return _from_folder(found, may_choose_size=not isinstance(image_size, tuple))
+        found, left_out = leave_out(found, seen)
+        return _from_folder(found, may_choose_size=not isinstance(image_size, tuple), left_out=left_out)
     rng = np.random.default_rng(seed)
     x: Array
     if name == "spiral":
@@ -223,7 +225,7 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
     return samples if samples.dtype.kind == "f" else model.preprocess(samples)
 
 
-def _from_folder(found: ImageFolder, may_choose_size: bool) -> Dataset:
+def _from_folder(found: ImageFolder, may_choose_size: bool, left_out: int) -> Dataset:
     path, train_folder = found.path.resolve(), find_splits(found.path)[0]["train"]
     channels, height, width = found.train[0].shape[1:]
     return Dataset(
@@ -260,6 +262,7 @@ def _from_folder(found: ImageFolder, may_choose_size: bool) -> Dataset:
             "fit": found.fit,
             "background": found.background,
         },
+        left_out=left_out,
     )
 
 
@@ -288,13 +291,3 @@ def _folder_notes(found: ImageFolder, may_choose_size: bool) -> list[str]:
             f"than {size} and may be more accurate"
         )
     return [*lines, *found.notes, *(f"warning: {text}" for text in found.warnings)]
-
-
-def skipped_files(path: Path, skipped: list[tuple[Path, str]]) -> list[str]:
-    """Return which files in a folder could not be used, and why."""
-    if not skipped:
-        return []
-    shown = [f"  {printable(file.relative_to(path))} {why}" for file, why in skipped[:SKIPPED_SHOWN]]
-    more = len(skipped) - len(shown)
-    shown += [f"  and {more:,} more"] if more else []
-    return [f"{count_text(len(skipped), 'file')} could not be used:", *shown]

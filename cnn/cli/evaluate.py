@@ -113,7 +113,7 @@ def _load_folder(model: Sequential, folder: str, path: Path, config: dict[str, A
         _check_match(model, dataset.kind, dataset.input_shape, dataset.class_names, folder)
         what = "test images" if dataset.has_test else labelled_images.VALIDATION_IMAGES
         return title, LabelledImages(*dataset.test, dataset.class_names, what, 0, dataset.skipped)
-    return title, labelled_images.load(Path(folder), model, saved[0] if saved else None)
+    return title, labelled_images.load(Path(folder), model, saved)
 
 
 def _check_match(model: Sequential, kind: str, shape: tuple[int, ...], class_names: list[str], name: str) -> None:

@@ -12,6 +12,7 @@ from cnn.metrics import accuracy_interval
 from cnn.model.summary import shape_text
 
 CLASSES_SHOWN = 10
+SKIPPED_SHOWN = 5
 
 
 def sample_shape_text(shape: tuple[int, ...]) -> str:
@@ -73,3 +74,13 @@ def class_sizes(counts: dict[str, int]) -> str:
     smallest, largest = (f"{printable(name)}, has {counts[name]:,}" for name in (order[0], order[-1]))
     median = counts[order[(len(order) - 1) // 2]]
     return f"{len(order):,} classes; the smallest, {smallest}, the median is {median:,}, the largest, {largest}"
+
+
+def skipped_files(path: Path, skipped: list[tuple[Path, str]]) -> list[str]:
+    """Return which files in a folder could not be used, and why."""
+    if not skipped:
+        return []
+    shown = [f"  {printable(file.relative_to(path))} {why}" for file, why in skipped[:SKIPPED_SHOWN]]
+    more = len(skipped) - len(shown)
+    shown += [f"  and {more:,} more"] if more else []
+    return [f"{count_text(len(skipped), 'file')} could not be used:", *shown]

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cnn.cli import run_images
-from cnn.cli.datasets import skipped_files
-from cnn.cli.formatting import count_text
+from cnn.cli.formatting import count_text, skipped_files
 from cnn.cli.run_images import RunImages
-from cnn.cli.seen_images import are_in
+from cnn.cli.seen_images import all_of, are_in
 from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import (
     TEST,
@@ -92,11 +90,13 @@ def load(path: Path, model: Sequential, images: RunImages | None) -> LabelledIma
     labels = np.array([one.label for one in listed], dtype=np.int64)[read.could_read]
     if not len(labels):
         raise InputError(f"{printable(path)} has no image that can be read")
-    known = images or {}
-    if images is None:
-        told.append("it is not known which images the model was trained on: some may be among these")
-    trained = np.array(are_in(read.hashes, run_images.known(known, TRAIN, run_images.EARLIER)))
-    validated = np.array(are_in(read.hashes, run_images.known(known, VALIDATION)))[~trained]
+    if images is None or not images.earlier_are_all:
+        net = "the model" if images is None else "the net that the run started from"
+        told.append(f"it is not known which images {net} was trained on: some may be among these")
+    known = [] if images is None else images.trained_on()
+    held_out = {} if images is None else images.splits[VALIDATION]
+    trained = np.array(are_in(read.hashes, all_of(known)))
+    validated = np.array(are_in(read.hashes, all_of(held_out.values())))[~trained]
     left_out = int(trained.sum())
     if left_out:
         told.append(f"left out {left_out:,} of {count_text(len(labels), 'image')}: the model was trained on them")

@@ -3,35 +3,64 @@
 import json
 import unicodedata
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cnn.cli.datasets import Dataset
-from cnn.cli.run_folders import IMAGES, MODEL, read_config
+from cnn.cli.run_folders import IMAGES
+from cnn.cli.seen_images import SeenImages
 from cnn.core.files import parse_json, write_bytes
-from cnn.core.text import printable, short_text
+from cnn.core.text import fields_text, printable, short_text
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, shortened
 from cnn.data.image_files import Hashes
 from cnn.data.image_fit import SQUASHED
+from cnn.data.images import check_conversion
 from cnn.errors import InputError
 
 CONVERSION, SETTINGS = "conversion", ("fit", "background")
-EARLIER = "earlier"  # the training images of the net that the run started from, by their path
-
-RunImages = dict[str, dict[str, Hashes]]  # for each split: file relative to the folder, hashes of its bytes and pixels
+EARLIER = "earlier"  # what the net that the run started from was trained on
 
 
-def write(folder: Path, dataset: Dataset, earlier: dict[str, Hashes] | None = None) -> None:
-    """Write images.json of a run that is trained on a folder of images; ``earlier`` as `trained_on` returns them."""
+@dataclass(frozen=True)
+class RunImages:
+    """What images.json says.
+
+    Attributes
+    ----------
+    splits : dict of str to dict of str to (str, str)
+        For each split, the files relative to the folder, and the hashes of their bytes and their pixels.
+    conversion : dict
+        How files became pixels: the arguments fit and background.
+    earlier : list of (str, str)
+        The hashes of the images that the net was trained on before the run started.
+    earlier_are_all : bool
+        Whether these are known to be all; not if it started from a file of unknown origin.
+    """
+
+    splits: dict[str, dict[str, Hashes]]
+    conversion: dict[str, Any]
+    earlier: list[Hashes]
+    earlier_are_all: bool
+
+    __repr__ = fields_text
+
+    def trained_on(self) -> list[Hashes]:
+        """Return the hashes of all images that the model has been trained on, as far as they are known."""
+        return sorted({*self.earlier, *self.splits[TRAIN].values()})
+
+
+def write(folder: Path, dataset: Dataset, seen: SeenImages | None = None) -> None:
+    """Write images.json of a run on a folder of images; ``seen`` are those of the net it starts from."""
     if dataset.hashes:
         content = {CONVERSION: dataset.image_conversion, **dataset.hashes}
-        if earlier:
-            content[EARLIER] = earlier
+        if seen is not None:
+            content[EARLIER] = {"are all": seen.are_all, "images": seen.hashes}
         write_bytes(folder / IMAGES, (json.dumps(content, indent=1) + "\n").encode())
 
 
-def read(folder: Path) -> tuple[RunImages, dict[str, Any]] | None:
-    """Read images.json: -> (files and hashes by split, how files became pixels), or None if the run has none.
+def read(folder: Path) -> RunImages | None:
+    """Read images.json; None if the run has none.
 
     Raises
     ------
@@ -48,8 +77,8 @@ def read(folder: Path) -> tuple[RunImages, dict[str, Any]] | None:
         raise ValueError(f"{printable(path)} is damaged: {printable(error)}") from None
 
 
-def _checked(content: Any) -> tuple[RunImages, dict[str, Any]]:
-    """Check the content of images.json: -> (files and hashes by split, how files became pixels)."""
+def _checked(content: Any) -> RunImages:
+    """Check the content of images.json."""
     if not isinstance(content, dict):
         raise ValueError("it does not contain a JSON object")
     missing = [name for name in (CONVERSION, TRAIN, VALIDATION) if name not in content]
@@ -59,15 +88,27 @@ def _checked(content: Any) -> tuple[RunImages, dict[str, Any]]:
     conversion = content.pop(CONVERSION)
     if not isinstance(conversion, dict) or not all(isinstance(conversion.get(name), str) for name in SETTINGS):
         raise ValueError(f"expected the texts {' and '.join(SETTINGS)} in {CONVERSION}, got {short_text(conversion)}")
-    images: RunImages = {}
+    check_conversion(conversion["background"], conversion["fit"])
+    earlier = content.pop(EARLIER, {"are all": True, "images": []})
+    if not isinstance(earlier, dict) or not isinstance(earlier.get("images"), list):
+        raise ValueError(f"expected a list of images in {EARLIER}, got {short_text(earlier)}")
+    splits = {}
     for split, files in content.items():
         if not isinstance(files, dict):
             raise ValueError(f"expected the files of {split} and their hashes, got {short_text(files)}")
-        for name, pair in files.items():
-            if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
-                raise ValueError(f"expected a list of two hashes for {name}, got {short_text(pair)}")
-        images[split] = {name: (content_hash, pixel_hash) for name, (content_hash, pixel_hash) in files.items()}
-    return images, {name: conversion[name] for name in SETTINGS}
+        splits[split] = {name: _pair(pair, name) for name, pair in files.items()}
+    return RunImages(
+        splits,
+        {name: conversion[name] for name in SETTINGS},
+        [_pair(pair, EARLIER) for pair in earlier["images"]],
+        earlier.get("are all") is True,
+    )
+
+
+def _pair(pair: Any, name: str) -> Hashes:
+    if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(one, str) for one in pair):
+        raise ValueError(f"expected a list of two hashes for {name}, got {short_text(pair)}")
+    return pair[0], pair[1]
 
 
 def conversion_without_list(preprocessing: dict[str, Any] | None) -> dict[str, Any]:
@@ -90,24 +131,7 @@ def conversion_without_list(preprocessing: dict[str, Any] | None) -> dict[str, A
     }
 
 
-def known(images: RunImages, *splits: str) -> set[str]:
-    """Return all hashes of the images of some splits."""
-    return {one for split in splits for pair in images.get(split, {}).values() for one in pair}
-
-
-def trained_on(run: Path) -> dict[str, Hashes] | None:
-    """Return the images that the model of a run was trained on, and those of the nets that it started from.
-
-    They are named by their path; None if the run has no list of them.
-    """
-    saved = read(run)
-    if saved is None:
-        return None
-    images, folder = saved[0], Path(str(read_config(run / MODEL).get("data", "")))
-    return images.get(EARLIER, {}) | {(folder / name).as_posix(): pair for name, pair in images[TRAIN].items()}
-
-
-def check_same(run: Path, images: RunImages, dataset: Dataset) -> None:
+def check_same(run: Path, saved: RunImages, dataset: Dataset) -> None:
     """Raise an error unless the data set has the same images in the same splits as the run.
 
     Raises
@@ -115,8 +139,7 @@ def check_same(run: Path, images: RunImages, dataset: Dataset) -> None:
     InputError
         With the files that are missing, new or changed, or that were read as other pixels.
     """
-    before = _by_name({split: files for split, files in images.items() if split != EARLIER})
-    now = _by_name(dataset.hashes)
+    before, now = _by_name(saved.splits), _by_name(dataset.hashes)
     in_both = before.keys() & now.keys()
     problems = {
         "missing": before.keys() - now.keys(),
@@ -138,11 +161,11 @@ def check_same(run: Path, images: RunImages, dataset: Dataset) -> None:
         )
 
 
-def _by_name(images: RunImages) -> dict[str, Hashes]:
+def _by_name(splits: dict[str, dict[str, Hashes]]) -> dict[str, Hashes]:
     """Return the hashes by split and name; macOS may store the same letters of a name in another way (NFD)."""
     return {
         unicodedata.normalize("NFC", f"{split} {name}"): hashes
-        for split, files in images.items()
+        for split, files in splits.items()
         for name, hashes in files.items()
     }
 

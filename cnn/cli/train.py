@@ -14,14 +14,14 @@ from cnn.cli import (
     pretrained,
     run_folders,
     run_images,
-    seen_images,
     train_recipes,
     trials,
 )
 from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset
-from cnn.cli.formatting import shell_quoted
 from cnn.cli.pretrained import Start
+from cnn.cli.run_images import RunImages
+from cnn.cli.seen_images import SeenImages
 from cnn.cli.terminal import print_stderr
 from cnn.cli.train_arguments import DESCRIPTION, EXAMPLE, add_arguments
 from cnn.cli.train_run import TrainingRun
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     saved = None if args.resume is None else run_images.read(args.resume)
     cnn.manual_seed(settings.seed)  # the layers of the net to start from may draw, such as Dropout
-    start, seen = pretrained.load(settings), seen_before(settings, saved)
+    start, seen = pretrained.load(settings), seen_before(args, settings, saved)
     if start is not None:
         settings = dataclasses.replace(settings, model=start.name, image_size=max(start.input_shape[1:]))
     reading: dict[str, Any] = {"image_size": settings.image_size} if start is None else start.reading()
@@ -72,11 +72,9 @@ def run(args: argparse.Namespace) -> int:
         text = str(error).replace("group_by=", "--group-by ", 1)
         raise type(error)(f"{text}{origin}") from None
     if saved is not None:
-        run_images.check_same(args.resume, saved[0], dataset)
-    if settings.start is not None and seen is None:
-        unknown = (
-            f"warning: it is not known which images {printable(settings.start)} was trained on: some may be among the "
-        )
+        run_images.check_same(args.resume, saved, dataset)
+    if seen is not None and not seen.are_all:
+        unknown = f"warning: it is not known which images {seen.name} was trained on: some may be among the "
         dataset.notes.append(f"{unknown}{'test' if dataset.has_test else 'validation'} images")
     if not (args.quiet or args.json or args.resume is not None or start is not None):
         print_hint(dataset)
@@ -88,9 +86,12 @@ def run(args: argparse.Namespace) -> int:
         plan = train_recipes.plan(dataset, settings)
     else:
         plan = plan_from(start, dataset, settings, changes, args)
+    if seen is not None:
+        record = {"left_out": dataset.left_out, "start_images_are_known": seen.are_all}
+        plan = dataclasses.replace(plan, record=plan.record | record)
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
     if args.resume is None:
-        run_images.write(folder, dataset, None if seen is None else seen.images)
+        run_images.write(folder, dataset, seen)
     training = TrainingRun(
         dataset,
         settings,
@@ -108,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
             raise
         raise CheckpointError(
             f"{error}. These data are what the layers of {printable(start.name)} give for the images: they are only "
-            "the same with the same net, on the same kind of machine and with as many threads"
+            "the same with the net that the run started from, on the same kind of machine and with as many threads"
         ) from None
 
 
@@ -123,30 +124,39 @@ def plan_from(
         raise KeyboardInterrupt(saved if args.resume is None else f"{args.resume} is unchanged") from None
 
 
-def seen_before(
-    settings: Settings, saved: tuple[run_images.RunImages, dict[str, Any]] | None
-) -> seen_images.SeenImages | None:
+def seen_before(args: argparse.Namespace, settings: Settings, saved: RunImages | None) -> SeenImages | None:
     """Return the images that the net of ``--from`` was trained on: as a resumed run has noted, or as the net's run has.
 
-    None if nothing is known of them.
+    None without ``--from``.
     """
     if settings.start is None:
         return None
+    name = printable(settings.start)
+    if args.resume is not None:
+        return SeenImages(name, saved.earlier, saved.earlier_are_all) if saved else SeenImages(name, [], False)
     file = model_arguments.find_model(settings.start)
-    images = run_images.trained_on(file.parent) if saved is None else saved[0].get(run_images.EARLIER)
+    images = run_images.read(file.parent) if file.name == run_folders.MODEL else None
     if images is None:
-        return None
-    before, now = run_folders.read_config(file), vars(settings)
-    options = {name: before.get(name, now[name]) for name in ("seed", "validation", "group_by")}
-    given = [f"{OPTIONS[name]} {shell_quoted(str(value))}" for name, value in options.items() if value != now[name]]
-    advice = f"{' '.join(given)} holds out the same images as in its run" if given else "give other images"
-    return seen_images.SeenImages(printable(settings.start), images, advice)
+        return SeenImages(name, [], False)
+    before, advice = settings_of_split(file, args.data), ""
+    given = [OPTIONS[option] for option, value in before.items() if value != vars(settings)[option]]
+    if given:
+        advice = f"without {' and '.join(given)}, the images that are held out are the same as in its run"
+    return SeenImages(name, images.trained_on(), images.earlier_are_all, advice)
 
 
-def _conversion(run: Path, saved: tuple[run_images.RunImages, dict[str, Any]] | None) -> dict[str, Any]:
+def settings_of_split(model: Path, data: str) -> dict[str, Any]:
+    """Return the settings by which the run of a model held out images, if it was trained on this folder."""
+    config = run_folders.read_config(model)
+    if not run_folders.is_same_file(data, str(config.get("data", ""))):
+        return {}
+    return {name: config.get(name) for name in ("seed", "validation", "group_by")}
+
+
+def _conversion(run: Path, saved: RunImages | None) -> dict[str, Any]:
     """Return how a run that is resumed read its images: from images.json, or else from its model."""
     if saved is not None:
-        return saved[1]
+        return saved.conversion
     path = run / run_folders.MODEL
     return run_images.conversion_without_list(Sequential.load(path).preprocessing if path.is_file() else None)
 
@@ -200,6 +210,9 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         if args.moved is not None:
             raise ValueError("--data is for --resume: give the folder to train on without it")
         check_combination(chosen)
+        if args.start is not None and args.data not in datasets.NAMES:
+            before = settings_of_split(model_arguments.find_model(args.start), args.data)
+            chosen |= {name: value for name, value in before.items() if chosen[name] is None}
         return datasets.check_name(args.data), settings_for(args.data, **chosen)
     if args.data is not None:
         raise ValueError(
@@ -213,7 +226,7 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         raise ValueError(f"--resume uses the settings of the run, and {may}, not {given[0]}")
     config = run_folders.config_to_resume(args.resume)
     epochs, other = ("epochs", "fine_tune") if config.get("fine_tune") is None else ("fine_tune", "epochs")
-    may = OPTIONS[epochs]
+    may = ", ".join([OPTIONS[epochs], *(["--from"] if config.get("start") else [])])
     if chosen[other] is not None:
         raise ValueError(f"of {args.resume} only {may} and --data may change, not {OPTIONS[other]}")
     data = str(config["data"])
@@ -222,12 +235,12 @@ def data_and_settings(args: argparse.Namespace) -> tuple[str, Settings]:
         saved["augment"] = augmentation.EARLIER
     if chosen[epochs] is not None:
         if chosen[epochs] < int(config.get(epochs, 1)):
-            raise ValueError(f"{args.resume} has {config[epochs]} epochs: {may} must be at least as many")
+            raise ValueError(f"{args.resume} has {config[epochs]} epochs: {OPTIONS[epochs]} must be at least as many")
         saved[epochs] = chosen[epochs]
     if chosen["start"] is not None:
         if saved["start"] is None:
             raise ValueError(f"{args.resume} did not start from a net of --from: omit it")
-        saved["start"] = chosen["start"]
+        saved["start"] = str(model_arguments.find_model(chosen["start"]))
     elif saved["start"] is not None and not Path(saved["start"]).exists():
         raise FileNotFoundError(
             f"there is no {printable(saved['start'])}, from which {printable(args.resume)} started: if it has moved, "

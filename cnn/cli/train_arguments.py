@@ -101,16 +101,23 @@ def add_arguments(parser: Parser) -> None:
     pretrained += f"{HEAD_SETTINGS.epochs}, {HEAD_SETTINGS.batch_size} and {HEAD_SETTINGS.lr:g}"
     parser.add_argument("--pretrained", action="store_true", default=None, help=pretrained)
     start = "for a folder: start from the net of this run, .safetensors or .onnx file, with a new last layer"
-    parser.add_argument("--from", type=Path, dest="start", metavar="FILE", help=start)
+    parser.add_argument("--from", type=path, dest="start", metavar="FILE", help=start)
     fine_tune = "with --pretrained or --from: then train the upper layers, too, for N epochs at a small rate"
     parser.add_argument("--fine-tune", type=integer_at_least(1), metavar="N", help=fine_tune)
-    parser.add_argument("--resume", type=Path, metavar="RUN", help=resume)
+    parser.add_argument("--resume", type=path, metavar="RUN", help=resume)
     moved = "with --resume: where the folder of images is now, if it has moved; its images must be the same"
-    parser.add_argument("--data", type=Path, dest="moved", metavar="FOLDER", help=moved)
+    parser.add_argument("--data", type=path, dest="moved", metavar="FOLDER", help=moved)
     out = "the run folder, which must not exist yet (default runs/DATA-1, -2, ...)"
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help=out)
+    parser.add_argument("--out", type=path, metavar="FOLDER", help=out)
     parser.add_argument("--json", action="store_true", help="print the results as JSON at the end, instead of text")
     parser.add_argument("--quiet", action="store_true", help="print only errors")
+
+
+def path(text: str) -> Path:
+    """Convert the text of an argument that is a file or a folder; an empty one would be the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("expected a file or a folder, got an empty text")
+    return Path(text)
 
 
 def pattern(text: str) -> str:

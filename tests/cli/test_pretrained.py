@@ -1,6 +1,7 @@
 """`cnn train FOLDER --pretrained` and `--from`, with a small net in place of the pretrained one."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -266,61 +267,124 @@ def test_many_features_are_announced(run, no_plots, monkeypatch, photos):
 # Images that the net to start from has seen
 
 
-def shared(left_out, err):
-    """Return the arguments that the message about images that were left out advises."""
-    [line] = [line for line in err.splitlines() if left_out in line]
-    return line.rpartition("; ")[2].partition(" holds out")[0].split()
+QUICK = ("--epochs", 1, "--augment", "none")
 
 
-@pytest.mark.parametrize("options", [("--seed", 1), ("--val", 0.5), ("--seed", 5, "--val", 0.4)])
-def test_validation_images_that_the_net_was_trained_on_are_left_out(run, no_plots, options):
+def listed(run, split):
+    return set(json.loads(Path(run, "images.json").read_text(encoding="utf-8"))[split])
+
+
+def earlier(run):
+    """Return whether all images before the run are known, and the number of those that are."""
+    content = json.loads(Path(run, "images.json").read_text(encoding="utf-8"))["earlier"]
+    return content["are all"], len(content["images"])
+
+
+@pytest.fixture
+def first():
+    """The images of a run a, which has another seed than the default; returns those that it was trained on."""
     shades("photos", 24)
-    photos = Path("photos")
-    quick = ("--epochs", 1, "--augment", "none")
-    assert run("train", photos, *quick, "--image-size", 16, "--quiet", "--out", "a")[0] == 0
-    trained = set(json.loads(Path("a", "images.json").read_text(encoding="utf-8"))["train"])
-    code, _, err = run("train", photos, "--from", "a", *quick, *options, "--out", "b")
+
+    def train(run, *options):
+        code, _, err = run("train", "photos", *QUICK, "--image-size", 16, "--seed", 7, *options, "--out", "a")
+        assert code == 0, err
+        return listed("a", "train")
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (("--seed", 1), "--seed"),
+        (("--val", 0.5), "--val"),
+        (("--seed", 5, "--val", 0.4), "--seed and --val"),
+        (("--group-by", "{group}?.png"), "--group-by"),
+    ],
+)
+def test_validation_images_that_the_net_was_trained_on_are_left_out(run, no_plots, first, options, named):
+    trained = first(run)
+    code, _, err = run("train", "photos", "--from", "a", *QUICK, *options, "--out", "b")
     assert code == 0, err
-    images = json.loads(Path("b", "images.json").read_text(encoding="utf-8"))
-    assert images["validation"]
-    assert not trained & set(images["validation"])
-    assert config(Path("b"))["validation_samples"] == len(images["validation"])
-    assert sorted(images["earlier"]) == sorted((photos.resolve() / name).as_posix() for name in trained)
-    same = shared("was trained on them", err)
-    code, _, err = run("train", photos, "--from", "a", *quick, *options, *same, "--out", "c")
-    assert (code, "left out" in err) == (0, False)
+    assert listed("b", "validation")
+    assert not trained & listed("b", "validation")
+    count = config(Path("b"))["left_out"]
+    assert f"left out {count} of {count + len(listed('b', 'validation'))} validation images: " in err
+    assert f"was trained on them; without {named}, the images that are held out are the same as in its run" in err
+    assert config(Path("b"))["start_images_are_known"] is True
+    assert earlier("b") == (True, len(trained))
     assert run("train", "--resume", "b", "--epochs", 2)[0] == 0  # which has its own list of them
     # the images of the first net are images that the second was trained on
-    out = json.loads(run("evaluate", "b", "--data", photos, "--json")[1])
-    assert out["left_out"] == len(trained | set(images["train"]))
-    code, _, err = run("train", photos, "--from", "b", *quick, *options, "--out", "d")
-    assert len(json.loads(Path("d", "images.json").read_text(encoding="utf-8"))["earlier"]) == out["left_out"]
+    out = json.loads(run("evaluate", "b", "--data", "photos", "--json")[1])
+    assert out["left_out"] == len(trained | listed("b", "train"))
+    assert run("train", "photos", "--from", "b", *QUICK, "--seed", 7, "--out", "d")[0] == 0
+    assert earlier("d") == (True, out["left_out"])
 
 
-def test_a_net_that_has_seen_all_images(run, no_plots, photos):
-    quick = ("--epochs", 1, "--augment", "none")
-    shades("others", 8, seed=9)
-    for folder in ("dark", "light"):
-        Path("all/train", folder).mkdir(parents=True)
-        Path("all/val", folder).mkdir(parents=True)
-        for path in (photos / folder).iterdir():
-            path.rename(Path("all/train", folder, path.name))
-        for path in Path("others", folder).iterdir():
-            path.rename(Path("all/val", folder, path.name))
-    assert run("train", "all", *quick, "--image-size", 16, "--quiet", "--out", "a")[0] == 0
-    Path("all/val").rename("val")
-    Path("all/train").rename("new")
-    code, _, err = run("train", "new", "--from", "a", *quick, "--out", "b")
+@pytest.mark.parametrize("options", [(), ("--val", 0.4), ("--group-by", "{group}?.png")])
+def test_images_are_held_out_as_in_the_run_of_the_net(run, no_plots, first, options):
+    first(run, *options)
+    code, _, err = run("train", "photos", "--from", "a", *QUICK, "--out", "b")
+    assert (code, "left out" in err) == (0, False)
+    assert listed("b", "validation") == listed("a", "validation")
+    assert config(Path("b"))["seed"] == 7
+    shades("others", 24, seed=3)
+    assert run("train", "others", "--from", "a", *QUICK, "--out", "c")[0] == 0
+    assert config(Path("c"))["seed"] == 0
+
+
+def test_other_images_under_the_same_names(run, no_plots, first):
+    """The images of every net before are known by their content."""
+    seen = len(first(run))
+    for i in range(2):
+        for folder in ("dark", "light"):
+            shades(f"new{i}", 24, seed=5 + i)
+            for path in Path("photos", folder).iterdir():
+                path.write_bytes(Path(f"new{i}", folder, path.name).read_bytes())
+            Path(f"new{i}").rename(f"used{i}-{folder}")
+        start, out = (("a", "b0"), ("b0", "b1"))[i]
+        assert run("train", "photos", "--from", start, *QUICK, "--out", out)[0] == 0
+        assert earlier(out) == (True, seen)
+        seen += len(listed(out, "train"))
+
+
+def test_classes_without_a_validation_image_left_are_named(run, no_plots, first):
+    trained = first(run)
+    Path("some/train").mkdir(parents=True)
+    for path in Path("photos").rglob("*.png"):
+        is_seen = path.relative_to("photos").as_posix() in trained
+        to = Path("some", "val" if is_seen or path.parent.name == "dark" else "train", path.parent.name, path.name)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        to.write_bytes(path.read_bytes())
+    shades("other", 6, seed=4)
+    Path("other/dark").rename("some/train/dark")
+    code, _, err = run("train", "some", "--from", "a", *QUICK, "--out", "b")
+    assert code == 0, err
+    assert "warning: no validation images of light are left" in err
+    assert "was trained on them\n" in err  # no advice: a folder decides which images are held out
+
+
+def test_a_net_that_has_seen_all_images(run, no_plots, first):
+    trained = first(run)
+    for path in Path("photos").rglob("*.png"):
+        if path.relative_to("photos").as_posix() not in trained:
+            path.unlink()
+    code, _, err = run("train", "photos", "--from", "a", *QUICK, "--out", "b")
     assert code == 1
-    assert "was trained on all 4 validation images of new: give other images" in err
+    assert re.search("was trained on all [0-9]+ validation images of photos: give other images", err)
     assert not Path("b").exists()
 
 
 def test_a_file_that_does_not_say_what_it_was_trained_on(run, no_plots, photos):
-    net = small_net()
-    net.save("net.safetensors")
-    err = run("train", photos, "--from", "net.safetensors", "--epochs", 1, "--out", "run")[2]
-    assert "was trained on: some may be among the validation images\n" in err
+    """Neither do the runs that start from it, and those that start from these."""
+    small_net().save("net.safetensors")
+    unknown = "was trained on: some may be among "
+    for start, out in (("net.safetensors", "r1"), ("r1", "r2")):
+        err = run("train", photos, "--from", start, "--epochs", 1, "--out", out)[2]
+        assert f"warning: it is not known which images {Path(start).resolve()} {unknown}the validation images\n" in err
+        assert config(Path(out))["start_images_are_known"] is False
+        told = run("evaluate", out, "--data", photos)[2]
+        assert f"it is not known which images the net that the run started from {unknown}these\n" in told
 
 
 def test_a_start_that_has_moved(run, no_plots, photos):
@@ -335,6 +399,13 @@ def test_a_start_that_has_moved(run, no_plots, photos):
     assert run("train", photos, "--pretrained", "--epochs", 1, "--quiet", "--out", "other")[0] == 0
     err = run("train", "--resume", "other", "--epochs", 2, "--from", "moved.safetensors")[2]
     assert "other did not start from a net of --from: omit it" in err
+    assert run("train", "--resume", "run", "--from", "nowhere")[0] == 1  # although the run is finished
+
+
+@pytest.mark.parametrize("option", ["--from", "--out", "--resume", "--data"])
+def test_an_empty_path_is_not_the_current_folder(run, photos, option):
+    code, _, err = run("train", photos, option, "")
+    assert (code, f"argument {option}: expected a file or a folder, got an empty text" in err) == (2, True)
 
 
 def test_folders_of_test_images_and_grey_images(run):

@@ -392,7 +392,8 @@ def test_a_data_set_with_names_no_files(tmp_path):
 
 
 def test_names_with_control_characters_are_escaped_in_errors():
-    images = {"train": {"a/\x1b[31m.png": ("1", "2")}, "validation": {}}
+    splits = {"train": {"a/\x1b[31m.png": ("1", "2")}, "validation": {}}
+    images = run_images.RunImages(splits, {}, [], True)
     with pytest.raises(InputError) as error:
         run_images.check_same(Path("r"), images, datasets.load("spiral", 0))
     assert r"1 missing (train a/\x1b[31m.png)" in str(error.value)

@@ -10,7 +10,7 @@ from cnn.module import Array
 TEMPERATURES = np.geomspace(0.25, 8, 61)
 MARGIN = 1.0  # standard errors
 CLASS_MARGIN = 4.0  # of one class, which is the worst of several
-FEW = 100  # images, or groups: with fewer, nothing is flipped
+FEW = 100  # images: with fewer, nothing is flipped
 NOISE = 0.1  # of the loss: about as much as the losses of two trainings with other seeds differ
 
 
@@ -115,7 +115,7 @@ def is_harmless(changed: Array, before: Array, y: Array, groups: Sequence[str], 
         As `guessing_loss` returns it.
     """
     whole, allowed = by_group(changed, groups), NOISE * before.mean()
-    if len(whole) < FEW or not is_better(whole, np.full_like(whole, guessing)):
+    if len(y) < FEW or not is_better(whole, np.full_like(whole, guessing)):
         return False
     mean, error = mean_and_error(by_group(changed - before, groups))
     if mean + MARGIN * error > allowed:

@@ -414,7 +414,6 @@ def test_few_images_cannot_tell_that_flips_do_no_harm():
     losses, y = np.random.default_rng(0).normal(0.48, 0.3, (2, 400)), np.arange(400) % 2
     assert harmless(*losses, y)
     assert not harmless(*losses[:, :99], y[:99])
-    assert not harmless(*losses, y, [str(i % 99) for i in range(400)])
     assert not harmless(losses[0] + 0.06, losses[1], y)
 
 

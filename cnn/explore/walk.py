@@ -22,7 +22,7 @@ from cnn.loss import LossFunc
 from cnn.loss.targets import ClassificationLoss
 from cnn.model.lint import mark_as_built
 from cnn.model.pairing import check_axis
-from cnn.module import Array, Module, forward_hook
+from cnn.module import Array, Module, evaluating, forward_hook
 from cnn.sequential import Sequential
 from cnn.training.inputs import as_samples
 
@@ -141,6 +141,11 @@ class Walk:
         A last Softmax has none: its gradient is that of the loss in its outputs.
         """
         self.nodes[INPUT].grad = self._run(self._clock, self._body, "backward", self._body.backward, grad)
+
+    def logits_of(self, x: Array) -> Array:
+        """Return the logits of other samples, (N, ...) -> (N, K, ...), and keep nothing else."""
+        with evaluating(), one_blas_thread():
+            return self._body(x)
 
     @property
     def last(self) -> Node:

@@ -98,14 +98,9 @@ def branches():
     gate = Sequential([AdaptiveAvgPool2d(1), Conv2d(6, 6, 1), Sigmoid()])
     inner = Residual(Sequential([Conv2d(3, 6, 3, padding=1, bias=False), BatchNorm2d(6), ReLU()]), Conv2d(3, 6, 1))
     dense = Concat([Identity(), Sequential([Conv2d(6, 3, 3, padding=1), Sum([ReLU(), Identity(), Tanh()])])])
-    return Sequential(
-        [
-            Concat([Identity(), Residual(Sequential([inner, Conv2d(6, 3, 1)]))]),
-            ReLU(),
-            *[Product([Identity(), gate]), dense],
-        ]
-        + [AdaptiveMaxPool2d((2, 3)), Flatten(), Sequential([Linear(54, 5), Softmax()])]
-    )
+    first = Concat([Identity(), Residual(Sequential([inner, Conv2d(6, 3, 1)]))])
+    last = [AdaptiveMaxPool2d((2, 3)), Flatten(), Sequential([Linear(54, 5), Softmax()])]
+    return Sequential([first, ReLU(), Product([Identity(), gate]), dense, *last])
 
 
 def graph():

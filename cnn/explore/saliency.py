@@ -235,6 +235,11 @@ def grad_cam(model: Module, x: Any, k: int | None = None, layer: str | None = No
     return _as_map(np.maximum((weights * maps).sum(axis=1), 0))
 
 
+def largest(logits: Array) -> int:
+    """Return the class with the largest score: (1, K, ...) -> its id"""
+    return int(_summed(logits)[0].argmax())
+
+
 def _score_walk(model: Module, x: Any, k: int | None) -> Walk:
     """Walk forward, and back from the score of a class."""
     walk = Walk(model, x)
@@ -249,8 +254,10 @@ def _class(logits: Array, k: int | None) -> int:
     """Return the class id, after checking it; without one, that of the largest score."""
     if len(logits) != 1:
         raise ShapeError(f"a map is of one sample, got {len(logits)}: pass x[:1]")
+    if logits.ndim < 2:
+        raise ShapeError(f"the model gives {logits.shape}, expected a score for each class, (1, K)")
     if k is None:
-        return int(_summed(logits)[0].argmax())
+        return largest(logits)
     k = integer(k, "k", 0)
     if k >= logits.shape[1]:
         raise InputError(f"k must be a class id, 0 to {logits.shape[1] - 1}, got {k}")

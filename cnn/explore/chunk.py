@@ -20,12 +20,14 @@ class Chunk:
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._offsets: dict[bytes, int] = {}
+        self._deflated: bytes | None = None
         self.size = 0
 
     def add(self, array: Array) -> int:
         """Add an array; return its offset in bytes."""
         data = as_bytes(array)
         if data not in self._offsets:
+            self._deflated = None
             self._offsets[data] = self.size
             self._parts.append(data)
             self.size += len(data)
@@ -33,7 +35,9 @@ class Chunk:
 
     def deflated(self) -> bytes:
         """Return the bytes, deflated."""
-        return deflate(b"".join(self._parts))
+        if self._deflated is None:
+            self._deflated = deflate(b"".join(self._parts))
+        return self._deflated
 
 
 def as_bytes(array: Array) -> bytes:

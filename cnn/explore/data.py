@@ -9,6 +9,7 @@ from cnn.containers.chain import hide_internal_frames
 from cnn.errors import InputError, ShapeError
 from cnn.explore.chunk import Chunk, as_bytes, deflate
 from cnn.explore.describing import describe
+from cnn.explore.facts import GATES
 from cnn.explore.image_data import ImageData
 from cnn.explore.random_weights import randomized
 from cnn.explore.trace import Trace, trace
@@ -77,36 +78,24 @@ def pack(
     for what, given in (("labels", labels), ("names", names)):
         if len(given) != len(inputs):
             raise ShapeError(f"{len(inputs)} images need as many {what}, got {len(given)}")
-    traces = [trace(model, x, y) for x, y in zip(inputs, labels, strict=True)]
-    other = randomized(model, RANDOM_SEED)
-    images = []
-    for i, found in enumerate(traces):
-        about = {"name": names[i], "label": np.asarray(labels[i]).tolist()}
-        images.append(ImageData(model, other, inputs[i], found, None if shown is None else shown[i], about))
+    other, images = randomized(model, RANDOM_SEED), []
+    active: dict[str, list[Array]] = {}
+    for i, x in enumerate(inputs):
+        found = trace(model, x, labels[i])
+        images.append(ImageData(model, other, x, labels[i], None if shown is None else shown[i], names[i], found))
+        for name, node in found.nodes.items():
+            if isinstance(node.layer, GATES):
+                active.setdefault(name, []).append(node.output != 0)
     tensors = {name: t.data for name, t in model.named_tensors() if t.data.dtype.kind == "f"}
-    header: dict[str, Any] = {"format": FORMAT, **describe(model, traces), "chunks": [], "images": []}
-
-    budget = limit * 3 // 4
-    entries = _short(images, budget)
-    costs = [len(chunk.deflated()) for _, chunk in entries]
-    entries[0], tensors_chunk, left_out = _first(header, images[0], tensors, budget - sum(costs[1:]))
-    total = len(tensors_chunk.deflated()) + len(entries[0][1].deflated()) + sum(costs[1:])
-    for i in range(1, len(entries)):
-        complete = images[i].entry(True, left_out["layers"])
-        more = len(complete[1].deflated()) - costs[i]
-        if total + more > budget:
-            break
-        entries[i], total = complete, total + more
-    complete_count = sum(entry["complete"] for entry, _ in entries)
-    left_out |= {"images": len(images) - len(entries), "activations": len(entries) - complete_count}
-    header["left_out"] = left_out
+    weights, entries, left_out = _fit(images, tensors, limit * 3 // 4)
+    header = {"format": FORMAT, **describe(model, found, active), "tensors": weights[0]}
+    header |= {"images": [entry | {"chunk": i + 1} for i, (entry, _) in enumerate(entries)]}
+    header |= {"left_out": left_out, "chunks": []}
     block = bytearray()
-    for i, (entry, chunk) in enumerate([({}, tensors_chunk), *entries]):
+    for _, chunk in [weights, *entries]:
         data = chunk.deflated()
         header["chunks"].append({"offset": len(block), "length": len(data), "size": chunk.size})
         block += data
-        if i > 0:
-            header["images"].append(entry | {"chunk": i})
     return header, bytes(block)
 
 
@@ -123,6 +112,25 @@ def _inputs(model: Any, pixels: Any) -> tuple[Array | None, list[Array]]:
     return pixels, [x[i : i + 1] for i in range(len(x))]
 
 
+def _fit(images: list[ImageData], tensors: dict[str, Array], budget: int) -> tuple[Entry, list[Entry], dict[str, Any]]:
+    """Return the weights, the images, as many as fit with their activations, and what is left out."""
+    entries = _short(images, budget)
+    costs = [len(chunk.deflated()) for _, chunk in entries]
+    budget -= sum(costs[1:])
+    weights, entries[0], left_out = _first(images[0], tensors, budget)
+    budget -= len(weights[1].deflated()) + len(entries[0][1].deflated())
+    complete = 1
+    while complete < len(entries):
+        entry = images[complete].entry(True, left_out["layers"])
+        budget -= len(entry[1].deflated()) - costs[complete]
+        if budget < 0:
+            break
+        entries[complete] = entry
+        complete += 1
+    missing = {"images": len(images) - len(entries), "activations": len(entries) - complete}
+    return weights, entries, left_out | missing
+
+
 def _short(images: list[ImageData], budget: int) -> list[Entry]:
     """Return the images without activations, as many as fit a quarter of the budget, at least one."""
     entries = [images[0].entry(False)]
@@ -135,29 +143,32 @@ def _short(images: list[ImageData], budget: int) -> list[Entry]:
     return entries
 
 
-def _first(
-    header: dict[str, Any], image: ImageData, tensors: dict[str, Array], budget: int
-) -> tuple[Entry, Chunk, dict[str, Any]]:
-    """Return the first image, complete, and the weights, without the largest layers if that is needed to fit."""
+def _first(image: ImageData, tensors: dict[str, Array], budget: int) -> tuple[Entry, Entry, dict[str, Any]]:
+    """Return the weights, and the first image, complete; without the largest layers if that is needed to fit."""
     left_out: dict[str, Any] = {"layers": [], "tensors": []}
-    sizes: dict[tuple[str, str], int] = {}
+    sizes: dict[tuple[str, str], int] | None = None
     while True:
-        chunk, header["tensors"] = Chunk(), {}
-        for name, data in tensors.items():
-            offset = None if name in left_out["tensors"] else chunk.add(data)
-            header["tensors"][name] = {"offset": offset, "shape": list(data.shape)}
-        entry = image.entry(True, left_out["layers"])
-        excess = len(chunk.deflated()) + len(entry[1].deflated()) - budget
-        if excess <= 0:
-            return entry, chunk, left_out
-        if not left_out["layers"] and not left_out["tensors"]:
-            sizes = _sizes(image.trace, tensors)
-        if not sizes:
-            return entry, chunk, left_out
+        weights, entry = _weights(tensors, left_out["tensors"]), image.entry(True, left_out["layers"])
+        excess = len(weights[1].deflated()) + len(entry[1].deflated()) - budget
+        if excess > 0 and sizes is None:
+            sizes = _sizes(image.trace(), tensors)
+            order = list(sizes)
+        if excess <= 0 or not sizes:
+            return weights, entry, left_out
         while excess > 0 and sizes:
-            kind, name = max(sizes, key=lambda key: sizes[key])
-            left_out[kind].append(name)
-            excess -= sizes.pop((kind, name))
+            largest = max(sizes, key=sizes.__getitem__)
+            excess -= sizes.pop(largest)
+        for kind in left_out:
+            left_out[kind] = [name for each, name in order if each == kind and (each, name) not in sizes]
+
+
+def _weights(tensors: dict[str, Array], left_out: list[str]) -> Entry:
+    """Return what the header says of the weights, and a chunk with them."""
+    chunk, found = Chunk(), {}
+    for name, data in tensors.items():
+        offset = None if name in left_out else chunk.add(data)
+        found[name] = {"offset": offset, "shape": list(data.shape)}
+    return found, chunk
 
 
 def _sizes(found: Trace, tensors: dict[str, Array]) -> dict[tuple[str, str], int]:

@@ -1,6 +1,5 @@
 """What the header of a page says about the net: its layers, how they are connected, and facts about them."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from cnn.containers.container import Container
@@ -13,21 +12,22 @@ from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array, Buffer, Module
 
 
-def describe(model: Module, traces: Sequence[Trace]) -> dict[str, Any]:
+def describe(model: Module, found: Trace, active: dict[str, list[Array]]) -> dict[str, Any]:
     """Return the net and its layers as lists, dicts, strings and numbers.
 
     Parameters
     ----------
     model : Module
         The net.
-    traces : sequence of Trace
-        Of all images. Units are dead if they are zero for each of them.
+    found : Trace
+        Of one image.
+    active : dict of str to list of ndarray
+        For the layers that can have dead units: which units were not zero, for each image.
     """
-    first = traces[0]
-    about = facts(first.nodes)
+    about = facts(found.nodes)
     nodes = []
-    for name, node in first.nodes.items():
-        inputs = [first.nodes[each].output for each in node.reads]
+    for name, node in found.nodes.items():
+        inputs = [found.nodes[each].output for each in node.reads]
         fact = about[name]
         nodes.append(
             {
@@ -42,7 +42,7 @@ def describe(model: Module, traces: Sequence[Trace]) -> dict[str, Any]:
                 "field": None
                 if fact.field is None
                 else {key: list(pair) for key, pair in fact.field._asdict().items()},
-                "dead": dead_share(node, [found.nodes[name].output for found in traces]),
+                "dead": dead_share(node, active[name]) if name in active else None,
                 "settings": _settings(node, inputs),
                 "tensors": _tensors(node),
             }
@@ -57,7 +57,7 @@ def describe(model: Module, traces: Sequence[Trace]) -> dict[str, Any]:
             "loss": repr(own) if is_own else "cross-entropy",
         },
         "nodes": nodes,
-        "logits": next(name for name, node in reversed(first.nodes.items()) if node.output is first.logits),
+        "logits": next(name for name, node in reversed(found.nodes.items()) if node.output is found.logits),
     }
 
 

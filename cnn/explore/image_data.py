@@ -10,7 +10,7 @@ from cnn.errors import InputError, ShapeError
 from cnn.explore.chunk import Chunk
 from cnn.explore.finite_difference import finite_difference
 from cnn.explore.saliency import grad_cam, gradient, gradient_times_input, largest, occlusion
-from cnn.explore.trace import Trace
+from cnn.explore.trace import Trace, trace
 from cnn.explore.walk import INPUT
 from cnn.layers import Conv2d
 from cnn.module import Array, Module
@@ -19,7 +19,9 @@ MAPS = {f.__name__: f for f in (gradient, gradient_times_input, occlusion, grad_
 
 
 class ImageData:
-    """One image: its trace, its saliency maps, and a weight whose gradient is checked.
+    """One image: what the header says of it, its saliency maps, and a weight whose gradient is checked.
+
+    Its activations are not kept but computed again, because those of many images may be larger than the memory.
 
     Parameters
     ----------
@@ -27,43 +29,55 @@ class ImageData:
         The net, and a copy with random weights.
     x : ndarray, (1, ...)
         The image as the model reads it.
-    found : Trace
+    y : int or None
+        Its true class, as in `cnn.explore.trace`.
     pixels : ndarray of uint8 or None
         The image as it was given.
-    about : dict
-        What else the header says about it.
+    name : str
+    found : Trace
+        Of the image.
     """
 
     def __init__(
-        self, model: Module, other: Module, x: Array, found: Trace, pixels: Array | None, about: dict[str, Any]
+        self, model: Module, other: Module, x: Array, y: Any, pixels: Array | None, name: str, found: Trace
     ) -> None:
-        self.model, self.other, self.x, self.trace, self.pixels = model, other, x, found, pixels
+        self.model, self.other, self.x, self.y, self.pixels = model, other, x, y, pixels
         has_classes = found.probabilities is not None and found.probabilities.ndim == 2
         is_class = found.target.dtype.kind == "i" and found.target.ndim == 1
+        self.nodes = len(found.nodes)
         self.k = largest(found.logits) if found.logits.ndim > 1 else None
-        self.about = about | {
+        self.about = {
+            "name": name,
+            "label": np.asarray(y).tolist(),
             "class": int(found.target[0]) if is_class else None,
             "predicted": self.k,
             "probabilities": found.probabilities[0].tolist() if has_classes else None,  # type: ignore[index]
             "loss": found.loss,
         }
 
+    def trace(self) -> Trace:
+        """Return the activations and gradients."""
+        return trace(self.model, self.x, self.y)
+
     def entry(self, complete: bool, left_out: Collection[str] = ()) -> tuple[dict[str, Any], Chunk]:
         """Return what the header says of the image, and its arrays.
 
         Without ``complete`` these are the pixels alone, or the input where there are no pixels.
         """
-        chunk, nodes = Chunk(), self.trace.nodes
-        kept = [name for name in nodes if name not in left_out] if complete else []
-        if not complete and self.pixels is None:
-            kept = [INPUT]
+        chunk = Chunk()
+        outputs: list[int | None] = [None] * self.nodes
+        grads = list(outputs)
+        nodes = self.trace().nodes.items() if complete or self.pixels is None else ()
+        for i, (name, node) in enumerate(nodes):
+            if complete and name not in left_out:
+                outputs[i] = chunk.add(node.output[0])
+                grads[i] = None if node.grad is None else chunk.add(node.grad[0])
+            elif name == INPUT:
+                outputs[i] = chunk.add(node.output[0])
         entry = self.about | {
             "complete": complete,
-            "outputs": [chunk.add(node.output[0]) if name in kept else None for name, node in nodes.items()],
-            "grads": [
-                chunk.add(node.grad[0]) if complete and name in kept and node.grad is not None else None
-                for name, node in nodes.items()
-            ],
+            "outputs": outputs,
+            "grads": grads,
             "maps": _add(self.maps[0], chunk) if complete else {},
             "random_maps": _add(self.maps[1], chunk) if complete else {},
             "difference": self.difference if complete else None,
@@ -80,14 +94,15 @@ class ImageData:
     @functools.cached_property
     def difference(self) -> dict[str, Any] | None:
         """A finite difference of the weight of the first convolution that has the largest gradient, or None."""
-        nodes, grads = self.trace.nodes, self.trace.grads
+        found = self.trace()
+        nodes, grads = found.nodes, found.grads
         convs = [f"{name}.weight" if name else "weight" for name, node in nodes.items() if type(node.layer) is Conv2d]
         name = next((name for name in convs if name in grads), None)  # a shared weight has a gradient under one name
         if name is None:
             return None
         index = tuple(int(i) for i in np.unravel_index(np.abs(grads[name]).argmax(), grads[name].shape))
-        found = finite_difference(self.model, self.x, self.trace.target, name, index)
-        return {"tensor": name, "index": list(index), "gradient": float(grads[name][index]), **found._asdict()}
+        checked = finite_difference(self.model, self.x, found.target, name, index)
+        return {"tensor": name, "index": list(index), "gradient": float(grads[name][index]), **checked._asdict()}
 
 
 def _maps(model: Module, x: Array, k: int | None) -> dict[str, Array]:

@@ -224,15 +224,15 @@ def test_images_are_left_out_before_layers():
 
 
 def test_layers_are_left_out_if_one_image_is_too_large():
-    model, pixels = net_and_pixels(40)
+    model, pixels = net_and_pixels(150)
     full, block = pack(model, pixels[:1])
     limit = len(block) * 2 // 3
     header, block = pack(model, pixels, limit=limit)
     assert len(base64.b64encode(block)) <= limit
     left_out = header["left_out"]
-    assert left_out["tensors"][0] == "7.weight"  # the largest
+    assert "7.weight" in left_out["tensors"]  # the largest
     assert left_out["images"] > 0  # those without activations take a quarter of the space at most
-    assert left_out["images"] + len(header["images"]) == 40
+    assert left_out["images"] + len(header["images"]) == 150
     assert left_out["activations"] == len(header["images"]) - 1
     reader = Reader(header, block)
     outputs, grads, _, _, _ = reader.image(0)

@@ -9,6 +9,7 @@ from cnn.explore.random_weights import randomized
 from cnn.explore.saliency import grad_cam, gradient, gradient_times_input, occlusion
 from cnn.explore.trace import Trace, trace
 from cnn.explore.walk import Node
+from cnn.explore.weight_gradients import weight_arithmetic
 
 __all__ = [
     "Arithmetic",
@@ -29,4 +30,5 @@ __all__ = [
     "pack",
     "randomized",
     "trace",
+    "weight_arithmetic",
 ]

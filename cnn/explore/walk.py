@@ -14,7 +14,7 @@ import numpy as np
 
 from cnn.containers.chain import Chain
 from cnn.containers.graph import Graph
-from cnn.core.modes import timing
+from cnn.core.modes import Mode
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.layers import Identity, LogSoftmax, Softmax
@@ -22,7 +22,7 @@ from cnn.loss import LossFunc
 from cnn.loss.targets import ClassificationLoss
 from cnn.model.lint import mark_as_built
 from cnn.model.pairing import check_axis
-from cnn.module import Array, Module, evaluating, forward_hook
+from cnn.module import Array, Module, evaluating
 from cnn.sequential import Sequential
 from cnn.training.inputs import as_samples
 
@@ -154,7 +154,8 @@ class Walk:
 
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         # a forward hook means that activations are watched, so that no layers run fused
-        with timing(self._clock), forward_hook(lambda module, y: None), one_blas_thread():
+        modes = Mode(saving=True, evaluating=False, forward_hook=lambda module, y: None, clock=self._clock)
+        with modes, one_blas_thread():
             return function(*args)
 
     def _clock(self, layer: Any, what: str, run: Any, array: Any) -> Any:

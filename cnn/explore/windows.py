@@ -8,7 +8,7 @@ from cnn.layers import AdaptiveAvgPool2d, AvgPool2d
 from cnn.layers.avgpool2d import areas
 
 
-def _slice(start: int, size: int, dilation: int, pixels: int | None = None) -> slice:
+def window_slice(start: int, size: int, dilation: int, pixels: int | None = None) -> slice:
     """Return the pixels of a window along an axis; without those outside the image if its size is given."""
     stop = start + dilation * (size - 1) + 1
     if pixels is not None:
@@ -17,7 +17,8 @@ def _slice(start: int, size: int, dilation: int, pixels: int | None = None) -> s
     return slice(start, stop, None if dilation == 1 else dilation)
 
 
-def _text(part: slice) -> str:
+def window_text(part: slice) -> str:
+    """Return the code for a slice."""
     return f"{part.start}:{part.stop}" + ("" if part.step is None else f":{part.step}")
 
 
@@ -29,7 +30,7 @@ def convolution(view: View) -> Explained:
     first = k // (layer.out_channels // layer.groups) * per_group
     (top, bottom), (left, right) = geometry.pads
     starts = i * layer.stride[0], j * layer.stride[1]
-    rows, columns = (_slice(s, n, d) for s, n, d in zip(starts, layer.kernel_size, layer.dilation, strict=True))
+    rows, columns = (window_slice(s, n, d) for s, n, d in zip(starts, layer.kernel_size, layer.dilation, strict=True))
     padded = np.pad(a[first : first + per_group], ((0, 0), (top, bottom), (left, right)))
     (weight, w), (bias, b) = view.tensor("weight"), view.tensor("bias")
     window, kernel = padded[:, rows, columns], weight[k]
@@ -39,7 +40,7 @@ def convolution(view: View) -> Explained:
     code = [
         f"a = np.pad({activation(view.reads[0])}{channels}, ((0, 0), ({top}, {bottom}), ({left}, {right})))",
         "w = model.state_dict()",
-        f"print((a[:, {_text(rows)}, {_text(columns)}] * {w}[{k}]).sum()" + (f" + {b}[{k}])" if b else ")"),
+        f"print((a[:, {window_text(rows)}, {window_text(columns)}] * {w}[{k}]).sum()" + (f" + {b}[{k}])" if b else ")"),
     ]
     return values | bias_value(bias, k), np.append(products, [] if bias is None else bias[k]), code
 
@@ -48,7 +49,7 @@ def _pool(view: View, rows: slice, columns: slice, area: float | None) -> Explai
     """Return the arithmetic of a maximum, or of a mean over so many pixels."""
     c, [a] = view.index[0], view.inputs
     window = a[c, rows, columns]
-    code = [f"a = {activation(view.reads[0])}[0, {c}, {_text(rows)}, {_text(columns)}]"]
+    code = [f"a = {activation(view.reads[0])}[0, {c}, {window_text(rows)}, {window_text(columns)}]"]
     if area is not None:
         code.append(f"print(a.sum() / {area:g})")
         return {"window": window, "area": np.array(area)}, window / area, code
@@ -62,7 +63,7 @@ def pool_window(view: View) -> Explained:
     layer, (_, height, width) = view.layer, view.inputs[0].shape
     geometry = layer.geometry(height, width)
     rows, columns = (
-        _slice(
+        window_slice(
             view.index[1 + axis] * geometry.stride[axis] - geometry.pads[axis][0],
             geometry.size[axis],
             geometry.dilation[axis],

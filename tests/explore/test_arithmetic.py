@@ -6,10 +6,12 @@ import io
 import numpy as np
 import pytest
 
+import cnn
 from cnn import Residual, Sequential, zoo
 from cnn.errors import InputError
 from cnn.explore.arithmetic import arithmetic, loss_arithmetic
 from cnn.explore.trace import trace
+from cnn.explore.weight_gradients import weight_arithmetic
 from cnn.layers import (
     AvgPool2d,
     BatchNorm2d,
@@ -32,22 +34,22 @@ from tests.explore.nets import NETS, Block, Scale, made, own_layers, row
 WITHOUT = (GroupNorm, Scale, Block)
 
 
-def printed(code, model, x):
+def printed(code, model, x, y):
     """What the code prints; it has three lines at most."""
     assert 1 <= len(code.splitlines()) <= 3
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        exec(code, {"np": np, "model": model, "x": x})
+        exec(code, {"np": np, "cnn": cnn, "model": model, "x": x, "y": y})
     return float(output.getvalue())
 
 
-def check(found, model, x, number):
+def check(found, model, x, number, y=None):
     """The terms, and the code, give the number that the layer gave."""
     allowed = 1e-5 * np.abs(found.terms).sum()
     assert found.value == number
     assert found.terms.ndim == 1
     assert abs(found.terms.sum() - found.value) <= allowed
-    assert abs(printed(found.code, model, x) - found.value) <= allowed
+    assert abs(printed(found.code, model, x, y) - found.value) <= allowed
 
 
 def check_every_node(model, x, rng, count=6):
@@ -156,6 +158,51 @@ def test_a_class_that_is_nearly_impossible():
     model.layers[0].weight.data, model.layers[0].bias.data = [[500.0], [-500.0]], [0, 0]
     x = np.ones((1, 1), np.float32)
     check(loss_arithmetic(trace(model, x, 1)), model, x, 1000.0)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_gradient_of_a_weight(net):
+    model, x = made(net)
+    found, rng, without = trace(model, x, 3), np.random.default_rng(0), []
+    for name, node in found.nodes.items():
+        weight = getattr(node.layer, "weight", None)
+        shape = () if weight is None else weight.shape
+        corners = [tuple(0 for _ in shape), tuple(n - 1 for n in shape)]
+        for index in corners + [tuple(int(rng.integers(n)) for n in shape) for _ in range(6)]:
+            explained = weight_arithmetic(found, name, index)
+            if explained is None:
+                without.append(type(node.layer).__name__)
+                break
+            check(explained, model, x, found.grads[f"{name}.weight"][index], 3)
+    assert "Conv2d" not in without
+    assert "Linear" not in without
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        Conv2d(4, 6, (2, 3), stride=2, padding=((0, 2), (3, 1)), dilation=(1, 2), groups=2, rng=0),
+        Conv2d(4, 2, 3, stride=2, padding="same", bias=False, rng=0),
+    ],
+    ids=["groups", "same"],
+)
+def test_the_gradient_of_every_weight(layer):
+    x = np.random.default_rng(0).normal(size=(1, 4, 5, 6)).astype(np.float32)
+    model = Sequential([layer, Tanh()])
+    found = trace(model, x, 1)
+    for index in np.ndindex(layer.weight.shape):
+        check(weight_arithmetic(found, "0", index), model, x, found.grads["0.weight"][index], 1)
+
+
+def test_a_gradient_that_is_refused():
+    model, x = made(row)
+    found = trace(model, x, 0)
+    assert weight_arithmetic(found, "1", (0,)) is None
+    assert weight_arithmetic(found, "input", ()) is None
+    with pytest.raises(InputError, match=r"index must be one of a number in a weight of shape \(4, 3, 3, 3\)"):
+        weight_arithmetic(found, "0", (4, 0, 0, 0))
+    with pytest.raises(InputError, match="there is no node '20'"):
+        weight_arithmetic(found, "20", (0,))
 
 
 def test_layers_without_arithmetic():

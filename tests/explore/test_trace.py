@@ -135,6 +135,17 @@ def test_a_class_that_is_not_given_is_the_predicted_one():
     np.testing.assert_allclose(found.probabilities, model.predict_proba(x), rtol=1e-5)
 
 
+@pytest.mark.parametrize("mode", [cnn.no_grad, evaluating])
+def test_a_trace_inside_a_mode(mode):
+    model, x = made(branches)
+    expected = trace(model, x, 1)
+    with mode():
+        found = trace(model, x, 1)
+        assert not modes.state.saving
+    for name, node in found.nodes.items():
+        np.testing.assert_array_equal(node.grad, expected.nodes[name].grad)
+
+
 def test_the_gradient_of_the_logits_is_p_minus_y():
     model, x = made(row)
     found = trace(model, x, 4)

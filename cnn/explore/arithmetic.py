@@ -14,6 +14,7 @@ from cnn.explore.view import Explained, Index, Values, View, activation
 from cnn.layers import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
+    Affine,
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
@@ -21,6 +22,9 @@ from cnn.layers import (
     Dropout,
     Dropout2d,
     Flatten,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
     Identity,
     LeakyReLU,
     Linear,
@@ -28,6 +32,7 @@ from cnn.layers import (
     ReLU,
     ReLU6,
     Sigmoid,
+    SiLU,
     Softmax,
     Tanh,
 )
@@ -43,11 +48,24 @@ EXPLANATIONS: dict[type, Callable[[View], Explained]] = {
     AdaptiveAvgPool2d: windows.pool_region,
     BatchNorm1d: formulas.batch_norm,
     BatchNorm2d: formulas.batch_norm,
+    Affine: formulas.affine,
     Softmax: formulas.softmax,
     Flatten: formulas.flatten,
     ReLU: formulas.curve(lambda layer, a: max(a, 0), "max(a, 0)"),
     ReLU6: formulas.curve(lambda layer, a: min(max(a, 0), 6), "min(max(a, 0), 6)"),
-    LeakyReLU: formulas.curve(lambda layer, a: a if a > 0 else layer.negative_slope * a, "a if a > 0 else {slope} * a"),
+    LeakyReLU: formulas.curve(
+        lambda layer, a: a if a > 0 else layer.negative_slope * a, "a if a > 0 else {layer.negative_slope!r} * a"
+    ),
+    Hardtanh: formulas.curve(
+        lambda layer, a: min(max(a, layer.min_val), layer.max_val),
+        "min(max(a, {layer.min_val!r}), {layer.max_val!r})",
+    ),
+    Hardsigmoid: formulas.curve(
+        lambda layer, a: min(max(layer.alpha * a + layer.beta, 0), 1),
+        "min(max({layer.alpha!r} * a + {layer.beta!r}, 0), 1)",
+    ),
+    Hardswish: formulas.curve(lambda layer, a: a * min(max(a + 3, 0), 6) / 6, "a * min(max(a + 3, 0), 6) / 6"),
+    SiLU: formulas.curve(lambda layer, a: a / (1 + np.exp(-a)), "a / (1 + np.exp(-a))"),
     Tanh: formulas.curve(lambda layer, a: np.tanh(a), "np.tanh(a)"),
     Sigmoid: formulas.curve(lambda layer, a: 1 / (1 + np.exp(-a)), "1 / (1 + np.exp(-a))"),
     **dict.fromkeys((Identity, Dropout, Dropout2d), _same),

@@ -8,7 +8,7 @@ import numpy as np
 
 from cnn.containers.branches import Sum
 from cnn.containers.joins import Add
-from cnn.explore.view import Explained, View, activation, at, bias_value, position
+from cnn.explore.view import Explained, View, activation, at, bias_value, position, quoted
 from cnn.explore.walk import INPUT
 
 
@@ -45,6 +45,15 @@ def batch_norm(view: View) -> Explained:
     return values, terms, code
 
 
+def affine(view: View) -> Explained:
+    """The number, scaled and shifted by those of its channel."""
+    c, [a] = view.index[0], view.inputs
+    (weight, w), (bias, b) = view.tensor("weight"), view.tensor("bias")
+    values = {"input": a[view.index], "weight": weight[c], "bias": bias[c]}
+    code = ["w = model.state_dict()", f"print({at(view.reads[0], view.index)} * {w}[{c}] + {b}[{c}])"]
+    return values, [weight[c] * a[view.index], bias[c]], code
+
+
 def softmax(view: View) -> Explained:
     """An exponential as a share of the sum of all."""
     [a] = view.inputs
@@ -71,8 +80,7 @@ def curve(function: Callable[[Any, Any], Any], text: str) -> Callable[[View], Ex
 
     def explain(view: View) -> Explained:
         a = view.inputs[0][view.index]
-        settings = {"slope": repr(getattr(view.layer, "negative_slope", None))}
-        code = [f"a = {at(view.reads[0], view.index)}", f"print({text.format(**settings)})"]
+        code = [f"a = {at(view.reads[0], view.index)}", f"print({text.format(layer=view.layer)})"]
         return {"input": a}, function(view.layer, a), code
 
     return explain
@@ -83,7 +91,7 @@ def join(view: View) -> Explained:
     indices = [tuple(min(i, n - 1) for i, n in zip(view.index, a.shape, strict=True)) for a in view.inputs]
     numbers = np.array([a[index] for a, index in zip(view.inputs, indices, strict=True)])
     is_sum = isinstance(view.layer, (Sum, Add))
-    names = ["x" if name == INPUT else f"a['{name}']" for name in view.reads]
+    names = ["x" if name == INPUT else f"a[{quoted(name)}]" for name in view.reads]
     texts = [f"{name}[{position(index)}]" for name, index in zip(names, indices, strict=True)]
     code = ["a = model.activations(x)", f"print({(' + ' if is_sum else ' * ').join(texts)})"]
     return {"inputs": numbers}, numbers if is_sum else numbers.prod(), code

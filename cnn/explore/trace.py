@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cnn.containers.chain import hide_internal_frames
+from cnn.core.modes import Mode
 from cnn.errors import InputError, ShapeError
 from cnn.explore.walk import Node, Walk
 from cnn.layers import LogSoftmax
@@ -96,17 +97,21 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
         probabilities = softmax(walk.logits, 1) if walk.softmax is None else walk.last.output
         if isinstance(walk.softmax, LogSoftmax):
             probabilities = np.exp(probabilities)
-    loss = float(loss_func(walk.logits, target))
-    walk.backward(loss_func.backward())
+    loss, grad = _loss_and_grad(loss_func, walk.logits, target)
+    walk.backward(grad)
     if walk.softmax is not None:  # which the loss skips
         of_outputs = NLLLoss() if isinstance(walk.softmax, LogSoftmax) else CrossEntropyLoss()
-        of_outputs(walk.last.output, target)
-        walk.last.grad = of_outputs.backward()
+        walk.last.grad = _loss_and_grad(of_outputs, walk.last.output, target)[1]
     grads = {
         name: np.zeros_like(parameter.data) if parameter.grad is None else parameter.grad
         for name, parameter in walk.model.named_parameters()
     }
     return Trace(walk.nodes, walk.logits, probabilities, target, loss, grads)
+
+
+def _loss_and_grad(loss_func: LossFunc, prediction: Array, target: Array) -> tuple[float, Array]:
+    with Mode(saving=True):  # also inside no_grad()
+        return float(loss_func(prediction, target)), loss_func.backward()
 
 
 def _class_ids(logits: Array, y: Any) -> Array:

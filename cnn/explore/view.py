@@ -1,5 +1,6 @@
 """View: one number of a layer's output, what the layer reads, and the code for that."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -34,12 +35,17 @@ class View:
         tensor = getattr(self.layer, name)
         if tensor is None:
             return None, ""
-        return tensor.data.astype(np.float64), f'w["{self.name}.{name}"]' if self.name else f'w["{name}"]'
+        return tensor.data.astype(np.float64), f"w[{quoted(f'{self.name}.{name}' if self.name else name)}]"
 
 
 def activation(name: str) -> str:
     """Return the code for the output of a layer, or for the sample."""
-    return "x" if name == INPUT else f'model.activations(x)["{name}"]'
+    return "x" if name == INPUT else f"model.activations(x)[{quoted(name)}]"
+
+
+def quoted(name: str) -> str:
+    """Return the code for a name, in double quotes; that of a node may hold any character but a dot."""
+    return json.dumps(name, ensure_ascii=False)
 
 
 def at(name: str, index: Index) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 from cnn.errors import InputError
 from cnn.explore.arithmetic import Arithmetic
 from cnn.explore.trace import Trace
+from cnn.explore.view import quoted
 from cnn.explore.windows import window_slice, window_text
 from cnn.layers import Conv2d, Linear
 
@@ -60,15 +61,15 @@ def weight_arithmetic(trace: Trace, name: str, index: tuple[int, ...]) -> Arithm
     code = ["t = cnn.explore.trace(model, x, y)"]
     if type(layer) is Linear:
         seen: Any = x[index[1]]
-        code.append(f't.nodes["{read}"].output[0, {index[1]}] * t.nodes["{name}"].grad[0, {k}]')
+        code.append(f"t.nodes[{quoted(read)}].output[0, {index[1]}] * t.nodes[{quoted(name)}].grad[0, {k}]")
     else:
         channel = index[1] + k // (layer.out_channels // layer.groups) * (layer.in_channels // layer.groups)
         geometry = layer.geometry(*x.shape[1:])
         places = zip(index[2:], geometry.dilation, made.shape, geometry.stride, strict=True)
         rows, columns = (window_slice(d * u, count, s) for u, d, count, s in places)
         seen = np.pad(x[channel], geometry.pads)[rows, columns]
-        code.append(f'a = np.pad(t.nodes["{read}"].output[0, {channel}], {geometry.pads})')
-        code.append(f'(a[{window_text(rows)}, {window_text(columns)}] * t.nodes["{name}"].grad[0, {k}]).sum()')
+        code.append(f"a = np.pad(t.nodes[{quoted(read)}].output[0, {channel}], {geometry.pads})")
+        code.append(f"(a[{window_text(rows)}, {window_text(columns)}] * t.nodes[{quoted(name)}].grad[0, {k}]).sum()")
     code[-1] = f"print({code[-1]})"
     products = seen * made
     values = {"seen": np.asarray(seen), "made": np.asarray(made), "products": products}

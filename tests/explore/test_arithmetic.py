@@ -7,23 +7,30 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import Residual, Sequential, zoo
+from cnn import Graph, Residual, Sequential, Sum, zoo
 from cnn.errors import InputError
 from cnn.explore.arithmetic import arithmetic, loss_arithmetic
 from cnn.explore.trace import trace
 from cnn.explore.weight_gradients import weight_arithmetic
 from cnn.layers import (
+    Affine,
     AvgPool2d,
     BatchNorm2d,
     Conv2d,
     Dropout,
     Dropout2d,
+    Flatten,
     GroupNorm,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
     Identity,
+    LeakyReLU,
     Linear,
     MaxPool2d,
     ReLU,
     Sigmoid,
+    SiLU,
     Softmax,
     Tanh,
 )
@@ -100,6 +107,13 @@ def test_the_trained_net():
         Softmax(dim=1),
         Softmax(dim=-1),
         Sigmoid(),
+        SiLU(),
+        Hardtanh(-0.5, 0.7),
+        Hardsigmoid(),
+        Hardsigmoid(0.2, 0.4),
+        Hardswish(),
+        LeakyReLU(0.3),
+        Affine(4),
     ],
     ids=lambda layer: repr(layer)[:60].replace("\n", ""),
 )
@@ -109,6 +123,22 @@ def test_every_number_of_a_layer(layer):
     found = trace(model, x, 0)
     for index in np.ndindex(found.nodes["1"].output.shape[1:]):
         check(arithmetic(found, "1", index), model, x, found.nodes["1"].output[0][index])
+
+
+def test_names_with_quotes():
+    nodes = [
+        ('a"b\\', Conv2d(4, 2, 3, rng=0), "input"),
+        ("ü'\n", Sum([ReLU(), Tanh()]), 'a"b\\'),
+        ("🙂", Linear(4, 2), "ü'\n"),
+    ]
+    x = np.random.default_rng(0).normal(size=(1, 4, 5, 6)).astype(np.float32)
+    model = Sequential([Graph(nodes, "🙂"), Flatten(), Linear(12, 3)])
+    assert [type(layer).__name__ for layer in check_every_node(model, x, np.random.default_rng(0))] == [
+        "NoneType",
+        "Linear",
+    ]
+    found = trace(model, x, 1)
+    check(weight_arithmetic(found, '0.a"b\\', (0, 0, 0, 0)), model, x, found.grads['0.a"b\\.weight'][0, 0, 0, 0], 1)
 
 
 def test_the_values_of_a_convolution():

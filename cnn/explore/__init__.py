@@ -1,7 +1,7 @@
 """Look inside a trained net: what each layer makes of a sample, forward and backward, and why it answers as it does."""
 
 from cnn.explore.arithmetic import Arithmetic, arithmetic, loss_arithmetic
-from cnn.explore.data import pack
+from cnn.explore.data import pack, pack_image
 from cnn.explore.facts import Facts, dead_share, facts
 from cnn.explore.fields import Field
 from cnn.explore.finite_difference import Difference, finite_difference
@@ -28,6 +28,7 @@ __all__ = [
     "loss_arithmetic",
     "occlusion",
     "pack",
+    "pack_image",
     "randomized",
     "trace",
     "weight_arithmetic",

@@ -7,6 +7,7 @@ import numpy as np
 
 from cnn.containers.branches import Concat, Product, Residual, Sum
 from cnn.containers.joins import Add, Concatenate, Multiply
+from cnn.core.text import fields_text
 from cnn.errors import InputError
 from cnn.explore import formulas, windows
 from cnn.explore.trace import Trace
@@ -74,7 +75,7 @@ EXPLANATIONS: dict[type, Callable[[View], Explained]] = {
 }
 
 
-@dataclass
+@dataclass(repr=False)
 class Arithmetic:
     """How one number is made.
 
@@ -94,6 +95,9 @@ class Arithmetic:
     terms: Array
     value: float
     code: str
+
+    def __repr__(self) -> str:
+        return fields_text(self)
 
 
 def arithmetic(trace: Trace, name: str, index: Index) -> Arithmetic | None:

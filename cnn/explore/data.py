@@ -99,6 +99,45 @@ def pack(
     return header, bytes(block)
 
 
+@hide_internal_frames
+def pack_image(
+    model: Module, other: Module, pixels: Any, label: int | None = None, name: str = ""
+) -> tuple[dict[str, Any], bytes]:
+    """Return what `pack` has for one more image, complete: its entry in the header, and its chunk of bytes.
+
+    Parameters
+    ----------
+    model : Module
+        As in `pack`.
+    other : Module
+        ``randomized(model, 0)``, which is made once for all images.
+    pixels : array_like, (1, C, H, W) or (1, ...)
+        As in `pack`.
+    label, name
+        Of the image.
+
+    Returns
+    -------
+    entry : dict
+        Without "chunk".
+    chunk : bytes
+
+    Examples
+    --------
+    >>> from cnn import zoo
+    >>> from cnn.explore import randomized
+    >>> model = zoo.lenet5()
+    >>> entry, chunk = pack_image(model, randomized(model, 0), np.zeros((1, 1, 28, 28), np.uint8), 3)
+    >>> entry["label"], entry["complete"]
+    (3, True)
+    """
+    shown, inputs = _inputs(model, pixels)
+    found = trace(model, inputs[0], label)
+    image = ImageData(model, other, inputs[0], label, None if shown is None else shown[0], name, found)
+    entry, chunk = image.entry(True)
+    return entry, chunk.deflated()
+
+
 def _inputs(model: Any, pixels: Any) -> tuple[Array | None, list[Array]]:
     """Return the pixels, if they are such, and one input (1, ...) for each image."""
     pixels = np.asarray(pixels)

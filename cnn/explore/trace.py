@@ -8,6 +8,7 @@ import numpy as np
 
 from cnn.containers.chain import hide_internal_frames
 from cnn.core.modes import Mode
+from cnn.core.text import fields_text
 from cnn.errors import InputError, ShapeError
 from cnn.explore.walk import Node, Walk
 from cnn.layers import LogSoftmax
@@ -19,7 +20,7 @@ from cnn.loss.targets import ClassificationLoss
 from cnn.module import Array, Module
 
 
-@dataclass
+@dataclass(repr=False)
 class Trace:
     """What `trace` returns.
 
@@ -46,6 +47,9 @@ class Trace:
     target: Array
     loss: float
     grads: dict[str, Array]
+
+    def __repr__(self) -> str:
+        return fields_text(self)
 
 
 @hide_internal_frames

@@ -15,6 +15,7 @@ import numpy as np
 from cnn.containers.chain import Chain
 from cnn.containers.graph import Graph
 from cnn.core.modes import Mode
+from cnn.core.text import fields_text
 from cnn.errors import InputError
 from cnn.kernels import one_blas_thread
 from cnn.layers import Identity, LogSoftmax, Softmax
@@ -29,7 +30,7 @@ from cnn.training.inputs import as_samples
 INPUT = "input"  # the name of the node that holds the samples
 
 
-@dataclass
+@dataclass(repr=False)
 class Node:
     """An activation: the samples, or the output of a layer.
 
@@ -51,6 +52,9 @@ class Node:
     reads: tuple[str, ...]
     output: Array
     grad: Array | None = None
+
+    def __repr__(self) -> str:
+        return fields_text(self)
 
 
 def evaluated_copy(model: Module) -> Any:
@@ -184,7 +188,8 @@ class Walk:
         if is_container(layer):
             reads = self._branches(name)
         else:
-            reads = tuple(self._made_by[id(a)] for a in (x if isinstance(x, list) else [x]))
+            inputs = x if isinstance(x, list) else [x]
+            reads = tuple(self._made_by[id(a)] for a in inputs if id(a) in self._made_by)
         self._made_by[id(y)] = name
         self.nodes[name] = Node(name, layer, reads, y)
         return y

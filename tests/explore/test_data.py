@@ -19,6 +19,7 @@ from cnn.explore import (
     gradient_times_input,
     occlusion,
     pack,
+    pack_image,
     randomized,
     trace,
 )
@@ -264,6 +265,17 @@ def test_the_default_net_with_twelve_images_stays_below_twelve_megabytes():
     header, block = pack(model, pixels, [*range(10), 0, 1])
     assert all(image["complete"] for image in header["images"])
     assert len(base64.b64encode(block)) + len(json.dumps(header)) < 11_000_000
+
+
+def test_one_more_image_is_as_in_a_page():
+    model, pixels = net_and_pixels(3)
+    header, block = pack(model, pixels, [1, None, 3], ["a", "b", "c"])
+    other = randomized(model, 0)
+    for i, (label, name) in enumerate(((1, "a"), (None, "b"), (3, "c"))):
+        entry, data = pack_image(model, other, pixels[i : i + 1], label, name)
+        chunk = header["chunks"][i + 1]
+        assert entry | {"chunk": i + 1} == header["images"][i]
+        assert data == block[chunk["offset"] : chunk["offset"] + chunk["length"]]
 
 
 def test_what_is_refused():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn import Sequential, kernels, zoo
+from cnn import Graph, Sequential, kernels, zoo
 from cnn.core import modes, rng
 from cnn.errors import InputError, ShapeError
 from cnn.explore.trace import trace
@@ -254,7 +254,17 @@ def test_a_module_that_is_no_sequential():
     assert found.nodes[""].grad.shape == (1, 2)
 
 
+def test_a_graph_alone():
+    model, x = made(graph)
+    found, alone = trace(model, x, 1), trace(model.layers[0], x, 1)
+    assert list(found.nodes) == ["input", *(f"0.{name}" for name in list(alone.nodes)[1:])]
+    np.testing.assert_array_equal(alone.nodes["relu"].grad, found.nodes["0.relu"].grad)
+
+
 def test_what_is_refused():
+    two = Graph([("a", Linear(3, 2), "input"), ("b", Linear(3, 2), "input")], ["a", "b"])
+    with pytest.raises(InputError, match="one output is needed, but the model returns tuple"):
+        trace(two, np.ones((1, 3), np.float32), 0)
     model, x = made(row)
     for arguments, problem in (
         ((x[0], 0), r"expected \(N, 3, H, W\)"),

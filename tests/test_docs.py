@@ -116,6 +116,17 @@ def test_exchange_with_pytorch_and_scikit_learn(tmp_path, monkeypatch, capsys):
     assert (names["again"][1].weight.data == 0).sum() == 0
 
 
+def test_a_look_inside_a_net(capsys):
+    names = {}
+    exec(compile(code("docs/look_inside.md"), "look_inside.md", "exec"), names)
+    assert names["one"].terms.sum() == pytest.approx(names["one"].value, rel=1e-4)
+    assert names["slope"].terms.sum() == pytest.approx(names["slope"].value, rel=1e-4)
+    seen, not_learned = names["seen"][1], names["not_learned"]
+    assert seen.shape == not_learned.shape == (7, 7)
+    assert np.abs(seen / seen.max() - not_learned / (not_learned.max() or 1)).max() > 0.2
+    assert "print((a[:, 4:7, 7:10] *" in capsys.readouterr().out
+
+
 def test_fine_tuning_in_five_steps(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {}
@@ -167,6 +178,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "labels_and_weights",
                 "life_of_a_batch",
                 "other_libraries",
+                "look_inside",
                 "onnx",
                 "performance",
                 "training",

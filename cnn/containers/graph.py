@@ -137,7 +137,7 @@ class Graph(Container):
         try:
             if isinstance(module, Join):
                 clock = modes.state.clock
-                y = row.module(read) if clock is None else clock(module, "forward", lambda _: row.module(read), read[0])
+                y = row.module(read) if clock is None else clock(module, "forward", module, read)
                 check_output(y)
                 return y
             if saving:

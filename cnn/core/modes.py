@@ -146,7 +146,10 @@ def forward_hook(hook: ForwardHook) -> Mode:
 
 
 def timing(clock: Clock) -> Mode:
-    """Run every layer's forward and backward as ``clock(layer, what, function, array)``, in this thread."""
+    """Run every layer's forward and backward as ``clock(layer, what, function, array)``, in this thread.
+
+    For the forward of a join of a Graph ``array`` is a list of arrays. The clock returns what the function returned.
+    """
     return Mode(clock=clock)
 
 

@@ -77,9 +77,11 @@ class Profile(Table):
         ]
 
     @staticmethod
-    def _row(names: dict[int, str], layer: Any, x: Array, y: Array, times: dict[str, float]) -> dict[str, Any]:
+    def _row(names: dict[int, str], layer: Any, x: Any, y: Array, times: dict[str, float]) -> dict[str, Any]:
+        inputs = x if isinstance(x, list) else [x]  # a join of a Graph has several
         layers = layer.layers if isinstance(layer, FusedStep) else (layer,)
         own = [p for one in layers if not one.children() for p in one.parameters()]
+        shape = inputs[0].shape if isinstance(layer, FusedStep) else y.shape
         passes = 1
         if "backward" in times:  # the gradients of the weights and of the input cost as much as the output
             passes += 1 + layers[0].needs_input_grad
@@ -88,8 +90,8 @@ class Profile(Table):
             "layer": ", ".join(type(one).__name__ for one in layers),
             "forward": times["forward"],
             "backward": times.get("backward", 0.0),
-            "operations": 2 * passes * layer.multiply_adds(x.shape if isinstance(layer, FusedStep) else y.shape),
-            "bytes": x.nbytes + y.nbytes + sum(p.data.nbytes for p in own),
+            "operations": 2 * passes * layer.multiply_adds(shape),
+            "bytes": sum(a.nbytes for a in inputs) + y.nbytes + sum(p.data.nbytes for p in own),
         }
 
     def cells(self) -> list[tuple[str, ...]]:

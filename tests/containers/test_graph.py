@@ -46,6 +46,12 @@ def nodes():
     ]
 
 
+def test_a_profile_counts_all_inputs_of_a_join():
+    rows = {row["name"]: row for row in Sequential([Graph(nodes(), "out")]).profile(X).rows}
+    joined = rows["0.all"]["bytes"]
+    assert joined == 4 * 5 * 8 * 8 * (4 + 4 + 3 + 11)  # the channels of three inputs, and of the output
+
+
 def test_a_gate():
     """Squeeze and excitation, with the joins and with Product."""
     gate = [layers.AdaptiveAvgPool2d(1), Conv2d(3, 3, 1, rng=0), Sigmoid()]

@@ -179,6 +179,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "life_of_a_batch",
                 "other_libraries",
                 "look_inside",
+                "own_images",
                 "onnx",
                 "performance",
                 "training",

@@ -1,5 +1,6 @@
 // The output of a layer, or the gradient in it, as maps on which one chooses a number.
 import type { ComponentChildren, VNode } from "preact";
+import type { Sample } from "./data";
 import type { Box } from "./grid";
 import { HeatMap, Mosaic } from "./maps";
 import { shapeOf, stats, wrapped } from "./numbers";
@@ -85,6 +86,10 @@ export function indexOf(node: LayerNode, route: Route): number {
   const { rows, columns, flat } = shapeOf(node.shape);
   return flat ? route.channel : (route.channel * rows + route.y) * columns + route.x;
 }
+
+/** The chosen number and its image, for whoever reads the page with a program. */
+export const placeKey = (sample: Sample, { layer, channel, y, x }: Route): string =>
+  [sample.index, layer, channel, y, x].join(" ");
 
 /** The chosen number in words. */
 export function placeText(node: LayerNode, route: Route): string {

@@ -111,9 +111,6 @@ export function App(): VNode {
   }, [ready]);
   return (
     <>
-      <a class="skip" href="#section=predict">
-        To the images
-      </a>
       <Head />
       <Navigation />
       <main data-ready={ready ? "yes" : undefined}>

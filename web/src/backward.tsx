@@ -1,6 +1,6 @@
 // Backward: from the loss to the gradient in every number, and in one weight.
 import type { VNode } from "preact";
-import { AllChannels, indexOf, layerName, OneMap, placeText } from "./activation";
+import { AllChannels, indexOf, layerName, OneMap, placeKey, placeText } from "./activation";
 import { SumCheck } from "./check";
 import { Chooser } from "./chooser";
 import { className, header, nodeOf, type Sample, type Weights } from "./data";
@@ -173,7 +173,10 @@ export function Backward({ sample, weights, route }: Props): VNode {
           />
           <p>
             The gradient in {placeText(node, route)} is{" "}
-            <output data-number="gradient">{fmt(grad[indexOf(node, route)]!)}</output>.
+            <output data-number="gradient" data-place={placeKey(sample, route)}>
+              {fmt(grad[indexOf(node, route)]!)}
+            </output>
+            .
           </p>
         </>
       ) : (

@@ -23,7 +23,7 @@ export function SumCheck({ terms, value, what }: Props): VNode {
         <dd>
           <output data-number="engine">{fmt(value)}</output>
         </dd>
-        <dt>Added up here{terms.length > 1 ? `, ${terms.length} terms` : ""}</dt>
+        <dt>{terms.length > 1 ? `Added up here, ${terms.length} terms` : "Found here"}</dt>
         <dd>
           <output data-number="sum">{fmt(sum)}</output>
         </dd>
@@ -31,7 +31,9 @@ export function SumCheck({ terms, value, what }: Props): VNode {
       <p>
         {differs
           ? `These differ by ${fmt(Math.abs(sum - value), 3)}, more than 0.00001 of the sum of the terms' sizes: this page or the net is wrong.`
-          : "They agree. The last digits may differ, because the net adds in another order, in float32."}
+          : terms.length > 1
+            ? "They agree. The last digits may differ, because the net adds in another order, in float32."
+            : "They agree."}
       </p>
     </div>
   );

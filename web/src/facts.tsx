@@ -9,7 +9,7 @@ import type { LayerNode } from "./types";
 function field(node: LayerNode): string {
   if (!node.field) return "not known";
   const { size, stride, offset } = node.field;
-  const steps = stride[0] || stride[1] ? `; the next number those ${Math.max(...stride)} further` : "";
+  const steps = stride[0] || stride[1] ? `; for the next number, ${Math.max(...stride)} further` : "";
   const from = `the first number from row ${offset[0]}, column ${offset[1]} on`.replace(/-/g, "−");
   return `${size[0]} × ${size[1]} pixels of the image: ${from}${steps}`;
 }

@@ -1,16 +1,25 @@
 // Formulas as MathML, from small parts.
 import type { ComponentChildren, VNode } from "preact";
+import { useEffect, useRef } from "preact/hooks";
 import { fmt } from "./numbers";
 
 type Part = ComponentChildren;
 
-export const Formula = ({ children, label }: { children: Part; label?: string }): VNode => (
-  <p class="formula">
-    <math display="block" {...(label ? { "aria-label": label } : {})}>
-      <mrow>{children}</mrow>
-    </math>
-  </p>
-);
+export function Formula({ children }: { children: Part }): VNode {
+  const box = useRef<HTMLParagraphElement>(null);
+  useEffect(() => {
+    // what can be scrolled must be reached with the keyboard
+    const { scrollWidth, clientWidth } = box.current!;
+    box.current!.tabIndex = scrollWidth > clientWidth ? 0 : -1;
+  });
+  return (
+    <p class="formula" ref={box}>
+      <math display="block">
+        <mrow>{children}</mrow>
+      </math>
+    </p>
+  );
+}
 
 export const I = ({ children }: { children: Part }): VNode => <mi>{children}</mi>;
 export const T = ({ children }: { children: Part }): VNode => <mtext>{children}</mtext>;

@@ -1,7 +1,7 @@
 // Map: the layers from the input to the output, and everything about the chosen one.
 import type { VNode } from "preact";
 import { useMemo, useRef } from "preact/hooks";
-import { AllChannels, layerName, OneMap, placeText, indexOf } from "./activation";
+import { AllChannels, layerName, OneMap, placeKey, placeText, indexOf } from "./activation";
 import { header, nodeOf, type Sample } from "./data";
 import { Facts } from "./facts";
 import { Histogram } from "./histogram";
@@ -17,7 +17,13 @@ const CHIP = 36;
 function line({ from, to, blocked }: Edge, lanes: number): string {
   const x = (lane: number): number => (100 * (lane + 0.5)) / lanes;
   const [x1, y1, x2, y2] = [x(from.lane), from.row * ROW + CHIP, x(to.lane), to.row * ROW];
-  if (!blocked) return `M${x1} ${y1}C${x1} ${y2} ${x2} ${y1} ${x2} ${y2}`;
+  if (!blocked) {
+    // straight down in the outer lane; into the other lane at the end, or out of it at the start
+    const bend = 2 * (ROW - CHIP);
+    if (from.lane === to.lane) return `M${x1} ${y1}V${y2}`;
+    if (from.lane > to.lane) return `M${x1} ${y1}V${y2 - bend}C${x1} ${y2} ${x2} ${y2 - bend} ${x2} ${y2}`;
+    return `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y1} ${x2} ${y1 + bend}V${y2}`;
+  }
   const around = (100 * (Math.max(from.lane, to.lane) + 1)) / lanes + 5;
   return `M${x1} ${y1}C${around} ${y1 + 8} ${around} ${y1 + 8} ${around} ${y1 + ROW / 2}L${around} ${y2 - ROW / 2}C${around} ${y2 - 8} ${around} ${y2 - 8} ${x2} ${y2}`;
 }
@@ -136,8 +142,11 @@ export function LayerMap({ sample, route }: { sample: Sample; route: Route }): V
               />
             </div>
             <p>
-              {placeText(node, route)}: <output>{fmt(values[indexOf(node, route)]!)}</output>.{" "}
-              {node.kind && <a href={fragment({ section: "arithmetic" })}>How this number is made</a>}
+              {placeText(node, route)}:{" "}
+              <output data-number="value" data-place={placeKey(sample, route)}>
+                {fmt(values[indexOf(node, route)]!)}
+              </output>
+              . {node.kind && <a href={fragment({ section: "arithmetic" })}>How this number is made</a>}
             </p>
           </>
         ) : (

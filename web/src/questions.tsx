@@ -1,7 +1,7 @@
 // Check yourself: eight questions about this very net, with answers that lead to the place where one sees it.
 import type { VNode } from "preact";
 import { layerName } from "./activation";
-import { className, header, nodeOf } from "./data";
+import { className, count, header, nodeOf } from "./data";
 import { fmt, percent, whole } from "./numbers";
 import { fragment, type Route } from "./state";
 import type { LayerNode } from "./types";
@@ -13,7 +13,7 @@ interface Question {
   to: Partial<Route>;
 }
 
-const COUNT = 8;
+const WANTED = 8;
 const most = (nodes: LayerNode[], of: (node: LayerNode) => number): LayerNode =>
   nodes.reduce((a, b) => (of(b) > of(a) ? b : a));
 
@@ -73,6 +73,7 @@ function aboutLayers(): Question[] {
       to: { layer: worst.name, section: "map" },
     });
   }
+  const largest = most(nodes.slice(1), (node) => count(node.shape));
   const linear = nodes.find((node) => node.kind === "Linear");
   if (linear) {
     const inputs = nodeOf(linear.reads[0]!)?.shape.reduce((a, b) => a * b, 1) ?? 0;
@@ -82,6 +83,11 @@ function aboutLayers(): Question[] {
       to: { layer: linear.name, section: "arithmetic" },
     });
   }
+  found.push({
+    ask: "Which layer gives the most numbers for one image?",
+    answer: `${layerName(largest)}, ${largest.shape.join(" × ")}: ${whole(count(largest.shape))}.`,
+    to: { layer: largest.name, section: "map" },
+  });
   return found;
 }
 
@@ -109,6 +115,15 @@ function aboutImages(): Question[] {
       "Zero, up to rounding: the probabilities add up to 1, and so does y. What one class gains, the others lose.",
     to: { layer: header.logits, section: "backward" },
   });
+  const labelled = known.filter((image) => typeof image.label === "number");
+  const right = labelled.filter((image) => image.label === image.predicted).length;
+  if (labelled.some((image) => image.why)) {
+    found.push({
+      ask: "How many images on this page are right, and is that the accuracy of the net?",
+      answer: `${right} of ${labelled.length}. No: they were chosen, some because they are right, some because they are wrong, and some because the net is not sure.`,
+      to: { section: "predict" },
+    });
+  }
   const checked = known.find((image) => image.difference);
   if (checked?.difference) {
     const { tensor, index, gradient } = checked.difference;
@@ -122,11 +137,11 @@ function aboutImages(): Question[] {
   return found;
 }
 
-/** Eight of them, from the layers and from the images in turn. */
+/** Eight of them: half from the layers, half from the images, as far as there are so many. */
 function questions(): Question[] {
   const [layers, images] = [aboutLayers(), aboutImages()];
-  const take = Math.max(COUNT - images.length, Math.min(layers.length, COUNT / 2));
-  return [...layers.slice(0, take), ...images].slice(0, COUNT);
+  const take = Math.max(WANTED - images.length, WANTED / 2);
+  return [...layers.slice(0, take), ...images].slice(0, WANTED);
 }
 
 export function Questions(): VNode {

@@ -3,12 +3,13 @@ import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { scaleOf } from "./colour";
 import { layerName } from "./activation";
+import { nodeOf } from "./data";
 import type { Cell } from "./grid";
 import { HeatMap } from "./maps";
 import { fmt, short, stats } from "./numbers";
 import { fragment } from "./state";
 import type { Details, Plane, Window } from "./view";
-import { N } from "./formula";
+import { Formula, N } from "./formula";
 
 const LARGEST = 12;
 
@@ -64,7 +65,7 @@ function WindowMap({ plane, window }: { plane: Plane; window: Window }): VNode {
   const box = { row: window.top + top, column: window.left + left, rows: reach[0], columns: reach[1] };
   return (
     <HeatMap
-      label={`Channel ${window.channel} of ${plane.name}, and the window in it`}
+      label={`Channel ${window.channel} of ${layerName(nodeOf(plane.name)!)}, and the window in it`}
       values={values}
       scale={scaleOf(stats(plane.values))}
       rows={rows}
@@ -241,16 +242,14 @@ export function Terms({ details }: { details: Details }): VNode {
     }
     case "join":
       return (
-        <p class="formula">
-          <math display="block">
-            {details.inputs.map((value, i) => (
-              <mrow key={i}>
-                {i > 0 && <mo>{details.sign === "+" ? "+" : "×"}</mo>}
-                <N wrap={i > 0} value={value} />
-              </mrow>
-            ))}
-          </math>
-        </p>
+        <Formula>
+          {details.inputs.map((value, i) => (
+            <mrow key={i}>
+              {i > 0 && <mo>{details.sign === "+" ? "+" : "×"}</mo>}
+              <N wrap={i > 0} value={value} />
+            </mrow>
+          ))}
+        </Formula>
       );
     default:
       return <></>;

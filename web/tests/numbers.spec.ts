@@ -1,0 +1,42 @@
+import { expect, test } from "@playwright/test";
+import { isRounded, NAMES, open, places } from "./open";
+
+for (const name of NAMES) {
+  test(`numbers in 200 places of ${name} are those of the engine`, async ({ page }) => {
+    const all = places(name);
+    expect(all.length).toBe(200);
+    await open(page, name);
+    const shown = await page.evaluate(async (list) => {
+      const found: { value: string; gradient: string | null; differs: number; sum: string | null }[] = [];
+      for (const { image, layer, channel, y = 0, x = 0 } of list) {
+        location.hash = `#image=${image}&layer=${encodeURIComponent(layer)}&channel=${channel}&y=${y}&x=${x}`;
+        const key = [image, layer, channel, y, x].join(" ");
+        const output = (): Element | null =>
+          [...document.querySelectorAll("#map [data-number=value]")].find(
+            (element) => element.getAttribute("data-place") === key,
+          ) ?? null;
+        for (let tries = 0; tries < 500 && !output(); tries++) await new Promise((done) => setTimeout(done, 5));
+        const gradient = [...document.querySelectorAll("#backward [data-number=gradient]")].find(
+          (element) => element.getAttribute("data-place") === key,
+        );
+        found.push({
+          value: output()?.textContent ?? "nothing",
+          gradient: gradient?.textContent ?? null,
+          differs: document.querySelectorAll("#arithmetic .differs, #backward .differs").length,
+          sum: document.querySelector("#arithmetic [data-number=sum]")?.textContent ?? null,
+        });
+      }
+      return found;
+    }, all);
+    const wrong = all.flatMap((place, i) => {
+      const { value, gradient, differs } = shown[i]!;
+      const right =
+        isRounded(value, place.value) &&
+        (place.gradient === null ? gradient === null : gradient !== null && isRounded(gradient, place.gradient)) &&
+        differs === 0;
+      return right ? [] : [{ place, shown: shown[i] }];
+    });
+    expect(wrong).toEqual([]);
+    expect(shown.filter(({ sum }) => sum !== null).length).toBeGreaterThan(100);
+  });
+}

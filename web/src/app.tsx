@@ -53,13 +53,14 @@ function leftOut(): string[] {
 
 function Head(): VNode {
   const { title, notes } = header.page;
+  const what = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
   const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
   return (
     <header>
       <h1>{title}</h1>
       <p>
         A net with {header.nodes.length - 1} layers and {whole(parameters)} parameters, and what it does with{" "}
-        {header.images.length === 1 ? "one image" : `${header.images.length} images`}, number by number. The net
+        {header.images.length === 1 ? `one ${what}` : `${header.images.length} ${what}s`}, number by number. The net
         computed every number; this page shows them.
       </p>
       <p class="hint">

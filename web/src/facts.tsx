@@ -52,8 +52,12 @@ export function Facts({ node }: { node: LayerNode }): VNode {
       <dd>{whole(node.parameters)}</dd>
       <dt>Multiply-adds</dt>
       <dd>{whole(node.multiply_adds)}</dd>
-      <dt>Sees</dt>
-      <dd>{field(node)}</dd>
+      {nodeOf("input")!.shape.length === 3 && (
+        <>
+          <dt>Sees</dt>
+          <dd>{field(node)}</dd>
+        </>
+      )}
       {node.dead !== null && (
         <>
           <dt>Dead units</dt>

@@ -92,7 +92,7 @@ export const placeKey = (sample: Sample, { layer, channel, y, x }: Route): strin
   [sample.index, layer, channel, y, x].join(" ");
 
 /** The chosen number in words. */
-export function placeText(node: LayerNode, route: Route): string {
+export function placeText(node: LayerNode, route: Pick<Route, "channel" | "y" | "x">): string {
   return shapeOf(node.shape).flat
     ? `number ${route.channel}`
     : `channel ${route.channel}, row ${route.y}, column ${route.x}`;

@@ -42,6 +42,8 @@ function floats(buffer: ArrayBuffer, offset: number | null | undefined, shape: n
 
 /** One image with its activations and gradients. */
 export class Sample {
+  private readonly arrays = new Map<number, Float32Array>();
+
   constructor(
     readonly index: number,
     readonly entry: ImageEntry,
@@ -62,7 +64,13 @@ export class Sample {
 
   private array(offsets: (number | null)[], name: string): Float32Array | null {
     const i = nodeIndex(name);
-    return i < 0 ? null : floats(this.buffer, offsets[i], header.nodes[i]!.shape);
+    const offset = offsets[i];
+    if (offset === null || offset === undefined) return null;
+    const known = this.arrays.get(offset); // the same array each time, so that what is drawn stays
+    if (known?.length === count(header.nodes[i]!.shape)) return known;
+    const found = new Float32Array(this.buffer, offset, count(header.nodes[i]!.shape));
+    this.arrays.set(offset, found);
+    return found;
   }
 }
 

@@ -42,7 +42,7 @@ export function norm(view: View): Explained | null {
   const scale = w / Math.sqrt(variance + eps);
   const names = ["running_mean", "running_var"].map((name) => `${weight(view.node, name)}[${c}]`);
   return {
-    details: { kind: "norm", input, mean, variance, eps, weight: w, bias: b },
+    details: { kind: "norm", from: [node], places: [view.index], input, mean, variance, eps, weight: w, bias: b },
     terms: [scale * input, -scale * mean, ...(biases ? [b] : [])],
     code: [
       "w = model.state_dict()",
@@ -75,7 +75,7 @@ export function softmax(view: View): Explained | null {
 function copied(view: View, input: number, index: number[]): Explained {
   const { node, values } = view.inputs[input]!;
   return {
-    details: { kind: "copy", from: node, index },
+    details: { kind: "copy", from: [node], places: [index] },
     terms: [values[position(index, node.shape)]!],
     code: [`print(${at(node.name, index)})`],
   };
@@ -119,6 +119,8 @@ export function curve(view: View): Explained {
   return {
     details: {
       kind: "curve",
+      from: [node],
+      places: [view.index],
       input,
       text: text.replace("{slope}", String(slope)),
       slope: slope === undefined ? null : Number(slope),
@@ -136,7 +138,7 @@ export function join(view: View): Explained {
   const names = view.inputs.map(({ node }) => (node.name === "input" ? "x" : `a["${node.name}"]`));
   const texts = names.map((name, n) => `${name}[${[0, ...places[n]!].join(", ")}]`);
   return {
-    details: { kind: "join", from: view.inputs.map(({ node }) => node), inputs, sign },
+    details: { kind: "join", from: view.inputs.map(({ node }) => node), places, inputs, sign },
     terms: sign === "+" ? inputs : [inputs.reduce((a, b) => a * b, 1)],
     code: ["a = model.activations(x)", `print(${texts.join(` ${sign} `)})`],
   };

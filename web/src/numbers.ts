@@ -5,9 +5,10 @@ export function fmt(value: number, digits = 6): string {
   if (!Number.isFinite(value)) return String(value);
   if (value === 0) return "0";
   const size = Math.abs(value);
-  let text = size >= 1e-4 && size < 10 ** digits ? value.toPrecision(digits) : value.toExponential(digits - 1);
-  if (text.includes(".")) text = text.replace(/\.?0+(e|$)/, "$1");
-  return text.replace("-", "−").replace("e−", "e-").replace("e-", "e−").replace("e+", "e");
+  const text = size >= 1e-4 && size < 10 ** digits ? value.toPrecision(digits) : value.toExponential(digits - 1);
+  const [mantissa = "", exponent] = text.split("e");
+  const short = mantissa.includes(".") ? mantissa.replace(/\.?0+$/, "") : mantissa;
+  return (exponent ? `${short}e${exponent.replace("+", "")}` : short).replaceAll("-", "−");
 }
 
 export const short = (value: number): string => fmt(value, 4);

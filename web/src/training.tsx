@@ -107,7 +107,7 @@ export function Confusion(): VNode | null {
       <h3>Which class is taken for which</h3>
       <p>
         A row for each true class, a column for each class that the net says. A linked number opens an image of this
-        page. The darker a cell, the more mistakes.
+        page. The stronger the colour, the more mistakes.
       </p>
       <div class="scroll" tabIndex={0} role="region" aria-label="Which class is taken for which">
         <table class="numbers confusion">

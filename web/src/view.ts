@@ -36,11 +36,23 @@ export type Details =
   | { kind: "convolution"; windows: Window[]; kernels: number[][]; sums: number[]; bias: number | null; plane: Plane[] }
   | { kind: "pool"; window: Window; area: number | null; won: number; plane: Plane[] }
   | { kind: "linear"; inputs: number[]; weights: number[]; products: number[]; bias: number | null }
-  | { kind: "norm"; input: number; mean: number; variance: number; eps: number; weight: number; bias: number }
-  | { kind: "curve"; input: number; text: string; slope: number | null }
+  | {
+      kind: "norm";
+      from: LayerNode[];
+      places: number[][];
+      input: number;
+      mean: number;
+      variance: number;
+      eps: number;
+      weight: number;
+      bias: number;
+    }
+  | { kind: "curve"; from: LayerNode[]; places: number[][]; input: number; text: string; slope: number | null }
   | { kind: "softmax"; inputs: number[]; exponentials: number[]; sum: number; at: number; max: number }
-  | { kind: "copy"; from: LayerNode; index: number[] }
-  | { kind: "join"; from: LayerNode[]; inputs: number[]; sign: string };
+  | { kind: "copy"; from: LayerNode[]; places: number[][] }
+  | { kind: "join"; from: LayerNode[]; places: number[][]; inputs: number[]; sign: string };
+
+export type Of<K extends Details["kind"]> = Extract<Details, { kind: K }>;
 
 export interface Explained {
   details: Details;

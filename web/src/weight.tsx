@@ -157,13 +157,22 @@ export function WeightGradient({ sample, weights, route }: Props): VNode {
           The weight is <output>{fmt(value)}</output>.
         </p>
       )}
-      {found ? <Products found={found} node={node} engine={isChecked ? difference!.gradient : null} /> : null}
+      {found ? (
+        <Products found={found} node={node} index={index} engine={isChecked ? difference!.gradient : null} />
+      ) : null}
       {difference && <Slope found={difference} />}
     </>
   );
 }
 
-function Products({ found, node, engine }: { found: Made; node: LayerNode; engine: number | null }): VNode {
+interface ProductsProps {
+  found: Made;
+  node: LayerNode;
+  index: number[];
+  engine: number | null;
+}
+
+function Products({ found, node, index, engine }: ProductsProps): VNode {
   const { seen, grad, rows, columns } = found;
   const products = [...seen].map((value, i) => value * grad[i]!);
   const sum = sumOf(products);
@@ -210,6 +219,13 @@ function Products({ found, node, engine }: { found: Made; node: LayerNode; engin
           <HeatMap label="their products" values={products} rows={rows} columns={columns} size={196} />
         </div>
       )}
+      <p>
+        The sum is{" "}
+        <output data-number="weight sum" data-index={index.join()}>
+          {fmt(sum)}
+        </output>
+        .
+      </p>
       {engine !== null && <SumCheck terms={products} value={engine} what="The gradient in this weight" />}
     </>
   );

@@ -71,6 +71,7 @@ function Row({
   shape: number[];
   route: Route;
 }): VNode {
+  const [at, setAt] = useState(0);
   const [out = 1, into = 1] = shape;
   const k = route.layer === node.name ? Math.min(route.channel, out - 1) : 0;
   const row = values.subarray(k * into, (k + 1) * into);
@@ -96,8 +97,8 @@ function Row({
           channels={image[0]!}
           rows={image[1]!}
           columns={image[2]!}
-          channel={0}
-          onMove={() => undefined}
+          channel={at}
+          onMove={setAt}
         />
       ) : (
         <HeatMap
@@ -119,14 +120,16 @@ function Tensor({ node, weights, route }: { node: LayerNode; weights: Weights; r
   const { shape } = header.tensors[name]!;
   const across = wrapped(values.length);
   return (
-    <>
-      {shape.length === 4 && <Kernels node={node} values={values} shape={shape} route={route} />}
-      {shape.length === 2 && <Row node={node} values={values} shape={shape} route={route} />}
-      {shape.length !== 4 && shape.length !== 2 && (
-        <HeatMap label={name} values={values} rows={Math.ceil(values.length / across)} columns={across} />
-      )}
+    <div class="columns">
+      <div>
+        {shape.length === 4 && <Kernels node={node} values={values} shape={shape} route={route} />}
+        {shape.length === 2 && <Row node={node} values={values} shape={shape} route={route} />}
+        {shape.length !== 4 && shape.length !== 2 && (
+          <HeatMap label={name} values={values} rows={Math.ceil(values.length / across)} columns={across} />
+        )}
+      </div>
       <Histogram values={values} label={name} caption={`How often each number of ${name} occurs`} />
-    </>
+    </div>
   );
 }
 

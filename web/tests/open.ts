@@ -6,6 +6,9 @@ import type { Page } from "@playwright/test";
 export const FOLDER = process.env["PAGES"] ?? "/tmp/cnn-pages";
 export const NAMES = ["small_cnn", "resnet", "fashion", "spiral", "colours"];
 
+// of tests/explore/nets.py: all kinds of layers and branches
+export const NETS = ["row", "branches", "graph", "own_layers", "logits"];
+
 export interface Place {
   image: number;
   layer: string;
@@ -16,7 +19,16 @@ export interface Place {
   gradient: number | null;
 }
 
-export const places = (name: string): Place[] => JSON.parse(readFileSync(join(FOLDER, "numbers.json"), "utf8"))[name];
+export interface Weight {
+  layer: string;
+  weight: number[];
+  gradient: number;
+  /** The sum of the sizes of the products. */
+  size: number;
+}
+
+export const numbers = (name: string): { places: Place[]; weights: Weight[] } =>
+  JSON.parse(readFileSync(join(FOLDER, "numbers.json"), "utf8"))[name];
 
 export interface Opened {
   requests: string[];

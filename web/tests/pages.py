@@ -12,7 +12,9 @@ import cnn
 import cnn.explore
 from cnn import data, zoo
 from cnn.cli.main import main
-from cnn.explore import page, trace
+from cnn.explore import page, trace, weight_arithmetic
+from cnn.layers import Conv2d, Linear
+from tests.explore.nets import NETS, made
 
 PLACES = 200
 packed = {}  # what the last page was made of
@@ -50,6 +52,23 @@ def places(rng):
     return found
 
 
+def weights(rng):
+    """Random weights in the page that was made last, the gradient in each, and the sum of the sizes of its terms."""
+    model, pixels = packed["model"], packed["pixels"]
+    x = model.preprocess(pixels[:1]) if pixels.dtype == np.uint8 else pixels[:1]
+    label = packed["labels"][0] if packed["labels"] is not None else None
+    traced = trace(model, x, label)
+    found = []
+    for name, node in traced.nodes.items():
+        if type(node.layer) in (Conv2d, Linear):
+            index = tuple(int(rng.integers(n)) for n in node.layer.weight.shape)
+            one = weight_arithmetic(traced, name, index)
+            if one is not None:
+                size = float(np.abs(one.terms).sum())
+                found.append({"layer": name, "weight": index, "gradient": one.value, "size": size})
+    return found
+
+
 def images(count, classes, channels, side, rng):
     """Squares whose place is their class, with noise: pixels and labels."""
     y = np.arange(count) % classes
@@ -76,7 +95,7 @@ def make(folder):
     page_module.pack = recording_pack
 
     def keep(name):
-        numbers[name] = places(rng)
+        numbers[name] = {"places": places(rng), "weights": weights(rng)}
 
     def run(*words):
         if main(list(words)) != 0:
@@ -95,6 +114,11 @@ def make(folder):
     x, y = images(3, 10, 3, 32, rng)
     page(zoo.resnet(8), x, y, title="A net with branches").save("resnet.html")
     keep("resnet")
+
+    for net in NETS:  # all kinds of layers and branches
+        model, sample = made(net)
+        page(model, sample, [1], title=net.__name__).save(f"{net.__name__}.html")
+        keep(net.__name__)
 
     run("explore", "--model", "fashion", "--out", "fashion.html")
     keep("fashion")

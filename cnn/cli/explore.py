@@ -8,7 +8,7 @@ import numpy as np
 
 import cnn.explore
 from cnn.cli import datasets, labelled_images, model_arguments, run_folders, run_images
-from cnn.cli.formatting import training_text
+from cnn.cli.formatting import sample_shape_text, training_text
 from cnn.cli.parser import Parser
 from cnn.cli.predict_images import expand_patterns, files_in, looks_like_an_image, read_for_model
 from cnn.cli.terminal import print_stderr, print_stdout
@@ -98,6 +98,9 @@ def _of_run(path: Path, model: Sequential, config: dict[str, Any]) -> Found:
 
 def _given(given: list[str], model: Sequential) -> Found:
     """Return the images that were given, at most as many as a page shows."""
+    shape = model.input_shape or ()
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(f"the model takes {sample_shape_text(shape)}, not images: use cnn.explore.page in Python")
     listed = [[file for file in files_in(each) if looks_like_an_image(file)] for each in given if Path(each).is_dir()]
     files = [file for folder in listed for file in folder] + [each for each in given if not Path(each).is_dir()]
     if not files:
@@ -111,7 +114,7 @@ def _given(given: list[str], model: Sequential) -> Found:
     read, kept = [], []
     for file in files:
         try:
-            read.append(read_for_model(file, model.input_shape or (), preprocessing=model.preprocessing))
+            read.append(read_for_model(file, shape, preprocessing=model.preprocessing))
             kept.append(file)
         except (OSError, ValueError) as error:
             if len(files) == 1:

@@ -164,7 +164,10 @@ export function Predict({ sample, route }: { sample: Sample; route: Route }): VN
           <Classes sample={sample} />
         </div>
       </div>
-      {pixels && <p class="hint">{scaling()} The arrow keys move over a map; its numbers are read out.</p>}
+      <p class="hint">
+        {scaling()} In every map lighter is larger, and a minus marks numbers far below zero. The arrow keys move over a
+        map; its numbers are read out.
+      </p>
     </>
   );
 }

@@ -77,6 +77,12 @@ window.addEventListener("hashchange", () => {
   show(current.section);
 });
 
+// a link to what is already shown changes no address, but leads there all the same
+window.addEventListener("click", (event) => {
+  const link = event.target instanceof Element ? event.target.closest("a[href^='#']") : null;
+  if (link && link.getAttribute("href") === location.hash) show(parse(location.hash).section);
+});
+
 export function useRoute(): Route {
   const [route, update] = useState(current);
   useEffect(() => {

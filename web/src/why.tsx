@@ -39,11 +39,12 @@ interface MapProps {
   values: Float32Array;
   shape: number[];
   label: string;
+  caption: string;
 }
 
-function Maps({ values, shape, label }: MapProps): VNode {
+function Maps({ values, shape, label, caption }: MapProps): VNode {
   if (shape.length === 2) {
-    return <HeatMap label={label} values={values} rows={shape[0]!} columns={shape[1]!} size={168} />;
+    return <HeatMap label={label} caption={caption} values={values} rows={shape[0]!} columns={shape[1]!} size={168} />;
   }
   const { channels, rows, columns, flat } = shapeOf(shape);
   if (flat) {
@@ -59,6 +60,7 @@ function Maps({ values, shape, label }: MapProps): VNode {
         <HeatMap
           key={c}
           label={channels === 1 ? label : `${label}, ${names[c] ?? `channel ${c}`}`}
+          caption={channels === 1 ? caption : `${caption}, ${names[c] ?? `channel ${c}`}`}
           values={values.subarray(c * rows * columns, (c + 1) * rows * columns)}
           rows={rows}
           columns={columns}
@@ -74,9 +76,9 @@ export function Why({ sample }: { sample: Sample }): VNode {
   const { entry } = sample;
   if (!entry.complete) return <LeftOut sample={sample} />;
   const names = Object.keys(MAPS).filter((name) => entry.maps[name]);
-  const draw = (name: string, places: Record<string, Place>, label: string): VNode | null => {
+  const draw = (name: string, places: Record<string, Place>, label: string, caption: string): VNode | null => {
     const place = places[name];
-    return place ? <Maps values={sample.saliency(place)} shape={place.shape} label={label} /> : null;
+    return place ? <Maps values={sample.saliency(place)} shape={place.shape} label={label} caption={caption} /> : null;
   };
   const what = entry.probabilities ? className(entry.predicted) : `output ${entry.predicted}`;
   return (
@@ -106,8 +108,8 @@ export function Why({ sample }: { sample: Sample }): VNode {
                 {shows} <strong>It does not show:</strong> {hides[0]!.toLowerCase() + hides.slice(1)}
               </p>
               <div class="columns">
-                {draw(name, entry.maps, `${title}`)}
-                {random && draw(name, entry.random_maps, `${title}, random weights`)}
+                {draw(name, entry.maps, title, "this net")}
+                {random && draw(name, entry.random_maps, `${title}, random weights`, "random weights")}
               </div>
             </section>
           );

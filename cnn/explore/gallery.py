@@ -7,6 +7,7 @@ import numpy as np
 from cnn.module import Array
 
 COUNT = 12
+EXAMPLES = 3  # of each mistake
 MANY_CLASSES = 50  # with more, a table of which class is taken for which is not shown
 
 
@@ -58,6 +59,21 @@ def confusion(predicted: Array, labels: Array, classes: int) -> list[list[int]] 
     counts: Any = np.zeros((classes, classes), int)
     np.add.at(counts, (labels, predicted), 1)
     return counts.tolist()
+
+
+def mistakes(predicted: Array, labels: Array) -> dict[tuple[int, int], list[int]]:
+    """Return some images of each true class that were taken for each other class, the most frequent mistake first.
+
+    Examples
+    --------
+    >>> mistakes(np.array([1, 1, 0, 0]), np.array([0, 0, 0, 1]))
+    {(0, 1): [0, 1], (1, 0): [3]}
+    """
+    found: dict[tuple[int, int], list[int]] = {}
+    for i in np.flatnonzero(predicted != labels):
+        found.setdefault((int(labels[i]), int(predicted[i])), []).append(int(i))
+    order = sorted(found, key=lambda pair: -len(found[pair]))
+    return {pair: found[pair][:EXAMPLES] for pair in order}
 
 
 def _varied(order: Array, classes: Array) -> list[int]:

@@ -15,8 +15,9 @@ import numpy as np
 from cnn.core.files import write_bytes
 from cnn.core.text import count_text
 from cnn.errors import ShapeError
+from cnn.explore.chunk import Chunk
 from cnn.explore.data import LIMIT, pack
-from cnn.explore.gallery import COUNT, choose, confusion
+from cnn.explore.gallery import COUNT, choose, confusion, mistakes
 from cnn.explore.static import static_part
 from cnn.explore.walk import without_softmax
 from cnn.layers import LogSoftmax
@@ -27,6 +28,7 @@ from cnn.module import Array, Module
 from cnn.sequential import Sequential
 
 TEMPLATE = Path(__file__).with_name("page.html")  # built from the folder web of the repository
+MISTAKES_SHARE = 40  # pixels of mistakes take at most this part of the data
 HEIGHT = 800  # pixels in a notebook
 
 
@@ -138,19 +140,23 @@ def page(
     y, told = _targets(model, x, y)
     if y is not None and len(y) != len(names):
         raise ShapeError(f"{len(names)} images need as many labels, got {len(y)}")
-    chosen, table = _gallery(model, x, y)
+    chosen, probabilities = _gallery(model, x, y)
     shown = [i for i, _ in chosen]
     if len(shown) < len(x):
-        told.append(f"It shows {len(shown)} of {count_text(len(x), 'image')}.")
+        told.append(f"It shows {len(shown)} of {count_text(len(x), 'image' if x.ndim == 4 else 'sample')}.")
     labels = None if y is None else [y[i] if np.ndim(y[i]) else np.asarray(y[i]).item() for i in shown]
-    header, block = pack(model, x[shown] if shown else x, labels, [names[i] for i in shown], limit)
+    confused, chunk = _confusion(probabilities, x, y, limit // MISTAKES_SHARE)
+    extra = chunk.deflated()
+    header, block = pack(
+        model, x[shown] if shown else x, labels, [names[i] for i in shown], limit - len(extra) * 4 // 3
+    )
     for entry, (_, why) in zip(header["images"], chosen, strict=False):  # the last ones may be left out
         entry["why"] = why
-    header["page"] = {"title": title, "notes": [*notes, *told], "confusion": table}
-    header["page"]["history"] = [
-        {name: float(value) for name, value in epoch.items() if np.isfinite(value)} for epoch in history
-    ]
-    return Page(_filled(title, header, block, x[shown]))
+    confused["chunk"] = len(header["chunks"])
+    header["chunks"].append({"offset": len(block), "length": len(extra), "size": chunk.size})
+    epochs = [{name: float(value) for name, value in epoch.items() if np.isfinite(value)} for epoch in history]
+    header["page"] = {"title": title, "notes": [*notes, *told], "history": epochs, **confused}
+    return Page(_filled(title, header, block + extra, x[shown]))
 
 
 def _targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
@@ -171,8 +177,8 @@ def _inputs(model: Any, x: Array) -> Array:
     return model.preprocess(x) if x.dtype == np.uint8 else x
 
 
-def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], list[list[int]] | None]:
-    """Return the images to show and why, and which class was taken for which."""
+def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array | None]:
+    """Return the images to show and why, and the probabilities of the classes for all images, if there are such."""
     first = [(i, "") for i in range(min(COUNT, len(x) if x.ndim else 0))]
     loss_func = getattr(model, "loss_func", None)
     if loss_func is None and isinstance(model, Sequential):
@@ -183,13 +189,31 @@ def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], list[
     if not (first and isinstance(loss_func, ClassificationLoss) and hasattr(model, "predict_proba")):
         return first, None
     probabilities = model.predict_proba(_inputs(model, x))
-    if probabilities.ndim != 2:
+    has_ids = y is None or (y.dtype.kind in "iu" and y.shape == (len(x),))
+    if probabilities.ndim != 2 or not has_ids:
         return first, None
-    is_class = y is not None and y.dtype.kind in "iu" and y.shape == (len(x),)
-    if y is not None and not is_class:
-        return first, None
-    table = confusion(probabilities.argmax(axis=1), y, probabilities.shape[1]) if is_class else None
-    return choose(probabilities, y), table if len(x) > COUNT else None
+    return choose(probabilities, y), probabilities
+
+
+def _confusion(probabilities: Array | None, x: Array, y: Any, budget: int) -> tuple[dict[str, Any], Chunk]:
+    """Return which class was taken for which, and a chunk with the pixels of some mistakes, as many as fit."""
+    chunk = Chunk()
+    found: list[dict[str, Any]] = []
+    about: dict[str, Any] = {"confusion": None, "mistakes": found}
+    if probabilities is None or y is None or len(x) <= COUNT:
+        return about, chunk
+    predicted, classes = probabilities.argmax(axis=1), probabilities.shape[1]
+    if y.min() < 0 or y.max() >= classes:
+        return about, chunk  # what is wrong with y, the trace says
+    about["confusion"] = confusion(predicted, y, classes)
+    if about["confusion"] is None or x.dtype != np.uint8 or x.ndim != 4:
+        return about, chunk
+    for (label, k), images in mistakes(predicted, y).items():
+        if chunk.size + len(images) * x[0].size > budget:
+            break
+        places = [{"offset": chunk.add(x[i]), "shape": list(x[i].shape)} for i in images]
+        found.append({"label": label, "predicted": k, "images": places})
+    return about, chunk
 
 
 def _filled(title: str, header: dict[str, Any], block: bytes, x: Array) -> str:

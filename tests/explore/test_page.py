@@ -35,7 +35,11 @@ def part(text, name):
 
 
 def header_of(made_page):
-    return json.loads(part(made_page.text, "header"))
+    return header_of_text(made_page.text)
+
+
+def header_of_text(text):
+    return json.loads(part(text, "header"))
 
 
 def test_its_numbers_are_those_of_the_engine():
@@ -106,6 +110,28 @@ def test_of_many_images_it_shows_some_and_says_so():
     counts = np.array(header["page"]["confusion"])
     assert counts.sum() == 50
     assert np.trace(counts) == (p.argmax(axis=1) == y).sum()
+
+
+def test_it_holds_some_images_of_each_mistake():
+    x, y = pixels(50), np.arange(50) % 3
+    model = small()
+    text = page(model, x, y).text
+    header, block = header_of_text(text), base64.b64decode(part(text, "block"))
+    predicted = model.predict(model.preprocess(x))
+    chunk = header["chunks"][header["page"]["chunk"]]
+    raw = zlib.decompress(block[chunk["offset"] : chunk["offset"] + chunk["length"]], wbits=-15)
+    assert len(raw) == chunk["size"]
+    found = {(one["label"], one["predicted"]): one["images"] for one in header["page"]["mistakes"]}
+    assert set(found) == {(int(a), int(b)) for a, b in zip(y, predicted, strict=True) if a != b}
+    for (label, k), images in found.items():
+        which = np.flatnonzero((y == label) & (predicted == k))[:3]
+        assert len(images) == len(which)
+        for place, i in zip(images, which, strict=True):
+            stored = np.frombuffer(raw, np.uint8, x[i].size, place["offset"]).reshape(place["shape"])
+            np.testing.assert_array_equal(stored, x[i])
+    small_page = page(model, x, y, limit=20_000)
+    assert len(part(small_page.text, "block")) <= 20_000
+    assert len(header_of(small_page)["page"]["mistakes"]) < len(found)
 
 
 def test_images_are_chosen_from_different_classes():

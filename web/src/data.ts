@@ -96,6 +96,12 @@ export async function pixelsOf(i: number): Promise<Pixels | null> {
   return pixelCache.get(i) ?? null;
 }
 
+/** Images that are on the page only as examples of a mistake. */
+export async function mistakePixels(places: Place[]): Promise<Pixels[]> {
+  const buffer = await chunk(header.page.chunk);
+  return places.map(({ offset, shape }) => ({ data: new Uint8Array(buffer, offset, count(shape)), shape }));
+}
+
 /** The weights and running statistics, by their names in the state_dict. */
 export class Weights {
   constructor(private readonly buffer: ArrayBuffer) {}

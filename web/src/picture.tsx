@@ -19,18 +19,27 @@ function paint(canvas: HTMLCanvasElement, { data, shape }: Pixels): void {
 
 export const isPicture = (shape: number[]): boolean => shape.length === 3 && (shape[0] === 1 || shape[0] === 3);
 
-export function Picture({ index, size }: { index: number; size: number }): VNode | null {
+interface DrawingProps {
+  pixels: Pixels | null;
+  name: string;
+  size: number;
+}
+
+export function Drawing({ pixels, name, size }: DrawingProps): VNode {
   const canvas = useRef<HTMLCanvasElement>(null);
+  useEffect(() => {
+    if (pixels && canvas.current) paint(canvas.current, pixels);
+  }, [pixels]);
+  return <canvas ref={canvas} class="picture" role="img" aria-label={name} style={{ width: `${size}px` }} />;
+}
+
+export function Picture({ index, size }: { index: number; size: number }): VNode | null {
   const [pixels, setPixels] = useState<Pixels | null>(null);
   useEffect(() => {
     let stale = false;
     void pixelsOf(index).then((found) => !stale && setPixels(found));
     return () => void (stale = true);
   }, [index]);
-  useEffect(() => {
-    if (pixels && canvas.current) paint(canvas.current, pixels);
-  }, [pixels]);
   const { pixels: place, name } = header.images[index]!;
-  if (!place || !isPicture(place.shape)) return null;
-  return <canvas ref={canvas} class="picture" role="img" aria-label={name} style={{ width: `${size}px` }} />;
+  return place && isPicture(place.shape) ? <Drawing pixels={pixels} name={name} size={size} /> : null;
 }

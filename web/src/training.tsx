@@ -1,9 +1,8 @@
-// Curves of the training with a table of the numbers, and which class was taken for which.
+// Curves of the training with a table of the numbers.
 import type { VNode } from "preact";
-import { className, header } from "./data";
+import { header } from "./data";
 import { Figure } from "./maps";
-import { fmt, whole } from "./numbers";
-import { fragment } from "./state";
+import { fmt } from "./numbers";
 
 const [WIDTH, HEIGHT, LEFT] = [420, 180, 44];
 const NAMES: Record<string, string> = { train: "training", val: "validation" };
@@ -92,62 +91,5 @@ export function Curves(): VNode {
       <Curve metric="loss" />
       <Curve metric="accuracy" />
     </div>
-  );
-}
-
-/** Rows are the true classes, columns what the net said; a cell opens an image of the gallery. */
-export function Confusion(): VNode | null {
-  const counts = header.page.confusion;
-  if (!counts) return null;
-  const shown = (row: number, column: number): number =>
-    header.images.findIndex((image) => image.label === row && image.predicted === column);
-  const most = Math.max(...counts.map((row, i) => Math.max(...row.map((n, j) => (i === j ? 0 : n)))));
-  return (
-    <>
-      <h3>Which class is taken for which</h3>
-      <p>
-        A row for each true class, a column for each class that the net says. A linked number opens an image of this
-        page. The stronger the colour, the more mistakes.
-      </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Which class is taken for which">
-        <table class="numbers confusion">
-          <thead>
-            <tr>
-              <th scope="col">true class</th>
-              {counts.map((_, k) => (
-                <th scope="col" key={k}>
-                  {className(k)}
-                </th>
-              ))}
-            </tr>
-          </thead>
-          <tbody>
-            {counts.map((row, i) => (
-              <tr key={i}>
-                <th scope="row">{className(i)}</th>
-                {row.map((n, j) => {
-                  const image = shown(i, j);
-                  const level = i === j ? "right" : n ? `mistake m${Math.ceil((4 * n) / most)}` : undefined;
-                  return (
-                    <td key={j} class={level}>
-                      {image >= 0 ? (
-                        <a
-                          href={fragment({ image, section: "predict" })}
-                          aria-label={`${n} of ${className(i)} taken for ${className(j)}: open one of them`}
-                        >
-                          {whole(n)}
-                        </a>
-                      ) : (
-                        whole(n)
-                      )}
-                    </td>
-                  );
-                })}
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </>
   );
 }

@@ -73,5 +73,8 @@ export interface Header {
     notes: string[];
     confusion: number[][] | null;
     history: Record<string, number>[];
+    /** Some images of each true class that were taken for each other class, and the chunk with their pixels. */
+    mistakes: { label: number; predicted: number; images: Place[] }[];
+    chunk: number;
   };
 }

@@ -3,12 +3,13 @@ import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { layerName } from "./activation";
 import { LayerField, NumberField } from "./chooser";
+import { Confusion } from "./confusion";
 import { header, nodeOf, type Weights } from "./data";
 import { Histogram } from "./histogram";
 import { HeatMap, Mosaic } from "./maps";
 import { fmt, stats, whole, wrapped } from "./numbers";
 import { fragment, go, type Route } from "./state";
-import { Confusion, Curves } from "./training";
+import { Curves } from "./training";
 import type { LayerNode } from "./types";
 
 interface Props {

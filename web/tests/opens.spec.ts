@@ -46,6 +46,15 @@ test("a map becomes a table", async ({ page }) => {
   await expect(page.locator("#map td.chosen")).toHaveText(value!);
 });
 
+test("a cell of the confusion matrix opens images", async ({ page }) => {
+  await open(page, "small_cnn");
+  const cell = page.locator(".confusion .mistake button").first();
+  await cell.click();
+  await expect(cell).toHaveAttribute("aria-expanded", "true");
+  const name = (await cell.getAttribute("aria-label"))!.replace(/^\d+ of /, "");
+  await expect(page.locator("#weights").getByRole("img", { name, exact: true }).first()).toBeVisible();
+});
+
 test("a finite difference agrees with the gradient", async ({ page }) => {
   await open(page, "small_cnn");
   const text = await page.locator("#backward [data-number='weight gradient']").textContent();

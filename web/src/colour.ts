@@ -18,6 +18,7 @@ const UNSIGNED: Colour[] = [
   [232, 158, 88],
   [255, 243, 214],
 ];
+const LEVELS = 512;
 
 export interface Scale {
   signed: boolean;
@@ -29,12 +30,48 @@ export const scaleOf = ({ min, max }: Stats): Scale => ({
   limit: Math.max(Math.abs(min), Math.abs(max)),
 });
 
-export function colour(value: number, scale: Scale): Colour {
-  const share = scale.limit > 0 ? Math.min(1, Math.max(-1, value / scale.limit)) : 0;
-  const stops = scale.signed ? SIGNED : UNSIGNED;
-  const at = (scale.signed ? (share + 1) / 2 : Math.max(0, share)) * (stops.length - 1);
-  const i = Math.min(stops.length - 2, Math.floor(at));
-  const [a, b] = [stops[i]!, stops[i + 1]!];
-  const mix = (k: 0 | 1 | 2): number => Math.round(a[k] + (at - i) * (b[k] - a[k]));
-  return [mix(0), mix(1), mix(2)];
+/** Colours between the stops, as canvases store them: alpha, blue, green, red. */
+function palette(stops: Colour[]): Uint32Array {
+  return Uint32Array.from({ length: LEVELS + 1 }, (_, level) => {
+    const at = (level / LEVELS) * (stops.length - 1);
+    const i = Math.min(stops.length - 2, Math.floor(at));
+    const [a, b] = [stops[i]!, stops[i + 1]!];
+    const mix = (k: 0 | 1 | 2): number => Math.round(a[k] + (at - i) * (b[k] - a[k]));
+    return ((255 << 24) | (mix(2) << 16) | (mix(1) << 8) | mix(0)) >>> 0;
+  });
+}
+
+const palettes = { signed: palette(SIGNED), unsigned: palette(UNSIGNED) };
+const scratch = document.createElement("canvas");
+
+export interface Area {
+  left: number;
+  top: number;
+  /** Pixels of a cell. */
+  side: number;
+}
+
+/** Draw rows and columns of numbers as cells of one colour each. */
+export function paint(
+  context: CanvasRenderingContext2D,
+  values: ArrayLike<number>,
+  columns: number,
+  scale: Scale,
+  { left, top, side }: Area,
+): void {
+  const rows = Math.ceil(values.length / columns);
+  scratch.width = columns;
+  scratch.height = rows;
+  const small = scratch.getContext("2d")!;
+  const image = small.createImageData(columns, rows);
+  const cells = new Uint32Array(image.data.buffer);
+  const colours = scale.signed ? palettes.signed : palettes.unsigned;
+  for (let k = 0; k < values.length; k++) {
+    const share = scale.limit > 0 ? values[k]! / scale.limit : 0;
+    const level = Math.round(LEVELS * (scale.signed ? (share + 1) / 2 : share));
+    cells[k] = colours[Math.min(LEVELS, Math.max(0, level))]!;
+  }
+  small.putImageData(image, 0, 0);
+  context.imageSmoothingEnabled = false;
+  context.drawImage(scratch, left, top, columns * side, rows * side);
 }

@@ -1,7 +1,7 @@
 // Maps of numbers with a legend and a table: one channel, and the small pictures of all channels.
 import type { ComponentChildren, VNode } from "preact";
 import { useId, useState } from "preact/hooks";
-import { colour, scaleOf, type Scale } from "./colour";
+import { paint, scaleOf, type Scale } from "./colour";
 import { Grid, type Box, type Cell } from "./grid";
 import { fmt, short, stats } from "./numbers";
 
@@ -89,6 +89,7 @@ export function NumberTable({ values, rows, columns, at }: TableProps): VNode {
 }
 
 const LARGEST = 336;
+const MARKED = 9; // pixels of a cell that is large enough for a minus
 const FAINT = 0.15; // of the largest number: smaller ones get no minus
 
 /** Pixels of a cell, so that a map of so many columns is easy to see. */
@@ -136,14 +137,13 @@ export function HeatMap(props: MapProps): VNode {
   };
   const cell = props.cell ?? { row: 0, column: 0 };
   const draw = (context: CanvasRenderingContext2D): void => {
-    for (let k = 0; k < values.length; k++) {
-      const [x, y] = [(k % columns) * side, Math.floor(k / columns) * side];
-      context.fillStyle = `rgb(${colour(values[k]!, scale)})`;
-      context.fillRect(x, y, side, side);
-      if (props.isPadding?.({ row: Math.floor(k / columns), column: k % columns })) hatch(context, x, y, side);
-      if (side >= 9 && values[k]! < -FAINT * scale.limit) {
+    paint(context, values, columns, scale, { left: 0, top: 0, side });
+    for (let k = 0; k < values.length && (side >= MARKED || props.isPadding); k++) {
+      const [row, column] = [Math.floor(k / columns), k % columns];
+      if (props.isPadding?.({ row, column })) hatch(context, column * side, row * side, side);
+      if (side >= MARKED && values[k]! < -FAINT * scale.limit) {
         context.fillStyle = "rgba(255, 255, 255, .6)"; // a minus
-        context.fillRect(x + side * 0.3, y + Math.floor(side / 2), side * 0.4, 1);
+        context.fillRect((column + 0.3) * side, row * side + Math.floor(side / 2), side * 0.4, 1);
       }
     }
   };
@@ -204,16 +204,9 @@ export function Mosaic(props: MosaicProps): VNode {
     return `${what} ${c}: from ${fmt(min)} to ${fmt(max)}`;
   };
   const draw = (context: CanvasRenderingContext2D): void => {
-    const image = context.createImageData(columns * zoom, rows * zoom);
     for (let c = 0; c < channels; c++) {
-      const plane = part(c);
-      for (let y = 0; y < rows * zoom; y++) {
-        for (let x = 0; x < columns * zoom; x++) {
-          const value = plane[Math.floor(y / zoom) * columns + Math.floor(x / zoom)]!;
-          image.data.set([...colour(value, scale), 255], 4 * (y * columns * zoom + x));
-        }
-      }
-      context.putImageData(image, (c % across) * stepX + gap / 2, Math.floor(c / across) * stepY + gap / 2);
+      const [left, top] = [(c % across) * stepX + gap / 2, Math.floor(c / across) * stepY + gap / 2];
+      paint(context, part(c), columns, scale, { left, top, side: zoom });
     }
   };
   const numbers = (): VNode => (

@@ -6,6 +6,10 @@ for (const name of [...NAMES, ...NETS]) {
     const all = numbers(name).places;
     expect(all.length).toBe(200);
     await open(page, name);
+    await page.evaluate(() => {
+      // these take most of the time to draw, and show none of the numbers that are compared
+      for (const id of ["predict", "why", "weights", "questions"]) document.getElementById(id)!.style.display = "none";
+    });
     const shown = await page.evaluate(async (list) => {
       const found: { value: string; gradient: string | null; differs: number; sum: string | null }[] = [];
       for (const { image, layer, channel, y = 0, x = 0 } of list) {

@@ -19,7 +19,7 @@ const SECTIONS: [string, string, string][] = [
   ["backward", "Backward", "From the loss back through the layers: how much it changes with every number."],
   ["why", "Why this answer", "Which parts of the image the answer depends on."],
   ["weights", "Weights and training", "What the net has learned, and how that went."],
-  ["questions", "Check yourself", "Eight questions about this net."],
+  ["questions", "Check yourself", "Questions about this net. Each answer leads to the place where one sees it."],
 ];
 
 function Section({ id, children }: { id: string; children: ComponentChildren }): VNode {

@@ -1,17 +1,21 @@
 // Map: the layers from the input to the output, and everything about the chosen one.
 import type { VNode } from "preact";
-import { useMemo, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { AllChannels, layerName, OneMap, placeKey, placeText, indexOf } from "./activation";
 import { header, nodeOf, type Sample } from "./data";
 import { Facts } from "./facts";
 import { Histogram } from "./histogram";
-import { layout, type Edge } from "./layout";
+import { layout, type Edge, type Layout } from "./layout";
 import { HeatMap } from "./maps";
 import { fmt, shapeOf } from "./numbers";
 import { fragment, go, type Route } from "./state";
 
 const ROW = 52; // pixels, as in style.css
 const CHIP = 36;
+
+let found: Layout | null = null;
+
+const drawn = (): Layout => (found ??= layout(header.nodes));
 
 /** The line of an edge: x in hundredths of the width of all lanes, y in pixels. */
 function line({ from, to, blocked }: Edge, lanes: number): string {
@@ -29,7 +33,7 @@ function line({ from, to, blocked }: Edge, lanes: number): string {
 }
 
 function Chips({ route }: { route: Route }): VNode {
-  const { spots, edges, rows, lanes } = useMemo(() => layout(header.nodes), []);
+  const { spots, edges, rows, lanes } = drawn();
   const box = useRef<HTMLDivElement>(null);
   const move = (event: KeyboardEvent): void => {
     const i = header.nodes.findIndex((node) => node.name === route.layer);
@@ -116,8 +120,9 @@ export function LayerMap({ sample, route }: { sample: Sample; route: Route }): V
   const node = nodeOf(route.layer)!;
   const values = sample.output(node.name);
   const label = `Output of ${layerName(node)}`;
+  const { lanes } = drawn();
   return (
-    <div class="map">
+    <div class={lanes > 2 ? "map broad" : "map"}>
       <Chips route={route} />
       <div>
         <h3>{layerName(node)}</h3>

@@ -74,7 +74,10 @@ function Outputs({ sample }: { sample: Sample }): VNode {
   const shown = [...values.slice(0, 32)];
   return (
     <>
-      <p>This net has no classes: these are its outputs{values.length > 32 ? ", the first 32 of them" : ""}.</p>
+      <p>
+        {header.model.loss === "cross-entropy" ? "The net answers for each place" : "This net has no classes"}: these
+        are its outputs{values.length > 32 ? ", the first 32 of them" : ""}.
+      </p>
       <table class="classes">
         <tbody>
           {shown.map((value, k) => (

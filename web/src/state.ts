@@ -22,7 +22,8 @@ const first = header.nodes.find((node) => node.kind === "Conv2d" || node.kind ==
 
 export function parse(fragment: string): Route {
   const found = new URLSearchParams(fragment.replace(/^#/, ""));
-  const layer = nodeOf(found.get("layer") ?? "") ? found.get("layer")! : first.name;
+  const given = found.get("layer");
+  const layer = given !== null && nodeOf(given) ? given : first.name;
   const { channels, rows, columns } = shapeOf(nodeOf(layer)!.shape);
   const weight = found.get("weight")?.split(",").map(Number) ?? null;
   return {

@@ -192,7 +192,7 @@ def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array
     has_ids = y is None or (y.dtype.kind in "iu" and y.shape == (len(x),))
     if probabilities.ndim != 2 or not has_ids:
         return first, None
-    return choose(probabilities, y), probabilities
+    return choose(probabilities, y) if len(x) > COUNT else first, probabilities
 
 
 def _confusion(probabilities: Array | None, x: Array, y: Any, budget: int) -> tuple[dict[str, Any], Chunk]:

@@ -46,13 +46,14 @@ function leftOut(): string[] {
       `Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, to keep the page small.`,
     );
   }
-  if (layers.length) found.push(`Left out, to keep the page small: the numbers of the layers ${layers.join(", ")}.`);
-  if (tensors.length) found.push(`Left out, to keep the page small: the weights ${tensors.join(", ")}.`);
+  if (layers.length) found.push(`The numbers of ${layers.length} layers were left out, to keep the page small.`);
+  if (tensors.length) found.push(`The weights of ${tensors.length} layers were left out, to keep the page small.`);
   return found;
 }
 
 function Head(): VNode {
   const { title, notes } = header.page;
+  const { layers, tensors } = header.left_out;
   const what = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
   const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
   return (
@@ -66,6 +67,12 @@ function Head(): VNode {
       <p class="hint">
         {[...notes, ...leftOut()].join(" ")} <strong>This page contains the images that it shows.</strong>
       </p>
+      {(layers.length > 0 || tensors.length > 0) && (
+        <details class="hint">
+          <summary>What was left out</summary>
+          <p>{[...layers, ...tensors].join(", ")}</p>
+        </details>
+      )}
     </header>
   );
 }

@@ -108,7 +108,7 @@ function AsSeen({ sample, route }: { sample: Sample; route: Route }): VNode {
         <HeatMap
           key={c}
           label={`The input, as the net sees it: ${names[c] ?? `channel ${c}`}`}
-          caption={names[c] ?? `channel ${c}`}
+          caption={`${names[c] ?? `channel ${c}`}, as the net sees it`}
           values={values.subarray(c * rows * columns, (c + 1) * rows * columns)}
           rows={rows}
           columns={columns}

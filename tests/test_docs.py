@@ -116,7 +116,8 @@ def test_exchange_with_pytorch_and_scikit_learn(tmp_path, monkeypatch, capsys):
     assert (names["again"][1].weight.data == 0).sum() == 0
 
 
-def test_a_look_inside_a_net(capsys):
+def test_a_look_inside_a_net(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {}
     exec(compile(code("docs/look_inside.md"), "look_inside.md", "exec"), names)
     assert names["one"].terms.sum() == pytest.approx(names["one"].value, rel=1e-4)

@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from cnn.core.text import count_text as count_text
 from cnn.core.text import printable
@@ -84,3 +85,25 @@ def skipped_files(path: Path, skipped: list[tuple[Path, str]]) -> list[str]:
     more = len(skipped) - len(shown)
     shown += [f"  and {more:,} more"] if more else []
     return [f"{count_text(len(skipped), 'file')} could not be used:", *shown]
+
+
+def training_text(config: dict[str, Any]) -> str:
+    """Return how a model was trained; any key may be missing from a config.json that was edited by hand.
+
+    Examples
+    --------
+    >>> training_text({"model": "mlp", "data": "spiral", "epochs": 3, "batch_size": 32, "status": "finished"})
+    'mlp trained on spiral: 3 epochs, batch size 32, finished'
+    """
+    texts = {"batch_size": "batch size {}", "lr": "lr {}", "seed": "seed {}", "status": "{}"}
+    parts = [f"recipe {config['recipe']}"] if "recipe" in config else []
+    parts += [count_text(config["epochs"], "epoch")] if "epochs" in config else []
+    if isinstance(config.get("fine_tune"), int):
+        parts[-1:] = [f"{part} of the head" for part in parts[-1:]]
+        rate = f" at lr {config['fine_tune_lr']:g}" if isinstance(config.get("fine_tune_lr"), float) else ""
+        parts += [f"{count_text(config['fine_tune'], 'epoch')} of the upper layers{rate}"]
+    parts += [text.format(config[key]) for key, text in texts.items() if key in config]
+    names = [f"{part}_{name}" for part in ("test", "validation") for name in ("accuracy", "balanced_accuracy")]
+    results = {name.replace("_", " "): config.get(name) for name in names}
+    parts += [f"{name} {value:.4f}" for name, value in results.items() if isinstance(value, float)]
+    return f"{config.get('model', 'a model')} trained on {config.get('data', 'unknown data')}: {', '.join(parts)}"

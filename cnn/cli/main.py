@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from cnn import __version__
-from cnn.cli import bench, completion, data, evaluate, export, model_arguments, predict, summary, train, verify
+from cnn.cli import bench, completion, data, evaluate, explore, export, model_arguments, predict, summary, train, verify
 from cnn.cli.interrupts import Interrupted
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import flush_streams, one_line_warnings, print_stderr, replace_unencodable_characters
@@ -65,11 +65,12 @@ COMMANDS: dict[str, Command] = {
     "predict": predict,
     "summary": summary,
     "export": export,
+    "explore": explore,
     "data": data,
     "verify": verify,
     "bench": bench,
 }
-COMMANDS_WITH_MODEL = ("evaluate", "predict", "summary", "export")
+COMMANDS_WITH_MODEL = ("evaluate", "predict", "summary", "export", "explore")
 
 
 def entry_point() -> NoReturn:

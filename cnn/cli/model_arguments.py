@@ -1,4 +1,4 @@
-"""The model of `cnn evaluate`, `predict`, `summary` and `export`: RUN, or --model NAME for one that comes with cnn."""
+"""The model of `cnn evaluate`, `predict`, `summary`, `export` and `explore`: RUN, or --model NAME for one of cnn's."""
 
 from pathlib import Path
 

@@ -5,6 +5,7 @@ from cnn.explore.data import pack, pack_image
 from cnn.explore.facts import Facts, dead_share, facts
 from cnn.explore.fields import Field
 from cnn.explore.finite_difference import Difference, finite_difference
+from cnn.explore.page import Page, page
 from cnn.explore.random_weights import randomized
 from cnn.explore.saliency import grad_cam, gradient, gradient_times_input, occlusion
 from cnn.explore.trace import Trace, trace
@@ -17,6 +18,7 @@ __all__ = [
     "Facts",
     "Field",
     "Node",
+    "Page",
     "Trace",
     "arithmetic",
     "dead_share",
@@ -29,6 +31,7 @@ __all__ = [
     "occlusion",
     "pack",
     "pack_image",
+    "page",
     "randomized",
     "trace",
     "weight_arithmetic",

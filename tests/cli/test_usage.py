@@ -53,7 +53,7 @@ def test_version_and_help_import_nothing_slow():
         ([], "arguments are required: COMMAND"),
         (
             ["trian"],
-            "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, export, predict, summary, train",
+            "unknown command 'trian': did you mean 'train'? Known: bench, data, evaluate, explore, export, predict, summary, train",
         ),
         (["--debug", "eval"], "unknown command 'eval': did you mean 'evaluate'?"),
         (["train"], "give the data to train on: fashion-mnist, mnist, spiral or a folder of images"),

@@ -1,0 +1,156 @@
+// The page: its sections one below the other, for the image that is chosen.
+import type { ComponentChildren, VNode } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Arithmetic } from "./arithmetic";
+import { Backward } from "./backward";
+import { header, sampleOf, weightsOf, type Sample, type Weights } from "./data";
+import { LayerMap } from "./map";
+import { whole } from "./numbers";
+import { Predict } from "./predict";
+import { Questions } from "./questions";
+import { setLive, show, useRoute } from "./state";
+import { WeightsAndTraining } from "./weights";
+import { Why } from "./why";
+
+const SECTIONS: [string, string, string][] = [
+  ["predict", "Predict", "What the net says about an image."],
+  ["map", "Map", "The layers from the input to the output. Choose one to see what it makes of the image."],
+  ["arithmetic", "Arithmetic", "Any number of any layer, and how it is made from the numbers before it."],
+  ["backward", "Backward", "From the loss back through the layers: how much it changes with every number."],
+  ["why", "Why this answer", "Which parts of the image the answer depends on."],
+  ["weights", "Weights and training", "What the net has learned, and how that went."],
+  ["questions", "Check yourself", "Questions about this net. Each answer leads to the place where one sees it."],
+];
+
+function Section({ id, children }: { id: string; children: ComponentChildren }): VNode {
+  const [, title, about] = SECTIONS.find(([name]) => name === id)!;
+  return (
+    <section id={id} aria-labelledby={`${id}-title`}>
+      <h2 id={`${id}-title`} tabIndex={-1}>
+        {title}
+      </h2>
+      <p class="about">{about}</p>
+      {children}
+    </section>
+  );
+}
+
+/** What is not on the page. */
+function leftOut(): string[] {
+  const { images, activations, layers, tensors } = header.left_out;
+  const found = [];
+  if (images) found.push(`${images} images are not on this page, to keep it small.`);
+  if (activations) {
+    const n = header.images.length - activations;
+    found.push(
+      `Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, to keep the page small.`,
+    );
+  }
+  if (layers.length) found.push(`The numbers of ${layers.length} layers were left out, to keep the page small.`);
+  if (tensors.length) found.push(`The weights of ${tensors.length} layers were left out, to keep the page small.`);
+  return found;
+}
+
+function Head(): VNode {
+  const { title, notes } = header.page;
+  const { layers, tensors } = header.left_out;
+  const what = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
+  const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
+  return (
+    <header>
+      <h1>{title}</h1>
+      <p>
+        A net with {header.nodes.length - 1} layers and {whole(parameters)} parameters, and what it does with{" "}
+        {header.images.length === 1 ? `one ${what}` : `${header.images.length} ${what}s`}, number by number. The net
+        computed every number; this page shows them.
+      </p>
+      <p class="hint">
+        {[...notes, ...leftOut()].join(" ")} <strong>This page contains the images that it shows.</strong>
+      </p>
+      {(layers.length > 0 || tensors.length > 0) && (
+        <details class="hint">
+          <summary>What was left out</summary>
+          <p>{[...layers, ...tensors].join(", ")}</p>
+        </details>
+      )}
+    </header>
+  );
+}
+
+function Navigation(): VNode {
+  const open = (event: MouseEvent, id: string): void => {
+    event.preventDefault();
+    show(id);
+  };
+  return (
+    <nav aria-label="Sections">
+      <ul>
+        {SECTIONS.map(([id, title]) => (
+          <li key={id}>
+            <a href={`#section=${id}`} onClick={(event) => open(event, id)}>
+              {title}
+            </a>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
+
+export function App(): VNode {
+  const route = useRoute();
+  const [sample, setSample] = useState<Sample | null>(null);
+  const [weights, setWeights] = useState<Weights | null>(null);
+  const [fault, setFault] = useState("");
+  useEffect(() => {
+    let stale = false;
+    sampleOf(route.image).then(
+      (found) => !stale && setSample(found),
+      (error: unknown) => setFault(`The data of this image cannot be read: ${String(error)}`),
+    );
+    return () => void (stale = true);
+  }, [route.image]);
+  useEffect(() => {
+    weightsOf().then(setWeights, (error: unknown) => setFault(`The weights cannot be read: ${String(error)}`));
+  }, []);
+  const ready = sample !== null && weights !== null;
+  useEffect(() => {
+    if (ready) show(route.section);
+  }, [ready]);
+  return (
+    <>
+      <Head />
+      <Navigation />
+      <main data-ready={ready ? "yes" : undefined}>
+        {fault && <p role="alert">{fault}</p>}
+        {!ready && !fault && <p>Reading the numbers …</p>}
+        {ready && (
+          <>
+            <Section id="predict">
+              <Predict sample={sample} route={route} />
+            </Section>
+            <Section id="map">
+              <LayerMap sample={sample} route={route} />
+            </Section>
+            <Section id="arithmetic">
+              <Arithmetic sample={sample} weights={weights} route={route} />
+            </Section>
+            <Section id="backward">
+              <Backward sample={sample} weights={weights} route={route} />
+            </Section>
+            <Section id="why">
+              <Why sample={sample} />
+            </Section>
+            <Section id="weights">
+              <WeightsAndTraining weights={weights} route={route} />
+            </Section>
+            <Section id="questions">
+              <Questions />
+            </Section>
+          </>
+        )}
+      </main>
+      <div class="hidden" aria-live="polite" ref={setLive} />
+    </>
+  );
+}

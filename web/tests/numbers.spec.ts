@@ -1,0 +1,59 @@
+import { expect, test } from "@playwright/test";
+import { isRounded, NAMES, NETS, number, numbers, open } from "./open";
+
+for (const name of [...NAMES, ...NETS]) {
+  test(`numbers in 200 places of ${name} are those of the engine`, async ({ page }) => {
+    const all = numbers(name).places;
+    expect(all.length).toBe(200);
+    await open(page, name);
+    await page.evaluate(() => {
+      // these take most of the time to draw, and show none of the numbers that are compared
+      for (const id of ["predict", "why", "weights", "questions"]) document.getElementById(id)!.style.display = "none";
+    });
+    const shown = await page.evaluate(async (list) => {
+      const found: { value: string; gradient: string | null; differs: number; sum: string | null }[] = [];
+      for (const { image, layer, channel, y = 0, x = 0 } of list) {
+        location.hash = `#image=${image}&layer=${encodeURIComponent(layer)}&channel=${channel}&y=${y}&x=${x}`;
+        const key = [image, layer, channel, y, x].join(" ");
+        const output = (): Element | null =>
+          [...document.querySelectorAll("#map [data-number=value]")].find(
+            (element) => element.getAttribute("data-place") === key,
+          ) ?? null;
+        for (let tries = 0; tries < 500 && !output(); tries++) await new Promise((done) => setTimeout(done, 5));
+        const gradient = [...document.querySelectorAll("#backward [data-number=gradient]")].find(
+          (element) => element.getAttribute("data-place") === key,
+        );
+        found.push({
+          value: output()?.textContent ?? "nothing",
+          gradient: gradient?.textContent ?? null,
+          differs: document.querySelectorAll("#arithmetic .differs, #backward .differs").length,
+          sum: document.querySelector("#arithmetic [data-number=sum]")?.textContent ?? null,
+        });
+      }
+      return found;
+    }, all);
+    const wrong = all.flatMap((place, i) => {
+      const { value, gradient, differs } = shown[i]!;
+      const right =
+        isRounded(value, place.value) &&
+        (place.gradient === null ? gradient === null : gradient !== null && isRounded(gradient, place.gradient)) &&
+        differs === 0;
+      return right ? [] : [{ place, shown: shown[i] }];
+    });
+    expect(wrong).toEqual([]);
+    expect(shown.filter(({ sum }) => sum !== null).length).toBeGreaterThan(50);
+  });
+
+  test(`the gradients in weights of ${name} are those of the engine`, async ({ page }) => {
+    await open(page, name);
+    const all = numbers(name).weights;
+    expect(all.length).toBeGreaterThan(1);
+    for (const { layer, weight, gradient, size } of all) {
+      const address = `#image=0&layer=${encodeURIComponent(layer)}&weight=${weight.join(",")}`;
+      await page.evaluate((fragment) => void (location.hash = fragment), address);
+      const sum = page.locator(`#backward [data-number='weight sum'][data-index='${weight.join(",")}']`);
+      const text = (await sum.textContent())!;
+      expect(Math.abs(number(text) - gradient)).toBeLessThanOrEqual(1e-5 * (size + Math.abs(gradient)));
+    }
+  });
+}

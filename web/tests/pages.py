@@ -1,0 +1,139 @@
+"""Make the pages that the tests open, and a file of numbers that must be found in each: python pages.py FOLDER."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import cnn
+import cnn.explore
+from cnn import data, zoo
+from cnn.cli.main import main
+from cnn.explore import page, trace, weight_arithmetic
+from cnn.layers import Conv2d, Linear
+from tests.explore.nets import NETS, made
+
+PLACES = 200
+packed = {}  # what the last page was made of
+page_module = sys.modules["cnn.explore.page"]
+original_pack = page_module.pack
+
+
+def recording_pack(model, pixels, labels, names, limit):
+    header, block = original_pack(model, pixels, labels, names, limit)
+    packed.update(model=model, pixels=pixels, labels=labels, header=header)
+    return header, block
+
+
+def places(rng):
+    """Random places in the page that was made last: activations and gradients, as the engine gives them."""
+    model, pixels, header = packed["model"], packed["pixels"], packed["header"]
+    complete = [i for i, image in enumerate(header["images"]) if image["complete"]]
+    traces, found = {}, []
+    while len(found) < PLACES:
+        i = int(rng.choice(complete[:4]))
+        if i not in traces:
+            x = pixels[i : i + 1]
+            label = packed["labels"][i] if packed["labels"] is not None else None
+            traces[i] = trace(model, model.preprocess(x) if x.dtype == np.uint8 else x, label)
+        names = list(traces[i].nodes)
+        name = names[rng.integers(len(names))]
+        output, grad = traces[i].nodes[name].output[0], traces[i].nodes[name].grad
+        index = [int(rng.integers(n)) for n in output.shape]
+        place = {"image": i, "layer": name, "channel": index[0]}
+        if len(index) == 3:
+            place |= {"y": index[1], "x": index[2]}
+        place["value"] = float(output[tuple(index)])
+        place["gradient"] = None if grad is None else float(grad[0][tuple(index)])
+        found.append(place)
+    return found
+
+
+def weights(rng):
+    """Random weights in the page that was made last, the gradient in each, and the sum of the sizes of its terms."""
+    model, pixels = packed["model"], packed["pixels"]
+    x = model.preprocess(pixels[:1]) if pixels.dtype == np.uint8 else pixels[:1]
+    label = packed["labels"][0] if packed["labels"] is not None else None
+    traced = trace(model, x, label)
+    found = []
+    for name, node in traced.nodes.items():
+        if type(node.layer) in (Conv2d, Linear):
+            index = tuple(int(rng.integers(n)) for n in node.layer.weight.shape)
+            one = weight_arithmetic(traced, name, index)
+            if one is not None:
+                size = float(np.abs(one.terms).sum())
+                found.append({"layer": name, "weight": index, "gradient": one.value, "size": size})
+    return found
+
+
+def images(count, classes, channels, side, rng):
+    """Squares whose place is their class, with noise: pixels and labels."""
+    y = np.arange(count) % classes
+    x = rng.integers(0, 90, (count, channels, side, side), dtype=np.uint8)
+    for i, k in enumerate(y):
+        row, column = divmod(int(k), 4)
+        x[i, k % channels, row * 8 : row * 8 + 8, column * 7 : column * 7 + 7] = 230
+    return x, y
+
+
+def folder_of_images(folder, rng):
+    """A folder of coloured images for each of three classes."""
+    x, y = images(90, 3, 3, 32, rng)
+    for i, (pixels, k) in enumerate(zip(x, y, strict=True)):
+        path = folder / ["red", "green", "blue"][k] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(path)
+
+
+def make(folder):
+    """Make all pages in the current folder."""
+    rng = np.random.default_rng(0)
+    numbers = {}
+    page_module.pack = recording_pack
+
+    def keep(name):
+        numbers[name] = {"places": places(rng), "weights": weights(rng)}
+
+    def run(*words):
+        if main(list(words)) != 0:
+            sys.exit(f"failed: {' '.join(words)}")
+
+    cnn.manual_seed(0)
+    x, y, x_test, y_test = data.load_dataset(data.dataset_info("fashion-mnist")).arrays
+    model = zoo.small_cnn()
+    model.class_names, model.input_shape = list(data.FASHION_MNIST.class_names), (1, 28, 28)
+    model.loss_func, model.optimizer = cnn.loss.CrossEntropyLoss(), cnn.optim.Adam(lr=2e-3)
+    history = model.fit(model.preprocess(x[:6000]), y[:6000], epochs=3, batch_size=64)
+    epochs = [history.epoch(i) for i in range(len(history))]
+    page(model, x_test[:500], y_test[:500], title="A small net", history=epochs).save("small_cnn.html")
+    keep("small_cnn")
+
+    x, y = images(3, 10, 3, 32, rng)
+    page(zoo.resnet(8), x, y, title="A net with branches").save("resnet.html")
+    keep("resnet")
+
+    for net in NETS:  # all kinds of layers and branches
+        model, sample = made(net)
+        page(model, sample, [1], title=net.__name__).save(f"{net.__name__}.html")
+        keep(net.__name__)
+
+    run("explore", "--model", "fashion", "--out", "fashion.html")
+    keep("fashion")
+    run("train", "spiral", "--epochs", "20", "--out", "spiral", "--quiet")
+    run("explore", "spiral")
+    keep("spiral")
+    folder_of_images(Path("colours"), rng)
+    run("train", "colours", "--epochs", "4", "--image-size", "32", "--out", "colour-run", "--quiet")
+    run("explore", "colour-run", "--out", "colours.html")
+    keep("colours")
+    (folder / "numbers.json").write_text(json.dumps(numbers), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1]).resolve()
+    where.mkdir(parents=True, exist_ok=True)
+    os.chdir(where)
+    make(where)

@@ -1,7 +1,7 @@
 // How one number of a layer's output is made from the numbers that the layer reads, as in cnn/explore/arithmetic.py.
 // Only terms are made here; their sum is compared with the engine's number.
 import { nodeOf, type Sample, type Weights } from "./data";
-import { concat, curve, flatten, join, linear, norm, softmax } from "./explain_rows";
+import { affine, concat, curve, flatten, join, linear, norm, softmax } from "./explain_rows";
 import { adaptivePool, convolution, pool } from "./explain_windows";
 import { shapeOf } from "./numbers";
 import type { Route } from "./state";
@@ -17,11 +17,16 @@ const EXPLANATIONS: Record<string, (view: View) => Explained | null> = {
   AdaptiveAvgPool2d: adaptivePool,
   BatchNorm1d: norm,
   BatchNorm2d: norm,
+  Affine: affine,
   Softmax: softmax,
   Flatten: flatten,
   ReLU: curve,
   ReLU6: curve,
   LeakyReLU: curve,
+  Hardtanh: curve,
+  Hardsigmoid: curve,
+  Hardswish: curve,
+  SiLU: curve,
   Tanh: curve,
   Sigmoid: curve,
   Identity: curve,
@@ -48,7 +53,7 @@ export const explains = (node: LayerNode): boolean => node.kind in EXPLANATIONS;
 export function explain(sample: Sample, weights: Weights, node: LayerNode, at: number[]): Explained | null {
   const inputs = node.reads.map((name) => ({ node: nodeOf(name)!, values: sample.output(name) }));
   const known = inputs.flatMap(({ node, values }) => (values ? [{ node, values }] : []));
-  if (known.length !== inputs.length || node.shape.length > 3) return null;
+  if (known.length === 0 || known.length !== inputs.length || node.shape.length > 3) return null;
   const view = { node, index: at, inputs: known, tensor: (name: string) => weights.get(node.tensors[name]) };
   return EXPLANATIONS[node.kind]?.(view) ?? null;
 }

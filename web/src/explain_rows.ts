@@ -103,30 +103,56 @@ export function concat(view: View): Explained | null {
   return null;
 }
 
-const CURVES: Record<string, [(a: number, slope: number) => number, string]> = {
-  ReLU: [(a) => Math.max(a, 0), "max(a, 0)"],
-  ReLU6: [(a) => Math.min(Math.max(a, 0), 6), "min(max(a, 0), 6)"],
-  LeakyReLU: [(a, slope) => (a > 0 ? a : slope * a), "a if a > 0 else {slope} * a"],
-  Tanh: [Math.tanh, "np.tanh(a)"],
-  Sigmoid: [(a) => 1 / (1 + Math.exp(-a)), "1 / (1 + np.exp(-a))"],
+/** What makes one number from a, and its text, with the settings of the layer. */
+interface Curve {
+  made: (a: number, settings: (name: string) => number) => number;
+  text: string;
+}
+
+const clip = (a: number, low: number, high: number): number => Math.min(Math.max(a, low), high);
+
+const CURVES: Record<string, Curve> = {
+  ReLU: { made: (a) => Math.max(a, 0), text: "max(a, 0)" },
+  ReLU6: { made: (a) => clip(a, 0, 6), text: "min(max(a, 0), 6)" },
+  LeakyReLU: { made: (a, of) => (a > 0 ? a : of("negative_slope") * a), text: "a if a > 0 else {negative_slope} * a" },
+  Hardtanh: { made: (a, of) => clip(a, of("min_val"), of("max_val")), text: "min(max(a, {min_val}), {max_val})" },
+  Hardsigmoid: {
+    made: (a, of) => clip(of("alpha") * a + of("beta"), 0, 1),
+    text: "min(max({alpha} * a + {beta}, 0), 1)",
+  },
+  Hardswish: { made: (a) => (a * clip(a + 3, 0, 6)) / 6, text: "a * min(max(a + 3, 0), 6) / 6" },
+  SiLU: { made: (a) => a / (1 + Math.exp(-a)), text: "a / (1 + np.exp(-a))" },
+  Tanh: { made: Math.tanh, text: "np.tanh(a)" },
+  Sigmoid: { made: (a) => 1 / (1 + Math.exp(-a)), text: "1 / (1 + np.exp(-a))" },
 };
+const SAME: Curve = { made: (a) => a, text: "a" };
 
 export function curve(view: View): Explained {
   const { node, values } = view.inputs[0]!;
-  const slope = view.node.settings["negative_slope"];
+  const { kind, settings } = view.node;
   const input = values[position(view.index, node.shape)]!;
-  const [made, text] = CURVES[view.node.kind] ?? [(a: number) => a, "a"];
+  const { made, text } = CURVES[kind] ?? SAME;
+  const filled = text.replace(/\{(\w+)\}/g, (_, name: string) => String(settings[name]));
   return {
-    details: {
-      kind: "curve",
-      from: [node],
-      places: [view.index],
-      input,
-      text: text.replace("{slope}", String(slope)),
-      slope: slope === undefined ? null : Number(slope),
-    },
-    terms: [made(input, Number(slope))],
-    code: [`a = ${at(node.name, view.index)}`, `print(${text.replace("{slope}", String(slope))})`],
+    details: { kind: "curve", from: [node], places: [view.index], input, text: filled },
+    terms: [made(input, (name) => Number(settings[name]))],
+    code: [`a = ${at(node.name, view.index)}`, `print(${filled})`],
+  };
+}
+
+/** The number, scaled and shifted by those of its channel. */
+export function affine(view: View): Explained | null {
+  const { node, values } = view.inputs[0]!;
+  const [weights, biases] = [view.tensor("weight"), view.tensor("bias")];
+  if (!weights || !biases) return null;
+  const [c = 0] = view.index;
+  const input = values[position(view.index, node.shape)]!;
+  const [w, b] = [weights[c]!, biases[c]!];
+  const names = ["weight", "bias"].map((name) => `${weight(view.node, name)}[${c}]`);
+  return {
+    details: { kind: "affine", from: [node], places: [view.index], input, weight: w, bias: b },
+    terms: [w * input, b],
+    code: ["w = model.state_dict()", `print(${at(node.name, view.index)} * ${names[0]} + ${names[1]})`],
   };
 }
 
@@ -135,7 +161,7 @@ export function join(view: View): Explained {
   const sign = ["Product", "Multiply"].includes(view.node.kind) ? "*" : "+";
   const places = view.inputs.map(({ node }) => view.index.map((i, axis) => Math.min(i, node.shape[axis]! - 1)));
   const inputs = view.inputs.map(({ node, values }, n) => values[position(places[n]!, node.shape)]!);
-  const names = view.inputs.map(({ node }) => (node.name === "input" ? "x" : `a["${node.name}"]`));
+  const names = view.inputs.map(({ node }) => (node.name === "input" ? "x" : `a[${JSON.stringify(node.name)}]`));
   const texts = names.map((name, n) => `${name}[${[0, ...places[n]!].join(", ")}]`);
   return {
     details: { kind: "join", from: view.inputs.map(({ node }) => node), places, inputs, sign },

@@ -90,6 +90,18 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
           <N wrap value={details.bias} />
         </Formula>
       );
+    case "affine":
+      return (
+        <Formula>
+          <I>y</I>
+          <O>=</O>
+          <N value={details.weight} />
+          <O>·</O>
+          <N wrap value={details.input} />
+          <O>+</O>
+          <N wrap value={details.bias} />
+        </Formula>
+      );
     case "softmax":
       return (
         <Formula>

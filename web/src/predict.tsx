@@ -155,7 +155,7 @@ export function Predict({ sample, route }: { sample: Sample; route: Route }): VN
       <p>
         {name}. {about.join(" ")}
       </p>
-      <div class="columns">
+      <div class={nodeOf("input")!.shape.length === 3 && nodeOf("input")!.shape[0]! > 1 ? "columns planes" : "columns"}>
         {pixels && isPicture(pixels.shape) && (
           <figure>
             <figcaption>The image, as it was given</figcaption>

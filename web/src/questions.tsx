@@ -76,7 +76,7 @@ function aboutLayers(): Question[] {
   const largest = most(nodes.slice(1), (node) => count(node.shape));
   const linear = nodes.find((node) => node.kind === "Linear");
   if (linear) {
-    const inputs = nodeOf(linear.reads[0]!)?.shape.reduce((a, b) => a * b, 1) ?? 0;
+    const inputs = nodeOf(linear.reads[0] ?? "")?.shape.reduce((a, b) => a * b, 1) ?? 0;
     found.push({
       ask: `How many inputs does one number of ${layerName(linear)} depend on?`,
       answer: `On all ${whole(inputs)} that the layer reads. That is the difference from a convolution, which reads a window.`,

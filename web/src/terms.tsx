@@ -125,6 +125,7 @@ export function Terms({ details }: { details: Details }): VNode {
     case "copy":
       return <From what="The number is copied from" from={details.from} places={details.places} />;
     case "norm":
+    case "affine":
       return (
         <From what="The number that is shifted and scaled comes from" from={details.from} places={details.places} />
       );

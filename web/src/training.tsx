@@ -4,7 +4,7 @@ import { header } from "./data";
 import { Figure } from "./maps";
 import { fmt } from "./numbers";
 
-const [WIDTH, HEIGHT, LEFT] = [420, 180, 44];
+const [WIDTH, HEIGHT, LEFT] = [420, 180, 58];
 const NAMES: Record<string, string> = { train: "training", val: "validation" };
 
 interface CurveProps {

@@ -47,7 +47,8 @@ export type Details =
       weight: number;
       bias: number;
     }
-  | { kind: "curve"; from: LayerNode[]; places: number[][]; input: number; text: string; slope: number | null }
+  | { kind: "affine"; from: LayerNode[]; places: number[][]; input: number; weight: number; bias: number }
+  | { kind: "curve"; from: LayerNode[]; places: number[][]; input: number; text: string }
   | { kind: "softmax"; inputs: number[]; exponentials: number[]; sum: number; at: number; max: number }
   | { kind: "copy"; from: LayerNode[]; places: number[][] }
   | { kind: "join"; from: LayerNode[]; places: number[][]; inputs: number[]; sign: string };
@@ -63,6 +64,7 @@ export interface Explained {
 export const pair = (value: unknown): [number, number] =>
   Array.isArray(value) ? [Number(value[0]), Number(value[1])] : [Number(value), Number(value)];
 
-export const activation = (name: string): string => (name === "input" ? "x" : `model.activations(x)["${name}"]`);
+export const activation = (name: string): string =>
+  name === "input" ? "x" : `model.activations(x)[${JSON.stringify(name)}]`;
 export const at = (name: string, index: number[]): string => `${activation(name)}[${[0, ...index].join(", ")}]`;
-export const weight = (node: LayerNode, name: string): string => `w["${node.tensors[name]}"]`;
+export const weight = (node: LayerNode, name: string): string => `w[${JSON.stringify(node.tensors[name])}]`;

@@ -22,7 +22,8 @@ export const hasWeight = (node: LayerNode): boolean =>
 
 /** What one weight saw at each position, and the gradient in what it made there. */
 export function seenAndMade(sample: Sample, node: LayerNode, index: number[]): Made | null {
-  const input = nodeOf(node.reads[0]!)!;
+  const input = nodeOf(node.reads[0] ?? "");
+  if (!input) return null;
   const [x, g] = [sample.output(input.name), sample.grad(node.name)];
   const [k = 0, c = 0, u = 0, v = 0] = index;
   if (!x || !g) return null;

@@ -13,7 +13,7 @@ import cnn.explore
 from cnn import data, zoo
 from cnn.cli.main import main
 from cnn.explore import page, trace, weight_arithmetic
-from cnn.layers import Conv2d, Linear
+from cnn.layers import Affine, Conv2d, Flatten, Hardsigmoid, Hardswish, Hardtanh, Linear, SiLU
 from tests.explore.nets import NETS, made
 
 PLACES = 200
@@ -69,6 +69,12 @@ def weights(rng):
     return found
 
 
+def curves():
+    """Layers that make each number from one number, and not in the other nets."""
+    layers = [Conv2d(3, 4, 3), Affine(4), Hardtanh(-0.5, 0.75), SiLU(), Hardswish(), Hardsigmoid()]
+    return cnn.Sequential([*layers, Flatten(), Linear(4 * 7 * 6, 5)])
+
+
 def images(count, classes, channels, side, rng):
     """Squares whose place is their class, with noise: pixels and labels."""
     y = np.arange(count) % classes
@@ -115,7 +121,7 @@ def make(folder):
     page(zoo.resnet(8), x, y, title="A net with branches").save("resnet.html")
     keep("resnet")
 
-    for net in NETS:  # all kinds of layers and branches
+    for net in (*NETS, curves):  # all kinds of layers and branches
         model, sample = made(net)
         page(model, sample, [1], title=net.__name__).save(f"{net.__name__}.html")
         keep(net.__name__)

@@ -13,11 +13,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
 @pytest.fixture(autouse=True)
-def usual_terminal(monkeypatch):
+def usual_terminal():
     """Let no setting of the terminal or the machine that runs the tests decide how progress is shown."""
-    for name in ("CI", "NO_PROGRESS", "COLUMNS"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
+    with pytest.MonkeyPatch.context() as patch:  # of its own: a test's monkeypatch ends before the fixtures it needs
+        for name in ("CI", "NO_PROGRESS", "COLUMNS"):
+            patch.delenv(name, raising=False)
+        patch.setenv("TERM", "xterm")
+        yield
 
 
 @pytest.fixture

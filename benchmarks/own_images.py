@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     args = parser.parse_args()
     if args.table:
-        print(tables(stored(args.results), args.sets))
+        print(tables([result for result in stored(args.results) if result["seed"] in args.seeds], args.sets))
         return
     variants = {DEFAULT: []}
     for variant in args.variant:

@@ -46,6 +46,6 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> ModuleType:
     """Import the larger subpackages on first use, so that `import cnn` stays fast and `cnn.data` works after it."""
-    if name in ("data", "explore", "report", "utils", "zoo"):
+    if name in ("data", "distributed", "explore", "report", "utils", "zoo"):
         return importlib.import_module(f"cnn.{name}")
     raise missing_name("cnn", name, __all__)

@@ -18,6 +18,7 @@ LAZY = [
     "torch",
     "onnx",
     "scipy",
+    "mpi4py",
 ]
 
 

@@ -1,0 +1,59 @@
+"""Starts programs under mpiexec, as a user does, and sees to it that none of their processes is left."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def mpiexec():
+    """Return the path of mpiexec; without one the tests fail, and are not skipped."""
+    found = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+    if found is None:
+        pytest.fail('these tests need mpiexec: pip install -e ".[dev]"', pytrace=False)
+    return found
+
+
+def start(program, size, *arguments, **environment):
+    """Start a program, a path or the text of one, in ``size`` processes; its output comes in pipes."""
+    given = [str(program)] if isinstance(program, Path) else ["-c", textwrap.dedent(program)]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    return subprocess.Popen(
+        [mpiexec(), "-n", str(size), sys.executable, *given, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **environment},
+    )
+
+
+def finish(process, seconds):
+    """Wait for the end of a program that `start` has started: -> (its status, its output, its errors)"""
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        out, err = process.communicate()
+        pytest.fail(f"mpiexec did not end within {seconds} seconds\n{out}\n{err}", pytrace=False)
+    return process.returncode, out, err
+
+
+def run(program, size, *arguments, seconds=60, **environment):
+    """Run a program to its end: -> (its status, its output, its errors)"""
+    return finish(start(program, size, *arguments, **environment), seconds)
+
+
+def is_running(pid):
+    """Whether a process runs; one that has ended, and waits for its parent to see it, does not."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False

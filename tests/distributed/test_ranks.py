@@ -1,0 +1,107 @@
+"""Ranks: what the processes tell each other, and how they end when one of them fails, stops or is killed."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn.errors import InputError
+from tests.distributed.launch import finish, is_running, run, start
+
+HERE = Path(__file__).parent
+BEGIN = """
+    import os, sys, time
+    import cnn
+    ranks = cnn.distributed.world()
+    print(f"pid {os.getpid()}", flush=True)
+"""
+
+
+def pids(out):
+    return [int(line.split()[1]) for line in out.splitlines() if line.startswith("pid ")]
+
+
+def check_none_left(out, size):
+    found = pids(out)
+    assert len(found) == size
+    end = time.monotonic() + 10
+    while any(is_running(pid) for pid in found) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in found)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_every_rank_has_the_same_sums_arrays_and_texts(size):
+    status, out, err = run(HERE / "conversations.py", size)
+    assert status == 0, err
+    assert sorted(out.splitlines()) == [f"rank {rank} has come to the end" for rank in range(size)]
+
+
+def test_one_process_needs_no_mpiexec():
+    ranks = cnn.distributed.world()
+    assert (ranks.rank, ranks.size) == (0, 1)
+    assert repr(ranks) == "Ranks(rank=0, size=1)"
+    x, y = np.zeros((3, 2)), [1, 2, 3]
+    assert ranks.shard([x, y])[1] == y
+    with pytest.raises(InputError, match=r"as many targets as samples, got \[3, 2\]"):
+        ranks.shard((x, y[:2]))
+
+
+@pytest.mark.parametrize("seconds", [0, -1, "60", True, float("inf")])
+def test_the_time_to_wait_must_be_a_number_of_seconds(seconds):
+    with pytest.raises(InputError, match="stall_seconds must be a finite number above 0"):
+        cnn.distributed.world().stall_seconds = seconds
+
+
+def test_an_exception_on_one_rank_names_it_and_ends_all():
+    program = (
+        BEGIN
+        + """
+    ranks.add([1])
+    if ranks.rank == 1:
+        raise ValueError("a fault of this rank")
+    ranks.add([1])
+    """
+    )
+    status, out, err = run(program, 3, seconds=10)
+    assert status == 1
+    assert "rank 1 of 3 failed, and ends all:" in err
+    assert "ValueError: a fault of this rank" in err
+    check_none_left(out, 3)
+
+
+@pytest.mark.parametrize("level", ["multiple", "serialized"])
+def test_a_rank_that_hangs_is_named_and_all_end(level):
+    """MPI that cannot be used by several threads at once ends the processes, too, but cannot say who is missing."""
+    program = (
+        f"import mpi4py; mpi4py.rc.thread_level = {level!r}"
+        + BEGIN.replace("\n    ", "\n")
+        + (
+            "\nranks.stall_seconds = 1.5"
+            "\nranks.add([1])"
+            "\nif ranks.rank == 1: time.sleep(60)"
+            "\ntime.sleep(0.2 * ranks.rank)"
+            "\nranks.add([1])"
+        )
+    )
+    status, out, err = run(program, 3, seconds=20)
+    assert status != 0
+    assert "has waited 1.5 seconds for the others, and ends all:" in err
+    if level == "multiple":
+        assert "rank 0 of 3 has waited" in err
+        assert "rank 1 has not come" in err
+    check_none_left(out, 3)
+
+
+def test_a_rank_that_is_killed_ends_all():
+    process = start(BEGIN + "    while True: ranks.add([1])", 2)
+    lines = [process.stdout.readline() for _ in range(2)]
+    time.sleep(0.3)
+    os.kill(pids(lines[1])[0], signal.SIGKILL)
+    status, _, _ = finish(process, 10)
+    assert status != 0
+    check_none_left("".join(lines), 2)

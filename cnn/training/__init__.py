@@ -11,7 +11,8 @@ from cnn.training.health import Health, TrainingWarning
 from cnn.training.history import History
 from cnn.training.inputs import as_samples
 from cnn.training.logs import CSVLog, JSONLinesLog
-from cnn.training.loop import Callback, train
+from cnn.training.loop import train
+from cnn.training.run import Callback
 from cnn.training.step import Step
 from cnn.training.stopping import EarlyStopping, StopAt, TimeBudget
 

@@ -53,6 +53,7 @@ TRACED = {
         "training/evaluation.py",
         "training/fit.py",
         "training/loop.py",
+        "training/run.py",
         "training/train_step.py",
     )
 }

@@ -161,6 +161,8 @@ class Sequential(Inspected):
         clip_norm: float | None = None,
         class_weight: dict[int, float] | str | None = None,
         sample_weight: Any = None,
+        ranks: Any = None,
+        sync_batchnorm: bool = True,
     ) -> training.History:
         """Train on all samples, ``epochs`` times; return the metrics of every epoch.
 
@@ -194,6 +196,10 @@ class Sequential(Inspected):
             How much each class counts in training, see `cnn.training.train`; not in validation.
         sample_weight : array_like (N,), optional
             How much each sample counts in training; not in validation.
+        ranks : Ranks, optional
+            Processes that train together, from `cnn.distributed.world`; ``batch_size`` is that of all of them.
+        sync_batchnorm : bool
+            Whether their batch norms take the statistics of the whole batch, as one process does.
 
         Raises
         ------
@@ -206,6 +212,7 @@ class Sequential(Inspected):
         settings |= {"rng": rng, "callbacks": callbacks, "resume": resume, "evaluate_train": evaluate_train}
         settings |= {"validation_split": validation_split, "drop_last": drop_last, "clip_norm": clip_norm}
         settings |= {"class_weight": class_weight, "sample_weight": sample_weight}
+        settings |= {"ranks": ranks, "sync_batchnorm": sync_batchnorm}
         return training.fit(self, x, y, verbose_freq, **settings)
 
     @hide_internal_frames

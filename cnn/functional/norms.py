@@ -7,7 +7,7 @@ import numpy as np
 from cnn.core.checks import is_finite
 from cnn.errors import ShapeError
 from cnn.kernels import kernel
-from cnn.module import Array, Parameter
+from cnn.module import Array, Buffer, Parameter
 
 Axes = tuple[int, ...]
 
@@ -37,6 +37,11 @@ def standardize_grad(grad: Array, z: Array, scale: Array, axes: Axes) -> Array:
     these two directions: its components along the ones and along z are subtracted.
     """
     along_ones, along_z = (a.mean(axis=axes, keepdims=True, dtype=np.float64).astype(z.dtype) for a in (grad, grad * z))
+    return without_components(grad, z, scale, along_ones, along_z)
+
+
+def without_components(grad: Array, z: Array, scale: Array, along_ones: Array, along_z: Array) -> Array:
+    """Return scale (g - along_ones - z along_z)."""
     grad_x = np.multiply(z, -along_z, out=np.empty_like(z))
     grad_x += grad
     grad_x -= along_ones
@@ -86,6 +91,11 @@ def update_running_statistics(norm: Any, mean: Array, var: Array, n: int) -> Non
     momentum = 1 / int(norm.num_batches_tracked.data) if norm.momentum is None else norm.momentum
     for running, of_batch in ((norm.running_mean, mean), (norm.running_var, n / (n - 1) * var)):
         running.data = (1 - momentum) * running.data + momentum * of_batch.ravel()
+
+
+def of_channels(running: Buffer, x: Array) -> Array:
+    """Return a copy of running statistics in the shape in which they broadcast to (N, C, ...)."""
+    return running.data.reshape(channel_shape(x)).copy()
 
 
 def channel_shape(x: Array) -> tuple[int, ...]:

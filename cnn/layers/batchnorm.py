@@ -4,7 +4,7 @@ import numpy as np
 
 from cnn import init
 from cnn.core.checks import boolean, check_grad, check_input, integer
-from cnn.functional import norms
+from cnn.functional import norms, shared_batch
 from cnn.kernels import kernel
 from cnn.module import Array, Buffer, Module, Parameter
 
@@ -31,6 +31,7 @@ class BatchNorm(Module):
     """Base class of `BatchNorm2d`, which explains it, and `BatchNorm1d`; they differ only in the number of axes."""
 
     ndims: tuple[int, ...]  # the numbers of axes that an input may have
+    ranks: object = None  # in a step of several processes, each with a part of the batch: functional/shared_batch.py
 
     def __init__(
         self,
@@ -56,7 +57,7 @@ class BatchNorm(Module):
         use_batch_stats = self.training or not self.track_running_stats
         tensor = self.running_mean if self.weight is None else self.weight
         x = check_input(x, None if tensor is None else tensor.dtype)
-        norms.check_batch(x, self.num_features, self.ndims, use_batch_stats)
+        norms.check_batch(x, self.num_features, self.ndims, use_batch_stats and self.ranks is None)
         mean, var = self.statistics(x)
         self.save_for_backward(x, mean, var, use_batch_stats)
         return batchnorm(x, mean, var, self.eps, *norms.arrays(self.weight, self.bias))
@@ -65,18 +66,20 @@ class BatchNorm(Module):
         """(N, C, ...) -> (N, C, ...)"""
         x, mean, var, use_batch_stats = self.saved()
         check_grad(self, grad, x.shape, x.dtype)
-        weight = None if self.weight is None else self.weight.data
-        x_grad, w_grad, b_grad = batchnorm_grad(grad, x, mean, var, self.eps, weight, use_batch_stats)
+        values = x, mean, var, self.eps, None if self.weight is None else self.weight.data
+        if use_batch_stats and self.ranks is not None:
+            x_grad, w_grad, b_grad = shared_batch.batchnorm_grad(grad, *values, self.ranks)
+        else:
+            x_grad, w_grad, b_grad = batchnorm_grad(grad, *values, use_batch_stats)
         norms.accumulate(self.weight, self.bias, w_grad, b_grad)
         return x_grad
 
     def statistics(self, x: Array) -> tuple[Array, Array]:
         """Return mean and variance of the channels; in training also update the running ones."""
         if not self.training and self.running_mean is not None and self.running_var is not None:
-            shape = norms.channel_shape(x)
-            return self.running_mean.data.reshape(shape).copy(), self.running_var.data.reshape(shape).copy()
-        mean, var = norms.moments(x, norms.statistics_axes(x))
-        norms.update_running_statistics(self, mean, var, x.size // self.num_features)
+            return norms.of_channels(self.running_mean, x), norms.of_channels(self.running_var, x)
+        mean, var, n = shared_batch.batch_moments(x, self.ranks)
+        norms.update_running_statistics(self, mean, var, n)
         return mean, var
 
 
@@ -88,9 +91,8 @@ class BatchNorm2d(BatchNorm):
 
     In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
     running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch). In training
-    every x also changes its channel's mean and variance: dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps),
-    with no component along the ones or z, because shifting or scaling all x does not change z. In evaluation they are
-    constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
+    every x also changes its channel's mean and variance: dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps).
+    In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
 
     Parameters
     ----------
@@ -125,9 +127,7 @@ class BatchNorm2d(BatchNorm):
     >>> layer, x = BatchNorm2d(1, eps=3.0), np.array([[[[0, 2]]]], np.float32)
     >>> layer(x)  # in training: the batch has mean 1 and variance 1
     array([[[[-0.5,  0.5]]]], dtype=float32)
-    >>> layer.running_mean  # a tenth of the way from 0 to 1
-    Buffer([0.1], dtype=float32)
-    >>> layer.eval()(x).round(2)  # in evaluation: (x - 0.1) / sqrt(1.1 + 3)
+    >>> layer.eval()(x).round(2)  # the running mean is 0.1 now, a tenth of the way: (x - 0.1) / sqrt(1.1 + 3)
     array([[[[-0.05,  0.94]]]], dtype=float32)
     """
 

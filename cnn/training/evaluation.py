@@ -165,6 +165,14 @@ def evaluate_batches(
     InputError
         If there is no finite loss because a sample of a loader is not finite. With finite samples it is returned.
     """
+    means = measure(model, pairs, loss_func, numbered)
+    return means.loss, means.accuracy
+
+
+def measure(
+    model: Any, pairs: Iterable[tuple[Any, Any]], loss_func: LossFunc | None = None, numbered: bool = False
+) -> Means:
+    """Return the sums of which `evaluate_batches` returns the means."""
     means, dtype = Means(model, loss_func), dtype_of(model)
     start = 0
     with evaluating(), one_blas_thread():
@@ -175,18 +183,18 @@ def evaluate_batches(
             try:
                 loss, prediction = checked_loss(model, x, y, loss_func)
             except InputError as error:
-                _check_samples(pairs, start, len(x), dtype)
+                check_samples(pairs, start, len(x), dtype)
                 if numbered:
                     raise type(error)(f"batch {number}: {error}") from None
                 raise
             if not math.isfinite(loss):
-                _check_samples(pairs, start, len(x), dtype)
+                check_samples(pairs, start, len(x), dtype)
             means.add(loss, prediction, y)
             start += len(x)
-    return means.loss, means.accuracy
+    return means
 
 
-def _check_samples(pairs: Any, start: int, count: int, dtype: np.dtype[Any]) -> None:
+def check_samples(pairs: Any, start: int, count: int, dtype: np.dtype[Any]) -> None:
     """Raise an error if one of ``count`` samples of a loader, from ``start`` on, is NaN or infinite."""
     found = pairs.describe_non_finite(start, count, dtype) if isinstance(pairs, BatchesInOrder) else ""
     if found:
@@ -215,7 +223,7 @@ def unlabelled(model: Any, x: Any, batch_size: int) -> Iterator[Array]:
         for batch, y in pairs:
             samples = as_batch(batch, y, model, dtype)[0]
             if not np.isfinite(samples).all():
-                _check_samples(pairs, start, len(samples), dtype)
+                check_samples(pairs, start, len(samples), dtype)
             start += len(samples)
             yield samples
     elif gives_batches(x):

@@ -18,6 +18,8 @@ def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: An
     """
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
     steps = train(model, x, y, **settings)
+    if settings.get("ranks") is not None and settings["ranks"].rank > 0:
+        verbose_freq = 0  # of several processes the first one alone prints
     # BLAS is limited once, not in each step. The loop is closed immediately, also after an error, so that the folder of
     # its checkpoints is free for another attempt in the same notebook.
     with one_blas_thread(), contextlib.closing(steps), fit_progress(verbose_freq > 0) as progress:

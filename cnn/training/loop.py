@@ -8,12 +8,14 @@ import numpy as np
 
 from cnn.core.checks import boolean, integer
 from cnn.core.explain import explain_arguments
+from cnn.distributed.ranks import Ranks
 from cnn.optim import ReduceLROnPlateau, Schedule
 from cnn.training.arguments import BATCH_SIZE, as_callbacks, check_clip_norm, check_resume, training_data
 from cnn.training.batch_of_one import check_batches_of_one
 from cnn.training.inputs import check_deterministic, check_optimizer, check_trainable
 from cnn.training.resume import Resumed
 from cnn.training.run import Callback, Run
+from cnn.training.shared_run import SharedRun
 from cnn.training.step import Step
 from cnn.training.watched import check_watched
 
@@ -35,6 +37,8 @@ def train(
     clip_norm: float | None = None,
     class_weight: dict[int, float] | str | None = None,
     sample_weight: Any = None,
+    ranks: Ranks | None = None,
+    sync_batchnorm: bool = True,
 ) -> Generator[Step, None, None]:
     """Train, and yield after every step, so that the caller's own loop can monitor, log or stop.
 
@@ -73,6 +77,12 @@ def train(
     sample_weight : array_like (N,), optional
         How much each sample counts in the training loss and accuracy; see `cnn.loss.weighted.SampleWeighted`.
         Validation metrics are without weights.
+    ranks : Ranks, optional
+        From `cnn.distributed.world`: the processes that train together, each on its part of every batch. They end with
+        the weights of one process that trains alone, up to rounding; `batch_size` is that of all together.
+    sync_batchnorm : bool
+        Whether the statistics of a batch norm are those of the whole batch. False: of each process's part, which takes
+        less time and is not what one process computes. The running statistics are then those of rank 0.
 
     Returns
     -------
@@ -101,7 +111,11 @@ def train(
     if boolean(evaluate_train, "evaluate_train"):
         check_deterministic(loader.transforms)
     check_resume(resume)
-    run = Run(model, loader, validation_data, epochs, callbacks, evaluate_train, loss_func, clip_norm)
+    parts = model, loader, validation_data, epochs, callbacks, evaluate_train, loss_func, clip_norm
+    sync_batchnorm = boolean(sync_batchnorm, "sync_batchnorm")
+    if ranks is not None and not isinstance(ranks, Ranks):
+        raise TypeError(f"ranks must be what cnn.distributed.world() returns, got {ranks!r}")
+    run = Run(*parts) if ranks is None or ranks.size == 1 else SharedRun(ranks, sync_batchnorm, *parts)
     check_watched(run)
-    resumed = None if resume is None else Resumed.find(resume, run)
+    resumed = Resumed.find(resume, run) if resume is not None and run.writes else None
     return run.steps(resumed)

@@ -3,7 +3,7 @@
 import functools
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,13 @@ class Run:
         Loss and accuracy of the epoch so far.
     stopped : bool
         Whether a callback has ended the training.
+    writes : bool
+        Whether this process reads and writes the files of the run: of several that train together only the first does.
+    called : list of callable
+        The callbacks that this process calls.
     """
+
+    writes = True
 
     def __init__(
         self,
@@ -59,6 +65,7 @@ class Run:
         self.model, self.loader, self.validation_data, self.epochs = model, loader, validation_data, epochs
         self.checkpoints = [callback for callback in callbacks if isinstance(callback, Checkpoint)]
         self.callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
+        self.called = self.callbacks
         self.evaluate_train, self.loss_func, self.clip_norm = evaluate_train, loss_func, clip_norm
         self.history = History()
         self.epoch = self.step = 0
@@ -91,11 +98,7 @@ class Run:
             model.history = self.history
             model.train()
             model.zero_grad()  # an interrupted step may have left gradients
-            if resumed is not None:
-                resumed.apply(self)
-            else:
-                for checkpoint in self.checkpoints:
-                    checkpoint.begin(self)
+            self._begin(resumed)
             last_good = LastGood(model)
             step = self._current_step() if self.epoch else None
             failed: OSError | None = None
@@ -104,8 +107,7 @@ class Run:
                     try:
                         yield step
                     except GeneratorExit:  # the caller has left its loop
-                        for checkpoint in self.checkpoints:
-                            checkpoint.write_last(step, self)
+                        self._leave(step)
                         raise
                     for checkpoint in self.checkpoints:
                         try:
@@ -114,14 +116,32 @@ class Run:
                             failed = error
                     if self.stopped:
                         break
-            for callback in self.callbacks:
-                if step is not None and hasattr(callback, "end"):
-                    callback.end(step)
+            if step is not None:
+                self._end(step)
             if failed is not None:
                 raise failed
         finally:
             for checkpoint in self.checkpoints:
                 checkpoint.close()
+
+    def _begin(self, resumed: Resumed | None) -> None:
+        """Restore the state of a checkpoint, or write the first one."""
+        if resumed is not None:
+            resumed.apply(self)
+        else:
+            for checkpoint in self.checkpoints:
+                checkpoint.begin(self)
+
+    def _leave(self, step: Step) -> None:
+        """Write a checkpoint where the caller has left its loop."""
+        for checkpoint in self.checkpoints:
+            checkpoint.write_last(step, self)
+
+    def _end(self, step: Step) -> None:
+        """Tell the callbacks that this was the last step."""
+        for callback in self.called:
+            if hasattr(callback, "end"):
+                callback.end(step)
 
     def _is_done(self) -> bool:
         return self.epoch >= self.epochs and self.step == len(self.loader)
@@ -148,9 +168,7 @@ class Run:
             if taken == 1:
                 self.means, self.seconds = Means(self.model, self.loss_func), 0.0
             check = functools.partial(self._check, x, last_good)
-            with self._bad_sample_named:
-                loss, outputs = run(train_step, self.model, x, y, check, self.loss_func)
-            self.means.add(loss, outputs, y)
+            self._train_batch(run, x, y, check)
             metrics = None
             if taken == steps:
                 with self._bad_sample_named:
@@ -164,25 +182,42 @@ class Run:
             at = self.epoch, self.epochs, taken, steps
             step = Step(*at, self.means.loss, self.means.accuracy, metrics, self.model, len(x))
             self.stopped = False
-            for callback in self.callbacks:
-                answer = callback(step)
-                if isinstance(answer, (bool, np.bool_)) and answer:
-                    self.stopped = True
+            self.stopped = self._call(step)
             if self.stopped and not self._is_done():
                 check_last_update(self, x, y, last_good)
             yield step
             began += time.monotonic() - now  # time that the caller spent between steps is not counted
 
+    def _train_batch(self, run: Callable[..., Any], x: Array, y: Array, check: Callable[[float], None]) -> None:
+        """Train on a batch, and add it to the means; ``check`` is called with its loss before the weights change."""
+        with self._bad_sample_named:
+            loss, outputs = run(train_step, self.model, x, y, check, self.loss_func)
+        self.means.add(loss, outputs, y)
+
+    def _call(self, step: Step) -> bool:
+        """Call the callbacks, and return whether one of them ends the training."""
+        stops = False
+        for callback in self.called:
+            answer = callback(step)
+            if isinstance(answer, (bool, np.bool_)) and answer:
+                stops = True
+        return stops
+
+    def _evaluate(self, pairs: Iterable[tuple[Any, Any]], loss_func: LossFunc | None = None) -> tuple[float, float]:
+        """Return mean loss and accuracy over batches, in evaluation mode."""
+        return evaluate_batches(self.model, pairs, loss_func)
+
     def _metrics(self) -> dict[str, float]:
         train = self.means.loss, self.means.accuracy
         if self.evaluate_train:
-            train = evaluate_batches(self.model, batches_in_order(self.loader, deterministic_only=True), self.loss_func)
+            train = self._evaluate(batches_in_order(self.loader, deterministic_only=True), self.loss_func)
         validation = math.nan, math.nan
         if isinstance(self.validation_data, DataLoader):
-            validation = evaluate_batches(self.model, batches_in_order(self.validation_data))
+            validation = self._evaluate(batches_in_order(self.validation_data))
         elif self.validation_data is not None:
-            pairs = batches(self.validation_data[0], self.validation_data[1], EVALUATION_BATCH_SIZE)
-            validation = evaluate_batches(self.model, pairs)
+            validation = self._evaluate(
+                batches(self.validation_data[0], self.validation_data[1], EVALUATION_BATCH_SIZE)
+            )
         names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
         return dict(zip(names, (*train, *validation), strict=True))
 

@@ -6,11 +6,18 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+BEGIN = """
+    import os, sys, time
+    import cnn
+    ranks = cnn.distributed.world()
+    sys.stdout.write(f"pid {os.getpid()}\\n")  # at once: lines of several processes may mix
+"""
 
 
 def mpiexec():
@@ -57,3 +64,18 @@ def is_running(pid):
         return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except FileNotFoundError:
         return False
+
+
+def pids(out):
+    """The processes that have begun with `BEGIN`."""
+    return [int(line.split()[1]) for line in out.splitlines() if line.startswith("pid ")]
+
+
+def check_none_left(out, size):
+    """All processes of a program have ended, or do so within ten seconds."""
+    found = pids(out)
+    assert len(found) == size
+    end = time.monotonic() + 10
+    while any(is_running(pid) for pid in found) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not any(is_running(pid) for pid in found)

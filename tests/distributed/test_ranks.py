@@ -10,28 +10,9 @@ import pytest
 
 import cnn
 from cnn.errors import InputError
-from tests.distributed.launch import finish, is_running, run, start
+from tests.distributed.launch import BEGIN, check_none_left, finish, pids, run, start
 
 HERE = Path(__file__).parent
-BEGIN = """
-    import os, sys, time
-    import cnn
-    ranks = cnn.distributed.world()
-    sys.stdout.write(f"pid {os.getpid()}\\n")  # at once: lines of several processes may mix
-"""
-
-
-def pids(out):
-    return [int(line.split()[1]) for line in out.splitlines() if line.startswith("pid ")]
-
-
-def check_none_left(out, size):
-    found = pids(out)
-    assert len(found) == size
-    end = time.monotonic() + 10
-    while any(is_running(pid) for pid in found) and time.monotonic() < end:
-        time.sleep(0.05)
-    assert not any(is_running(pid) for pid in found)
 
 
 @pytest.mark.parametrize("size", [1, 2, 4])

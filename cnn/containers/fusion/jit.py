@@ -112,6 +112,8 @@ class ConvStep(FusedStep):
         settings += (conv.kernel_size, conv.stride, conv.dilation, conv.padding)
         of_norm = of_pool = None
         if norm is not None:
+            if norm.ranks is not None:
+                return None  # it needs the sums of other processes
             of_norm = norm.num_features, norm.track_running_stats, norm.training, is_plain(norm)
         if pool is not None:
             of_pool = pool.kernel_size, pool.stride, pool.dilation, pool.padding, pool.ceil_mode

@@ -1,0 +1,228 @@
+"""What holds in each rank of a training, asserted in all of them; test_training.py runs it under mpiexec."""
+
+import copy
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import Sequential
+from cnn.errors import InputError
+from cnn.layers import BatchNorm1d, Dropout, InstanceNorm2d, Linear
+from cnn.loss import CrossEntropyLoss
+from cnn.optim import SGD
+from cnn.training import Checkpoint, CSVLog, EarlyStopping, Health, train
+from cnn.training.health import TrainingWarning
+from tests.distributed.cases import IMAGES, LABELS, LOGITS, X, Y, cnn_with_norms, mlp, trained
+
+
+def same_everywhere(ranks, text):
+    return len(set(ranks.gather_json(text))) == 1
+
+
+def what_cannot_be_shared_is_refused(ranks):
+    class Own(Sequential):
+        def loss_and_grad(self, x, y, loss_func=None):
+            return super().loss_and_grad(x, y, loss_func)
+
+    with pytest.raises(InputError, match=r"Own\.loss_and_grad is your own"):
+        trained(Own([Linear(5, 3)], LOGITS, SGD()).to(np.float64), ranks=ranks)
+    model = cnn_with_norms()
+    model = Sequential([InstanceNorm2d(2, track_running_stats=True), *model.layers], LOGITS, SGD()).to(np.float64)
+    with pytest.raises(InputError, match=r"layer 0, InstanceNorm2d.* has running statistics"):
+        trained(model, IMAGES, LABELS, ranks)
+    with pytest.raises(InputError, match="needs 2 samples or more for each of 2 processes, but a batch has 2"):
+        trained(mlp(middle=(BatchNorm1d(7),)), ranks=ranks, sync_batchnorm=False)
+
+
+def what_differs_is_refused(ranks):
+    other = ranks.rank == 1
+    for what, settings in (
+        ("training data than rank 0: other values in the samples", {"x": X + other}),
+        ("training data than rank 0: 26 samples in rank 0, 25 here", {"x": X[other:], "y": Y[other:]}),
+        ("validation data", {"validation_data": (X, Y)} if other else {}),
+        (
+            r"model than rank 0: Dropout\(p=0.1\) in rank 0, Dropout\(p=0.2\) here",
+            {"model": mlp(middle=(Dropout(0.1 + 0.1 * other),))},
+        ),
+        ("loss", {"model": mlp(CrossEntropyLoss(from_logits=True, label_smoothing=0.1 * other))}),
+        ("epochs than rank 0: 2 in rank 0, 3 here", {"epochs": 2 + other}),
+        ("loader", {"batch_size": 8 + other}),
+        ("callbacks", {"callbacks": [EarlyStopping(2 + other, "train_loss")]}),
+        ("clip_norm", {"clip_norm": 1.0 + other}),
+        ("sync_batchnorm", {"sync_batchnorm": other}),
+    ):
+        model = settings.pop("model", None) or mlp()
+        with pytest.raises(InputError, match=f"^rank 1 has another {what}"):
+            trained(model, ranks=ranks, **settings)
+
+
+def layers_are_as_before_after_an_error(ranks):
+    model = mlp(middle=(BatchNorm1d(7), Dropout(0.5)))
+
+    def names():
+        return [[n for n in vars(layer) if n[0] != "_" and n != "needs_input_grad"] for layer in model]
+
+    before = names()
+    wrong = np.full(26, 7)
+    loader = cnn.data.DataLoader(X, wrong, batch_size=8)
+    with pytest.raises(InputError, match="7"):
+        trained(model, loader, None, ranks)
+    assert names() == before
+    assert type(model[2].rng) is np.random.Generator
+    trained(model, ranks=ranks)
+    assert type(model[2].rng) is np.random.Generator
+    assert model[1].ranks is None
+
+
+def a_loss_that_is_not_finite_ends_all(ranks):
+    model = mlp(optimizer=SGD(lr=1e200))
+    with pytest.raises(FloatingPointError, match=r"Try a smaller learning rate") as caught:
+        trained(model, ranks=ranks)
+    assert same_everywhere(ranks, str(caught.value))
+    ranks.check_equal(model)
+
+
+def a_sample_that_is_not_finite_is_named(ranks):
+    wrong = X.copy()
+    wrong[25, 0] = np.nan  # it is in the part of one rank only
+    for settings in ({"x": wrong}, {"validation_data": cnn.data.DataLoader(wrong, Y)}):
+        x = cnn.data.DataLoader(settings.pop("x", X), Y, batch_size=8)
+        with pytest.raises(InputError, match=r"x\[25\] of the DataLoader is NaN or infinite") as caught:
+            trained(mlp(), x, None, ranks, **settings)
+        assert same_everywhere(ranks, str(caught.value))
+
+
+def weights_that_differ_are_found(ranks):
+    ranks.check_weights = True
+
+    def spoil(step):
+        if ranks.rank == 1:
+            step.model[0].bias.data[0] += 1e-9
+
+    with pytest.raises(RuntimeError, match=r"0\.bias of rank 1 is not that of rank 0"):
+        trained(mlp(), ranks=ranks, callbacks=[spoil])
+    ranks.check_weights = False
+
+
+def every_stop_is_agreed_on(ranks):
+    """Clocks differ: what ends the training in one rank ends it in all, after the same step."""
+    taken = [
+        step.step
+        for step in train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=[lambda s: s.step == 3 and ranks.rank == 1])
+    ]
+    assert taken == [1, 2, 3]
+
+
+def a_callback_may_work_in_one_rank_alone(ranks):
+    """Between two steps the model is an ordinary one."""
+
+    def look(step):
+        if ranks.rank == 0:
+            step.model.evaluate(X, Y)
+            again = copy.deepcopy(step.model)
+            again.loss_and_grad(X, Y)
+
+    trained(mlp(middle=(BatchNorm1d(7, track_running_stats=False), Dropout(0.5))), ranks=ranks, callbacks=[look])
+
+
+def rank_0_alone_writes(ranks, folder):
+    own = folder / f"rank {ranks.rank}"
+    own.mkdir()
+    health = Health(X * 100, Y)
+    callbacks = [Checkpoint(own / "checkpoints"), CSVLog(own / "log.csv"), health, EarlyStopping(5, "train_loss")]
+    if ranks.rank:
+        del callbacks[:2]  # nor need the others have them
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trained(mlp(), X * 100, Y, ranks, callbacks=callbacks, verbose_freq=1)
+    told = sum(issubclass(warning.category, TrainingWarning) for warning in caught)
+    assert (told > 0) == (ranks.rank == 0)
+    ranks.add([0])
+    written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    ranks.add([0])  # before any other is written
+    assert "rank 0/log.csv" in written
+    assert any(path.startswith("rank 0/checkpoints/step-") for path in written)
+    assert all(path.startswith("rank 0/") for path in written)
+
+
+def a_break_in_all_ranks_writes_a_checkpoint(ranks, folder):
+    steps = train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=[Checkpoint(folder / "left")])
+    for step in steps:
+        if ranks.agree(step.step == 2 and ranks.rank == 1):
+            break
+    steps.close()
+    ranks.add([0])
+    assert sorted(path.name for path in (folder / "left").glob("step-*"))[-1] == "step-00000002.safetensors"
+
+
+def local_statistics_are_those_of_rank_0(ranks):
+    model, synced = mlp(middle=(BatchNorm1d(7),)), mlp(middle=(BatchNorm1d(7),))
+    trained(model, ranks=ranks, sync_batchnorm=False, drop_last=True)
+    trained(synced, ranks=ranks, drop_last=True)
+    ranks.check_equal(model)
+    assert 1e-6 < np.abs(model[0].weight.data - synced[0].weight.data).max() < 1
+    assert 1e-6 < np.abs(model[1].running_mean.data - synced[1].running_mean.data).max() < 1
+
+
+def other_draws_are_refused(ranks):
+    class Noise(cnn.Module):
+        def __init__(self):
+            self.rng = np.random.default_rng(0)
+
+        def forward(self, x):
+            if not self.training:
+                return x
+            self.kinds = [
+                self.rng.normal(0, 1, x.shape),
+                self.rng.uniform(size=x.shape),
+                self.rng.standard_normal(x.shape),
+            ]
+            self.kinds += [self.rng.integers(0, 9, x.shape), self.rng.binomial(1, 0.5, len(x)), self.rng.random()]
+            self.kinds += [self.rng.normal(size=(7,))]
+            if self.wrong:
+                self.rng.shuffle(np.arange(3))
+            return x
+
+        def backward(self, grad):
+            return grad
+
+    whole, part = Noise(), Noise()
+    whole.wrong = part.wrong = False
+    model = mlp(middle=(part,))
+    trained(model, X[:8], Y[:8], ranks, epochs=1)
+    kinds = part.kinds
+    whole(np.zeros((8, 7)))
+    for mine, theirs in zip(kinds[:5], whole.kinds, strict=False):
+        np.testing.assert_array_equal(mine, theirs[ranks.part(8)])
+    for mine, theirs in zip(kinds[5:], whole.kinds[5:], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    part.wrong = True
+    with pytest.raises(AttributeError, match=r"can draw with random, .*, but not with shuffle"):
+        trained(model, ranks=ranks)
+
+
+def main():
+    folder = Path(sys.argv[1])
+    ranks = cnn.distributed.world()
+    ranks.stall_seconds = 60
+    what_cannot_be_shared_is_refused(ranks)
+    what_differs_is_refused(ranks)
+    layers_are_as_before_after_an_error(ranks)
+    a_loss_that_is_not_finite_ends_all(ranks)
+    a_sample_that_is_not_finite_is_named(ranks)
+    weights_that_differ_are_found(ranks)
+    every_stop_is_agreed_on(ranks)
+    a_callback_may_work_in_one_rank_alone(ranks)
+    rank_0_alone_writes(ranks, folder)
+    a_break_in_all_ranks_writes_a_checkpoint(ranks, folder)
+    local_statistics_are_those_of_rank_0(ranks)
+    other_draws_are_refused(ranks)
+    sys.stdout.write(f"rank {ranks.rank} has come to the end\n")
+
+
+if __name__ == "__main__":
+    main()

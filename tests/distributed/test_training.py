@@ -1,0 +1,189 @@
+"""fit and train on several ranks: they end as one process does, and stop, fail and write files together."""
+
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn.training.checkpoint_file import read_state
+from tests.distributed.cases import CASES, SINGLE, X, Y, mlp
+from tests.distributed.launch import BEGIN, check_none_left, finish, run, start
+
+HERE = Path(__file__).parent
+FEW = [
+    "norms, small batches",
+    "mixup",
+    "sample weights",
+    "ignored",
+    "early stopping",
+    "small batches",
+    "dropout of maps",
+]
+SIZES = {2: [*CASES, *SINGLE], 3: [*CASES], 4: FEW}  # more ranks than cores wait long for each other
+
+
+@pytest.fixture(scope="module")
+def endings(tmp_path_factory):
+    """Return how the cases end with so many ranks, all in one program for each number."""
+    found = {}
+
+    def of(size):
+        if size not in found:
+            path = tmp_path_factory.mktemp("cases") / "endings.npz"
+            status, _, err = run(HERE / "cases.py", size, path, *SIZES[size], seconds=300)
+            assert status == 0, err
+            found[size] = dict(np.load(path))
+        return found[size]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Return how a case ends in this process; None stands for no ranks."""
+    found = {}
+
+    def of(name):
+        if name not in found:
+            found[name] = (CASES | SINGLE)[name](None)
+        return found[name]
+
+    return of
+
+
+@pytest.mark.parametrize(("size", "name"), [(size, name) for size, names in SIZES.items() for name in names])
+def test_several_ranks_end_as_one_process_does(endings, alone, size, name):
+    tolerance = 1e-4 if name in SINGLE else 1e-10
+    for key, values in alone(name).items():
+        found = endings(size)[f"{name}/{key}"]
+        assert found.shape == values.shape, key
+        np.testing.assert_allclose(found, values, rtol=0, atol=tolerance, err_msg=key)
+
+
+def test_a_single_rank_has_the_bits_of_no_ranks():
+    ranks = cnn.distributed.world()
+    for name in ("adam", "norms", "dropout"):
+        for key, values in CASES[name](None).items():
+            np.testing.assert_array_equal(CASES[name](ranks)[key], values)
+
+
+@pytest.mark.parametrize("ranks", [2, "world", cnn.distributed])
+def test_ranks_must_be_those_of_world(ranks):
+    with pytest.raises(TypeError, match=r"ranks must be what cnn\.distributed\.world\(\) returns"):
+        mlp().fit(X, Y, ranks=ranks, verbose_freq=0)
+
+
+def test_what_holds_in_each_rank(tmp_path):
+    status, out, err = run(HERE / "behaviour.py", 2, tmp_path)
+    assert status == 0, err
+    assert all(f"rank {rank} has come to the end" in out for rank in (0, 1))
+    assert [line[:9] for line in out.splitlines() if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+
+
+RESUMED = BEGIN + """
+    from cnn.training import Averaged, Checkpoint
+    from tests.distributed.cases import IMAGES, LABELS, cnn_with_norms, mlp, trained
+    from cnn.layers import Dropout
+    from cnn.optim import Adam
+    folder, epochs = sys.argv[1], int(sys.argv[2])
+    model = cnn_with_norms(Adam(lr=0.01), dropout=[Dropout(0.3, rng=1)])
+    callbacks = [Checkpoint(folder, steps=2), Averaged(0.9)]
+    if len(sys.argv) > 3:
+        step_to_die = int(sys.argv[3])
+        callbacks.append(lambda step: os.kill(os.getpid(), 9) if (step.epoch - 1) * 3 + step.step == step_to_die and ranks.rank == 1 else None)
+    else:
+        callbacks.append(lambda step: None)
+    resume = folder if os.path.isdir(folder) else None
+    found = trained(model, IMAGES, LABELS, ranks, batch_size=5, epochs=epochs, callbacks=callbacks, resume=resume, rng=3)
+    if ranks.rank == 0:
+        import numpy as np
+        np.savez(folder + ".npz", **found)
+"""  # fmt: skip
+
+
+def test_a_training_that_is_killed_resumes_on_another_number_of_ranks(tmp_path):
+    folder = tmp_path / "run"
+    status, out, _ = run(RESUMED, 2, folder, 4, 8, seconds=30)
+    assert status != 0
+    check_none_left(out, 2)
+    assert sorted(folder.glob("step-*"))[-1].name == "step-00000006.safetensors"
+    for size in (3, 1):
+        epochs = 3 if size == 3 else 4
+        status, _, err = run(RESUMED, size, folder, epochs, seconds=30)
+        assert status == 0, err
+    found = dict(np.load(tmp_path / "run.npz"))
+    status, _, err = run(RESUMED, 1, tmp_path / "unbroken", 4, seconds=30)
+    assert status == 0, err
+    for key, values in np.load(tmp_path / "unbroken.npz").items():
+        np.testing.assert_allclose(found[key], values, rtol=0, atol=1e-10, err_msg=key)
+
+
+FAILS = (
+    BEGIN
+    + """
+    from tests.distributed.cases import X, Y, mlp, trained
+    from cnn.training import Checkpoint, train
+    what = sys.argv[1]
+
+    def fault(step):
+        if ranks.rank == 1 and step.step == 2:
+            if what == "raises":
+                raise OSError("the disk is full")
+            if what == "hangs":
+                time.sleep(60)
+
+    ranks.stall_seconds = 2 if what == "hangs" else 60
+    for step in train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=[fault]):
+        if what == "leaves" and ranks.rank == 1:
+            break
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("what", "says"),
+    [
+        ("raises", "rank 1 of 3 failed, and ends all:"),
+        ("hangs", "rank 0 of 3 has waited 2 seconds for the others, and ends all: rank 1 has not come"),
+        ("leaves", "rank 1 has left the training loop, and rank"),
+    ],
+)
+def test_a_rank_that_fails_ends_all(what, says):
+    status, out, err = run(FAILS, 3, what, seconds=20)
+    assert status != 0
+    assert says in err
+    check_none_left(out, 3)
+
+
+INTERRUPTED = (
+    BEGIN
+    + """
+    from tests.distributed.cases import X, Y, mlp, trained
+    from cnn.training import Checkpoint
+
+    def report(step):
+        time.sleep(0.02)
+        if step.step == 3 and ranks.rank == 0:
+            sys.stdout.write("running\\n")
+
+    trained(mlp(), X, Y, ranks, epochs=10**6, callbacks=[Checkpoint(sys.argv[1], epochs=10**6), report])
+"""
+)
+
+
+def test_ctrl_c_stops_all_after_the_same_step_with_a_checkpoint(tmp_path):
+    folder = tmp_path / "run"
+    process = start(INTERRUPTED, 2, folder)
+    lines = []
+    while "running\n" not in lines:
+        lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    status, out, err = finish(process, 10)
+    assert status != 0
+    assert "KeyboardInterrupt" in err
+    check_none_left("".join(lines) + out, 2)
+    last = sorted(folder.glob("step-*"))[-1]
+    assert last.name != "step-00000000.safetensors"
+    assert not read_state(last)[1]["stopped"]

@@ -75,6 +75,8 @@ class SharedRun(Run):
             yield
         finally:
             signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+        if self._interrupted:  # too late for the last step
+            raise KeyboardInterrupt
 
     def _begin(self, resumed: Resumed | None) -> None:
         """Start in the state of the first process, after checking that all train the same."""
@@ -116,8 +118,8 @@ class SharedRun(Run):
         if len(left):
             time.sleep(1)  # if an error made it leave, it says so first
             raise RuntimeError(
-                f"rank {left[0]} has left the training loop, and rank {self.ranks.rank} has not, at step {self.step} of "
-                f"epoch {self.epoch}: leave it in all of them, such as by if ranks.agree(enough): break"
+                f"rank {left[0]} has left the training loop, and rank {self.ranks.rank} has not, at step {self.step} "
+                f"of epoch {self.epoch}: leave it in all of them, such as by if ranks.agree(enough): break"
             )
 
     def _leave(self, step: Step) -> None:

@@ -4,6 +4,7 @@ Nets have no bias right before a batch norm: the gradient of such a bias is roun
 """
 
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,7 @@ from cnn.layers import (
 )
 from cnn.loss import BCEWithLogitsLoss, CrossEntropyLoss, L1Loss, MSELoss, NLLLoss
 from cnn.optim import SGD, Adam, AdamW, OneCycleLR, ReduceLROnPlateau, RMSprop, StepLR
-from cnn.training import Averaged, EarlyStopping, StopAt, TimeBudget
+from cnn.training import Averaged, Checkpoint, EarlyStopping, StopAt, TimeBudget
 
 SEED = np.random.default_rng(0)
 X, Y = SEED.normal(size=(26, 5)), SEED.integers(0, 3, 26)  # batches of 8, and one of 2
@@ -132,6 +133,14 @@ def every_rank_draws_its_own(ranks):
     layers = [Linear(5, 7, rng=other), Dropout(0.3, rng=other + 1), ReLU(), Linear(7, 3, rng=other + 2)]
     model = Sequential(layers, LOGITS, SGD(lr=0.1 + other)).to(np.float64)
     return trained(model, ranks=ranks, rng=other)
+
+
+def resumable(ranks, folder, callback):
+    """A training that writes checkpoints, and resumes if there are some."""
+    model = cnn_with_norms(Adam(lr=0.01), dropout=[Dropout(0.3, rng=1)])
+    settings = {"callbacks": [Checkpoint(folder, steps=2), Averaged(0.9), callback], "rng": 3, "batch_size": 5}
+    resume = folder if Path(folder).is_dir() else None
+    return trained(model, IMAGES, LABELS, ranks, epochs=4, resume=resume, **settings)
 
 
 CASES = {

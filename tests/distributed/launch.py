@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BEGIN = """
-    import os, sys, time
-    import cnn
-    ranks = cnn.distributed.world()
-    sys.stdout.write(f"pid {os.getpid()}\\n")  # at once: lines of several processes may mix
+import os, sys, time
+import cnn
+ranks = cnn.distributed.world()
+sys.stdout.write(f"pid {os.getpid()}\\n")  # at once: lines of several processes may mix
 """
 
 
@@ -30,7 +29,7 @@ def mpiexec():
 
 def start(program, size, *arguments, **environment):
     """Start a program, a path or the text of one, in ``size`` processes; its output comes in pipes."""
-    given = [str(program)] if isinstance(program, Path) else ["-c", textwrap.dedent(program)]
+    given = [str(program)] if isinstance(program, Path) else ["-c", program]
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [mpiexec(), "-n", str(size), sys.executable, *given, *map(str, arguments)],
@@ -53,7 +52,7 @@ def finish(process, seconds):
     return process.returncode, out, err
 
 
-def run(program, size, *arguments, seconds=60, **environment):
+def run(program, size, *arguments, seconds=120, **environment):
     """Run a program to its end: -> (its status, its output, its errors)"""
     return finish(start(program, size, *arguments, **environment), seconds)
 

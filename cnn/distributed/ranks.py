@@ -127,7 +127,15 @@ class Ranks:
         count : float, optional
             What this process's loss is a mean over, such as ``len(x)``: the sums are then the gradients of the mean
             over all. Leave it out for a loss with reduction="sum".
+
+        Raises
+        ------
+        TypeError
+            If they are no parameters.
         """
+        parameters = list(parameters)
+        if not all(isinstance(parameter, Parameter) for parameter in parameters):
+            raise TypeError("parameters must be Parameters: pass model.parameters()")
         factor = 1.0
         if count is not None:
             total = float(self.add([count])[0])

@@ -59,7 +59,7 @@ class Part:
 
     def __exit__(self, *error: object) -> None:
         for norm in self._norms:
-            del norm.ranks
+            vars(norm).pop("ranks", None)  # a module may be found twice
         for attributes, name, generator in self._generators:
             attributes[name] = generator
 

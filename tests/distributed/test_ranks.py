@@ -32,6 +32,12 @@ def test_one_process_needs_no_mpiexec():
         ranks.shard((x, y[:2]))
 
 
+def test_gradients_are_those_of_parameters():
+    ranks, model = cnn.distributed.world(), cnn.Sequential([cnn.layers.Linear(2, 1)])
+    with pytest.raises(TypeError, match=r"pass model\.parameters\(\)"):
+        ranks.add_up(model)
+
+
 @pytest.mark.parametrize("seconds", [0, -1, "60", True, float("inf")])
 def test_the_time_to_wait_must_be_a_number_of_seconds(seconds):
     with pytest.raises(InputError, match="stall_seconds must be a finite number above 0"):

@@ -91,8 +91,9 @@ class BatchNorm2d(BatchNorm):
 
     In training mean and var are those of this batch, over all its samples and pixels; in evaluation they are the
     running ones, which training updates: running = (1 - momentum) running + momentum (that of this batch). In training
-    every x also changes its channel's mean and variance: dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps).
-    In evaluation they are constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
+    every x also changes its channel's mean and variance: dL/dx = w (g - mean of g - z mean of (g z)) / sqrt(var + eps),
+    with no component along the ones or z, because shifting or scaling all x does not change z. In evaluation they are
+    constants: dL/dx = w g / sqrt(var + eps). dL/dw sums g z, dL/db sums g.
 
     Parameters
     ----------
@@ -119,8 +120,7 @@ class BatchNorm2d(BatchNorm):
 
     Source
     ------
-    Ioffe and Szegedy 2015, Batch normalization: accelerating deep network training by reducing internal covariate
-    shift, arXiv 1502.03167, algorithms 1 and 2. Numbers as torch.nn.BatchNorm2d.
+    Ioffe and Szegedy 2015, Batch normalization, arXiv 1502.03167, algorithms 1 and 2. Numbers as torch.nn.BatchNorm2d.
 
     Examples
     --------

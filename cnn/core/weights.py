@@ -118,6 +118,12 @@ def unwrapped(found: Any, key: str | None) -> dict[str, Array]:
     found = _innermost(found)
     if not _is_state(found):
         items = found.items() if type(found) is dict else ()
+        wrong = [(name, value) for name, value in items if not isinstance(value, np.ndarray)]
+        if 0 < len(wrong) < len(items):
+            name, value = wrong[0]
+            raise PickleError(
+                f"beside tensors it holds {short_text(name)}, which is {_kind(value)}: save a dict of the tensors alone"
+            )
         keys = [f"key={name!r}" for name, value in items if type(name) is str and _is_state(_innermost(value))]
         advice = f": choose with {' or '.join(keys[:MOST_NAMED])}" if keys and key is None else ""
         raise PickleError(f"it holds no dict of tensors{_keys(found)}{advice}")
@@ -146,7 +152,17 @@ def _is_state(found: Any) -> bool:
     return all(type(name) is str and isinstance(value, np.ndarray) for name, value in found.items())
 
 
+def _kind(value: Any) -> str:
+    """Return what a value is, for a message."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return "a tensor"
+    kind = type(value).__name__
+    return f"{'an' if kind == 'int' else 'a'} {kind}"
+
+
 def _keys(found: Any) -> str:
     if type(found) is not dict:
-        return f", but a {type(found).__name__}"
+        return f", but {_kind(found)}"
     return f", but a dict of {short_text(list(found))[1:-1]}" if found else ", but an empty dict"

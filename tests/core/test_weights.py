@@ -164,6 +164,23 @@ def test_the_hint_names_keys_that_hold_weights(tmp_path, content, keys):
         assert read_weights(tmp_path / "w.pt", key=key)["weight"].tolist() == [1, 1]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({**W, "epoch": 3}, "beside tensors it holds 'epoch', which is an int: save a dict of the tensors alone"),
+        ({"model": {**W, "_extra_state": {"a": 1}}}, "beside tensors it holds '_extra_state', which is a dict"),
+        ({**W, "scale": None}, "beside tensors it holds 'scale', which is None"),
+        (torch.ones(2), "it holds no dict of tensors, but a tensor"),
+        ({"weight": torch.ones(2).to(torch.uint16)}, "numbers of a kind that is not read, such as float8"),
+        ({"weight": torch.ones(2).to(torch.float8_e4m3fn)}, "numbers of a kind that is not read, such as float8"),
+    ],
+)
+def test_what_is_no_dict_of_tensors(tmp_path, content, message):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=message):
+        read_weights(tmp_path / "w.pt")
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_damaged_files_are_refused(tmp_path, zipped):
     """Cut short, or some bytes changed: an error that names the file, or, if the change is harmless, the arrays."""

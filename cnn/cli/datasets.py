@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 
 import cnn.data
 from cnn.cli.formatting import class_sizes, skipped_files
-from cnn.cli.seen_images import SeenImages, leave_out
+from cnn.cli.seen_images import SeenImages, set_apart
 from cnn.cli.terminal import print_stderr
 from cnn.core.text import fields_text, printable
 from cnn.data.class_folders import find_splits
 from cnn.data.folder import ImageFolder, image_folder
+from cnn.data.folder_checks import RECOMMENDED
 from cnn.data.image_files import Hashes
 from cnn.data.image_fit import FIT_WORDS, SQUASHED
 from cnn.errors import InputError
@@ -70,8 +71,9 @@ class Dataset:
         For each split of a folder, the files relative to the folder and the hashes of their bytes and their pixels.
     image_conversion : dict
         How image files become pixels, for the model file: size, colour, fit and background.
-    left_out : int
-        Number of the validation and test images that the net to start from was trained on.
+    left_out, moved : int
+        Number of the validation and test images that are not used, or are training images instead, because the net to
+        start from was trained on them.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Dataset:
     hashes: dict[str, dict[str, Hashes]] = field(default_factory=dict)
     image_conversion: dict[str, Any] = field(default_factory=dict)
     left_out: int = 0
+    moved: int = 0
 
     __repr__ = fields_text
 
@@ -152,6 +155,7 @@ def load(
     background: str | None = None,
     fit: str = SQUASHED,
     by_name: bool = False,
+    recommended: int = RECOMMENDED,
     seen: SeenImages | None = None,
 ) -> Dataset:
     """Fetch, generate or read a data set and split off a validation set.
@@ -164,12 +168,12 @@ def load(
         Decides which samples are held out; the same seed gives the same samples.
     quiet : bool
         Whether to print nothing about a download or about reading files.
-    image_size, validation, grey, group_by, background, fit, by_name
+    image_size, validation, grey, group_by, background, fit, by_name, recommended
         For a folder, see `cnn.data.folder.image_folder`. A pair is the size of a net that was trained before, so that
         no other is suggested. By default `DEFAULT_IMAGE_SIZE`, `DEFAULT_VALIDATION`, grey if all images are, no groups,
         the background on which images are visible, squashed, and with copies recognised.
     seen : SeenImages, optional
-        Validation and test images of a folder that are left out.
+        Images of a folder that are no validation or test images.
 
     Raises
     ------
@@ -183,9 +187,10 @@ def load(
             print_stderr(f"reading the images in {printable(name)} ...")
         fraction = DEFAULT_VALIDATION if validation is None else validation
         size = image_size or DEFAULT_IMAGE_SIZE
-        found = image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name)
-        found, left_out = leave_out(found, seen)
-        return _from_folder(found, may_choose_size=not isinstance(image_size, tuple), left_out=left_out)
+        found = image_folder(name, size, fraction, seed, grey, group_by, background, fit, by_name, recommended)
+        found, left_out, moved = set_apart(found, seen)
+        dataset = _from_folder(found, may_choose_size=not isinstance(image_size, tuple))
+        return replace(dataset, left_out=left_out, moved=moved)
     rng = np.random.default_rng(seed)
     x: Array
     if name == "spiral":
@@ -225,7 +230,7 @@ def model_inputs(model: Sequential, samples: Array) -> Array:
     return samples if samples.dtype.kind == "f" else model.preprocess(samples)
 
 
-def _from_folder(found: ImageFolder, may_choose_size: bool, left_out: int) -> Dataset:
+def _from_folder(found: ImageFolder, may_choose_size: bool) -> Dataset:
     path, train_folder = found.path.resolve(), find_splits(found.path)[0]["train"]
     channels, height, width = found.train[0].shape[1:]
     return Dataset(
@@ -262,7 +267,6 @@ def _from_folder(found: ImageFolder, may_choose_size: bool, left_out: int) -> Da
             "fit": found.fit,
             "background": found.background,
         },
-        left_out=left_out,
     )
 
 

@@ -17,6 +17,7 @@ from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset
 from cnn.cli.formatting import count_text
 from cnn.cli.keep_best import KeepBest
+from cnn.cli.plan_text import plan_text
 from cnn.cli.pretrained import Start
 from cnn.cli.terminal import LiveCount, print_stderr
 from cnn.cli.train_recipes import Plan, balanced_weights
@@ -37,7 +38,7 @@ FINE_TUNE_LR = 3e-5  # of the upper layers and the head
 
 
 def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, quiet: bool = False) -> Plan:
-    """Compute the features, and prepare the training on them; with ``--fine-tune``, train the head first.
+    """Print the plan, compute the features, and prepare to train on them; with ``--fine-tune``, train the head first.
 
     Parameters
     ----------
@@ -55,10 +56,12 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
     tell: Callable[[str], None] = (lambda line: None) if quiet else print_stderr
     head = start.new_head(len(dataset.class_names))
     whole = start.whole(head, dataset.class_names, dataset.image_conversion)
-    lower, upper = start.layers, list[Module]()
+    lower, upper, how = start.layers, list[Module](), head_text(settings.lr)
     if settings.fine_tune is not None:
         lower, upper = start.layers[: start.first_upper], start.layers[start.first_upper :]
+        how = upper_text(len(upper), len(start.layers), settings.epochs)
     frozen = Sequential(lower or [Identity()]).freeze()
+    tell(plan_text(dataset, settings, Sequential([*upper, *head]), how, changes, whole))
     if not start.preprocessing:
         tell(
             f"warning: {printable(start.name)} does not say how its pixels are scaled: they are divided by 255. If "
@@ -77,8 +80,25 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
     epochs = count_text(settings.epochs, "epoch")
     tell(f"  the head, after {epochs}: validation loss {loss:.4f}, accuracy {accuracy:.4f}")
     record = {"head": {"epochs": settings.epochs, "validation_loss": loss, "validation_accuracy": accuracy}}
-    which = f"the last {len(upper)} of {len(start.layers)} layers" if lower else f"all {len(upper)} layers"
-    return upper_plan(upper, head, data, settings, whole, record, which)
+    return upper_plan(upper, head, data, settings, whole, record, how)
+
+
+def head_text(lr: float) -> str:
+    """Return how the head is trained alone."""
+    return f"Adam, lr {lr:g} decreasing to 0, of a new head; the other layers stay as they are"
+
+
+def upper_text(upper: int, layers: int, epochs: int) -> str:
+    """Return how so many upper layers are trained, after so many epochs of the head.
+
+    Examples
+    --------
+    >>> upper_text(8, 11, 40)
+    'Adam, lr 3e-05 decreasing to 0, of the last 8 of 11 layers and the head, after 40 epochs of the head alone'
+    """
+    which = f"the last {upper} of {layers} layers" if upper < layers else f"all {layers} layers"
+    first = count_text(epochs, "epoch")
+    return f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of {which} and the head, after {first} of the head alone"
 
 
 def of_dataset(
@@ -159,8 +179,7 @@ def head_plan(head: list[Module], data: Dataset, settings: Settings, whole: Sequ
     """Adam on the new head alone, with a learning rate that decreases linearly to 0."""
     model = Sequential(head)
     model.optimizer = Adam(lr=settings.lr)
-    text = f"Adam, lr {settings.lr:g} decreasing to 0, of a new head; the other layers stay as they are"
-    return _plan(model, data, settings, whole, settings.lr, text, {})
+    return _plan(model, data, settings, whole, settings.lr, head_text(settings.lr), {})
 
 
 def upper_plan(
@@ -170,18 +189,17 @@ def upper_plan(
     settings: Settings,
     whole: Sequential,
     record: dict[str, Any],
-    which: str,
+    text: str,
 ) -> Plan:
     """Adam at a small rate on the upper layers and the head; batch normalization keeps its statistics.
 
-    ``which`` names the upper layers in what is printed. The head as it was before may stay the best (``--keep-best``).
+    The head as it was before may stay the best (``--keep-best``).
     """
     model = Sequential([*upper, *head])
     for module in Sequential(upper).modules():
         if isinstance(module, BatchNorm):
             module.freeze().requires_grad_(True)
     model.optimizer = Adam(lr=FINE_TUNE_LR)
-    text = f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of {which} and the head, which was trained before them"
     made = _plan(model, data, settings, whole, FINE_TUNE_LR, text, {"fine_tune_lr": FINE_TUNE_LR, **record})
     for kept in made.callbacks:
         kept.start_with(model)

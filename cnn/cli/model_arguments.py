@@ -95,8 +95,8 @@ def find_model(run: str | Path) -> Path:
     raise FileNotFoundError(f"{path} is not a run folder: {MODEL} and {CONFIG} are missing (it contains {content})")
 
 
-def load_model(path: Path) -> Sequential:
-    """Return the model in a .safetensors or .onnx file.
+def load_model(path: Path, input_shape: tuple[int, ...] | None = None) -> Sequential:
+    """Return the model in a .safetensors or .onnx file; ``input_shape`` is for one that leaves the size of images open.
 
     An .onnx file says nothing of a loss. Its outputs are taken as the classes' probabilities if it ends in a Softmax,
     and as logits otherwise.
@@ -113,7 +113,7 @@ def load_model(path: Path) -> Sequential:
             raise ValueError(str(error)) from error
     if path.suffix != ".onnx":
         return Sequential.load(path)
-    model = onnx.load(path)
+    model = onnx.load(path, input_shape)
     if not isinstance(model, Sequential):
         raise ValueError(f"{printable(path)} has {len(model.outputs)} outputs: use cnn.interop.onnx.load in Python")
     if model.input_shape is None:

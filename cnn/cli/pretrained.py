@@ -1,21 +1,25 @@
 """The net that `cnn train --pretrained` or `--from FILE` starts from, and its parts: what stays, what is trained."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cnn import zoo
 from cnn.cli import model_arguments
+from cnn.cli.formatting import sample_shape_text
 from cnn.cli.train_settings import Settings
 from cnn.core.text import printable
 from cnn.data.image_fit import BACKGROUNDS, FITS, PADDED
 from cnn.errors import InputError
+from cnn.interop.onnx.reading import read
 from cnn.layers import Dropout, Linear, LogSoftmax, Softmax
 from cnn.module import Module, evaluating
 from cnn.sequential import Sequential
 
 MODEL = "efficientnet-lite0"  # of --pretrained
+RECOMMENDED = 30  # images per class; docs/fine_tuning.md has the accuracies
 
 
 class Start:
@@ -65,7 +69,13 @@ class Start:
     def reading(self) -> dict[str, Any]:
         """Return the arguments of `datasets.load` with which images are read as the net read them."""
         grey = self.input_shape[0] == 1
-        return {"image_size": self.input_shape[1:], "grey": grey, "fit": self.fit, "background": self.background}
+        return {
+            "image_size": self.input_shape[1:],
+            "grey": grey,
+            "fit": self.fit,
+            "background": self.background,
+            "recommended": RECOMMENDED,
+        }
 
     def new_head(self, classes: int) -> list[Module]:
         """Return new last layers, for this number of classes; the default generator draws the weights."""
@@ -85,17 +95,39 @@ def load(settings: Settings) -> Start | None:
     Raises
     ------
     FileNotFoundError, ValueError
-        If there is no such file, or it is no net for images that ends with a Linear layer; or if the weights of
-        ``--pretrained`` are not installed.
+        If there is no such file, or it is no net for images that ends with a Linear layer; if ``--image-size`` is
+        missing or too much; or if the weights of ``--pretrained`` are not installed.
     """
     if settings.start is not None:
-        return Start(settings.start, model_arguments.load_model(model_arguments.find_model(settings.start)))
+        start = Start(settings.start, net_in(model_arguments.find_model(settings.start), settings.image_size))
+        own = max(start.input_shape[1:])
+        if settings.image_size not in (None, own):
+            raise InputError(
+                f"--image-size {settings.image_size} does not fit {printable(start.name)}, which takes images of "
+                f"{sample_shape_text(start.input_shape)}: omit it"
+            )
+        return start
     if not settings.pretrained:
         return None
     try:
         return Start(MODEL, zoo.efficientnet_lite0(pretrained=True), PADDED)
     except ImportError as error:
         raise ValueError(f"--pretrained: {error}") from error
+
+
+def net_in(path: Path, image_size: int | None) -> Sequential:
+    """Return the net in a file; ``image_size`` is the side of its images where an .onnx file leaves that open."""
+    sizes = read(path).shape[1:] if path.suffix == ".onnx" else ()
+    if None not in sizes:
+        return model_arguments.load_model(path)
+    if image_size is None:
+        raise InputError(
+            f"{printable(path)} leaves the size of its images open: give --image-size N, the side in pixels of the "
+            "images that it was made for, such as --image-size 224"
+        )
+    if set(sizes) == {None}:
+        sizes = (3, *sizes[1:])
+    return model_arguments.load_model(path, tuple(image_size if n is None else n for n in sizes))
 
 
 def layers_before_last_linear(name: str, net: Sequential) -> list[Module]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cnn.cli.datasets import Dataset
-from cnn.cli.run_folders import IMAGES
+from cnn.cli.run_folders import IMAGES, MODEL, read_config
 from cnn.cli.seen_images import SeenImages
 from cnn.core.files import parse_json, write_bytes
 from cnn.core.text import fields_text, printable, short_text
@@ -72,6 +72,9 @@ def read(folder: Path) -> RunImages | None:
         return None
     try:
         content = parse_json(path.read_text(encoding="utf-8"))
+        start = read_config(folder / MODEL).get("start")
+        if start is not None and isinstance(content, dict) and EARLIER not in content:
+            raise ValueError(f"it lacks {EARLIER!r}, the images that {short_text(start)} had been trained on before")
         return _checked(content)
     except ValueError as error:
         raise ValueError(f"{printable(path)} is damaged: {printable(error)}") from None

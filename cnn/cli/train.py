@@ -19,7 +19,6 @@ from cnn.cli import (
 )
 from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset
-from cnn.cli.pretrained import Start
 from cnn.cli.run_images import RunImages
 from cnn.cli.seen_images import SeenImages
 from cnn.cli.terminal import print_stderr
@@ -50,8 +49,45 @@ def run(args: argparse.Namespace) -> int:
         print_stderr(f"{args.resume} is finished: give {option} N with more than {epochs} to train it further")
         return 0
     saved = None if args.resume is None else run_images.read(args.resume)
+    seen = seen_before(args, settings, saved)
+    try:
+        dataset, settings, changes, plan = prepared(args, settings, saved, seen)
+    except KeyboardInterrupt:
+        rest = "nothing is saved yet: run the same command again"
+        raise KeyboardInterrupt(rest if args.resume is None else f"{args.resume} is unchanged") from None
+    folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
+    if args.resume is None:
+        run_images.write(folder, dataset, seen)
+    training = TrainingRun(
+        dataset,
+        settings,
+        plan,
+        folder,
+        changes=changes,
+        resume=args.resume is not None,
+        quiet=args.quiet,
+        as_json=args.json,
+    )
+    try:
+        return training.run()
+    except CheckpointError as error:
+        if plan.whole is None:
+            raise
+        raise CheckpointError(
+            f"{error}. These data are what the layers of {printable(settings.model)} give for the images: they are "
+            "only the same with the net that the run started from, on the same kind of machine and with as many threads"
+        ) from None
+
+
+def prepared(
+    args: argparse.Namespace, settings: Settings, saved: RunImages | None, seen: SeenImages | None
+) -> tuple[Dataset, Settings, Augmentation | None, train_recipes.Plan]:
+    """Read the data and what a training starts from: -> (the data, the settings, the random changes, the plan)
+
+    Nothing is written.
+    """
     cnn.manual_seed(settings.seed)  # the layers of the net to start from may draw, such as Dropout
-    start, seen = pretrained.load(settings), seen_before(args, settings, saved)
+    start = pretrained.load(settings)
     if start is not None:
         settings = dataclasses.replace(settings, model=start.name, image_size=max(start.input_shape[1:]))
     reading: dict[str, Any] = {"image_size": settings.image_size} if start is None else start.reading()
@@ -85,43 +121,12 @@ def run(args: argparse.Namespace) -> int:
     if start is None or changes is None:
         plan = train_recipes.plan(dataset, settings)
     else:
-        plan = plan_from(start, dataset, settings, changes, args)
+        plan = fine_tuning.plan(start, dataset, settings, changes, args.quiet)
     if seen is not None:
-        record = {"left_out": dataset.left_out, "start_images_are_known": seen.are_all}
+        counts = {"left_out": dataset.left_out, "moved_to_training": dataset.moved}
+        record = {**counts, "start_images_are_known": seen.are_all}
         plan = dataclasses.replace(plan, record=plan.record | record)
-    folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
-    if args.resume is None:
-        run_images.write(folder, dataset, seen)
-    training = TrainingRun(
-        dataset,
-        settings,
-        plan,
-        folder,
-        changes=changes,
-        resume=args.resume is not None,
-        quiet=args.quiet,
-        as_json=args.json,
-    )
-    try:
-        return training.run()
-    except CheckpointError as error:
-        if start is None:
-            raise
-        raise CheckpointError(
-            f"{error}. These data are what the layers of {printable(start.name)} give for the images: they are only "
-            "the same with the net that the run started from, on the same kind of machine and with as many threads"
-        ) from None
-
-
-def plan_from(
-    start: Start, dataset: Dataset, settings: Settings, changes: Augmentation, args: argparse.Namespace
-) -> train_recipes.Plan:
-    """Return the plan of a training that starts from a trained net; Ctrl-C says what is saved so far."""
-    try:
-        return fine_tuning.plan(start, dataset, settings, changes, args.quiet)
-    except KeyboardInterrupt:
-        saved = "nothing is saved yet: run the same command again"
-        raise KeyboardInterrupt(saved if args.resume is None else f"{args.resume} is unchanged") from None
+    return dataset, settings, changes, plan
 
 
 def seen_before(args: argparse.Namespace, settings: Settings, saved: RunImages | None) -> SeenImages | None:
@@ -168,12 +173,9 @@ def changes_for(dataset: Dataset, settings: Settings, resume: Path | None, quiet
     if resume is not None:
         return augmentation.recorded(run_folders.config_to_resume(resume), dataset)
     if settings.augment == augmentation.AUTO:
-        try:
-            if quiet:
-                return trials.choose(dataset, settings, tell=lambda line: None)
-            return trials.choose(dataset, settings, print_stderr, trials.live_line())
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("nothing is saved yet: run the same command again") from None
+        if quiet:
+            return trials.choose(dataset, settings, tell=lambda line: None)
+        return trials.choose(dataset, settings, print_stderr, trials.live_line())
     return augmentation.fixed(settings.augment, dataset)
 
 

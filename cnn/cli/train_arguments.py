@@ -70,7 +70,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--lr", type=non_negative_number("0.001"), metavar="X", help=lr)
     seed = "random seed (default 0); on one machine, the same seed and number of threads give the same model"
     parser.add_argument("--seed", type=integer_at_least(0), metavar="N", help=seed)
-    size = f"resize the images of a folder to N x N pixels (default {FOLDER_SETTINGS.image_size})"
+    size = f"resize the images of a folder to N x N pixels (default {FOLDER_SETTINGS.image_size}); with --from, only "
+    size += "for an .onnx file that leaves the size open"
     parser.add_argument("--image-size", type=integer_at_least(16), metavar="N", help=size)
     val = f"fraction of the images of a folder to hold out for validation (default {FOLDER_SETTINGS.validation:g})"
     parser.add_argument("--val", type=fraction, metavar="X", help=val)

@@ -17,7 +17,7 @@ from cnn.cli.formatting import count_text, program_name, shell_quoted
 from cnn.cli.imbalance import is_uneven, low_recall_note
 from cnn.cli.interrupts import Interrupted, Interrupts
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
-from cnn.cli.plan_text import plan_text
+from cnn.cli.plan_text import start_text
 from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
 from cnn.cli.train_output import epoch_text, progress_display, result_text, save_model, write_predictions
 from cnn.cli.train_recipes import Plan
@@ -87,7 +87,7 @@ class TrainingRun:
             try:
                 if not self._resume:  # a resumed run writes nothing before it is certain that training can continue
                     self._write_config("running")
-                self._print_message(plan_text(self.dataset, self.settings, self.plan, self.changes, self.folder))
+                self._print_message(start_text(self.dataset, self.settings, self.plan, self.changes, self.folder))
                 if self._starts_anew:
                     self._print_message(f"{self.folder} was stopped before its first checkpoint: it starts anew")
                 self._train()

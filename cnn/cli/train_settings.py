@@ -24,7 +24,8 @@ class Settings:
     seed : int
         For the initial weights, the order of the samples, the validation set and the points of the spiral.
     image_size : int or None
-        Side in pixels to which the images of a folder are resized; None for named data sets.
+        Side in pixels to which the images of a folder are resized; None for named data sets, and until the net to start
+        from is known.
     validation : float or None
         Fraction of the images of a folder that is held out, unless it has a folder of validation images.
     group_by : str or None
@@ -78,7 +79,9 @@ FOLDER_SETTINGS = Settings(
     validation=DEFAULT_VALIDATION,
     augment="auto",
 )
-HEAD_SETTINGS = replace(FOLDER_SETTINGS, model="efficientnet-lite0", epochs=40, batch_size=32, lr=2e-3, augment="none")
+HEAD_SETTINGS = replace(
+    FOLDER_SETTINGS, model="efficientnet-lite0", epochs=40, batch_size=32, lr=2e-3, image_size=None, augment="none"
+)
 FOLDER_OPTIONS = {
     "image_size": "--image-size",
     "validation": "--val",
@@ -124,13 +127,14 @@ def check_combination(chosen: dict[str, Any]) -> None:
     if {"pretrained", "start"} <= given:
         raise ValueError("--pretrained and --from both name a net to start from: omit one of them")
     origin = next((OPTIONS[name] for name in ("pretrained", "start") if name in given), None)
+    if {"pretrained", "image_size"} <= given:
+        raise ValueError("--image-size is not for --pretrained, whose net has a size of its own: omit one of them")
     if origin is None:
         if "fine_tune" in given:
             raise ValueError("--fine-tune is for a net that was trained before: add --pretrained or --from FILE")
         return
     reasons = {
         "model": "which has a net of its own",
-        "image_size": "whose net has a size of its own",
         "recipe": "which trains in another way",
     }
     for name, reason in reasons.items():

@@ -143,6 +143,10 @@ def _call(function: Global, arguments: tuple[Any, ...]) -> Any:
             return arguments[0]
         if function.name in ("_rebuild_tensor", "_rebuild_tensor_v2") and len(arguments) >= 4:
             return _tensor(*arguments[:4])
+        if function.name == "_rebuild_tensor_v3":
+            raise PickleError(
+                "a tensor has numbers of a kind that is not read, such as float8: convert it with .float()"
+            )
     name = f"{function.module}.{function.name}"
     if function.module.startswith(("torch.nn.", "__main__")) or function.name[:1].isupper():
         raise PickleError(

@@ -11,6 +11,7 @@ from cnn.core.text import printable, short_text
 from cnn.core.torch_file import read_torch
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "weights")  # keys of training checkpoints
+MOST_NAMED = 5  # keys in a message
 PREFIX = "module."  # of the keys of a model inside DataParallel
 SAFETENSORS_DTYPES = {
     "F64": "<f8",
@@ -108,21 +109,40 @@ def _read_safetensors(path: Path) -> dict[str, Array]:
 def unwrapped(found: Any, key: str | None) -> dict[str, Array]:
     """Return the dict of arrays inside what a file holds."""
     if key is not None:
+        outermost = found
+        while type(found) is dict and key not in found and (wrapper := _wrapper(found)):
+            found = found[wrapper]
         if type(found) is not dict or key not in found:
-            raise PickleError(f"it has no key {short_text(key)}{_keys(found)}")
+            raise PickleError(f"it has no key {short_text(key)}{_keys(outermost)}")
         found = found[key]
-    while type(found) is dict and not _is_state(found):
-        inner = [name for name in WRAPPERS if type(found.get(name)) is dict]
-        if len(inner) != 1:
-            break
-        found = found[inner[0]]
+    found = _innermost(found)
     if not _is_state(found):
-        others = [name for name, value in found.items() if type(value) is dict] if type(found) is dict else []
-        advice = f": choose with key={others[0]!r} or another one" if others and key is None else ""
+        items = found.items() if type(found) is dict else ()
+        wrong = [(name, value) for name, value in items if not isinstance(value, np.ndarray)]
+        if 0 < len(wrong) < len(items):
+            name, value = wrong[0]
+            raise PickleError(
+                f"beside tensors it holds {short_text(name)}, which is {_kind(value)}: save a dict of the tensors alone"
+            )
+        keys = [f"key={name!r}" for name, value in items if type(name) is str and _is_state(_innermost(value))]
+        advice = f": choose with {' or '.join(keys[:MOST_NAMED])}" if keys and key is None else ""
         raise PickleError(f"it holds no dict of tensors{_keys(found)}{advice}")
     if all(name.startswith(PREFIX) for name in found):
         found = {name.removeprefix(PREFIX): array for name, array in found.items()}
     return dict(found)
+
+
+def _wrapper(found: dict[Any, Any]) -> str | None:
+    """Return the key that holds the weights in a training checkpoint; None if none or several may."""
+    names = [name for name in WRAPPERS if type(found.get(name)) is dict]
+    return names[0] if len(names) == 1 else None
+
+
+def _innermost(found: Any) -> Any:
+    """Return what lies inside the dicts of a training checkpoint."""
+    while type(found) is dict and not _is_state(found) and (wrapper := _wrapper(found)):
+        found = found[wrapper]
+    return found
 
 
 def _is_state(found: Any) -> bool:
@@ -132,7 +152,17 @@ def _is_state(found: Any) -> bool:
     return all(type(name) is str and isinstance(value, np.ndarray) for name, value in found.items())
 
 
+def _kind(value: Any) -> str:
+    """Return what a value is, for a message."""
+    if value is None:
+        return "None"
+    if isinstance(value, np.ndarray):
+        return "a tensor"
+    kind = type(value).__name__
+    return f"{'an' if kind == 'int' else 'a'} {kind}"
+
+
 def _keys(found: Any) -> str:
     if type(found) is not dict:
-        return f", but a {type(found).__name__}"
+        return f", but {_kind(found)}"
     return f", but a dict of {short_text(list(found))[1:-1]}" if found else ", but an empty dict"

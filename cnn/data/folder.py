@@ -16,6 +16,7 @@ from cnn.core.text import count_text, fields_text, printable
 from cnn.data.class_folders import TEST, TRAIN, VALIDATION, ListedImage, class_names, find_splits, list_images
 from cnn.data.folder_checks import (
     LEFT_OUT,
+    RECOMMENDED,
     check_images,
     check_some_left,
     class_warnings,
@@ -167,6 +168,7 @@ def image_folder(
     background: str | None = None,
     fit: str = SQUASHED,
     by_name: bool = False,
+    recommended: int = RECOMMENDED,
 ) -> ImageFolder:
     """Read the images in a folder that has a sub-folder for each class, or train/ and val/ with such sub-folders.
 
@@ -205,6 +207,8 @@ def image_folder(
     by_name : bool, default False
         True: read and split as for runs of early versions, which knew no copies. Only the file names decide which
         images are held out, none is left out, and folders inside the class folders are not read.
+    recommended : int, default 50
+        ``warnings`` names classes with fewer images. For a net that was trained before, 30 are enough.
 
     Returns
     -------
@@ -238,7 +242,7 @@ def image_folder(
     'dark has only 5 images, light only 5: at least 50 of each class are recommended'
     """
     size = pair(image_size, "image_size", 4)
-    seed = integer(seed, "seed", 0)
+    seed, recommended = integer(seed, "seed", 0), integer(recommended, "recommended", 0)
     if isinstance(validation, bool) or not isinstance(validation, (int, float)) or not 0 < validation < 1:
         raise InputError(f"validation must be a fraction above 0 and below 1, such as 0.2, got {validation!r}")
     check_conversion(background, fit)
@@ -249,8 +253,7 @@ def image_folder(
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {printable(path)}")
     folders, notes, problems = find_splits(path)
-    names = class_names(folders)
-    skipped: list[tuple[Path, str]] = []
+    names, skipped = class_names(folders), list[tuple[Path, str]]()
     listed, told = list_images(folders, names, skipped)
     problems += told if group_by is None else []
     if by_name:
@@ -263,7 +266,6 @@ def image_folder(
         check_images(folder, names, labels[splits == split], skipped)
     shown = [printable(one.file.relative_to(path)) for one in listed]
     problems += images.leave_out(shown, names, list(folders))
-    used = splits != LEFT_OUT
     notes += group_notes(group_by, images.groups, splits)
     problems += group_warnings(group_by, images.groups, shown, splits) + groups_on_both_sides(images.groups, splits)
     if VALIDATION not in folders:
@@ -273,13 +275,12 @@ def image_folder(
     train, held, test = ((read.pixels[splits == name], labels[splits == name]) for name in (TRAIN, VALIDATION, TEST))
     has_test = TEST in folders
     found = [TRAIN, VALIDATION, TEST] if has_test else [TRAIN, VALIDATION]
-    uniform = [shown[i] for i in read.nearly_uniform()]
-    if uniform:
+    if uniform := [shown[i] for i in read.nearly_uniform()]:
         problems.append(f"nearly of one colour: {count_and_names(uniform)}")
     if background is None and read.background != "white":
         lost = count_text(read.lost_on_white, "image")
         notes.append(f"transparent pixels become {read.background}: on white, {lost} would hardly be visible")
-    problems += class_warnings([printable(name) for name in names], labels[used])
+    problems += class_warnings([printable(name) for name in names], labels[splits != LEFT_OUT], recommended)
     return ImageFolder(
         path=path,
         class_names=names,

@@ -14,7 +14,7 @@ from cnn.errors import InputError
 Labels = NDArray[np.int64]
 Splits = NDArray[np.str_]
 
-FEW_IMAGES = 50  # per class; with fewer, what a network learns about the class is mostly chance
+RECOMMENDED = 50  # images per class; with fewer, what a network learns about the class is mostly chance
 CLASSES_NAMED = 5  # of equal size; of more, only the number is told
 LEFT_OUT = "left out"  # instead of the name of a split
 IMAGES_OF = {TRAIN: "training image", VALIDATION: "validation image", TEST: "test image"}
@@ -156,17 +156,17 @@ def classes_without_validation(names: Sequence[str], train: Labels, validation: 
     return [f"no validation images of {shown}: {reason}"] if missing else []
 
 
-def class_warnings(names: Sequence[str], labels: Labels) -> list[str]:
-    """Return warnings about classes that may harm training."""
+def class_warnings(names: Sequence[str], labels: Labels, recommended: int) -> list[str]:
+    """Return warnings about classes that may harm training, such as those with fewer images than recommended."""
     problems = []
     counts = np.bincount(labels, minlength=len(names)).tolist()
-    few = [(name, count) for name, count in zip(names, counts, strict=True) if count < FEW_IMAGES]
+    few = [(name, count) for name, count in zip(names, counts, strict=True) if count < recommended]
     if len(few) == len(names) > CLASSES_NAMED and len(set(counts)) == 1:
-        problems.append(f"each class has only {count_text(counts[0], 'image')}: at least {FEW_IMAGES} are recommended")
+        problems.append(f"each class has only {count_text(counts[0], 'image')}: at least {recommended} are recommended")
     elif few:
         texts = [f"{name} has only {count_text(count, 'image')}" for name, count in few[:1]]
         texts += [f"{name} only {count}" for name, count in few[1:]]
-        problems.append(f"{shortened(texts)}: at least {FEW_IMAGES} of each class are recommended")
+        problems.append(f"{shortened(texts)}: at least {recommended} of each class are recommended")
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(unicodedata.normalize("NFC", name).lower(), []).append(name)

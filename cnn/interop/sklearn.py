@@ -1,17 +1,18 @@
 """CNNClassifier and CNNRegressor: nets as estimators of scikit-learn, for Pipeline, GridSearchCV and the like."""
 
-import tempfile
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
 from cnn.core import rng
+from cnn.core.checks import integer
 from cnn.core.modes import without_warnings
-from cnn.errors import InputError
-from cnn.interop.sklearn_net import default_net
+from cnn.core.text import count_text, short_text
+from cnn.errors import InputError, ShapeError
+from cnn.interop.sklearn_net import checked_image_shape, default_net
+from cnn.interop.sklearn_state import packed, unpacked
 from cnn.loss import CrossEntropyLoss, MSELoss
 from cnn.module import Array
 from cnn.optim import Adam
@@ -74,7 +75,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         if not np.isfinite(x).all():
             raise InputError("X has values that are too large for float32: scale them first, as StandardScaler does")
         if self.image_shape is not None:
-            shape = tuple(self.image_shape)
+            shape = checked_image_shape(self.image_shape)
             if x.shape[1:] != shape:
                 if x.ndim != 2 or x.shape[1] != np.prod(shape):
                     raise InputError(f"X of shape {x.shape} has no rows of image_shape={shape}: change image_shape")
@@ -90,6 +91,8 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self._random = check_random_state(self.random_state)
         seed = int(self._random.randint(2**31))
         build = default_net if self.net is None else self.net
+        if not callable(build):
+            raise TypeError(f"net must be a function net(input_shape, outputs, width), got {short_text(build)}")
         with _building:
             before = rng.state_dict()
             rng.manual_seed(seed)
@@ -97,14 +100,23 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 model = build(x.shape[1:], outputs, self.width)
             finally:
                 rng.load_state_dict(before)
+        if not isinstance(model, Sequential):
+            raise TypeError(f"net must return a Sequential, got {short_text(model)}")
         model.loss_func, model.optimizer = loss_func, Adam(lr=self.lr)
+        given = self._outputs_of(model, x[:2]).shape[1:]
+        if given != (outputs,):
+            wanted = count_text(outputs, "number")
+            raise ShapeError(
+                f"net must give {wanted} for a sample, but gives {given}: end it with Linear(..., outputs)"
+            )
         self.model_ = model
         self.n_iter_ = 0
 
     def _train(self, x: Array, y: Array, sample_weight: Any, epochs: int) -> None:
-        batch_size = min(self.batch_size, len(x))
+        batch_size = min(integer(self.batch_size, "batch_size", 1), len(x))
         drop_last = len(x) > batch_size and len(x) % batch_size == 1  # batch normalization needs two samples
         seed = int(self._random.randint(2**31))
+        self.model_.optimizer.lr = self.lr  # set_params may have changed it
         history = self.model_.fit(
             *(x, y),
             epochs=epochs,
@@ -120,29 +132,21 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, X: Any) -> Array:
         check_is_fitted(self)
         x, _ = self._samples(X)
-        return self.model_.predict(x) if isinstance(self, RegressorMixin) else self.model_.predict_proba(x)
+        return self._outputs_of(self.model_, x)
+
+    def _outputs_of(self, model: Sequential, x: Array) -> Array:
+        return model.predict(x) if isinstance(self, RegressorMixin) else model.predict_proba(x)
 
     def __getstate__(self) -> dict[str, Any]:
         """The state for a pickle, with the model as the bytes of its own file."""
         state = dict(super().__getstate__())
         if "model_" in state:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "model.safetensors")
-                state["model_"].save(path)
-                state["_optimizer_state"] = state["model_"].optimizer.state_dict()
-                state["model_"] = path.read_bytes()
+            state["model_"] = packed(state["model_"])
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        state = dict(state)
-        optimizer_state = state.pop("_optimizer_state", None)
-        if isinstance(state.get("model_"), bytes):
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder, "model.safetensors")
-                path.write_bytes(state["model_"])
-                state["model_"] = Sequential.load(path)
-            state["model_"].optimizer = Adam(lr=state["lr"])
-            state["model_"].optimizer.load_state_dict(optimizer_state)
+        if "model_" in state:
+            state = state | {"model_": unpacked(state["model_"])}
         super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Any:
@@ -239,8 +243,8 @@ class CNNClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes, (N, K), in the order of ``classes_``."""
-        outputs = self._outputs(X)
-        return outputs[:, : len(self.classes_)]
+        outputs = self._outputs(X)[:, : len(self.classes_)]
+        return outputs if len(self.classes_) > 1 else np.ones_like(outputs)  # the net has two outputs at least
 
     def predict(self, X: Any) -> Any:
         """Return the class of each sample, (N,)."""
@@ -277,8 +281,11 @@ class CNNRegressor(RegressorMixin, _Estimator):  # type: ignore[misc]
         weights = None if sample_weight is None else _check_sample_weight(sample_weight, x)
         if not go_on:
             self._is_flat = np.ndim(y) == 1
-            self.target_mean_ = np.average(targets, axis=0, weights=weights)
-            deviation = np.sqrt(np.average((targets - self.target_mean_) ** 2, axis=0, weights=weights))
+            with np.errstate(over="ignore", invalid="ignore"):
+                self.target_mean_ = np.average(targets, axis=0, weights=weights)
+                deviation = np.sqrt(np.average((targets - self.target_mean_) ** 2, axis=0, weights=weights))
+            if not np.isfinite(deviation).all():
+                raise InputError("y has values whose squares are too large for float64: divide y by a number first")
             self.target_scale_ = np.where(deviation > 0, deviation, 1.0)
             self._start(x, targets.shape[1], MSELoss())
         scaled = ((targets - self.target_mean_) / self.target_scale_).astype(np.float32)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from cnn import training, zoo
-from cnn.cli import features, fine_tuning, pretrained
+from cnn.cli import datasets, features, fine_tuning, pretrained
 from cnn.cli.augmentation import transforms
 from cnn.cli.features import number_of_versions
 from cnn.data.sample_rng import SampleRNG
@@ -139,6 +139,34 @@ def test_fine_tuning_trains_the_upper_layers_alone(run, photos, start):
     assert "4 epochs of the head, 2 epochs of the upper layers" in " ".join(run("summary", "run")[1].split())
 
 
+@pytest.mark.parametrize(
+    ("options", "epochs", "trained"),
+    [
+        ((), "4 epochs, batch size 32", "34 of 2,914 parameters are trained"),
+        (("--fine-tune", 2), "2 epochs, batch size 32", "2,682 of 2,914 parameters are trained"),
+    ],
+)
+def test_the_plan_comes_before_the_features(run, no_plots, photos, options, epochs, trained):
+    """Once, with everything but the folder, which there is only when something can be saved in it."""
+    code, _, err = run("train", photos, *FEW, *options, "--out", "run")
+    assert code == 0, err
+    texts = (
+        "Training on",
+        trained,
+        epochs,
+        "  changes   light",
+        "images per class",
+        "computing what the frozen layers",
+    )
+    order = [*texts, "  done in", "  folder    run; Ctrl-C saves the run so far", "evaluating on"]
+    places = [err.index(text) for text in order]
+    assert places == sorted(places)
+    assert [err.count(text) for text in order] == [1] * len(order)
+    err = run("train", "--resume", "run", "--fine-tune" if options else "--epochs", 5)[2]
+    places = [err.index(text) for text in ("Training on", "computing what", "  folder    run", "resuming at")]
+    assert places == sorted(places)
+
+
 @pytest.mark.parametrize("options", [(), ("--fine-tune", 2)])
 def test_the_same_seed_gives_the_same_bits(run, no_plots, photos, options):
     for out, seed in (("a", 5), ("b", 5), ("c", 6)):
@@ -218,6 +246,33 @@ def test_ctrl_c_while_the_features_are_computed(run, no_plots, monkeypatch, phot
     assert (code, err.splitlines()[-1]) == (130, "interrupted; run is unchanged")
 
 
+@pytest.mark.parametrize(
+    "options", [("--pretrained",), ("--image-size", 16), ("--image-size", 16, "--augment", "none")]
+)
+def test_ctrl_c_while_images_are_read(run, no_plots, monkeypatch, photos, options):
+    assert run("train", photos, *options, "--epochs", 1, "--quiet", "--out", "run")[0] == 0
+    before = {path: path.read_bytes() for path in Path("run").rglob("*.*")}
+    monkeypatch.setattr(datasets, "image_folder", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    code, _, err = run("train", photos, *options, "--out", "new")
+    assert (code, Path("new").exists()) == (130, False)
+    assert err.splitlines()[-1] == "interrupted; nothing is saved yet: run the same command again"
+    code, _, err = run("train", "--resume", "run", "--epochs", 9)
+    assert (code, err.splitlines()[-1]) == (130, "interrupted; run is unchanged")
+    assert {path: path.read_bytes() for path in Path("run").rglob("*.*")} == before
+
+
+def test_how_many_images_are_recommended(run, no_plots):
+    """Of 30 images a class, a new head learns enough."""
+    warning = "warning: dark has only {0} images, light only {0}: at least {1} of each class are recommended"
+    for count, start, recommended in ((29, True, 30), (30, True, None), (30, False, 50)):
+        shades(f"photos{count}{start}", count)
+        options = ("--pretrained",) if start else ("--image-size", 16, "--augment", "none")
+        err = run("train", f"photos{count}{start}", *options, "--epochs", 1)[2]
+        assert [line.strip() for line in err.splitlines() if "recommended" in line] == (
+            [warning.format(count, recommended)] if recommended else []
+        )
+
+
 def test_the_best_epoch_of_the_head_is_kept(run, no_plots, photos):
     """Its weights are those of the whole net that is saved."""
     rate = ("--lr", "0.05", "--epochs", "12", "--keep-best", "loss")
@@ -252,7 +307,10 @@ def test_a_line_says_that_fine_tuning_made_it_worse(run, no_plots, monkeypatch, 
     monkeypatch.setattr(fine_tuning, "FINE_TUNE_LR", 0.5)
     worse = run("train", photos, *options, "--out", "worse")[2]
     assert "training the upper layers did not help: validation accuracy 1.0000 before it, " in worse
-    assert "Adam, lr 0.5 decreasing to 0, of the last 8 of 11 layers and the head, which was trained before" in worse
+    assert (
+        "Adam, lr 0.5 decreasing to 0, of the last 8 of 11 layers and the head, after 30 epochs of the head alone"
+        in worse
+    )
     assert "computing what the upper layers give for them, to train the head first ...\n" in worse
     assert "3 epochs of the upper layers at lr 0.5" in " ".join(run("summary", "worse")[1].split())
     monkeypatch.setattr(fine_tuning, "FINE_TUNE_LR", 1e-3)
@@ -302,14 +360,22 @@ def first():
         (("--group-by", "{group}?.png"), "--group-by"),
     ],
 )
-def test_validation_images_that_the_net_was_trained_on_are_left_out(run, no_plots, first, options, named):
+def test_validation_images_that_the_net_was_trained_on(run, no_plots, first, options, named):
+    """They become training images, unless others of their group are held out: then they are left out."""
     trained = first(run)
     code, _, err = run("train", "photos", "--from", "a", *QUICK, *options, "--out", "b")
     assert code == 0, err
-    assert listed("b", "validation")
-    assert not trained & listed("b", "validation")
-    count = config(Path("b"))["left_out"]
-    assert f"left out {count} of {count + len(listed('b', 'validation'))} validation images: " in err
+    train, validation = listed("b", "train"), listed("b", "validation")
+    assert validation
+    assert not trained & validation
+    saved = config(Path("b"))
+    left_out, moved = saved["left_out"], saved["moved_to_training"]
+    assert (left_out > 0, moved > 0) == ((True, False) if named == "--group-by" else (False, True))
+    assert len(train) + len(validation) + left_out == 48
+    what = f"left out {left_out} of" if left_out else f"moved {moved} of"
+    to = "" if left_out else " to the training images"
+    assert f"{what} {left_out + moved + len(validation)} validation images{to}: " in err
+    assert f"{len(train)} images of 3 x 16 x 16" in err
     assert f"was trained on them; without {named}, the images that are held out are the same as in its run" in err
     assert config(Path("b"))["start_images_are_known"] is True
     assert earlier("b") == (True, len(trained))
@@ -361,6 +427,9 @@ def test_classes_without_a_validation_image_left_are_named(run, no_plots, first)
     code, _, err = run("train", "some", "--from", "a", *QUICK, "--out", "b")
     assert code == 0, err
     assert "warning: no validation images of light are left" in err
+    assert re.search("left out [0-9]+ of [0-9]+ validation images: ", err)  # their folder says that none is trained on
+    assert config(Path("b"))["moved_to_training"] == 0
+    assert all(name.startswith("train") for name in listed("b", "train"))
     assert "was trained on them\n" in err  # no advice: a folder decides which images are held out
 
 
@@ -494,6 +563,51 @@ def test_from_an_onnx_file(run, no_plots, photos, says_how):
     assert Sequential.load("onnx/model.safetensors").class_names == ["dark", "light"]
 
 
+POOLED = ("GlobalAveragePool", "b", "p"), ("Flatten", "p", "f")
+
+
+@pytest.mark.parametrize(
+    ("shape", "last", "width", "sizes"),
+    [
+        (("N", 3, "H", "W"), POOLED, 4, (24, 32)),  # any size
+        (("N", 3, "H", "W"), (("Flatten", "b", "f"),), 4 * 22 * 22, (24,)),  # one size, which the file does not say
+        (("N", "C", "H", "W"), POOLED, 4, (24,)),
+    ],
+)
+def test_from_an_onnx_file_that_leaves_the_size_open(run, no_plots, photos, shape, last, width, sizes):
+    """The net takes the size that is given."""
+    files = pytest.importorskip("onnx") and pytest.importorskip("tests.interop.onnx_files")
+    rows = ("Conv", "x c", "a"), ("Relu", "a", "b"), *last, ("Gemm", "f w")
+    weights = {"c": np.full((4, 3, 3, 3), 0.01, "f4"), "w": np.ones((width, 2), "f4")}
+    files.save(files.make([files.node(*row) for row in rows], shape, weights), Path()).rename("net.onnx")
+    code, _, err = run("train", photos, "--from", "net.onnx", "--epochs", 1)
+    assert (code, "net.onnx leaves the size of its images open: give --image-size N, the side" in err) == (1, True)
+    for size in sizes:
+        out = f"run{size}"
+        code, _, err = run("train", photos, "--from", "net.onnx", "--image-size", size, "--epochs", 1, "--out", out)
+        assert code == 0, err
+        assert f"12 images of 3 x {size} x {size}, 2 classes" in err
+        assert Sequential.load(f"{out}/model.safetensors").input_shape == (3, size, size)
+        assert config(Path(out))["image_size"] == size
+        assert run("train", "--resume", out, "--epochs", 2)[0] == 0
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "onnx"])
+def test_a_size_for_a_net_that_has_one(run, no_plots, photos, suffix):
+    net = Sequential([Flatten(), Linear(3 * 16 * 16, 4), Softmax()])
+    net.input_shape = (3, 16, 16)
+    if suffix == "onnx":
+        pytest.importorskip("onnx")
+        onnx.save(net, "net.onnx")
+    else:
+        net.save("net.safetensors")
+    code, _, err = run("train", photos, "--from", f"net.{suffix}", "--image-size", 32)
+    assert (code, Path("runs").exists()) == (1, False)
+    assert "--image-size 32 does not fit " in err
+    assert f"net.{suffix}, which takes images of 3 x 16 x 16: omit it" in err
+
+
 def test_from_a_net_for_grey_images(run, no_plots, photos):
     net = zoo.small_cnn()
     net.input_shape = (1, 28, 28)
@@ -576,7 +690,6 @@ def test_the_upper_layers_of_other_nets(name):
     [
         (("--pretrained", "--model", "photo-cnn"), "--model is not for --pretrained, which has a net of its own"),
         (("--pretrained", "--image-size", 32), "--image-size is not for --pretrained, whose net has a size of its own"),
-        (("--from", "x", "--image-size", 32), "--image-size is not for --from, whose net has a size of its own"),
         (("--pretrained", "--recipe", "fast"), "--recipe is not for --pretrained, which trains in another way"),
         (
             ("--pretrained", "--augment", "auto"),

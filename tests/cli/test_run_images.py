@@ -241,6 +241,19 @@ def test_a_damaged_list(run, trained_run, change, message):
     assert run("train", "--resume", trained_run, "--epochs", "2")[0] == 1
 
 
+def test_a_list_without_the_images_of_the_net_it_started_from(run, trained_run):
+    """Without them, a run that started from another would claim to know all images that it was trained on."""
+    code, _, err = run("train", "f", "--from", trained_run, "--epochs", 1, "--out", "b")
+    assert code == 0, err
+    path = Path("b", "images.json")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    del content["earlier"]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    for command in (("evaluate", "b"), ("train", "--resume", "b", "--epochs", 2), ("train", "f", "--from", "b")):
+        code, _, err = run(*command)
+        assert (code, "images.json is damaged: it lacks 'earlier', the images that '" in err) == (1, True)
+
+
 # resume
 
 

@@ -127,11 +127,58 @@ def test_wrappers(tmp_path, wrapper):
 def test_several_states_in_a_file(tmp_path):
     parts = {name: {"weight": torch.full((2,), float(i))} for i, name in enumerate(["generator", "critic"])}
     torch.save(parts, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match="a dict of 'generator', 'critic': choose with key='generator' or another one"):
+    with pytest.raises(
+        ValueError, match=r"dict of 'generator', 'critic': choose with key='generator' or key='critic'$"
+    ):
         read_weights(tmp_path / "w.pt")
     assert read_weights(tmp_path / "w.pt", key="critic")["weight"].tolist() == [1, 1]
     with pytest.raises(ValueError, match="it has no key 'x', but a dict of"):
         read_weights(tmp_path / "w.pt", key="x")
+
+
+W = {"weight": torch.ones(2)}
+ADAM = {"state": {}, "param_groups": [{"lr": 0.1}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "keys"),
+    [
+        ({"optimizer": ADAM, "ema": W, "epoch": 3}, ["ema"]),
+        ({"optimizer": ADAM, "ema": {"module.weight": torch.ones(2)}}, ["ema"]),
+        ({"optimizer": ADAM, "ema": {"model": W, "decay": 0.9}}, ["ema"]),
+        ({"optimizer": ADAM, "state_dict": W, "model": W}, ["state_dict", "model"]),
+        ({"state_dict": {"encoder": W, "decoder": W}, "epoch": 3}, ["encoder", "decoder"]),
+        ({"model": {"model_state_dict": {"backbone": W, "steps": ADAM}}}, ["backbone"]),
+        ({f"part{i}": W for i in range(9)}, [f"part{i}" for i in range(5)]),
+        ({"optimizer": ADAM, "epoch": 3}, []),
+        ({"optimizer": {"state": {0: {}}}, "model": {}}, []),
+    ],
+)
+def test_the_hint_names_keys_that_hold_weights(tmp_path, content, keys):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match="it holds no dict of tensors, but") as error:
+        read_weights(tmp_path / "w.pt")
+    hint = str(error.value).partition(": choose with ")[2]
+    assert hint == " or ".join(f"key={key!r}" for key in keys)
+    for key in keys:
+        assert read_weights(tmp_path / "w.pt", key=key)["weight"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({**W, "epoch": 3}, "beside tensors it holds 'epoch', which is an int: save a dict of the tensors alone"),
+        ({"model": {**W, "_extra_state": {"a": 1}}}, "beside tensors it holds '_extra_state', which is a dict"),
+        ({**W, "scale": None}, "beside tensors it holds 'scale', which is None"),
+        (torch.ones(2), "it holds no dict of tensors, but a tensor"),
+        ({"weight": torch.ones(2).to(torch.uint16)}, "numbers of a kind that is not read, such as float8"),
+        ({"weight": torch.ones(2).to(torch.float8_e4m3fn)}, "numbers of a kind that is not read, such as float8"),
+    ],
+)
+def test_what_is_no_dict_of_tensors(tmp_path, content, message):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=message):
+        read_weights(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("zipped", [True, False])

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from cnn.data import folder_checks
 from cnn.data.folder import image_folder
 from cnn.data.images import read_image
 from cnn.errors import InputError
@@ -192,16 +191,15 @@ def test_names_that_differ_only_in_case(tmp_path):
     assert expected in image_folder(tmp_path, 4).warnings
 
 
-def test_few_images(tmp_path, monkeypatch):
-    monkeypatch.setattr(folder_checks, "FEW_IMAGES", 4)
+def test_few_images(tmp_path):
     fill(tmp_path, {"a": 3, "b": 4, "c": 2})
-    assert image_folder(tmp_path, 4).warnings == [
+    assert image_folder(tmp_path, 4, recommended=4).warnings == [
         "a has only 3 images, c only 2: at least 4 of each class are recommended"
     ]
     shutil.rmtree(tmp_path / "a")
     shutil.rmtree(tmp_path / "c")
     fill(tmp_path, {"d": 4}, first=11)
-    assert image_folder(tmp_path, 4).warnings == []
+    assert image_folder(tmp_path, 4, recommended=4).warnings == []
 
 
 def test_the_majority_baseline(tmp_path):

@@ -92,6 +92,8 @@ FILES = {  # name: (a function that makes a model, words of the message)
     "no order": (lambda: make([node("Relu", "a"), node("Relu", "x", "a")], IMAGE), ["reads 'a'"]),
     "twice": (lambda: make([node("Relu", "x"), node("Tanh", "x")], IMAGE), ["'y' is computed twice"]),
     "no output": (lambda: make(RELU, IMAGE, outputs="z"), ["nothing computes the output 'z'"]),
+    "same output twice": (lambda: make([node("Relu", "x", "a"), node("Identity", "a", "b")], IMAGE, outputs="a b"), ["output 'b' is the same as another output: leave it out"]),
+    "the input as an output": (lambda: make([node("Relu", "x", "a"), node("Identity", "x", "b")], IMAGE, outputs="a b"), ["output 'b' is the same as the input: leave it out"]),
     "constant output": (lambda: make([node("Constant", "", "c", value_float=1.0), node("Relu", "x", "r"), node("Identity", "c")], IMAGE), ["does not depend on the input"]),
     "wrong size": (lambda: changed(lambda m: m.graph.initializer[0].dims.append(2), [node("Conv", "x w")], constants={"w": (4, 3, 3, 3)}), ["(4, 3, 3, 3, 2) has 108 numbers"]),
     "negative size": (lambda: changed(lambda m: m.graph.initializer[0].dims.__setitem__(0, -1), [node("Conv", "x w")], constants={"w": (4, 3, 3, 3)}), ["damaged"]),

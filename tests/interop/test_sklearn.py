@@ -1,5 +1,6 @@
 """The estimators against scikit-learn's own checks, and in its tools."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -14,7 +15,7 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import cnn
 from cnn.interop.sklearn import CNNClassifier, CNNRegressor
-from cnn.layers import Linear, ReLU
+from cnn.layers import BatchNorm1d, Conv2d, Dropout, Flatten, Linear, ReLU
 from cnn.module import Module
 from cnn.sequential import Sequential
 
@@ -125,18 +126,80 @@ def test_a_net_of_ones_own():
     classifier = CNNClassifier(own_net, width=8, epochs=2, random_state=0).fit(TRAIN, Y_TRAIN)
     assert [layer.weight.shape for layer in classifier.model_ if isinstance(layer, Linear)] == [(8, 64), (10, 8)]
 
-    class Own(Module):
-        def forward(self, x):
-            self.save_for_backward()
-            return x
 
-        def backward(self, grad):
-            self.saved()
-            return grad
+class Half(Module):
+    """A user's layer."""
 
-    layered = CNNClassifier(lambda *_: Sequential([Own(), Linear(64, 10)]), epochs=1).fit(TRAIN, Y_TRAIN)
-    with pytest.raises(ValueError, match="Own is a class of your own, which a model file cannot hold"):
-        pickle.dumps(layered)
+    def forward(self, x):
+        self.save_for_backward()
+        return x / 2
+
+    def backward(self, grad):
+        self.saved()
+        return grad / 2
+
+
+class Net(Sequential):
+    """A user's container."""
+
+
+def shared_net(_, outputs, width):
+    net = Sequential([Linear(64, width), ReLU(), Linear(width, width), ReLU(), Linear(width, width)])
+    net.layers[4].weight = net.layers[2].weight
+    return Sequential([*net.layers, ReLU(), Linear(width, outputs)])
+
+
+def frozen_net(_, outputs, width):
+    front = Sequential([Linear(64, width, bias=False), BatchNorm1d(width)]).freeze()
+    return Sequential([front, ReLU(), Linear(width, outputs)])
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        lambda _, outputs, width: Net([Linear(64, width), Half(), ReLU(), Linear(width, outputs)]),
+        lambda _, outputs, width: Sequential([Linear(64, width), ReLU(), Dropout(0.5), Linear(width, outputs)]),
+        shared_net,
+        frozen_net,
+    ],
+    ids=["own layers", "dropout", "shared", "frozen"],
+)
+@pytest.mark.parametrize("how", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))], ids=["copy", "pickle"])
+def test_a_copy_goes_on_with_the_same_bits(net, how):
+    """Layers and containers of one's own, random masks, shared arrays and what is frozen are as they were."""
+    one = CNNClassifier(net, epochs=2, random_state=0).fit(TRAIN[:200], Y_TRAIN[:200])
+    one.set_params(net=None)  # a pickle holds no function without a name
+    cnn.manual_seed(3)
+    other = how(one)
+    first = Linear(2, 2).weight.data
+    cnn.manual_seed(3)
+    np.testing.assert_array_equal(first, Linear(2, 2).weight.data)
+    assert type(other.model_) is type(one.model_)
+    for each in (one, other):
+        each.partial_fit(TRAIN[200:300], Y_TRAIN[200:300])
+    for name, array in one.model_.state_dict().items():
+        assert array.tobytes() == other.model_.state_dict()[name].tobytes(), name
+
+
+def test_a_changed_learning_rate_counts():
+    classifier = digits(epochs=1).fit(TRAIN[:100], Y_TRAIN[:100])
+    before = classifier.model_[0].weight.data.tobytes()
+    classifier.set_params(lr=0.0).partial_fit(TRAIN[:100], Y_TRAIN[:100])
+    assert classifier.model_[0].weight.data.tobytes() == before
+    classifier.set_params(lr=0.1).partial_fit(TRAIN[:100], Y_TRAIN[:100])
+    assert classifier.model_[0].weight.data.tobytes() != before
+
+
+def test_a_single_class():
+    classifier = digits(epochs=1).fit(TRAIN[:20], ["same"] * 20)
+    np.testing.assert_array_equal(classifier.predict_proba(TEST), np.ones((len(TEST), 1)))
+    assert set(classifier.predict(TEST)) == {"same"}
+
+
+@pytest.mark.parametrize("size", [1e200, -1e307])
+def test_targets_that_are_too_large(size):
+    with pytest.raises(ValueError, match="y has values whose squares are too large for float64: divide y"):
+        CNNRegressor(epochs=1).fit(TRAIN, Y_TRAIN * size / 10)
 
 
 def test_weights_of_samples_and_classes():
@@ -164,11 +227,26 @@ def test_several_targets():
         (X.reshape(-1, 8, 8), {"image_shape": None}, r"must be rows \(N, F\) or images \(N, C, H, W\)"),
         (X[:, :60], {}, r"has no rows of image_shape=\(1, 8, 8\): change image_shape"),
         (X.astype(np.float64) * 1e200, {}, "too large for float32"),
+        (X, {"image_shape": 64}, r"image_shape must be \(channels, height, width\), such as \(1, 8, 8\), got 64"),
+        (X, {"image_shape": (8, 8)}, r"image_shape must be \(channels, height, width\).*, got \(8, 8\)"),
+        (X, {"image_shape": (1.0, 8, 8)}, "each number of image_shape must be an integer of at least 1, got 1.0"),
+        (X, {"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        (X, {"batch_size": "all"}, "batch_size must be an integer of at least 1, got 'all'"),
+        (X, {"width": None}, "width must be an integer of at least 1, got None"),
+        (X, {"net": 3}, r"net must be a function net\(input_shape, outputs, width\), got 3"),
+        (X, {"net": lambda *_: Linear(64, 10)}, "net must return a Sequential, got Linear"),
+        (X, {"net": lambda *_: Sequential([Flatten(), Linear(64, 12)])}, r"must give 10 numbers .* gives \(12,\)"),
+        (X, {"net": lambda *_: Sequential([Conv2d(1, 10, 3)])}, r"gives \(10, 6, 6\): end it with Linear"),
     ],
 )
 def test_bad_input(x, arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         digits(**arguments).fit(x, Y)
+
+
+def test_a_net_that_gives_too_many_numbers():
+    with pytest.raises(ValueError, match=r"net must give 1 number for a sample, but gives \(2,\)"):
+        CNNRegressor(lambda *_: Sequential([Linear(64, 2)]), epochs=1).fit(TRAIN, Y_TRAIN)
 
 
 def test_images_of_another_size():

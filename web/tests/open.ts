@@ -7,7 +7,7 @@ export const FOLDER = process.env["PAGES"] ?? "/tmp/cnn-pages";
 export const NAMES = ["small_cnn", "resnet", "fashion", "spiral", "colours"];
 
 // of tests/explore/nets.py: all kinds of layers and branches
-export const NETS = ["row", "branches", "graph", "own_layers", "logits", "curves"];
+export const NETS = ["row", "branches", "graph", "own_layers", "logits", "curves", "equal_terms"];
 
 export interface Place {
   image: number;

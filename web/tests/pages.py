@@ -14,7 +14,7 @@ from cnn import data, zoo
 from cnn.cli.main import main
 from cnn.explore import page, trace, weight_arithmetic
 from cnn.layers import Affine, Conv2d, Flatten, Hardsigmoid, Hardswish, Hardtanh, Linear, SiLU
-from tests.explore.nets import NETS, made
+from tests.explore.nets import NETS, equal_terms, made
 
 PLACES = 200
 packed = {}  # what the last page was made of
@@ -121,7 +121,7 @@ def make(folder):
     page(zoo.resnet(8), x, y, title="A net with branches").save("resnet.html")
     keep("resnet")
 
-    for net in (*NETS, curves):  # all kinds of layers and branches
+    for net in (*NETS, curves, equal_terms):  # all kinds of layers and branches
         model, sample = made(net)
         page(model, sample, [1], title=net.__name__).save(f"{net.__name__}.html")
         keep(net.__name__)

@@ -64,6 +64,10 @@ class _Walk:
             elif value is None and not self.problems:
                 self.problems.append(f"output {short_text(name)}: no layer returns it")
             outputs.append(self.same.get(name, name))
+        for i, (name, same) in enumerate(zip(self.file.outputs, outputs, strict=True)):
+            if not self.problems and len(outputs) > 1 and same in (self.file.input, *outputs[:i]):
+                what = "the input" if same == self.file.input else "another output"
+                self.problems.append(f"output {short_text(name)} is the same as {what}: leave it out")
         return Plan(self.steps, outputs, self.problems)
 
     def visit(self, node: Node) -> None:

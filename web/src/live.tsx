@@ -237,7 +237,8 @@ export function Live({ image: shown, about }: { image: number; about: Settings }
         )}
         <p class="hint">
           Images go to cnn on this computer and nowhere else, and are forgotten when this page is closed or loaded
-          again. {count > most ? `Only your last ${most} are kept: the oldest were dropped.` : `${most} are kept.`}
+          again.{" "}
+          {count > most ? `Only your last ${most} are kept: the oldest were dropped.` : `Your last ${most} are kept.`}
         </p>
       </Pad>
     </div>

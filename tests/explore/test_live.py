@@ -18,21 +18,29 @@ import pytest
 from PIL import Image, ImageDraw, PngImagePlugin
 
 import cnn
+from cnn import zoo
 from cnn.cli.predict_images import read_for_model
 from cnn.explore import pack_image, randomized, trace
 from cnn.explore.live import LIMIT, listen, packed
-from cnn.zoo.trained import load
 
 TIMEOUT = 120
 
 
+def net():
+    cnn.manual_seed(0)
+    model = zoo.lenet5()
+    model.input_shape = (1, 28, 28)
+    return model
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """The address of a page of the net `fashion`, from `cnn explore --live` in a process of its own."""
+    """The address of a page of a small net, from `cnn explore --live` in a process of its own."""
     folder = tmp_path_factory.mktemp("live")
+    net().save(folder / "net.safetensors")
     (folder / "shoe.png").write_bytes(png())
     env = os.environ | {"PYTHONPATH": str(Path(cnn.__file__).parents[1])}
-    command = [sys.executable, "-m", "cnn", "explore", "--model", "fashion", "--images", "shoe.png", "--live"]
+    command = [sys.executable, "-m", "cnn", "explore", "net.safetensors", "--images", "shoe.png", "--live"]
     with subprocess.Popen(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
         yield urlsplit(running.stdout.readline().decode().strip())
         running.send_signal(signal.SIGTERM)
@@ -90,7 +98,7 @@ def refused(served, answer, status, pattern):
     assert answer[1]["Content-Type"].startswith("text/plain")
     assert answer[1]["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert served.path.strip("/") not in text
-    assert send(served, png())[0] == 200
+    assert ask(served, "HEAD")[0] == 200
 
 
 def test_the_page(served):
@@ -137,7 +145,7 @@ def test_an_answer_has_the_numbers_of_the_engine(served, data, tmp_path):
     assert status == 200
     assert headers["Cache-Control"] == "no-store"
     entry, note, chunk = unpacked(body)
-    model = load("fashion")
+    model = net()
     (tmp_path / "a b.png").write_bytes(data)
     read = read_for_model(tmp_path / "a b.png", model.input_shape, preprocessing=model.preprocessing)
     assert note == (read.reason if read.inverted else "")
@@ -254,6 +262,7 @@ def test_what_is_no_image(served, data, pattern):
     answer = send(served, data, "b c.png")
     refused(served, answer, 400, pattern)
     assert answer[2].startswith(b"b c.png ")
+    assert send(served, png())[0] == 200
 
 
 def test_a_long_name_is_cut_and_control_characters_are_harmless(served):

@@ -18,6 +18,8 @@ LAZY = [
     "torch",
     "onnx",
     "scipy",
+    "starlette",
+    "uvicorn",
 ]
 
 

@@ -54,9 +54,7 @@ def listen(port: int | None, model: Sequential) -> socket.socket:
     try:
         from cnn.explore import live
     except ImportError as error:
-        raise ValueError(
-            f'--live needs the packages starlette and uvicorn: pip install "cnn[live]" ({error})'
-        ) from None
+        raise ValueError(f'--live needs starlette and uvicorn: pip install "cnn[live]" ({error})') from None
     return live.listen(port)
 
 

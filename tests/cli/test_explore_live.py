@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import cnn
+import cnn.explore.live
 from cnn.cli import explore_live
 from cnn.layers import Flatten, Linear, ReLU, Softmax
 from cnn.loss import CrossEntropyLoss, MSELoss
@@ -125,13 +126,15 @@ def test_a_port_that_is_given_and_a_model_without_classes():
     ]
 
 
-def test_each_start_has_another_token(brightness_model):
+def test_each_start_has_another_token(run, brightness_model, monkeypatch):
     write_image("a.png")
     tokens = []
+    monkeypatch.setattr(cnn.explore.live, "serve", lambda text, about, listener, token, answer: tokens.append(token))
     for _ in range(2):
-        started = Started(brightness_model, "--images", "a.png")
-        tokens.append(started.address.split("/")[3])
-        started.stop(signal.SIGTERM)
+        code, out, _ = run("explore", brightness_model, "--images", "a.png", "--live")
+        assert code == 0
+        assert out.startswith("http://127.0.0.1:")
+        assert out.endswith(f"/{tokens[-1]}/\n")
     assert tokens[0] != tokens[1]
     assert all(len(token) >= 20 for token in tokens)
 

@@ -19,6 +19,8 @@ LAZY = [
     "onnx",
     "scipy",
     "mpi4py",
+    "starlette",
+    "uvicorn",
 ]
 
 

@@ -1,13 +1,14 @@
-"""`cnn explore`: make one HTML file in which one sees what a net does with images."""
+"""`cnn explore`: make one HTML file in which one sees what a net does with images, or serve it."""
 
 import argparse
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import cnn.explore
-from cnn.cli import datasets, labelled_images, model_arguments, run_folders, run_images
+from cnn.cli import datasets, explore_live, labelled_images, model_arguments, run_folders, run_images
 from cnn.cli.formatting import sample_shape_text, training_text
 from cnn.cli.parser import Parser
 from cnn.cli.predict_images import expand_patterns, files_in, looks_like_an_image, read_for_model
@@ -30,7 +31,12 @@ example, with images of your own:
   cnn explore runs/flowers-1 --images photos --out flowers.html
   cnn explore --model fashion --images shoe.jpg bag.jpg
 The page contains the images that you give. In a folder with one folder for each class of the net, the true classes are
-known. Of a large folder a sample is taken."""
+known. Of a large folder a sample is taken.
+
+example, with an area to draw, for images that you drop or paste, or choose as files:
+  cnn explore --model fashion --live
+This writes no file. It serves the page on this machine alone, and prints its address. Each image goes to the net, and
+comes back with every number. Ctrl-C ends the server."""
 
 Found = tuple[Array, Array | None, list[str], list[str]]  # images, true classes, names, notes
 
@@ -42,6 +48,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--images", nargs="+", metavar="IMAGE", help=images)
     out = "the file to write; an old one is replaced (default: the name of the run, in the current folder)"
     parser.add_argument("--out", type=Path, metavar="FILE.html", help=out)
+    explore_live.add_arguments(parser)
 
 
 def check(args: argparse.Namespace) -> None:
@@ -50,11 +57,12 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"argument --out: expected a name that ends in .html, got {str(args.out)!r}")
     if args.images and "" in args.images:
         raise ValueError("argument --images: the name is empty: write . for the current folder")
+    explore_live.check(args)
     args.images = expand_patterns(args.images) if args.images else None
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, print what it is, and return the exit status."""
+    """Write the page and print what it is, or serve it; return the exit status."""
     path = model_arguments.find_model(args.run)
     model, config = model_arguments.load_model(path), run_folders.read_config(path)
     name = path.stem if path.name != run_folders.MODEL else path.resolve().parent.name
@@ -62,12 +70,15 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"
         )
-    x, y, names, notes = _given(args.images, model) if args.images else _of_run(path, model, config)
-    if config:
-        notes.insert(0, f"{training_text(config)}.")
+    with explore_live.listen(args.port, model) if args.live else nullcontext() as listener:
+        x, y, names, notes = _given(args.images, model) if args.images else _of_run(path, model, config)
+        if config:
+            notes.insert(0, f"{training_text(config)}.")
+        print_stderr("computing every activation and gradient ...")
+        page = cnn.explore.page(model, x, y, names=names, title=f"Inside {name}", history=_history(path), notes=notes)
+        if listener is not None:
+            return explore_live.serve(page, model, x, listener)
     out = args.out or Path(f"{name}.html")
-    print_stderr("computing every activation and gradient ...")
-    page = cnn.explore.page(model, x, y, names=names, title=f"Inside {name}", history=_history(path), notes=notes)
     page.save(out)
     print_stdout(f"{printable(out)}: {len(page.text) / 1e6:.1f} MB; it contains the images that it shows")
     return 0

@@ -104,7 +104,11 @@ def _is_pattern(name: str | Path) -> bool:
 
 
 def read_for_model(
-    path: str | Path, input_shape: tuple[int, ...], invert: str = "auto", preprocessing: dict[str, Any] | None = None
+    path: str | Path,
+    input_shape: tuple[int, ...],
+    invert: str = "auto",
+    preprocessing: dict[str, Any] | None = None,
+    data: bytes | None = None,
 ) -> ModelImage:
     """Read an image of any size and colour for a model with this input shape.
 
@@ -123,6 +127,8 @@ def read_for_model(
         trained on a folder of images.
     preprocessing : dict, optional
         The preprocessing of the model.
+    data : bytes, optional
+        The contents of the file, if they have been read. The path is then only a name.
 
     Raises
     ------
@@ -134,21 +140,21 @@ def read_for_model(
     if len(input_shape) != 3 or input_shape[0] not in (1, 3):
         shape = sample_shape_text(input_shape)
         raise ValueError(f"the model takes inputs of {shape}, not images of 1 or 3 channels x height x width")
-    if _is_pattern(path):
+    if data is None and _is_pattern(path):
         raise FileNotFoundError(f"no file matches {printable(path)}")
-    if Path(path).is_dir():
+    if data is None and Path(path).is_dir():
         raise IsADirectoryError(f"{printable(path)} is a folder without images")
     channels, height, width = input_shape
     settings = preprocessing or {}
     if settings.get("fit") in FITS:
         background = settings.get("background", "white")  # older models have none
-        pixels, size = read_with_size(path, (height, width), channels == 1, background, settings["fit"])
+        pixels, size = read_with_size(path, (height, width), channels == 1, background, settings["fit"], data)
         border = float(pixels[:, _border_mask(height, width)].mean())
         inverted = invert == "yes"
         reason = "" if channels == 3 else "not inverted: the model was trained on such images"
         reason = reason if invert == "auto" else _requested(invert)
         return ModelImage(255 - pixels if inverted else pixels, size, border, inverted, reason)
-    image, size = open_image(path)
+    image, size = open_image(path, data)
     image = flatten_alpha(image, _background(image)) if image.mode == "RGBA" else image
     grey = np.asarray(image.convert("L"), dtype=np.float32)
     border = float(grey[_border_mask(*grey.shape)].mean())

@@ -24,6 +24,7 @@ FORMAT_NAMES = "JPEG, PNG, GIF, BMP, TIFF or WebP"
 MAX_PIXELS = 120_000_000  # phone cameras have up to 108 million; decoded, this many take half a gigabyte
 MAX_BYTES_IN_MEMORY = 2**28  # of a file that is read at once, before it is clear that it is an image
 TOO_LARGE = f"is too large: at most {MAX_PIXELS:,} pixels can be read; make it smaller first"
+EMPTY = "is empty (0 bytes)"
 MIN_ASPECT_RATIO = 1 / 20  # shorter side / longer side; scaling a narrower image would leave nothing of its content
 # ISO media files of these brands: https://nokiatech.github.io/heif/technical.html and AV1 Image File Format, section 4
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"avif", b"avis")
@@ -101,25 +102,30 @@ def check_conversion(background: str | None, fit: str) -> None:
 
 
 def read_with_size(
-    path: str | Path, size: tuple[int, int] | None, grey: bool | None, background: str = "white", fit: str = SQUASHED
+    path: str | Path,
+    size: tuple[int, int] | None,
+    grey: bool | None,
+    background: str = "white",
+    fit: str = SQUASHED,
+    data: bytes | None = None,
 ) -> tuple[Pixels, tuple[int, int]]:
     """Read an image as `read_image` does: -> (pixels, (width, height) of the upright image in the file).
 
-    Pillow's warnings are up to the caller, see `load`.
+    Pillow's warnings are up to the caller, and ``data`` are as in `load`.
     """
     check_conversion(background, fit)
     with _errors_with_name(path):
-        image, original_size = load_resized(path, size, fit)
+        image, original_size = load_resized(path, size, fit, data)
         return to_pixels(flatten_alpha(image, background), grey), original_size
 
 
-def open_image(path: str | Path) -> tuple[Image, tuple[int, int]]:
+def open_image(path: str | Path, data: bytes | None = None) -> tuple[Image, tuple[int, int]]:
     """Open an image in its original size, for other ways to resize it: -> the output of `load`.
 
-    Pillow's warnings are up to the caller, see `load`.
+    Pillow's warnings are up to the caller, and ``data`` are as in `load`.
     """
     with _errors_with_name(path):
-        return load(path)
+        return load(path, data=data)
 
 
 @contextlib.contextmanager
@@ -177,7 +183,7 @@ def load(
         (height, width) to which it will be resized. A large JPEG may then be decoded at a smaller size than in the
         file, but not at a smaller size than this.
     data : bytes, optional
-        The contents of the file, if they have been read.
+        The contents of the file, if they have been read. The path is then only a name.
 
     Raises
     ------
@@ -191,7 +197,10 @@ def load(
 
     path = Path(path)
     try:
-        _check_file(path)
+        if data is None:
+            _check_file(path)
+        elif not data:
+            raise InputError(EMPTY)
         with pillow.open(path if data is None else io.BytesIO(data), formats=FORMATS) as file:
             original_size = file.size
             _check_size(*original_size)
@@ -207,7 +216,7 @@ def load(
     except PermissionError:
         raise PermissionError(f"{printable(path)} cannot be read: permission denied") from None
     except UnidentifiedImageError:
-        raise InputError(_unknown_format(path)) from None
+        raise InputError(_unknown_format(path, data)) from None
     except pillow.DecompressionBombError:
         raise InputError(TOO_LARGE) from None
     except MemoryError:
@@ -228,7 +237,7 @@ def _check_file(path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise InputError("is not a regular file")
     if status.st_size == 0:
-        raise InputError("is empty (0 bytes)")
+        raise InputError(EMPTY)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -239,10 +248,12 @@ def _check_size(width: int, height: int) -> None:
         raise InputError(f"is {width} x {height} pixels, too narrow to be an image: crop it first")
 
 
-def _unknown_format(path: Path) -> str:
+def _unknown_format(path: Path, data: bytes | None) -> str:
     """Return an error message for a file whose format Pillow does not know."""
-    with path.open("rb") as file:
-        start = file.read(12)
+    if data is None:
+        with path.open("rb") as file:
+            data = file.read(12)
+    start = data[:12]
     if (start[4:8] == b"ftyp" and start[8:12] in HEIF_BRANDS) or path.suffix.lower() in HEIF_SUFFIXES:
         return "is a HEIC, HEIF or AVIF image, which is not supported: convert to JPEG first"
     return f"is not an image that can be read: expected {FORMAT_NAMES}"

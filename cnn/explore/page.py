@@ -137,7 +137,7 @@ def page(
     if len(names) != (len(x) if x.ndim else 0):
         raise ShapeError(f"{len(x)} images need as many names, got {len(names)}")
     notes = list(notes)
-    y, told = _targets(model, x, y)
+    y, told = targets(model, x, y)
     if y is not None and len(y) != len(names):
         raise ShapeError(f"{len(names)} images need as many labels, got {len(y)}")
     chosen, probabilities = _gallery(model, x, y)
@@ -159,7 +159,7 @@ def page(
     return Page(_filled(title, header, block + extra, x[shown]))
 
 
-def _targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
+def targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
     """Return what the loss compares the outputs with, and what the page says of it."""
     if y is not None:
         return np.asarray(y), []

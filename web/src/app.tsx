@@ -3,7 +3,7 @@ import type { ComponentChildren, VNode } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Arithmetic } from "./arithmetic";
 import { Backward } from "./backward";
-import { header, sampleOf, weightsOf, type Sample, type Weights } from "./data";
+import { given, header, sampleOf, weightsOf, type Sample, type Weights } from "./data";
 import { LayerMap } from "./map";
 import { whole } from "./numbers";
 import { Predict } from "./predict";
@@ -41,7 +41,7 @@ function leftOut(): string[] {
   const found = [];
   if (images) found.push(`${images} images are not on this page, to keep it small.`);
   if (activations) {
-    const n = header.images.length - activations;
+    const n = given - activations;
     found.push(
       `Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, to keep the page small.`,
     );
@@ -61,8 +61,8 @@ function Head(): VNode {
       <h1>{title}</h1>
       <p>
         A net with {header.nodes.length - 1} layers and {whole(parameters)} parameters, and what it does with{" "}
-        {header.images.length === 1 ? `one ${what}` : `${header.images.length} ${what}s`}, number by number. The net
-        computed every number; this page shows them.
+        {given === 1 ? `one ${what}` : `${given} ${what}s`}, number by number. The net computed every number; this page
+        shows them.
       </p>
       <p class="hint">
         {[...notes, ...leftOut()].join(" ")} <strong>This page contains the images that it shows.</strong>
@@ -102,6 +102,7 @@ export function App(): VNode {
   const [sample, setSample] = useState<Sample | null>(null);
   const [weights, setWeights] = useState<Weights | null>(null);
   const [fault, setFault] = useState("");
+  const entry = header.images[route.image]; // another one, if an image of a live page was replaced
   useEffect(() => {
     let stale = false;
     sampleOf(route.image).then(
@@ -109,7 +110,7 @@ export function App(): VNode {
       (error: unknown) => setFault(`The data of this image cannot be read: ${String(error)}`),
     );
     return () => void (stale = true);
-  }, [route.image]);
+  }, [route.image, entry]);
   useEffect(() => {
     weightsOf().then(setWeights, (error: unknown) => setFault(`The weights cannot be read: ${String(error)}`));
   }, []);

@@ -7,6 +7,11 @@ export const header: Header = JSON.parse(textOf("header"));
 const block = textOf("block");
 const indexOfNode = new Map(header.nodes.map((node, i) => [node.name, i]));
 
+/** How many images the page came with; those that are added while it is open come after them. */
+export const given = header.images.length;
+const chunksGiven = header.chunks.length;
+const added = new Map<number, Uint8Array<ArrayBuffer>>();
+
 export const nodeIndex = (name: string): number => indexOfNode.get(name) ?? -1;
 export const nodeOf = (name: string): LayerNode | undefined => header.nodes[nodeIndex(name)];
 
@@ -14,6 +19,8 @@ const inflated = new Map<number, Promise<ArrayBuffer>>();
 
 /** The bytes of one chunk. Base64 has 4 letters for 3 bytes, so that a part of it can be read alone. */
 function deflatedBytes(i: number): Uint8Array<ArrayBuffer> {
+  const own = added.get(i);
+  if (own) return own;
   const { offset, length } = header.chunks[i]!;
   const first = Math.floor(offset / 3);
   const text = atob(block.slice(4 * first, 4 * Math.ceil((offset + length) / 3)));
@@ -94,6 +101,15 @@ export async function pixelsOf(i: number): Promise<Pixels | null> {
     pixelCache.set(i, pixels && data ? { data, shape: pixels.shape } : null);
   }
   return pixelCache.get(i) ?? null;
+}
+
+/** Put an image into a place after those that the page came with; one that is there already is replaced. */
+export function setImage(i: number, entry: Omit<ImageEntry, "chunk">, deflated: Uint8Array<ArrayBuffer>): void {
+  const n = chunksGiven + i - given;
+  added.set(n, deflated);
+  inflated.delete(n);
+  pixelCache.delete(i);
+  header.images[i] = { ...entry, chunk: n };
 }
 
 /** Images that are on the page only as examples of a mistake. */

@@ -35,11 +35,12 @@ export function Drawing({ pixels, name, size }: DrawingProps): VNode {
 
 export function Picture({ index, size }: { index: number; size: number }): VNode | null {
   const [pixels, setPixels] = useState<Pixels | null>(null);
+  const entry = header.images[index]!;
   useEffect(() => {
     let stale = false;
     void pixelsOf(index).then((found) => !stale && setPixels(found));
     return () => void (stale = true);
-  }, [index]);
-  const { pixels: place, name } = header.images[index]!;
+  }, [entry]);
+  const { pixels: place, name } = entry;
   return place && isPicture(place.shape) ? <Drawing pixels={pixels} name={name} size={size} /> : null;
 }

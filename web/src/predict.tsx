@@ -1,7 +1,8 @@
 // Predict: the images, one of them as the net sees it, and the classes.
 import type { VNode } from "preact";
 import { OneMap } from "./activation";
-import { className, header, nodeOf, type Sample } from "./data";
+import { className, given, header, nodeOf, type Sample } from "./data";
+import { Live, live } from "./live";
 import { HeatMap } from "./maps";
 import { fmt, percent, shapeOf } from "./numbers";
 import { isPicture, Picture } from "./picture";
@@ -28,6 +29,26 @@ function Choice({ index, chosen }: { index: number; chosen: boolean }): VNode {
         {known && right && !WHY[image.why ?? ""] ? "right" : ""}
       </small>
     </button>
+  );
+}
+
+interface GalleryProps {
+  title: string;
+  from: number;
+  to?: number;
+  chosen: number;
+}
+
+function Gallery({ title, from, to, chosen }: GalleryProps): VNode {
+  return (
+    <>
+      {live && <h3>{title}</h3>}
+      <div class="gallery" role="group" aria-label={title}>
+        {header.images.slice(from, to).map((_, i) => (
+          <Choice key={from + i} index={from + i} chosen={from + i === chosen} />
+        ))}
+      </div>
+    </>
   );
 }
 
@@ -147,11 +168,9 @@ export function Predict({ sample, route }: { sample: Sample; route: Route }): VN
   ];
   return (
     <>
-      <div class="gallery" role="group" aria-label="Images">
-        {header.images.map((_, i) => (
-          <Choice key={i} index={i} chosen={i === sample.index} />
-        ))}
-      </div>
+      {live && <Live image={sample.index} about={live} />}
+      {header.images.length > given && <Gallery title="Yours" from={given} chosen={sample.index} />}
+      <Gallery title="Images" from={0} to={given} chosen={sample.index} />
       <p>
         {name}. {about.join(" ")}
       </p>

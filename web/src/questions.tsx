@@ -1,7 +1,7 @@
 // Check yourself: eight questions about this very net, with answers that lead to the place where one sees it.
 import type { VNode } from "preact";
 import { layerName } from "./activation";
-import { className, count, header, nodeOf } from "./data";
+import { className, count, given, header, nodeOf } from "./data";
 import { fmt, percent, whole } from "./numbers";
 import { fragment, type Route } from "./state";
 import type { LayerNode } from "./types";
@@ -92,7 +92,8 @@ function aboutLayers(): Question[] {
 }
 
 function aboutImages(): Question[] {
-  const known = header.images.map((image, i) => ({ ...image, i })).filter((image) => image.probabilities);
+  const images = header.images.slice(0, given).map((image, i) => ({ ...image, i }));
+  const known = images.filter((image) => image.probabilities);
   if (known.length === 0) return [];
   const found: Question[] = [];
   const top = (image: { probabilities: number[] | null }): number => Math.max(...image.probabilities!);

@@ -1,6 +1,6 @@
 // The page: its sections one below the other, for the image that is chosen.
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { Arithmetic } from "./arithmetic";
 import { Backward } from "./backward";
 import { header, sampleOf, weightsOf, type Sample, type Weights } from "./data";
@@ -38,16 +38,15 @@ function Section({ id, children }: { id: string; children: ComponentChildren }):
 /** What is not on the page. */
 function leftOut(): string[] {
   const { images, activations, layers, tensors } = header.left_out;
+  const why = "to keep the page small";
   const found = [];
-  if (images) found.push(`${images} images are not on this page, to keep it small.`);
+  if (images) found.push(images === 1 ? `One image is left out, ${why}.` : `${images} images are left out, ${why}.`);
   if (activations) {
     const n = header.images.length - activations;
-    found.push(
-      `Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, to keep the page small.`,
-    );
+    found.push(`Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, ${why}.`);
   }
-  if (layers.length) found.push(`The numbers of ${layers.length} layers were left out, to keep the page small.`);
-  if (tensors.length) found.push(`The weights of ${tensors.length} layers were left out, to keep the page small.`);
+  if (layers.length) found.push(`The numbers of some layers are left out, ${why}.`);
+  if (tensors.length) found.push(`The weights of some layers are left out, ${why}.`);
   return found;
 }
 
@@ -113,6 +112,8 @@ export function App(): VNode {
   useEffect(() => {
     weightsOf().then(setWeights, (error: unknown) => setFault(`The weights cannot be read: ${String(error)}`));
   }, []);
+  // these maps are the same for each number that is chosen
+  const why = useMemo(() => sample && <Why sample={sample} />, [sample]);
   const ready = sample !== null && weights !== null;
   useEffect(() => {
     if (ready) show(route.section);
@@ -138,9 +139,7 @@ export function App(): VNode {
             <Section id="backward">
               <Backward sample={sample} weights={weights} route={route} />
             </Section>
-            <Section id="why">
-              <Why sample={sample} />
-            </Section>
+            <Section id="why">{why}</Section>
             <Section id="weights">
               <WeightsAndTraining weights={weights} route={route} />
             </Section>

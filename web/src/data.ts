@@ -114,5 +114,8 @@ export class Weights {
 
 export const weightsOf = async (): Promise<Weights> => new Weights(await chunk(0));
 
+/** Whether an image belongs to one of the classes; with a loss such as BCEWithLogitsLoss each is a question of its own. */
+export const isOneOf = header.model.loss === "cross-entropy";
+
 export const className = (k: number | null | undefined): string =>
   k === null || k === undefined ? "" : (header.model.classes?.[k] ?? `class ${k}`);

@@ -1,7 +1,7 @@
 // Check yourself: eight questions about this very net, with answers that lead to the place where one sees it.
 import type { VNode } from "preact";
 import { layerName } from "./activation";
-import { className, count, header, nodeOf } from "./data";
+import { className, count, header, isOneOf, nodeOf } from "./data";
 import { fmt, percent, whole } from "./numbers";
 import { fragment, type Route } from "./state";
 import type { LayerNode } from "./types";
@@ -23,7 +23,7 @@ function aboutLayers(): Question[] {
   const total = nodes.reduce((sum, node) => sum + node.parameters, 0);
   const large = most(nodes, (node) => node.parameters);
   const costly = most(nodes, (node) => node.multiply_adds);
-  const conv = nodes.filter((node) => node.kind === "Conv2d");
+  const conv = nodes.filter((node) => node.arithmetic && node.kind === "Conv2d");
   const last = conv[conv.length - 1];
   found.push({
     ask: "Which layer has the most parameters, and what share of all is that?",
@@ -39,7 +39,7 @@ function aboutLayers(): Question[] {
     }`,
     to: { layer: costly.name, section: "map" },
   });
-  const sized = nodes.find((node) => "height" in node.formulas);
+  const sized = nodes.find((node) => "pads" in node.settings && "height" in node.formulas);
   if (sized) {
     found.push({
       ask: `Why does the output of ${layerName(sized)} have ${sized.shape[1]} rows?`,
@@ -74,7 +74,7 @@ function aboutLayers(): Question[] {
     });
   }
   const largest = most(nodes.slice(1), (node) => count(node.shape));
-  const linear = nodes.find((node) => node.kind === "Linear");
+  const linear = nodes.find((node) => node.arithmetic && node.kind === "Linear");
   if (linear) {
     const inputs = nodeOf(linear.reads[0] ?? "")?.shape.reduce((a, b) => a * b, 1) ?? 0;
     found.push({
@@ -93,7 +93,7 @@ function aboutLayers(): Question[] {
 
 function aboutImages(): Question[] {
   const known = header.images.map((image, i) => ({ ...image, i })).filter((image) => image.probabilities);
-  if (known.length === 0) return [];
+  if (known.length === 0 || !isOneOf) return [];
   const found: Question[] = [];
   const top = (image: { probabilities: number[] | null }): number => Math.max(...image.probabilities!);
   const unsure = known.reduce((a, b) => (top(b) < top(a) ? b : a));
@@ -102,7 +102,6 @@ function aboutImages(): Question[] {
     answer: `${unsure.name}: the most likely class, ${className(unsure.predicted)}, has only ${fmt(top(unsure), 4)}.`,
     to: { image: unsure.i, section: "predict" },
   });
-  if (header.model.loss !== "cross-entropy") return found;
   const worst = known.reduce((a, b) => (b.loss > a.loss ? b : a));
   found.push({
     ask: "Which image has the largest loss, and why?",
@@ -131,7 +130,7 @@ function aboutImages(): Question[] {
     found.push({
       ask: `For ${checked.name}, which weight of ${tensor} would change the loss most, and in which direction should it go?`,
       answer: `[${index.join(", ")}], whose gradient is ${fmt(gradient, 4)}. ${gradient > 0 ? "Smaller" : "Larger"}: a step goes against the gradient.`,
-      to: { image: checked.i, layer: node?.name ?? header.logits, weight: index, section: "backward" },
+      to: { image: checked.i, layer: node?.name ?? header.logits, weight: index, section: "one-weight" },
     });
   }
   return found;

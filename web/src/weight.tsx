@@ -18,7 +18,7 @@ interface Made {
 }
 
 export const hasWeight = (node: LayerNode): boolean =>
-  (node.kind === "Conv2d" || node.kind === "Linear") && node.tensors["weight"] !== undefined && node.shape.length !== 2;
+  node.arithmetic && ["Conv2d", "Linear"].includes(node.kind) && node.shape.length !== 2;
 
 /** What one weight saw at each position, and the gradient in what it made there. */
 export function seenAndMade(sample: Sample, node: LayerNode, index: number[]): Made | null {
@@ -55,7 +55,7 @@ function Slope({ found }: { found: Difference }): VNode {
       <p>
         The net computed the loss twice, in float64, with weight{" "}
         {node ? (
-          <a href={fragment({ layer: node.name, weight: found.index, section: "backward" })}>
+          <a href={fragment({ layer: node.name, weight: found.index, section: "one-weight" })}>
             {found.tensor} [{found.index.join(", ")}]
           </a>
         ) : (

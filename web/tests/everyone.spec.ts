@@ -17,7 +17,10 @@ const KINDS = {
 /** What axe finds in a part of the page. */
 async function violations(page: Page, part: string): Promise<unknown[]> {
   // without lists of all that is right, which take most of the time
-  const found = await new AxeBuilder({ page }).include(part).options({ resultTypes: ["violations"] }).analyze();
+  const found = await new AxeBuilder({ page })
+    .include(part)
+    .options({ resultTypes: ["violations"] })
+    .analyze();
   return found.violations.map(({ id, nodes }) => [id, nodes[0]?.html, nodes[0]?.failureSummary]);
 }
 

@@ -12,5 +12,8 @@ for (const name of readdirSync(folder).filter((each) => each.endsWith(".html")))
     header: /id="header">(.*?)<\/script>/s.exec(text)[1],
     block: /id="block">(.*?)<\/script>/s.exec(text)[1],
   };
-  writeFileSync(join(folder, name), template.replace(/\{\{(\w+)\}\}/g, (_, part) => parts[part]));
+  writeFileSync(
+    join(folder, name),
+    template.replace(/\{\{(\w+)\}\}/g, (_, part) => parts[part]),
+  );
 }

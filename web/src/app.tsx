@@ -117,7 +117,7 @@ export function App(): VNode {
   const ready = sample !== null && weights !== null;
   useEffect(() => {
     if (ready) show(route.section);
-  }, [ready]);
+  }, [ready, sample]);
   return (
     <>
       <Head />

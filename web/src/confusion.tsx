@@ -35,7 +35,7 @@ function Examples({ pair }: { pair: Pair }): VNode {
       </p>
       <div class="columns">
         {pixels.map((one, i) => (
-          <Drawing key={i} pixels={one} name={what} size={84} />
+          <Drawing key={i} pixels={one} shape={one.shape} name={what} size={84} />
         ))}
       </div>
       {shown.length > 0 && (

@@ -75,7 +75,7 @@ export function show(section: string | null): void {
 
 window.addEventListener("hashchange", () => {
   set(parse(location.hash));
-  show(current.section);
+  requestAnimationFrame(() => show(current.section)); // when the sections have their new heights
 });
 
 // a link to what is already shown changes no address, but leads there all the same

@@ -3,7 +3,7 @@ import type { ComponentChildren, VNode } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Arithmetic } from "./arithmetic";
 import { Backward } from "./backward";
-import { header, sampleOf, weightsOf, type Sample, type Weights } from "./data";
+import { header, SAMPLE, sampleOf, weightsOf, type Sample, type Weights } from "./data";
 import { LayerMap } from "./map";
 import { whole } from "./numbers";
 import { Predict } from "./predict";
@@ -13,11 +13,11 @@ import { WeightsAndTraining } from "./weights";
 import { Why } from "./why";
 
 const SECTIONS: [string, string, string][] = [
-  ["predict", "Predict", "What the net says about an image."],
-  ["map", "Map", "The layers from the input to the output. Choose one to see what it makes of the image."],
+  ["predict", "Predict", `What the net says about one ${SAMPLE}.`],
+  ["map", "Map", `The layers from the input to the output. Choose one to see what it makes of the ${SAMPLE}.`],
   ["arithmetic", "Arithmetic", "Any number of any layer, and how it is made from the numbers before it."],
   ["backward", "Backward", "From the loss back through the layers: how much it changes with every number."],
-  ["why", "Why this answer", "Which parts of the image the answer depends on."],
+  ["why", "Why this answer", `Which parts of the ${SAMPLE} the answer depends on.`],
   ["weights", "Weights and training", "What the net has learned, and how that went."],
   ["questions", "Check yourself", "Questions about this net. Each answer leads to the place where one sees it."],
 ];
@@ -40,10 +40,11 @@ function leftOut(): string[] {
   const { images, activations, layers, tensors } = header.left_out;
   const why = "to keep the page small";
   const found = [];
-  if (images) found.push(images === 1 ? `One image is left out, ${why}.` : `${images} images are left out, ${why}.`);
+  if (images)
+    found.push(images === 1 ? `One ${SAMPLE} is left out, ${why}.` : `${images} ${SAMPLE}s are left out, ${why}.`);
   if (activations) {
     const n = header.images.length - activations;
-    found.push(`Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, ${why}.`);
+    found.push(`Only the first ${n === 1 ? `${SAMPLE} has` : `${n} ${SAMPLE}s have`} all their numbers, ${why}.`);
   }
   if (layers.length) found.push(`The numbers of some layers are left out, ${why}.`);
   if (tensors.length) found.push(`The weights of some layers are left out, ${why}.`);
@@ -53,18 +54,17 @@ function leftOut(): string[] {
 function Head(): VNode {
   const { title, notes } = header.page;
   const { layers, tensors } = header.left_out;
-  const what = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
   const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
   return (
     <header>
       <h1>{title}</h1>
       <p>
         A net with {header.nodes.length - 1} layers and {whole(parameters)} parameters, and what it does with{" "}
-        {header.images.length === 1 ? `one ${what}` : `${header.images.length} ${what}s`}, number by number. The net
+        {header.images.length === 1 ? `one ${SAMPLE}` : `${header.images.length} ${SAMPLE}s`}, number by number. The net
         computed every number; this page shows them.
       </p>
       <p class="hint">
-        {[...notes, ...leftOut()].join(" ")} <strong>This page contains the images that it shows.</strong>
+        {[...notes, ...leftOut()].join(" ")} <strong>This page contains the {SAMPLE}s that it shows.</strong>
       </p>
       {(layers.length > 0 || tensors.length > 0) && (
         <details class="hint">

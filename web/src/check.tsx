@@ -15,7 +15,9 @@ interface Props {
 export function SumCheck({ terms, value, what }: Props): VNode {
   const sum = sumOf(terms);
   const size = sumOf(terms.map(Math.abs));
-  const differs = Math.abs(sum - value) > TOLERANCE * size;
+  const difference = Math.abs(sum - value);
+  const differs = difference > TOLERANCE * size;
+  const rounded = `They agree up to rounding: the net adds in float32, in another order. They differ by ${fmt(difference, 2)}, and the sizes of the terms add up to ${fmt(size, 3)}.`;
   return (
     <div class={differs ? "sums differs" : "sums"} role="group" aria-label={what}>
       <dl>
@@ -30,10 +32,10 @@ export function SumCheck({ terms, value, what }: Props): VNode {
       </dl>
       <p>
         {differs
-          ? `These differ by ${fmt(Math.abs(sum - value), 3)}, more than 0.00001 of the sum of the terms' sizes: this page or the net is wrong.`
-          : terms.length > 1
-            ? "They agree. The last digits may differ, because the net adds in another order, in float32."
-            : "They agree."}
+          ? `These differ by ${fmt(difference, 3)}, more than 0.00001 of the sum of the terms' sizes: this page or the net is wrong.`
+          : fmt(sum) === fmt(value)
+            ? "They agree."
+            : rounded}
       </p>
     </div>
   );

@@ -1,7 +1,7 @@
 // Which class is taken for which; a number opens images.
 import type { VNode } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { className, header, mistakePixels, type Pixels } from "./data";
+import { className, header, mistakePixels, SAMPLE, type Pixels } from "./data";
 import { whole } from "./numbers";
 import { Drawing } from "./picture";
 import { fragment } from "./state";
@@ -65,7 +65,7 @@ export function Confusion(): VNode | null {
         Which class is taken for which
       </h3>
       <p>
-        A row for each true class, a column for each class that the net says. An underlined number opens images. The
+        A row for each true class, a column for each class that the net says. An underlined number opens {SAMPLE}s. The
         stronger the colour, the more mistakes.
       </p>
       <Scroll label="Which class is taken for which">

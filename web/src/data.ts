@@ -114,6 +114,9 @@ export class Weights {
 
 export const weightsOf = async (): Promise<Weights> => new Weights(await chunk(0));
 
+/** What the net reads, in a word. */
+export const SAMPLE = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
+
 /** Whether an image belongs to one of the classes; with a loss such as BCEWithLogitsLoss each is a question of its own. */
 export const isOneOf = header.model.loss === "cross-entropy";
 

@@ -1,7 +1,7 @@
 // Facts about a layer: its size as a formula, its cost, the pixels that it sees.
 import { Fragment, type VNode } from "preact";
 import { layerName } from "./activation";
-import { nodeOf } from "./data";
+import { nodeOf, SAMPLE } from "./data";
 import { percent, whole } from "./numbers";
 import { fragment } from "./state";
 import type { LayerNode } from "./types";
@@ -62,7 +62,9 @@ export function Facts({ node }: { node: LayerNode }): VNode {
       {node.dead !== null && (
         <>
           <dt>Dead units</dt>
-          <dd>{percent(node.dead)} are zero for every image on this page</dd>
+          <dd>
+            {percent(node.dead)} are zero for every {SAMPLE} on this page
+          </dd>
         </>
       )}
     </dl>

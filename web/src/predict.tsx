@@ -1,7 +1,7 @@
 // Predict: the images, one of them as the net sees it, and the classes.
 import type { VNode } from "preact";
 import { OneMap } from "./activation";
-import { className, header, isOneOf, nodeOf, type Sample } from "./data";
+import { className, header, isOneOf, nodeOf, SAMPLE, type Sample } from "./data";
 import { HeatMap } from "./maps";
 import { fmt, percent, shapeOf } from "./numbers";
 import { isPicture, Picture } from "./picture";
@@ -98,7 +98,7 @@ function Outputs({ sample }: { sample: Sample }): VNode {
 function AsSeen({ sample, route }: { sample: Sample; route: Route }): VNode {
   const node = nodeOf("input")!;
   const values = sample.output("input");
-  if (!values) return <p>What the net sees of this image was left out, to keep the page small.</p>;
+  if (!values) return <p>What the net sees of this {SAMPLE} was left out, to keep the page small.</p>;
   const { channels, rows, columns, flat } = shapeOf(node.shape);
   if (flat || channels === 1) {
     return <OneMap node={node} route={route} values={values} label="The input, as the net sees it" size={224} />;
@@ -152,7 +152,7 @@ export function Predict({ sample, route }: { sample: Sample; route: Route }): VN
   ];
   return (
     <>
-      <div class="gallery" role="group" aria-label="Images">
+      <div class="gallery" role="group" aria-label={SAMPLE === "image" ? "Images" : "Samples"}>
         {header.images.map((_, i) => (
           <Choice key={i} index={i} chosen={i === sample.index} />
         ))}

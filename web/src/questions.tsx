@@ -1,7 +1,7 @@
 // Check yourself: eight questions about this very net, with answers that lead to the place where one sees it.
 import type { VNode } from "preact";
 import { layerName } from "./activation";
-import { className, count, header, isOneOf, nodeOf } from "./data";
+import { className, count, header, isOneOf, nodeOf, SAMPLE } from "./data";
 import { fmt, percent, whole } from "./numbers";
 import { fragment, type Route } from "./state";
 import type { LayerNode } from "./types";
@@ -68,8 +68,8 @@ function aboutLayers(): Question[] {
   if (dead.length) {
     const worst = most(dead, (node) => node.dead!);
     found.push({
-      ask: "After which layer are the most units zero for every image on this page, and what follows for their weights?",
-      answer: `${layerName(worst)}, ${percent(worst.dead!)}. Where a unit is zero its gradient is zero: these images change nothing through it.`,
+      ask: `After which layer are the most units zero for every ${SAMPLE} on this page, and what follows for their weights?`,
+      answer: `${layerName(worst)}, ${percent(worst.dead!)}. Where a unit is zero its gradient is zero: these ${SAMPLE}s change nothing through it.`,
       to: { layer: worst.name, section: "map" },
     });
   }
@@ -84,7 +84,7 @@ function aboutLayers(): Question[] {
     });
   }
   found.push({
-    ask: "Which layer gives the most numbers for one image?",
+    ask: `Which layer gives the most numbers for one ${SAMPLE}?`,
     answer: `${layerName(largest)}, ${largest.shape.join(" × ")}: ${whole(count(largest.shape))}.`,
     to: { layer: largest.name, section: "map" },
   });
@@ -98,13 +98,13 @@ function aboutImages(): Question[] {
   const top = (image: { probabilities: number[] | null }): number => Math.max(...image.probabilities!);
   const unsure = known.reduce((a, b) => (top(b) < top(a) ? b : a));
   found.push({
-    ask: "For which image on this page is the net least sure?",
+    ask: `For which ${SAMPLE} on this page is the net least sure?`,
     answer: `${unsure.name}: the most likely class, ${className(unsure.predicted)}, has only ${fmt(top(unsure), 4)}.`,
     to: { image: unsure.i, section: "predict" },
   });
   const worst = known.reduce((a, b) => (b.loss > a.loss ? b : a));
   found.push({
-    ask: "Which image has the largest loss, and why?",
+    ask: `Which ${SAMPLE} has the largest loss, and why?`,
     answer: `${worst.name}, ${fmt(worst.loss, 4)}: its class ${className(worst.class)} has a probability of only ${fmt(Math.exp(-worst.loss), 4)}, and the loss is minus the logarithm of that.`,
     to: { image: worst.i, section: "backward" },
   });
@@ -118,7 +118,7 @@ function aboutImages(): Question[] {
   const right = labelled.filter((image) => image.label === image.predicted).length;
   if (labelled.some((image) => image.why)) {
     found.push({
-      ask: "How many images on this page are right, and is that the accuracy of the net?",
+      ask: `How many ${SAMPLE}s on this page are right, and is that the accuracy of the net?`,
       answer: `${right} of ${labelled.length}. No: they were chosen, some because they are right, some because they are wrong, and some because the net is not sure.`,
       to: { section: "predict" },
     });

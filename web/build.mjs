@@ -1,4 +1,5 @@
-// Builds the one file cnn/explore/page.html from src; with --verify, checks that it is what the sources build.
+// Builds the one file cnn/explore/page.html from src; with --verify, checks that it, or a file that is named after that,
+// is what the sources build.
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { build } from "esbuild";
@@ -52,8 +53,9 @@ const html = `<!doctype html>
 </html>
 `;
 
-if (process.argv.includes("--verify")) {
-  if (readFileSync(page, "utf8") !== html) {
+const [option, file] = process.argv.slice(2);
+if (option === "--verify") {
+  if (readFileSync(file ?? page, "utf8") !== html) {
     console.error("cnn/explore/page.html is not what web/src builds: run web/build.sh and commit the result");
     process.exit(1);
   }

@@ -5,7 +5,7 @@ export default defineConfig({
   outputDir: "test-results",
   workers: 2,
   fullyParallel: true,
-  timeout: 90_000,
+  timeout: 240_000,
   reporter: "list",
   use: { launchOptions: { executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium" } },
 });

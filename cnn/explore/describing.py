@@ -3,6 +3,7 @@
 from typing import Any
 
 from cnn.containers.container import Container
+from cnn.explore.arithmetic import EXPLANATIONS
 from cnn.explore.facts import dead_share, facts
 from cnn.explore.trace import Trace
 from cnn.explore.walk import Node
@@ -43,6 +44,7 @@ def describe(model: Module, found: Trace, active: dict[str, list[Array]]) -> dic
                 if fact.field is None
                 else {key: list(pair) for key, pair in fact.field._asdict().items()},
                 "dead": dead_share(node, active[name]) if name in active else None,
+                "arithmetic": type(node.layer) in EXPLANATIONS,
                 "settings": _settings(node, inputs),
                 "tensors": _tensors(node),
             }

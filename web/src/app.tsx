@@ -1,9 +1,9 @@
 // The page: its sections one below the other, for the image that is chosen.
 import type { ComponentChildren, VNode } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useMemo, useState } from "preact/hooks";
 import { Arithmetic } from "./arithmetic";
 import { Backward } from "./backward";
-import { given, header, sampleOf, weightsOf, type Sample, type Weights } from "./data";
+import { given, header, SAMPLE, sampleOf, weightsOf, type Sample, type Weights } from "./data";
 import { LayerMap } from "./map";
 import { whole } from "./numbers";
 import { Predict } from "./predict";
@@ -13,11 +13,11 @@ import { WeightsAndTraining } from "./weights";
 import { Why } from "./why";
 
 const SECTIONS: [string, string, string][] = [
-  ["predict", "Predict", "What the net says about an image."],
-  ["map", "Map", "The layers from the input to the output. Choose one to see what it makes of the image."],
+  ["predict", "Predict", `What the net says about one ${SAMPLE}.`],
+  ["map", "Map", `The layers from the input to the output. Choose one to see what it makes of the ${SAMPLE}.`],
   ["arithmetic", "Arithmetic", "Any number of any layer, and how it is made from the numbers before it."],
   ["backward", "Backward", "From the loss back through the layers: how much it changes with every number."],
-  ["why", "Why this answer", "Which parts of the image the answer depends on."],
+  ["why", "Why this answer", `Which parts of the ${SAMPLE} the answer depends on.`],
   ["weights", "Weights and training", "What the net has learned, and how that went."],
   ["questions", "Check yourself", "Questions about this net. Each answer leads to the place where one sees it."],
 ];
@@ -38,34 +38,33 @@ function Section({ id, children }: { id: string; children: ComponentChildren }):
 /** What is not on the page. */
 function leftOut(): string[] {
   const { images, activations, layers, tensors } = header.left_out;
+  const why = "to keep the page small";
   const found = [];
-  if (images) found.push(`${images} images are not on this page, to keep it small.`);
+  if (images)
+    found.push(images === 1 ? `One ${SAMPLE} is left out, ${why}.` : `${images} ${SAMPLE}s are left out, ${why}.`);
   if (activations) {
     const n = given - activations;
-    found.push(
-      `Only the first ${n === 1 ? "image has" : `${n} images have`} all their numbers, to keep the page small.`,
-    );
+    found.push(`Only the first ${n === 1 ? `${SAMPLE} has` : `${n} ${SAMPLE}s have`} all their numbers, ${why}.`);
   }
-  if (layers.length) found.push(`The numbers of ${layers.length} layers were left out, to keep the page small.`);
-  if (tensors.length) found.push(`The weights of ${tensors.length} layers were left out, to keep the page small.`);
+  if (layers.length) found.push(`The numbers of some layers are left out, ${why}.`);
+  if (tensors.length) found.push(`The weights of some layers are left out, ${why}.`);
   return found;
 }
 
 function Head(): VNode {
   const { title, notes } = header.page;
   const { layers, tensors } = header.left_out;
-  const what = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
   const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
   return (
     <header>
       <h1>{title}</h1>
       <p>
         A net with {header.nodes.length - 1} layers and {whole(parameters)} parameters, and what it does with{" "}
-        {given === 1 ? `one ${what}` : `${given} ${what}s`}, number by number. The net computed every number; this page
-        shows them.
+        {given === 1 ? `one ${SAMPLE}` : `${given} ${SAMPLE}s`}, number by number. The net computed every number; this
+        page shows them.
       </p>
       <p class="hint">
-        {[...notes, ...leftOut()].join(" ")} <strong>This page contains the images that it shows.</strong>
+        {[...notes, ...leftOut()].join(" ")} <strong>This page contains the {SAMPLE}s that it shows.</strong>
       </p>
       {(layers.length > 0 || tensors.length > 0) && (
         <details class="hint">
@@ -114,10 +113,12 @@ export function App(): VNode {
   useEffect(() => {
     weightsOf().then(setWeights, (error: unknown) => setFault(`The weights cannot be read: ${String(error)}`));
   }, []);
+  // these maps are the same for each number that is chosen
+  const why = useMemo(() => sample && <Why sample={sample} />, [sample]);
   const ready = sample !== null && weights !== null;
   useEffect(() => {
     if (ready) show(route.section);
-  }, [ready]);
+  }, [ready, sample]);
   return (
     <>
       <Head />
@@ -139,9 +140,7 @@ export function App(): VNode {
             <Section id="backward">
               <Backward sample={sample} weights={weights} route={route} />
             </Section>
-            <Section id="why">
-              <Why sample={sample} />
-            </Section>
+            <Section id="why">{why}</Section>
             <Section id="weights">
               <WeightsAndTraining weights={weights} route={route} />
             </Section>

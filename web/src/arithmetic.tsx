@@ -5,7 +5,7 @@ import { indexOf, layerName, OneMap, placeText } from "./activation";
 import { Code, SumCheck } from "./check";
 import { Chooser } from "./chooser";
 import { nodeOf, type Sample, type Weights } from "./data";
-import { explain, explains, index } from "./explain";
+import { explain, index, isLeftOut } from "./explain";
 import { LayerFormula } from "./formulas";
 import { LeftOut } from "./map";
 import { fmt, shapeOf } from "./numbers";
@@ -21,22 +21,23 @@ interface Props {
 
 const PAUSE = 700; // milliseconds between two steps
 
-/** Moves to the next pixel, or on and on; where motion is not wanted, only step by step. */
+/** Moves to the next number, or on and on; where motion is not wanted, only step by step. */
 function Steps({ node, route }: { node: LayerNode; route: Route }): VNode | null {
   const { rows, columns, flat, channels } = shapeOf(node.shape);
+  const alone = flat || rows * columns === 1; // a channel has one number
+  const count = alone ? channels : rows * columns;
   const [plays, setPlays] = useState(false);
   const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   const step = (by: number): void => {
-    const n = flat ? channels : rows * columns;
-    const k = ((flat ? route.channel : route.y * columns + route.x) + by + n) % n;
-    go(flat ? { channel: k } : { y: Math.floor(k / columns), x: k % columns });
+    const k = ((alone ? route.channel : route.y * columns + route.x) + by + count) % count;
+    go(alone ? { channel: k } : { y: Math.floor(k / columns), x: k % columns });
   };
   useEffect(() => {
     if (!plays) return;
     const timer = setTimeout(() => step(1), PAUSE);
     return () => clearTimeout(timer);
   });
-  if ((flat ? channels : rows * columns) < 2) return null;
+  if (count < 2) return null;
   return (
     <div class="steps" role="group" aria-label="Steps">
       <button type="button" onClick={() => step(-1)}>
@@ -55,14 +56,14 @@ function Steps({ node, route }: { node: LayerNode; route: Route }): VNode | null
 }
 
 /** What is said in place of an explanation. */
-function Without({ node, value }: { node: LayerNode; value: number }): VNode {
+function Without({ node, value, leftOut }: { node: LayerNode; value: number; leftOut: boolean }): VNode {
   const number = <output>{fmt(value)}</output>;
   if (node.kind === "") return <p>This number, {number}, is an input: the net reads it as it is.</p>;
   return (
     <p class="note">
-      {explains(node)
+      {leftOut
         ? "What this layer reads, or its weights, were left out, to keep the page small; so its arithmetic cannot be shown."
-        : `There is no arithmetic here for a layer of the kind ${node.kind}: its numbers and gradients are those of the net.`}{" "}
+        : `There is no arithmetic here for ${node.text}: its numbers and gradients are those of the net.`}{" "}
       The number is {number}.
     </p>
   );
@@ -101,7 +102,7 @@ export function Arithmetic({ sample, weights, route }: Props): VNode {
           {found ? (
             <SumCheck terms={found.terms} value={value} what="This number" />
           ) : (
-            <Without node={node} value={value} />
+            <Without node={node} value={value} leftOut={isLeftOut(sample, weights, node)} />
           )}
         </div>
       </div>

@@ -3,12 +3,13 @@ import type { VNode } from "preact";
 import { AllChannels, indexOf, layerName, OneMap, placeKey, placeText } from "./activation";
 import { SumCheck } from "./check";
 import { Chooser } from "./chooser";
-import { className, header, nodeOf, type Sample, type Weights } from "./data";
+import { className, header, isOneOf, nodeOf, type Sample, type Weights } from "./data";
 import { Formula, I, N, O, Sub, Sum } from "./formula";
 import { LeftOut } from "./map";
 import { fmt, percent, stats, sumOf } from "./numbers";
 import { fragment, type Route } from "./state";
 import { WeightGradient } from "./weight";
+import { Head, Scroll } from "./table";
 
 interface Props {
   sample: Sample;
@@ -23,7 +24,7 @@ function Start({ sample }: { sample: Sample }): VNode | null {
   const { probabilities: p, class: y, loss } = sample.entry;
   const z = sample.output(header.logits);
   const grad = sample.grad(header.logits);
-  if (header.model.loss !== "cross-entropy" || !p || y === null || !z || !grad || z.length !== p.length) {
+  if (!isOneOf || !p || y === null || !z || !grad || z.length !== p.length) {
     return (
       <p>
         The loss is {header.model.loss}: <output data-number="loss">{fmt(loss)}</output>. Its gradient in the outputs is
@@ -79,16 +80,10 @@ function Start({ sample }: { sample: Sample }): VNode | null {
         Its gradient in <i>z</i> is simple: the probability of each class, minus 1 for the{" "}
         {known ? "true" : "predicted"} class, minus 0 for all others.
       </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label="p minus y">
+      <Scroll label="p minus y">
         <table class="numbers">
           <tbody>
-            <tr>
-              {["class", "p", "y", "p − y", "the net has"].map((text) => (
-                <th scope="col" key={text}>
-                  {text}
-                </th>
-              ))}
-            </tr>
+            <Head names={["class", "p", "y", "p − y", "the net has"]} />
             {shown.map((k) => (
               <tr key={k} class={k === y ? "chosen" : undefined}>
                 <th scope="row">{className(k)}</th>
@@ -100,7 +95,7 @@ function Start({ sample }: { sample: Sample }): VNode | null {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {p.length > SHOWN && (
         <p class="hint">
           The {SHOWN} largest of {p.length}.
@@ -119,7 +114,7 @@ function Sizes({ sample, route }: { sample: Sample; route: Route }): VNode {
     .reverse();
   const most = Math.max(...sizes.map(({ norm }) => norm ?? 0));
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Size of the gradient in each layer">
+    <Scroll label="Size of the gradient in each layer">
       <table class="numbers bars">
         <tbody>
           <tr>
@@ -140,7 +135,7 @@ function Sizes({ sample, route }: { sample: Sample; route: Route }): VNode {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 
@@ -182,7 +177,9 @@ export function Backward({ sample, weights, route }: Props): VNode {
       ) : (
         <p class="note">The gradient in this layer is not on this page.</p>
       )}
-      <h3>The gradient in one weight</h3>
+      <h3 id="one-weight" tabIndex={-1}>
+        The gradient in one weight
+      </h3>
       <WeightGradient sample={sample} weights={weights} route={route} />
     </>
   );

@@ -22,6 +22,8 @@ export function SumCheck({ terms, value, what }: Props): VNode {
   const difference = Math.abs(sum - value);
   const differs = difference > WORTH_SAYING * size;
   const isRounding = difference <= terms.length * ROUNDING * size;
+  const rounded = `They agree up to rounding: the net adds in float32, in another order. They differ by ${fmt(difference, 2)}, and the sizes of the terms add up to ${fmt(size, 3)}.`;
+  const explained = `float32 explains it, which may be wrong by ${fmt(terms.length * ROUNDING, 2)} of that for ${terms.length} terms.`;
   return (
     <div class={differs && !isRounding ? "sums differs" : "sums"} role="group" aria-label={what}>
       <dl>
@@ -36,10 +38,10 @@ export function SumCheck({ terms, value, what }: Props): VNode {
       </dl>
       <p>
         {differs
-          ? `These differ by ${fmt(difference, 3)}, more than 0.00001 of the sum of the terms' sizes: ${isRounding ? `float32 explains it, which may be wrong by ${fmt(terms.length * ROUNDING, 2)} of that for so many terms.` : "this page or the net is wrong."}`
-          : terms.length > 1
-            ? "They agree. The last digits may differ, because the net adds in another order, in float32."
-            : "They agree."}
+          ? `These differ by ${fmt(difference, 3)}, more than 0.00001 of the sum of the terms' sizes: ${isRounding ? explained : "this page or the net is wrong."}`
+          : fmt(sum) === fmt(value)
+            ? "They agree."
+            : rounded}
       </p>
     </div>
   );

@@ -1,10 +1,11 @@
 // Which class is taken for which; a number opens images.
 import type { VNode } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { className, header, mistakePixels, type Pixels } from "./data";
+import { className, header, mistakePixels, SAMPLE, type Pixels } from "./data";
 import { whole } from "./numbers";
 import { Drawing } from "./picture";
 import { fragment } from "./state";
+import { Scroll } from "./table";
 
 interface Pair {
   label: number;
@@ -34,7 +35,7 @@ function Examples({ pair }: { pair: Pair }): VNode {
       </p>
       <div class="columns">
         {pixels.map((one, i) => (
-          <Drawing key={i} pixels={one} name={what} size={84} />
+          <Drawing key={i} pixels={one} shape={one.shape} name={what} size={84} />
         ))}
       </div>
       {shown.length > 0 && (
@@ -60,12 +61,14 @@ export function Confusion(): VNode | null {
   const opens = (one: Pair): boolean => header.page.mistakes.some(isPair(one)) || header.images.some(isPair(one));
   return (
     <>
-      <h3>Which class is taken for which</h3>
+      <h3 id="confusion" tabIndex={-1}>
+        Which class is taken for which
+      </h3>
       <p>
-        A row for each true class, a column for each class that the net says. An underlined number opens images. The
+        A row for each true class, a column for each class that the net says. An underlined number opens {SAMPLE}s. The
         stronger the colour, the more mistakes.
       </p>
-      <div class="scroll" tabIndex={0} role="region" aria-label="Which class is taken for which">
+      <Scroll label="Which class is taken for which">
         <table class="numbers confusion">
           <thead>
             <tr>
@@ -108,7 +111,7 @@ export function Confusion(): VNode | null {
             ))}
           </tbody>
         </table>
-      </div>
+      </Scroll>
       {pair && <Examples pair={pair} />}
     </>
   );

@@ -130,5 +130,11 @@ export class Weights {
 
 export const weightsOf = async (): Promise<Weights> => new Weights(await chunk(0));
 
+/** What the net reads, in a word. */
+export const SAMPLE = header.nodes[0]!.shape.length === 3 ? "image" : "sample";
+
+/** Whether an image belongs to one of the classes; with a loss such as BCEWithLogitsLoss each is a question of its own. */
+export const isOneOf = header.model.loss === "cross-entropy";
+
 export const className = (k: number | null | undefined): string =>
   k === null || k === undefined ? "" : (header.model.classes?.[k] ?? `class ${k}`);

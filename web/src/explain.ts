@@ -47,7 +47,10 @@ export const index = (node: LayerNode, route: Route): number[] => {
   return node.shape.length === 2 ? [route.channel, route.x] : [route.channel, route.y, route.x];
 };
 
-export const explains = (node: LayerNode): boolean => node.kind in EXPLANATIONS;
+/** Whether an explanation fails only because numbers that it needs were left out. */
+export const isLeftOut = (sample: Sample, weights: Weights, node: LayerNode): boolean =>
+  node.arithmetic &&
+  (node.reads.some((name) => !sample.output(name)) || Object.values(node.tensors).some((name) => !weights.get(name)));
 
 /** How the chosen number is made; null if its kind of layer has no such view, or numbers were left out. */
 export function explain(sample: Sample, weights: Weights, node: LayerNode, at: number[]): Explained | null {
@@ -55,5 +58,5 @@ export function explain(sample: Sample, weights: Weights, node: LayerNode, at: n
   const known = inputs.flatMap(({ node, values }) => (values ? [{ node, values }] : []));
   if (known.length === 0 || known.length !== inputs.length || node.shape.length > 3) return null;
   const view = { node, index: at, inputs: known, tensor: (name: string) => weights.get(node.tensors[name]) };
-  return EXPLANATIONS[node.kind]?.(view) ?? null;
+  return (node.arithmetic && EXPLANATIONS[node.kind]?.(view)) || null;
 }

@@ -1,7 +1,7 @@
 // Facts about a layer: its size as a formula, its cost, the pixels that it sees.
-import type { VNode } from "preact";
+import { Fragment, type VNode } from "preact";
 import { layerName } from "./activation";
-import { nodeOf } from "./data";
+import { nodeOf, SAMPLE } from "./data";
 import { percent, whole } from "./numbers";
 import { fragment } from "./state";
 import type { LayerNode } from "./types";
@@ -9,7 +9,8 @@ import type { LayerNode } from "./types";
 function field(node: LayerNode): string {
   if (!node.field) return "not known";
   const { size, stride, offset } = node.field;
-  const steps = stride[0] || stride[1] ? `; for the next number, ${Math.max(...stride)} further` : "";
+  const further = stride[0] === stride[1] ? `${stride[0]} further` : `${stride[0]} down, ${stride[1]} to the right`;
+  const steps = stride[0] || stride[1] ? `; for the next number, ${further}` : "";
   const from = `the first number from row ${offset[0]}, column ${offset[1]} on`.replace(/-/g, "−");
   return `${size[0]} × ${size[1]} pixels of the image: ${from}${steps}`;
 }
@@ -40,10 +41,10 @@ export function Facts({ node }: { node: LayerNode }): VNode {
           <dt>Reads</dt>
           <dd>
             {node.reads.map((name, i) => (
-              <>
+              <Fragment key={i}>
                 {i > 0 && ", "}
-                <a href={fragment({ layer: name })}>{nodeOf(name) ? layerName(nodeOf(name)!) : name}</a>
-              </>
+                <a href={fragment({ layer: name })}>{layerName(nodeOf(name)!)}</a>
+              </Fragment>
             ))}
           </dd>
         </>
@@ -61,7 +62,9 @@ export function Facts({ node }: { node: LayerNode }): VNode {
       {node.dead !== null && (
         <>
           <dt>Dead units</dt>
-          <dd>{percent(node.dead)} are zero for every image on this page</dd>
+          <dd>
+            {percent(node.dead)} are zero for every {SAMPLE} on this page
+          </dd>
         </>
       )}
     </dl>

@@ -3,6 +3,15 @@ import type { VNode } from "preact";
 import { Formula, Frac, I, N, O, Sub, Sum, T } from "./formula";
 import type { Details } from "./view";
 
+/** Plus the bias, if there is one. */
+const Bias = ({ of }: { of: { bias: number | null } }): VNode | null =>
+  of.bias === null ? null : (
+    <>
+      <O>+</O>
+      <I>b</I>
+    </>
+  );
+
 export function LayerFormula({ details }: { details: Details }): VNode | null {
   switch (details.kind) {
     case "convolution":
@@ -24,12 +33,7 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
               <Sub base="x" index={<I>c,u,v</I>} />
             </Sum>
           </Sum>
-          {details.bias !== null && (
-            <>
-              <O>+</O>
-              <I>b</I>
-            </>
-          )}
+          <Bias of={details} />
         </Formula>
       );
     case "linear":
@@ -41,12 +45,7 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
             <Sub base="w" index={<I>i</I>} />
             <Sub base="x" index={<I>i</I>} />
           </Sum>
-          {details.bias !== null && (
-            <>
-              <O>+</O>
-              <I>b</I>
-            </>
-          )}
+          <Bias of={details} />
         </Formula>
       );
     case "pool":

@@ -2,6 +2,7 @@
 import type { VNode } from "preact";
 import { Figure } from "./maps";
 import { fmt, histogram, short, whole } from "./numbers";
+import { Head } from "./table";
 
 const [WIDTH, HEIGHT] = [240, 110];
 
@@ -18,11 +19,7 @@ export function Histogram({ values, label, caption }: Props): VNode {
   const numbers = (): VNode => (
     <table class="numbers">
       <tbody>
-        <tr>
-          <th scope="col">from</th>
-          <th scope="col">to</th>
-          <th scope="col">count</th>
-        </tr>
+        <Head names={["from", "to", "count"]} />
         {bins.map((bin, i) => (
           <tr key={i}>
             <td>{fmt(bin.from)}</td>
@@ -48,7 +45,7 @@ export function Histogram({ values, label, caption }: Props): VNode {
           {short(bins[bins.length - 1]!.to)}
         </text>
         <text x={WIDTH} y="10" text-anchor="end">
-          at most {whole(most)}
+          highest: {whole(most)}
         </text>
       </svg>
     </Figure>

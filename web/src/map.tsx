@@ -2,7 +2,7 @@
 import type { VNode } from "preact";
 import { useRef } from "preact/hooks";
 import { AllChannels, layerName, OneMap, placeKey, placeText, indexOf } from "./activation";
-import { header, nodeOf, type Sample } from "./data";
+import { header, nodeOf, SAMPLE, type Sample } from "./data";
 import { Facts } from "./facts";
 import { Histogram } from "./histogram";
 import { layout, type Edge, type Layout } from "./layout";
@@ -168,10 +168,8 @@ export function LeftOut({ sample }: { sample: Sample }): VNode {
     <p class="note">
       {sample.entry.complete
         ? "The numbers of this layer were left out, to keep the page small."
-        : "The numbers of this image were left out, to keep the page small. "}
-      {!sample.entry.complete && complete >= 0 && (
-        <a href={fragment({ image: complete })}>Choose an image that has them</a>
-      )}
+        : `The numbers of this ${SAMPLE} were left out, to keep the page small. `}
+      {!sample.entry.complete && complete >= 0 && <a href={fragment({ image: complete })}>Choose one that has them</a>}
     </p>
   );
 }

@@ -4,6 +4,7 @@ import { useId, useState } from "preact/hooks";
 import { paint, scaleOf, type Scale } from "./colour";
 import { Grid, type Box, type Cell } from "./grid";
 import { fmt, short, stats } from "./numbers";
+import { Head, Scroll } from "./table";
 
 export function Legend({ scale }: { scale: Scale }): VNode {
   return (
@@ -38,13 +39,7 @@ export function Figure({ caption, scale, label, numbers, children }: FigureProps
           <span class="hidden"> of {label}</span>
         </button>
       </div>
-      <div id={id}>
-        {open && (
-          <div class="scroll" tabIndex={0} role="region" aria-label={`Numbers of ${label}`}>
-            {numbers()}
-          </div>
-        )}
-      </div>
+      <div id={id}>{open && <Scroll label={`Numbers of ${label}`}>{numbers()}</Scroll>}</div>
     </figure>
   );
 }
@@ -212,13 +207,7 @@ export function Mosaic(props: MosaicProps): VNode {
   const numbers = (): VNode => (
     <table class="numbers">
       <tbody>
-        <tr>
-          {[what, "smallest", "mean", "largest"].map((text) => (
-            <th scope="col" key={text}>
-              {text}
-            </th>
-          ))}
-        </tr>
+        <Head names={[what, "smallest", "mean", "largest"]} />
         {Array.from({ length: channels }, (_, c) => {
           const { min, max, mean } = stats(part(c));
           return (

@@ -5,8 +5,6 @@ import { header, pixelsOf, type Pixels } from "./data";
 
 function paint(canvas: HTMLCanvasElement, { data, shape }: Pixels): void {
   const [channels = 1, rows = 1, columns = 1] = shape;
-  canvas.width = columns;
-  canvas.height = rows;
   const context = canvas.getContext("2d")!;
   const image = context.createImageData(columns, rows);
   const size = rows * columns;
@@ -21,16 +19,29 @@ export const isPicture = (shape: number[]): boolean => shape.length === 3 && (sh
 
 interface DrawingProps {
   pixels: Pixels | null;
+  /** Of the pixels, which may come later, so that the place for them has its height. */
+  shape: number[];
   name: string;
   size: number;
 }
 
-export function Drawing({ pixels, name, size }: DrawingProps): VNode {
+export function Drawing({ pixels, shape, name, size }: DrawingProps): VNode {
+  const [, rows, columns] = shape;
   const canvas = useRef<HTMLCanvasElement>(null);
   useEffect(() => {
     if (pixels && canvas.current) paint(canvas.current, pixels);
   }, [pixels]);
-  return <canvas ref={canvas} class="picture" role="img" aria-label={name} style={{ width: `${size}px` }} />;
+  return (
+    <canvas
+      ref={canvas}
+      class="picture"
+      width={columns}
+      height={rows}
+      role="img"
+      aria-label={name}
+      style={{ width: `${size}px` }}
+    />
+  );
 }
 
 export function Picture({ index, size }: { index: number; size: number }): VNode | null {
@@ -42,5 +53,7 @@ export function Picture({ index, size }: { index: number; size: number }): VNode
     return () => void (stale = true);
   }, [entry]);
   const { pixels: place, name } = entry;
-  return place && isPicture(place.shape) ? <Drawing pixels={pixels} name={name} size={size} /> : null;
+  return place && isPicture(place.shape) ? (
+    <Drawing pixels={pixels} shape={place.shape} name={name} size={size} />
+  ) : null;
 }

@@ -1,7 +1,7 @@
 // Predict: the images, one of them as the net sees it, and the classes.
 import type { VNode } from "preact";
 import { OneMap } from "./activation";
-import { className, given, header, nodeOf, type Sample } from "./data";
+import { className, given, header, isOneOf, nodeOf, SAMPLE, type Sample } from "./data";
 import { Live, live } from "./live";
 import { HeatMap } from "./maps";
 import { fmt, percent, shapeOf } from "./numbers";
@@ -22,7 +22,7 @@ function Choice({ index, chosen }: { index: number; chosen: boolean }): VNode {
       {image.pixels && isPicture(image.pixels.shape) && <Picture index={index} size={72} />}
       <span>
         <span aria-hidden="true">{mark}</span>
-        {image.probabilities ? className(image.predicted) : image.name}
+        {image.probabilities && isOneOf ? className(image.predicted) : image.name}
       </span>
       <small>
         {known && !right ? `is ${className(image.label as number)}` : image.why ? (WHY[image.why] ?? "") : ""}
@@ -56,12 +56,15 @@ function Classes({ sample }: { sample: Sample }): VNode {
   const { probabilities, label } = sample.entry;
   if (!probabilities) return <Outputs sample={sample} />;
   const order = probabilities.map((_, k) => k).sort((a, b) => probabilities[b]! - probabilities[a]!);
+  const classes = isOneOf ? "classes" : "classes, each a yes or no of its own";
   const shown = order.slice(0, SHOWN);
   if (isClass(label) && !shown.includes(label) && label < probabilities.length) shown.push(label);
   return (
     <table class="classes">
       <caption>
-        {probabilities.length > SHOWN ? `The ${SHOWN} most likely of ${probabilities.length} classes` : "Classes"}
+        {probabilities.length > SHOWN
+          ? `The ${SHOWN} most likely of ${probabilities.length} ${classes}`
+          : classes[0]!.toUpperCase() + classes.slice(1)}
       </caption>
       <thead>
         <tr>
@@ -96,8 +99,8 @@ function Outputs({ sample }: { sample: Sample }): VNode {
   return (
     <>
       <p>
-        {header.model.loss === "cross-entropy" ? "The net answers for each place" : "This net has no classes"}: these
-        are its outputs{values.length > 32 ? ", the first 32 of them" : ""}.
+        {isOneOf ? "The net answers for each place" : "This net has no classes"}: these are its outputs
+        {values.length > 32 ? ", the first 32 of them" : ""}.
       </p>
       <table class="classes">
         <tbody>
@@ -116,7 +119,7 @@ function Outputs({ sample }: { sample: Sample }): VNode {
 function AsSeen({ sample, route }: { sample: Sample; route: Route }): VNode {
   const node = nodeOf("input")!;
   const values = sample.output("input");
-  if (!values) return <p>What the net sees of this image was left out, to keep the page small.</p>;
+  if (!values) return <p>What the net sees of this {SAMPLE} was left out, to keep the page small.</p>;
   const { channels, rows, columns, flat } = shapeOf(node.shape);
   if (flat || channels === 1) {
     return <OneMap node={node} route={route} values={values} label="The input, as the net sees it" size={224} />;
@@ -162,18 +165,18 @@ function scaling(): string {
 
 export function Predict({ sample, route }: { sample: Sample; route: Route }): VNode {
   const { pixels, name, label, predicted, probabilities } = sample.entry;
+  const yes = probabilities?.flatMap((p, k) => (p >= 0.5 ? [className(k)] : []));
   const about = [
     isClass(label) && probabilities ? `The true class is ${className(label)}.` : "",
-    predicted !== null && probabilities ? `The net says ${className(predicted)}.` : "",
+    probabilities && !isOneOf ? `The net says yes to ${yes?.join(", ") || "no class"}.` : "",
+    predicted !== null && probabilities && isOneOf ? `The net says ${className(predicted)}.` : "",
   ];
   return (
     <>
       {live && <Live image={sample.index} about={live} />}
       {header.images.length > given && <Gallery title="Yours" from={given} chosen={sample.index} />}
-      <Gallery title="Images" from={0} to={given} chosen={sample.index} />
-      <p>
-        {name}. {about.join(" ")}
-      </p>
+      <Gallery title={SAMPLE === "image" ? "Images" : "Samples"} from={0} to={given} chosen={sample.index} />
+      <p>{[`${name}.`, ...about].filter(Boolean).join(" ")}</p>
       <div class={nodeOf("input")!.shape.length === 3 && nodeOf("input")!.shape[0]! > 1 ? "columns planes" : "columns"}>
         {pixels && isPicture(pixels.shape) && (
           <figure>

@@ -1,7 +1,7 @@
 // Check yourself: eight questions about this very net, with answers that lead to the place where one sees it.
 import type { VNode } from "preact";
 import { layerName } from "./activation";
-import { className, count, given, header, nodeOf } from "./data";
+import { className, count, given, header, isOneOf, nodeOf, SAMPLE } from "./data";
 import { fmt, percent, whole } from "./numbers";
 import { fragment, type Route } from "./state";
 import type { LayerNode } from "./types";
@@ -23,7 +23,7 @@ function aboutLayers(): Question[] {
   const total = nodes.reduce((sum, node) => sum + node.parameters, 0);
   const large = most(nodes, (node) => node.parameters);
   const costly = most(nodes, (node) => node.multiply_adds);
-  const conv = nodes.filter((node) => node.kind === "Conv2d");
+  const conv = nodes.filter((node) => node.arithmetic && node.kind === "Conv2d");
   const last = conv[conv.length - 1];
   found.push({
     ask: "Which layer has the most parameters, and what share of all is that?",
@@ -39,7 +39,7 @@ function aboutLayers(): Question[] {
     }`,
     to: { layer: costly.name, section: "map" },
   });
-  const sized = nodes.find((node) => "height" in node.formulas);
+  const sized = nodes.find((node) => "pads" in node.settings && "height" in node.formulas);
   if (sized) {
     found.push({
       ask: `Why does the output of ${layerName(sized)} have ${sized.shape[1]} rows?`,
@@ -68,13 +68,13 @@ function aboutLayers(): Question[] {
   if (dead.length) {
     const worst = most(dead, (node) => node.dead!);
     found.push({
-      ask: "After which layer are the most units zero for every image on this page, and what follows for their weights?",
-      answer: `${layerName(worst)}, ${percent(worst.dead!)}. Where a unit is zero its gradient is zero: these images change nothing through it.`,
+      ask: `After which layer are the most units zero for every ${SAMPLE} on this page, and what follows for their weights?`,
+      answer: `${layerName(worst)}, ${percent(worst.dead!)}. Where a unit is zero its gradient is zero: these ${SAMPLE}s change nothing through it.`,
       to: { layer: worst.name, section: "map" },
     });
   }
   const largest = most(nodes.slice(1), (node) => count(node.shape));
-  const linear = nodes.find((node) => node.kind === "Linear");
+  const linear = nodes.find((node) => node.arithmetic && node.kind === "Linear");
   if (linear) {
     const inputs = nodeOf(linear.reads[0] ?? "")?.shape.reduce((a, b) => a * b, 1) ?? 0;
     found.push({
@@ -84,7 +84,7 @@ function aboutLayers(): Question[] {
     });
   }
   found.push({
-    ask: "Which layer gives the most numbers for one image?",
+    ask: `Which layer gives the most numbers for one ${SAMPLE}?`,
     answer: `${layerName(largest)}, ${largest.shape.join(" × ")}: ${whole(count(largest.shape))}.`,
     to: { layer: largest.name, section: "map" },
   });
@@ -94,19 +94,18 @@ function aboutLayers(): Question[] {
 function aboutImages(): Question[] {
   const images = header.images.slice(0, given).map((image, i) => ({ ...image, i }));
   const known = images.filter((image) => image.probabilities);
-  if (known.length === 0) return [];
+  if (known.length === 0 || !isOneOf) return [];
   const found: Question[] = [];
   const top = (image: { probabilities: number[] | null }): number => Math.max(...image.probabilities!);
   const unsure = known.reduce((a, b) => (top(b) < top(a) ? b : a));
   found.push({
-    ask: "For which image on this page is the net least sure?",
+    ask: `For which ${SAMPLE} on this page is the net least sure?`,
     answer: `${unsure.name}: the most likely class, ${className(unsure.predicted)}, has only ${fmt(top(unsure), 4)}.`,
     to: { image: unsure.i, section: "predict" },
   });
-  if (header.model.loss !== "cross-entropy") return found;
   const worst = known.reduce((a, b) => (b.loss > a.loss ? b : a));
   found.push({
-    ask: "Which image has the largest loss, and why?",
+    ask: `Which ${SAMPLE} has the largest loss, and why?`,
     answer: `${worst.name}, ${fmt(worst.loss, 4)}: its class ${className(worst.class)} has a probability of only ${fmt(Math.exp(-worst.loss), 4)}, and the loss is minus the logarithm of that.`,
     to: { image: worst.i, section: "backward" },
   });
@@ -120,7 +119,7 @@ function aboutImages(): Question[] {
   const right = labelled.filter((image) => image.label === image.predicted).length;
   if (labelled.some((image) => image.why)) {
     found.push({
-      ask: "How many images on this page are right, and is that the accuracy of the net?",
+      ask: `How many ${SAMPLE}s on this page are right, and is that the accuracy of the net?`,
       answer: `${right} of ${labelled.length}. No: they were chosen, some because they are right, some because they are wrong, and some because the net is not sure.`,
       to: { section: "predict" },
     });
@@ -132,7 +131,7 @@ function aboutImages(): Question[] {
     found.push({
       ask: `For ${checked.name}, which weight of ${tensor} would change the loss most, and in which direction should it go?`,
       answer: `[${index.join(", ")}], whose gradient is ${fmt(gradient, 4)}. ${gradient > 0 ? "Smaller" : "Larger"}: a step goes against the gradient.`,
-      to: { image: checked.i, layer: node?.name ?? header.logits, weight: index, section: "backward" },
+      to: { image: checked.i, layer: node?.name ?? header.logits, weight: index, section: "one-weight" },
     });
   }
   return found;

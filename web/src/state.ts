@@ -66,16 +66,16 @@ export function go(change: Partial<Route>): void {
   set(parse(text));
 }
 
-/** Scroll to the section that an address names. */
+/** Scroll to the section, or the heading, that an address names. */
 export function show(section: string | null): void {
   const place = section ? document.getElementById(section) : null;
   place?.scrollIntoView();
-  place?.querySelector("h2")?.focus({ preventScroll: true });
+  (place?.querySelector("h2") ?? place)?.focus({ preventScroll: true });
 }
 
 window.addEventListener("hashchange", () => {
   set(parse(location.hash));
-  show(current.section);
+  requestAnimationFrame(() => show(current.section)); // when the sections have their new heights
 });
 
 // a link to what is already shown changes no address, but leads there all the same

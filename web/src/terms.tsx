@@ -7,6 +7,7 @@ import { fragment } from "./state";
 import type { LayerNode } from "./types";
 import type { Details, Of } from "./view";
 import { Convolution, Pool } from "./windows";
+import { Head, Scroll } from "./table";
 
 const LARGEST = 12;
 
@@ -16,17 +17,11 @@ function Linear({ details }: { details: Of<"linear"> }): VNode {
   const shown = order.slice(0, LARGEST);
   const rest = order.slice(LARGEST);
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Largest contributions">
+    <Scroll label="Largest contributions">
       <table class="numbers">
         <caption>The largest contributions</caption>
         <tbody>
-          <tr>
-            {["input", "its number", "weight", "product"].map((text) => (
-              <th scope="col" key={text}>
-                {text}
-              </th>
-            ))}
-          </tr>
+          <Head names={["input", "its number", "weight", "product"]} />
           {shown.map((i) => (
             <tr key={i}>
               <th scope="row">{i}</th>
@@ -53,7 +48,7 @@ function Linear({ details }: { details: Of<"linear"> }): VNode {
           )}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 
@@ -67,7 +62,7 @@ function From({ what, from, places }: { what: ComponentChildren; from: LayerNode
         const [y, x] = rest.length === 1 ? [0, rest[0]!] : [rest[0] ?? 0, rest[1] ?? 0];
         const to = { layer: node.name, channel, y, x, section: "arithmetic" };
         return (
-          <Fragment key={node.name}>
+          <Fragment key={i}>
             {i > 0 && ", "}
             <a href={fragment(to)}>
               {layerName(node)}, {placeText(node, { channel, y, x })}
@@ -86,17 +81,11 @@ function Softmax({ details }: { details: Of<"softmax"> }): VNode {
   const shown = order.slice(0, LARGEST);
   if (!shown.includes(at)) shown.push(at);
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="Exponentials">
+    <Scroll label="Exponentials">
       <table class="numbers">
         <caption>{inputs.length > LARGEST ? "The largest numbers, and the chosen one" : "All numbers"}</caption>
         <tbody>
-          <tr>
-            {["k", "z", "exponential of z − m", "its share of the sum"].map((text) => (
-              <th scope="col" key={text}>
-                {text}
-              </th>
-            ))}
-          </tr>
+          <Head names={["k", "z", "exponential of z − m", "its share of the sum"]} />
           {shown.map((k) => (
             <tr key={k} class={k === at ? "chosen" : undefined}>
               <th scope="row">{k}</th>
@@ -107,7 +96,7 @@ function Softmax({ details }: { details: Of<"softmax"> }): VNode {
           ))}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -85,7 +85,7 @@ function Curve({ metric }: CurveProps): VNode | null {
 
 export function Curves(): VNode {
   if (header.page.history.length < 2)
-    return <p>There are no curves: the model came without the history of a training.</p>;
+    return <p>There are no curves: no history of two or more epochs came with the model.</p>;
   return (
     <div class="columns">
       <Curve metric="loss" />

@@ -17,6 +17,8 @@ export interface LayerNode {
   multiply_adds: number;
   field: Field | null;
   dead: number | null;
+  /** Whether it is a layer of the library whose arithmetic is explained, and not another of the same name. */
+  arithmetic: boolean;
   settings: Record<string, unknown>;
   tensors: Record<string, string>;
 }

@@ -18,7 +18,7 @@ interface Made {
 }
 
 export const hasWeight = (node: LayerNode): boolean =>
-  (node.kind === "Conv2d" || node.kind === "Linear") && node.tensors["weight"] !== undefined && node.shape.length !== 2;
+  node.arithmetic && ["Conv2d", "Linear"].includes(node.kind) && node.shape.length !== 2;
 
 /** What one weight saw at each position, and the gradient in what it made there. */
 export function seenAndMade(sample: Sample, node: LayerNode, index: number[]): Made | null {
@@ -55,7 +55,7 @@ function Slope({ found }: { found: Difference }): VNode {
       <p>
         The net computed the loss twice, in float64, with weight{" "}
         {node ? (
-          <a href={fragment({ layer: node.name, weight: found.index, section: "backward" })}>
+          <a href={fragment({ layer: node.name, weight: found.index, section: "one-weight" })}>
             {found.tensor} [{found.index.join(", ")}]
           </a>
         ) : (
@@ -138,8 +138,9 @@ export function WeightGradient({ sample, weights, route }: Props): VNode {
   return (
     <>
       <p>
-        A weight is used at every position. Its gradient is the sum over all of them: what it saw there, times the
-        gradient in what it made there.
+        {node.kind === "Linear"
+          ? "A weight of a linear layer is used once. Its gradient is what it saw, times the gradient in what it made."
+          : "A weight of a convolution is used at every position. Its gradient is the sum over all of them: what it saw there, times the gradient in what it made there."}
       </p>
       <div class="chooser" role="group" aria-label="The weight to look at">
         <LayerField route={{ ...route, layer: node.name }} names={names} />
@@ -221,7 +222,7 @@ function Products({ found, node, index, engine }: ProductsProps): VNode {
         </div>
       )}
       <p>
-        The sum is{" "}
+        {node.kind === "Linear" ? "The product" : "The sum"} is{" "}
         <output data-number="weight sum" data-index={index.join()}>
           {fmt(sum)}
         </output>

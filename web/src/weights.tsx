@@ -11,24 +11,23 @@ import { fmt, stats, whole, wrapped } from "./numbers";
 import { fragment, go, type Route } from "./state";
 import { Curves } from "./training";
 import type { LayerNode } from "./types";
+import { Head, Scroll } from "./table";
 
 interface Props {
   weights: Weights;
   route: Route;
 }
 
-/** The kernels that read one input channel, of all output channels. */
-function Kernels({
-  node,
-  values,
-  shape,
-  route,
-}: {
+/** The weights of one layer. */
+interface TensorProps {
   node: LayerNode;
   values: Float32Array;
   shape: number[];
   route: Route;
-}): VNode {
+}
+
+/** The kernels that read one input channel, of all output channels. */
+function Kernels({ node, values, shape, route }: TensorProps): VNode {
   const [chosen, setChosen] = useState(0);
   const [out = 1, into = 1, rows = 1, columns = 1] = shape;
   const c = Math.min(chosen, into - 1);
@@ -61,17 +60,7 @@ function Kernels({
 }
 
 /** The weights of one output of a linear layer, in the shape of what the layer reads, if that was flattened. */
-function Row({
-  node,
-  values,
-  shape,
-  route,
-}: {
-  node: LayerNode;
-  values: Float32Array;
-  shape: number[];
-  route: Route;
-}): VNode {
+function Row({ node, values, shape, route }: TensorProps): VNode {
   const [at, setAt] = useState(0);
   const [out = 1, into = 1] = shape;
   const k = route.layer === node.name ? Math.min(route.channel, out - 1) : 0;
@@ -137,16 +126,10 @@ function Tensor({ node, weights, route }: { node: LayerNode; weights: Weights; r
 function Sizes({ weights, route }: Props): VNode {
   const rows = header.nodes.flatMap((node) => Object.values(node.tensors).map((name) => ({ node, name })));
   return (
-    <div class="scroll" tabIndex={0} role="region" aria-label="All weights">
+    <Scroll label="All weights">
       <table class="numbers">
         <thead>
-          <tr>
-            {["weights", "shape", "size", "smallest", "mean", "largest"].map((text) => (
-              <th scope="col" key={text}>
-                {text}
-              </th>
-            ))}
-          </tr>
+          <Head names={["weights", "shape", "size", "smallest", "mean", "largest"]} />
         </thead>
         <tbody>
           {rows.map(({ node, name }) => {
@@ -168,7 +151,7 @@ function Sizes({ weights, route }: Props): VNode {
           })}
         </tbody>
       </table>
-    </div>
+    </Scroll>
   );
 }
 

@@ -2,7 +2,7 @@
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { layerName } from "./activation";
-import { className, header, nodeOf, type Sample } from "./data";
+import { className, header, nodeOf, SAMPLE, type Sample } from "./data";
 import { LeftOut } from "./map";
 import { HeatMap } from "./maps";
 import { shapeOf, wrapped } from "./numbers";
@@ -85,8 +85,8 @@ export function Why({ sample }: { sample: Sample }): VNode {
     <>
       <p>
         All maps are of the score of <strong>{what}</strong>, the number that {layerName(nodeOf(header.logits)!)} gives.
-        No map is an explanation by itself: one that looks the same for a net that has learned nothing shows the image,
-        not the net.
+        No map is an explanation by itself: one that looks the same for a net that has learned nothing shows the{" "}
+        {SAMPLE}, not the net.
       </p>
       <label class="switch">
         <input type="checkbox" checked={random} onChange={(event) => setRandom(event.currentTarget.checked)} />

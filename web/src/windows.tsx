@@ -2,12 +2,14 @@
 import type { VNode } from "preact";
 import { useState } from "preact/hooks";
 import { layerName } from "./activation";
+import { NumberField } from "./chooser";
 import { scaleOf } from "./colour";
 import { nodeOf } from "./data";
 import type { Cell } from "./grid";
 import { HeatMap } from "./maps";
 import { fmt, short, stats } from "./numbers";
 import type { Of, Plane, Window } from "./view";
+import { Head, Scroll } from "./table";
 
 const NARROW = 4; // columns that a phone can show
 
@@ -90,21 +92,10 @@ export function Convolution({ details }: { details: Of<"convolution"> }): VNode 
   return (
     <>
       {many && (
-        <p class="step">
-          <label>
-            Input channel{" "}
-            <input
-              type="number"
-              min={0}
-              max={windows.length - 1}
-              value={c}
-              onInput={(event) =>
-                setPicked(Math.max(0, Math.min(windows.length - 1, event.currentTarget.valueAsNumber || 0)))
-              }
-            />
-          </label>{" "}
-          of {windows.length}. It begins with the one whose sum is largest.
-        </p>
+        <div class="chooser">
+          <NumberField label="Input channel of the kernel" value={c} size={windows.length} onChange={setPicked} />
+          <span>of {windows.length}. It begins with the one whose sum has the largest size.</span>
+        </div>
       )}
       <div class="columns window">
         <WindowMap plane={plane[c]!} window={window} />
@@ -117,13 +108,10 @@ export function Convolution({ details }: { details: Of<"convolution"> }): VNode 
             <Square name="products" values={products} columns={window.columns} />
           </div>
           {window.isPadding.includes(true) && <p class="hint">Hatched cells are padding: zeros outside the image.</p>}
-          <div class="scroll" tabIndex={0} role="region" aria-label="Sums of all input channels">
+          <Scroll label="Sums of all input channels">
             <table class="numbers">
               <tbody>
-                <tr>
-                  <th scope="col">input channel</th>
-                  <th scope="col">sum of its products</th>
-                </tr>
+                <Head names={["input channel", "sum of its products"]} />
                 {sums.map((sum, n) => (
                   <tr key={n} class={n === c ? "chosen" : undefined}>
                     <th scope="row">{windows[n]!.channel}</th>
@@ -138,12 +126,15 @@ export function Convolution({ details }: { details: Of<"convolution"> }): VNode 
                 )}
               </tbody>
             </table>
-          </div>
+          </Scroll>
         </div>
       </div>
     </>
   );
 }
+
+const countsPadding = (area: number, { isPadding }: Window): string =>
+  area > isPadding.filter((outside) => !outside).length ? ", with padding" : ", without padding";
 
 export function Pool({ details }: { details: Of<"pool"> }): VNode {
   const { window, area, won, plane } = details;
@@ -163,7 +154,7 @@ export function Pool({ details }: { details: Of<"pool"> }): VNode {
       <p>
         {area === null
           ? `The largest number stands in row ${window.top + u * window.step[0]}, column ${window.left + v * window.step[1]}. The gradient goes back to it alone.`
-          : `The sum is divided by ${area}. Each of these numbers gets an equal part of the gradient.`}
+          : `The sum is divided by ${area}, the cells that count${window.isPadding.includes(true) ? countsPadding(area, window) : ""}. Each of these numbers gets an equal part of the gradient.`}
       </p>
     </>
   );

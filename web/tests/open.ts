@@ -6,8 +6,11 @@ import type { Page } from "@playwright/test";
 export const FOLDER = process.env["PAGES"] ?? "/tmp/cnn-pages";
 export const NAMES = ["small_cnn", "resnet", "fashion", "spiral", "colours"];
 
-// of tests/explore/nets.py: all kinds of layers and branches
-export const NETS = ["row", "branches", "graph", "own_layers", "logits", "curves", "equal_terms"];
+// small ones: all kinds of layers, branches and answers
+export const NETS = [
+  ...["row", "branches", "graph", "own_layers", "logits", "curves", "equal_terms"],
+  ...["edges", "yes_or_no", "many_labels", "regression"],
+];
 
 export interface Place {
   image: number;
@@ -17,6 +20,8 @@ export interface Place {
   x?: number;
   value: number;
   gradient: number | null;
+  /** The Python code of the engine that gives the value. */
+  code: string | null;
 }
 
 export interface Weight {

@@ -30,6 +30,56 @@ test("an address with nonsense leads to the nearest number", async ({ page }) =>
   await expect(page.locator("#map [data-number=value]")).toHaveAttribute("data-place", /^11 0 0 14 27$/);
 });
 
+test("an address leads to a heading in a section", async ({ page }) => {
+  await open(page, "small_cnn", "#image=0&layer=0&weight=1,0,2,2&section=one-weight");
+  await expect(page.locator("#one-weight")).toBeInViewport();
+  await expect(page.locator("#one-weight")).toBeFocused();
+  await page.evaluate(() => void (location.hash = "#section=confusion"));
+  await expect(page.locator("#confusion")).toBeInViewport();
+});
+
+test("a layer without arithmetic says so, and not that numbers were left out", async ({ page }) => {
+  await open(page, "edges", "#layer=3"); // batch norm without running statistics
+  const note = page.locator("#arithmetic .note");
+  await expect(note).toContainText(
+    "There is no arithmetic here for BatchNorm2d(num_features=6, track_running_stats=False)",
+  );
+  await page.evaluate(() => void (location.hash = "#layer=5")); // a user's layer that is called ReLU
+  await expect(note).toContainText("There is no arithmetic here for ReLU");
+  await page.evaluate(() => void (location.hash = "#layer=6"));
+  await expect(note).toContainText("There is no arithmetic here for ConvTranspose2d(");
+});
+
+test("the mean of a window says whether padding counts", async ({ page }) => {
+  await open(page, "edges", "#layer=7&y=0&x=0");
+  await expect(page.locator("#arithmetic")).toContainText("divided by 6, the cells that count, with padding");
+  await page.evaluate(() => void (location.hash = "#layer=9&y=0&x=0"));
+  await expect(page.locator("#arithmetic")).toContainText(/divided by \d+, the cells that count(, without padding)?\./);
+});
+
+test("a depthwise convolution reads one channel", async ({ page }) => {
+  await open(page, "edges", "#layer=2&channel=4&y=1&x=1");
+  const sums = page.locator("#arithmetic [aria-label='Sums of all input channels'] tbody th[scope=row]");
+  await expect(sums).toHaveText(["4"]);
+  await expect(page.locator("#arithmetic [data-window]")).toHaveAttribute("data-window", "4");
+});
+
+const SAYS = {
+  yes_or_no: /The net says (yes to class 0|yes to no class)\./,
+  many_labels: /The net says yes to /,
+  regression: /This net has no classes: these are its outputs/,
+  edges: /The true class is class 0\. The net says class 0\./,
+};
+for (const [name, text] of Object.entries(SAYS)) {
+  test(`${name} says what its answer is`, async ({ page }) => {
+    const { messages } = await open(page, name);
+    await expect(page.locator("#predict")).toContainText(text);
+    await expect(page.locator("main")).not.toContainText(/NaN|undefined|Infinity/);
+    expect(messages).toEqual([]);
+    if (name !== "edges") await expect(page.locator("#backward")).toContainText("Its gradient in the outputs is");
+  });
+}
+
 test("without JavaScript images and probabilities remain", async ({ browser }) => {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();

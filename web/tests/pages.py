@@ -12,8 +12,27 @@ import cnn
 import cnn.explore
 from cnn import data, zoo
 from cnn.cli.main import main
-from cnn.explore import page, trace, weight_arithmetic
-from cnn.layers import Affine, Conv2d, Flatten, Hardsigmoid, Hardswish, Hardtanh, Linear, SiLU
+from cnn.explore import arithmetic, page, trace, weight_arithmetic
+from cnn.layers import (
+    AdaptiveAvgPool2d,
+    Affine,
+    AvgPool2d,
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout2d,
+    Flatten,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    Linear,
+    MaxPool2d,
+    SiLU,
+    Softmax,
+)
+from cnn.loss import BCEWithLogitsLoss, MSELoss
+from cnn.module import Module
 from tests.explore.nets import NETS, equal_terms, made
 
 PLACES = 200
@@ -47,6 +66,8 @@ def places(rng):
         if len(index) == 3:
             place |= {"y": index[1], "x": index[2]}
         place["value"] = float(output[tuple(index)])
+        one = arithmetic(traces[i], name, tuple(index))
+        place["code"] = None if one is None else one.code
         place["gradient"] = None if grad is None else float(grad[0][tuple(index)])
         found.append(place)
     return found
@@ -73,6 +94,56 @@ def curves():
     """Layers that make each number from one number, and not in the other nets."""
     layers = [Conv2d(3, 4, 3), Affine(4), Hardtanh(-0.5, 0.75), SiLU(), Hardswish(), Hardsigmoid()]
     return cnn.Sequential([*layers, Flatten(), Linear(4 * 7 * 6, 5)])
+
+
+class ReLU(Module):
+    """A user's layer with the name of one of the library's."""
+
+    def forward(self, x):
+        self.save_for_backward(x)
+        return 0.5 * np.maximum(x, 0)
+
+    def backward(self, grad):
+        (x,) = self.saved()
+        return 0.5 * grad * (x > 0)
+
+
+def edges():
+    """Layers with settings that are rare: groups, dilation, uneven padding, ceil_mode, no running statistics."""
+    layers = [
+        Conv2d(3, 6, 3, padding="same", groups=3),
+        BatchNorm2d(6, affine=False),
+        Conv2d(6, 6, (3, 2), dilation=(1, 2), padding=((2, 1), (0, 1)), groups=6, bias=False),
+        BatchNorm2d(6, track_running_stats=False),
+        MaxPool2d(2, stride=2, padding=1, dilation=2, ceil_mode=True),
+        ReLU(),
+        ConvTranspose2d(6, 4, 3, stride=2),
+        AvgPool2d((3, 2), stride=2, padding=1, ceil_mode=True),
+        Dropout2d(0.5),
+        AvgPool2d(3, stride=2, padding="same", count_include_pad=False),
+        AdaptiveAvgPool2d((2, 1)),
+        Softmax(dim=1),
+        Flatten(),
+        BatchNorm1d(8, affine=False),
+        Linear(8, 1),
+        Softmax(),
+    ]
+    return cnn.Sequential(layers)
+
+
+def yes_or_no():
+    """A net that answers one question."""
+    return cnn.Sequential([Flatten(), Linear(216, 1)], loss_func=BCEWithLogitsLoss())
+
+
+def many_labels():
+    """A net whose classes exclude no other."""
+    return cnn.Sequential([Flatten(), Linear(216, 4)], loss_func=BCEWithLogitsLoss())
+
+
+def regression():
+    """A net without classes."""
+    return cnn.Sequential([Flatten(), Linear(216, 2)], loss_func=MSELoss())
 
 
 def images(count, classes, channels, side, rng):
@@ -121,9 +192,10 @@ def make(folder):
     page(zoo.resnet(8), x, y, title="A net with branches").save("resnet.html")
     keep("resnet")
 
-    for net in (*NETS, curves, equal_terms):  # all kinds of layers and branches
+    targets = {edges: [0], yes_or_no: [[1.0]], many_labels: [[1.0, 0.0, 0.0, 1.0]], regression: [[0.5, -2.0]]}
+    for net in (*NETS, curves, equal_terms, *targets):  # all kinds of layers, branches and answers
         model, sample = made(net)
-        page(model, sample, [1], title=net.__name__).save(f"{net.__name__}.html")
+        page(model, sample, targets.get(net, [1]), title=net.__name__).save(f"{net.__name__}.html")
         keep(net.__name__)
 
     run("explore", "--model", "fashion", "--out", "fashion.html")

@@ -27,7 +27,7 @@ import cnn.zoo
 from cnn.bench import machine
 from cnn.cli import datasets, train_recipes
 from cnn.cli.train_settings import RECIPES, settings_for
-from cnn.training.loop import EVALUATION_BATCH_SIZE
+from cnn.training.evaluation import EVALUATION_BATCH_SIZE
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 NAMES = ("default", *RECIPES)

@@ -211,17 +211,3 @@ for (const [look, how] of Object.entries(LOOKS)) {
     await context.close();
   });
 }
-
-test("the time from the drop to the answer", async ({ page }) => {
-  test.setTimeout(300_000);
-  await open(page);
-  const times: number[] = [];
-  for (let i = 0; i < 10; i++) {
-    await sent(page, () => give(page, "drop", readFileSync(shoe), `shoe ${i}.png`));
-    await expect(status(page)).toContainText(`shoe ${i}.png`);
-    times.push(Number(/in (\d+) ms/.exec((await status(page).textContent())!)![1]));
-  }
-  const median = times.sort((a, b) => a - b)[5]!;
-  console.log(`from the drop to the probabilities: ${median} ms (median of 10)`);
-  expect(times.every((time) => time > 0)).toBe(true);
-});

@@ -35,7 +35,8 @@ from cnn.loss import BCEWithLogitsLoss, MSELoss
 from cnn.module import Module
 from tests.explore.nets import NETS, equal_terms, made
 
-PLACES = 200
+PLACES = 200  # of a net that is compared
+PLACES_OF_SMALL = 80
 packed = {}  # what the last page was made of
 page_module = sys.modules["cnn.explore.page"]
 original_pack = page_module.pack
@@ -47,12 +48,12 @@ def recording_pack(model, pixels, labels, names, limit):
     return header, block
 
 
-def places(rng):
-    """Random places in the page that was made last: activations and gradients, as the engine gives them."""
+def places(rng, count):
+    """So many random places in the page that was made last: activations and gradients, as the engine gives them."""
     model, pixels, header = packed["model"], packed["pixels"], packed["header"]
     complete = [i for i, image in enumerate(header["images"]) if image["complete"]]
     traces, found = {}, []
-    while len(found) < PLACES:
+    while len(found) < count:
         i = int(rng.choice(complete[:4]))
         if i not in traces:
             x = pixels[i : i + 1]
@@ -171,8 +172,8 @@ def make(folder):
     numbers = {}
     page_module.pack = recording_pack
 
-    def keep(name):
-        numbers[name] = {"places": places(rng), "weights": weights(rng)}
+    def keep(name, count=PLACES):
+        numbers[name] = {"places": places(rng, count), "weights": weights(rng)}
 
     def run(*words):
         if main(list(words)) != 0:
@@ -196,7 +197,7 @@ def make(folder):
     for net in (*NETS, curves, equal_terms, *targets):  # all kinds of layers, branches and answers
         model, sample = made(net)
         page(model, sample, targets.get(net, [1]), title=net.__name__).save(f"{net.__name__}.html")
-        keep(net.__name__)
+        keep(net.__name__, PLACES_OF_SMALL)
 
     run("explore", "--model", "fashion", "--out", "fashion.html")
     keep("fashion")

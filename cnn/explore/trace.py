@@ -67,8 +67,8 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
     x : array_like, (1, ...)
         One sample as the model reads it, for example ``model.preprocess(pixels)``.
     y : int or array_like, optional
-        The class whose loss it is; by default the one that the model predicts. For a model without classes the target
-        of its loss.
+        The class whose loss it is, or one for each position of outputs (1, K, H, W); by default what the model
+        predicts. For a model without classes the target of its loss.
 
     Returns
     -------
@@ -126,10 +126,14 @@ def _class_ids(logits: Array, y: Any) -> Array:
         return logits.argmax(axis=1)
     shape = (1, *logits.shape[2:])
     ids = np.asarray(y)
-    if ids.dtype.kind not in "iu" or ids.shape not in ((), (1,), shape):
-        raise InputError(f"y must be a class id, 0 to {logits.shape[1] - 1}, got {y!r}")
-    if ids.size and not (ids.min() >= 0 and ids.max() < logits.shape[1]):
-        raise InputError(f"y must be a class id, 0 to {logits.shape[1] - 1}, got {y!r}")
+    expected = f"y must be a class id, 0 to {logits.shape[1] - 1}"
+    if ids.shape not in ((), (1,), shape[1:], shape):
+        places = f", or one for each position, {shape[1:]}" if shape[1:] else ""
+        raise InputError(f"{expected}{places}, got an array of shape {ids.shape}")
+    if ids.dtype.kind not in "iu" or not (ids.min() >= 0 and ids.max() < logits.shape[1]):
+        raise InputError(
+            f"{expected}, got {ids.tolist() if ids.ndim < 2 else f'{ids.dtype}, {ids.min()} to {ids.max()}'}"
+        )
     return np.broadcast_to(ids.astype(np.int64), shape).copy()
 
 

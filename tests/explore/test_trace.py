@@ -245,7 +245,13 @@ def test_a_class_for_every_pixel():
     assert found.probabilities.shape == (1, 2, 8, 8)
     assert found.loss == pytest.approx(-np.log(found.probabilities[0, 1]).mean())
     labels = np.random.default_rng(1).integers(0, 2, (1, 8, 8))
-    assert trace(model, x, labels).loss != found.loss
+    assert trace(model, x, labels).loss == trace(model, x, labels[0]).loss != found.loss
+    for y, problem in (
+        (labels[0, :3], r"0 to 1, or one for each position, \(8, 8\), got an array of shape \(3, 8\)"),
+        (labels + 1, "y must be a class id, 0 to 1, got int64, 1 to 2"),
+    ):
+        with pytest.raises(InputError, match=problem):
+            trace(model, x, y)
 
 
 def test_a_module_that_is_no_sequential():
@@ -272,6 +278,8 @@ def test_what_is_refused():
         ((x, 5), "y must be a class id, 0 to 4, got 5"),
         ((x, -1), "y must be a class id, 0 to 4, got -1"),
         ((x, 0.5), "y must be a class id, 0 to 4, got 0.5"),
+        ((x, np.int64(5)), "y must be a class id, 0 to 4, got 5$"),
+        ((x, [1, 2]), r"y must be a class id, 0 to 4, got an array of shape \(2,\)"),
         (((255 * x).astype(np.uint8), 0), "x is uint8"),
         ((x * np.nan, 0), "NaN"),
     ):

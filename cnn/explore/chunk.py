@@ -39,6 +39,10 @@ class Chunk:
             self._deflated = deflate(b"".join(self._parts))
         return self._deflated
 
+    def deflated_fast(self) -> bytes:
+        """Return the bytes, deflated in a third of the time to a little more."""
+        return deflate(b"".join(self._parts), zlib.Z_BEST_SPEED)
+
 
 def as_bytes(array: Array) -> bytes:
     """Return float32, little endian, or uint8 as it is, in the order of the axes."""
@@ -46,7 +50,7 @@ def as_bytes(array: Array) -> bytes:
     return np.ascontiguousarray(array, kind).tobytes()
 
 
-def deflate(data: bytes) -> bytes:
+def deflate(data: bytes, level: int = zlib.Z_DEFAULT_COMPRESSION) -> bytes:
     """Return the bytes deflated without a header, as the browser's DecompressionStream("deflate-raw") reads them."""
-    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    compressor = zlib.compressobj(level, wbits=-zlib.MAX_WBITS)
     return compressor.compress(data) + compressor.flush()

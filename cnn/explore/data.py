@@ -135,7 +135,7 @@ def pack_image(
     found = trace(model, inputs[0], label)
     image = ImageData(model, other, inputs[0], label, None if shown is None else shown[0], name, found)
     entry, chunk = image.entry(True)
-    return entry, chunk.deflated()
+    return entry, chunk.deflated_fast()  # someone waits for it
 
 
 def _inputs(model: Any, pixels: Any) -> tuple[Array | None, list[Array]]:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 
 from cnn.core.files import write_bytes
 from cnn.core.text import count_text
-from cnn.errors import ShapeError
+from cnn.errors import InputError, ShapeError
 from cnn.explore.chunk import Chunk
 from cnn.explore.data import LIMIT, pack
 from cnn.explore.gallery import COUNT, choose, confusion, mistakes
@@ -28,6 +29,11 @@ from cnn.module import Array, Module
 from cnn.sequential import Sequential
 
 TEMPLATE = Path(__file__).with_name("page.html")  # built from the folder web of the repository
+ONE_OUTPUT = (
+    "The net has one output and no loss for it: the page takes it for the score of a single class, whose "
+    "probability is always 1, so that every gradient is 0. Set model.loss_func, such as cnn.loss.MSELoss(), "
+    "and make the page again."
+)
 MISTAKES_SHARE = 40  # pixels of mistakes take at most this part of the data
 HEIGHT = 800  # pixels in a notebook
 
@@ -72,9 +78,9 @@ class Page:
         if self.path is None:
             return f"<p>{html.escape(repr(self)[1:-1])}, and shows it here.</p>"
         try:
-            source = Path(os.path.relpath(self.path)).as_posix()  # a notebook's server knows no other addresses
+            source = quote(Path(os.path.relpath(self.path)).as_posix())  # a notebook's server knows no other addresses
         except ValueError:  # on another drive of Windows
-            source = self.path.as_posix()
+            source = quote(self.path.as_posix(), safe="/:")
         return (
             f'<iframe src="{html.escape(source)}" title="A look inside a net" width="100%" height="{HEIGHT}"></iframe>'
         )
@@ -133,8 +139,10 @@ def page(
     True
     """
     x = np.asarray(x)
-    names = [f"image {i}" for i in range(len(x) if x.ndim else 0)] if names is None else list(names)
-    if len(names) != (len(x) if x.ndim else 0):
+    if x.ndim == 0:
+        raise InputError(f"x must hold images, (N, C, H, W), got {x.item()!r}")
+    names = [f"image {i}" for i in range(len(x))] if names is None else list(names)
+    if len(names) != len(x):
         raise ShapeError(f"{len(x)} images need as many names, got {len(names)}")
     notes = list(notes)
     y, told = targets(model, x, y)
@@ -154,6 +162,9 @@ def page(
         entry["why"] = why
     confused["chunk"] = len(header["chunks"])
     header["chunks"].append({"offset": len(block), "length": len(extra), "size": chunk.size})
+    is_binary = isinstance(getattr(model, "loss_func", None), BinaryLoss)
+    if len(header["images"][0]["probabilities"] or ()) == 1 and not is_binary:
+        told.append(ONE_OUTPUT)
     epochs = [{name: float(value) for name, value in epoch.items() if np.isfinite(value)} for epoch in history]
     header["page"] = {"title": title, "notes": [*notes, *told], "history": epochs, **confused}
     return Page(_filled(title, header, block + extra, x[shown]))
@@ -179,7 +190,7 @@ def _inputs(model: Any, x: Array) -> Array:
 
 def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array | None]:
     """Return the images to show and why, and the probabilities of the classes for all images, if there are such."""
-    first = [(i, "") for i in range(min(COUNT, len(x) if x.ndim else 0))]
+    first = [(i, "") for i in range(min(COUNT, len(x)))]
     loss_func = getattr(model, "loss_func", None)
     if loss_func is None and isinstance(model, Sequential):
         model = copy.copy(model)  # the layers stay the same
@@ -225,6 +236,7 @@ def _filled(title: str, header: dict[str, Any], block: bytes, x: Array) -> str:
         "header": json.dumps(header, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
         "block": base64.b64encode(block).decode(),
     }
-    return re.sub(
+    text = re.sub(
         r"\{\{(title|static|header|block)\}\}", lambda match: parts[match[1]], TEMPLATE.read_text(encoding="utf-8")
     )
+    return text.encode(errors="backslashreplace").decode()  # names of files may hold what is not valid Unicode

@@ -165,6 +165,8 @@ def test_a_model_without_classes(loss_func):
 def test_bad_input():
     with pytest.raises(InputError, match="at least one image"):
         page(small(), pixels(0))
+    with pytest.raises(InputError, match=r"x must hold images, \(N, C, H, W\), got 'shoe.png'"):
+        page(small(), "shoe.png")
     with pytest.raises(ShapeError, match="2 images need as many labels, got 1"):
         page(small(), pixels(2), [0])
     with pytest.raises(ShapeError, match="2 images need as many names, got 1"):
@@ -177,13 +179,34 @@ def test_bad_input():
         page(broken, pixels(1))
 
 
+def test_classes_for_every_pixel():
+    labels = np.random.default_rng(1).integers(0, 2, (2, 8, 8))
+    header = header_of(page(zoo.unet((1, 8, 8), classes=2, width=4, depth=1), pixels(2), labels))
+    assert [image["label"] for image in header["images"]] == labels.tolist()
+
+
+def test_a_net_with_one_output_needs_a_loss():
+    model, told = Sequential([Flatten(), Linear(64, 1)]), "The net has one output and no loss for it"
+    assert told in part(page(model, pixels(1)).text, "header")
+    for loss_func in (MSELoss(), BCEWithLogitsLoss()):
+        model.loss_func = loss_func
+        assert told not in part(page(model, pixels(1)).text, "header")
+
+
+def test_names_that_are_not_valid_unicode(tmp_path):
+    made_page = page(small(), pixels(1), names=["\udcff.png"], title="Inside \udcfe").save(tmp_path / "a.html")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == made_page.text
+    assert "<title>Inside \\udcfe</title>" in made_page.text
+    assert header_of(made_page)["images"][0]["name"] == "\udcff.png"
+
+
 def test_a_notebook_shows_it_from_its_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     made_page = page(small(), pixels(1))
     assert "not saved yet" in made_page._repr_html_()
     (tmp_path / "pages").mkdir()
     assert made_page.save(tmp_path / "pages" / "a & b.html") is made_page
-    assert 'src="pages/a &amp; b.html"' in made_page._repr_html_()
+    assert 'src="pages/a%20%26%20b.html"' in made_page._repr_html_()
     assert len(made_page._repr_html_()) < 500
     assert (tmp_path / "pages" / "a & b.html").read_text(encoding="utf-8") == made_page.text
     assert "a & b.html" in repr(made_page)

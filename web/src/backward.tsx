@@ -48,7 +48,7 @@ function Start({ sample }: { sample: Sample }): VNode | null {
         <O>=</O>
         <O>−</O>
         <I>log</I>
-        <Sub base="p" index={<I>y</I>} />
+        <Sub base="p" index="y" />
         <O>=</O>
         <I>m</I>
         <O>+</O>
@@ -57,14 +57,14 @@ function Start({ sample }: { sample: Sample }): VNode | null {
           <msup>
             <I>e</I>
             <mrow>
-              <Sub base="z" index={<I>k</I>} />
+              <Sub base="z" index="k" />
               <O>−</O>
               <I>m</I>
             </mrow>
           </msup>
         </Sum>
         <O>−</O>
-        <Sub base="z" index={<I>y</I>} />
+        <Sub base="z" index="y" />
         <O>=</O>
         <N value={terms[0]!} />
         <O>+</O>

@@ -38,10 +38,11 @@ export const N = ({ value, digits = 6, wrap }: { value: number; digits?: number;
     </mrow>
   );
 };
-export const Sub = ({ base, index }: { base: Part; index: Part }): VNode => (
+/** A letter with letters as indices, such as "c,u,v": each is an element of its own, because several in one are upright. */
+export const Sub = ({ base, index }: { base: Part; index: string }): VNode => (
   <msub>
     <mi>{base}</mi>
-    <mrow>{index}</mrow>
+    <mrow>{index.split(/(,)/).map((text, i) => (text === "," ? <mo key={i}>,</mo> : <mi key={i}>{text}</mi>))}</mrow>
   </msub>
 );
 export const Frac = ({ over, under }: { over: Part; under: Part }): VNode => (

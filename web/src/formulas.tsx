@@ -29,8 +29,8 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
                 </>
               }
             >
-              <Sub base="w" index={<I>c,u,v</I>} />
-              <Sub base="x" index={<I>c,u,v</I>} />
+              <Sub base="w" index="c,u,v" />
+              <Sub base="x" index="c,u,v" />
             </Sum>
           </Sum>
           <Bias of={details} />
@@ -42,8 +42,8 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
           <I>y</I>
           <O>=</O>
           <Sum over={<I>i</I>}>
-            <Sub base="w" index={<I>i</I>} />
-            <Sub base="x" index={<I>i</I>} />
+            <Sub base="w" index="i" />
+            <Sub base="x" index="i" />
           </Sum>
           <Bias of={details} />
         </Formula>
@@ -104,7 +104,7 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
     case "softmax":
       return (
         <Formula>
-          <Sub base="p" index={<I>k</I>} />
+          <Sub base="p" index="k" />
           <O>=</O>
           <Frac
             over={
@@ -122,7 +122,7 @@ export function LayerFormula({ details }: { details: Details }): VNode | null {
                 <msup>
                   <I>e</I>
                   <mrow>
-                    <Sub base="z" index={<I>j</I>} />
+                    <Sub base="z" index="j" />
                     <O>−</O>
                     <N wrap value={details.max} digits={5} />
                   </mrow>

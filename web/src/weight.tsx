@@ -207,8 +207,8 @@ function Products({ found, node, index, engine }: ProductsProps): VNode {
           </>
         ) : (
           <Sum over={<I>i,j</I>}>
-            <Sub base="x" index={<I>i,j</I>} />
-            <Sub base="g" index={<I>i,j</I>} />
+            <Sub base="x" index="i,j" />
+            <Sub base="g" index="i,j" />
           </Sum>
         )}
         <O>=</O>

@@ -1,7 +1,8 @@
 // What is chosen on the page, kept in the fragment of its address: #image=3&layer=conv2&channel=5&y=4&x=7
 import { useEffect, useState } from "preact/hooks";
-import { header, nodeOf } from "./data";
+import { header, nodeIndex, nodeOf } from "./data";
 import { shapeOf } from "./numbers";
+import type { LayerNode } from "./types";
 
 export interface Route {
   image: number;
@@ -18,7 +19,17 @@ const clamp = (text: string | null, size: number, otherwise: number): number => 
   return Math.min(Math.max(Number.isFinite(n) ? n : otherwise, 0), Math.max(size - 1, 0));
 };
 
-const first = header.nodes.find((node) => node.kind === "Conv2d" || node.kind === "Linear") ?? header.nodes[0]!;
+/** Whether the page has all numbers that the arithmetic of a layer needs. */
+function hasNumbers({ name, reads, tensors }: LayerNode): boolean {
+  const outputs = header.images.find((image) => image.complete)?.outputs ?? [];
+  return (
+    [name, ...reads].every((each) => typeof outputs[nodeIndex(each)] === "number") &&
+    Object.values(tensors).every((each) => typeof header.tensors[each]?.offset === "number")
+  );
+}
+
+const layers = header.nodes.filter(({ kind }) => kind === "Conv2d" || kind === "Linear");
+const first = layers.find(hasNumbers) ?? layers[0] ?? header.nodes[0]!;
 
 export function parse(fragment: string): Route {
   const found = new URLSearchParams(fragment.replace(/^#/, ""));

@@ -38,6 +38,14 @@ test("an address leads to a heading in a section", async ({ page }) => {
   await expect(page.locator("#confusion")).toBeInViewport();
 });
 
+test("a page without the numbers of its first layers begins with a layer that has them", async ({ page }) => {
+  await open(page, "left_out");
+  await expect(page.locator("header")).toContainText("The numbers of some layers are left out");
+  await expect(page.locator("#arithmetic .sums")).toContainText("The net has");
+  await page.evaluate(() => void (location.hash = "#layer=0"));
+  await expect(page.locator("#map .note")).toContainText("The numbers of this layer were left out");
+});
+
 test("a layer without arithmetic says so, and not that numbers were left out", async ({ page }) => {
   await open(page, "edges", "#layer=3"); // batch norm without running statistics
   const note = page.locator("#arithmetic .note");

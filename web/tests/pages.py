@@ -199,6 +199,10 @@ def make(folder):
         page(model, sample, targets.get(net, [1]), title=net.__name__).save(f"{net.__name__}.html")
         keep(net.__name__, PLACES_OF_SMALL)
 
+    cnn.manual_seed(0)
+    x, y = images(2, 2, 1, 28, np.random.default_rng(1))
+    page(zoo.lenet5(), x, y, title="A net that is too large", limit=150_000).save("left_out.html")
+
     run("explore", "--model", "fashion", "--out", "fashion.html")
     keep("fashion")
     run("train", "spiral", "--epochs", "20", "--out", "spiral", "--quiet")

@@ -88,6 +88,7 @@ def _of_run(path: Path, model: Sequential, config: dict[str, Any]) -> Found:
     """Return images on which the net of a run was not trained."""
     name = config.get("data")
     if name is None:
+        _check_images(model)
         raise ValueError(f"{printable(path)} does not name its training data: give images, --images FOLDER or FILE ...")
     if name in datasets.NAMES:
         if datasets.expected(name)[1] != tuple(model.input_shape or ()):
@@ -109,9 +110,7 @@ def _of_run(path: Path, model: Sequential, config: dict[str, Any]) -> Found:
 
 def _given(given: list[str], model: Sequential) -> Found:
     """Return the images that were given, at most as many as a page shows."""
-    shape = model.input_shape or ()
-    if len(shape) != 3 or shape[0] not in (1, 3):
-        raise ValueError(f"the model takes {sample_shape_text(shape)}, not images: use cnn.explore.page in Python")
+    shape = _check_images(model)
     listed = [[file for file in files_in(each) if looks_like_an_image(file)] for each in given if Path(each).is_dir()]
     files = [file for folder in listed for file in folder] + [each for each in given if not Path(each).is_dir()]
     if not files:
@@ -139,6 +138,14 @@ def _given(given: list[str], model: Sequential) -> Found:
     classes = model.class_names or []
     y = np.array([classes.index(name) for name in folders]) if all(name in classes for name in folders) else None
     return np.stack([image.pixels for image in read]), y, [Path(file).name for file in kept], notes
+
+
+def _check_images(model: Sequential) -> tuple[int, ...]:
+    """Return the shape of the model's inputs, after checking that image files can be read for it."""
+    shape = model.input_shape or ()
+    if len(shape) != 3 or shape[0] not in (1, 3):
+        raise ValueError(f"the model takes {sample_shape_text(shape)}, not images: use cnn.explore.page in Python")
+    return shape
 
 
 def _history(path: Path) -> list[dict[str, float]]:

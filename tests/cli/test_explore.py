@@ -61,8 +61,10 @@ def test_a_run_on_points(run):
     Path("r/config.json").write_text(json.dumps({"data": "spiral", "seed": 1}), encoding="utf-8")
     assert run("explore", "r")[0] == 0
     assert header_of("r.html")["images"][0]["name"].startswith("test point ")
-    code, _, err = run("explore", "r", "--images", "a.png")
-    assert (code, "the model takes 2 numbers, not images: use cnn.explore.page in Python" in err) == (1, True)
+    for arguments in (("r", "--images", "a.png"), ("alone.safetensors",)):
+        model.save("alone.safetensors")
+        code, _, err = run("explore", *arguments)
+        assert (code, "the model takes 2 numbers, not images: use cnn.explore.page in Python" in err) == (1, True)
 
 
 def test_a_run_on_a_folder_shows_images_it_was_not_trained_on(run, no_plots):

@@ -53,23 +53,24 @@ function leftOut(): string[] {
 
 function Head(): VNode {
   const { title, notes } = header.page;
-  const { layers, tensors } = header.left_out;
+  const missing = [...header.left_out.layers, ...header.left_out.tensors];
+  const layers = header.nodes.length - 1;
   const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
   return (
     <header>
       <h1>{title}</h1>
       <p>
-        A net with {header.nodes.length - 1} layers and {whole(parameters)} parameters, and what it does with{" "}
-        {given === 1 ? `one ${SAMPLE}` : `${given} ${SAMPLE}s`}, number by number. The net computed every number; this
-        page shows them.
+        A net with {layers === 1 ? "one layer" : `${layers} layers`} and {whole(parameters)} parameters, and what it
+        does with {given === 1 ? `one ${SAMPLE}` : `${given} ${SAMPLE}s`}, number by number. The net computed every
+        number; this page shows them.
       </p>
       <p class="hint">
         {[...notes, ...leftOut()].join(" ")} <strong>This page contains the {SAMPLE}s that it shows.</strong>
       </p>
-      {(layers.length > 0 || tensors.length > 0) && (
+      {missing.length > 0 && (
         <details class="hint">
           <summary>What was left out</summary>
-          <p>{[...layers, ...tensors].join(", ")}</p>
+          <p>{missing.join(", ")}</p>
         </details>
       )}
     </header>

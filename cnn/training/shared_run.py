@@ -56,7 +56,6 @@ class SharedRun(Run):
             self.checkpoints = []
         with self._noted_interrupts():
             yield from super().steps(resumed)
-            self._roll_call()
 
     @contextlib.contextmanager
     def _noted_interrupts(self) -> Iterator[None]:
@@ -137,6 +136,7 @@ class SharedRun(Run):
         return bool(votes[:, 0].any())
 
     def _end(self, step: Step) -> None:
+        self._roll_call()
         self._share_buffers()
         super()._end(step)
 

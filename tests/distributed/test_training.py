@@ -112,6 +112,7 @@ def test_a_training_that_is_killed_resumes_on_another_number_of_ranks(tmp_path):
 
 FAILS = """
 from tests.distributed.cases import X, Y, mlp, trained
+from cnn.layers import BatchNorm1d
 from cnn.training import Checkpoint, train
 what = sys.argv[1]
 
@@ -123,8 +124,11 @@ def fault(step):
             time.sleep(600)
 
 ranks.stall_seconds = 2 if what == "hangs" else 60
-for step in train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=[fault]):
+settings = {"batch_size": 8, "drop_last": True, "epochs": 2, "ranks": ranks, "sync_batchnorm": False}
+for step in train(mlp(middle=(BatchNorm1d(7),)), X, Y, callbacks=[fault], **settings):
     if what == "leaves" and ranks.rank == 1:
+        break
+    if what == "leaves at the end" and step.progress == 1 and ranks.rank == 0:
         break
 """
 
@@ -135,6 +139,7 @@ for step in train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=[fault]):
         ("raises", "rank 1 of 3 failed, and ends all:"),
         ("hangs", "rank 0 of 3 has waited 2 seconds for the others, and ends all: rank 1 has not come"),
         ("leaves", "rank 1 has left the training loop, and rank"),
+        ("leaves at the end", "rank 0 has left the training loop, and rank"),
     ],
 )
 def test_a_rank_that_fails_ends_all(what, says):

@@ -20,6 +20,7 @@ from cnn.core.text import short_text
 from cnn.data.fingerprint import differences
 from cnn.distributed.ranks import Ranks
 from cnn.errors import InputError
+from cnn.kernels import one_blas_thread
 from cnn.layers import InstanceNorm2d
 from cnn.layers.batchnorm import BatchNorm
 from cnn.loss import LossFunc
@@ -105,9 +106,10 @@ class SharedRun(Run):
         self.means.sums = [a + float(b) for a, b in zip(self.means.sums, sums, strict=True)]
 
     def _step(self, x: Array, y: Array, check: Callable[[float], None]) -> Array:
-        loss, sums = shared_loss_and_grad(self.model, x, y, self.loss_func, self.ranks, self.sync_batchnorm)
-        check(loss)
-        self.model.optimizer.step()
+        with one_blas_thread():
+            loss, sums = shared_loss_and_grad(self.model, x, y, self.loss_func, self.ranks, self.sync_batchnorm)
+            check(loss)
+            self.model.optimizer.step()
         self.model.zero_grad()
         return sums
 

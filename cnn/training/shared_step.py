@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from cnn.distributed.ranks import Ranks
-from cnn.kernels import one_blas_thread
 from cnn.layers.batchnorm import BatchNorm
 from cnn.loss import LossFunc
 from cnn.loss.loss_func import check_loss_grad
@@ -119,7 +118,7 @@ def shared_loss_and_grad(
         What the whole batch adds to the sums of `Means`.
     """
     counted: Any = model.loss_func if loss_func is None else loss_func
-    with one_blas_thread(), Part(model, ranks, len(x), sync) as part, PartOfWeights(counted, part.rows):
+    with Part(model, ranks, len(x), sync) as part, PartOfWeights(counted, part.rows):
         loss, outputs, backward, differentiable = _forward(model, x[part.rows], y[part.rows], loss_func)
         here = Means(model, loss_func)
         if part.has_samples:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import cnn
 from cnn import Sequential
@@ -129,6 +130,20 @@ def a_callback_may_work_in_one_rank_alone(ranks):
     trained(mlp(middle=(BatchNorm1d(7, track_running_stats=False), Dropout(0.5))), ranks=ranks, callbacks=[look])
 
 
+def blas_has_one_thread_in_the_whole_step(ranks):
+    found = []
+
+    class Watched(SGD):
+        def step(self):
+            found.append({lib["filepath"]: lib["num_threads"] for lib in threadpoolctl.threadpool_info()})
+            super().step()
+
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        for each in (None, ranks):
+            list(train(mlp(optimizer=Watched(lr=0.1)), X, Y, epochs=1, ranks=each))
+    assert found[0] == found[-1]
+
+
 def rank_0_alone_writes(ranks, folder):
     own = folder / f"rank {ranks.rank}"
     own.mkdir()
@@ -217,6 +232,7 @@ def main():
     weights_that_differ_are_found(ranks)
     every_stop_is_agreed_on(ranks)
     a_callback_may_work_in_one_rank_alone(ranks)
+    blas_has_one_thread_in_the_whole_step(ranks)
     rank_0_alone_writes(ranks, folder)
     a_break_in_all_ranks_writes_a_checkpoint(ranks, folder)
     local_statistics_are_those_of_rank_0(ranks)

@@ -32,7 +32,8 @@ class Ranks:
     stall_seconds : float
         How long a process waits for the others, 600 unless it is set.
     check_weights : bool
-        Whether `fit` compares the weights of all processes after each epoch, to the last bit; False unless it is set.
+        Whether `fit` compares the weights of all processes after each epoch, to the last bit, and the states of the
+        random generators; False unless it is set.
 
     Examples
     --------

@@ -146,7 +146,19 @@ class SharedRun(Run):
         self._share_buffers()
         if self.ranks.check_weights:
             self.ranks.check_equal(self.model)
+            self._check_generators()
         return super()._metrics()
+
+    def _check_generators(self) -> None:
+        """Raise an error, in all processes, if a layer has drawn random numbers in one of them alone."""
+        own = {name: str(generator.bit_generator.state) for name, generator in states.generators(self.model).items()}
+        first, *others = self.ranks.gather_json(own)
+        for (rank, other), name in itertools.product(enumerate(others, start=1), first):
+            if other[name] != first[name]:
+                raise RuntimeError(
+                    f"{name} of rank {rank} is not in the state of that of rank 0: its layer has drawn random numbers "
+                    "in one of them alone, such as in a callback of your own, which should use a copy of the model"
+                )
 
     def _share_buffers(self) -> None:
         """Take over the buffers of the first process that are not the same in all of them."""

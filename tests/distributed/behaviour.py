@@ -109,6 +109,19 @@ def weights_that_differ_are_found(ranks):
     ranks.check_weights = False
 
 
+def random_numbers_of_one_rank_alone_are_found(ranks):
+    ranks.check_weights = True
+
+    def draw(step):
+        if ranks.rank == 1:
+            step.model.loss_and_grad(X, Y)
+            step.model.zero_grad()
+
+    with pytest.raises(RuntimeError, match=r"1\.rng of rank 1 is not in the state of that of rank 0"):
+        trained(mlp(middle=(Dropout(0.5),)), ranks=ranks, callbacks=[draw])
+    ranks.check_weights = False
+
+
 def every_stop_is_agreed_on(ranks):
     """Clocks differ: what ends the training in one rank ends it in all, after the same step."""
     taken = [
@@ -230,6 +243,7 @@ def main():
     a_loss_that_is_not_finite_ends_all(ranks)
     a_sample_that_is_not_finite_is_named(ranks)
     weights_that_differ_are_found(ranks)
+    random_numbers_of_one_rank_alone_are_found(ranks)
     every_stop_is_agreed_on(ranks)
     a_callback_may_work_in_one_rank_alone(ranks)
     blas_has_one_thread_in_the_whole_step(ranks)

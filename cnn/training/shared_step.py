@@ -152,14 +152,13 @@ class PartOfWeights:
     """Give a loss with weights of samples those of one part, in a `with` block."""
 
     def __init__(self, loss_func: Any, rows: slice) -> None:
-        self._loss_func = loss_func if isinstance(loss_func, SampleWeighted) else None
-        self._rows = rows
+        self._loss_func, self._rows = loss_func, rows
+        self._whole = loss_func.sample_weight if isinstance(loss_func, SampleWeighted) else None
 
     def __enter__(self) -> None:
-        if self._loss_func is not None and self._loss_func.sample_weight is not None:
-            self._whole = self._loss_func.sample_weight
+        if self._whole is not None:
             self._loss_func.sample_weight = self._whole[self._rows]
 
     def __exit__(self, *error: object) -> None:
-        if self._loss_func is not None:
+        if self._whole is not None:
             self._loss_func.sample_weight = self._whole

@@ -11,13 +11,14 @@ import threadpoolctl
 
 import cnn
 from cnn import Sequential
-from cnn.errors import InputError
+from cnn.errors import InputError, ShapeError
 from cnn.layers import BatchNorm1d, Dropout, InstanceNorm2d, Linear
 from cnn.loss import CrossEntropyLoss
+from cnn.loss.weighted import SampleWeighted
 from cnn.optim import SGD
 from cnn.training import Checkpoint, CSVLog, EarlyStopping, Health, train
 from cnn.training.health import TrainingWarning
-from tests.distributed.cases import IMAGES, LABELS, LOGITS, X, Y, cnn_with_norms, mlp, trained
+from tests.distributed.cases import IMAGES, LABELS, LOGITS, OneByOne, X, Y, cnn_with_norms, mlp, trained
 
 
 def same_everywhere(ranks, text):
@@ -77,6 +78,13 @@ def layers_are_as_before_after_an_error(ranks):
     trained(model, ranks=ranks)
     assert type(model[2].rng) is np.random.Generator
     assert model[1].ranks is None
+
+
+def a_weighted_loss_without_weights_is_refused(ranks):
+    model = OneByOne().to(np.float64)
+    model.loss_func = SampleWeighted(LOGITS)
+    with pytest.raises(ShapeError, match="sample_weight must hold a number for each of 4 predictions"):
+        list(train(model, X[:8], Y[:8], ranks=ranks))
 
 
 def a_loss_that_is_not_finite_ends_all(ranks):
@@ -240,6 +248,7 @@ def main():
     what_cannot_be_shared_is_refused(ranks)
     what_differs_is_refused(ranks)
     layers_are_as_before_after_an_error(ranks)
+    a_weighted_loss_without_weights_is_refused(ranks)
     a_loss_that_is_not_finite_ends_all(ranks)
     a_sample_that_is_not_finite_is_named(ranks)
     weights_that_differ_are_found(ranks)

@@ -12,6 +12,7 @@ import numpy as np
 
 TICK = 0.2  # seconds between two looks at the clock
 LAST_WORD = 3.0  # seconds that the other waiting processes leave to the one that reports
+DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
 PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -93,8 +94,7 @@ class Watchdog(threading.Thread):
             file=sys.stderr,
             flush=True,
         )
-        if not missing:
-            time.sleep(LAST_WORD)  # the others say where they wait
+        time.sleep(DELIVERY if missing else LAST_WORD)  # if none is missing, the others say where they wait
         if self._may_send:
             self._mpi.COMM_WORLD.Abort(1)
         os._exit(1)  # the death of a process ends the others, too

@@ -3,13 +3,14 @@
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from cnn.distributed.ranks import Ranks
-from cnn.distributed.watchdog import Watchdog
+from cnn.distributed.watchdog import DELIVERY, Watchdog
 from cnn.kernels import get_num_threads, set_num_threads
 
 # What programs that start the processes of MPI tell each of them: how many there are, and which number it has.
@@ -127,6 +128,7 @@ def end_all_after_an_error(comm: Any) -> None:
             before(kind, error, where)
         sys.stderr.flush()
         sys.stdout.flush()
+        time.sleep(DELIVERY)
         comm.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = hook

@@ -14,6 +14,8 @@ from cnn.errors import InputError
 
 T = TypeVar("T")
 
+ALIGNMENT = 16  # bytes: arrays of every dtype can begin there
+
 
 class Ranks:
     """The processes of a program that MPI has started, as one of them sees it. `world` returns it.
@@ -30,7 +32,8 @@ class Ranks:
     stall_seconds : float
         How long a process waits for the others, 600 unless it is set.
     check_weights : bool
-        Whether `fit` compares the weights of all processes after each epoch, to the last bit; False unless it is set.
+        Whether `fit` compares the weights of all processes after each epoch, to the last bit, and the states of the
+        random generators; False unless it is set.
 
     Examples
     --------
@@ -171,8 +174,9 @@ class Ranks:
                 raise TypeError(f"broadcast sends numbers and texts, but {name} is an array of {array.dtype}")
         kinds = self.broadcast_json([[name, array.dtype.str, array.shape] for name, array in own.items()])
         sizes = [math.prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in kinds]
-        flat = np.empty(sum(sizes), np.uint8)
-        parts = np.split(flat, np.cumsum(sizes)[:-1]) if sizes else []
+        starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)])
+        flat = np.empty(starts[-1], np.uint8)
+        parts = [flat[start : start + size] for start, size in zip(starts, sizes, strict=False)]
         for array, part in zip(own.values(), parts, strict=False):  # process 0 alone has any
             part[:] = array.reshape(-1).view(np.uint8)
         with self._waiting:

@@ -4,19 +4,23 @@ import os
 import sys
 import threading
 import time
+import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 TICK = 0.2  # seconds between two looks at the clock
 LAST_WORD = 3.0  # seconds that the other waiting processes leave to the one that reports
+DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
+PACKAGE = str(Path(__file__).parents[1])
 
 
 class Watchdog(threading.Thread):
     """A thread that ends all processes when this one has waited too long for the others.
 
     MPI cannot say who is missing. So a process that has waited for half of the time tells the others, and those that
-    have told nothing are named.
+    have told nothing are named. If all wait, it is in different calls, and each says in which line of the program.
 
     Parameters
     ----------
@@ -78,15 +82,27 @@ class Watchdog(threading.Thread):
         """Say who is missing, and end all processes."""
         waiting = self._listen(number) if self._may_send else [self._rank]
         missing = [str(rank) for rank in range(self._size) if rank not in waiting]
-        if waiting[0] != self._rank:
+        if waiting[0] != self._rank and missing:
             time.sleep(LAST_WORD)
         who = f"rank {', '.join(missing)} has not come" if self._may_send else "another rank has not come"
+        if not missing:
+            who = "every rank waits, but not in the same call, as after an error in one of them alone"
         print(
             f"rank {self._rank} of {self._size} has waited {self.seconds:g} seconds for the others, and ends all: "
-            f"{who}. All ranks must run the same steps; if one needs longer, set ranks.stall_seconds",
+            f"{who}. It waits in {place()}. All ranks must run the same steps; if one needs longer, set "
+            "ranks.stall_seconds",
             file=sys.stderr,
             flush=True,
         )
+        time.sleep(DELIVERY if missing else LAST_WORD)  # if none is missing, the others say where they wait
         if self._may_send:
             self._mpi.COMM_WORLD.Abort(1)
         os._exit(1)  # the death of a process ends the others, too
+
+
+def place() -> str:
+    """Return the line of the user's program that the main thread runs."""
+    frame = sys._current_frames()[threading.main_thread().ident or 0]
+    calls = traceback.extract_stack(frame)
+    own = [call for call in calls if not call.filename.startswith(PACKAGE)] or calls
+    return f"line {own[-1].lineno} of {own[-1].filename}"

@@ -3,13 +3,14 @@
 import functools
 import os
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from cnn.distributed.ranks import Ranks
-from cnn.distributed.watchdog import Watchdog
+from cnn.distributed.watchdog import DELIVERY, Watchdog
 from cnn.kernels import get_num_threads, set_num_threads
 
 # What programs that start the processes of MPI tell each of them: how many there are, and which number it has.
@@ -23,8 +24,8 @@ def world() -> Ranks:
     """Return the processes that ``mpiexec -n N python program.py`` has started; a single one without mpiexec.
 
     Call it once at the start of the program, in all of them. From then on, an exception that ends one process ends all,
-    and so does a wait of more than `Ranks.stall_seconds`. The processes of one machine share its cores: each uses
-    its part of the threads that it would use alone, which `cnn.set_num_threads` changes.
+    and so does a wait of more than `Ranks.stall_seconds`. Processes that share the cores of a machine share them out:
+    each uses its part of the threads that it would use alone, which `cnn.set_num_threads` changes.
 
     Returns
     -------
@@ -50,8 +51,8 @@ def world() -> Ranks:
     if comm.Get_size() == 1:
         return Ranks(mpi, comm, None)
     end_all_after_an_error(comm)
-    neighbours = comm.Split_type(mpi.COMM_TYPE_SHARED).Get_size()
-    set_num_threads(max(1, get_num_threads() // neighbours))
+    machine = Ranks(mpi, comm.Split_type(mpi.COMM_TYPE_SHARED), None)
+    set_num_threads(max(1, get_num_threads() // sharing(machine)))
     return Ranks(mpi, comm.Dup(), Watchdog(mpi, comm.Dup()))
 
 
@@ -107,6 +108,14 @@ def check_size(size: int, environment: Mapping[str, str]) -> None:
             )
 
 
+def sharing(machine: Ranks) -> int:
+    """Return how many processes of this machine may use cores of this one; Slurm gives each its own."""
+    cores = list(range(os.cpu_count() or 1))
+    if hasattr(os, "sched_getaffinity"):  # not on Windows and macOS
+        cores = sorted(os.sched_getaffinity(0))
+    return sum(not set(cores).isdisjoint(other) for other in machine.gather_json(cores))
+
+
 def end_all_after_an_error(comm: Any) -> None:
     """Let an exception that ends this process name its rank and end the others, which would wait for it for ever."""
     before = sys.excepthook
@@ -119,6 +128,7 @@ def end_all_after_an_error(comm: Any) -> None:
             before(kind, error, where)
         sys.stderr.flush()
         sys.stdout.flush()
+        time.sleep(DELIVERY)
         comm.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
     sys.excepthook = hook

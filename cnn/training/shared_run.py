@@ -20,6 +20,7 @@ from cnn.core.text import short_text
 from cnn.data.fingerprint import differences
 from cnn.distributed.ranks import Ranks
 from cnn.errors import InputError
+from cnn.kernels import one_blas_thread
 from cnn.layers import InstanceNorm2d
 from cnn.layers.batchnorm import BatchNorm
 from cnn.loss import LossFunc
@@ -56,7 +57,6 @@ class SharedRun(Run):
             self.checkpoints = []
         with self._noted_interrupts():
             yield from super().steps(resumed)
-            self._roll_call()
 
     @contextlib.contextmanager
     def _noted_interrupts(self) -> Iterator[None]:
@@ -106,9 +106,10 @@ class SharedRun(Run):
         self.means.sums = [a + float(b) for a, b in zip(self.means.sums, sums, strict=True)]
 
     def _step(self, x: Array, y: Array, check: Callable[[float], None]) -> Array:
-        loss, sums = shared_loss_and_grad(self.model, x, y, self.loss_func, self.ranks, self.sync_batchnorm)
-        check(loss)
-        self.model.optimizer.step()
+        with one_blas_thread():
+            loss, sums = shared_loss_and_grad(self.model, x, y, self.loss_func, self.ranks, self.sync_batchnorm)
+            check(loss)
+            self.model.optimizer.step()
         self.model.zero_grad()
         return sums
 
@@ -137,6 +138,7 @@ class SharedRun(Run):
         return bool(votes[:, 0].any())
 
     def _end(self, step: Step) -> None:
+        self._roll_call()
         self._share_buffers()
         super()._end(step)
 
@@ -144,7 +146,19 @@ class SharedRun(Run):
         self._share_buffers()
         if self.ranks.check_weights:
             self.ranks.check_equal(self.model)
+            self._check_generators()
         return super()._metrics()
+
+    def _check_generators(self) -> None:
+        """Raise an error, in all processes, if a layer has drawn random numbers in one of them alone."""
+        own = {name: str(generator.bit_generator.state) for name, generator in states.generators(self.model).items()}
+        first, *others = self.ranks.gather_json(own)
+        for (rank, other), name in itertools.product(enumerate(others, start=1), first):
+            if other[name] != first[name]:
+                raise RuntimeError(
+                    f"{name} of rank {rank} is not in the state of that of rank 0: its layer has drawn random numbers "
+                    "in one of them alone, such as in a callback of your own, which should use a copy of the model"
+                )
 
     def _share_buffers(self) -> None:
         """Take over the buffers of the first process that are not the same in all of them."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from cnn.distributed.ranks import Ranks
-from cnn.kernels import one_blas_thread
 from cnn.layers.batchnorm import BatchNorm
 from cnn.loss import LossFunc
 from cnn.loss.loss_func import check_loss_grad
@@ -119,7 +118,7 @@ def shared_loss_and_grad(
         What the whole batch adds to the sums of `Means`.
     """
     counted: Any = model.loss_func if loss_func is None else loss_func
-    with one_blas_thread(), Part(model, ranks, len(x), sync) as part, PartOfWeights(counted, part.rows):
+    with Part(model, ranks, len(x), sync) as part, PartOfWeights(counted, part.rows):
         loss, outputs, backward, differentiable = _forward(model, x[part.rows], y[part.rows], loss_func)
         here = Means(model, loss_func)
         if part.has_samples:
@@ -153,14 +152,13 @@ class PartOfWeights:
     """Give a loss with weights of samples those of one part, in a `with` block."""
 
     def __init__(self, loss_func: Any, rows: slice) -> None:
-        self._loss_func = loss_func if isinstance(loss_func, SampleWeighted) else None
-        self._rows = rows
+        self._loss_func, self._rows = loss_func, rows
+        self._whole = loss_func.sample_weight if isinstance(loss_func, SampleWeighted) else None
 
     def __enter__(self) -> None:
-        if self._loss_func is not None and self._loss_func.sample_weight is not None:
-            self._whole = self._loss_func.sample_weight
+        if self._whole is not None:
             self._loss_func.sample_weight = self._whole[self._rows]
 
     def __exit__(self, *error: object) -> None:
-        if self._loss_func is not None:
+        if self._whole is not None:
             self._loss_func.sample_weight = self._whole

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 
 import cnn
 from cnn import Sequential
-from cnn.errors import InputError
+from cnn.errors import InputError, ShapeError
 from cnn.layers import BatchNorm1d, Dropout, InstanceNorm2d, Linear
 from cnn.loss import CrossEntropyLoss
+from cnn.loss.weighted import SampleWeighted
 from cnn.optim import SGD
 from cnn.training import Checkpoint, CSVLog, EarlyStopping, Health, train
 from cnn.training.health import TrainingWarning
-from tests.distributed.cases import IMAGES, LABELS, LOGITS, X, Y, cnn_with_norms, mlp, trained
+from tests.distributed.cases import IMAGES, LABELS, LOGITS, OneByOne, X, Y, cnn_with_norms, mlp, trained
 
 
 def same_everywhere(ranks, text):
@@ -78,6 +80,13 @@ def layers_are_as_before_after_an_error(ranks):
     assert model[1].ranks is None
 
 
+def a_weighted_loss_without_weights_is_refused(ranks):
+    model = OneByOne().to(np.float64)
+    model.loss_func = SampleWeighted(LOGITS)
+    with pytest.raises(ShapeError, match="sample_weight must hold a number for each of 4 predictions"):
+        list(train(model, X[:8], Y[:8], ranks=ranks))
+
+
 def a_loss_that_is_not_finite_ends_all(ranks):
     model = mlp(optimizer=SGD(lr=1e200))
     with pytest.raises(FloatingPointError, match=r"Try a smaller learning rate") as caught:
@@ -108,6 +117,19 @@ def weights_that_differ_are_found(ranks):
     ranks.check_weights = False
 
 
+def random_numbers_of_one_rank_alone_are_found(ranks):
+    ranks.check_weights = True
+
+    def draw(step):
+        if ranks.rank == 1:
+            step.model.loss_and_grad(X, Y)
+            step.model.zero_grad()
+
+    with pytest.raises(RuntimeError, match=r"1\.rng of rank 1 is not in the state of that of rank 0"):
+        trained(mlp(middle=(Dropout(0.5),)), ranks=ranks, callbacks=[draw])
+    ranks.check_weights = False
+
+
 def every_stop_is_agreed_on(ranks):
     """Clocks differ: what ends the training in one rank ends it in all, after the same step."""
     taken = [
@@ -127,6 +149,20 @@ def a_callback_may_work_in_one_rank_alone(ranks):
             again.loss_and_grad(X, Y)
 
     trained(mlp(middle=(BatchNorm1d(7, track_running_stats=False), Dropout(0.5))), ranks=ranks, callbacks=[look])
+
+
+def blas_has_one_thread_in_the_whole_step(ranks):
+    found = []
+
+    class Watched(SGD):
+        def step(self):
+            found.append({lib["filepath"]: lib["num_threads"] for lib in threadpoolctl.threadpool_info()})
+            super().step()
+
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        for each in (None, ranks):
+            list(train(mlp(optimizer=Watched(lr=0.1)), X, Y, epochs=1, ranks=each))
+    assert found[0] == found[-1]
 
 
 def rank_0_alone_writes(ranks, folder):
@@ -212,11 +248,14 @@ def main():
     what_cannot_be_shared_is_refused(ranks)
     what_differs_is_refused(ranks)
     layers_are_as_before_after_an_error(ranks)
+    a_weighted_loss_without_weights_is_refused(ranks)
     a_loss_that_is_not_finite_ends_all(ranks)
     a_sample_that_is_not_finite_is_named(ranks)
     weights_that_differ_are_found(ranks)
+    random_numbers_of_one_rank_alone_are_found(ranks)
     every_stop_is_agreed_on(ranks)
     a_callback_may_work_in_one_rank_alone(ranks)
+    blas_has_one_thread_in_the_whole_step(ranks)
     rank_0_alone_writes(ranks, folder)
     a_break_in_all_ranks_writes_a_checkpoint(ranks, folder)
     local_statistics_are_those_of_rank_0(ranks)

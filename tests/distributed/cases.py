@@ -10,6 +10,7 @@ import numpy as np
 
 import cnn
 from cnn import Sequential
+from cnn.containers.branches import Residual
 from cnn.data import DataLoader, HorizontalFlip
 from cnn.data.mixing import Mixup
 from cnn.layers import (
@@ -19,6 +20,8 @@ from cnn.layers import (
     Dropout,
     Dropout2d,
     Flatten,
+    GroupNorm,
+    LayerNorm,
     Linear,
     LogSoftmax,
     MaxPool2d,
@@ -36,6 +39,10 @@ LABELS = SEED.integers(0, 3, 14)
 IGNORED = np.where(SEED.random(26) < 0.4, -100, Y)
 YES = SEED.integers(0, 2, (26, 3)).astype(float)
 WEIGHTS = SEED.random(26)
+SOFT = SEED.dirichlet(np.ones(3), 26)
+FIRST_IGNORED = np.where(np.arange(26) % 8 < 5, -100, Y)  # without shuffling, all of the first ranks' parts
+MAPS = np.where(SEED.random((14, 6, 6)) < 0.4, 255, SEED.integers(0, 3, (14, 6, 6)))
+MAPS[3:5] = 255
 LOGITS = CrossEntropyLoss(from_logits=True)
 
 
@@ -65,6 +72,24 @@ def trained(model, x=X, y=Y, ranks=None, **settings):
     history = model.fit(x, y, ranks=ranks, **settings)
     found = {name: np.array(values) for name, values in vars(history).items() if name != "seconds"}
     return {**found, **model.state_dict()}
+
+
+def nested():
+    """A net with a norm and a dropout in containers in containers."""
+    inner = Sequential([BatchNorm1d(7, momentum=None), Dropout(0.3, rng=5)])
+    return mlp(middle=(BatchNorm1d(7), Residual(Sequential([Linear(7, 7, rng=4, bias=False), inner, ReLU()]))))
+
+
+def of_maps():
+    """A net that gives each pixel a class."""
+    layers = [Conv2d(2, 4, 3, padding=1, bias=False, rng=1), BatchNorm2d(4), ReLU(), Conv2d(4, 3, 1, rng=2)]
+    loss_func = CrossEntropyLoss(from_logits=True, ignore_index=255, weight=[1, 0, 2])
+    return Sequential(layers, loss_func, SGD(lr=0.1)).to(np.float64)
+
+
+def groups():
+    layers = [Conv2d(2, 4, 3, padding=1, rng=1), GroupNorm(2, 4), ReLU(), Flatten(), LayerNorm(144)]
+    return Sequential([*layers, Linear(144, 3, rng=1)], LOGITS, SGD(lr=0.1)).to(np.float64)
 
 
 def loader(images, labels, **settings):
@@ -156,6 +181,14 @@ CASES = {
     "smoothing": lambda ranks: trained(mlp(CrossEntropyLoss(from_logits=True, label_smoothing=0.1)), ranks=ranks),
     "nll": lambda ranks: trained(mlp(NLLLoss(weight=[1, 2, 3]), last=(LogSoftmax(),)), ranks=ranks),
     "binary": lambda ranks: trained(mlp(BCEWithLogitsLoss(pos_weight=[2, 1, 3])), y=YES, ranks=ranks, validation_data=(X, YES)),
+    "soft targets": lambda ranks: trained(mlp(CrossEntropyLoss(from_logits=True, weight=[1, 2, 3])), y=SOFT, ranks=ranks, validation_data=(X, SOFT)),
+    "parts of ignored": lambda ranks: trained(mlp(), DataLoader(X, FIRST_IGNORED, batch_size=8, shuffle=False), None, ranks, validation_data=(X[:8], FIRST_IGNORED[:8])),
+    "parts without weight": lambda ranks: trained(mlp(), ranks=ranks, sample_weight=WEIGHTS * (FIRST_IGNORED >= 0), batch_size=3, evaluate_train=True),
+    "maps": lambda ranks: trained(of_maps(), DataLoader(IMAGES, MAPS, batch_size=3, shuffle=False), None, ranks, validation_data=(IMAGES[:4], MAPS[:4])),
+    "softmax, weights": lambda ranks: trained(mlp(CrossEntropyLoss(), last=(Softmax(),)), ranks=ranks, sample_weight=WEIGHTS),
+    "binary, weights": lambda ranks: trained(mlp(BCEWithLogitsLoss()), y=YES, ranks=ranks, sample_weight=WEIGHTS),
+    "nested": lambda ranks: trained(nested(), ranks=ranks),
+    "groups": lambda ranks: trained(groups(), IMAGES, LABELS, ranks, batch_size=5),
     "mse": lambda ranks: trained(mlp(MSELoss()), y=YES, ranks=ranks),
     "l1 sum": lambda ranks: trained(mlp(L1Loss(reduction="sum"), SGD(lr=0.01)), y=YES, ranks=ranks),
     "balanced": lambda ranks: trained(mlp(), ranks=ranks, class_weight="balanced"),

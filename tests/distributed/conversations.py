@@ -39,6 +39,11 @@ def what_rank_0_tells(ranks):
     assert ranks.broadcast(np.array(["é"])).tolist() == ["é"]
     assert ranks.broadcast(np.zeros((0, 2))).shape == (0, 2)
     assert ranks.broadcast_arrays({}) == {}
+    mixed = ranks.broadcast_arrays({"short": np.ones(3, bool), "long": np.arange(4.0)[::-1], "none": np.zeros(0)})
+    assert mixed["long"].flags.aligned
+    assert mixed["long"].tolist() == [3, 2, 1, 0]
+    assert mixed["short"].all()
+    assert mixed["none"].shape == (0,)
     assert ranks.broadcast_json({"a": [1, None, "ü"], "rank": rank}) == {"a": [1, None, "ü"], "rank": 0}
     assert ranks.gather_json("r" * rank) == ["r" * other for other in range(size)]
     if rank == 0:

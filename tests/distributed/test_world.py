@@ -1,5 +1,6 @@
 """world: what is missing or does not fit is an error that says what to do, before anything else happens."""
 
+import os
 import subprocess
 import sys
 
@@ -69,3 +70,27 @@ def test_the_environment_is_looked_at():
     assert found.returncode == 1
     assert "OMPI_COMM_WORLD_SIZE=2" in found.stderr
     assert run(program, 1)[0] == 0
+
+
+THREADS = """
+import os, sys
+from mpi4py import MPI
+os.sched_setaffinity(0, range(os.cpu_count()))  # an mpiexec may have bound the processes
+cores = sorted(os.sched_getaffinity(0))
+if sys.argv[1] == "bound":
+    os.sched_setaffinity(0, [cores[MPI.COMM_WORLD.Get_rank() % len(cores)]])
+import cnn
+cnn.set_num_threads(8)
+cnn.distributed.world()
+sys.stdout.write(f"{cnn.get_num_threads()} threads\\n")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to cores")
+@pytest.mark.parametrize("what", ["bound", "free"])
+def test_processes_that_share_cores_share_the_threads(what):
+    """Slurm and Open MPI give each process its own cores, and then all of them are its own."""
+    each = 8 if what == "bound" and len(os.sched_getaffinity(0)) > 1 else 4
+    status, out, err = run(THREADS, 2, what)
+    assert status == 0, err
+    assert out == f"{each} threads\n" * 2

@@ -12,8 +12,8 @@ import pytest
 
 import cnn
 from cnn import training
-from cnn.cli.interrupts import SIGNALS, Interrupted, Interrupts
 from cnn.cli.train_run import TrainingRun
+from cnn.core.interrupts import SIGNALS, Interrupted, Interrupts
 from cnn.sequential import Sequential
 
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for one process")

@@ -133,6 +133,10 @@ for step in train(mlp(middle=(BatchNorm1d(7),)), X, Y, callbacks=[fault], **sett
         if ranks.rank == 1:
             raise ValueError("in the loop")
         ranks.agree(False)
+    if what == "exits":
+        if ranks.rank == 1:
+            sys.exit("no more memory")
+        ranks.agree(False)
     if what == "leaves before the others agree":
         if ranks.rank == 1:
             break
@@ -151,6 +155,7 @@ if what.startswith("leaves"):
         ("hangs", "rank 0 of 3 has waited 2 seconds for the others, and ends all: rank 1 has not come"),
         ("fails before the others agree", "rank 1 of 3 failed, and ends all:"),
         ("fails before the others agree", "ValueError: in the loop"),
+        ("exits", "rank 1 has left the training loop"),
         ("leaves", "of <string>, but rank 1 has left the training loop. Leave it in all ranks"),
         ("leaves before the others agree", "rank 1 has left the training loop"),
         ("leaves at the end", "rank 0 has left the training loop"),
@@ -161,6 +166,25 @@ def test_a_rank_that_fails_ends_all(what, says):
     assert status != 0
     assert says in err
     check_none_left(out, 3)
+
+
+FIRST_FAILS = """
+from tests.distributed.cases import X, Y, mlp
+from cnn.training import Checkpoint, train
+for step in train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=[Checkpoint(sys.argv[1])]):
+    if step.step == 2 and ranks.rank == 0:
+        raise ValueError("in the loop of rank 0")
+    ranks.agree(False)
+"""
+
+
+def test_an_error_in_the_loop_of_rank_0_is_printed_after_its_checkpoint(tmp_path):
+    status, out, err = run(BEGIN + FIRST_FAILS, 2, tmp_path)
+    assert status == 1
+    assert "rank 0 of 2 failed, and ends all:" in err
+    assert "ValueError: in the loop of rank 0" in err
+    check_none_left(out, 2)
+    assert sorted(path.name for path in tmp_path.glob("step-*"))[-1] == "step-00000002.safetensors"
 
 
 INTERRUPTED = """

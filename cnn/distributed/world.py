@@ -126,7 +126,9 @@ def end_all_after_an_error(comm: Any) -> None:
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-        print(f"rank {comm.Get_rank()} of {comm.Get_size()} failed, and ends all:", file=sys.stderr)
+        interrupted = issubclass(kind, KeyboardInterrupt)
+        what = "was interrupted" if interrupted else "failed"
+        print(f"rank {comm.Get_rank()} of {comm.Get_size()} {what}, and ends all:", file=sys.stderr)
         if before is sys.__excepthook__:
             traceback.print_exception(kind, error, where)
         else:
@@ -134,7 +136,6 @@ def end_all_after_an_error(comm: Any) -> None:
         sys.stderr.flush()
         sys.stdout.flush()
         time.sleep(DELIVERY)
-        interrupted = 130 if issubclass(kind, KeyboardInterrupt) else 1
-        comm.Abort(error.status if isinstance(error, Interrupted) else interrupted)
+        comm.Abort(error.status if isinstance(error, Interrupted) else 130 if interrupted else 1)
 
     sys.excepthook = hook

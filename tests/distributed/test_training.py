@@ -211,6 +211,7 @@ def test_a_signal_stops_all_after_the_same_step_with_a_checkpoint(tmp_path, numb
     process.send_signal(number)
     status, out, err = finish(process, 60)
     assert status == 128 + number
+    assert "of 2 was interrupted, and ends all:" in err
     assert "cnn.core.interrupts.Interrupted" in err
     check_none_left("".join(lines) + out, 2)
     last = sorted(folder.glob("step-*"))[-1]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-TICK = 0.2  # seconds between two looks at the clock and the messages
+TICK = 0.05  # seconds between two looks at the clock and the messages
 LAST_WORD = 3.0  # seconds that a process leaves to another one that has more to say
 DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
 PACKAGE = str(Path(__file__).parents[1])

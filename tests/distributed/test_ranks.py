@@ -106,6 +106,21 @@ def test_a_rank_may_end_before_the_others(level):
     check_none_left(out, 3)
 
 
+GOES_FIRST = """
+if ranks.rank == 2:
+    time.sleep(5)  # longer than rank 3 leaves others the last word
+ranks.broadcast_json("a text")
+sys.stdout.write("has come to the end\\n")
+"""
+
+
+def test_a_rank_that_has_sent_what_others_wait_for_may_end():
+    """Rank 0 ends while rank 3 waits for what rank 2 passes on: it is not waited for."""
+    status, out, err = run(BEGIN + GOES_FIRST, 4)
+    assert status == 0, err
+    assert out.count("has come to the end") == 4
+
+
 HANGS = """
 ranks.stall_seconds = 1.5
 ranks.add([1])

@@ -110,8 +110,10 @@ class Watchdog(threading.Thread):
 
     def _look(self, at: tuple[int, float | None], number: int, waited: float) -> None:
         """End all processes if another will not come to this conversation, or has not come for too long."""
-        left = [rank for rank, (last, count) in self._heard[LEFT].items() if last < number and count > self._left]
-        ended = [rank for rank, (last, _) in self._heard[ENDS].items() if last < number]
+        # Copies: the main thread may listen, too
+        _, all_left, all_ended = [list(heard.items()) for heard in self._heard]
+        left = [rank for rank, (last, count) in all_left if last < number and count > self._left]
+        ended = [rank for rank, (last, _) in all_ended if last < number]
         if left:
             hint = "Leave it in all ranks, such as by if ranks.agree(enough): break"
             time.sleep(LAST_WORD)  # if an error made it leave, that ends all

@@ -8,10 +8,10 @@ import warnings
 import numpy as np
 
 from cnn.cli.formatting import sample_shape_text
-from cnn.cli.interrupts import Interrupts
 from cnn.cli.parser import Parser
 from cnn.cli.predict_images import read_for_model
 from cnn.cli.terminal import print_data, print_stderr
+from cnn.core.interrupts import Interrupts
 from cnn.explore import Page, pack_image, randomized
 from cnn.explore.data import RANDOM_SEED
 from cnn.explore.page import targets

@@ -14,9 +14,9 @@ from typing import NoReturn, Protocol
 
 from cnn import __version__
 from cnn.cli import bench, completion, data, evaluate, explore, export, model_arguments, predict, summary, train, verify
-from cnn.cli.interrupts import Interrupted
 from cnn.cli.parser import Parser
 from cnn.cli.terminal import flush_streams, one_line_warnings, print_stderr, replace_unencodable_characters
+from cnn.core.interrupts import Interrupted
 from cnn.core.text import printable
 from cnn.data import unknown_name_message
 

@@ -15,13 +15,13 @@ from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.formatting import count_text, program_name, shell_quoted
 from cnn.cli.imbalance import is_uneven, low_recall_note
-from cnn.cli.interrupts import Interrupted, Interrupts
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.plan_text import start_text
 from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
 from cnn.cli.train_output import epoch_text, progress_display, result_text, save_model, write_predictions
 from cnn.cli.train_recipes import Plan
 from cnn.cli.train_settings import Settings
+from cnn.core.interrupts import Interrupted, Interrupts
 from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
 

@@ -20,8 +20,8 @@ ALIGNMENT = 16  # bytes: arrays of every dtype can begin there
 class Ranks:
     """The processes of a program that MPI has started, as one of them sees it. `world` returns it.
 
-    All methods but `part` and `shard` are conversations: every process must call them, in the same order. Only arrays
-    and text in JSON are sent, never pickles. A wait of more than `stall_seconds` ends all processes.
+    All methods but `part`, `shard` and `leave` are conversations: every process must call them, in the same order. Only
+    arrays and text in JSON are sent, never pickles. A wait of more than `stall_seconds` ends all processes.
 
     Attributes
     ----------
@@ -96,7 +96,8 @@ class Ranks:
         if isinstance(batch, (tuple, list)):
             if len({len(array) for array in batch}) > 1:
                 raise InputError(f"a batch needs as many targets as samples, got {[len(a) for a in batch]}")
-            return type(batch)(array[self.part(len(array))] for array in batch)
+            parts = [array[self.part(len(array))] for array in batch]
+            return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)  # a named tuple has fields
         return batch[self.part(len(batch))]  # type: ignore[index, arg-type]
 
     def add(self, numbers: Any) -> Array:
@@ -117,6 +118,14 @@ class Ranks:
     def agree(self, stop: bool) -> bool:
         """Return whether any process says so: a way to leave a loop in the same step everywhere."""
         return bool(self.add([bool(stop)])[0])
+
+    def leave(self) -> None:
+        """Say that this process has left a training before its end; `train` calls it after a break and an error.
+
+        It waits for nobody. The next conversation begins when all have left; if one of them waits elsewhere, all end.
+        """
+        if self._watchdog is not None:
+            self._watchdog.leave()
 
     def add_up(self, parameters: Iterable[Parameter], count: float | None = None) -> None:
         """Replace the gradients by their sums over all processes.
@@ -150,13 +159,15 @@ class Ranks:
     def _add_up(self, parameters: list[Parameter], dtype: Any, factor: float) -> None:
         """Add up the gradients of parameters of one dtype, in one array: -> (gradients, whether each exists)."""
         ends = np.cumsum([parameter.size for parameter in parameters])
-        flat = np.zeros(int(ends[-1]) + len(parameters), dtype)
+        flat = np.empty(int(ends[-1]) + len(parameters), dtype)  # each time: a gradient belongs to who has asked for it
         exists = flat[ends[-1] :]
         views = [a.reshape(p.shape) for a, p in zip(np.split(flat[: ends[-1]], ends[:-1]), parameters, strict=True)]
         for i, (parameter, view) in enumerate(zip(parameters, views, strict=True)):
-            if parameter.grad is not None:
+            exists[i] = parameter.grad is not None
+            if parameter.grad is None:
+                view[...] = 0
+            else:
                 np.multiply(parameter.grad, factor, out=view)
-                exists[i] = 1
         with self._waiting:
             self._comm.Allreduce(self._mpi.IN_PLACE, flat)
         for parameter, view, some in zip(parameters, views, exists, strict=True):

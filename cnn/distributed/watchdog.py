@@ -1,4 +1,4 @@
-"""The watchdog: MPI waits for ever for a process that does not come, so a thread looks at the clock."""
+"""The watchdog: MPI waits for ever for a process that does not come, so a thread listens, and looks at the clock."""
 
 import os
 import sys
@@ -10,17 +10,23 @@ from typing import Any
 
 import numpy as np
 
-TICK = 0.2  # seconds between two looks at the clock
-LAST_WORD = 3.0  # seconds that the other waiting processes leave to the one that reports
+TICK = 0.05  # seconds between two looks at the clock and the messages
+LAST_WORD = 3.0  # seconds that a process leaves to another one that has more to say
 DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
 PACKAGE = str(Path(__file__).parents[1])
 
+WAITS, LEFT, ENDS = range(3)  # what a message says of its sender: it waits, has left a training, has ended its program
+
 
 class Watchdog(threading.Thread):
-    """A thread that ends all processes when this one has waited too long for the others.
+    """A thread that ends all processes when this one waits for another that does not come.
 
-    MPI cannot say who is missing. So a process that has waited for half of the time tells the others, and those that
-    have told nothing are named. If all wait, it is in different calls, and each says in which line of the program.
+    MPI cannot say who is missing, so the processes send each other messages, for which nobody waits: that one has left
+    a training, that its program ends, and, when half of the time to wait is over, that it waits. If all wait until the
+    time is over, it is in different calls, and each says in which line of the program.
+
+    Without an MPI that several threads may use at once, no message is read during a wait. It ends when the time is
+    over.
 
     Parameters
     ----------
@@ -33,69 +39,119 @@ class Watchdog(threading.Thread):
     def __init__(self, mpi: Any, comm: Any) -> None:
         super().__init__(name="cnn watchdog", daemon=True)
         self.seconds = 600.0
-        self.entered = 0  # how many conversations this process has entered
-        self.since: float | None = None  # when the one began that it is in
+        # How many conversations this process has entered, and when the one began that it is in: one tuple, because two
+        # threads use it
+        self.at: tuple[int, float | None] = (0, None)
         self._mpi, self._comm = mpi, comm
         self._rank, self._size = comm.Get_rank(), comm.Get_size()
-        self._told = 0  # the last conversation of which the others were told
-        self._heard: dict[int, int] = {}
+        self._others = [rank for rank in range(self._size) if rank != self._rank]
+        self._left = 0  # how many trainings this process has left
+        self._met = 0  # how many of them all others have left, too
+        self._ends = False  # whether the program ends
+        self._told = 0  # the last conversation of which the others know that this process waits in it
+        # What the others have said: {rank: (its conversation, how many trainings it had left)}, for each kind
+        self._heard: list[dict[int, tuple[int, int]]] = [{}, {}, {}]
         self._sent: list[Any] = []  # messages on their way, which must stay in memory
-        self._may_send = mpi.Query_thread() == mpi.THREAD_MULTIPLE
+        self._threads = mpi.Query_thread() == mpi.THREAD_MULTIPLE
         self.start()
 
     def __enter__(self) -> None:
-        self.entered += 1
-        self.since = time.monotonic()
+        self.at = (self.at[0] + 1, time.monotonic())
+        while self._met < self._left:  # until the others have left it, too, they are in conversations of their own
+            self._pause()
+            self._met = min(self._heard[LEFT].get(rank, (0, 0))[1] for rank in self._others)
 
     def __exit__(self, *error: object) -> None:
-        self.since = None
+        self.at = (self.at[0], None)
+
+    def leave(self) -> None:
+        """Tell the others that this process has left a training."""
+        self._left += 1
+        self._tell(LEFT)
+
+    def end(self) -> None:
+        """Tell the others that the program ends here, and wait until it does so everywhere."""
+        self._tell(ENDS)
+        self._ends = True
+        while not self._is_over():
+            self._pause()
+        self.join()  # MPI must not be used any more
+        self._mpi.Request.Waitall([request for _, request in self._sent])
 
     def run(self) -> None:
-        """Look at the clock until the process ends."""
-        while True:
+        """Look at the messages and the clock until the programs of all end."""
+        while not self._is_over():
             time.sleep(min(TICK, self.seconds / 4))
-            since, number = self.since, self.entered
-            if since is None or number != self.entered:
-                continue
-            waited = time.monotonic() - since
-            if waited > self.seconds / 2 and self._may_send and self._told != number:
-                self._tell(number)
-            if waited > self.seconds and self.entered == number and self.since is not None:
-                self._end(number)
+            if self._threads:
+                self._listen()
+            number, since = at = self.at
+            if since is not None:
+                self._look(at, number, time.monotonic() - since)
 
-    def _tell(self, number: int) -> None:
-        """Tell the other processes that this one waits in this conversation."""
-        self._told = number
-        message = np.array([number], np.int64)
-        others = [rank for rank in range(self._size) if rank != self._rank]
-        self._sent += [(message, self._comm.Isend(message, rank)) for rank in others]
+    def _is_over(self) -> bool:
+        return self._ends and len(self._heard[ENDS]) == len(self._others)
 
-    def _listen(self, number: int) -> list[int]:
-        """Return the ranks that wait in this conversation."""
-        message, status = np.zeros(1, np.int64), self._mpi.Status()
+    def _pause(self) -> None:
+        """Let some time go by, in which messages are read."""
+        time.sleep(0.01)
+        if not self._threads:
+            self._listen()
+
+    def _tell(self, kind: int) -> None:
+        message = np.array([kind, self.at[0], self._left], np.int64)
+        self._sent += [(message, self._comm.Isend(message, rank)) for rank in self._others]
+
+    def _listen(self) -> None:
+        message, status = np.zeros(3, np.int64), self._mpi.Status()
         while self._comm.Iprobe(status=status):
             self._comm.Recv(message, status.Get_source())
-            self._heard[status.Get_source()] = int(message[0])
-        return sorted([self._rank, *(rank for rank, heard in self._heard.items() if heard == number)])
+            kind, number, left = message.tolist()
+            self._heard[kind][status.Get_source()] = number, left
 
-    def _end(self, number: int) -> None:
+    def _look(self, at: tuple[int, float | None], number: int, waited: float) -> None:
+        """End all processes if another will not come to this conversation, or has not come for too long."""
+        # Copies: the main thread may listen, too
+        _, all_left, all_ended = [list(heard.items()) for heard in self._heard]
+        left = [rank for rank, (last, count) in all_left if last < number and count > self._left]
+        ended = [rank for rank, (last, _) in all_ended if last < number]
+        if left:
+            hint = "Leave it in all ranks, such as by if ranks.agree(enough): break"
+            time.sleep(LAST_WORD)  # if an error made it leave, that ends all
+            self._end(at, f"rank {left[0]} has left the training loop. {hint}", left)
+        elif ended:
+            self._end(at, f"rank {ended[0]} has ended its program", ended)
+        elif waited > self.seconds:
+            self._end_stall(number)
+        elif waited > self.seconds / 2 and self._threads and self._told != number:
+            self._told = number
+            self._tell(WAITS)
+
+    def _end(self, at: tuple[int, float | None], problem: str, gone: list[int]) -> None:
+        """Say which process will not come, and end all."""
+        if self._rank != min(rank for rank in range(self._size) if rank not in gone):
+            time.sleep(LAST_WORD)  # one of them says it for all, unless it is busy
+        if self.at == at:
+            self._abort(f"ends all: it waits in {place()}, but {problem}", DELIVERY)
+
+    def _end_stall(self, number: int) -> None:
         """Say who is missing, and end all processes."""
-        waiting = self._listen(number) if self._may_send else [self._rank]
+        waiting = sorted([self._rank, *(rank for rank, (last, _) in self._heard[WAITS].items() if last == number)])
         missing = [str(rank) for rank in range(self._size) if rank not in waiting]
         if waiting[0] != self._rank and missing:
             time.sleep(LAST_WORD)
-        who = f"rank {', '.join(missing)} has not come" if self._may_send else "another rank has not come"
+        who = f"rank {', '.join(missing)} has not come" if self._threads else "another rank has not come"
         if not missing:
-            who = "every rank waits, but not in the same call, as after an error in one of them alone"
-        print(
-            f"rank {self._rank} of {self._size} has waited {self.seconds:g} seconds for the others, and ends all: "
-            f"{who}. It waits in {place()}. All ranks must run the same steps; if one needs longer, set "
-            "ranks.stall_seconds",
-            file=sys.stderr,
-            flush=True,
+            who = "every rank waits, but not in the same call"
+        self._abort(
+            f"has waited {self.seconds:g} seconds for the others, and ends all: {who}. It waits in {place()}. All "
+            "ranks must run the same steps; if one needs longer, set ranks.stall_seconds",
+            DELIVERY if missing else LAST_WORD,  # if none is missing, the others say where they wait
         )
-        time.sleep(DELIVERY if missing else LAST_WORD)  # if none is missing, the others say where they wait
-        if self._may_send:
+
+    def _abort(self, message: str, farewell: float) -> None:
+        print(f"rank {self._rank} of {self._size} {message}", file=sys.stderr, flush=True)
+        time.sleep(farewell)
+        if self._threads:
             self._mpi.COMM_WORLD.Abort(1)
         os._exit(1)  # the death of a process ends the others, too
 

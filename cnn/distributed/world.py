@@ -1,5 +1,6 @@
 """The start: find the other processes, or say why they cannot be seen, and end all of them when one fails."""
 
+import atexit
 import functools
 import os
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
+from cnn.core.interrupts import Interrupted
 from cnn.distributed.ranks import Ranks
 from cnn.distributed.watchdog import DELIVERY, Watchdog
 from cnn.kernels import get_num_threads, set_num_threads
@@ -23,9 +25,10 @@ NUMBERS = ("PMI_RANK", "PMIX_RANK")
 def world() -> Ranks:
     """Return the processes that ``mpiexec -n N python program.py`` has started; a single one without mpiexec.
 
-    Call it once at the start of the program, in all of them. From then on, an exception that ends one process ends all,
-    and so does a wait of more than `Ranks.stall_seconds`. Processes that share the cores of a machine share them out:
-    each uses its part of the threads that it would use alone, which `cnn.set_num_threads` changes.
+    Call it once at the start of the program, in all of them. From then on, an exception that ends one process ends all.
+    So does a wait for a process whose program has ended, and a wait of more than `Ranks.stall_seconds`. Processes that
+    share the cores of a machine share them out: each uses its part of the threads that it would use alone, which
+    `cnn.set_num_threads` changes.
 
     Returns
     -------
@@ -53,7 +56,9 @@ def world() -> Ranks:
     end_all_after_an_error(comm)
     machine = Ranks(mpi, comm.Split_type(mpi.COMM_TYPE_SHARED), None)
     set_num_threads(max(1, get_num_threads() // sharing(machine)))
-    return Ranks(mpi, comm.Dup(), Watchdog(mpi, comm.Dup()))
+    watchdog = Watchdog(mpi, comm.Dup())
+    atexit.register(watchdog.end)
+    return Ranks(mpi, comm.Dup(), watchdog)
 
 
 def load_mpi() -> Any:
@@ -121,7 +126,9 @@ def end_all_after_an_error(comm: Any) -> None:
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-        print(f"rank {comm.Get_rank()} of {comm.Get_size()} failed, and ends all:", file=sys.stderr)
+        interrupted = issubclass(kind, KeyboardInterrupt)
+        what = "was interrupted" if interrupted else "failed"
+        print(f"rank {comm.Get_rank()} of {comm.Get_size()} {what}, and ends all:", file=sys.stderr)
         if before is sys.__excepthook__:
             traceback.print_exception(kind, error, where)
         else:
@@ -129,6 +136,6 @@ def end_all_after_an_error(comm: Any) -> None:
         sys.stderr.flush()
         sys.stdout.flush()
         time.sleep(DELIVERY)
-        comm.Abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+        comm.Abort(error.status if isinstance(error, Interrupted) else 130 if interrupted else 1)
 
     sys.excepthook = hook

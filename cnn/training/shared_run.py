@@ -4,18 +4,13 @@ All processes have the same batches, in the same order, and the same callbacks; 
 The first process alone reads and writes files and prints. Every end of the training is agreed on.
 """
 
-import contextlib
 import itertools
 import math
-import signal
-import threading
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from cnn.core.interrupts import Interrupted, Interrupts
 from cnn.core.text import short_text
 from cnn.data.fingerprint import differences
 from cnn.distributed.ranks import Ranks
@@ -48,35 +43,19 @@ class SharedRun(Run):
         self.writes = ranks.rank == 0
         if not self.writes:
             self.callbacks = self.called = without_writers(self.callbacks)
-        self._interrupted = False
+        self._interrupts = Interrupts()
         check_shareable(self)
 
     def steps(self, resumed: Resumed | None) -> Generator[Step, None, None]:
-        """Train to the end."""
+        """Train to the end. Ctrl-C and other signals to stop wait for the end of a step, after which all stop."""
         if not self.writes:
             self.checkpoints = []
-        with self._noted_interrupts():
-            yield from super().steps(resumed)
-
-    @contextlib.contextmanager
-    def _noted_interrupts(self) -> Iterator[None]:
-        """Let Ctrl-C wait for the end of a step, after which all processes stop; the second one does not wait."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def note(*_: object) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-
-        before = signal.signal(signal.SIGINT, note)
         try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before or signal.SIG_DFL)
-        if self._interrupted:  # too late for the last step
-            raise KeyboardInterrupt
+            with self._interrupts, self._interrupts.delayed():
+                yield from super().steps(resumed)
+        except BaseException:  # also where the caller has left its loop
+            self.ranks.leave()
+            raise
 
     def _begin(self, resumed: Resumed | None) -> None:
         """Start in the state of the first process, after checking that all train the same."""
@@ -100,7 +79,6 @@ class SharedRun(Run):
 
     def _train_batch(self, run: Callable[..., Any], x: Array, y: Array, check: Callable[[float], None]) -> None:
         """Train on this process's part of a batch, and add the whole batch to the means."""
-        self._roll_call()
         with self._bad_sample_named:
             sums = run(self._step, x, y, check)
         self.means.sums = [a + float(b) for a, b in zip(self.means.sums, sums, strict=True)]
@@ -113,32 +91,18 @@ class SharedRun(Run):
         self.model.zero_grad()
         return sums
 
-    def _roll_call(self) -> None:
-        """Raise an error if another process has left the loop; otherwise this one would wait for it for ever."""
-        left = np.flatnonzero(self.ranks.gather([0.0]))
-        if len(left):
-            time.sleep(1)  # if an error made it leave, it says so first
-            raise RuntimeError(
-                f"rank {left[0]} has left the training loop, and rank {self.ranks.rank} has not, at step {self.step} "
-                f"of epoch {self.epoch}: leave it in all of them, such as by if ranks.agree(enough): break"
-            )
-
-    def _leave(self, step: Step) -> None:
-        """Write a checkpoint where the callers of all processes have left their loops; otherwise the others fail."""
-        if self.ranks.gather([1.0]).all():
-            super()._leave(step)
-
     def _call(self, step: Step) -> bool:
         """Call the callbacks, and return whether one of them ends the training, in any process."""
-        votes = self.ranks.gather([super()._call(step), self._interrupted]) > 0
-        if votes[:, 1].any():
-            super()._leave(step)
+        votes = self.ranks.gather([super()._call(step), self._interrupts.received or 0])
+        stops, number = votes.max(axis=0)
+        if number:
+            self._leave(step)
             self.ranks.add([0])  # an error may end all processes: not before the checkpoint is written
-            raise KeyboardInterrupt
-        return bool(votes[:, 0].any())
+            raise Interrupted(int(number))
+        return bool(stops)
 
     def _end(self, step: Step) -> None:
-        self._roll_call()
+        self.ranks.add([0])  # if another process has left the loop at the last step, it does not come here
         self._share_buffers()
         super()._end(step)
 

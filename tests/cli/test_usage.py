@@ -12,8 +12,8 @@ import cnn
 import cnn.data
 from cnn.cli import datasets, summary
 from cnn.cli.datasets import load
-from cnn.cli.interrupts import Interrupted
 from cnn.cli.main import COMMANDS, main
+from cnn.core.interrupts import Interrupted
 
 
 @pytest.mark.parametrize("command", COMMANDS)

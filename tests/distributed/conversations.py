@@ -71,8 +71,10 @@ def gradients(ranks):
     single.grad = np.ones(2, np.float32)
     ranks.add_up([single])
     assert (single.grad == size).all()
+    before = single.grad
     ranks.add_up([single], count=0)
     assert (single.grad == 0).all()
+    assert (before == size).all()  # a gradient that somebody keeps stays as it was
 
 
 def weights_and_buffers(ranks):

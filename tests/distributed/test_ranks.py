@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from collections import namedtuple
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,8 @@ def test_one_process_needs_no_mpiexec():
     assert repr(ranks) == "Ranks(rank=0, size=1)"
     x, y = np.zeros((3, 2)), [1, 2, 3]
     assert ranks.shard([x, y])[1] == y
+    pair = namedtuple("Pair", "x y")(x, y)
+    assert ranks.shard(pair)._fields == pair._fields
     with pytest.raises(InputError, match=r"as many targets as samples, got \[3, 2\]"):
         ranks.shard((x, y[:2]))
 
@@ -60,6 +63,64 @@ def test_an_exception_on_one_rank_names_it_and_ends_all():
     check_none_left(out, 3)
 
 
+ENDS = """
+what = sys.argv[1]
+ranks.add([1])
+if ranks.rank == 1:
+    if what == "sys.exit":
+        sys.exit("no more memory")
+    try:
+        raise ValueError("an error that is caught")
+    except ValueError as error:
+        sys.exit(f"{type(error).__name__}: {error}")
+time.sleep(0.5)  # it has ended before the others wait
+ranks.add([1])
+"""
+
+
+@pytest.mark.parametrize(("what", "says"), [("sys.exit", "no more memory"), ("caught", "ValueError: an error that")])
+def test_the_end_of_the_program_on_one_rank_alone_ends_all(what, says):
+    """The others need not wait for stall_seconds, which are 600 here."""
+    status, out, err = run(BEGIN + ENDS, 3, what)
+    assert status != 0
+    assert says in err
+    line = (BEGIN + ENDS).rstrip().count("\n") + 1
+    assert f"rank 0 of 3 ends all: it waits in line {line} of <string>, but rank 1 has ended its program" in err
+    check_none_left(out, 3)
+
+
+SLOW = """
+ranks.add([1])
+if ranks.rank == 1:
+    sys.exit()
+time.sleep(1)
+sys.stdout.write("has come to the end\\n")
+"""
+
+
+@pytest.mark.parametrize("level", ["multiple", "serialized"])
+def test_a_rank_may_end_before_the_others(level):
+    status, out, err = run(f"import mpi4py; mpi4py.rc.thread_level = {level!r}" + BEGIN + SLOW, 3)
+    assert status == 0, err
+    assert out.count("has come to the end") == 2
+    check_none_left(out, 3)
+
+
+GOES_FIRST = """
+if ranks.rank == 2:
+    time.sleep(5)  # longer than rank 3 leaves others the last word
+ranks.broadcast_json("a text")
+sys.stdout.write("has come to the end\\n")
+"""
+
+
+def test_a_rank_that_has_sent_what_others_wait_for_may_end():
+    """Rank 0 ends while rank 3 waits for what rank 2 passes on: it is not waited for."""
+    status, out, err = run(BEGIN + GOES_FIRST, 4)
+    assert status == 0, err
+    assert out.count("has come to the end") == 4
+
+
 HANGS = """
 ranks.stall_seconds = 1.5
 ranks.add([1])
@@ -79,6 +140,23 @@ def test_a_rank_that_hangs_is_named_and_all_end(level):
     if level == "multiple":
         assert "rank 0 of 3 has waited" in err
         assert "rank 1 has not come" in err
+    check_none_left(out, 3)
+
+
+OTHER_CALL = """
+ranks.stall_seconds = 1.5
+if ranks.rank == 1:
+    ranks.broadcast_json()
+ranks.agree(False)
+"""
+
+
+def test_ranks_that_wait_in_different_calls_say_where():
+    status, out, err = run(BEGIN + OTHER_CALL, 3)
+    assert status != 0
+    assert "every rank waits, but not in the same call" in err
+    line = BEGIN.count("\n") + 3
+    assert f"It waits in line {line + 1} of <string>" in err
     check_none_left(out, 3)
 
 

@@ -30,10 +30,15 @@ class Interrupts:
 
     Nothing changes outside the main thread, for a signal that is ignored (as SIGHUP after nohup), or for a signal that
     the surrounding program handles.
+
+    Attributes
+    ----------
+    received : int or None
+        The number of the first signal that came.
     """
 
     def __enter__(self) -> "Interrupts":
-        self._received: int | None = None
+        self.received: int | None = None
         self._is_delayed = False
         self._previous: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
@@ -49,7 +54,7 @@ class Interrupts:
             signal.signal(number, previous)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        first, self._received = self._received is None, self._received or number
+        first, self.received = self.received is None, self.received or number
         # A closed terminal may send its signal twice; only a second Ctrl-C means that the user does not want to wait
         if (first and not self._is_delayed) or (not first and number == signal.SIGINT):
             raise Interrupted(number)
@@ -69,5 +74,5 @@ class Interrupts:
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal was received."""
-        if self._received is not None:
-            raise Interrupted(self._received)
+        if self.received is not None:
+            raise Interrupted(self.received)

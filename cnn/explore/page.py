@@ -20,7 +20,7 @@ from cnn.explore.chunk import Chunk
 from cnn.explore.data import LIMIT, pack
 from cnn.explore.gallery import COUNT, choose, confusion, mistakes
 from cnn.explore.static import static_part
-from cnn.explore.walk import without_softmax
+from cnn.explore.walk import QUIET, without_softmax
 from cnn.layers import LogSoftmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.loss.bce_loss import BinaryLoss
@@ -47,6 +47,9 @@ class Page:
     ----------
     text : str
         The HTML.
+    left_out : dict
+        What is not on the page, as `pack` says it: how many "images" and "activations", and the names of the "layers",
+        "gradients" and "tensors".
 
     Attributes
     ----------
@@ -54,8 +57,8 @@ class Page:
         The file that `save` wrote.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, left_out: dict[str, Any]) -> None:
+        self.text, self.left_out = text, left_out
         self.path: Path | None = None
 
     def save(self, path: str | Path) -> "Page":
@@ -167,7 +170,7 @@ def page(
         told.append(ONE_OUTPUT)
     epochs = [{name: float(value) for name, value in epoch.items() if np.isfinite(value)} for epoch in history]
     header["page"] = {"title": title, "notes": [*notes, *told], "history": epochs, **confused}
-    return Page(_filled(title, header, block + extra, x[shown]))
+    return Page(_filled(title, header, block + extra, x[shown]), header["left_out"])
 
 
 def targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
@@ -188,6 +191,7 @@ def _inputs(model: Any, x: Array) -> Array:
     return model.preprocess(x) if x.dtype == np.uint8 else x
 
 
+@np.errstate(**QUIET)
 def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array | None]:
     """Return the images to show and why, and the probabilities of the classes for all images, if there are such."""
     first = [(i, "") for i in range(min(COUNT, len(x)))]

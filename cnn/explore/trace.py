@@ -10,7 +10,7 @@ from cnn.containers.chain import hide_internal_frames
 from cnn.core.modes import Mode
 from cnn.core.text import fields_text
 from cnn.errors import InputError, ShapeError
-from cnn.explore.walk import Node, Walk
+from cnn.explore.walk import QUIET, TOO_LARGE, Node, Walk
 from cnn.layers import LogSoftmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
@@ -53,6 +53,7 @@ class Trace:
 
 
 @hide_internal_frames
+@np.errstate(**QUIET)
 def trace(model: Module, x: Any, y: Any = None) -> Trace:
     """Run one sample through a model in evaluation mode, layer by layer, and the loss back through it.
 
@@ -77,7 +78,7 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
     Raises
     ------
     InputError, ShapeError
-        If the sample or y does not fit the model, or a layer gives NaN or infinity.
+        If the sample or y does not fit the model, or an output, a gradient or the loss is NaN or infinity.
 
     Examples
     --------
@@ -115,7 +116,10 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
 
 def _loss_and_grad(loss_func: LossFunc, prediction: Array, target: Array) -> tuple[float, Array]:
     with Mode(saving=True):  # also inside no_grad()
-        return float(loss_func(prediction, target)), loss_func.backward()
+        loss, grad = float(loss_func(prediction, target)), loss_func.backward()
+    if not np.isfinite(loss):
+        raise InputError(f"the loss is {loss} for this sample: {TOO_LARGE}")
+    return loss, grad
 
 
 def _class_ids(logits: Array, y: Any) -> Array:

@@ -181,9 +181,9 @@ def targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
     if not isinstance(own, LossFunc) or isinstance(own, ClassificationLoss):
         return None, []
     if isinstance(own, BinaryLoss):
-        return model.predict(_inputs(model, x)), [
-            "The true answers are not known: the loss is that of the model's own."
-        ]
+        with np.errstate(**QUIET):
+            own_answers = model.predict(_inputs(model, x))
+        return own_answers, ["The true answers are not known: the loss is that of the model's own."]
     return [0.0] * len(x), ["The true outputs are not known: the loss is that of zeros."]
 
 
@@ -191,7 +191,6 @@ def _inputs(model: Any, x: Array) -> Array:
     return model.preprocess(x) if x.dtype == np.uint8 else x
 
 
-@np.errstate(**QUIET)
 def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array | None]:
     """Return the images to show and why, and the probabilities of the classes for all images, if there are such."""
     first = [(i, "") for i in range(min(COUNT, len(x)))]
@@ -203,7 +202,8 @@ def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array
         model.loss_func = loss_func
     if not (first and isinstance(loss_func, ClassificationLoss) and hasattr(model, "predict_proba")):
         return first, None
-    probabilities = model.predict_proba(_inputs(model, x))
+    with np.errstate(**QUIET):
+        probabilities = model.predict_proba(_inputs(model, x))
     has_ids = y is None or (y.dtype.kind in "iu" and y.shape == (len(x),))
     if probabilities.ndim != 2 or not has_ids:
         return first, None

@@ -64,7 +64,6 @@ def gradient(model: Module, x: Any, k: int | None = None) -> Array:
 
 
 @hide_internal_frames
-@np.errstate(**QUIET)
 def gradient_times_input(model: Module, x: Any, k: int | None = None) -> Array:
     """How much each number of the sample would contribute if the net were linear around it.
 
@@ -102,11 +101,11 @@ def gradient_times_input(model: Module, x: Any, k: int | None = None) -> Array:
     array([ 30., -20.], dtype=float32)
     """
     node = _score_walk(model, x, k).nodes[INPUT]
-    return _as_map(node.output * node.grad)
+    with np.errstate(**QUIET):
+        return _as_map(node.output * node.grad)
 
 
 @hide_internal_frames
-@np.errstate(**QUIET)
 def occlusion(
     model: Module,
     x: Any,
@@ -186,11 +185,11 @@ def occlusion(
         for (i, j), other in zip(some, _summed(walk.logits_of(covered))[:, k], strict=True):
             total[i : i + patch, j : j + patch] += score - other
             count[i : i + patch, j : j + patch] += 1
-    return _as_map((total / count)[None])
+    with np.errstate(**QUIET):
+        return _as_map((total / count)[None])
 
 
 @hide_internal_frames
-@np.errstate(**QUIET)
 def grad_cam(model: Module, x: Any, k: int | None = None, layer: str | None = None) -> Array:
     """Where the channels of a convolution are active that raise the score.
 
@@ -239,8 +238,9 @@ def grad_cam(model: Module, x: Any, k: int | None = None, layer: str | None = No
     maps, slopes = images[name].output, images[name].grad
     if slopes is None:  # that of a last Softmax
         raise InputError(f"layer {name} comes after the score: choose an earlier one")
-    weights = slopes.mean(axis=(2, 3), keepdims=True)
-    return _as_map(np.maximum((weights * maps).sum(axis=1), 0))
+    with np.errstate(**QUIET):
+        weights = slopes.mean(axis=(2, 3), keepdims=True)
+        return _as_map(np.maximum((weights * maps).sum(axis=1), 0))
 
 
 def largest(logits: Array) -> int:

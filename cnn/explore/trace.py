@@ -53,7 +53,6 @@ class Trace:
 
 
 @hide_internal_frames
-@np.errstate(**QUIET)
 def trace(model: Module, x: Any, y: Any = None) -> Trace:
     """Run one sample through a model in evaluation mode, layer by layer, and the loss back through it.
 
@@ -99,7 +98,8 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
         probabilities = own.probabilities(walk.logits) if isinstance(own, BinaryLoss) else None
     else:
         loss_func, target = CrossEntropyLoss(from_logits=True), _class_ids(walk.logits, y)
-        probabilities = softmax(walk.logits, 1) if walk.softmax is None else walk.last.output
+        with np.errstate(**QUIET):
+            probabilities = softmax(walk.logits, 1) if walk.softmax is None else walk.last.output
         if isinstance(walk.softmax, LogSoftmax):
             probabilities = np.exp(probabilities)
     loss, grad = _loss_and_grad(loss_func, walk.logits, target)
@@ -115,7 +115,7 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
 
 
 def _loss_and_grad(loss_func: LossFunc, prediction: Array, target: Array) -> tuple[float, Array]:
-    with Mode(saving=True):  # also inside no_grad()
+    with Mode(saving=True), np.errstate(**QUIET):  # also inside no_grad()
         loss, grad = float(loss_func(prediction, target)), loss_func.backward()
     if not np.isfinite(loss):
         raise InputError(f"the loss is {loss} for this sample: {TOO_LARGE}")

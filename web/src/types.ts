@@ -68,7 +68,7 @@ export interface Header {
   logits: string;
   tensors: Record<string, { offset: number | null; shape: number[] }>;
   images: ImageEntry[];
-  left_out: { images: number; activations: number; layers: string[]; tensors: string[] };
+  left_out: { images: number; activations: number; layers: string[]; gradients: string[]; tensors: string[] };
   chunks: { offset: number; length: number; size: number }[];
   page: {
     title: string;

@@ -35,8 +35,8 @@ known. Of a large folder a sample is taken.
 
 example, with an area to draw, for images that you drop or paste, or choose as files:
   cnn explore --model fashion --live
-This writes no file, and needs no images to start. It serves the page on this machine alone, and prints its address. Each image goes to the net, and
-comes back with every number. Ctrl-C ends the server."""
+This writes no file, and needs no images to start. It serves the page on this machine alone, and prints its address.
+Each image goes to the net, and comes back with every number. Ctrl-C ends the server."""
 
 Found = tuple[Array, Array | None, list[str], list[str]]  # images, true classes, names, notes
 

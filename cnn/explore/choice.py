@@ -108,11 +108,11 @@ class Choice:
 
 def _spread(names: list[str]) -> list[str]:
     """Return the first, the last, the middle one, those in the middle between them, and so on."""
-    order = {name: 0 for name in (*names[:1], *names[-1:])}
+    order = dict.fromkeys([*names[:1], *names[-1:]])  # a set that keeps its order
     parts = 1
     while len(order) < len(names):
         parts *= 2
-        order |= {names[i * (len(names) - 1) // parts]: 0 for i in range(parts)}
+        order |= dict.fromkeys(names[i * (len(names) - 1) // parts] for i in range(parts))
     return list(order)
 
 

@@ -59,7 +59,7 @@ def listen(port: int | None, model: Sequential) -> socket.socket:
 
 
 def nothing_drawn(model: Sequential) -> tuple[Array, None, list[str], list[str]]:
-    """Return an empty drawing area as the one image, for a start without images: white if in colour, black otherwise."""
+    """Return an empty drawing area as the one image, to start without images: white if in colour, else black."""
     shape = model.input_shape or ()
     told = "No image was given: the numbers are those of an empty image. Draw one below, or drop, paste or choose one."
     return np.full((1, *shape), 0 if shape[0] == 1 else 255, np.uint8), None, ["nothing drawn yet"], [told]

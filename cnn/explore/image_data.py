@@ -77,8 +77,8 @@ class ImageData:
     ) -> tuple[dict[str, Any], Chunk]:
         """Return what the header says of the image, and its arrays.
 
-        Without ``complete`` these are the pixels alone, or the input where there are no pixels. With it, the outputs but
-        for those of the "layers" left out, and the gradients but for those left out. Without a trace, it is computed.
+        Without ``complete`` these are the pixels alone, or the input where there are no pixels. With it, these are all
+        outputs and gradients that are not left out. Without a trace, it is computed.
         """
         chunk = Chunk(self._level)
         outputs: list[int | None] = [None] * self.nodes

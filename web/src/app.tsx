@@ -38,7 +38,6 @@ function Section({ id, children }: { id: string; children: ComponentChildren }):
 /** What is not on the page. */
 function leftOut(): string[] {
   const { images, activations, layers, gradients, tensors } = header.left_out;
-  const outOf = (names: string[], all: number): string => `${names.length} of ${all}`;
   const why = "to keep the page small";
   const found = [];
   if (images)
@@ -47,12 +46,13 @@ function leftOut(): string[] {
     const n = given - activations;
     found.push(`Only the first ${n === 1 ? `${SAMPLE} has` : `${n} ${SAMPLE}s have`} all their numbers, ${why}.`);
   }
-  const nodes = header.nodes.length - 1;
-  if (layers.length)
-    found.push(`The outputs of ${outOf(layers, nodes)} layers are left out, ${why}: the map marks them.`);
-  if (gradients.length) found.push(`The gradients in ${outOf(gradients, nodes)} layers are left out, ${why}.`);
-  if (tensors.length)
-    found.push(`${outOf(tensors, Object.keys(header.tensors).length)} arrays of weights are left out, ${why}.`);
+  const parts = [
+    layers.length && `the outputs of ${layers.length} of ${header.nodes.length - 1} layers`,
+    gradients.length && `the gradients in ${gradients.length} layers`,
+    tensors.length && `${tensors.length} of ${Object.keys(header.tensors).length} arrays of weights`,
+  ].filter(Boolean);
+  if (parts.length) found.push(`To keep the page small, these are left out: ${parts.join("; ")}.`);
+  if (layers.length) found.push("The map marks the layers without outputs.");
   return found;
 }
 

@@ -37,20 +37,23 @@ class Choice:
     Attributes
     ----------
     sizes : dict of tuple to int
-        About how many bytes each piece takes, deflated.
+        About how many bytes each piece takes, deflated; of those with the same memory only the first is there.
     """
 
     def __init__(self, found: Trace, tensors: dict[str, Array], absent: Collection[str] = ()) -> None:
         nodes = {name: node for name, node in found.nodes.items() if name != INPUT}
-        self.sizes = {("layers", name): _size(node.output) for name, node in nodes.items()}
-        self.sizes |= {("gradients", n): _size(node.grad) for n, node in nodes.items() if node.grad is not None}
-        self.sizes |= {("tensors", name): _size(data) for name, data in tensors.items()}
+        arrays: dict[Piece, Array] = {("layers", name): node.output for name, node in nodes.items()}
+        arrays |= {("gradients", n): node.grad for n, node in found.nodes.items() if node.grad is not None}
+        arrays |= {("tensors", name): data for name, data in tensors.items()}
+        self._same = _first_of_same(arrays)
+        self.sizes = {piece: _size(array) for piece, array in arrays.items() if self._same[piece] == piece}
         self._units: dict[str, list[Piece]] = {}
         for name, node in nodes.items():
             weights = tensor_names(node).values()
             if not any(each in absent for each in weights):
-                pieces = [("layers", each) for each in (name, *node.reads)]
-                self._units[name] = [*pieces, *(("tensors", each) for each in weights)]
+                pieces = [("layers", each) for each in (name, *node.reads) if each != INPUT]
+                pieces += [("tensors", each) for each in weights if each in tensors]
+                self._units[name] = [self._same[piece] for piece in pieces]
         self._examples = _spread([name for name in self._units if type(nodes[name].layer) in (Conv2d, Linear)])
         names = list(nodes)
         self._answer = names[next((i for i, n in enumerate(names) if nodes[n].output is found.logits), len(names)) :]
@@ -70,14 +73,15 @@ class Choice:
         self._add_units(kept, space)
         self._add_single(kept, [piece for piece in self.sizes if piece[0] != "gradients"], space)
         self._add_gradients(kept, space)
-        return kept & set(self.sizes)
+        return kept
 
     def left_out(self, kept: set[Piece]) -> dict[str, list[str]]:
         """Return the names of what is not kept, by kind."""
-        return {kind: [n for each, n in self.sizes if each == kind and (kind, n) not in kept] for kind in KINDS}
+        missing = [piece for piece, same in self._same.items() if same not in kept]
+        return {kind: [name for each, name in missing if each == kind] for kind in KINDS}
 
     def _total(self, pieces: Iterable[Piece]) -> int:
-        return sum(self.sizes.get(piece, 0) for piece in pieces)
+        return sum(self.sizes[piece] for piece in pieces)
 
     def _cost(self, kept: set[Piece], name: str) -> int:
         return self._total({*self._units[name]} - kept)
@@ -94,12 +98,13 @@ class Choice:
             names.remove(name)
 
     def _add_gradients(self, kept: set[Piece], space: float) -> None:
-        self._add_single(kept, [("gradients", name) for kind, name in kept if kind == "layers"], space)
+        names = [INPUT, *(name for kind, name in self._same if kind == "layers" and self._same[kind, name] in kept)]
+        self._add_single(kept, [("gradients", name) for name in names], space)
 
     def _add_single(self, kept: set[Piece], pieces: list[Piece], space: float) -> None:
         """Add pieces, the smallest first, while one fits."""
-        used = self._total(kept)
-        for piece in sorted({*pieces} & set(self.sizes) - kept, key=lambda each: (self.sizes[each], each)):
+        used, new = self._total(kept), {self._same[piece] for piece in pieces if piece in self._same} - kept
+        for piece in sorted(new, key=lambda each: (self.sizes[each], each)):
             used += self.sizes[piece]
             if used > space:
                 return
@@ -114,6 +119,15 @@ def _spread(names: list[str]) -> list[str]:
         parts *= 2
         order |= dict.fromkeys(names[i * (len(names) - 1) // parts] for i in range(parts))
     return list(order)
+
+
+def _first_of_same(arrays: dict[Piece, Array]) -> dict[Piece, Piece]:
+    """Return for each array the first with the same memory, such as that before Flatten: they are stored once."""
+    first: dict[tuple[int, int], Piece] = {}
+    return {
+        piece: first.setdefault((array.__array_interface__["data"][0], array.nbytes), piece)
+        for piece, array in arrays.items()
+    }
 
 
 def _size(array: Array) -> int:

@@ -21,6 +21,7 @@ from cnn.training.inputs import dtype_of
 FORMAT = 1
 LIMIT = 11_000_000  # bytes of base64: a page of at most 12 MB, with room for its program and the header
 RANDOM_SEED = 0  # of the weights that the saliency maps are compared with
+INPUT_MAPS = "gradient_times_input", "gradient"  # saliency maps as large as the input, the less important one first
 Entry = tuple[dict[str, Any], Chunk]
 
 
@@ -204,17 +205,23 @@ def _first(
     excess = weights[1].size + entry[1].size - budget
     if excess <= 0:  # also before they are deflated
         return weights, entry, dict(NOTHING)
-    choice = Choice(found, tensors, absent)
-    nothing = image.entry(True, choice.left_out(set()), found)
-    space = budget - len(nothing[1].deflated())
+    choice, maps = Choice(found, tensors, absent), list(INPUT_MAPS)
+    nothing = choice.left_out(set())
+    for i in range(len(maps) + 1):  # leave out as few as possible
+        least = image.entry(True, nothing | {"maps": maps[:i]}, found)
+        space = budget - len(least[1].deflated())
+        if space >= budget / 4:
+            break
+    maps = maps[:i]
+    kept = set(choice.sizes) if sum(choice.sizes.values()) < 1.1 * space else choice.choose(space)  # it is an estimate
     while True:
-        kept = choice.choose(space)
-        left_out = choice.left_out(kept)
+        left_out = choice.left_out(kept) | {"maps": maps}
         weights, entry = _weights(tensors, left_out["tensors"]), image.entry(True, left_out, found)
         excess = len(weights[1].deflated()) + len(entry[1].deflated()) - budget
         if excess <= 0 or not kept:
             return weights, entry, left_out
         space = min(space, sum(choice.sizes[piece] for piece in kept)) - excess
+        kept = choice.choose(space)
 
 
 def _weights(tensors: dict[str, Array], left_out: Collection[str]) -> Entry:

@@ -16,7 +16,7 @@ from cnn.explore.walk import INPUT
 from cnn.layers import Conv2d
 from cnn.module import Array, Module
 
-NOTHING: dict[str, list[str]] = {"layers": [], "gradients": [], "tensors": []}  # is left out
+NOTHING: dict[str, list[str]] = {"layers": [], "gradients": [], "tensors": [], "maps": []}  # is left out
 MAPS = {f.__name__: f for f in (gradient, gradient_times_input, occlusion, grad_cam)}
 
 
@@ -94,8 +94,9 @@ class ImageData:
             "complete": complete,
             "outputs": outputs,
             "grads": grads,
-            "maps": _add(self.maps[0], chunk) if complete else {},
-            "random_maps": _add(self.maps[1], chunk) if complete else {},
+            "maps": _add(self.maps[0], chunk, left_out["maps"]) if complete else {},
+            "random_maps": _add(self.maps[1], chunk, left_out["maps"]) if complete else {},
+            "maps_left_out": [name for name in left_out["maps"] if name in self.maps[0]] if complete else [],
             "difference": self.difference if complete else None,
         }
         pixels = self.pixels  # last, because float32 must begin at a multiple of 4 bytes
@@ -132,5 +133,6 @@ def _maps(model: Module, x: Array, k: int | None) -> dict[str, Array]:
     return found
 
 
-def _add(maps: dict[str, Array], chunk: Chunk) -> dict[str, Any]:
-    return {name: {"offset": chunk.add(values), "shape": list(values.shape)} for name, values in maps.items()}
+def _add(maps: dict[str, Array], chunk: Chunk, left_out: Collection[str]) -> dict[str, Any]:
+    kept = {name: values for name, values in maps.items() if name not in left_out}
+    return {name: {"offset": chunk.add(values), "shape": list(values.shape)} for name, values in kept.items()}

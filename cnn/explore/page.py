@@ -49,7 +49,7 @@ class Page:
         The HTML.
     left_out : dict
         What is not on the page, as `pack` says it: how many "images" and "activations", and the names of the "layers",
-        "gradients" and "tensors".
+        "gradients", "tensors" and saliency "maps".
 
     Attributes
     ----------

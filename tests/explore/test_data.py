@@ -29,7 +29,7 @@ from cnn.module import Module
 from cnn.optim import Adam
 from tests.explore.nets import NETS, branches, graph, made, row
 
-NOTHING = {"layers": [], "gradients": [], "tensors": []}
+NOTHING = {"layers": [], "gradients": [], "tensors": [], "maps": []}
 MAPS = (gradient, gradient_times_input, occlusion, grad_cam)
 
 

@@ -51,6 +51,7 @@ export interface ImageEntry {
   grads: (number | null)[];
   maps: Record<string, Place>;
   random_maps: Record<string, Place>;
+  maps_left_out: string[];
   difference: Difference | null;
   pixels: Place | null;
   chunk: number;

@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     with explore_live.listen(args.port, model) if args.live else nullcontext() as listener:
         if args.images:
             x, y, names, notes = _given(args.images, model)
-        elif args.live and "data" not in config:
+        elif args.live and config.get("data") is None:
             x, y, names, notes = explore_live.nothing_drawn(model)
         else:
             x, y, names, notes = _of_run(path, model, config)

@@ -35,8 +35,8 @@ known. Of a large folder a sample is taken.
 
 example, with an area to draw, for images that you drop or paste, or choose as files:
   cnn explore --model fashion --live
-This writes no file. It serves the page on this machine alone, and prints its address. Each image goes to the net, and
-comes back with every number. Ctrl-C ends the server."""
+This writes no file, and needs no images to start. It serves the page on this machine alone, and prints its address.
+Each image goes to the net, and comes back with every number. Ctrl-C ends the server."""
 
 Found = tuple[Array, Array | None, list[str], list[str]]  # images, true classes, names, notes
 
@@ -71,7 +71,12 @@ def run(args: argparse.Namespace) -> int:
             f"{path} does not contain the shape of its inputs: set model.input_shape = (1, 28, 28) before save"
         )
     with explore_live.listen(args.port, model) if args.live else nullcontext() as listener:
-        x, y, names, notes = _given(args.images, model) if args.images else _of_run(path, model, config)
+        if args.images:
+            x, y, names, notes = _given(args.images, model)
+        elif args.live and config.get("data") is None:
+            x, y, names, notes = explore_live.nothing_drawn(model)
+        else:
+            x, y, names, notes = _of_run(path, model, config)
         if config:
             notes.insert(0, f"{training_text(config)}.")
         print_stderr("computing every activation and gradient ...")
@@ -89,7 +94,10 @@ def _of_run(path: Path, model: Sequential, config: dict[str, Any]) -> Found:
     name = config.get("data")
     if name is None:
         _check_images(model)
-        raise ValueError(f"{printable(path)} does not name its training data: give images, --images FOLDER or FILE ...")
+        raise ValueError(
+            f"{printable(path)} does not name its training data: give images, --images FOLDER or FILE ..., "
+            "or draw them with --live"
+        )
     if name in datasets.NAMES:
         if datasets.expected(name)[1] != tuple(model.input_shape or ()):
             raise ValueError(f"the model does not take images of {name}: give others, --images FOLDER or FILE ...")

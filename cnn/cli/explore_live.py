@@ -58,17 +58,25 @@ def listen(port: int | None, model: Sequential) -> socket.socket:
     return live.listen(port)
 
 
+def nothing_drawn(model: Sequential) -> tuple[Array, None, list[str], list[str]]:
+    """Return an empty drawing area as the one image, to start without images: white if in colour, else black."""
+    shape = model.input_shape or ()
+    told = "No image was given: the numbers are those of an empty image. Draw one below, or drop, paste or choose one."
+    return np.full((1, *shape), 0 if shape[0] == 1 else 255, np.uint8), None, ["nothing drawn yet"], [told]
+
+
 def serve(page: Page, model: Sequential, x: Array, listener: socket.socket) -> int:
     """Print the address of the page, and answer its images until Ctrl-C."""
     from cnn.explore import live
 
     other, token = randomized(model, RANDOM_SEED), secrets.token_urlsafe(TOKEN_BYTES)
+    absent = page.left_out["tensors"]
 
     def answer(data: bytes, name: str, label: int | None) -> bytes:
         image = read_for_model(name, model.input_shape or (), preprocessing=model.preprocessing, data=data)
         pixels = image.pixels[None]
         given, _ = targets(model, pixels, None if label is None else [label])
-        entry, chunk = pack_image(model, other, pixels, None if given is None else given[0], name)
+        entry, chunk = pack_image(model, other, pixels, None if given is None else given[0], name, absent)
         return live.packed({"image": entry, "note": image.reason if image.inverted else ""}, chunk)
 
     with Interrupts(), warnings.catch_warnings():

@@ -10,6 +10,11 @@ from cnn.module import Array
 class Chunk:
     """Arrays one after the other; equal ones are there once.
 
+    Parameters
+    ----------
+    level : int
+        How hard zlib tries.
+
     Examples
     --------
     >>> chunk = Chunk()
@@ -17,7 +22,8 @@ class Chunk:
     (0, 24, 0, 32)
     """
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = zlib.Z_DEFAULT_COMPRESSION) -> None:
+        self._level = level
         self._parts: list[bytes] = []
         self._offsets: dict[bytes, int] = {}
         self._deflated: bytes | None = None
@@ -36,12 +42,8 @@ class Chunk:
     def deflated(self) -> bytes:
         """Return the bytes, deflated."""
         if self._deflated is None:
-            self._deflated = deflate(b"".join(self._parts))
+            self._deflated = deflate(b"".join(self._parts), self._level)
         return self._deflated
-
-    def deflated_fast(self) -> bytes:
-        """Return the bytes, deflated in a third of the time to a little more."""
-        return deflate(b"".join(self._parts), zlib.Z_BEST_SPEED)
 
 
 def as_bytes(array: Array) -> bytes:

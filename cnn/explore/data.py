@@ -1,25 +1,27 @@
 """The data of a page about a net: a header and a block of bytes. docs/decisions/015-explore.md describes the format."""
 
-from collections.abc import Sequence
+import zlib
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from cnn.containers.chain import hide_internal_frames
 from cnn.errors import InputError, ShapeError
-from cnn.explore.chunk import Chunk, as_bytes, deflate
+from cnn.explore.choice import Choice
+from cnn.explore.chunk import Chunk
 from cnn.explore.describing import describe
 from cnn.explore.facts import GATES
-from cnn.explore.image_data import ImageData
+from cnn.explore.image_data import NOTHING, ImageData
 from cnn.explore.random_weights import randomized
 from cnn.explore.trace import Trace, trace
-from cnn.explore.walk import INPUT
 from cnn.module import Array, Module
 from cnn.training.inputs import dtype_of
 
 FORMAT = 1
 LIMIT = 11_000_000  # bytes of base64: a page of at most 12 MB, with room for its program and the header
 RANDOM_SEED = 0  # of the weights that the saliency maps are compared with
+INPUT_MAPS = "gradient_times_input", "gradient"  # saliency maps as large as the input, the less important one first
 Entry = tuple[dict[str, Any], Chunk]
 
 
@@ -35,8 +37,8 @@ def pack(
 
     Of each image every activation and every gradient, as `trace` finds them, and saliency maps, also with random
     weights; and the weights once. If that is more than ``limit``, the last images come without all this, only with
-    their pixels and probabilities. If one complete image is still too large, the largest layers are left out: their
-    activations and gradients, or their weights. The header says so.
+    their pixels and probabilities. If one complete image is still too large, some layers are left out, so that what is
+    kept can be explained: `cnn.explore.choice.Choice` says which. The header says so.
 
     Parameters
     ----------
@@ -101,9 +103,17 @@ def pack(
 
 @hide_internal_frames
 def pack_image(
-    model: Module, other: Module, pixels: Any, label: int | None = None, name: str = ""
+    model: Module,
+    other: Module,
+    pixels: Any,
+    label: int | None = None,
+    name: str = "",
+    absent: Collection[str] = (),
+    limit: int = LIMIT,
 ) -> tuple[dict[str, Any], bytes]:
-    """Return what `pack` has for one more image, complete: its entry in the header, and its chunk of bytes.
+    """Return what `pack` has for one more image: its entry in the header, and its chunk of bytes.
+
+    Of a large net some layers are left out, as in `pack`.
 
     Parameters
     ----------
@@ -115,6 +125,10 @@ def pack_image(
         As in `pack`.
     label, name
         Of the image.
+    absent : collection of str
+        Names of the weights that the page does not have.
+    limit : int
+        As in `pack`; the chunk has at most three quarters of it.
 
     Returns
     -------
@@ -133,9 +147,10 @@ def pack_image(
     """
     shown, inputs = _inputs(model, pixels)
     found = trace(model, inputs[0], label)
-    image = ImageData(model, other, inputs[0], label, None if shown is None else shown[0], name, found)
-    entry, chunk = image.entry(True)
-    return entry, chunk.deflated_fast()  # someone waits for it
+    given = None if shown is None else shown[0]
+    image = ImageData(model, other, inputs[0], label, given, name, found, zlib.Z_BEST_SPEED)  # someone waits for it
+    _, (entry, chunk), _ = _first(image, found, {}, limit * 3 // 4, absent)
+    return entry, chunk.deflated()
 
 
 def _inputs(model: Any, pixels: Any) -> tuple[Array | None, list[Array]]:
@@ -156,11 +171,11 @@ def _fit(images: list[ImageData], tensors: dict[str, Array], budget: int) -> tup
     entries = _short(images, budget)
     costs = [len(chunk.deflated()) for _, chunk in entries]
     budget -= sum(costs[1:])
-    weights, entries[0], left_out = _first(images[0], tensors, budget)
+    weights, entries[0], left_out = _first(images[0], images[0].trace(), tensors, budget)
     budget -= len(weights[1].deflated()) + len(entries[0][1].deflated())
     complete = 1
     while complete < len(entries):
-        entry = images[complete].entry(True, left_out["layers"])
+        entry = images[complete].entry(True, left_out)
         budget -= len(entry[1].deflated()) - costs[complete]
         if budget < 0:
             break
@@ -182,39 +197,37 @@ def _short(images: list[ImageData], budget: int) -> list[Entry]:
     return entries
 
 
-def _first(image: ImageData, tensors: dict[str, Array], budget: int) -> tuple[Entry, Entry, dict[str, Any]]:
-    """Return the weights, and the first image, complete; without the largest layers if that is needed to fit."""
-    left_out: dict[str, Any] = {"layers": [], "tensors": []}
-    sizes: dict[tuple[str, str], int] | None = None
+def _first(
+    image: ImageData, found: Trace, tensors: dict[str, Array], budget: int, absent: Collection[str] = ()
+) -> tuple[Entry, Entry, dict[str, Any]]:
+    """Return the weights, and the image, complete; without some layers if that is needed to fit."""
+    weights, entry = _weights(tensors, ()), image.entry(True, found=found)
+    excess = weights[1].size + entry[1].size - budget
+    if excess <= 0:  # also before they are deflated
+        return weights, entry, dict(NOTHING)
+    choice, maps = Choice(found, tensors, absent), list(INPUT_MAPS)
+    nothing = choice.left_out(set())
+    for i in range(len(maps) + 1):  # leave out as few as possible
+        least = image.entry(True, nothing | {"maps": maps[:i]}, found)
+        space = budget - len(least[1].deflated())
+        if space >= budget / 4:
+            break
+    maps = maps[:i]
+    kept = set(choice.sizes) if sum(choice.sizes.values()) < 1.1 * space else choice.choose(space)  # it is an estimate
     while True:
-        weights, entry = _weights(tensors, left_out["tensors"]), image.entry(True, left_out["layers"])
+        left_out = choice.left_out(kept) | {"maps": maps}
+        weights, entry = _weights(tensors, left_out["tensors"]), image.entry(True, left_out, found)
         excess = len(weights[1].deflated()) + len(entry[1].deflated()) - budget
-        if excess > 0 and sizes is None:
-            sizes = _sizes(image.trace(), tensors)
-            order = list(sizes)
-        if excess <= 0 or not sizes:
+        if excess <= 0 or not kept:
             return weights, entry, left_out
-        while excess > 0 and sizes:
-            largest = max(sizes, key=sizes.__getitem__)
-            excess -= sizes.pop(largest)
-        for kind in left_out:
-            left_out[kind] = [name for each, name in order if each == kind and (each, name) not in sizes]
+        space = min(space, sum(choice.sizes[piece] for piece in kept)) - excess
+        kept = choice.choose(space)
 
 
-def _weights(tensors: dict[str, Array], left_out: list[str]) -> Entry:
+def _weights(tensors: dict[str, Array], left_out: Collection[str]) -> Entry:
     """Return what the header says of the weights, and a chunk with them."""
     chunk, found = Chunk(), {}
     for name, data in tensors.items():
         offset = None if name in left_out else chunk.add(data)
         found[name] = {"offset": offset, "shape": list(data.shape)}
     return found, chunk
-
-
-def _sizes(found: Trace, tensors: dict[str, Array]) -> dict[tuple[str, str], int]:
-    """Return how many bytes each weight takes, and each layer with its activations and gradients; not the input."""
-    sizes = {("tensors", name): len(deflate(as_bytes(data))) for name, data in tensors.items()}
-    for name, node in found.nodes.items():
-        if name != INPUT:
-            arrays = [a for a in (node.output, node.grad) if a is not None]
-            sizes["layers", name] = sum(len(deflate(as_bytes(a))) for a in arrays)
-    return sizes

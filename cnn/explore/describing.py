@@ -46,7 +46,7 @@ def describe(model: Module, found: Trace, active: dict[str, list[Array]]) -> dic
                 "dead": dead_share(node, active[name]) if name in active else None,
                 "arithmetic": type(node.layer) in EXPLANATIONS,
                 "settings": _settings(node, inputs),
-                "tensors": _tensors(node),
+                "tensors": tensor_names(node),
             }
         )
     own = getattr(model, "loss_func", None)
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
-def _tensors(node: Node) -> dict[str, str]:
+def tensor_names(node: Node) -> dict[str, str]:
     """Return the names in the state_dict of the weights that a layer itself holds."""
     held = {} if node.layer is None else vars(node.layer)
     names = [name for name, value in held.items() if isinstance(value, Buffer) and value.dtype.kind == "f"]

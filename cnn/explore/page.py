@@ -20,7 +20,7 @@ from cnn.explore.chunk import Chunk
 from cnn.explore.data import LIMIT, pack
 from cnn.explore.gallery import COUNT, choose, confusion, mistakes
 from cnn.explore.static import static_part
-from cnn.explore.walk import without_softmax
+from cnn.explore.walk import QUIET, without_softmax
 from cnn.layers import LogSoftmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
 from cnn.loss.bce_loss import BinaryLoss
@@ -47,6 +47,9 @@ class Page:
     ----------
     text : str
         The HTML.
+    left_out : dict
+        What is not on the page, as `pack` says it: how many "images" and "activations", and the names of the "layers",
+        "gradients", "tensors" and saliency "maps".
 
     Attributes
     ----------
@@ -54,8 +57,8 @@ class Page:
         The file that `save` wrote.
     """
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, left_out: dict[str, Any]) -> None:
+        self.text, self.left_out = text, left_out
         self.path: Path | None = None
 
     def save(self, path: str | Path) -> "Page":
@@ -167,7 +170,7 @@ def page(
         told.append(ONE_OUTPUT)
     epochs = [{name: float(value) for name, value in epoch.items() if np.isfinite(value)} for epoch in history]
     header["page"] = {"title": title, "notes": [*notes, *told], "history": epochs, **confused}
-    return Page(_filled(title, header, block + extra, x[shown]))
+    return Page(_filled(title, header, block + extra, x[shown]), header["left_out"])
 
 
 def targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
@@ -178,9 +181,9 @@ def targets(model: Any, x: Array, y: Any) -> tuple[Any, list[str]]:
     if not isinstance(own, LossFunc) or isinstance(own, ClassificationLoss):
         return None, []
     if isinstance(own, BinaryLoss):
-        return model.predict(_inputs(model, x)), [
-            "The true answers are not known: the loss is that of the model's own."
-        ]
+        with np.errstate(**QUIET):
+            own_answers = model.predict(_inputs(model, x))
+        return own_answers, ["The true answers are not known: the loss is that of the model's own."]
     return [0.0] * len(x), ["The true outputs are not known: the loss is that of zeros."]
 
 
@@ -199,7 +202,8 @@ def _gallery(model: Any, x: Array, y: Any) -> tuple[list[tuple[int, str]], Array
         model.loss_func = loss_func
     if not (first and isinstance(loss_func, ClassificationLoss) and hasattr(model, "predict_proba")):
         return first, None
-    probabilities = model.predict_proba(_inputs(model, x))
+    with np.errstate(**QUIET):
+        probabilities = model.predict_proba(_inputs(model, x))
     has_ids = y is None or (y.dtype.kind in "iu" and y.shape == (len(x),))
     if probabilities.ndim != 2 or not has_ids:
         return first, None

@@ -12,11 +12,12 @@ import numpy as np
 from cnn.containers.chain import hide_internal_frames
 from cnn.core.checks import check_images, integer
 from cnn.errors import InputError, ShapeError
-from cnn.explore.walk import INPUT, Walk
+from cnn.explore.walk import INPUT, QUIET, TOO_LARGE, Walk
 from cnn.layers import Conv2d
 from cnn.module import Array, Module
 
 BATCH = 64  # images of an occlusion that run together
+LARGE = 128  # pixels of a side, above which patches do not overlap by default
 
 
 @hide_internal_frames
@@ -45,7 +46,7 @@ def gradient(model: Module, x: Any, k: int | None = None) -> Array:
     Raises
     ------
     InputError, ShapeError
-        If x or k does not fit the model.
+        If x or k does not fit the model, or numbers become too large.
 
     Source
     ------
@@ -85,7 +86,7 @@ def gradient_times_input(model: Module, x: Any, k: int | None = None) -> Array:
     Raises
     ------
     InputError, ShapeError
-        If x or k does not fit the model.
+        If x or k does not fit the model, or numbers become too large.
 
     Source
     ------
@@ -100,7 +101,8 @@ def gradient_times_input(model: Module, x: Any, k: int | None = None) -> Array:
     array([ 30., -20.], dtype=float32)
     """
     node = _score_walk(model, x, k).nodes[INPUT]
-    return _as_map(node.output * node.grad)
+    with np.errstate(**QUIET):
+        return _as_map(node.output * node.grad)
 
 
 @hide_internal_frames
@@ -127,7 +129,8 @@ def occlusion(
     patch : int, optional
         Side of the patch in pixels; by default a seventh of the shorter side of the image.
     stride : int, optional
-        Step between patches, at most ``patch``; by default half of it. The last patches end at the edge.
+        Step between patches, at most ``patch``; by default half of it, and all of it in an image with a side of more
+        than 128 pixels, where more patches would take long. The last patches end at the edge.
     value : float, optional
         What the patch is set to, as the model reads it; by default the mean of the image.
 
@@ -138,7 +141,7 @@ def occlusion(
     Raises
     ------
     InputError, ShapeError
-        If x or k does not fit the model.
+        If x or k does not fit the model, or numbers become too large.
     ValueError
         If the patch is larger than the image, or the stride larger than the patch.
 
@@ -162,7 +165,9 @@ def occlusion(
     check_images(x)
     height, width = x.shape[2:]
     patch = max(1, min(height, width) // 7) if patch is None else integer(patch, "patch", 1)
-    stride = max(1, patch // 2) if stride is None else integer(stride, "stride", 1)
+    if stride is None:
+        stride = patch if max(height, width) > LARGE else max(1, patch // 2)
+    stride = integer(stride, "stride", 1)
     if patch > min(height, width):
         raise ValueError(f"patch={patch} is larger than the image of {height} x {width}: use a smaller one")
     if stride > patch:
@@ -171,15 +176,17 @@ def occlusion(
     score = _summed(walk.logits_of(x))[0, k]
     corners = [(i, j) for i in _starts(height, patch, stride) for j in _starts(width, patch, stride)]
     total, count = np.zeros((height, width)), np.zeros((height, width))
+    value = x.mean(dtype=np.float64) if value is None else value  # a sum in float32 may overflow
     for first in range(0, len(corners), BATCH):
         some = corners[first : first + BATCH]
         covered = x.repeat(len(some), axis=0)
         for image, (i, j) in zip(covered, some, strict=True):
-            image[:, i : i + patch, j : j + patch] = x.mean() if value is None else value
+            image[:, i : i + patch, j : j + patch] = value
         for (i, j), other in zip(some, _summed(walk.logits_of(covered))[:, k], strict=True):
             total[i : i + patch, j : j + patch] += score - other
             count[i : i + patch, j : j + patch] += 1
-    return _as_map((total / count)[None])
+    with np.errstate(**QUIET):
+        return _as_map((total / count)[None])
 
 
 @hide_internal_frames
@@ -207,7 +214,7 @@ def grad_cam(model: Module, x: Any, k: int | None = None, layer: str | None = No
     Raises
     ------
     InputError, ShapeError
-        If x or k does not fit the model, or there is no such layer.
+        If x or k does not fit the model, there is no such layer, or numbers become too large.
 
     Source
     ------
@@ -231,8 +238,9 @@ def grad_cam(model: Module, x: Any, k: int | None = None, layer: str | None = No
     maps, slopes = images[name].output, images[name].grad
     if slopes is None:  # that of a last Softmax
         raise InputError(f"layer {name} comes after the score: choose an earlier one")
-    weights = slopes.mean(axis=(2, 3), keepdims=True)
-    return _as_map(np.maximum((weights * maps).sum(axis=1), 0))
+    with np.errstate(**QUIET):
+        weights = slopes.mean(axis=(2, 3), keepdims=True)
+        return _as_map(np.maximum((weights * maps).sum(axis=1), 0))
 
 
 def largest(logits: Array) -> int:
@@ -276,4 +284,7 @@ def _starts(pixels: int, patch: int, stride: int) -> list[int]:
 
 def _as_map(values: Any) -> Array:
     """Return the map of the one sample as float32."""
-    return np.ascontiguousarray(values[0], np.float32)
+    found = np.ascontiguousarray(values[0], np.float32)
+    if not np.isfinite(found).all():
+        raise InputError(f"the map has NaN or infinity for this sample: {TOO_LARGE}")
+    return found

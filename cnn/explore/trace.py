@@ -10,7 +10,7 @@ from cnn.containers.chain import hide_internal_frames
 from cnn.core.modes import Mode
 from cnn.core.text import fields_text
 from cnn.errors import InputError, ShapeError
-from cnn.explore.walk import Node, Walk
+from cnn.explore.walk import QUIET, TOO_LARGE, Node, Walk
 from cnn.layers import LogSoftmax
 from cnn.layers.softmax import softmax
 from cnn.loss import CrossEntropyLoss, LossFunc, NLLLoss
@@ -77,7 +77,7 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
     Raises
     ------
     InputError, ShapeError
-        If the sample or y does not fit the model, or a layer gives NaN or infinity.
+        If the sample or y does not fit the model, or an output, a gradient or the loss is NaN or infinity.
 
     Examples
     --------
@@ -98,7 +98,8 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
         probabilities = own.probabilities(walk.logits) if isinstance(own, BinaryLoss) else None
     else:
         loss_func, target = CrossEntropyLoss(from_logits=True), _class_ids(walk.logits, y)
-        probabilities = softmax(walk.logits, 1) if walk.softmax is None else walk.last.output
+        with np.errstate(**QUIET):
+            probabilities = softmax(walk.logits, 1) if walk.softmax is None else walk.last.output
         if isinstance(walk.softmax, LogSoftmax):
             probabilities = np.exp(probabilities)
     loss, grad = _loss_and_grad(loss_func, walk.logits, target)
@@ -114,8 +115,11 @@ def trace(model: Module, x: Any, y: Any = None) -> Trace:
 
 
 def _loss_and_grad(loss_func: LossFunc, prediction: Array, target: Array) -> tuple[float, Array]:
-    with Mode(saving=True):  # also inside no_grad()
-        return float(loss_func(prediction, target)), loss_func.backward()
+    with Mode(saving=True), np.errstate(**QUIET):  # also inside no_grad()
+        loss, grad = float(loss_func(prediction, target)), loss_func.backward()
+    if not np.isfinite(loss):
+        raise InputError(f"the loss is {loss} for this sample: {TOO_LARGE}")
+    return loss, grad
 
 
 def _class_ids(logits: Array, y: Any) -> Array:

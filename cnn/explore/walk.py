@@ -29,6 +29,9 @@ from cnn.training.inputs import as_samples
 
 INPUT = "input"  # the name of the node that holds the samples
 
+TOO_LARGE = "the numbers became too large: train again with a lower learning rate, or scale the inputs"
+QUIET: Any = {"over": "ignore", "invalid": "ignore"}  # of NumPy: numbers that become too large are said in a sentence
+
 
 @dataclass(repr=False)
 class Node:
@@ -143,12 +146,22 @@ class Walk:
         """Fill in the gradient of every node, and of every parameter of the copy, from that of the logits.
 
         A last Softmax has none: its gradient is that of the loss in its outputs.
+
+        Raises
+        ------
+        InputError
+            If a gradient is NaN or infinity.
         """
         self.nodes[INPUT].grad = self._run(self._clock, self._body, "backward", self._body.backward, grad)
+        for node in self.nodes.values():
+            if node.grad is not None and not np.isfinite(node.grad).all():
+                raise InputError(
+                    f"the gradient in the output of layer {node.name} is NaN or infinity for this sample: {TOO_LARGE}"
+                )
 
     def logits_of(self, x: Array) -> Array:
         """Return the logits of other samples, (N, ...) -> (N, K, ...), and keep nothing else."""
-        with evaluating(), one_blas_thread():
+        with evaluating(), one_blas_thread(), np.errstate(**QUIET):
             return self._body(x)
 
     @property
@@ -159,7 +172,7 @@ class Walk:
     def _run(self, function: Callable[..., Any], *args: Any) -> Any:
         # a forward hook means that activations are watched, so that no layers run fused
         modes = Mode(saving=True, evaluating=False, forward_hook=lambda module, y: None, clock=self._clock)
-        with modes, one_blas_thread():
+        with modes, one_blas_thread(), np.errstate(**QUIET):
             return function(*args)
 
     def _clock(self, layer: Any, what: str, run: Any, array: Any) -> Any:
@@ -205,7 +218,7 @@ class Walk:
             if np.isfinite(node.output).all():
                 continue
             held = [tensor.data for _, tensor in node.layer.named_tensors()] if node.layer is not None else []
-            cause = "the numbers became too large: train again with a lower learning rate"
+            cause = TOO_LARGE
             if not all(np.isfinite(data).all() for data in held):
                 cause = "its weights hold NaN or infinity: load those of an earlier epoch, or train again"
             raise InputError(f"layer {node.name}, {node.layer!r}, gives NaN or infinity for this sample: {cause}")

@@ -70,9 +70,35 @@ def test_a_model_that_takes_no_images(run):
     assert (code, err) == (1, "error: the model takes 2 numbers, not images to draw: leave out --live\n")
 
 
-def test_without_images_it_asks_for_some(run, brightness_model):
-    code, _, err = run("explore", brightness_model, "--live")
-    assert (code, "does not name its training data: give images, --images" in err) == (1, True)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_without_images_it_starts_with_an_empty_one(run, monkeypatch, channels):
+    model = Sequential([Flatten(), Linear(channels * 64, 2, rng=0), Softmax()], loss_func=CrossEntropyLoss())
+    model.input_shape = (channels, 8, 8)
+    model.save("m.safetensors")
+    served = []
+    monkeypatch.setattr(cnn.explore.live, "serve", lambda *given: served.append(given))
+    code, out, err = run("explore", "m.safetensors", "--live")
+    assert (code, out.startswith("http://127.0.0.1:"), "error" in err) == (0, True, False)
+    text, about, _, _, answer = served[0]
+    assert "No image was given: the numbers are those of an empty image. Draw one below" in text
+    assert about == {"dark": channels == 1}
+    assert "nothing drawn yet" in text
+    write_image("a.png")
+    assert b'"a.png"' in answer(Path("a.png").read_bytes(), "a.png", None)
+    code, _, err = run("explore", "m.safetensors")
+    assert (code, "give images, --images FOLDER or FILE ..., or draw them with --live" in err) == (1, True)
+
+
+def test_an_answer_lacks_what_the_page_lacks(run, brightness_model, monkeypatch):
+    given = []
+    monkeypatch.setattr(cnn.explore.live, "serve", lambda *each: given.append(each[4]))
+    monkeypatch.setattr(explore_live, "pack_image", lambda *each: given.append(each) or ({}, b""))
+    write_image("a.png")
+    pages = cnn.explore.page
+    monkeypatch.setattr(cnn.explore, "page", lambda *each, **options: pages(*each, **options, limit=500))
+    assert run("explore", brightness_model, "--images", "a.png", "--live")[0] == 0
+    given[0](Path("a.png").read_bytes(), "a.png", None)
+    assert "1.weight" in given[1][-1]
 
 
 def test_nan_weights(run, brightness_model):

@@ -171,3 +171,12 @@ def test_what_is_refused():
     model = zoo.unet((1, 8, 8), classes=2, width=4, depth=1)
     with pytest.raises(InputError, match="comes after the score"):
         grad_cam(model, np.ones((1, 1, 8, 8)), 0, list(dict(model.named_modules()))[-1])
+
+
+@pytest.mark.parametrize(("side", "overlaps"), [(128, True), (129, False)])
+def test_patches_of_large_images_do_not_overlap(side, overlaps):
+    model = Sequential([Flatten(), Linear(side * side, 2, rng=0), Softmax()])
+    x = np.random.default_rng(0).normal(size=(1, 1, side, side)).astype(np.float32)
+    patch = side // 7
+    expected = occlusion(model, x, 0, patch, patch // 2 if overlaps else patch)
+    np.testing.assert_array_equal(occlusion(model, x, 0), expected)

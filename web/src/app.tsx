@@ -37,7 +37,7 @@ function Section({ id, children }: { id: string; children: ComponentChildren }):
 
 /** What is not on the page. */
 function leftOut(): string[] {
-  const { images, activations, layers, tensors } = header.left_out;
+  const { images, activations, layers, gradients, tensors } = header.left_out;
   const why = "to keep the page small";
   const found = [];
   if (images)
@@ -46,14 +46,23 @@ function leftOut(): string[] {
     const n = given - activations;
     found.push(`Only the first ${n === 1 ? `${SAMPLE} has` : `${n} ${SAMPLE}s have`} all their numbers, ${why}.`);
   }
-  if (layers.length) found.push(`The numbers of some layers are left out, ${why}.`);
-  if (tensors.length) found.push(`The weights of some layers are left out, ${why}.`);
+  const parts = [
+    layers.length && `the outputs of ${layers.length} of ${header.nodes.length - 1} layers`,
+    gradients.length && `the gradients in ${gradients.length} layers`,
+    tensors.length && `${tensors.length} of ${Object.keys(header.tensors).length} arrays of weights`,
+  ].filter(Boolean);
+  if (parts.length) found.push(`To keep the page small, these are left out: ${parts.join("; ")}.`);
+  if (layers.length) found.push("The map marks the layers without outputs.");
   return found;
 }
 
 function Head(): VNode {
   const { title, notes } = header.page;
-  const missing = [...header.left_out.layers, ...header.left_out.tensors];
+  const missing: [string, string[]][] = [
+    ["Outputs", header.left_out.layers],
+    ["Gradients", header.left_out.gradients],
+    ["Weights", header.left_out.tensors],
+  ];
   const layers = header.nodes.length - 1;
   const parameters = header.nodes.reduce((sum, node) => sum + node.parameters, 0);
   return (
@@ -67,10 +76,10 @@ function Head(): VNode {
       <p class="hint">
         {[...notes, ...leftOut()].join(" ")} <strong>This page contains the {SAMPLE}s that it shows.</strong>
       </p>
-      {missing.length > 0 && (
+      {missing.some(([, names]) => names.length > 0) && (
         <details class="hint">
           <summary>What was left out</summary>
-          <p>{missing.join(", ")}</p>
+          {missing.map(([what, names]) => names.length > 0 && <p key={what}>{`${what}: ${names.join(", ")}`}</p>)}
         </details>
       )}
     </header>

@@ -1,8 +1,9 @@
 // A page that is served by `cnn explore --live`: an area to draw, and images that are dropped, pasted or chosen.
 import type { VNode } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { className, given, header, nodeOf, setImage } from "./data";
+import { className, given, header, nodeOf, sampleOf, setImage } from "./data";
 import { percent } from "./numbers";
+import { linesOf } from "./outputs";
 import { Pad } from "./pad";
 import { go } from "./state";
 import type { ImageEntry } from "./types";
@@ -19,6 +20,7 @@ export const live: Settings | null = JSON.parse(document.getElementById("app")!.
 const MOST = 20;
 const MEMORY = 200e6; // bytes of all numbers of the user's images
 const NAMED = 3;
+const LONG = 2000; // milliseconds
 
 /** An image of the user, and its place in header.images, once the net has computed it. */
 interface Own {
@@ -29,6 +31,7 @@ interface Own {
 }
 
 interface Answer {
+  own: Own;
   image: ImageEntry;
   note: string;
   deflated: Uint8Array<ArrayBuffer>;
@@ -41,7 +44,8 @@ let count = 0;
 let most = MOST;
 
 /** Have the net compute an image. */
-async function ask({ name, blob, label }: Own, limit: number): Promise<Answer> {
+async function ask(own: Own, limit: number): Promise<Answer> {
+  const { name, blob, label } = own;
   const start = performance.now();
   const megabytes = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MB`;
   if (blob.size > limit) {
@@ -62,7 +66,7 @@ async function ask({ name, blob, label }: Own, limit: number): Promise<Answer> {
   const answer = await response.arrayBuffer();
   const length = new DataView(answer).getUint32(0, true);
   const about = JSON.parse(new TextDecoder().decode(new Uint8Array(answer, 4, length)));
-  return { ...about, deflated: new Uint8Array(answer, 4 + length), milliseconds: performance.now() - start };
+  return { own, ...about, deflated: new Uint8Array(answer, 4 + length), milliseconds: performance.now() - start };
 }
 
 /** Put an image among those of the page, and return its place. */
@@ -74,19 +78,28 @@ function keep(own: Own, { image, deflated }: Answer): number {
   return own.place;
 }
 
-function Told({ answer, waits }: { answer: Answer; waits: boolean }): VNode {
-  const { image, note, milliseconds } = answer;
-  const p = image.probabilities ?? [];
+/** What the net says of an image, the most important first. */
+async function says({ own, image }: Answer): Promise<string[]> {
+  const p = image.probabilities;
+  if (!p)
+    return (linesOf(await sampleOf(own.place!)) ?? []).slice(0, NAMED).map(({ name, text }) => `${name}: ${text}`);
   const order = p.map((_, k) => k).sort((a, b) => p[b]! - p[a]!);
-  const [first, ...rest] = order.slice(0, NAMED).map((k) => `${className(k)} ${percent(p[k]!)}`);
+  return order.slice(0, NAMED).map((k) => `${className(k)} ${percent(p[k]!)}`);
+}
+
+/** That the net computes, and, if one waits for it, how long that takes. */
+const computing = (last: Answer | null): string =>
+  `The net computes every number …${last && last.milliseconds > LONG ? ` The last image took ${Math.round(last.milliseconds / 1000)} s.` : ""}`;
+
+function Told({ answer, said, waits }: { answer: Answer; said: string[]; waits: boolean }): VNode {
+  const { image, note, milliseconds } = answer;
+  const [first, ...rest] = said;
   return (
     <>
       <strong>{first ?? "Its numbers are below"}</strong>
       {rest.length > 0 && <span>{rest.join(", ")}</span>}
       <small>
-        {waits
-          ? "The net computes …"
-          : `${image.name}, in ${Math.round(milliseconds)} ms. ${note && `It was ${note}.`}`}
+        {waits ? computing(answer) : `${image.name}, in ${Math.round(milliseconds)} ms. ${note && `It was ${note}.`}`}
       </small>
     </>
   );
@@ -145,7 +158,8 @@ function useFiles(take: (files: FileList, pasted: boolean) => void, refuse: (tex
 }
 
 export function Live({ image: shown, about }: { image: number; about: Settings }): VNode {
-  const [answer, setAnswer] = useState<Answer | null>(null);
+  const [answer, setAnswer] = useState<{ answer: Answer; said: string[] } | null>(null);
+  const last = useRef<Answer | null>(null);
   const [faults, setFaults] = useState<string[]>([]);
   const [waiting, setWaiting] = useState(0);
   const queue = useRef(Promise.resolve());
@@ -162,11 +176,13 @@ export function Live({ image: shown, about }: { image: number; about: Settings }
       try {
         if (own.blob === blob && own.label === label) {
           const found = await ask(own, about.limit);
-          setAnswer(found);
-          go({ image: keep(own, found) });
+          last.current = found;
+          const image = keep(own, found);
+          setAnswer({ answer: found, said: await says(found) });
+          go({ image });
         }
       } catch (error) {
-        setAnswer(null);
+        setAnswer((shown) => (shown?.answer.own === own ? null : shown)); // that of another file stays
         setFaults((others) => [...others, error instanceof Error ? error.message : String(error)]);
       }
       setWaiting((n) => n - 1);
@@ -205,8 +221,8 @@ export function Live({ image: shown, about }: { image: number; about: Settings }
               {text}
             </span>
           ))}
-          {answer && <Told answer={answer} waits={waiting > 0} />}
-          {!answer && waiting > 0 && "The net computes …"}
+          {answer && <Told {...answer} waits={waiting > 0} />}
+          {!answer && waiting > 0 && computing(last.current)}
           {!answer && waiting === 0 && faults.length === 0 && "Draw something: the answer of the net appears here."}
         </p>
         <p>

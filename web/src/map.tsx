@@ -32,7 +32,10 @@ function line({ from, to, blocked }: Edge, lanes: number): string {
   return `M${x1} ${y1}C${around} ${y1 + 8} ${around} ${y1 + 8} ${around} ${y1 + ROW / 2}L${around} ${y2 - ROW / 2}C${around} ${y2 - 8} ${around} ${y2 - 8} ${x2} ${y2}`;
 }
 
-function Chips({ route }: { route: Route }): VNode {
+/** Whether the page has no numbers of a layer, though it has those of others. */
+const isMissing = (sample: Sample, name: string): boolean => sample.entry.complete && !sample.output(name);
+
+function Chips({ sample, route }: { sample: Sample; route: Route }): VNode {
   const { spots, edges, rows, lanes } = drawn();
   const box = useRef<HTMLDivElement>(null);
   const move = (event: KeyboardEvent): void => {
@@ -64,12 +67,14 @@ function Chips({ route }: { route: Route }): VNode {
       {header.nodes.map((node) => {
         const spot = spots.get(node.name)!;
         const chosen = node.name === route.layer;
+        const missing = isMissing(sample, node.name);
         return (
           <button
             type="button"
             key={node.name}
+            class={missing ? "missing" : undefined}
             aria-pressed={chosen}
-            aria-label={`${layerName(node)}, ${node.shape.join(" × ")}`}
+            aria-label={`${layerName(node)}, ${node.shape.join(" × ")}${missing ? ", left out" : ""}`}
             title={`${node.name} ${node.kind}`}
             tabIndex={chosen ? 0 : -1}
             onClick={() => go({ layer: node.name })}
@@ -123,7 +128,12 @@ export function LayerMap({ sample, route }: { sample: Sample; route: Route }): V
   const { lanes } = drawn();
   return (
     <div class={lanes > 2 ? "map broad" : "map"}>
-      <Chips route={route} />
+      <div>
+        {header.nodes.some(({ name }) => isMissing(sample, name)) && (
+          <p class="hint">A broken line around a layer: its numbers were left out, to keep the page small.</p>
+        )}
+        <Chips sample={sample} route={route} />
+      </div>
       <div>
         <h3>{layerName(node)}</h3>
         <Facts node={node} />

@@ -5,6 +5,7 @@ import { className, given, header, isOneOf, nodeOf, SAMPLE, type Sample } from "
 import { Live, live } from "./live";
 import { HeatMap } from "./maps";
 import { fmt, percent, shapeOf } from "./numbers";
+import { Outputs } from "./outputs";
 import { isPicture, Picture } from "./picture";
 import { go, type Route } from "./state";
 
@@ -88,31 +89,6 @@ function Classes({ sample }: { sample: Sample }): VNode {
         ))}
       </tbody>
     </table>
-  );
-}
-
-/** Of a net without classes: what it gives. */
-function Outputs({ sample }: { sample: Sample }): VNode {
-  const values = sample.output(header.logits);
-  if (!values) return <p>The outputs were left out, to keep the page small.</p>;
-  const shown = [...values.slice(0, 32)];
-  return (
-    <>
-      <p>
-        {isOneOf ? "The net answers for each place" : "This net has no classes"}: these are its outputs
-        {values.length > 32 ? ", the first 32 of them" : ""}.
-      </p>
-      <table class="classes">
-        <tbody>
-          {shown.map((value, k) => (
-            <tr key={k}>
-              <th scope="row">output {k}</th>
-              <td>{fmt(value)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </>
   );
 }
 

@@ -51,6 +51,7 @@ export interface ImageEntry {
   grads: (number | null)[];
   maps: Record<string, Place>;
   random_maps: Record<string, Place>;
+  maps_left_out: string[];
   difference: Difference | null;
   pixels: Place | null;
   chunk: number;
@@ -68,7 +69,7 @@ export interface Header {
   logits: string;
   tensors: Record<string, { offset: number | null; shape: number[] }>;
   images: ImageEntry[];
-  left_out: { images: number; activations: number; layers: string[]; tensors: string[] };
+  left_out: { images: number; activations: number; layers: string[]; gradients: string[]; tensors: string[] };
   chunks: { offset: number; length: number; size: number }[];
   page: {
     title: string;

@@ -115,7 +115,12 @@ export function Why({ sample }: { sample: Sample }): VNode {
           );
         })}
       </div>
-      {names.length === 0 && <p>There are no such maps for this kind of net.</p>}
+      {entry.maps_left_out.length > 0 && (
+        <p class="note">
+          Left out, to keep the page small: {entry.maps_left_out.map((name) => MAPS[name]!.title).join(", ")}.
+        </p>
+      )}
+      {names.length === 0 && entry.maps_left_out.length === 0 && <p>There are no such maps for this kind of net.</p>}
       <p class="hint">
         Gradient: Simonyan et al. 2014. Gradient times input: Shrikumar et al. 2016. Occlusion: Zeiler and Fergus 2014.
         Grad-CAM: Selvaraju et al. 2017. The check with random weights: Adebayo et al. 2018.

@@ -9,6 +9,9 @@ from PIL import Image
 from cnn.cli.main import main
 from cnn.cli.predict_images import read_for_model
 from cnn.explore import trace
+from cnn.layers import Flatten, Linear
+from cnn.loss import MSELoss
+from cnn.sequential import Sequential
 from cnn.zoo.trained import load
 
 
@@ -27,10 +30,20 @@ def probabilities(path):
     print(json.dumps(trace(model, model.preprocess(pixels[None])).probabilities[0].tolist()))
 
 
+def regression(path):
+    """Write a net without classes."""
+    model = Sequential([Flatten(), Linear(64, 2, rng=0)], loss_func=MSELoss())
+    model.input_shape = (1, 8, 8)
+    model.save(path)
+
+
 if __name__ == "__main__":
     command, path = sys.argv[1:]
     if command == "probabilities":
         probabilities(path)
+    elif command == "regression":
+        regression("regression.safetensors")
+        sys.exit(main(["explore", "regression.safetensors", "--live"]))
     else:
         shoe(path)
         sys.exit(main(["explore", "--model", "fashion", "--images", path, "--live"]))

@@ -20,13 +20,19 @@ let address = "";
 
 test.describe.configure({ mode: "serial" });
 
+/** Start the command for a net, and return it with the address that it prints. */
+async function serve(net: string): Promise<{ process: ChildProcess; address: string }> {
+  const started = spawn(PYTHON, [SCRIPT, net, shoe], { ...options, stdio: ["ignore", "pipe", "inherit"] });
+  const found = await new Promise<string>((resolved, failed) => {
+    started.stdout!.once("data", (line: Buffer) => resolved(line.toString().trim()));
+    started.once("exit", () => failed(new Error("the server has ended")));
+  });
+  return { process: started, address: found };
+}
+
 test.beforeAll(async () => {
   test.setTimeout(180_000);
-  server = spawn(PYTHON, [SCRIPT, "serve", shoe], { ...options, stdio: ["ignore", "pipe", "inherit"] });
-  address = await new Promise((found, failed) => {
-    server.stdout!.once("data", (line: Buffer) => found(line.toString().trim()));
-    server.once("exit", () => failed(new Error("the server has ended")));
-  });
+  ({ process: server, address } = await serve("fashion"));
 });
 
 test.afterAll(() => void server.kill("SIGINT"));
@@ -169,6 +175,33 @@ test("what is no image is refused in one sentence, and the page lives on", async
   await expect(page.locator(".fault")).toHaveCount(0);
   // Chromium itself reports the two answers with status 400
   expect(messages.filter((text) => !text.includes("status of 400"))).toEqual([]);
+});
+
+test("of several files the answers stay beside the fault of one", async ({ page }) => {
+  await open(page);
+  const good = { mimeType: "image/png", buffer: readFileSync(shoe) };
+  const bad = { name: "notes.txt", mimeType: "text/plain", buffer: Buffer.from("no image") };
+  const files = [{ name: "a.png", ...good }, { name: "b.png", ...good }, bad];
+  await page.locator(".live input[type=file]").setInputFiles(files);
+  await expect(page.locator(".fault")).toContainText("notes.txt is not an image", SLOW);
+  await expect(status(page)).toContainText("b.png, in ");
+  await expect(status(page).locator("strong")).toContainText(" %");
+  await expect(page.getByRole("group", { name: "Yours" }).locator(".choice")).toHaveCount(2);
+});
+
+test("a net without classes answers with its outputs", async ({ page }) => {
+  const regression = await serve("regression");
+  try {
+    await page.goto(regression.address);
+    await page.waitForSelector("main[data-ready]");
+    await expect(page.locator("header")).toContainText("No image was given");
+    await sent(page, () => give(page, "drop", readFileSync(shoe), "shoe.png"));
+    const first = (await page.locator("#predict .classes td").first().textContent())!;
+    await expect(status(page).locator("strong")).toHaveText(`output 0: ${first}`);
+    await expect(status(page)).toContainText("output 1: ");
+  } finally {
+    regression.process.kill("SIGINT");
+  }
 });
 
 test("the keyboard alone chooses a file and a true class", async ({ page }) => {

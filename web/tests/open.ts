@@ -10,6 +10,7 @@ export const NAMES = ["small_cnn", "resnet", "fashion", "spiral", "colours"];
 export const NETS = [
   ...["row", "branches", "graph", "own_layers", "logits", "curves", "equal_terms"],
   ...["edges", "yes_or_no", "many_labels", "regression"],
+  ...["class_per_place", "number_per_place"],
 ];
 
 export interface Place {

@@ -38,12 +38,19 @@ test("an address leads to a heading in a section", async ({ page }) => {
   await expect(page.locator("#confusion")).toBeInViewport();
 });
 
-test("a page without the numbers of its first layers begins with a layer that has them", async ({ page }) => {
-  await open(page, "left_out");
-  await expect(page.locator("header")).toContainText("The numbers of some layers are left out");
+test("a page of a large net explains what it has, and marks what was left out", async ({ page }) => {
+  const { messages } = await open(page, "left_out");
+  await expect(page.locator("header")).toContainText(
+    /these are left out: the outputs of \d+ of \d+ layers; the gradients in \d+ layers/,
+  );
   await expect(page.locator("#arithmetic .sums")).toContainText("The net has");
-  await page.evaluate(() => void (location.hash = "#layer=0"));
+  const missing = page.locator("#map .chips .missing");
+  await expect(page.locator("#map")).toContainText("A broken line around a layer: its numbers were left out");
+  await expect(missing.first()).toHaveAccessibleName(/, left out$/);
+  await expect(page.locator("#map .chips button:not(.missing)").first()).toHaveAccessibleName(/^Input, 1 × 28 × 28$/i);
+  await missing.first().click();
   await expect(page.locator("#map .note")).toContainText("The numbers of this layer were left out");
+  expect(messages).toEqual([]);
 });
 
 test("a layer without arithmetic says so, and not that numbers were left out", async ({ page }) => {
@@ -76,6 +83,8 @@ const SAYS = {
   yes_or_no: /The net says (yes to class 0|yes to no class)\./,
   many_labels: /The net says yes to /,
   regression: /This net has no classes: these are its outputs/,
+  class_per_place: /The net says a class for each of 9 × 8 places.*class \d\d+\.\d % of the places/,
+  number_per_place: /a number for each channel and place, the first 32 of them.*channel 0, row 1, column 7/,
   edges: /The true class is class 0\. The net says class 0\./,
 };
 for (const [name, text] of Object.entries(SAYS)) {

@@ -31,7 +31,7 @@ from cnn.layers import (
     SiLU,
     Softmax,
 )
-from cnn.loss import BCEWithLogitsLoss, MSELoss
+from cnn.loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from cnn.module import Module
 from tests.explore.nets import NETS, equal_terms, made
 
@@ -147,6 +147,16 @@ def regression():
     return cnn.Sequential([Flatten(), Linear(216, 2)], loss_func=MSELoss())
 
 
+def class_per_place():
+    """A net with a class for each pixel."""
+    return cnn.Sequential([Conv2d(3, 4, 3, padding=1), Hardtanh(), Conv2d(4, 3, 1)], loss_func=CrossEntropyLoss(True))
+
+
+def number_per_place():
+    """A net that makes an image of an image."""
+    return cnn.Sequential([Conv2d(3, 2, 3, padding=1)], loss_func=MSELoss())
+
+
 def images(count, classes, channels, side, rng):
     """Squares whose place is their class, with noise: pixels and labels."""
     y = np.arange(count) % classes
@@ -194,14 +204,15 @@ def make(folder):
     keep("resnet")
 
     targets = {edges: [0], yes_or_no: [[1.0]], many_labels: [[1.0, 0.0, 0.0, 1.0]], regression: [[0.5, -2.0]]}
-    for net in (*NETS, curves, equal_terms, *targets):  # all kinds of layers, branches and answers
+    targets |= {number_per_place: [0.0]}
+    for net in (*NETS, curves, equal_terms, class_per_place, *targets):  # all kinds of layers, branches and answers
         model, sample = made(net)
         page(model, sample, targets.get(net, [1]), title=net.__name__).save(f"{net.__name__}.html")
         keep(net.__name__, PLACES_OF_SMALL)
 
     cnn.manual_seed(0)
     x, y = images(2, 2, 1, 28, np.random.default_rng(1))
-    page(zoo.lenet5(), x, y, title="A net that is too large", limit=150_000).save("left_out.html")
+    page(zoo.lenet5(), x, y, title="A net that is too large", limit=60_000).save("left_out.html")
 
     run("explore", "--model", "fashion", "--out", "fashion.html")
     keep("fashion")

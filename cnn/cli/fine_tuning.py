@@ -59,7 +59,7 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
     lower, upper, how = start.layers, list[Module](), head_text(settings.lr)
     if settings.fine_tune is not None:
         lower, upper = start.layers[: start.first_upper], start.layers[start.first_upper :]
-        how = upper_text(len(upper), len(start.layers), settings.epochs)
+        how = upper_text(settings.epochs)
     frozen = Sequential(lower or [Identity()]).freeze()
     tell(plan_text(dataset, settings, Sequential([*upper, *head]), how, changes, whole))
     if not start.preprocessing:
@@ -88,17 +88,18 @@ def head_text(lr: float) -> str:
     return f"Adam, lr {lr:g} decreasing to 0, of a new head; the other layers stay as they are"
 
 
-def upper_text(upper: int, layers: int, epochs: int) -> str:
-    """Return how so many upper layers are trained, after so many epochs of the head.
+def upper_text(epochs: int) -> str:
+    """Return how the upper layers are trained, after so many epochs of the head.
 
     Examples
     --------
-    >>> upper_text(8, 11, 40)
-    'Adam, lr 3e-05 decreasing to 0, of the last 8 of 11 layers and the head, after 40 epochs of the head alone'
+    >>> upper_text(40)
+    'Adam, lr 3e-05 decreasing to 0, of the upper layers and the head, after 40 epochs of the head alone'
     """
-    which = f"the last {upper} of {layers} layers" if upper < layers else f"all {layers} layers"
     first = count_text(epochs, "epoch")
-    return f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of {which} and the head, after {first} of the head alone"
+    return (
+        f"Adam, lr {FINE_TUNE_LR:g} decreasing to 0, of the upper layers and the head, after {first} of the head alone"
+    )
 
 
 def of_dataset(

@@ -10,20 +10,35 @@ from cnn import zoo
 from cnn.cli import model_arguments
 from cnn.cli.formatting import sample_shape_text
 from cnn.cli.train_settings import Settings
+from cnn.containers.branches import Residual
+from cnn.containers.graph import INPUT, Graph
+from cnn.containers.joins import Concatenate
 from cnn.core.text import printable
 from cnn.data.image_fit import BACKGROUNDS, FITS, PADDED
 from cnn.errors import InputError
 from cnn.interop.onnx.reading import read
-from cnn.layers import Dropout, Linear, LogSoftmax, Softmax
-from cnn.module import Module, evaluating
+from cnn.layers import AdaptiveAvgPool2d, Conv2d, Dropout, Flatten, LayerNorm, Linear, LogSoftmax, Softmax
+from cnn.module import Module, Parameter, evaluating
 from cnn.sequential import Sequential
 
 MODEL = "efficientnet-lite0"  # of --pretrained
+DEPTH_SCALE = 0.5  # of each normalized mean of `with_depths`
 RECOMMENDED = 30  # images per class; docs/fine_tuning.md has the accuracies
 
 
 class Start:
     """A trained net, without its last layer.
+
+    Parameters
+    ----------
+    name : str
+        What config.json calls the model.
+    net : Sequential
+        The net.
+    fit : str, optional
+        How images of other proportions are brought to its size; by default as its preprocessing says.
+    depths : bool
+        Whether the new head reads what several of the upper layers are given, too: `with_depths`.
 
     Attributes
     ----------
@@ -47,14 +62,16 @@ class Start:
         What transparent pixels become; None: the background on which the images are visible.
     """
 
-    def __init__(self, name: str, net: Sequential, fit: str | None = None) -> None:
+    def __init__(self, name: str, net: Sequential, fit: str | None = None, depths: bool = False) -> None:
         self.name = name
         net.to(np.float32)  # like the new head
         self.outer, self.dropout = layers_before_last_linear(name, net), list[Module]()
         while self.outer and isinstance(self.outer[-1], Dropout):
             self.dropout.insert(0, self.outer.pop())
-        self.layers = [inner for layer in self.outer for inner in flat(layer)]
         self.input_shape = image_shape(name, net)
+        if depths:
+            self.outer = with_depths(name, self.outer, self.input_shape)
+        self.layers = [inner for layer in self.outer for inner in flat(layer)]
         self.preprocessing: dict[str, Any] = net.preprocessing or {}
         own = self.preprocessing.get("fit")
         self.fit = fit or (own if own in FITS else PADDED)
@@ -110,7 +127,7 @@ def load(settings: Settings) -> Start | None:
     if not settings.pretrained:
         return None
     try:
-        return Start(MODEL, zoo.efficientnet_lite0(pretrained=True), PADDED)
+        return Start(MODEL, zoo.efficientnet_lite0(pretrained=True), PADDED, depths=True)
     except ImportError as error:
         raise ValueError(f"--pretrained: {error}") from error
 
@@ -174,12 +191,52 @@ def shapes_after(name: str, layers: list[Module], input_shape: tuple[int, ...]) 
     return shapes
 
 
+def with_depths(name: str, layers: list[Module], input_shape: tuple[int, ...]) -> list[Module]:
+    """Return layers that give more for an image: also the means over the image of what each upper block is given.
+
+    The last layer of a net knows what is in an image, and the ones before it more of how it looks. The images of a user
+    tell which of that counts. The upper layers become one Graph. Its output is the means of each depth, each normalized
+    on its own (`LayerNorm`), so that no depth outweighs another, and then what the last layer gives, as it was.
+
+    Parameters
+    ----------
+    name : str
+        Of the net, for errors.
+    layers : list of Module
+        Those before the last Linear layer.
+    input_shape : tuple of int
+        Of an image.
+
+    Notes
+    -----
+    Source: Hariharan, Arbelaez, Girshick and Malik 2015, Hypercolumns for object segmentation and fine-grained
+    localization, arXiv 1411.5752. docs/decisions/014-pretrained.md has the measurements.
+    """
+    inner = [flat(layer) for layer in layers]
+    row = [each for layer in inner for each in layer]
+    upper = first_upper(row, [input_shape, *shapes_after(name, row, input_shape)])
+    first = next(i for i in range(len(layers)) if sum(map(len, inner[:i])) >= upper)
+    shapes = [input_shape, *shapes_after(name, layers, input_shape)]
+    nodes, depths, value = list[tuple[str, Module, Any]](), list[str](), INPUT
+    for i, layer in enumerate(layers[first:], first):
+        if isinstance(layer, (Sequential, Residual, Conv2d)):
+            norm = LayerNorm(shapes[i][0])
+            norm.weight = Parameter(np.full(shapes[i][0], DEPTH_SCALE, np.float32))
+            nodes.append((f"depth{i}", Sequential([AdaptiveAvgPool2d(1), Flatten(), norm]), value))
+            depths.append(f"depth{i}")
+        nodes.append((f"layer{i}", layer, value))
+        value = f"layer{i}"
+    nodes.append(("features", Concatenate(), [*depths, value]))
+    return [*layers[:first], Graph(nodes, "features")]
+
+
 def first_upper(layers: list[Module], shapes: list[tuple[int, ...]]) -> int:
     """Return the index of the first layer to train again: from there on the images are smallest.
 
     It is the last layer that makes them smaller, before they become a row of numbers, or the start of the block that it
     is in: the last layer before it that has fewer values, because the images have fewer channels there. From there on a
-    net has most of its parameters, but not most of its work, and what it knows is least general.
+    net has most of its parameters, but not most of its work, and what it knows is least general. A container inside
+    which images become a row of numbers has the upper layers, as `with_depths` made it.
 
     Parameters
     ----------
@@ -196,6 +253,9 @@ def first_upper(layers: list[Module], shapes: list[tuple[int, ...]]) -> int:
     2
     """
     sizes = [math.prod(shape[1:]) if len(shape) == 3 else 0 for shape in shapes]  # pixels of a channel
+    for i, layer in enumerate(layers):
+        if sizes[i] > 0 and sizes[i + 1] == 0 and layer.parameters():
+            return i
     smaller = [
         i
         for i, layer in enumerate(layers)

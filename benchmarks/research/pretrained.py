@@ -5,7 +5,8 @@ python benchmarks/research/pretrained.py SETS versions photo-crops stamps   # th
 python benchmarks/research/pretrained.py SETS rate photo-crops stamps       # then 5 epochs of the upper layers
 
 SETS is the folder of training images that benchmarks/own_image_sets.py has built, CACHE/train. Of each class 30 images,
-chosen by a hash of their names, take part. Each line has the accuracy in percent and the mean loss.
+chosen by a hash of their names, take part. Each line has the accuracy in percent and the mean loss. The head reads the
+last layer alone; pretrained_heads.py measures what else it may read.
 """
 
 import dataclasses
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import cnn
-from cnn import training
+from cnn import training, zoo
 from cnn.cli import fine_tuning, pretrained
 from cnn.cli.augmentation import Augmentation, transforms
 from cnn.cli.datasets import Dataset
@@ -47,8 +48,7 @@ def measure(folder: Path, settings: Settings, fit: str = PADDED, changes: str = 
     found = []
     for half in halves(folder, fit):
         cnn.manual_seed(0)
-        start = pretrained.load(settings)
-        assert start is not None
+        start = pretrained.Start("", zoo.efficientnet_lite0(pretrained=True), PADDED)
         made = Augmentation(changes, transforms(changes, (224, 224)))
         plan = fine_tuning.plan(start, half, settings, made, quiet=True)
         assert plan.features is not None

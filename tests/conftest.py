@@ -1,9 +1,12 @@
 """Settings for all tests: what hypothesis draws is the same in every run, so a failure can be seen again."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
+
+from cnn.core.interrupts import SIGNALS
 
 pytest.register_assert_rewrite("tests.conformance", "tests.gradcheck")
 
@@ -26,3 +29,11 @@ def usual_terminal():
 def archives(pytestconfig):
     """Return the folder where downloaded packages stay between runs: pytest's own, in the repository."""
     return pytestconfig.cache.mkdir("models")
+
+
+@pytest.fixture
+def restored_handlers():
+    """The test restores the signal handlers."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    yield
+    assert [signal.getsignal(number) for number in SIGNALS] == before

@@ -1,7 +1,6 @@
-"""What the head of `cnn train --pretrained` should read, and what training the upper layers then gains.
+"""What the head of `cnn train --pretrained` should read, of what the frozen net gives.
 
-python benchmarks/research/pretrained_heads.py SETS CACHE heads [SET ...]    # heads on what the frozen net gives
-python benchmarks/research/pretrained_heads.py SETS CACHE tuning [SET ...]   # then the upper layers
+python benchmarks/research/pretrained_heads.py SETS CACHE [SET ...]
 
 SETS is the folder of training images that benchmarks/own_image_sets.py has built. In each of three draws, by a hash of
 the names, 24 images of each class train, as many as `cnn train` leaves of 30, or half where there are fewer than 48;
@@ -9,7 +8,6 @@ the others judge. Each line has the mean accuracy in percent and the mean loss o
 mean accuracy of all sets. CACHE keeps what the frozen layers give for the images, a few hundred megabytes a set.
 """
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +17,7 @@ import numpy as np
 
 import cnn
 from cnn import training, zoo
-from cnn.cli import fine_tuning, pretrained
-from cnn.cli.datasets import Dataset
-from cnn.cli.train_settings import settings_for
+from cnn.cli import pretrained
 from cnn.data import DataLoader
 from cnn.data.folder_splits import hashed
 from cnn.data.image_files import read_images
@@ -170,42 +166,13 @@ def head(found: Features, seed: int, read: Callable[..., Array], options: dict[s
     return model.evaluate(x[judge], y[judge])
 
 
-TUNINGS = {
-    f"{what}, {epochs} epochs at {rate:g}": (depths, epochs, rate)
-    for depths, what in ((False, "the last layer"), (True, "upper blocks"))
-    for epochs, rate in ((5, 3e-5), (5, 1e-4), (15, 3e-5))
-}
-
-
-def tuned(found: Features, seed: int, depths: bool, epochs: int, rate: float) -> tuple[float, float]:
-    """Train the head, and then the upper layers, as `cnn train` does: -> the loss and the accuracy"""
-    train, judge = draw(found, seed)
-    x, y = found["map"], found["labels"]
-    names = [str(label) for label in np.unique(y)]
-    parts = [(x[train][:, None], y[train]), (x[judge], y[judge])]
-    data = Dataset("", "", "", "images", names, *parts, parts[1], has_test=False)
-    settings = dataclasses.replace(settings_for("folder", pretrained=True), fine_tune=epochs)
-    cnn.manual_seed(0)
-    start = pretrained.Start("", zoo.efficientnet_lite0(pretrained=True), PADDED, depths)
-    new = start.new_head(len(names))
-    whole, upper = start.whole(new, names, {}), start.layers[start.first_upper :]
-    fine_tuning.FINE_TUNE_LR = rate
-    on_top = fine_tuning.after_layers(Sequential(upper), data, quiet=True)
-    fine_tuning.train_head(fine_tuning.head_plan(new, on_top, settings, whole), on_top, settings.epochs)
-    record = {"head": {"validation_loss": 0.0, "validation_accuracy": 0.0}}
-    plan = fine_tuning.upper_plan(upper, new, data, settings, whole, record, "")
-    fine_tuning.train_head(plan, data, epochs)
-    return plan.model.evaluate(*data.validation)
-
-
-def main(sets: Path, cache: Path, question: str, names: list[str]) -> None:
-    variants, measure = {"heads": (HEADS, head), "tuning": (TUNINGS, tuned)}[question]
+def main(sets: Path, cache: Path, names: list[str]) -> None:
     everything = {name: computed(sets / name, cache) for name in names}
     print("", *names, "mean", sep=" | ", flush=True)
-    for text, variant in variants.items():
+    for text, variant in HEADS.items():
         cells, accuracies = [], []
         for name in names:
-            results = [measure(everything[name], seed, *variant) for seed in range(DRAWS)]
+            results = [head(everything[name], seed, *variant) for seed in range(DRAWS)]
             loss, accuracy = np.mean(results, axis=0)
             accuracies.append(100 * accuracy)
             cells.append(f"{100 * accuracy:.1f} ({loss:.2f})")
@@ -213,4 +180,4 @@ def main(sets: Path, cache: Path, question: str, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4:] or list(SETS))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:] or list(SETS))

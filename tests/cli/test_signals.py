@@ -16,15 +16,8 @@ from cnn.core.interrupts import SIGNALS
 from cnn.sequential import Sequential
 
 needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no signals for one process")
+pytestmark = pytest.mark.usefixtures("restored_handlers")
 each_signal = pytest.mark.parametrize("number", SIGNALS)
-
-
-@pytest.fixture(autouse=True)
-def restored_handlers():
-    """Every test restores the signal handlers."""
-    before = [signal.getsignal(number) for number in SIGNALS]
-    yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def status(folder=Path("runs", "spiral-1")):

@@ -7,15 +7,8 @@ import pytest
 
 from cnn.core.interrupts import SIGNALS, Interrupted, Interrupts
 
+pytestmark = pytest.mark.usefixtures("restored_handlers")
 each_signal = pytest.mark.parametrize("number", SIGNALS)
-
-
-@pytest.fixture(autouse=True)
-def restored_handlers():
-    """Every test restores the signal handlers."""
-    before = [signal.getsignal(number) for number in SIGNALS]
-    yield
-    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 @each_signal

@@ -25,6 +25,7 @@ extensions = [
     "formulas",
     "reference",
     "commands",
+    "outputs",
     "sources",
 ]
 
@@ -39,6 +40,7 @@ if os.environ.get("CNN_DOCS_INTERSPHINX") == "1":
     }
 
 # Pages
+highlight_language = "text"  # of blocks that do not say their language
 smartquotes = False  # --epochs keeps its two hyphens
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 4
@@ -56,9 +58,7 @@ autodoc_member_order = "bysource"
 autodoc_class_signature = "mixed"
 autodoc_inherit_docstrings = False
 python_use_unqualified_type_names = True
-python_maximum_signature_line_length = 80
 add_module_names = False
-maximum_signature_line_length = 80
 
 # Appearance
 html_theme = "pydata_sphinx_theme"

@@ -7,3 +7,4 @@ source "$(dirname "$0")/environment.sh"
 echo "Installing the library and the requirements of its site ..." >&2
 "$python" -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
 "$python" -m sphinx --quiet --fail-on-warning --keep-going --jobs 2 --conf-dir docs "$@" . docs/_build/html
+"$python" scripts/check_docs.py

@@ -112,8 +112,13 @@ def escaped(lines: list[str]) -> list[str]:
 
 
 def tidy(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Escape a docstring before it is read as reStructuredText."""
-    lines[:] = escaped(lines)
+    """Make a docstring reStructuredText: a paragraph of one line that is a formula becomes a block of its own."""
+    result: list[str] = []
+    for before, line, after, text in zip(["", *lines], lines, [*lines[1:], ""], escaped(lines), strict=False):
+        alone = not before.strip() and not after.strip()
+        formula = alone and re.match(r"[A-Za-z_]+(\[[^]]*\]|\([^)]*\))? = ", line) and not line.endswith((".", ":"))
+        result += ["::", "", f"    {line}"] if formula else [text]
+    lines[:] = result
 
 
 def module_text(module: str, title: str) -> str:

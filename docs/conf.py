@@ -29,8 +29,6 @@ extensions = [
     "sources",
 ]
 
-suppress_warnings = ["ref.python"]  # two classes may have attributes of the same name; then a type gets no link
-
 # Links to Python and NumPy need their inventories from the network: CNN_DOCS_INTERSPHINX=1 turns them on.
 if os.environ.get("CNN_DOCS_INTERSPHINX") == "1":
     extensions.append("sphinx.ext.intersphinx")

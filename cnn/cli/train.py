@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume is not None,
         quiet=args.quiet,
         as_json=args.json,
+        others=args.others,
+        stall_seconds=args.stall_seconds,
     )
     try:
         return training.run()

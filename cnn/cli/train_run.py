@@ -10,15 +10,16 @@ import numpy as np
 
 import cnn
 from cnn import training
-from cnn.cli import run_folders
+from cnn.cli import run_folders, shared_training
 from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.formatting import count_text, program_name, shell_quoted
 from cnn.cli.imbalance import is_uneven, low_recall_note
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.plan_text import start_text
+from cnn.cli.processes import Others
 from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
-from cnn.cli.train_output import epoch_text, progress_display, result_text, save_model, write_predictions
+from cnn.cli.train_output import draw, epoch_text, progress_display, result_text, save_model
 from cnn.cli.train_recipes import Plan
 from cnn.cli.train_settings import Settings
 from cnn.core.interrupts import Interrupted, Interrupts
@@ -26,7 +27,6 @@ from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
 
 EPOCH_LINES = 20  # a terminal shows about this many epochs; a pipe and history.jsonl have all of them
-MISTAKES_SHOWN = 25
 HEALTH_SAMPLES = 64
 
 
@@ -61,6 +61,8 @@ class TrainingRun:
         resume: bool = False,
         quiet: bool = False,
         as_json: bool = False,
+        others: Others | None = None,
+        stall_seconds: float = 600,
     ) -> None:
         self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
         self.changes, self.data = changes, plan.features or dataset
@@ -69,6 +71,7 @@ class TrainingRun:
         self._is_finished = False  # and config.json contains the test result
         self._interrupts = Interrupts()
         self._resume, self._quiet, self._json = resume, quiet, as_json
+        self._others, self._stall_seconds = others, stall_seconds
         self._kept = next((callback for callback in plan.callbacks if isinstance(callback, KeepBest)), None)
         self._starts_anew = resume and not run_folders.has_checkpoint(folder)
         self._config: dict[str, Any] = {
@@ -114,18 +117,21 @@ class TrainingRun:
 
     def _train(self) -> None:
         checkpoints = self.folder / run_folders.CHECKPOINTS
-        steps = training.train(
-            self.model,
-            self.plan.loader,
-            validation_data=(model_inputs(self.model, self.data.validation[0]), self.data.validation[1]),
-            epochs=self.settings.epochs_recorded,
-            class_weight=self.plan.class_weight,
+        if self._others is not None:
+            self._others.ranks.stall_seconds = self._stall_seconds
+            sent = shared_training.message(self.dataset, self.settings, self.changes, self.plan, self._stall_seconds)
+            self._others.train(*sent)
+        steps = shared_training.steps(
+            self.data,
+            self.settings,
+            self.plan,
             callbacks=[
                 *self.plan.callbacks,
                 training.Health(*self._health_samples()),
                 training.Checkpoint(checkpoints, epochs=1, minutes=1),
             ],
             resume=checkpoints if self._resume and not self._starts_anew else None,
+            ranks=None if self._others is None else self._others.ranks,
         )
         with contextlib.closing(steps), self._interrupts.delayed(), progress_display(self._quiet) as progress:
             for step in steps:
@@ -137,7 +143,10 @@ class TrainingRun:
                 if step.metrics is not None:
                     with progress.hidden():
                         self._record_epoch(step, step.metrics)
-                self._interrupts.check()
+                if self._others is None:  # otherwise all stop after the same step, and `steps` raises it
+                    self._interrupts.check()
+        if self._others is not None:
+            self._others.have_trained()
         self.history = self.model.history
 
     def _health_samples(self) -> tuple[Any, Any]:
@@ -202,7 +211,9 @@ class TrainingRun:
         self._print_message("drawing the plots ...")
         problem = None
         try:
-            self._draw(x, y)
+            if self.changes is not None:
+                self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
+            draw(self.folder, self.dataset, self.model, self.history, x, y)
         except OSError as error:  # such as a full disk
             problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         if self._json:
@@ -218,25 +229,6 @@ class TrainingRun:
                 f"error: the model was trained, evaluated and saved; only plots or predictions are missing: {problem}"
             )
         return int(problem is not None)
-
-    def _draw(self, x: Any, y: Any) -> None:
-        """Draw the plots; if one fails, those drawn before it stay."""
-        from cnn.report import plots  # here, because matplotlib is slow to import
-
-        names = self.dataset.class_names
-        if self.changes is not None:
-            self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
-        probabilities = self.model.predict_proba(x)
-        if files := self.dataset.test_files:
-            write_predictions(self.folder / run_folders.PREDICTIONS, files, y, probabilities, names)
-        plots.save(plots.history(self.history), self.folder / run_folders.CURVES)
-        plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / run_folders.CONFUSION)
-        if self.dataset.has_images:
-            pixels, files = self.dataset.test[0], self.dataset.test_files
-            mistakes = plots.mistakes(pixels, y, probabilities, names, count=MISTAKES_SHOWN, files=files)
-            plots.save(mistakes, self.folder / run_folders.MISTAKES)
-        else:
-            plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / run_folders.BOUNDARY)
 
     # If something stops the training
 

@@ -7,7 +7,7 @@ part in that, and end with it.
 import contextlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cnn.cli import shared_training
@@ -39,15 +39,18 @@ class Others:
         self.ranks, self._talks = ranks, talks
         self._train = self._have_trained = False
 
-    def train(self, message: dict[str, Any], arrays: dict[str, Array]) -> None:
-        """Let them begin a training, which this process must begin, too."""
+    @contextlib.contextmanager
+    def training(self, values: dict[str, Any], arrays: dict[str, Array]) -> Iterator[None]:
+        """Let them train what `shared_training.message` describes, as this process does in the `with` block."""
         self._train = True
         self._talks.meet()
-        self._talks.broadcast_json(message)
+        self._talks.broadcast_json(values | {"stall_seconds": self.ranks.stall_seconds})
         self._talks.broadcast_arrays(arrays)
-
-    def have_trained(self) -> None:
-        """Note that the training has come to its end, in all processes."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self._have_trained = True  # in all of them, after the same step
+            raise
         self._have_trained = True
 
     def end(self, status: int) -> None:
@@ -111,9 +114,10 @@ def _train(ranks: Ranks, values: dict[str, Any], arrays: dict[str, Array]) -> No
     try:
         prepared = shared_training.prepare(values, arrays)
         has_begun = True
-        shared_training.train(ranks, values, *prepared)
+        ranks.stall_seconds = values["stall_seconds"]
+        shared_training.train(ranks, *prepared)
     except KeyboardInterrupt:
-        pass  # in the same step everywhere: process 0 saves, and ends all
+        pass  # in the same step everywhere: process 0 saves
     except Exception as error:
         if not has_begun or not ranks.all_have_left():
             print_stderr(f"error in rank {ranks.rank} of {ranks.size}: {type(error).__name__}: {error}")

@@ -1,6 +1,7 @@
 """What the processes of `mpiexec -n N cnn train` need to train together: how process 0 sends it, how others read it."""
 
 import dataclasses
+from collections.abc import Generator
 from typing import Any
 
 import cnn
@@ -12,13 +13,14 @@ from cnn.cli.train_recipes import Plan
 from cnn.cli.train_settings import Settings
 from cnn.distributed.ranks import Ranks
 from cnn.module import Array
+from cnn.training import Step
 
 TEXTS = ("name", "title", "source", "kind", "class_names", "data", "image_conversion")  # what is sent of a data set
 PARTS = ("train", "validation")  # process 0 alone tests
 
 
 def message(
-    dataset: Dataset, settings: Settings, changes: Augmentation | None, plan: Plan, stall_seconds: float
+    dataset: Dataset, settings: Settings, changes: Augmentation | None, plan: Plan
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Return what process 0 sends to the others: values that JSON can hold, and arrays."""
     data = plan.features or dataset
@@ -27,7 +29,6 @@ def message(
         "dataset": {name: getattr(data, name) for name in TEXTS},
         "changes": None if changes is None else changes.name,
         "head": None if plan.features is None else plan.record,
-        "stall_seconds": stall_seconds,
     }
     arrays = {f"model.{name}": values for name, values in plan.model.state_dict().items()}
     for part in PARTS:
@@ -57,14 +58,13 @@ def prepare(values: dict[str, Any], arrays: dict[str, Array]) -> tuple[Dataset, 
     return plan.features or dataset, settings, plan
 
 
-def train(ranks: Ranks, values: dict[str, Any], data: Dataset, settings: Settings, plan: Plan) -> None:
+def train(ranks: Ranks, data: Dataset, settings: Settings, plan: Plan) -> None:
     """Train together with process 0, which records and saves what comes of it."""
-    ranks.stall_seconds = values["stall_seconds"]
     for step in steps(data, settings, plan, ranks=ranks, callbacks=plan.callbacks):
         plan.after_step(step)
 
 
-def steps(data: Dataset, settings: Settings, plan: Plan, **arguments: Any) -> Any:
+def steps(data: Dataset, settings: Settings, plan: Plan, **arguments: Any) -> Generator[Step, None, None]:
     """Return the steps of a training, see `cnn.training.train`."""
     return training.train(
         plan.model,

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import platform
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,6 @@ class TrainingRun:
         quiet: bool = False,
         as_json: bool = False,
         others: Others | None = None,
-        stall_seconds: float = 600,
     ) -> None:
         self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
         self.changes, self.data = changes, plan.features or dataset
@@ -70,8 +70,7 @@ class TrainingRun:
         self.last_step: training.Step | None = None
         self._is_finished = False  # and config.json contains the test result
         self._interrupts = Interrupts()
-        self._resume, self._quiet, self._json = resume, quiet, as_json
-        self._others, self._stall_seconds = others, stall_seconds
+        self._resume, self._quiet, self._json, self._others = resume, quiet, as_json, others
         self._kept = next((callback for callback in plan.callbacks if isinstance(callback, KeepBest)), None)
         self._starts_anew = resume and not run_folders.has_checkpoint(folder)
         self._config: dict[str, Any] = {
@@ -117,10 +116,6 @@ class TrainingRun:
 
     def _train(self) -> None:
         checkpoints = self.folder / run_folders.CHECKPOINTS
-        if self._others is not None:
-            self._others.ranks.stall_seconds = self._stall_seconds
-            sent = shared_training.message(self.dataset, self.settings, self.changes, self.plan, self._stall_seconds)
-            self._others.train(*sent)
         steps = shared_training.steps(
             self.data,
             self.settings,
@@ -133,6 +128,19 @@ class TrainingRun:
             resume=checkpoints if self._resume and not self._starts_anew else None,
             ranks=None if self._others is None else self._others.ranks,
         )
+        with self._together():
+            self._follow(steps)
+        self.history = self.model.history
+
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block in which other processes, if there are any, train, too."""
+        if self._others is None:
+            return contextlib.nullcontext()
+        sent = shared_training.message(self.dataset, self.settings, self.changes, self.plan)
+        return self._others.training(*sent)
+
+    def _follow(self, steps: Generator[training.Step, None, None]) -> None:
+        """Show and record the steps of the training."""
         with contextlib.closing(steps), self._interrupts.delayed(), progress_display(self._quiet) as progress:
             for step in steps:
                 if self.last_step is None:
@@ -143,11 +151,8 @@ class TrainingRun:
                 if step.metrics is not None:
                     with progress.hidden():
                         self._record_epoch(step, step.metrics)
-                if self._others is None:  # otherwise all stop after the same step, and `steps` raises it
+                if self._others is None:  # otherwise `steps` raises it, in all processes
                     self._interrupts.check()
-        if self._others is not None:
-            self._others.have_trained()
-        self.history = self.model.history
 
     def _health_samples(self) -> tuple[Any, Any]:
         """Return some training samples, evenly spaced, on which the health of the model is monitored."""
@@ -211,9 +216,7 @@ class TrainingRun:
         self._print_message("drawing the plots ...")
         problem = None
         try:
-            if self.changes is not None:
-                self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
-            draw(self.folder, self.dataset, self.model, self.history, x, y)
+            self._draw(x, y)
         except OSError as error:  # such as a full disk
             problem = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
         if self._json:
@@ -229,6 +232,12 @@ class TrainingRun:
                 f"error: the model was trained, evaluated and saved; only plots or predictions are missing: {problem}"
             )
         return int(problem is not None)
+
+    def _draw(self, x: Any, y: Any) -> None:
+        """Draw the plots; if one fails, those drawn before it stay."""
+        if self.changes is not None:
+            self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
+        draw(self.folder, self.dataset, self.model, self.history, x, y)
 
     # If something stops the training
 
@@ -276,8 +285,6 @@ class TrainingRun:
         if step is None:
             return "before the first step"
         return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"
-
-    # Output
 
     def _print_result(self, text: str) -> None:
         if not (self._quiet or self._json):

@@ -5,6 +5,7 @@ import functools
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
@@ -63,7 +64,8 @@ def world() -> Ranks:
 def load_mpi() -> Any:
     """Import mpi4py, or raise an error that says what to install."""
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # `check_size` says it more clearly
+            from mpi4py import MPI
     except ImportError as error:
         if error.name is not None and error.name.partition(".")[0] == "mpi4py":
             raise ImportError(

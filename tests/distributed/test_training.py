@@ -83,6 +83,13 @@ def test_what_holds_in_each_rank(tmp_path):
     assert [line[:9] for line in out.splitlines() if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
 
 
+@pytest.mark.parametrize("size", [2, 3])
+def test_each_rank_reads_its_part_of_the_data(tmp_path, size):
+    status, out, err = run(HERE / "reading.py", size, tmp_path)
+    assert status == 0, err
+    assert out.count("has come to the end") == size
+
+
 RESUMED = """
 import numpy as np
 from tests.distributed.cases import resumable

@@ -83,6 +83,33 @@ def plan(start: Start, dataset: Dataset, settings: Settings, changes: Augmentati
     return upper_plan(upper, head, data, settings, whole, record, how)
 
 
+def plan_on_features(
+    start: Start, data: Dataset, settings: Settings, record: dict[str, Any], weights: dict[str, Array]
+) -> Plan:
+    """Prepare to train as `plan` does, on features that another process has computed.
+
+    Parameters
+    ----------
+    start : Start
+        The net to start from.
+    data : Dataset
+        The features instead of images; those of a training image have versions.
+    settings : Settings
+        The options.
+    record : dict
+        That of the other process's plan.
+    weights : dict of str to ndarray
+        Those of its model.
+    """
+    head = start.new_head(len(data.class_names))
+    whole = start.whole(head, data.class_names, data.image_conversion)
+    upper = [] if settings.fine_tune is None else start.layers[start.first_upper :]
+    Sequential([*upper, *head]).load_state_dict(weights)
+    if settings.fine_tune is None:
+        return head_plan(head, data, settings, whole)
+    return upper_plan(upper, head, data, settings, whole, record, upper_text(settings.epochs))
+
+
 def head_text(lr: float) -> str:
     """Return how the head is trained alone."""
     return f"Adam, lr {lr:g} decreasing to 0, of a new head; the other layers stay as they are"

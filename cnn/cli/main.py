@@ -13,8 +13,22 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol
 
 from cnn import __version__
-from cnn.cli import bench, completion, data, evaluate, explore, export, model_arguments, predict, summary, train, verify
+from cnn.cli import (
+    bench,
+    completion,
+    data,
+    evaluate,
+    explore,
+    export,
+    model_arguments,
+    predict,
+    processes,
+    summary,
+    train,
+    verify,
+)
 from cnn.cli.parser import Parser
+from cnn.cli.processes import Others
 from cnn.cli.terminal import flush_streams, one_line_warnings, print_stderr, replace_unencodable_characters
 from cnn.core.interrupts import Interrupted
 from cnn.core.text import printable
@@ -78,18 +92,20 @@ def entry_point() -> NoReturn:
     if "_ARGCOMPLETE" in os.environ:
         completion.complete(_parsers()[0])
     replace_unencodable_characters()
-    status = main()
+    status = processes.run(lambda others: main(others=others)) if processes.are_several() else main()
     flush_streams()
     sys.exit(status)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, others: Others | None = None) -> int:
     """Run the command line and return its exit status.
 
     Parameters
     ----------
     argv : sequence of str, optional
         The arguments; by default those of the process.
+    others : Others, optional
+        The other processes that mpiexec has started, of which this is process 0.
 
     Examples
     --------
@@ -103,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     debug = False
     try:
-        args = _parse(list(sys.argv[1:] if argv is None else argv))
+        args = _parse(list(sys.argv[1:] if argv is None else argv), others)
         debug = args.debug
         with one_line_warnings(shown=not getattr(args, "quiet", False)):
             return args.command.run(args)
@@ -129,7 +145,7 @@ def _error_message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}. This is a bug in cnn; --debug shows where"
 
 
-def _parse(argv: list[str]) -> argparse.Namespace:
+def _parse(argv: list[str], others: Others | None) -> argparse.Namespace:
     parser, command_parsers = _parsers()
     position = next((i for i, word in enumerate(argv) if not word.startswith("-")), len(argv))
     parser.reject_unknown_options(argv[:position])
@@ -146,7 +162,10 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         args.parser.reject(unknown[0])
+    args.others = others
     try:
+        if others is not None and args.command is not train:
+            processes.refuse(args.parser.prog)
         args.command.check(args)
     except ValueError as error:
         args.parser.error(str(error))

@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         rest = "nothing is saved yet: run the same command again"
         raise KeyboardInterrupt(rest if args.resume is None else f"{args.resume} is unchanged") from None
+    if args.others is not None:
+        args.others.ranks.stall_seconds = args.stall_seconds
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume
     if args.resume is None:
         run_images.write(folder, dataset, seen)
@@ -67,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume is not None,
         quiet=args.quiet,
         as_json=args.json,
+        others=args.others,
     )
     try:
         return training.run()

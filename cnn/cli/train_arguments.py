@@ -110,6 +110,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", type=path, dest="moved", metavar="FOLDER", help=moved)
     out = "the run folder, which must not exist yet (default runs/DATA-1, -2, ...)"
     parser.add_argument("--out", type=path, metavar="FOLDER", help=out)
+    stall = "with mpiexec: all processes end if one makes the others wait for so long (default 600)"
+    parser.add_argument("--stall-seconds", type=integer_at_least(1), default=600, metavar="N", help=stall)
     parser.add_argument("--json", action="store_true", help="print the results as JSON at the end, instead of text")
     parser.add_argument("--quiet", action="store_true", help="print only errors")
 

@@ -4,18 +4,22 @@ import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from cnn.cli import run_folders
 from cnn.cli.csv_text import csv_line, path_cell, text_cell
+from cnn.cli.datasets import Dataset
 from cnn.cli.formatting import correct_text
 from cnn.core.files import write_bytes
 from cnn.loss import CrossEntropyLoss
 from cnn.module import Array
 from cnn.sequential import Sequential
-from cnn.training.history import epoch_line
+from cnn.training.history import History, epoch_line
 from cnn.training.progress import Progress, stream_progress
 
+MISTAKES_SHOWN = 25
 PREDICTIONS_COLUMNS = ("file", "class", "prediction", "probability", "correct")
 
 
@@ -106,6 +110,24 @@ def write_predictions(
         is_correct = "yes" if predicted == label else "no"
         lines.append(csv_line([path_cell(file), *classes, f"{row[predicted]:.6f}", is_correct]))
     write_bytes(path, ("\n".join(lines) + "\n").encode())
+
+
+def draw(folder: Path, dataset: Dataset, model: Sequential, history: History, x: Any, y: Any) -> None:
+    """Draw the plots of a run and write its predictions of the samples x, y; if one fails, those before it stay."""
+    from cnn.report import plots  # here, because matplotlib is slow to import
+
+    names = dataset.class_names
+    probabilities = model.predict_proba(x)
+    if files := dataset.test_files:
+        write_predictions(folder / run_folders.PREDICTIONS, files, y, probabilities, names)
+    plots.save(plots.history(history), folder / run_folders.CURVES)
+    plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), folder / run_folders.CONFUSION)
+    if dataset.has_images:
+        pixels, files = dataset.test[0], dataset.test_files
+        mistakes = plots.mistakes(pixels, y, probabilities, names, count=MISTAKES_SHOWN, files=files)
+        plots.save(mistakes, folder / run_folders.MISTAKES)
+    else:
+        plots.save(plots.decision_boundary(model.predict, x, y, names), folder / run_folders.BOUNDARY)
 
 
 def save_model(

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import platform
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,16 @@ import numpy as np
 
 import cnn
 from cnn import training
-from cnn.cli import run_folders
+from cnn.cli import run_folders, shared_training
 from cnn.cli.augmentation import Augmentation
 from cnn.cli.datasets import Dataset, model_inputs
 from cnn.cli.formatting import count_text, program_name, shell_quoted
 from cnn.cli.imbalance import is_uneven, low_recall_note
 from cnn.cli.keep_best import KeepBest, balanced_accuracy
 from cnn.cli.plan_text import start_text
+from cnn.cli.processes import Others
 from cnn.cli.terminal import print_command, print_data, print_stderr, print_stdout, stdout_columns
-from cnn.cli.train_output import epoch_text, progress_display, result_text, save_model, write_predictions
+from cnn.cli.train_output import draw, epoch_text, progress_display, result_text, save_model
 from cnn.cli.train_recipes import Plan
 from cnn.cli.train_settings import Settings
 from cnn.core.interrupts import Interrupted, Interrupts
@@ -26,7 +28,6 @@ from cnn.loss import CrossEntropyLoss
 from cnn.metrics import class_report
 
 EPOCH_LINES = 20  # a terminal shows about this many epochs; a pipe and history.jsonl have all of them
-MISTAKES_SHOWN = 25
 HEALTH_SAMPLES = 64
 
 
@@ -61,6 +62,7 @@ class TrainingRun:
         resume: bool = False,
         quiet: bool = False,
         as_json: bool = False,
+        others: Others | None = None,
     ) -> None:
         self.dataset, self.settings, self.plan, self.model, self.folder = dataset, settings, plan, plan.model, folder
         self.changes, self.data = changes, plan.features or dataset
@@ -68,7 +70,7 @@ class TrainingRun:
         self.last_step: training.Step | None = None
         self._is_finished = False  # and config.json contains the test result
         self._interrupts = Interrupts()
-        self._resume, self._quiet, self._json = resume, quiet, as_json
+        self._resume, self._quiet, self._json, self._others = resume, quiet, as_json, others
         self._kept = next((callback for callback in plan.callbacks if isinstance(callback, KeepBest)), None)
         self._starts_anew = resume and not run_folders.has_checkpoint(folder)
         self._config: dict[str, Any] = {
@@ -114,19 +116,31 @@ class TrainingRun:
 
     def _train(self) -> None:
         checkpoints = self.folder / run_folders.CHECKPOINTS
-        steps = training.train(
-            self.model,
-            self.plan.loader,
-            validation_data=(model_inputs(self.model, self.data.validation[0]), self.data.validation[1]),
-            epochs=self.settings.epochs_recorded,
-            class_weight=self.plan.class_weight,
+        steps = shared_training.steps(
+            self.data,
+            self.settings,
+            self.plan,
             callbacks=[
                 *self.plan.callbacks,
                 training.Health(*self._health_samples()),
                 training.Checkpoint(checkpoints, epochs=1, minutes=1),
             ],
             resume=checkpoints if self._resume and not self._starts_anew else None,
+            ranks=None if self._others is None else self._others.ranks,
         )
+        with self._together():
+            self._follow(steps)
+        self.history = self.model.history
+
+    def _together(self) -> contextlib.AbstractContextManager[None]:
+        """Return a block in which other processes, if there are any, train, too."""
+        if self._others is None:
+            return contextlib.nullcontext()
+        sent = shared_training.message(self.dataset, self.settings, self.changes, self.plan)
+        return self._others.training(*sent)
+
+    def _follow(self, steps: Generator[training.Step, None, None]) -> None:
+        """Show and record the steps of the training."""
         with contextlib.closing(steps), self._interrupts.delayed(), progress_display(self._quiet) as progress:
             for step in steps:
                 if self.last_step is None:
@@ -137,8 +151,8 @@ class TrainingRun:
                 if step.metrics is not None:
                     with progress.hidden():
                         self._record_epoch(step, step.metrics)
-                self._interrupts.check()
-        self.history = self.model.history
+                if self._others is None:  # otherwise `steps` raises it, in all processes
+                    self._interrupts.check()
 
     def _health_samples(self) -> tuple[Any, Any]:
         """Return some training samples, evenly spaced, on which the health of the model is monitored."""
@@ -221,22 +235,9 @@ class TrainingRun:
 
     def _draw(self, x: Any, y: Any) -> None:
         """Draw the plots; if one fails, those drawn before it stay."""
-        from cnn.report import plots  # here, because matplotlib is slow to import
-
-        names = self.dataset.class_names
         if self.changes is not None:
             self.changes.draw(self.dataset, self.settings.seed, self.folder / run_folders.SAMPLES)
-        probabilities = self.model.predict_proba(x)
-        if files := self.dataset.test_files:
-            write_predictions(self.folder / run_folders.PREDICTIONS, files, y, probabilities, names)
-        plots.save(plots.history(self.history), self.folder / run_folders.CURVES)
-        plots.save(plots.confusion(y, probabilities.argmax(axis=1), names), self.folder / run_folders.CONFUSION)
-        if self.dataset.has_images:
-            pixels, files = self.dataset.test[0], self.dataset.test_files
-            mistakes = plots.mistakes(pixels, y, probabilities, names, count=MISTAKES_SHOWN, files=files)
-            plots.save(mistakes, self.folder / run_folders.MISTAKES)
-        else:
-            plots.save(plots.decision_boundary(self.model.predict, x, y, names), self.folder / run_folders.BOUNDARY)
+        draw(self.folder, self.dataset, self.model, self.history, x, y)
 
     # If something stops the training
 
@@ -284,8 +285,6 @@ class TrainingRun:
         if step is None:
             return "before the first step"
         return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"
-
-    # Output
 
     def _print_result(self, text: str) -> None:
         if not (self._quiet or self._json):

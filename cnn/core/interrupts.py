@@ -29,32 +29,36 @@ class Interrupts:
     """Within the `with` block, signals to stop raise `Interrupted`; within `delayed` they raise it later.
 
     Nothing changes outside the main thread, for a signal that is ignored (as SIGHUP after nohup), or for a signal that
-    the surrounding program handles.
-
-    Attributes
-    ----------
-    received : int or None
-        The number of the first signal that came.
+    the surrounding program handles. Inside the block of another one, signals stay with that one, which also decides
+    whether they are delayed.
     """
 
     def __enter__(self) -> "Interrupts":
-        self.received: int | None = None
+        self._received: int | None = None
         self._is_delayed = False
         self._previous: dict[int, Any] = {}
+        self._outer: Interrupts | None = None
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)
                 if previous in (signal.default_int_handler, signal.SIG_DFL):
                     self._previous[number] = previous
                     signal.signal(number, self._handle)
+                elif isinstance(outer := getattr(previous, "__self__", None), Interrupts):
+                    self._outer = outer
         return self
+
+    @property
+    def received(self) -> int | None:
+        """The number of the first signal that came."""
+        return self._received or (None if self._outer is None else self._outer.received)
 
     def __exit__(self, *error: object) -> None:
         for number, previous in self._previous.items():
             signal.signal(number, previous)
 
     def _handle(self, number: int, _: FrameType | None) -> None:
-        first, self.received = self.received is None, self.received or number
+        first, self._received = self._received is None, self._received or number
         # A closed terminal may send its signal twice; only a second Ctrl-C means that the user does not want to wait
         if (first and not self._is_delayed) or (not first and number == signal.SIGINT):
             raise Interrupted(number)

@@ -14,6 +14,28 @@ from cnn.data.targets import check_points
 from cnn.errors import InputError
 
 Batch = tuple[Array, Array]
+Rows = Callable[[int], slice]  # says which samples of a batch of so many are wanted
+
+
+def make_batch(
+    loader: Any,
+    order: Array,
+    part: slice,
+    transforms: Sequence[tuple[int, Callable[..., Any]]],
+    sample_rng: Callable[[slice, int], SampleRNG],
+    rows: Rows | None = None,
+) -> Batch:
+    """Read the samples ``order[part]`` of a DataLoader, and transform them; with ``rows``, return only these of them.
+
+    The other samples are read only for transforms that may mix samples: all but those with ``mixes_samples = False``.
+    """
+    wanted = None if rows is None else rows(len(order[part]))
+    if wanted is not None and not any(getattr(transform, "mixes_samples", True) for _, transform in transforms):
+        part, wanted = slice(part.start + wanted.start, part.start + wanted.stop), None
+    x, y = take(loader.x, order[part], "x"), take(loader.y, order[part], "y")
+    for index, transform in transforms:
+        x, y = apply(transform, x, y, sample_rng(part, index), loader.targets, f"transforms[{index}]")
+    return (x, y) if wanted is None else (x[wanted], y[wanted])
 
 
 def apply(transform: Callable[..., Any], x: Array, y: Array, rng: SampleRNG, word: str | None, name: str) -> Batch:

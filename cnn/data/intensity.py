@@ -46,6 +46,7 @@ class Normalize:
     """
 
     moves_pixels: ClassVar[bool] = False
+    mixes_samples: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True  # draws no random numbers, so it is applied in evaluation too
 
     mean: Any
@@ -105,6 +106,7 @@ class Brightness:
     """
 
     moves_pixels: ClassVar[bool] = False
+    mixes_samples: ClassVar[bool] = False
 
     amount: float
 
@@ -137,6 +139,7 @@ class Contrast:
     """
 
     moves_pixels: ClassVar[bool] = False
+    mixes_samples: ClassVar[bool] = False
 
     amount: float
 

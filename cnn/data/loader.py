@@ -12,11 +12,11 @@ from cnn.core.checks import boolean, check_one_array, integer
 from cnn.core.explain import explain_init
 from cnn.core.rng import checked_state, generator
 from cnn.core.text import brief
-from cnn.data.applying import Batch, apply, checked_transforms, describe_non_finite
+from cnn.data.applying import Batch, Rows, checked_transforms, describe_non_finite, make_batch
 from cnn.data.fingerprint import data_fingerprint
 from cnn.data.order import count_repeats, draw_probabilities, epoch_order, weights_digest
 from cnn.data.prefetch import Prefetcher
-from cnn.data.reading import number_of_samples, open_data, sample, take
+from cnn.data.reading import number_of_samples, open_data, sample
 from cnn.data.sample_rng import SampleRNG
 from cnn.data.state import check_state, json_values
 from cnn.data.targets import check_word
@@ -93,8 +93,9 @@ class DataLoader:
     A new iteration ends the previous one; continuing that one raises a RuntimeError. ``x[i]`` and transforms are called
     by one thread at a time. Evaluation uses each sample once, in order, also with ``drop_last`` or ``draw_weights``.
 
-    A transform of your own gets the targets, too. If they are not labels, it says whether it moves pixels:
-    ``transform.moves_pixels = False`` if not, True if it moves the pixels and these targets. If it has a method
+    A transform of your own gets the targets, too. ``transform.mixes_samples = False`` says that it changes each sample
+    alone: processes that train together then read only their parts. If targets are not labels, it says whether it moves
+    pixels: ``transform.moves_pixels = False`` if not, True if it moves the pixels and these targets. If it has a method
     ``move_points(points, size, rng)`` like those of cnn.data, that is called for points.
 
     Examples
@@ -148,8 +149,8 @@ class DataLoader:
             self.prefetch = 0
         self.rng = generator(rng)
         self._seed = int(self.rng.integers(2**63)) if self.transforms else None
-        self.epoch = 0
-        self.taken = 0
+        self.epoch = self.taken = 0
+        self.rows: Rows | None = None  # a training of several processes sets it: each makes its part of the batches
         self._start_state: dict[str, Any] | None = None  # state of the generator at the start of the epoch
         self._resumed: Array | None = None  # order of a restored epoch, to be continued
         self._order: Array = np.arange(0)  # of the current epoch
@@ -212,10 +213,7 @@ class DataLoader:
 
     def _batch(self, number: int) -> Batch:
         part = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        x, y = take(self.x, self._order[part], "x"), take(self.y, self._order[part], "y")
-        for index, transform in enumerate(self.transforms):
-            x, y = apply(transform, x, y, self._sample_rng(part, index), self.targets, f"transforms[{index}]")
-        return x, y
+        return make_batch(self, self._order, part, list(enumerate(self.transforms)), self._sample_rng, self.rows)
 
     def _sample_rng(self, part: slice, transform: int) -> SampleRNG:
         assert self._seed is not None

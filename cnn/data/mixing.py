@@ -62,6 +62,7 @@ class Mixup:
     """
 
     moves_pixels: ClassVar[bool] = True
+    mixes_samples: ClassVar[bool] = True
 
     alpha: float = 0.2
     _: KW_ONLY
@@ -134,6 +135,7 @@ class CutMix:
     """
 
     moves_pixels: ClassVar[bool] = True
+    mixes_samples: ClassVar[bool] = True
 
     alpha: float = 1.0
     _: KW_ONLY

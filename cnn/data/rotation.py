@@ -43,6 +43,7 @@ class Rotation:
     """
 
     moves_pixels: ClassVar[bool] = True
+    mixes_samples: ClassVar[bool] = False
 
     degrees: float
     edge: str = "zero"

@@ -5,10 +5,12 @@ floating-point dtype, targets y, and a `SampleRNG` for these samples. It does no
 unchanged. All transforms in this file keep the dtype. uint8 images take a quarter of the memory of float32, so
 `Normalize` should come last.
 
-``moves_pixels`` says whether a transform moves pixels to other places. If so, labels stay as they are,
-masks move along, and other targets are refused, see targets.py. ``move_points(points, size, rng)`` moves points
-(N, P, 2) of images of this (height, width) as a call with the same rng moves the pixels. A point is (x, y) in pixels:
-the centre of the pixel in row i and column j is (j, i). A point may lie between pixels, or leave the image.
+``mixes_samples`` says whether what becomes of a sample depends on others of its batch: if not, processes that train
+together read and transform only their parts. ``moves_pixels`` says whether a transform moves pixels to other places. If
+so, labels stay as they are, masks move along, and other targets are refused, see targets.py.
+``move_points(points, size, rng)`` moves points (N, P, 2) of images of this (height, width) as a call with the same rng
+moves the pixels. A point is (x, y) in pixels: the centre of the pixel in row i and column j is (j, i). A point may lie
+between pixels, or leave the image.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -68,6 +70,7 @@ class RandomCrop:
     """
 
     moves_pixels: ClassVar[bool] = True
+    mixes_samples: ClassVar[bool] = False
 
     padding: int
     edge: str = "zero"
@@ -138,6 +141,7 @@ class HorizontalFlip:
     """
 
     moves_pixels: ClassVar[bool] = True
+    mixes_samples: ClassVar[bool] = False
 
     p: float = 0.5
 
@@ -180,6 +184,7 @@ class AlternatingFlip:
     """
 
     moves_pixels: ClassVar[bool] = True
+    mixes_samples: ClassVar[bool] = False
 
     def __call__(self, x: Array, y: Array, rng: SampleRNG) -> tuple[Array, Array]:
         """(N, C, H, W) -> the same"""
@@ -233,6 +238,7 @@ class RandomErasing:
     """
 
     moves_pixels: ClassVar[bool] = False
+    mixes_samples: ClassVar[bool] = False
 
     p: float = 0.5
     area: tuple[float, float] = (0.02, 0.4)

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import json
 import math
+import sys
+import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -15,13 +17,16 @@ from cnn.errors import InputError
 T = TypeVar("T")
 
 ALIGNMENT = 16  # bytes: arrays of every dtype can begin there
+MAX_BYTES = 2**30  # of one message; the counts of an older MPI are 32-bit integers
+DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
 
 
 class Ranks:
     """The processes of a program that MPI has started, as one of them sees it. `world` returns it.
 
-    All methods but `part`, `shard` and `leave` are conversations: every process must call them, in the same order. Only
-    arrays and text in JSON are sent, never pickles. A wait of more than `stall_seconds` ends all processes.
+    All methods but `part`, `shard`, `leave`, `all_have_left` and `end_all` are conversations: every process must call
+    them, in the same order. Only arrays and text in JSON are sent, never pickles. A wait of more than `stall_seconds`
+    ends all processes.
 
     Attributes
     ----------
@@ -127,6 +132,27 @@ class Ranks:
         if self._watchdog is not None:
             self._watchdog.leave()
 
+    def all_have_left(self) -> bool:
+        """Return whether the others leave the training that this process has left as well, within a second."""
+        return self._watchdog is None or self._watchdog.all_have_left(1.0)
+
+    def meet(self) -> None:
+        """Wait for all, as long as it takes, without using the processor, which the others need."""
+        request = self._comm.Ibarrier()
+        while not request.Test():
+            time.sleep(0.01)
+
+    def without_limit(self) -> "Ranks":
+        """Return the same processes for other conversations, in which a wait may take as long as it needs."""
+        return Ranks(self._mpi, self._comm.Dup(), None)
+
+    def end_all(self, status: int) -> None:
+        """End all processes with this exit status, wherever they are; the others need not call it."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        time.sleep(DELIVERY)
+        self._mpi.COMM_WORLD.Abort(status)
+
     def add_up(self, parameters: Iterable[Parameter], count: float | None = None) -> None:
         """Replace the gradients by their sums over all processes.
 
@@ -191,7 +217,8 @@ class Ranks:
         for array, part in zip(own.values(), parts, strict=False):  # process 0 alone has any
             part[:] = array.reshape(-1).view(np.uint8)
         with self._waiting:
-            self._comm.Bcast(flat)
+            for start in range(0, len(flat), MAX_BYTES):
+                self._comm.Bcast(flat[start : start + MAX_BYTES])
         return {name: part.view(dtype).reshape(shape) for (name, dtype, shape), part in zip(kinds, parts, strict=True)}
 
     def broadcast_json(self, value: Any = None) -> Any:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from cnn.distributed.ranks import DELIVERY
+
 TICK = 0.05  # seconds between two looks at the clock and the messages
 LAST_WORD = 3.0  # seconds that a process leaves to another one that has more to say
-DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
 PACKAGE = str(Path(__file__).parents[1])
 
 WAITS, LEFT, ENDS = range(3)  # what a message says of its sender: it waits, has left a training, has ended its program
@@ -59,7 +60,7 @@ class Watchdog(threading.Thread):
         self.at = (self.at[0] + 1, time.monotonic())
         while self._met < self._left:  # until the others have left it, too, they are in conversations of their own
             self._pause()
-            self._met = min(self._heard[LEFT].get(rank, (0, 0))[1] for rank in self._others)
+            self._met = self._trainings_left()
 
     def __exit__(self, *error: object) -> None:
         self.at = (self.at[0], None)
@@ -68,6 +69,13 @@ class Watchdog(threading.Thread):
         """Tell the others that this process has left a training."""
         self._left += 1
         self._tell(LEFT)
+
+    def all_have_left(self, seconds: float) -> bool:
+        """Return whether the others leave the training that this process has left, too, within so many seconds."""
+        end = time.monotonic() + seconds
+        while (all_left := self._trainings_left() >= self._left) is False and time.monotonic() < end:
+            self._pause()
+        return all_left
 
     def end(self) -> None:
         """Tell the others that the program ends here, and wait until it does so everywhere."""
@@ -87,6 +95,10 @@ class Watchdog(threading.Thread):
             number, since = at = self.at
             if since is not None:
                 self._look(at, number, time.monotonic() - since)
+
+    def _trainings_left(self) -> int:
+        """Return how many trainings all others have left."""
+        return min(self._heard[LEFT].get(rank, (0, 0))[1] for rank in self._others)
 
     def _is_over(self) -> bool:
         return self._ends and len(self._heard[ENDS]) == len(self._others)

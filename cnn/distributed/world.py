@@ -4,15 +4,15 @@ import atexit
 import functools
 import os
 import sys
-import time
 import traceback
+import warnings
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from cnn.core.interrupts import Interrupted
 from cnn.distributed.ranks import Ranks
-from cnn.distributed.watchdog import DELIVERY, Watchdog
+from cnn.distributed.watchdog import Watchdog
 from cnn.kernels import get_num_threads, set_num_threads
 
 # What programs that start the processes of MPI tell each of them: how many there are, and which number it has.
@@ -53,7 +53,7 @@ def world() -> Ranks:
     check_size(comm.Get_size(), os.environ)
     if comm.Get_size() == 1:
         return Ranks(mpi, comm, None)
-    end_all_after_an_error(comm)
+    end_all_after_an_error(Ranks(mpi, comm, None))
     machine = Ranks(mpi, comm.Split_type(mpi.COMM_TYPE_SHARED), None)
     set_num_threads(max(1, get_num_threads() // sharing(machine)))
     watchdog = Watchdog(mpi, comm.Dup())
@@ -64,7 +64,8 @@ def world() -> Ranks:
 def load_mpi() -> Any:
     """Import mpi4py, or raise an error that says what to install."""
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # `check_size` says it more clearly
+            from mpi4py import MPI
     except ImportError as error:
         if error.name is not None and error.name.partition(".")[0] == "mpi4py":
             raise ImportError(
@@ -99,18 +100,31 @@ def check_size(size: int, environment: Mapping[str, str]) -> None:
     ...     print(str(error)[:61])
     this process was started as one of 4 (OMPI_COMM_WORLD_SIZE=4)
     """
-    if size > 1:
+    name = sign_of_others(environment)
+    if size > 1 or name is None:
         return
+    count = environment[name] if name in SIZES else "several"
+    raise RuntimeError(
+        f"this process was started as one of {count} ({name}={environment[name]}), but its MPI library sees only "
+        "itself: mpiexec is of another MPI than the library that mpi4py has loaded. Use the mpiexec of that library "
+        "(python -m mpi4py --mpi-lib-version names it), or with srun its plugin, such as srun --mpi=pmi2"
+    )
+
+
+def sign_of_others(environment: Mapping[str, str]) -> str | None:
+    """Return the variable that says that this process was started as one of several; None if none does.
+
+    Examples
+    --------
+    >>> sign_of_others({"PMI_SIZE": "2", "PMI_RANK": "0"})
+    'PMI_SIZE'
+    >>> sign_of_others({"PMI_SIZE": "1"})
+    """
     for name in (*SIZES, *NUMBERS):
         value = environment.get(name, "")
-        least = 2 if name in SIZES else 1
-        if value.isdecimal() and int(value) >= least:
-            count = value if name in SIZES else "several"
-            raise RuntimeError(
-                f"this process was started as one of {count} ({name}={value}), but its MPI library sees only itself: "
-                "mpiexec is of another MPI than the library that mpi4py has loaded. Use the mpiexec of that library "
-                "(python -m mpi4py --mpi-lib-version names it), or with srun its plugin, such as srun --mpi=pmi2"
-            )
+        if value.isdecimal() and int(value) >= (2 if name in SIZES else 1):
+            return name
+    return None
 
 
 def sharing(machine: Ranks) -> int:
@@ -121,21 +135,18 @@ def sharing(machine: Ranks) -> int:
     return sum(not set(cores).isdisjoint(other) for other in machine.gather_json(cores))
 
 
-def end_all_after_an_error(comm: Any) -> None:
+def end_all_after_an_error(ranks: Ranks) -> None:
     """Let an exception that ends this process name its rank and end the others, which would wait for it for ever."""
     before = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
         interrupted = issubclass(kind, KeyboardInterrupt)
         what = "was interrupted" if interrupted else "failed"
-        print(f"rank {comm.Get_rank()} of {comm.Get_size()} {what}, and ends all:", file=sys.stderr)
+        print(f"rank {ranks.rank} of {ranks.size} {what}, and ends all:", file=sys.stderr)
         if before is sys.__excepthook__:
             traceback.print_exception(kind, error, where)
         else:
             before(kind, error, where)
-        sys.stderr.flush()
-        sys.stdout.flush()
-        time.sleep(DELIVERY)
-        comm.Abort(error.status if isinstance(error, Interrupted) else 130 if interrupted else 1)
+        ranks.end_all(error.status if isinstance(error, Interrupted) else 130 if interrupted else 1)
 
     sys.excepthook = hook

@@ -85,6 +85,8 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
     "cnn.layers.avgpool2d.avgpool2d_input_grad": (_jit("avgpool2d.avgpool2d_input_grad", "f4 f4"),),
     # norms; statistics come in float64 from a batch, and in the layer's dtype from running means
     "cnn.functional.norms.moments": (_jit("norms.moments", "f4"),),
+    "cnn.functional.shared_batch.part_sums": (_jit("batchnorm.part_sums", "f4 f4 f8 f8"),),
+    "cnn.functional.shared_batch.part_grad": (_jit("batchnorm.part_grad", "f4 f4 f8 f8 f4 f8 f8"),),
     "cnn.layers.batchnorm.batchnorm": (_jit("batchnorm.batchnorm", "f4 f8 f8 f4 f4", "f4 f4 f4 f4 f4"),),
     "cnn.layers.batchnorm.batchnorm_grad": (_jit("batchnorm.batchnorm_grad", "f4 f4 f8 f8 f4", "f4 f4 f4 f4 f4"),),
     # element-wise functions

@@ -10,8 +10,9 @@ import numpy as np
 from cnn.core.explain import Explained, explain_attributes
 from cnn.errors import InputError
 from cnn.module import Array, Parameter
+from cnn.optim.denormals import EVERY, flush_denormals
 from cnn.optim.shared import at_least_zero, no_grad_found, non_default_settings, unfit_grad
-from cnn.optim.state import checked_memory
+from cnn.optim.state import LARGEST_COUNT, checked_state
 
 
 @explain_attributes
@@ -54,6 +55,7 @@ class Optimizer(Explained):
 
     _groups: tuple["Optimizer", ...] = ()
     _own_settings: tuple[str, ...] = ()  # in a group: the settings that the group was given
+    _steps = 0  # how many steps it has taken; a group has none of its own
     _checked = False  # whether `check` has run since the last change of a setting
     initial_lr: float | None = None  # learning rate of the group before its first schedule
 
@@ -173,6 +175,7 @@ class Optimizer(Explained):
 
     def reset(self) -> None:
         """Clear the state: momentum and other statistics of past gradients."""
+        self._steps = 0
         self._state = [{} for _ in self.params]
         self._with_state = list(self.params)  # whose states these are
         for group in self._groups:
@@ -183,7 +186,8 @@ class Optimizer(Explained):
         settings = {name: getattr(self, name) for name in self._settings()}
         parameter_states = [{key: copy.copy(value) for key, value in state.items()} for state in self._state]
         groups = [group.state_dict() for group in self._groups]
-        return {"settings": settings, "initial_lr": self.initial_lr, "memory": parameter_states, "groups": groups}
+        known = {"settings": settings, "initial_lr": self.initial_lr, "steps": self._steps}
+        return known | {"memory": parameter_states, "groups": groups}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the state of an optimizer that trained the same number of parameters with the same shapes.
@@ -195,65 +199,27 @@ class Optimizer(Explained):
         ValueError
             If it does not fit; in that case nothing has changed.
         """
-        self._apply(self._checked_state(state))
+        self._apply(checked_state(self, state))
 
     def _apply(self, state: dict[str, Any]) -> None:
         for name, value in state["settings"].items():
             setattr(self, name, value)
-        self.initial_lr = state["initial_lr"]
+        self.initial_lr, self._steps = state["initial_lr"], state["steps"]
         self._state = state["memory"]
         for group, one in zip(self._groups, state["groups"], strict=True):
             group._apply(one)
 
+    def state_kinds(self) -> dict[str, str] | None:
+        """Return what `update` keeps for a parameter, see cnn.optim.state; None if the update is a user's."""
+        kinds: dict[str, str] | None = next(vars(c).get("STATE") for c in type(self).__mro__ if "update" in vars(c))
+        return kinds
+
     def _settings(self) -> list[str]:
         return [name for name in inspect.signature(type(self)).parameters if name != "params"]
-
-    def _checked_state(self, state: Any) -> dict[str, Any]:
-        """Return a copy of a state that fits this optimizer, or raise an error."""
-        kind, names = type(self).__name__, ("settings", "initial_lr", "memory", "groups")
-        types = {"settings": dict, "memory": list, "groups": list}
-        if not isinstance(state, dict) or set(state) != set(names):
-            raise ValueError(f"the state of {kind} must be a dict with {', '.join(names)}, as state_dict returns it")
-        for name, expected in types.items():
-            if not isinstance(state[name], expected):
-                raise ValueError(f"{name} in the state of {kind} must be a {expected.__name__}")
-        if set(state["settings"]) != set(self._settings()):
-            raise ValueError(
-                f"the state has the settings {sorted(map(str, state['settings']))}, but {kind} has {self._settings()}"
-            )
-        for what, before, now in (
-            ("parameters", len(state["memory"]), len(self.params)),
-            ("groups", len(state["groups"]), len(self._groups)),
-        ):
-            if before != now:
-                raise ValueError(f"the state belongs to {kind} with {before} {what}, but this one has {now}")
-        initial_lr = state["initial_lr"]
-        kinds = next(vars(cls).get("STATE") for cls in type(self).__mro__ if "update" in vars(cls))
-        return {
-            "settings": self._checked_settings(state["settings"]),
-            "initial_lr": None if initial_lr is None else at_least_zero(initial_lr, "initial_lr"),
-            "memory": [
-                checked_memory(kinds, memory, self._array_shape(p), p.dtype)
-                for memory, p in zip(state["memory"], self.params, strict=True)
-            ],
-            "groups": [group._checked_state(one) for group, one in zip(self._groups, state["groups"], strict=True)],
-        }
 
     def _array_shape(self, parameter: Parameter) -> tuple[int, ...]:
         """Return the shape of the arrays in the state of a parameter."""
         return parameter.shape
-
-    def _checked_settings(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Return the settings as `check` leaves them."""
-        trial = copy.copy(self)
-        trial._groups = ()
-        try:
-            for name, value in settings.items():
-                setattr(trial, name, value)
-            trial.check()
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"the settings in the state do not fit {type(self).__name__}: {error}") from None
-        return {name: getattr(trial, name) for name in settings}
 
     def step(self) -> None:
         """Update every parameter that has a gradient and is not frozen.
@@ -285,6 +251,10 @@ class Optimizer(Explained):
                 updates.append((group, [list(column) for column in zip(*ready, strict=True)]))
         for group, columns in updates:
             group.update_all(*columns)
+        self._steps = min(self._steps + 1, LARGEST_COUNT)
+        if self._steps % EVERY == 0:
+            for group, (_, _, states) in updates:
+                flush_denormals(states, group.state_kinds())
 
     def zero_grad(self) -> None:
         """Clear all gradients."""

@@ -1,5 +1,6 @@
 """Checks of the state that an optimizer or a schedule loads: it may come from a damaged or made-up file."""
 
+import copy
 import math
 from typing import Any
 
@@ -84,6 +85,52 @@ def checked_memory(kinds: dict[str, str] | None, memory: Any, shape: tuple[int, 
             expected = "numbers of at least 0" if kinds[name] == SQUARES else "finite numbers"
             raise InputError(f"{name} in the state of a parameter must hold {expected}: the state is damaged")
     return checked
+
+
+def checked_state(optimizer: Any, state: Any) -> dict[str, Any]:
+    """Return a copy of a state that fits this optimizer, or raise an error."""
+    kind, names = type(optimizer).__name__, ("settings", "initial_lr", "memory", "groups")
+    types = {"settings": dict, "memory": list, "groups": list}
+    if not isinstance(state, dict) or set(state) - {"steps"} != set(names):  # without steps: of an earlier version
+        raise ValueError(f"the state of {kind} must be a dict with {', '.join(names)}, as state_dict returns it")
+    for name, expected in types.items():
+        if not isinstance(state[name], expected):
+            raise ValueError(f"{name} in the state of {kind} must be a {expected.__name__}")
+    if set(state["settings"]) != set(optimizer._settings()):
+        raise ValueError(
+            f"the state has the settings {sorted(map(str, state['settings']))}, but {kind} has {optimizer._settings()}"
+        )
+    for what, before, now in (
+        ("parameters", len(state["memory"]), len(optimizer.params)),
+        ("groups", len(state["groups"]), len(optimizer._groups)),
+    ):
+        if before != now:
+            raise ValueError(f"the state belongs to {kind} with {before} {what}, but this one has {now}")
+    initial_lr = state["initial_lr"]
+    kinds = optimizer.state_kinds()
+    return {
+        "settings": _checked_settings(optimizer, state["settings"]),
+        "initial_lr": None if initial_lr is None else at_least_zero(initial_lr, "initial_lr"),
+        "steps": count(state.get("steps", 0), "steps"),
+        "memory": [
+            checked_memory(kinds, memory, optimizer._array_shape(p), p.dtype)
+            for memory, p in zip(state["memory"], optimizer.params, strict=True)
+        ],
+        "groups": [checked_state(group, one) for group, one in zip(optimizer._groups, state["groups"], strict=True)],
+    }
+
+
+def _checked_settings(optimizer: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings as `check` leaves them."""
+    trial = copy.copy(optimizer)
+    trial._groups = ()
+    try:
+        for name, value in settings.items():
+            setattr(trial, name, value)
+        trial.check()
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"the settings in the state do not fit {type(optimizer).__name__}: {error}") from None
+    return {name: getattr(trial, name) for name in settings}
 
 
 def _of_a_user(value: Any, name: str, shape: tuple[int, ...]) -> Any:

@@ -8,8 +8,9 @@ import numpy as np
 from cnn.core.modes import without_warnings
 from cnn.errors import InputError
 from cnn.module import Array, Module, Parameter, evaluating, forward_hook, no_grad
-from cnn.training.evaluation import checked_loss
 from cnn.training.inputs import dtype_of
+
+IN_THE_LOSS = "every layer's output is finite, so it arose in the loss"
 
 
 class LastGood:
@@ -66,10 +67,10 @@ def check_last_update(run: Any, x: Array, y: Array, last_good: LastGood) -> None
     own = getattr(model, "loss_and_grad", None)
     if loss == 0.0 and is_end and (own is None or own == getattr(model, "_default_loss_and_grad", None)):
         with evaluating():
-            loss = checked_loss(model, x, y, run.loss_func)[0]
+            loss = run.loss_of(x, y)
     if math.isfinite(loss):
         return
-    where = first_non_finite(model, x)
+    where = run.where_non_finite(x)
     restored = last_good.restore()
     model.optimizer.reset()
     raise FloatingPointError(
@@ -95,4 +96,4 @@ def first_non_finite(model: Module, x: Array) -> str:
 
     with no_grad(), forward_hook(check):
         model(x)
-    return messages[0] if messages else "every layer's output is finite, so it arose in the loss"
+    return messages[0] if messages else IN_THE_LOSS

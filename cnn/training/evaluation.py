@@ -10,10 +10,9 @@ import numpy as np
 from cnn.core.checks import one_array
 from cnn.core.modes import without_warnings
 from cnn.core.parameter import plain_array
-from cnn.data.applying import apply, describe_non_finite
+from cnn.data.applying import Rows, describe_non_finite, make_batch
 from cnn.data.loader import DataLoader
 from cnn.data.mixing import CutMix, Mixup
-from cnn.data.reading import take
 from cnn.data.sample_rng import SampleRNG
 from cnn.errors import InputError, ShapeError
 from cnn.kernels import one_blas_thread
@@ -128,14 +127,16 @@ class BatchesInOrder:
         ]
 
     def __iter__(self) -> Iterator[tuple[Array, Array]]:
-        loader = self.loader
+        return self.parts(None)
+
+    def parts(self, rows: Rows | None) -> Iterator[tuple[Array, Array]]:
+        """Yield these rows of each batch that has some; None: all rows."""
+        loader, order = self.loader, np.arange(self.loader.samples)
         for start in range(0, loader.samples, loader.batch_size):
-            numbers = np.arange(start, min(start + loader.batch_size, loader.samples))
-            x, y = take(loader.x, numbers, "x"), take(loader.y, numbers, "y")
-            for index, transform in self.transforms:
-                rng = SampleRNG(0, 1, numbers, transform=index)
-                x, y = apply(transform, x, y, rng, loader.targets, f"transforms[{index}]")
-            yield x, y
+            part = slice(start, min(start + loader.batch_size, loader.samples))
+            wanted = slice(0, 1) if rows is None else rows(part.stop - part.start)
+            if wanted.stop > wanted.start:
+                yield make_batch(loader, order, part, self.transforms, lambda s, i: SampleRNG(0, 1, order[s], i), rows)
 
     def describe_non_finite(self, start: int, count: int, dtype: np.dtype[Any]) -> str:
         """Name the first of ``count`` samples from ``start`` on that holds NaN or infinity; "" if there is none."""

@@ -15,7 +15,7 @@ from cnn.module import Array
 from cnn.optim.clip import clip_grad_norm_
 from cnn.training.checkpoint import Checkpoint
 from cnn.training.divergence import BadSampleNamed, LastGood, check_last_update, first_non_finite
-from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, evaluate_batches
+from cnn.training.evaluation import EVALUATION_BATCH_SIZE, batches, batches_in_order, checked_loss, evaluate_batches
 from cnn.training.history import History
 from cnn.training.inputs import as_batch, first_float_parameter
 from cnn.training.means import Means
@@ -180,7 +180,7 @@ class Run:
                 metrics["seconds"] = self.seconds
                 self.history.append(**metrics)
             at = self.epoch, self.epochs, taken, steps
-            step = Step(*at, self.means.loss, self.means.accuracy, metrics, self.model, len(x))
+            step = Step(*at, self.means.loss, self.means.accuracy, metrics, self.model, self._samples(x))
             self.stopped = False
             self.stopped = self._call(step)
             if self.stopped and not self._is_done():
@@ -221,6 +221,18 @@ class Run:
         names = "train_loss", "train_accuracy", "val_loss", "val_accuracy"
         return dict(zip(names, (*train, *validation), strict=True))
 
+    def _samples(self, x: Array) -> int:
+        """Return the number of samples in a batch."""
+        return len(x)
+
+    def loss_of(self, x: Array, y: Array) -> float:
+        """Return the loss of a batch, to check whether it is finite."""
+        return checked_loss(self.model, x, y, self.loss_func)[0]
+
+    def where_non_finite(self, x: Array) -> str:
+        """Name the first layer whose weights, or whose output for a batch, are not finite."""
+        return first_non_finite(self.model, x)
+
     def _check(self, x: Array, last_good: LastGood, loss: float) -> None:
         """Save a copy of the weights if the loss is finite; otherwise restore the last copy and raise an error."""
         if math.isfinite(loss):
@@ -228,7 +240,7 @@ class Run:
             if self.clip_norm is not None:
                 clip_grad_norm_(self.model.parameters(), self.clip_norm)
             return
-        where = first_non_finite(self.model, x)
+        where = self.where_non_finite(x)
         restored = last_good.restore()
         self.model.zero_grad()
         self.model.optimizer.reset()  # its state contains gradients that are not finite

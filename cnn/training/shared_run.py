@@ -1,9 +1,11 @@
 """A training run of several processes: each trains on its part of every batch, and all have the same weights.
 
-All processes have the same batches, in the same order, and the same callbacks; `shared_step` says how a step is shared.
+All processes have the same batches, of which each makes its part, in the same order, and the same callbacks;
+`shared_step` says how a step is shared.
 The first process alone reads and writes files and prints. Every end of the training is agreed on.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -22,13 +24,14 @@ from cnn.loss import LossFunc
 from cnn.module import Array, Buffer, Parameter
 from cnn.training import state as states
 from cnn.training.checkpoint_file import settings_text, snapshot, times, transforms_text
+from cnn.training.divergence import IN_THE_LOSS, first_non_finite
 from cnn.training.evaluation import BatchesInOrder, check_samples, measure
 from cnn.training.health import Health
 from cnn.training.inputs import dtype_of
 from cnn.training.logs import EpochLog
 from cnn.training.resume import Resumed
 from cnn.training.run import Run
-from cnn.training.shared_step import shared_loss_and_grad
+from cnn.training.shared_step import Part, rows_to_run, shared_loss_and_grad
 from cnn.training.step import Step
 
 WRITERS = (EpochLog, Health)  # callbacks that only write or warn: the first process calls them for all
@@ -50,12 +53,15 @@ class SharedRun(Run):
         """Train to the end. Ctrl-C and other signals to stop wait for the end of a step, after which all stop."""
         if not self.writes:
             self.checkpoints = []
+        self.loader.rows = functools.partial(rows_to_run, self.ranks)
         try:
             with self._interrupts, self._interrupts.delayed():
                 yield from super().steps(resumed)
         except BaseException:  # also where the caller has left its loop
             self.ranks.leave()
             raise
+        finally:
+            self.loader.rows = None
 
     def _begin(self, resumed: Resumed | None) -> None:
         """Start in the state of the first process, after checking that all train the same."""
@@ -85,11 +91,29 @@ class SharedRun(Run):
 
     def _step(self, x: Array, y: Array, check: Callable[[float], None]) -> Array:
         with one_blas_thread():
-            loss, sums = shared_loss_and_grad(self.model, x, y, self.loss_func, self.ranks, self.sync_batchnorm)
+            loss, sums = shared_loss_and_grad(self.model, x, y, self.loss_func, self._part(x), self.ranks)
             check(loss)
             self.model.optimizer.step()
         self.model.zero_grad()
         return sums
+
+    def _samples(self, x: Array) -> int:
+        """Return the number of samples in the batch of which this process has the part x."""
+        size = self.loader.batch_size
+        return min(size, self.loader.samples - (self.loader.taken - 1) * size)
+
+    def _part(self, x: Array) -> Part:
+        return Part(self.model, self.ranks, self._samples(x), self.sync_batchnorm)
+
+    def loss_of(self, x: Array, y: Array) -> float:
+        """Return the sum of the losses of all parts, which is finite only if each of them is."""
+        with self._part(x):
+            return float(self.ranks.add([super().loss_of(x, y)])[0])
+
+    def where_non_finite(self, x: Array) -> str:
+        with self._part(x):
+            found = self.ranks.gather_json(first_non_finite(self.model, x))
+        return next((where for where in found if where != IN_THE_LOSS), IN_THE_LOSS)
 
     def _call(self, step: Step) -> bool:
         """Call the callbacks, and return whether one of them ends the training, in any process."""
@@ -150,6 +174,9 @@ class SharedRun(Run):
         return means.loss, means.accuracy
 
     def _parts(self, pairs: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        if isinstance(pairs, BatchesInOrder):
+            yield from pairs.parts(self.ranks.part)
+            return
         for pair in pairs:
             x, y = self.ranks.shard(pair)
             if len(x):

@@ -13,9 +13,18 @@ from cnn.distributed.ranks import Ranks
 from cnn.layers.batchnorm import BatchNorm
 from cnn.loss import LossFunc
 from cnn.loss.loss_func import check_loss_grad
-from cnn.loss.weighted import SampleWeighted
 from cnn.module import Array
 from cnn.training.means import Means
+
+
+def rows_to_run(ranks: Ranks, samples: int) -> slice:
+    """Return which samples of a batch this process runs.
+
+    A process without samples runs the first sample of the batch, so that it takes part in the sums of every norm; what
+    comes of it counts nowhere.
+    """
+    taken = ranks.part(samples)
+    return taken if taken.stop > taken.start else slice(0, 1)
 
 
 class Part:
@@ -24,13 +33,10 @@ class Part:
     A `BatchNorm` takes its sums over all parts, if ``sync``. A layer with a random generator draws for the whole batch,
     and gets what belongs to its samples. Afterwards the layers are as before.
 
-    A process without samples runs the first sample of the batch, so that it takes part in the sums of every norm; what
-    comes of it counts nowhere.
-
     Attributes
     ----------
     rows : slice
-        The samples that it runs.
+        The samples that it runs, `rows_to_run`.
     has_samples : bool
         Whether they count.
     """
@@ -38,8 +44,7 @@ class Part:
     def __init__(self, model: Any, ranks: Ranks, samples: int, sync: bool) -> None:
         taken = ranks.part(samples)
         self.has_samples = taken.stop > taken.start
-        self.rows = taken if self.has_samples else slice(0, 1)
-        self.samples = samples
+        self.rows, self.samples = rows_to_run(ranks, samples), samples
         self.add, self.gather = ranks.add, ranks.gather
         self._model, self._sync = model, sync
         self._norms: list[Any] = []
@@ -106,9 +111,9 @@ class WholeBatch:
 
 
 def shared_loss_and_grad(
-    model: Any, x: Array, y: Array, loss_func: LossFunc | None, ranks: Ranks, sync: bool
+    model: Any, x: Array, y: Array, loss_func: LossFunc | None, part: Part, ranks: Ranks
 ) -> tuple[float, Array]:
-    """Run forward, loss and backward of this process's part of a batch, and add up the gradients of all parts.
+    """Run forward, loss and backward of this process's part (x, y) of a batch, and add up the gradients of all parts.
 
     Returns
     -------
@@ -118,11 +123,11 @@ def shared_loss_and_grad(
         What the whole batch adds to the sums of `Means`.
     """
     counted: Any = model.loss_func if loss_func is None else loss_func
-    with Part(model, ranks, len(x), sync) as part, PartOfWeights(counted, part.rows):
-        loss, outputs, backward, differentiable = _forward(model, x[part.rows], y[part.rows], loss_func)
+    with part:
+        loss, outputs, backward, differentiable = _forward(model, x, y, loss_func)
         here = Means(model, loss_func)
         if part.has_samples:
-            here.add(loss, outputs, y[part.rows])
+            here.add(loss, outputs, y)
         sums = ranks.add(here.sums)
         is_sum = counted.reduction == "sum"
         factor = 1.0 if is_sum else (here.sums[1] / sums[1] if sums[1] else 0.0)
@@ -146,19 +151,3 @@ def _forward(
     outputs = model(x)
     loss_func = model.loss_func if loss_func is None else loss_func
     return loss_func(outputs, y), outputs, model.backward, loss_func
-
-
-class PartOfWeights:
-    """Give a loss with weights of samples those of one part, in a `with` block."""
-
-    def __init__(self, loss_func: Any, rows: slice) -> None:
-        self._loss_func, self._rows = loss_func, rows
-        self._whole = loss_func.sample_weight if isinstance(loss_func, SampleWeighted) else None
-
-    def __enter__(self) -> None:
-        if self._whole is not None:
-            self._loss_func.sample_weight = self._whole[self._rows]
-
-    def __exit__(self, *error: object) -> None:
-        if self._whole is not None:
-            self._loss_func.sample_weight = self._whole

@@ -56,3 +56,14 @@ def test_a_signal_that_is_ignored_or_handled_is_left_alone(number, handler):
         assert signal.getsignal(number) is handler
     finally:
         signal.signal(number, before)
+
+
+def test_inside_another_one_a_signal_counts_for_both():
+    """The outer one decides when it is raised, so that nothing is between the two in which it would be lost."""
+    with pytest.raises(Interrupted), Interrupts() as outer, outer.delayed():  # noqa: PT012
+        with pytest.raises(Interrupted), Interrupts() as inner, inner.delayed():  # noqa: PT012
+            assert inner.received is None
+            signal.raise_signal(signal.SIGTERM)
+            assert inner.received == outer.received == signal.SIGTERM
+        with pytest.raises(Interrupted):
+            outer.check()

@@ -12,12 +12,16 @@ import threadpoolctl
 import cnn
 from cnn import Sequential
 from cnn.errors import InputError, ShapeError
+from cnn.functional import shared_batch
+from cnn.kernels import active, use
 from cnn.layers import BatchNorm1d, Dropout, InstanceNorm2d, Linear
+from cnn.layers.batchnorm import batchnorm_grad
 from cnn.loss import CrossEntropyLoss
 from cnn.loss.weighted import SampleWeighted
 from cnn.optim import SGD
 from cnn.training import Checkpoint, CSVLog, EarlyStopping, Health, train
 from cnn.training.health import TrainingWarning
+from cnn.training.shared_step import Part
 from tests.distributed.cases import IMAGES, LABELS, LOGITS, OneByOne, X, Y, cnn_with_norms, mlp, trained
 
 
@@ -195,6 +199,32 @@ def a_break_in_all_ranks_writes_a_checkpoint(ranks, folder):
     assert sorted(path.name for path in (folder / "left").glob("step-*"))[-1] == "step-00000002.safetensors"
 
 
+def other_ways_to_compute_send_the_same_sums(ranks):
+    """Compiled functions leave numbers that are not finite to plain ones, and each rank has its own numbers."""
+    rng = np.random.default_rng(0)
+    x, grad = rng.normal(size=(2, 5, 3, 4, 4)).astype(np.float32)
+    grad[4, 0, 0, 0] = np.inf  # in the last rank, and of channel 0
+    weight = np.array([1, 2, 3], np.float32)
+    part, sent = Part(mlp(), ranks, 5, sync=True), []
+    part.add = lambda numbers: sent.append(("add", len(numbers))) or ranks.add(numbers)
+    part.gather = lambda numbers: sent.append(("gather", len(numbers))) or ranks.gather(numbers)
+    mean, var, _ = shared_batch.batch_moments(x[part.rows], part)
+    own = x[part.rows], mean, var, 1e-5
+    with np.errstate(invalid="ignore"):
+        found = shared_batch.batchnorm_grad(grad[part.rows], *own, weight, part)[0]
+        whole = batchnorm_grad(grad, x, mean, var, 1e-5, weight, True)[0][part.rows]
+    np.testing.assert_allclose(found[:, 1:], whole[:, 1:], rtol=0, atol=1e-5)
+    assert not np.isfinite(found[:, 0]).any()
+    assert sent == [("gather", 7), ("add", 7)]
+
+    before, ends = active(), {}
+    for backend in ("reference", before):  # rank 1 with another backend than rank 0, and as rank 0
+        use(backend if ranks.rank else before)
+        ends[backend] = trained(cnn_with_norms(dtype=np.float32), IMAGES, LABELS, ranks, batch_size=5)
+    for name, values in ends[before].items():
+        np.testing.assert_allclose(ends["reference"][name], values, rtol=0, atol=1e-4, err_msg=name)
+
+
 def local_statistics_are_those_of_rank_0(ranks):
     model, synced = mlp(middle=(BatchNorm1d(7),)), mlp(middle=(BatchNorm1d(7),))
     trained(model, ranks=ranks, sync_batchnorm=False, drop_last=True)
@@ -258,6 +288,7 @@ def main():
     blas_has_one_thread_in_the_whole_step(ranks)
     rank_0_alone_writes(ranks, folder)
     a_break_in_all_ranks_writes_a_checkpoint(ranks, folder)
+    other_ways_to_compute_send_the_same_sums(ranks)
     local_statistics_are_those_of_rank_0(ranks)
     other_draws_are_refused(ranks)
     sys.stdout.write(f"rank {ranks.rank} has come to the end\n")

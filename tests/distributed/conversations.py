@@ -51,6 +51,14 @@ def what_rank_0_tells(ranks):
             ranks.broadcast(np.array([{}]))
 
 
+def waits_without_a_limit(ranks):
+    """Waits without a limit: all come, and what is said there is apart from other conversations."""
+    apart = ranks.without_limit()
+    apart.meet()
+    assert apart.broadcast_json({"rank": ranks.rank}) == {"rank": 0}
+    assert ranks.all_have_left()  # none has begun a training
+
+
 def gradients(ranks):
     """Gradients: a mean of means with the right weights; one that only some have; one that none has; frozen; two dtypes."""
     rank, size = ranks.rank, ranks.size
@@ -125,6 +133,7 @@ def main():
     parts(ranks)
     sums(ranks)
     what_rank_0_tells(ranks)
+    waits_without_a_limit(ranks)
     gradients(ranks)
     weights_and_buffers(ranks)
     loop_written_by_hand(ranks)

@@ -19,11 +19,24 @@ sys.stdout.write(f"pid {os.getpid()}\\n")  # at once: lines of several processes
 """
 
 
+OPEN_MPI = {  # what lets Open MPI start as root, with more processes than cores, which it would bind to one core each
+    "OMPI_ALLOW_RUN_AS_ROOT": "1",
+    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+}
+
+
 def mpiexec():
-    """Return the path of mpiexec; without one the tests fail, and are not skipped."""
-    found = shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")
+    """Return the path of the mpiexec that MPIEXEC names, or that fits the library that mpi4py loads.
+
+    That of the environment comes first, as mpi4py looks for the library there first. Without one the tests fail, and
+    are not skipped.
+    """
+    name = os.environ.get("MPIEXEC", "mpiexec.openmpi" if os.environ.get("MPI4PY_MPIABI") == "openmpi" else "mpiexec")
+    found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
-        pytest.fail('these tests need mpiexec: pip install -e ".[dev]"', pytrace=False)
+        pytest.fail(f'these tests need {name}: pip install -e ".[dev]"', pytrace=False)
     return found
 
 
@@ -37,7 +50,7 @@ def start(program, size, *arguments, **environment):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        env={**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **environment},
+        env={**OPEN_MPI, **os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", **environment},
     )
 
 

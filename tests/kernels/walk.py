@@ -205,6 +205,14 @@ def batchnorm_grad():
         yield draw(3, 19, 4, 5), draw(3, 19, 4, 5), mean, var, 1e-5, draw(19), dtype is np.float64
 
 
+def part_sums():
+    yield draw(3, 19, 4, 5), draw(3, 19, 4, 5), *statistics(np.float64, 19), 1e-5
+
+
+def part_grad():
+    yield *next(part_sums()), draw(19), draw(19).astype(np.float64), draw(19).astype(np.float64)
+
+
 def two():
     yield draw(3, 5, 47, 47), draw(3, 5, 47, 47)
     yield draw(7, 9), draw(7, 9)
@@ -243,6 +251,8 @@ BASES = {
     "cnn.layers.avgpool2d.avgpool2d": avgpool2d,
     "cnn.layers.avgpool2d.avgpool2d_input_grad": avgpool2d_input_grad,
     "cnn.functional.norms.moments": lambda: [(draw(3, 19, 4, 5), (0, 2, 3))],
+    "cnn.functional.shared_batch.part_sums": part_sums,
+    "cnn.functional.shared_batch.part_grad": part_grad,
     "cnn.layers.batchnorm.batchnorm": batchnorm,
     "cnn.layers.batchnorm.batchnorm_grad": batchnorm_grad,
     "cnn.layers.relu.relu": lambda: [(draw(3, 5, 7, 9),), (draw(7, 9),)],

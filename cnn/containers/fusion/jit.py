@@ -11,6 +11,7 @@ from cnn.containers.branches import Sum, added_relu, added_relu_grad
 from cnn.containers.fusion.step import FusedStep, argmax_fits_byte, changed_since_forward
 from cnn.core import modes
 from cnn.errors import ShapeError
+from cnn.functional import shared_batch
 from cnn.functional.norms import accumulate, update_running_statistics
 from cnn.functional.sums import FEW
 from cnn.functional.windows import WindowGeometry
@@ -112,8 +113,6 @@ class ConvStep(FusedStep):
         settings += (conv.kernel_size, conv.stride, conv.dilation, conv.padding)
         of_norm = of_pool = None
         if norm is not None:
-            if norm.ranks is not None:
-                return None  # it needs the sums of other processes
             of_norm = norm.num_features, norm.track_running_stats, norm.training, is_plain(norm)
         if pool is not None:
             of_pool = pool.kernel_size, pool.stride, pool.dilation, pool.padding, pool.ceil_mode
@@ -131,8 +130,9 @@ class ConvStep(FusedStep):
             y, choice, _ = conv2d.forward(plan.forward_plan, x, weight, bias, conv.groups)
             output = y.transpose(0, 2, 3, 1) if self.relu and plan.pool is None else None
             return y, (x, output, choice, None, plan)
+        of_all = functools.partial(shared_batch.moments_of_all, ranks=norm.ranks)
         y, kept, statistics = conv_block.forward_with_norm(
-            plan.forward_plan, x, weight, bias, conv.groups, arrays_of(norm), self.relu, plan.pool
+            plan.forward_plan, x, weight, bias, conv.groups, arrays_of(norm), self.relu, plan.pool, of_all
         )
         update_running_statistics(norm, *statistics)
         return y, (x, *kept, plan)
@@ -155,8 +155,9 @@ class ConvStep(FusedStep):
                 grad, x, x.shape, weight, plan.geometry, plan.groups, following, None, *needs
             )
         else:
+            of_all = functools.partial(shared_batch.sums_of_all, ranks=self.norm.ranks)  # type: ignore[union-attr]
             x_grad, w_grad, b_grad, *of_norm = conv_block.backward_with_norm(
-                grad, x, weight, plan.geometry, plan.groups, following, norm, needs
+                grad, x, weight, plan.geometry, plan.groups, following, norm, needs, of_all
             )
             accumulate(self.norm.weight, self.norm.bias, *of_norm)  # type: ignore[union-attr]
         conv.weight.accumulate_grad(w_grad)

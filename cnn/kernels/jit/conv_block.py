@@ -3,6 +3,7 @@
 The fused step in containers/fusion/jit.py calls these functions, or, without a norm in training, those of conv2d.py.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from cnn.kernels.jit.engine.normalize import Norm, apply_norm, combine_moments
 from cnn.kernels.jit.engine.shapes import batch_parts, pool_geometry, prepare
 from cnn.kernels.jit.engine.snapshot import Snapshot
 from cnn.kernels.memory import empty
+
+OfAll = Callable[[Array, Array, int], tuple[Array, Array, int]]  # two sums of a part and its size -> of the batch
 
 
 class Statistics(NamedTuple):
@@ -39,9 +42,19 @@ class Affine(NamedTuple):
 
 
 def forward_with_norm(
-    plan: Plan, x: Array, weight: Array, bias: Array | None, groups: int, norm: Affine, relu: int, pool: Any
+    plan: Plan,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    groups: int,
+    norm: Affine,
+    relu: int,
+    pool: Any,
+    of_all: OfAll,
 ) -> tuple[Array, tuple[Any, ...], Statistics]:
     """Compute convolution, batch normalisation in training mode, ReLU (1) or ReLU6 (6), and pool.
+
+    ``of_all(mean, var, size)`` returns these of the whole batch, if other processes have the rest.
 
     Returns
     -------
@@ -55,13 +68,13 @@ def forward_with_norm(
     y, _, (means, squares) = conv2d.forward(plan, x, weight, bias, groups, moments=True)
     output = channels_last(y)
     n, h, w, _ = output.shape
-    mean, var = combine_moments(means, squares, h * w)
+    mean, var, size = of_all(*combine_moments(means, squares, h * w), n * h * w)
     affine = Norm(mean, var, norm.eps, norm.weight, norm.bias)
     if pool is None:
         y, choice = apply_norm(output, affine, relu)
     else:
         y, choice = apply_norm(output, affine, relu, pool_geometry(pool), pool.output_size(h, w))
-    return channels_first(y), (output, choice, affine), Statistics(mean, var, n * h * w)
+    return channels_first(y), (output, choice, affine), Statistics(mean, var, size)
 
 
 def backward_with_norm(
@@ -73,18 +86,22 @@ def backward_with_norm(
     following: FollowingLayers,
     norm: Norm,
     needs: tuple[bool, bool],
+    of_all: OfAll,
 ) -> tuple[Array | None, Array | None, Array | None, Array, Array]:
     """Return the gradients of input, weight and bias, and of the norm's weight and bias.
 
-    ``needs`` says whether the gradients of the input and of the bias are needed.
+    ``needs`` says whether the gradients of the input and of the bias are needed; ``of_all(b_grad, w_grad, size)``
+    returns these sums of the whole batch, for the gradient of the input.
     """
     output = following.output
     assert output is not None
     following = following._replace(center=norm.center, scale=norm.scale, shift=norm.shift)
     sums = gradient_sums(grad, x.shape, weight, geometry, groups, following)
-    vectors, *norm_grads = norm.backward(*sums, output.size // len(weight), use_batch_stats=True)
+    w_grad, b_grad = norm.gradients(*sums)
+    ones, along_z, size = of_all(b_grad, w_grad, output.size // len(weight))
+    vectors = norm.vectors(along_z, ones, size, use_batch_stats=True)
     gradients = conv2d.backward(grad, x, x.shape, weight, geometry, groups, following, vectors, *needs)
-    return *gradients, norm_grads[0], norm_grads[1]
+    return *gradients, w_grad, b_grad
 
 
 def gradient_sums(

@@ -175,8 +175,16 @@ class Norm:
         The gradient of x is grad_factor g + x_factor (x - center) + constant, where g is the gradient of the output;
         ``grad_sum`` and ``product_sum`` are the sums of g and of g x.
         """
+        w_grad, b_grad = self.gradients(grad_sum, product_sum)
+        return self.vectors(w_grad, b_grad, count, use_batch_stats), w_grad, b_grad
+
+    def gradients(self, grad_sum: Array, product_sum: Array) -> tuple[Array, Array]:
+        """Return the gradients of weight and bias, from the sums over each image: two of (C,)"""
         grad_sum, product_sum = grad_sum.sum(axis=0), product_sum.sum(axis=0)
-        w_grad = (product_sum - self.mean * grad_sum) * self.root
+        return (product_sum - self.mean * grad_sum) * self.root, grad_sum
+
+    def vectors(self, w_grad: Array, grad_sum: Array, count: int, use_batch_stats: bool) -> tuple[Array, Array, Array]:
+        """Return the three vectors, from the sums over a batch with ``count`` values for each channel."""
         grad_factor = self.weight * self.root
         x_factor = -grad_factor * self.root * w_grad / count if use_batch_stats else np.zeros_like(grad_factor)
         constant = (
@@ -184,5 +192,4 @@ class Norm:
             if use_batch_stats
             else np.zeros_like(grad_factor)
         )
-        vectors = (grad_factor.astype(np.float32), x_factor.astype(np.float32), constant.astype(np.float32))
-        return vectors, w_grad, grad_sum
+        return grad_factor.astype(np.float32), x_factor.astype(np.float32), constant.astype(np.float32)

@@ -1,6 +1,12 @@
-"""Formulas as MathML, which browsers draw themselves: docutils translates the LaTeX, and no script is loaded."""
+"""Formulas as MathML, which browsers draw themselves: docutils translates the LaTeX, and no script is loaded.
+
+Brackets and sums grow only with a font for mathematics, which many systems lack. The package ziamath has one.
+"""
 
 import re
+import shutil
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
@@ -32,6 +38,8 @@ def mathml(translator: Any, node: nodes.Element, *, block: bool) -> None:
     except MathError as error:
         logger.warning("formula %r: %s", text, error, location=node)
         formula = translator.encode(text)
+    if r"\begin{aligned}" in text:  # otherwise its fractions and sums are small, as in a matrix
+        formula = formula.replace('<mtable class="ams-align"', '<mtable class="ams-align" displaystyle="true"')
     translator.body.append(f'<div class="formula" tabindex="0">{formula}</div>' if block else formula)
     raise nodes.SkipNode
 
@@ -46,7 +54,15 @@ def block(translator: Any, node: nodes.Element) -> None:
     mathml(translator, node, block=True)
 
 
+def copy_font(app: Sphinx, error: Exception | None) -> None:
+    """Put the font beside the style sheet."""
+    if error is None:
+        font = distribution("ziamath").locate_file("ziamath/fonts/STIXTwoMath-Regular.ttf")
+        shutil.copyfile(str(font), Path(app.outdir) / "_static" / "STIXTwoMath-Regular.ttf")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the renderer."""
+    """Register the renderer, and copy the font."""
     app.add_html_math_renderer("mathml", inline_renderers=(inline, None), block_renderers=(block, None))
+    app.connect("build-finished", copy_font)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

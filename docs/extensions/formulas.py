@@ -17,6 +17,8 @@ from sphinx.util import logging
 
 logger = logging.getLogger(__name__)
 
+LONG = 40  # characters of a formula that may be wider than a phone
+
 # What docutils does not know, and what it knows instead
 SPELLINGS = [
     (r"\\dots(?![A-Za-z])", r"\\ldots "),
@@ -40,7 +42,11 @@ def mathml(translator: Any, node: nodes.Element, *, block: bool) -> None:
         formula = translator.encode(text)
     if r"\begin{aligned}" in text:  # otherwise its fractions and sums are small, as in a matrix
         formula = formula.replace('<mtable class="ams-align"', '<mtable class="ams-align" displaystyle="true"')
-    translator.body.append(f'<div class="formula" tabindex="0">{formula}</div>' if block else formula)
+    if block:
+        formula = f'<div class="formula" tabindex="0">{formula}</div>'
+    elif len(text) > LONG:
+        formula = f'<span class="long-formula" tabindex="0">{formula}</span>'
+    translator.body.append(formula)
     raise nodes.SkipNode
 
 

@@ -21,8 +21,10 @@ def mend(app: Any, doctree: nodes.document) -> None:
             raw.replace_self(nodes.raw("", text, format="html"))
 
 
-def name_buttons(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
-    """Name the buttons in the contents, which the theme leaves to their symbol."""
+def mend_html(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
+    """Name the buttons in the contents, which the theme leaves to their symbol, and mend empty corners of tables."""
+    if "body" in context:
+        context["body"] = context["body"].replace('<th class="head"><p></p></th>', '<td class="head"></td>')
     toctree = context.get("generate_toctree_html")
     if toctree is not None:
 
@@ -36,5 +38,5 @@ def name_buttons(app: Any, pagename: str, templatename: str, context: dict[str, 
 def setup(app: Any) -> dict[str, Any]:
     """Connect the functions above."""
     app.connect("doctree-read", mend)
-    app.connect("html-page-context", name_buttons, priority=900)  # after the theme
+    app.connect("html-page-context", mend_html, priority=900)  # after the theme
     return {"parallel_read_safe": True, "parallel_write_safe": True}

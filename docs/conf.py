@@ -29,8 +29,6 @@ extensions = [
     "sources",
 ]
 
-suppress_warnings = ["ref.python"]  # two classes may have attributes of the same name; then a type gets no link
-
 # Links to Python and NumPy need their inventories from the network: CNN_DOCS_INTERSPHINX=1 turns them on.
 if os.environ.get("CNN_DOCS_INTERSPHINX") == "1":
     extensions.append("sphinx.ext.intersphinx")
@@ -43,6 +41,7 @@ if os.environ.get("CNN_DOCS_INTERSPHINX") == "1":
 highlight_language = "text"  # of blocks that do not say their language
 smartquotes = False  # --epochs keeps its two hyphens
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
+myst_disable_syntax = ["myst_line_comment"]  # a line may begin with a per cent sign
 myst_heading_anchors = 4
 myst_url_schemes = {"http": None, "https": None, "mailto": None, "repo": None}  # repo: see extensions/sources.py
 nb_execution_mode = "off"  # the notebooks are stored with their outputs

@@ -6,6 +6,7 @@ They are written into docs/reference/api when a build begins, from the docstring
 import functools
 import importlib
 import inspect
+import operator
 import re
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,41 @@ def escaped(lines: list[str]) -> list[str]:
                 part = re.sub(r"(?<!^)\\", r"\\\\", part)
                 part = re.sub(r"(?<=\S)[*]|[*](?=\S)", r"\\*", part) if not part.lstrip().startswith("* ") else part
                 parts[number] = re.sub(r"\|", r"\\|", re.sub(r"(?<=\w)_(?!\w)", r"\\_", part))
-        result.append("".join(parts))
+        text = "".join(parts)
+        result.append(re.sub(r"^(\s*)(?=[A-Za-z]\.(\s|$))", r"\1\\", text))  # a sentence such as "N." is no list
     return result
+
+
+def attributes_apart(lines: list[str]) -> list[str]:
+    """Give each attribute of ``weight, bias : Parameter`` an entry of its own, as napoleon does for parameters."""
+    result: list[str] = []
+    section = ""
+    position = 0
+    while position < len(lines):
+        line = lines[position]
+        if re.fullmatch(r"-{3,}", "".join(lines[position + 1 : position + 2])):
+            section = line
+        found = re.fullmatch(r"(\w+(?:, \w+)+) : (.*)", line) if section == "Attributes" else None
+        end = position + 1
+        if found:
+            while end < len(lines) and (lines[end].startswith(" ") or not lines[end].strip()):
+                end += 1
+            for name in found[1].split(", "):
+                result += [f"{name} : {found[2]}", *lines[position + 1 : end]]
+        else:
+            result.append(line)
+        position = end
+    return result
+
+
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """Leave out properties whose docstring is that of attrgetter."""
+    return True if isinstance(obj, property) and isinstance(obj.fget, operator.attrgetter) else None
 
 
 def tidy(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Make a docstring reStructuredText: a paragraph of one line that is a formula becomes a block of its own."""
+    lines[:] = attributes_apart(lines)
     result: list[str] = []
     for before, line, after, text in zip(["", *lines], lines, [*lines[1:], ""], escaped(lines), strict=False):
         alone = not before.strip() and not after.strip()
@@ -176,5 +206,6 @@ def write_changed(path: Path, text: str) -> None:
 def setup(app: Any) -> dict[str, Any]:
     """Write the pages at the beginning of a build."""
     app.connect("config-inited", lambda app, config: write(app))
+    app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-docstring", tidy, priority=400)  # before napoleon
     return {"parallel_read_safe": True, "parallel_write_safe": True}

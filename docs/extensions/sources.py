@@ -100,6 +100,9 @@ def link_signatures(app: Sphinx, doctree: nodes.document) -> None:
             link = nodes.reference("", "source", refuri=f"{up}source/{path}.html#line-{line}", classes=["source-link"])
             link["aria-label"] = f"source of {name}"
             signature += link
+    for quoted in doctree.findall(nodes.literal_block):
+        if str(quoted.get("source", "")).endswith(".py"):
+            quoted["language"] = "python"
     for reference in doctree.findall(nodes.reference):
         uri = reference.get("refuri", "")
         if uri.startswith("repo:"):

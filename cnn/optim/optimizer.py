@@ -253,8 +253,8 @@ class Optimizer(Explained):
             group.update_all(*columns)
         self._steps = min(self._steps + 1, LARGEST_COUNT)
         if self._steps % EVERY == 0:
-            for group, (_, _, states) in updates:
-                flush_denormals(states, group.state_kinds())
+            for group in self.param_groups:  # also what this step has not updated
+                flush_denormals(group._state, group.state_kinds())
 
     def zero_grad(self) -> None:
         """Clear all gradients."""

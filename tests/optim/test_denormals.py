@@ -111,6 +111,19 @@ def test_groups_are_flushed_at_the_steps_of_the_optimizer():
         assert (group._state[0]["b"] == 0).all()
 
 
+@pytest.mark.parametrize("optimizer", [Adam(), SGD(momentum=0.9)], ids=repr)
+def test_a_parameter_that_is_trained_in_every_other_step_is_flushed_too(optimizer):
+    parameters = [Parameter(np.ones(3, np.float32)) for _ in range(2)]
+    optimizer = copy.deepcopy(optimizer)
+    optimizer.set_params(parameters)
+    for step in range(EVERY):
+        optimizer.zero_grad()
+        parameters[step % 2].grad = np.full(3, 1e-39 if step < 2 else 0, np.float32)
+        optimizer.step()
+    for memory in optimizer.state_dict()["memory"]:
+        assert (memory["m" if "m" in memory else "b"] == 0).all()
+
+
 def test_the_state_of_an_optimizer_of_a_user_stays_as_it_is():
     class Keeping(Optimizer):
         def update(self, parameter, grad, state):

@@ -54,7 +54,7 @@ make_venv() {
     "$1" -m venv .venv
 }
 
-case "$(uname -s)" in MINGW* | MSYS* | CYGWIN*) fail "On Windows, use the three lines for PowerShell in README.md." ;; esac
+case "$(uname -s)" in MINGW* | MSYS* | CYGWIN*) fail "On Windows, use the three lines for PowerShell in docs/install.md." ;; esac
 
 base=$(find_python) ||
     { install_packages python3 python3-venv && base=$(find_python); } ||

@@ -2,7 +2,7 @@
 
 python benchmarks/accuracy.py SEEDS [OPTIONS of cnn train]
 
-Settings are compared by their validation accuracy; docs/measurements.md quotes the test accuracy of the default settings.
+Settings are compared by their validation accuracy; docs/measurements.md quotes the test accuracy of the default ones.
 """
 
 import json

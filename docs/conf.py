@@ -27,6 +27,7 @@ extensions = [
     "commands",
     "outputs",
     "sources",
+    "glossary",
 ]
 
 # Links to Python and NumPy need their inventories from the network: CNN_DOCS_INTERSPHINX=1 turns them on.

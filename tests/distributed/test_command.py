@@ -34,7 +34,7 @@ def begin(size, *arguments, before="", **environment):
     return start(BEGIN + before + COMMAND, size, *arguments, **environment)
 
 
-def run(size, *arguments, before="", seconds=60, **environment):
+def run(size, *arguments, before="", seconds=180, **environment):
     """Run a command to its end: -> (status, output without the lines of `BEGIN`, errors); no process is left"""
     status, out, err = finish(begin(size, *arguments, before=before, **environment), seconds)
     check_none_left(out, size)
@@ -171,7 +171,7 @@ def test_an_error_of_one_process_is_named_and_ends_all(tmp_path, rank):
     fault = IN_STEP.format(rank=rank, what='raise MemoryError("no more")')
     began = time.monotonic()
     status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 90  # not after the 600 seconds of a stall
     assert status == 1
     assert ("error in rank 1 of 2: MemoryError: no more" if rank else "error: there is not enough memory") in err
     assert "Traceback" not in err
@@ -179,7 +179,7 @@ def test_an_error_of_one_process_is_named_and_ends_all(tmp_path, rank):
 
 def test_a_process_that_hangs_is_named(tmp_path):
     fault = IN_STEP.format(rank=1, what="import time; time.sleep(60)")
-    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", "--stall-seconds", 2, before=fault, seconds=30)
+    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", "--stall-seconds", 2, before=fault, seconds=90)
     assert status == 1
     assert "rank 0 of 2 has waited 2 seconds for the others, and ends all: rank 1 has not come" in err
 
@@ -199,7 +199,7 @@ def append_epoch(folder, *_):
     raise OSError(errno.ENOSPC, "No space left on device", str(folder / "history.jsonl"))
 run_folders.append_epoch = append_epoch
 """
-    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault, seconds=20)
+    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault, seconds=90)
     assert status == 1
     assert "history.jsonl: No space left on device" in err
     assert "left the training loop" not in err

@@ -232,3 +232,11 @@ def test_names_in_the_text_exist(page):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
+
+
+def test_every_page_with_python_is_run():
+    """A page that no test names is one whose code nothing runs."""
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        if "```python" in page.read_text(encoding="utf-8"):
+            assert f"{page.stem}.md" in tests or f'"{page.stem}"' in tests, page

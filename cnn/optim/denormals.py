@@ -33,5 +33,5 @@ def flush_denormals(states: list[dict[str, Any]], kinds: dict[str, str] | None) 
         return
     for state in states:
         for name, value in state.items():
-            if kinds[name] in (ARRAY, SQUARES, OPTIONAL_ARRAY):
+            if kinds.get(name) in (ARRAY, SQUARES, OPTIONAL_ARRAY):
                 np.multiply(value, np.abs(value) >= np.finfo(value.dtype).tiny, out=value)

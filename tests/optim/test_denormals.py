@@ -137,6 +137,20 @@ def test_the_state_of_an_optimizer_of_a_user_stays_as_it_is():
     assert (optimizer._state[0]["smallest"] > 0).all()
 
 
+def test_what_a_subclass_keeps_beside_it_stays_as_it_is():
+    class Counting(SGD):
+        def update_all(self, parameters, grads, states):
+            super().update_all(parameters, grads, states)
+            states[0]["mine"] = np.full(2, 1e-45, np.float32)
+
+    parameter = Parameter(np.ones(2, np.float32))
+    optimizer = Counting([parameter], momentum=0.9)
+    for _ in range(EVERY):
+        parameter.grad = np.ones(2, np.float32)
+        optimizer.step()
+    assert (optimizer._state[0]["mine"] > 0).all()
+
+
 def test_infinity_and_the_sign_of_zero_stay():
     values = np.array([np.inf, -0.0, 0.0, -1e-40], np.float32)
     flush_denormals([{"v": values}], {"v": ARRAY})

@@ -12,7 +12,7 @@ from typing import Any
 
 from cnn.cli import shared_training
 from cnn.cli.terminal import print_stderr
-from cnn.core.interrupts import Interrupts
+from cnn.core.interrupts import Interrupted, Interrupts
 from cnn.distributed.ranks import Ranks
 from cnn.distributed.world import sign_of_others, world
 from cnn.module import Array
@@ -48,8 +48,8 @@ class Others:
         self._talks.broadcast_arrays(arrays)
         try:
             yield
-        except KeyboardInterrupt:
-            self._have_trained = True  # in all of them, after the same step
+        except Interrupted as stop:
+            self._have_trained = stop.is_agreed
             raise
         self._have_trained = True
 
@@ -117,7 +117,7 @@ def _train(ranks: Ranks, values: dict[str, Any], arrays: dict[str, Array]) -> No
         ranks.stall_seconds = values["stall_seconds"]
         shared_training.train(ranks, *prepared)
     except KeyboardInterrupt:
-        pass  # in the same step everywhere: process 0 saves
+        pass  # process 0 is interrupted, too: it saves, and ends all
     except Exception as error:
         if not has_begun or not ranks.all_have_left():
             print_stderr(f"error in rank {ranks.rank} of {ranks.size}: {type(error).__name__}: {error}")

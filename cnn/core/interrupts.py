@@ -18,11 +18,13 @@ class Interrupted(KeyboardInterrupt):
     ----------
     status : int
         The exit status that shells expect: 128 plus the signal's number, so 130 for Ctrl-C.
+    is_agreed : bool
+        Whether all processes that train together raise it after the same step.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, is_agreed: bool = False) -> None:
         super().__init__()
-        self.status = 128 + number
+        self.status, self.is_agreed = 128 + number, is_agreed
 
 
 class Interrupts:

@@ -122,7 +122,7 @@ class SharedRun(Run):
         if number:
             self._leave(step)
             self.ranks.add([0])  # an error may end all processes: not before the checkpoint is written
-            raise Interrupted(int(number))
+            raise Interrupted(int(number), is_agreed=True)
         return bool(stops)
 
     def _end(self, step: Step) -> None:

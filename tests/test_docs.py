@@ -181,9 +181,11 @@ def test_the_examples_of_labels_and_weights_run(capsys):
             for name in (
                 "correctness",
                 "data",
+                "errors",
                 "exchange",
                 "fine_tuning",
                 "first_nets",
+                "from_pytorch",
                 "code_map",
                 "install",
                 "measurements",
@@ -196,6 +198,7 @@ def test_the_examples_of_labels_and_weights_run(capsys):
                 "own_images",
                 "onnx",
                 "performance",
+                "photos_to_model",
                 "training",
                 "your_own_layer",
             )

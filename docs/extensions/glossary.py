@@ -8,7 +8,8 @@ from typing import Any
 from docutils import nodes
 
 GLOSSARY = "docs/glossary"
-NOT_LINKED = (GLOSSARY, "docs/decisions/", "docs/index", "docs/how_to", "docs/project", "docs/reference/")
+NOT_LINKED = (GLOSSARY, "docs/index", "docs/how_to", "docs/project")
+NOT_LINKED_FOLDERS = ("docs/decisions/", "docs/reference/")
 NO_LINKS = (nodes.reference, nodes.literal, nodes.title, nodes.literal_block, nodes.raw, nodes.caption, nodes.term)
 
 
@@ -36,7 +37,7 @@ def pattern(name: str) -> str:
 
 def link_words(app: Any, doctree: nodes.document, page: str) -> None:
     """Replace the first use of each word in the text of a page by a link."""
-    if not page.startswith("docs/") or page.startswith(NOT_LINKED):
+    if not page.startswith("docs/") or page in NOT_LINKED or page.startswith(NOT_LINKED_FOLDERS):
         return
     to = app.builder.get_relative_uri(page, GLOSSARY)
     left = dict(words())

@@ -51,7 +51,7 @@ def test_a_page_is_short_and_says_what_to_look_at_and_what_goes_wrong(name):
 
 def test_the_contents_list_every_page():
     contents = (ROOT / "docs" / "how_to.md").read_text(encoding="utf-8")
-    listed = re.search(r"^```\{toctree\}\n(.*?)^```", contents, re.M | re.S)[1].split()
+    listed = " ".join(re.findall(r"^```\{toctree\}\n(.*?)^```", contents, re.M | re.S)).split()
     for name in PAGES:
         assert f"how_to/{Path(name).stem}" in listed
         assert f"](how_to/{name})" in contents
@@ -75,7 +75,6 @@ def test_the_tutorial_from_photos_to_a_model(tmp_path, monkeypatch, capsys):
     assert tent["first"] < 0.4
     assert tent["first"] < tent["balanced"] < tent["more"]
     assert tent["more"] >= 0.9
-    assert sum(names["shipped"].values()) == pytest.approx(1, abs=0.02)
     pictures = "curves", "confusion", "mistakes", "samples"
     assert all((tmp_path / "more" / f"{name}.png").exists() for name in pictures)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from cnn.core import assignment, modes
+from cnn.core import assignment, changes, modes
 from cnn.core.arguments import HasArguments
 from cnn.core.checks import checked_dtype
 from cnn.core.explain import explain_attributes
@@ -108,7 +108,7 @@ class Module(Differentiable):
             value = assignment.checked(self, name, vars(self)[name], value)
         elif name in assignment.OTHER_WORDS:
             assignment.check_word(self, name, value)
-        super().__setattr__(name, value)
+        changes.assign(super().__setattr__, self, name, value)
 
     def forward(self, x: Array) -> Array:
         raise NotImplementedError(f"{type(self).__name__} needs a method forward(self, x) that returns its output")

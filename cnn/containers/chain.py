@@ -19,6 +19,7 @@ from cnn.kernels import one_blas_thread
 from cnn.kernels.dispatch import give_back
 from cnn.module import Array, Module, Parameter, no_grad
 
+PREPARED = "cnn.containers.fusion.prepared"  # imported only where compiled kernels are
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +71,7 @@ class Chain(Container):
         self.validate_children()
         self.fuse = boolean(fuse, "fuse")
         self._fused: dict[str, tuple[FusedStep | None, ...]] = {}  # by backend: the step that may start at each layer
+        self._prepared: Any = None  # calls of one shape in inference, see fusion/prepared.py
 
     def children(self) -> dict[str, Module]:
         return {str(i): layer for i, layer in enumerate(self._layers)}
@@ -81,7 +83,7 @@ class Chain(Container):
         return iter(self._layers)
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_fused": {}}  # a copy finds its own steps
+        return vars(self) | {"_fused": {}, "_prepared": None}  # a copy finds its own steps
 
     def run_layers(self, x: Array, to_logits: bool = False) -> Array:
         """Run the layers and save the steps; ``to_logits``: without a Softmax at the very end.
@@ -98,21 +100,45 @@ class Chain(Container):
             x = self.widened(x)  # here, so that a fused step does not meet float16
             if backend == "jit" and x.dtype == FLOAT64:
                 backend = "array"  # which serves what compiled kernels leave
-        fused = None
-        if self.fuse and modes.state.forward_hook is None:
-            fused = self._fused.get(backend)
-            if fused is None:
-                fused = self._fused[backend] = fused_steps(self._layers, backend)
+        fused = self.fused_steps(backend)
         if backend == "jit":  # compiled kernels need no limit of BLAS, and whatever else does sets it
+            in_inference = fused is not None and not modes.state.saving and modes.state.clock is None
+            if in_inference and type(x) is np.ndarray and x.dtype == FLOAT32:
+                found = self._prepared_calls().run(x, fused)
+                if found is not None:
+                    return self._run_steps(found[0], to_logits, fused, found[1])
             return self._run_steps(x, to_logits, fused)
         with one_blas_thread():
             return self._run_steps(x, to_logits, fused)
 
-    def _run_steps(self, x: Array, to_logits: bool, fused: Sequence[FusedStep | None] | None) -> Array:
-        layers, saving, ran, i = self._layers, modes.state.saving, list[Any](), 0
+    def fused_steps(self, backend: str) -> Sequence[FusedStep | None] | None:
+        """Return the step that may start at each layer, or None if the layers run one by one."""
+        if not self.fuse or modes.state.forward_hook is not None:
+            return None
+        fused = self._fused.get(backend)
+        if fused is None:
+            fused = self._fused[backend] = fused_steps(self._layers, backend)
+        return fused
+
+    def _prepared_calls(self) -> Any:
+        if self._prepared is None:
+            self.__dict__["_prepared"] = backends.load(PREPARED).PreparedCalls(self)
+        return self._prepared
+
+    def _run_steps(
+        self,
+        x: Array,
+        to_logits: bool,
+        fused: Sequence[FusedStep | None] | None,
+        first: int = 0,
+        stop: int | None = None,
+    ) -> Array:
+        """Run the layers from ``first`` to before ``stop``."""
+        layers, saving, ran, i = self._layers, modes.state.saving, list[Any](), first
         front = self._frozen_front() if saving and Parameter.some_frozen and not self.needs_input_grad else 0
         last = len(layers) - 1
-        stop = last if to_logits and not isinstance(layers[last], Chain) else last + 1
+        if stop is None:
+            stop = last if to_logits and not isinstance(layers[last], Chain) else last + 1
         if saving:
             self.__dict__["_saved"] = None  # what an earlier forward pass left
         try:

@@ -1,5 +1,6 @@
 """Buffer and Parameter: the arrays that a model holds."""
 
+import sys
 from operator import attrgetter
 from typing import Any
 
@@ -35,15 +36,22 @@ class Buffer:
 
     def __init__(self, data: Any) -> None:
         self._data = np.array(data, order="C")
+        self._last_read = object()  # see `are_private`
+
+    def _read(self) -> Array:
+        data = self._data
+        self._last_read = object()  # after the array has one reference more
+        return data
 
     def _copy_in(self, values: Any) -> None:
         values = np.asarray(values)
-        if values.shape != self._data.shape:
-            raise ShapeError(f"expected an array of shape {self._data.shape}, got {values.shape}")
-        self._data[...] = values
+        data = self._read()
+        if values.shape != data.shape:
+            raise ShapeError(f"expected an array of shape {data.shape}, got {values.shape}")
+        data[...] = values
 
+    data = property(_read, _copy_in)
     # attrgetter, because these are read hundreds of times in a training step
-    data = property(attrgetter("_data"), _copy_in)
     shape = property(attrgetter("_data.shape"))
     dtype = property(attrgetter("_data.dtype"))
     size = property(attrgetter("_data.size"))
@@ -134,6 +142,21 @@ class Parameter(Buffer):
         super().to(dtype)
         if self.grad is not None:
             self.grad = self.grad.astype(dtype, copy=False)
+
+
+def are_private(arrays: list[Array]) -> bool:
+    """Tell whether nobody but one tensor each, and this list, holds these arrays, so that nobody can write into them.
+
+    To write into one, ``data`` of its tensor must be read first, which makes a new ``_last_read``. So private arrays
+    keep their values as long as their tensors keep the ``_last_read`` that they had before this was asked. An
+    interpreter without a global lock does not know how many hold an object: there the answer is no.
+    """
+    return HAS_LOCK and max(map(sys.getrefcount, arrays), default=0) <= PRIVATE
+
+
+# How often an array is referenced that only its tensor and a list hold, counted as above
+PRIVATE = max(map(sys.getrefcount, [Buffer(0.0)._data])) + 1
+HAS_LOCK = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
 
 
 def plain_array(value: Any) -> Array:

@@ -17,6 +17,7 @@ is, and the numbers of bytes are added up where they are needed, before new memo
 import bisect
 import collections
 import contextlib
+import contextvars
 import ctypes
 import functools
 import math
@@ -44,6 +45,10 @@ _scratch_made: list[weakref.ref[Array]] = []  # all scratch buffers that exist
 _scratch_peak = 0  # numbers in the scratch buffers that were in use at one time, at most
 idle_scratch: list[Array] = []  # scratch buffers of the thread pool, which takes the last one
 
+
+# The recording of kernel calls that this thread makes, if any (kernels/jit/engine/recording.py). It hands out memory of
+# its own. A context variable, because a value that is set in a copy of the context ends with the call, also by Ctrl-C.
+recording: contextvars.ContextVar[Any] = contextvars.ContextVar("recording", default=None)
 
 _size = operator.attrgetter("size")
 
@@ -92,6 +97,9 @@ def _char_array(size: int) -> Any:
 def empty(shape: tuple[int, ...], dtype: Any = np.float32) -> Array:
     """Return an uninitialised array, like np.empty."""
     dtype = np.dtype(dtype)
+    recorder = recording.get()
+    if recorder is not None:
+        return recorder.empty(shape, dtype)
     nbytes = math.prod(shape) * dtype.itemsize
     if nbytes < MIN_ALIGNED:
         return np.empty(shape, dtype)
@@ -145,6 +153,9 @@ def borrow_scratch(count: int) -> Array:
 
     After an error it need not be returned: then it is freed.
     """
+    recorder = recording.get()
+    if recorder is not None:
+        recorder.fail()  # the next caller would write into it
     for i, idle in enumerate(_scratch):
         if idle.size >= count:
             try:

@@ -81,6 +81,7 @@ TABLE: dict[str, tuple[Implementation, ...]] = {
         _jit("maxpool2d.maxpool2d_input_grad", "f4 u1"),
         _array("maxpool2d.maxpool2d_input_grad", "f4 any", "f8 any"),
     ),
+    "cnn.layers.adaptiveavgpool2d.adaptive_avg_pool2d": (_jit("adaptiveavgpool2d.adaptive_avg_pool2d", "f4"),),
     "cnn.layers.avgpool2d.avgpool2d": (_jit("avgpool2d.avgpool2d", "f4 f4"),),
     "cnn.layers.avgpool2d.avgpool2d_input_grad": (_jit("avgpool2d.avgpool2d_input_grad", "f4 f4"),),
     # norms; statistics come in float64 from a batch, and in the layer's dtype from running means

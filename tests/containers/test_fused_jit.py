@@ -53,6 +53,7 @@ def test_which_neighbours_are_steps():
     conv, norm = Conv2d(2, 2, 3), BatchNorm2d(2)
     assert kinds([conv, norm, ReLU(), MaxPool2d(2), Flatten(), Linear(2, 2), ReLU(), Linear(2, 2), Softmax()]) == [
         ("Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d"),
+        ("Flatten",),
         ("Linear", "ReLU"),
         ("Linear",),
     ]

@@ -145,7 +145,7 @@ def test_more_workers_than_scratch_buffers():
         for _ in range(200):
             done[...] = 0
             pool.wake()
-            assert thread_pool.lead(pool.address, kernel, row, 64, max_threads)
+            assert thread_pool.lead(pool.address, kernel, row.ctypes.data, 64, max_threads)
             assert done.min() >= 1
             assert done.max() <= max_threads
 

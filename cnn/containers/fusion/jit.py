@@ -20,8 +20,9 @@ from cnn.kernels.jit import conv2d, conv_block
 from cnn.kernels.jit.conv_block import Affine
 from cnn.kernels.jit.conv_plan import Plan, plan_forward
 from cnn.kernels.jit.engine import small_linear
+from cnn.kernels.jit.engine.layouts import transposed
 from cnn.kernels.jit.engine.product import product, relu_grad
-from cnn.kernels.jit.engine.shapes import pool_geometry, supports
+from cnn.kernels.jit.engine.shapes import KEPT_FROM, TRANSFORM_FROM, pool_geometry, supports
 from cnn.layers import BatchNorm2d, Conv2d, MaxPool2d, ReLU, ReLU6
 from cnn.module import Array, Module
 
@@ -82,7 +83,8 @@ def plan_conv(
     if with_norm:
         plan = plan_forward(shape, weight, geometry, groups, False, None, True, threads)
     else:
-        plan = plan_forward(shape, weight, geometry, groups, relu, pool_window, False, threads)
+        kept = TRANSFORM_FROM if saving else KEPT_FROM  # transformed weights are kept in inference
+        plan = plan_forward(shape, weight, geometry, groups, relu, pool_window, False, threads, kept)
     return ConvPlan(geometry, pool_window, with_norm, not saving and not with_norm, plan, (shape, weight), groups)
 
 
@@ -237,6 +239,19 @@ class LinearStep(FusedStep):
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:
         linear: Any = self.layers[0]
         return linear.multiply_adds((input_shape[0], linear.out_features))
+
+
+class FlattenStep(FusedStep):
+    """In inference, Flatten of images whose channels are last in memory: a kernel, so that it can be recorded."""
+
+    def plan(self, x: Array) -> Any:
+        if modes.state.saving or type(x) is not np.ndarray or x.ndim != 4 or x.dtype != FLOAT32:
+            return None
+        return x.shape if not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous else None
+
+    def forward(self, x: Array, plan: Any) -> tuple[Array, Any]:
+        n, c, h, w = plan
+        return transposed(x, n, h * w, c, (n, c * h * w)), None
 
 
 class SumReLUStep(FusedStep):

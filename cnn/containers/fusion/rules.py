@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from cnn.containers.branches import Residual, Sum
 from cnn.containers.fusion.step import FusedStep
 from cnn.kernels import backend
-from cnn.layers import BatchNorm2d, Conv2d, Linear, MaxPool2d, ReLU, ReLU6
+from cnn.layers import BatchNorm2d, Conv2d, Flatten, Linear, MaxPool2d, ReLU, ReLU6
 from cnn.module import Module
 
 __all__ = ["RULES", "FusedStep", "Rule", "fused_steps"]
@@ -39,6 +39,7 @@ RULES = (
     Rule("jit", (Conv2d,), "jit.ConvStep"),
     Rule("jit", (Linear, ReLU), "jit.LinearStep"),
     Rule("jit", (Linear,), "jit.LinearStep"),
+    Rule("jit", (Flatten,), "jit.FlattenStep"),
     Rule("jit", (Residual, ReLU), "jit.SumReLUStep"),
     Rule("jit", (Sum, ReLU), "jit.SumReLUStep"),
     Rule("array", (Conv2d, ReLU, MaxPool2d), "array.ConvReLUPoolStep"),

@@ -6,7 +6,7 @@ from cnn.kernels.jit.engine import thread_pool
 from cnn.kernels.jit.engine.arrays import Array, is_contiguous, same_layout
 from cnn.kernels.jit.engine.compilation import Kernel, floats, kernel
 from cnn.kernels.jit.engine.product import relu_grad as added_relu_grad
-from cnn.kernels.memory import empty_like
+from cnn.kernels.memory import empty_like, recording
 
 __all__ = ["added", "added_relu", "added_relu_grad"]
 
@@ -33,7 +33,7 @@ def add_relu(a, part, slot):
 
 def added(x: Array, y: Array) -> Array:
     """Two arrays of the same shape -> the same"""
-    return _run(add, x, y) if x.size >= MIN_ELEMENTS else x + y
+    return _run(add, x, y) if x.size >= MIN_ELEMENTS or recording.get() is not None else x + y
 
 
 def added_relu(x: Array, y: Array) -> Array:

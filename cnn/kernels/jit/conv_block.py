@@ -18,7 +18,7 @@ from cnn.kernels.jit.engine.arrays import Array, channels_first, channels_last
 from cnn.kernels.jit.engine.normalize import Norm, apply_norm, combine_moments
 from cnn.kernels.jit.engine.shapes import batch_parts, pool_geometry, prepare
 from cnn.kernels.jit.engine.snapshot import Snapshot
-from cnn.kernels.memory import empty
+from cnn.kernels.memory import empty, recording
 
 OfAll = Callable[[Array, Array, int], tuple[Array, Array, int]]  # two sums of a part and its size -> of the batch
 
@@ -157,6 +157,10 @@ def infer(
         arguments = plan.arguments.copy()
         arguments[at.WEIGHT], arguments[at.BIAS_VECTOR] = (array.ctypes.data for array in packed)
         ready = Inference(settings, snapshot, plan, arguments, packed)
+    recorder = recording.get()
+    if recorder is not None:
+        recorder.keep(ready)
+        recorder.depends_on(ready.snapshot)
     y, _, uneven = conv2d.run_forward(plan, x, {}, ready.arguments)
     if uneven is not None:
         x = x[uneven]

@@ -21,7 +21,7 @@ def forward(a, part, slot):
     for i in range(part * a[N] // a[PARTS], (part + 1) * a[N] // a[PARTS]):
         x, start = floats_from(floats(a[X]), i * a[H] * a[W] * a[C]), i * a[OH] * a[OW] * a[C]
         y, argmax = floats_from(floats(a[Y]), start), bytes_from(bytes_(a[CHOICE]), start)
-        pool(x, y, argmax, indices(a[GEOMETRY]), a[H], a[W], a[C], a[OH], a[OW], 0)
+        pool(x, y, argmax, indices(a[GEOMETRY]), a[H], a[W], a[C], 0, a[OH], a[OW], 0)
 
 
 @kernel

@@ -17,4 +17,5 @@
 NARROW = 55  # whether the input has few channels, see narrow_input_grad in convolution_input_grad.py
 # whether each image is uneven, a byte, see image_ops.is_uneven; and, written by the kernel, whether any is
 (UNEVEN, ANY_UNEVEN) = (56, 57)
-COUNT = 58
+BY_CHANNELS = 58  # whether the bands are of output channels, not of rows
+COUNT = 59

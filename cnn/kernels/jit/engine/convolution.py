@@ -54,15 +54,14 @@ def rows_at_a_time(rows, columns, panel_rows):
     return max(1, MIN_PIXELS // columns) if panel_rows <= SMALL_WEIGHTS else max(1, rows)
 
 
-@compiled(types.void(INDICES, INDEX, FLOATS, *[INDEX] * 4))
-def finish(a, i, y, top, bottom, first_row, last_row):
-    """Pool rows ``top`` to ``bottom`` of image i, which are convolved, or compute the image's moments for a norm."""
+@compiled(types.void(INDICES, INDEX, FLOATS, INDEX, INDEX))
+def finish(a, i, y, first_row, last_row):
+    """Compute these rows of the pool of image i, which is convolved, or the image's moments for a norm."""
     k = a[at.K]
     if a[at.POOL] != 0:
-        start = (i * a[at.PH] + first_row) * a[at.PW] * k
+        start, window = i * a[at.PH] * a[at.PW] * k, indices(a[at.POOL])
         into, choice = floats_from(floats(a[at.Y]), start), bytes_from(bytes_(a[at.CHOICE]), start)
-        conv_rows, pool_rows = floats_from(y, top * a[at.OW] * k), last_row - first_row
-        pool(conv_rows, into, choice, indices(a[at.POOL]), bottom - top, a[at.OW], k, pool_rows, a[at.PW], a[at.RELU])
+        pool(y, into, choice, window, a[at.OH], a[at.OW], k, first_row, last_row, a[at.PW], a[at.RELU])
     if a[at.MEANS]:
         means, squares = doubles_from(doubles(a[at.MEANS]), i * k), doubles_from(doubles(a[at.SQUARES]), i * k)
         moments(y, means, squares, a[at.OH] * a[at.OW], k)
@@ -82,13 +81,19 @@ def forward(a, part, slot):
     conv_out = floats_from(padded, a[at.HP] * a[at.WP] * c)
     start, end, top, bottom = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS], 0, oh
     first_row, last_row = 0, a[at.PH]  # of the pool's output
+    blocks = groups * panel_blocks(kg)
+    first_block, last_block = 0, blocks
     if a[at.BANDS] > 1:
         start, end, band = part // a[at.BANDS], part // a[at.BANDS] + 1, part % a[at.BANDS]
-        top, bottom = band * oh // a[at.BANDS], (band + 1) * oh // a[at.BANDS]
+        if a[at.BY_CHANNELS]:
+            first_block, last_block = band * blocks // a[at.BANDS], (band + 1) * blocks // a[at.BANDS]
+        else:
+            top, bottom = band * oh // a[at.BANDS], (band + 1) * oh // a[at.BANDS]
         if has_pool:
             window = indices(a[at.POOL])
             first_row, last_row = band * a[at.PH] // a[at.BANDS], (band + 1) * a[at.PH] // a[at.BANDS]
-            top, bottom = first_row * window[2], min(oh, (last_row - 1) * window[2] + (window[0] - 1) * window[4] + 1)
+            top, beyond = first_row * window[2] - window[6], (last_row - 1) * window[2] - window[6]
+            top, bottom = max(0, top), min(oh, beyond + (window[0] - 1) * window[4] + 1)
     for i in range(start, end):
         image = floats_from(floats(a[at.X]), i * h * w * c)
         if a[at.HP] != h or a[at.WP] != w:
@@ -99,7 +104,7 @@ def forward(a, part, slot):
         if is_depthwise:
             depthwise(a, image, y, relu, top, bottom)
         for first in range(top, top if is_depthwise else bottom, chunk):
-            for block in range(groups * panel_blocks(kg)):
+            for block in range(first_block, last_block):
                 group, q = block // panel_blocks(kg), block % panel_blocks(kg) * PANELS
                 size, columns = runs * length * WIDTH, min(PANELS * WIDTH, kg - q * WIDTH)
                 panel = floats_from(floats(a[at.WEIGHT]), (group * panels(kg) + q) * size)
@@ -111,7 +116,7 @@ def forward(a, part, slot):
                     multiply(
                         ow, x, step, offsets, runs, length, panel, size, y_row, k, WIDTH, BIAS, bias, columns, relu
                     )
-        finish(a, i, y, top, bottom, first_row, last_row)
+        finish(a, i, y, first_row, last_row)
 
 
 @kernel

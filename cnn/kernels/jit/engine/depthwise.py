@@ -120,9 +120,9 @@ def depthwise(a, image, y, relu, top, bottom):
     step, taps, blocks, whole = a[at.SW] * c, a[at.KH] * a[at.KW], (ow + PIXELS - 1) // PIXELS, c // WIDTH * WIDTH
     for i in range(top, bottom):
         x, line = floats_from(image, i * a[at.SH] * a[at.WP] * c), floats_from(y, i * ow * c)
-        for first in range(0, whole, WIDTH):
-            for block in range(blocks):
-                j, end = block * ow // blocks, (block + 1) * ow // blocks
+        for block in range(blocks):
+            j, end = block * ow // blocks, (block + 1) * ow // blocks
+            for first in range(0, whole, WIDTH):
                 start, out = floats_from(x, j * step + first), floats_from(line, j * c + first)
                 w, b = floats_from(weight, first), floats_from(bias, first)
                 _pixels(end - j, start, step, indices(a[at.RUNS]), taps, w, c, out, b, relu)

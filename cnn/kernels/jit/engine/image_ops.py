@@ -111,14 +111,15 @@ def first_inside(start, dilation, size, pixels):
     return 0
 
 
-@compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 6))
-def pool(x, y, choice, window, height, width, channels, oh, ow, relu):
-    """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does.
+@compiled(types.void(FLOATS, FLOATS, BYTES, INDICES, *[INDEX] * 7))
+def pool(x, y, choice, window, height, width, channels, first, last, ow, relu):
+    """Write the largest value of each window, and which of its pixels that is, as layers/maxpool2d.py does; of an
+    image, compute the rows ``first`` to ``last`` of the output.
 
     ``window`` is the window geometry: size, stride, dilation and padding, each vertical and horizontal.
     """
     two_by_two = is_2x2(window)
-    for i in range(oh):
+    for i in range(first, last):
         for j in range(ow):
             start = (i * ow + j) * channels
             best, chosen = floats_from(y, start), bytes_from(choice, start)

@@ -59,7 +59,7 @@ def normalize(a, part, slot):
         if a[POOL]:
             start = i * a[PH] * a[PW] * c
             best, choice = floats_from(floats(a[Y]), start), bytes_from(bytes_(a[CHOICE]), start)
-            pool(y, best, choice, indices(a[POOL]), a[H], a[W], c, a[PH], a[PW], a[RELU])
+            pool(y, best, choice, indices(a[POOL]), a[H], a[W], c, 0, a[PH], a[PW], a[RELU])
 
 
 @kernel

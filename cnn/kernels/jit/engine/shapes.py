@@ -16,6 +16,12 @@ CHUNK_PIXELS = (
 )
 FEW_IMAGES = 8  # with fewer, the threads share the lines of an image
 CHUNK_TILES = 64  # about this many tiles of the Winograd algorithm are computed at a time
+# From how many pixels of the output, of all images, on the Winograd algorithm is used. It reads 36 numbers for each 9
+# weights. Where these are transformed for the call, that takes longer than it saves for few pixels; where transformed
+# weights are kept, for those of a few tiles.
+TRANSFORM_FROM = CHUNK_TILES * OUTPUT_TILE * OUTPUT_TILE
+KEPT_FROM = 4 * OUTPUT_TILE * OUTPUT_TILE
+NEVER = 1 << 62
 
 
 class Convolution(NamedTuple):
@@ -35,13 +41,15 @@ class Convolution(NamedTuple):
     backward_scratch: int
 
 
-def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], geometry: Any, groups: int) -> str:
+def algorithm(
+    shape: tuple[int, ...], weight: tuple[int, ...], geometry: Any, groups: int, winograd_from: int = TRANSFORM_FROM
+) -> str:
     """Return the algorithm of a convolution: a fixed choice by shape; with "winograd", uneven images (see
     image_ops.py) are then computed with "direct".
 
     "depthwise" : one window for each channel
-    "winograd" : 3 x 3 windows of stride 1, if channels fill whole panels, images are not tiny, and there are enough
-        tiles to make transforming the weights worthwhile
+    "winograd" : 3 x 3 windows of stride 1, if channels fill whole panels, images are not tiny, and there are at least
+        ``winograd_from`` pixels
     "direct" : everything else
     """
     (n, c, _, _), (k, _, kh, kw) = shape, weight
@@ -50,7 +58,7 @@ def algorithm(shape: tuple[int, ...], weight: tuple[int, ...], geometry: Any, gr
     plain = (kh, kw) == (3, 3) and geometry.stride == geometry.dilation == (1, 1) and groups == 1
     if plain and c % WIDTH == 0 and k % WIDTH == 0:
         down, across = geometry.output_size(*shape[2:])
-        if min(down, across) >= OUTPUT_TILE and n * down * across >= CHUNK_TILES * OUTPUT_TILE * OUTPUT_TILE:
+        if min(down, across) >= OUTPUT_TILE and n * down * across >= winograd_from:
             return "winograd"
     return "direct"
 
@@ -87,12 +95,12 @@ def prepare(
     needs_input_grad: bool = True,
     pooled: bool = False,
     merged_to: int = 0,
-    direct: bool = False,
+    winograd_from: int = TRANSFORM_FROM,
 ) -> Convolution:
     """Set up a convolution; ``pooled`` if a pool follows, which needs the positions of the pixels.
 
     If images need not be kept separate, small ones may be merged, into at least ``merged_to``; the arguments then hold
-    the number of merged images. ``direct``: do not use the Winograd algorithm.
+    the number of merged images. ``winograd_from`` is that of `algorithm`.
     """
     (n, c, h, w), (k, cg, kh, kw) = shape, weight
     (sh, sw), (dh, dw), ((top, _), (left, _)) = geometry.stride, geometry.dilation, geometry.pads
@@ -102,9 +110,7 @@ def prepare(
     oh, ow = geometry.output_size(h, w)
     (_, bottom), (_, right) = geometry.needed_padding((oh, ow), h, w)
     hp, wp = top + h + bottom, left + w + right
-    name = algorithm(shape, weight, geometry, groups)
-    if direct and name == "winograd":
-        name = "direct"
+    name = algorithm(shape, weight, geometry, groups, winograd_from)
     g_top = (kh - 1) * dh if sh == 1 else -(-kh // sh) - 1
     g_left = (kw - 1) * dw if sw == 1 else -(-kw // sw) - 1
     gh = max(oh + 2 * g_top, (h - 1 + top) // sh + 1 + g_top)

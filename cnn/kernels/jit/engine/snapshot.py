@@ -1,36 +1,43 @@
 """A snapshot of arrays, to detect whether they have changed; comparing is as fast as reading memory."""
 
-import operator
 from collections.abc import Sequence
 
 import numpy as np
 from numba import types
 
 from cnn.kernels.jit.engine.arrays import Array, address
-from cnn.kernels.jit.engine.compilation import INDICES_ARRAY, bytes_, compiled, indices
+from cnn.kernels.jit.engine.compilation import INDEX, INDICES_ARRAY, bytes_, compiled, indices
 from cnn.kernels.memory import HEAD
 
 (ADDRESS_AT, ADDRESS, COPY, BYTES, NUMBERS) = range(5)  # of an array
 BLOCK = 512  # words that are compared between two checks whether one was different
 
 
+@compiled(types.boolean(INDEX, INDEX, INDEX))
+def equal_bytes(x, y, size):
+    """Tell whether this many bytes at two addresses are equal."""
+    words = size // 8
+    for start in range(0, words, BLOCK):
+        different = 0
+        for i in range(start, min(start + BLOCK, words)):
+            different |= indices(x)[i] ^ indices(y)[i]
+        if different != 0:
+            return False
+    different = 0
+    for i in range(8 * words, size):
+        different |= bytes_(x)[i] ^ bytes_(y)[i]
+    return different == 0
+
+
 @compiled(types.boolean(INDICES_ARRAY))
 def equal(a):
     """Tell whether arrays have their address and the values of their copies; NUMBERS integers describe each."""
     for first in range(0, len(a), NUMBERS):
-        x, y, size = a[first + ADDRESS], a[first + COPY], a[first + BYTES]
+        x = a[first + ADDRESS]
         if indices(a[first + ADDRESS_AT])[0] != x:  # as after ndarray.resize
             return False
-        words = size // 8
-        for start in range(0, words, BLOCK):
-            different = 0
-            for i in range(start, min(start + BLOCK, words)):
-                different |= indices(x)[i] ^ indices(y)[i]
-            if different != 0:
-                return False
-        for i in range(8 * words, size):
-            if bytes_(x)[i] != bytes_(y)[i]:
-                return False
+        if not equal_bytes(x, a[first + COPY], a[first + BYTES]):
+            return False
     return True
 
 
@@ -43,15 +50,13 @@ class Snapshot:
     """
 
     def __init__(self, arrays: Sequence[Array]) -> None:
-        self.arrays = tuple(arrays)
-        self._copies = tuple(x.copy() for x in arrays)
-        pairs = zip(self.arrays, self._copies, strict=True)
+        self._ids = list(map(id, arrays))  # not the arrays, so as not to be among those that hold them
+        self.copies = tuple(x.copy() for x in arrays)
+        pairs = zip(arrays, self.copies, strict=True)
         numbers = [(id(x) + HEAD, address(x), address(copy), x.nbytes) for x, copy in pairs]
-        self._numbers = np.array(numbers, np.int64).ravel()
-        self._comparable = HEAD > 0 and all(x.flags.c_contiguous and x.flags.aligned for x in arrays)
+        self.numbers = np.array(numbers, np.int64).ravel()
+        self.comparable = HEAD > 0 and all(x.flags.c_contiguous and x.flags.aligned for x in arrays)
 
     def matches(self, arrays: Sequence[Array]) -> bool:
-        """Tell whether these are the same array objects, with the same values, bit for bit."""
-        if not self._comparable or len(arrays) != len(self.arrays) or not all(map(operator.is_, arrays, self.arrays)):
-            return False
-        return bool(equal(self._numbers))
+        """Tell whether these are array objects at the same places, with the same memory and values, bit for bit."""
+        return self.comparable and list(map(id, arrays)) == self._ids and bool(equal(self.numbers))

@@ -29,7 +29,6 @@ from cnn.kernels.jit.engine.arrays import Array
 from cnn.kernels.jit.engine.compilation import (
     INDEX,
     INDICES,
-    INDICES_ARRAY,
     Kernel,
     call,
     compiled,
@@ -38,7 +37,7 @@ from cnn.kernels.jit.engine.compilation import (
 )
 
 # indices in the state, 64 bytes apart, so that no two share a cache line
-OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, MAX_THREADS, LEADERS, NEXT = (8 * i for i in range(10))
+OPEN, INSIDE, SHARES, PARTS, KERNEL, ARGUMENTS, STOP, MAX_THREADS, LEADERS, LISTS, NEXT = (8 * i for i in range(11))
 MAX_POLLS = 1_000_000  # how often a worker polls for a job before it sleeps: one or two milliseconds
 MIN_PARALLEL_NS = 30_000  # shorter jobs run on one thread
 MIN_WAKE_NS = 60_000  # for shorter jobs, sleeping workers are not woken
@@ -81,7 +80,7 @@ def take_parts(state, slot):
 
 @compiled(types.int64(INDEX, INDEX, INDEX))
 def run_jobs(address, max_polls, slot):
-    """Poll for jobs and run parts of them; return when there has been none for a while."""
+    """Poll for jobs and run parts of them; return when there has been none for a while, and no list of jobs runs."""
     state = indices(address)
     polls = 0
     while polls < max_polls and not load(indices_from(state, STOP), 0):
@@ -91,18 +90,19 @@ def run_jobs(address, max_polls, slot):
                 take_parts(state, slot)
                 polls = 0
             add(indices_from(state, INSIDE), -1)
-        polls += 1
+        if not load(indices_from(state, LISTS), 0):
+            polls += 1
     return 0
 
 
-@compiled(types.boolean(INDEX, INDEX, INDICES_ARRAY, INDEX, INDEX))
+@compiled(types.boolean(INDEX, INDEX, INDEX, INDEX, INDEX))
 def lead(address, kernel, arguments, parts, max_threads):
     """Open a job, run parts of it, and return True when all are done; or False if another thread leads the workers."""
     state = indices(address)
     if add(indices_from(state, LEADERS), 1) != 0:
         add(indices_from(state, LEADERS), -1)
         return False
-    state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments.ctypes.data, parts
+    state[KERNEL], state[ARGUMENTS], state[PARTS] = kernel, arguments, parts
     state[MAX_THREADS] = max_threads
     for share in range(state[SHARES]):
         store(indices_from(state, NEXT + 8 * share), 0)
@@ -115,11 +115,11 @@ def lead(address, kernel, arguments, parts, max_threads):
     return True
 
 
-@compiled(types.void(INDEX, INDICES_ARRAY, INDEX))
+@compiled(types.void(INDEX, INDEX, INDEX))
 def run_serial(kernel, arguments, parts):
     """Run all parts on this thread."""
     for part in range(parts):
-        call(kernel, indices(arguments.ctypes.data), part, 0)
+        call(kernel, indices(arguments), part, 0)
 
 
 class ThreadPool:
@@ -206,6 +206,9 @@ def run(
         if isinstance(value, ndarray):  # its address, without a call; see memory.address
             value = read(id(value) + HEAD).value if HEAD else memory.address(value)
         values[index] = value
+    recorder = memory.recording.get()
+    if recorder is not None:
+        recorder.add(kernel, values, arguments, parts, work, scratch)
     pool = None
     if parts > 1 and work >= MIN_PARALLEL_NS:
         pool = _pool
@@ -215,11 +218,25 @@ def run(
         for wake_signal in pool.wake_signals:
             if wake_signal.empty():
                 wake_signal.put(None)
-    if pool is None or not lead(pool.address, kernel, values, parts, max_threads):
-        run_serial(kernel, values, parts)
+    where = read(id(values) + HEAD).value if HEAD else memory.address(values)
+    if pool is None or not lead(pool.address, kernel, where, parts, max_threads):
+        run_serial(kernel, where, parts)
     if buffer is not None:
         memory.idle_scratch.append(buffer)
     return values
+
+
+def awake(threads: int) -> ThreadPool | None:
+    """Return the pool, with its workers awake; None if there is none for this number of threads."""
+    pool = _pool
+    if pool is None or len(pool.threads) != parallel.num_threads - 1:
+        pool = _get_pool()
+    if pool is None or len(pool.threads) != threads - 1:
+        return None
+    for wake_signal in pool.wake_signals:
+        if wake_signal.empty():
+            wake_signal.put(None)
+    return pool
 
 
 def _get_pool() -> ThreadPool | None:

@@ -136,22 +136,28 @@ def weights(a, part, slot):
             weights_to_points(x, 3 * c * WIDTH, c * WIDTH, y, INPUT_TILE * plane, plane)
 
 
-@compiled(types.void(INDICES, INDEX, *[FLOATS] * 4))
-def band(a, part, padded, values, results, scratch):
-    """Convolve some rows of tiles of one image; used where there are fewer images than threads."""
+@compiled(types.void(INDICES, INDEX, *[FLOATS] * 5))
+def band(a, part, padded, values, results, scratch, conv_out):
+    """Convolve some rows of tiles of one image, and pool them; used where there are fewer images than threads."""
     c, h, w, k, oh, ow, bands = a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.BANDS]
     i, at_band, across = part // bands, part % bands, a[at.TILE_COLUMNS]
     top, bottom = at_band * a[at.TILE_ROWS] // bands, (at_band + 1) * a[at.TILE_ROWS] // bands
     tiles = (bottom - top) * across
     x, start = floats_from(floats(a[at.X]), i * h * w * c), floats_from(padded, OUTPUT_TILE * top * a[at.WP] * c)
-    y = floats_from(floats(a[at.Y]), (i * oh + OUTPUT_TILE * top) * ow * k)
+    has_pool = a[at.POOL] != 0
+    image = conv_out if has_pool else floats_from(floats(a[at.Y]), i * oh * ow * k)
+    y = floats_from(image, OUTPUT_TILE * top * ow * k)
     if at_band == 0:
         mark(a, i, is_uneven(a[at.X] + 4 * i * h * w * c, h * w, c))
     pad(x, padded, h, w, c, a[at.TOP], a[at.LEFT], a[at.WP], OUTPUT_TILE * top, OUTPUT_TILE * bottom + 2)
     to_points(start, a[at.WP], c, values, 0, tiles, bottom - top, across)
     products(values, floats(a[at.WEIGHT]), results, indices(a[at.RUNS]), tiles, c, k)
     bias, height = floats(a[at.BIAS_VECTOR]), oh - OUTPUT_TILE * top
-    from_points(results, bias, scratch, y, 0, tiles, k, bottom - top, across, height, ow, a[at.RELU])
+    relu = a[at.RELU] if not has_pool else 0
+    from_points(results, bias, scratch, y, 0, tiles, k, bottom - top, across, height, ow, relu)
+    if has_pool:  # its windows do not reach from one row of tiles to the next, see conv_plan.py
+        rows = OUTPUT_TILE // indices(a[at.POOL])[2]
+        finish(a, i, image, rows * top, a[at.PH] if at_band == bands - 1 else rows * bottom)
 
 
 @kernel
@@ -165,7 +171,7 @@ def forward(a, part, slot):
     scratch = floats_from(results, POINTS * point_stride(chunk * down * across, k))
     conv_out = floats_from(scratch, OUTPUT_TILE * OUTPUT_TILE * k)
     if a[at.BANDS] > 1:
-        band(a, part, padded, values, results, scratch)
+        band(a, part, padded, values, results, scratch, conv_out)
         return
     last = (part + 1) * n // a[at.PARTS]
     for base in range(part * n // a[at.PARTS], last, chunk):
@@ -183,7 +189,7 @@ def forward(a, part, slot):
             relu = a[at.RELU] if not has_pool else 0
             bias = floats(a[at.BIAS_VECTOR])
             from_points(results, bias, scratch, y, m * down * across, tiles, k, down, across, oh, ow, relu)
-            finish(a, i, y, 0, oh, 0, a[at.PH])
+            finish(a, i, y, 0, a[at.PH])
 
 
 @compiled(types.void(FLOATS, *[INDEX] * 4))

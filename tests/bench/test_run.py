@@ -26,7 +26,7 @@ def test_without_pytorch(monkeypatch):
     assert (result.case.name, len(result.seconds["cnn"])) == ("mlp, batch 32", 2)
     assert (list(result.seconds), result.memory, asked) == (["cnn"], {"cnn": 1000}, [("mlp, batch 32", "cnn")])
     assert result.multiply_adds == training("mlp", 32).multiply_adds()
-    assert report.torch == "left out (--against nothing)"
+    assert report.version == "left out (--against nothing)"
     assert report.gemm_rate > 0
     [line] = lines
     assert line.startswith("1/1  train: mlp, batch 32  ")
@@ -39,7 +39,7 @@ def test_pytorch_not_installed(monkeypatch):
     with pytest.raises(ValueError, match="PyTorch is not installed: pip install torch, or measure alone"):
         bench("linear", against="torch", rounds=1, seconds=0)
     report = bench("linear", rounds=1, seconds=0)
-    assert report.torch == "not installed; pip install torch"
+    assert report.version == "not installed; pip install torch"
     assert [list(result.seconds) for result in report.results] == [["cnn"]] * len(choose("linear")[0])
 
 

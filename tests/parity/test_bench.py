@@ -89,7 +89,7 @@ def test_a_run(monkeypatch):
     monkeypatch.setattr(run, "step_memory", lambda case, program: calls.append((program, torch.get_num_threads())) or 7)
     lines = []
     report = bench(rounds=2, seconds=0, progress=lines.append)
-    assert report.torch == torch.__version__
+    assert report.version == torch.__version__
     net, layer = report.results
     assert {name: len(taken) for name, taken in net.seconds.items()} == {"cnn": 2, "contiguous": 2, "channels_last": 2}
     assert net.memory == {"cnn": 7, "contiguous": 7, "channels_last": 7}

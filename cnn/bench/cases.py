@@ -48,7 +48,7 @@ TRAIN_CASES = (  # net, batch size
     *(("resnet20", 64), ("vgg", 64), ("mobilenet", 64), ("mlp", 32)),
 )
 INFERENCE_CASES = tuple((net, batch) for batch in (1, 256) for net in (REFERENCE, "resnet20", "mobilenet"))
-SMALL_IMAGE_CASES = tuple(  # inference; with the large images, what `benchmarks/opponents.py` measures
+SMALL_IMAGE_CASES = tuple(  # inference; with the large images, what `benchmarks/inference_opponents.py` measures
     (net, batch) for batch in (1, 64, 256) for net in (REFERENCE, "lenet5", "resnet20", "mobilenet")
 )
 LARGE_IMAGE_CASES = tuple((net, batch) for batch in (1, 8) for net in ("resnet18", "mobilenet-224"))

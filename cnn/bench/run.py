@@ -103,7 +103,7 @@ def _bench_in_processes(
         with ExitStack() as stack:
             workers = turns.start(case, opponents.program_names(case, against), stack)
             mine, *theirs = (worker.as_program() for worker in workers)
-            _check(case, mine, theirs, title)
+            check_results(case, mine, theirs, title)
             result.seconds, result.others = turns.measure(workers, rounds, NET_SECONDS if seconds is None else seconds)
         report.results.append(result)
         progress(_line(i, len(cases), result, title))
@@ -126,11 +126,11 @@ def _programs(case: Case, pytorch: Any) -> list[ours.Program]:
         theirs.append(pytorch.program(case, model, pytorch.tensor(x, name), pytorch.tensor(y), name))
     mine = ours.program(case, model, x, y)  # last, because its first step changes the weights that PyTorch copies
     if theirs:
-        _check(case, mine, theirs)
+        check_results(case, mine, theirs)
     return [mine, *theirs]
 
 
-def _check(case: Case, mine: ours.Program, theirs: Sequence[ours.Program], title: str = NAMES[TORCH]) -> None:
+def check_results(case: Case, mine: ours.Program, theirs: Sequence[ours.Program], title: str = NAMES[TORCH]) -> None:
     """Raise an error unless all programs compute the same results."""
     expected = mine.probe()
     for program in theirs:

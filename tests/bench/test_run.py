@@ -55,10 +55,10 @@ def test_programs_with_different_results_are_not_timed():
         return Program(name, lambda count: None, lambda: {"output": np.array([1.0, value])})
 
     case = training("mlp", 32)
-    run._check(case, program("cnn", 2.0), [program("contiguous", 2.0001)])
+    run.check_results(case, program("cnn", 2.0), [program("contiguous", 2.0001)])
     for wrong in (2.1, np.nan):
         with pytest.raises(RuntimeError, match=r"train, mlp, batch 32: the output is not PyTorch's \(channels_last\)"):
-            run._check(case, program("cnn", 2.0), [program("contiguous", 2.0), program("channels_last", wrong)])
+            run.check_results(case, program("cnn", 2.0), [program("contiguous", 2.0), program("channels_last", wrong)])
     assert run._difference(np.zeros(3), np.zeros((1, 3))) == np.inf
 
 

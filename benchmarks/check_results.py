@@ -3,7 +3,8 @@
 python benchmarks/check_results.py
 
 Checks files of the repository only and trains nothing:
-- docs/results.md, own_images.md and fine_tuning.md have the tables that scripts in benchmarks print from docs/results;
+- docs/results.md, own_images.md, fine_tuning.md and performance.md have the tables that scripts in benchmarks print
+  from docs/results;
 - of each recipe, the mean test accuracies here and in PyTorch differ by at most two standard errors;
 - the model card of the trained net `fashion` quotes the accuracy and the loss in its config.json, and docs/results has
   the same accuracy.
@@ -34,6 +35,7 @@ def wrong_tables():
         ("results.md", "recipes.py", [], None),
         ("results.md", "research/search.py", [], "torch"),
         ("own_images.md", "own_images.py", [".", str(RESULTS / "own-images.jsonl")], None),
+        ("performance.md", "inference_opponents.py", [str(RESULTS / "inference.json")], None),
         ("fine_tuning.md", "fine_tuning.py", [".", str(RESULTS / "fine-tuning.jsonl")], None),
     ):
         if needed and importlib.util.find_spec(needed) is None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cnn import zoo
+from cnn.bench.nets import resnet18
 from cnn.data import unknown_name_message
 from cnn.layers import (
     AdaptiveAvgPool2d,
@@ -26,7 +27,7 @@ from cnn.module import Array, Module
 from cnn.sequential import Sequential
 
 TRAIN, INFERENCE, LAYER = "train", "inference", "layer"
-SUITES = ("all", "train", "inference", "layers", "memory")
+SUITES = ("all", "train", "inference", "layers", "memory", "small-images", "large-images")
 
 NETS: dict[str, tuple[Callable[[], Sequential], tuple[int, ...], int]] = {  # constructor, input shape, classes
     "small-cnn": (zoo.small_cnn, (1, 28, 28), 10),  # the reference net, the default model of `cnn train`
@@ -36,12 +37,22 @@ NETS: dict[str, tuple[Callable[[], Sequential], tuple[int, ...], int]] = {  # co
     "mobilenet": (zoo.mobilenet, (3, 32, 32), 10),
     "mlp": (zoo.mlp, (2,), 3),  # the net for the spiral data
 }
+LARGE_NETS: dict[str, tuple[Callable[[], Sequential], tuple[int, ...], int]] = {  # not in "all": they take long
+    "resnet18": (resnet18, (3, 224, 224), 1000),
+    "resnet18-128": (resnet18, (3, 128, 128), 1000),  # the same net on smaller images, for training
+    "mobilenet-224": (partial(zoo.mobilenet, (3, 224, 224), 1000), (3, 224, 224), 1000),
+}
 REFERENCE = "small-cnn"
 TRAIN_CASES = (  # net, batch size
     *((REFERENCE, 32), (REFERENCE, 64), (REFERENCE, 256), ("lenet5", 64)),
     *(("resnet20", 64), ("vgg", 64), ("mobilenet", 64), ("mlp", 32)),
 )
 INFERENCE_CASES = tuple((net, batch) for batch in (1, 256) for net in (REFERENCE, "resnet20", "mobilenet"))
+SMALL_IMAGE_CASES = tuple(  # inference; with the large images, what `benchmarks/inference_opponents.py` measures
+    (net, batch) for batch in (1, 64, 256) for net in (REFERENCE, "lenet5", "resnet20", "mobilenet")
+)
+LARGE_IMAGE_CASES = tuple((net, batch) for batch in (1, 8) for net in ("resnet18", "mobilenet-224"))
+LARGE_TRAIN_CASES = (("resnet18-128", 8),)
 
 # The nets of the zoo except those added later: layers sampled from them could not be compared with older results
 LAYER_SOURCES: dict[str, tuple[Callable[[], Sequential], tuple[int, ...]]] = {
@@ -121,13 +132,13 @@ class Case:
 
 def training(net: str, batch: int) -> Case:
     """Return the case of a training step of a net."""
-    make, shape, classes = NETS[net]
+    make, shape, classes = (NETS | LARGE_NETS)[net]
     return Case(TRAIN, net, batch, shape, classes, make)
 
 
 def inference(net: str, batch: int) -> Case:
     """Return the case of inference of a net."""
-    make, shape, classes = NETS[net]
+    make, shape, classes = (NETS | LARGE_NETS)[net]
     return Case(INFERENCE, net, batch, shape, classes, make)
 
 
@@ -212,8 +223,15 @@ def choose(suite: str = "all") -> tuple[list[Case], list[Case]]:
     word = _plain(suite)
     train = [training(*pair) for pair in TRAIN_CASES]
     infer = [inference(*pair) for pair in INFERENCE_CASES]
+    large = [training(*pair) for pair in LARGE_TRAIN_CASES] + [inference(*pair) for pair in LARGE_IMAGE_CASES]
     if word == "memory":
         return [], train
+    if word == "smallimages":
+        return [inference(*pair) for pair in SMALL_IMAGE_CASES], []
+    if word == "largeimages":
+        return large, []
+    if word in map(_plain, LARGE_NETS):
+        return [case for case in large if _plain(case.subject) == word], []
     if word in ("all", "train", "inference", "layers"):
         timed = {"train": train, "inference": infer, "layers": [], "all": train + infer}[word]
         return timed + (layers() if word in ("all", "layers") else []), train if word in ("all", "train") else []
@@ -224,7 +242,7 @@ def choose(suite: str = "all") -> tuple[list[Case], list[Case]]:
     sampled = layers()
     classes = sorted({case.subject.partition("(")[0] for case in sampled})
     if word not in map(_plain, classes):
-        raise ValueError(unknown_name_message("suite", suite, [*SUITES, *NETS, *classes]))
+        raise ValueError(unknown_name_message("suite", suite, [*SUITES, *NETS, *LARGE_NETS, *classes]))
     return [case for case in sampled if _plain(case.subject.partition("(")[0]) == word], []
 
 

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,21 +62,29 @@ def gemm_rate(threads: int) -> float:
 class OtherPrograms:
     """The processor time that other programs, or other virtual machines on the same hardware, took in a with block.
 
+    Parameters
+    ----------
+    children : callable
+        Returns the seconds of processor time that child processes of this one used; they do not count as others.
+
     Attributes
     ----------
     share : float or None
         Share of the time of all processors, after the block; None where the system does not report it (Linux does).
     """
 
+    children: Callable[[], float] = lambda: 0.0
     share: float | None = None
 
     def __enter__(self) -> "OtherPrograms":
+        self._children = self.children()
         self._before = _times()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._before is not None and (now := _times()) is not None:
             wall, busy, own = (b - a for a, b in zip(self._before, now, strict=True))
+            own += self.children() - self._children
             self.share = min(1.0, max(0.0, busy - own) / (wall * (os.cpu_count() or 1)))
 
 

@@ -4,13 +4,13 @@ earlier program has freed.
 
 import contextlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from cnn.bench.cases import Case
+from cnn.bench.turns import child_environment
 from cnn.kernels import active, get_num_threads
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -43,9 +43,9 @@ def step_memory(case: Case, program: str) -> int | None:
     settings: dict[str, Any] = {"net": case.subject, "batch": case.batch, "program": program}
     settings |= {"threads": get_num_threads(), "kernels": active()}
     command = [sys.executable, "-m", "cnn.bench.child", json.dumps(settings)]
-    paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONIOENCODING": "utf-8"}
-    done = subprocess.run(command, env=env, capture_output=True, text=True, encoding="utf-8", check=False)
+    done = subprocess.run(
+        command, env=child_environment(), capture_output=True, text=True, encoding="utf-8", check=False
+    )
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise RuntimeError(f"the process that measures the memory of {case.name}, {program}, failed: {lines[-1]}")

@@ -56,23 +56,29 @@ def tensor(array: Array, memory_format: str = CONTIGUOUS) -> Any:
     return converted.contiguous(memory_format=_format(memory_format)) if array.ndim == 4 else converted
 
 
-def program(case: Case, ours: Module, x: Any, y: Any, memory_format: str = CONTIGUOUS) -> Program:
-    """Return the program of a case for the PyTorch counterpart of our model, with tensors of a memory format."""
+def program(
+    case: Case, ours: Module, x: Any, y: Any, memory_format: str = CONTIGUOUS, compiled: bool = False
+) -> Program:
+    """Return the program of a case for the PyTorch counterpart of our model, with tensors of a memory format.
+
+    ``compiled`` is for training: forward and backward are compiled by ``torch.compile``.
+    """
     model = counterpart(ours, without_softmax=case.kind == TRAIN)
     model.load_state_dict({name: tensor(array) for name, array in ours.state_dict().items()})
     model.to(memory_format=_format(memory_format))
     if case.kind == TRAIN:
-        return _training(model, x, y, memory_format)
+        return _training(model, x, y, memory_format, compiled)
     if case.kind == INFERENCE:
         return _inference(model, x, memory_format)
     return _layer(model, x, tensor(output_grad(ours, case.data()[0]), memory_format), memory_format)
 
 
-def _training(model: Any, x: Any, y: Any, memory_format: str) -> Program:
+def _training(model: Any, x: Any, y: Any, memory_format: str, compiled: bool) -> Program:
     loss_func, optimizer = torch.nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters())
+    forward = torch.compile(model) if compiled else model
 
     def step() -> Any:
-        loss = loss_func(model(x), y)
+        loss = loss_func(forward(x), y)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -21,8 +21,8 @@ class Result:
     ----------
     case : Case
     seconds : dict of str to list of float
-        Seconds of a step by the name of the program: OURS, and PyTorch's memory formats. One value per round; values
-        at the same index were measured one right after the other.
+        Seconds of a step by the name of the program: OURS, and PyTorch's memory formats or another opponent. One value
+        per round; values at the same index were measured one right after the other.
     memory : dict of str to int or None
         Peak memory of a training step in bytes, by the name of the program.
     multiply_adds : int
@@ -53,17 +53,17 @@ class Result:
 
     @property
     def faster_format(self) -> str | None:
-        """PyTorch's faster memory format."""
+        """The other program that is faster: one of PyTorch's memory formats, or the only opponent."""
         return min((name for name in self.seconds if name != OURS), key=self.median, default=None)
 
     @property
     def theirs(self) -> float | None:
-        """Median seconds of PyTorch's faster memory format."""
+        """Median seconds of the faster other program."""
         return None if self.faster_format is None else self.median(self.faster_format)
 
     @property
     def ratio(self) -> float | None:
-        """Our median time divided by PyTorch's."""
+        """Our median time divided by that of the faster other program."""
         return None if self.faster_format is None else self.median(OURS) / self.median(self.faster_format)
 
     @property
@@ -102,21 +102,24 @@ class Report:
     suite : str
     machine : dict of str to object
         Processor, threads, versions.
-    torch : str
-        PyTorch's version, or why it was not measured.
+    version : str
+        Version of the library that this one is compared with, or why it was not measured.
     gemm_rate : float
         GFLOP/s of large matrix products on this machine.
     results : list of Result
     seconds : float
         Duration of the run.
+    opponent : str
+        Name of the library that this one is compared with.
     """
 
     suite: str
     machine: dict[str, Any]
-    torch: str
+    version: str
     gemm_rate: float
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
+    opponent: str = "PyTorch"
 
     def of(self, kind: str) -> list[Result]:
         """Return the timed results of one kind of case."""

@@ -2,21 +2,21 @@
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 import numpy as np
 
-from cnn.bench import machine, ours
+from cnn.bench import machine, opponents, ours, turns
 from cnn.bench.cases import LAYER, Case, choose
 from cnn.bench.memory import step_memory
+from cnn.bench.opponents import NAMES, NOTHING, TORCH
 from cnn.bench.results import Report, Result
 from cnn.bench.timing import time_in_turns
 from cnn.kernels import get_num_threads
 
 ROUNDS, NET_SECONDS, LAYER_SECONDS = 5, 6.0, 2.0
 TOLERANCE = 1e-3  # of max|ours - theirs| / max|theirs|; the programs must agree this closely before they are timed
-TORCH, NOTHING = "torch", "nothing"
 GET_TORCH = "not installed; pip install torch"
 LEFT_OUT = "left out (--against nothing)"
 
@@ -28,14 +28,15 @@ def bench(
     seconds: float | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Report:
-    """Measure this library and PyTorch, taking turns.
+    """Measure this library and another, by default PyTorch, taking turns.
 
     Parameters
     ----------
     suite : str
-        "all", "train", "inference", "layers", "memory", the name of a net or the class of a layer.
-    against : {"torch", "nothing"}, optional
-        By default PyTorch, if it is installed.
+        One of `cnn.bench.cases.SUITES`, the name of a net or the class of a layer.
+    against : {"torch", "torch-compile", "onnxruntime", "openvino", "nothing"}, optional
+        By default PyTorch, if it is installed. Compiled PyTorch is compared in training, ONNX Runtime and OpenVINO in
+        inference, each in a process of its own.
     rounds : int
         Least number of turns of each program.
     seconds : float, optional
@@ -46,12 +47,17 @@ def bench(
     Raises
     ------
     ValueError
-        If PyTorch is requested and not installed, or the suite is unknown.
+        If what is requested is not installed, the suite is unknown, or it has no case that can be compared.
     RuntimeError
         If the programs do not compute the same results; that case is not timed.
     """
     began = time.perf_counter()
     timed, memory = choose(suite)
+    if against is not None and opponents.in_own_process(against):
+        opponents.check_installed(against)
+        return _bench_in_processes(
+            suite, opponents.measurable(timed, suite, against), against, rounds, seconds, progress
+        )
     pytorch = None if against == NOTHING else _pytorch()
     if pytorch is None and against == TORCH:
         raise ValueError("PyTorch is not installed: pip install torch, or measure alone with --against nothing")
@@ -75,7 +81,32 @@ def bench(
                 result.memory = {program.name: step_memory(case, program.name) for program in programs}
             del programs
             report.results.append(result)
-            progress(f"{i:>{len(str(len(cases)))}}/{len(cases)}  {case.kind}: {case.name}  {_short(result)}")
+            progress(_line(i, len(cases), result, NAMES[TORCH]))
+    report.seconds = time.perf_counter() - began
+    return report
+
+
+def _bench_in_processes(
+    suite: str,
+    cases: Sequence[Case],
+    against: str,
+    rounds: int,
+    seconds: float | None,
+    progress: Callable[[str], None],
+) -> Report:
+    """Measure this library and an opponent, each in a process of its own for each case."""
+    began, threads, title = time.perf_counter(), get_num_threads(), NAMES[against]
+    version = opponents.version(against)
+    report = Report(suite, machine.facts(threads), version, machine.gemm_rate(threads), opponent=title)
+    for i, case in enumerate(cases, start=1):
+        result = Result(case, multiply_adds=case.multiply_adds())
+        with ExitStack() as stack:
+            workers = turns.start(case, opponents.program_names(case, against), stack)
+            mine, *theirs = (worker.as_program() for worker in workers)
+            check_results(case, mine, theirs, title)
+            result.seconds, result.others = turns.measure(workers, rounds, NET_SECONDS if seconds is None else seconds)
+        report.results.append(result)
+        progress(_line(i, len(cases), result, title))
     report.seconds = time.perf_counter() - began
     return report
 
@@ -95,11 +126,11 @@ def _programs(case: Case, pytorch: Any) -> list[ours.Program]:
         theirs.append(pytorch.program(case, model, pytorch.tensor(x, name), pytorch.tensor(y), name))
     mine = ours.program(case, model, x, y)  # last, because its first step changes the weights that PyTorch copies
     if theirs:
-        _check(case, mine, theirs)
+        check_results(case, mine, theirs)
     return [mine, *theirs]
 
 
-def _check(case: Case, mine: ours.Program, theirs: Sequence[ours.Program]) -> None:
+def check_results(case: Case, mine: ours.Program, theirs: Sequence[ours.Program], title: str = NAMES[TORCH]) -> None:
     """Raise an error unless all programs compute the same results."""
     expected = mine.probe()
     for program in theirs:
@@ -107,7 +138,7 @@ def _check(case: Case, mine: ours.Program, theirs: Sequence[ours.Program]) -> No
             error = _difference(expected[name], found)
             if not error <= TOLERANCE:  # nan is an error too
                 raise RuntimeError(
-                    f"{case.kind}, {case.name}: the {name} is not PyTorch's ({program.name}): they differ by "
+                    f"{case.kind}, {case.name}: the {name} is not {title}'s ({program.name}): they differ by "
                     f"{error:.1e}, more than {TOLERANCE:.0e}, so this case was not timed"
                 )
 
@@ -119,12 +150,17 @@ def _difference(a: Any, b: Any) -> float:
     return float(np.max(np.abs(a - b)) / max(float(np.max(np.abs(b))), 1e-12))
 
 
-def _short(result: Result) -> str:
+def _line(number: int, count: int, result: Result, title: str) -> str:
+    case = result.case
+    return f"{number:>{len(str(count))}}/{count}  {case.kind}: {case.name}  {_short(result, title)}"
+
+
+def _short(result: Result, title: str) -> str:
     texts = []
     if result.ours is not None:
         texts.append(f"{1000 * result.ours:.4g} ms")
     if result.theirs is not None:
-        texts.append(f"PyTorch {1000 * result.theirs:.4g} ms ({result.faster_format}), ratio {result.ratio:.2f}")
+        texts.append(f"{title} {1000 * result.theirs:.4g} ms ({result.faster_format}), ratio {result.ratio:.2f}")
     if result.memory_ratio is not None:
         texts.append(f"memory {result.memory_ratio:.2f} of PyTorch's")
     return ", ".join(texts)

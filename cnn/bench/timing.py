@@ -38,18 +38,40 @@ def time_in_turns(
     >>> len(taken["list"])
     2
     """
-    counts = {name: max(1, math.ceil(TURN_SECONDS / _warm_up(run))) for name, run in programs.items()}
-    taken: dict[str, list[float]] = {name: [] for name in programs}
-    gc.collect()
-    began, turns = time.perf_counter(), 0
-    while turns < rounds or time.perf_counter() - began < seconds:
-        turns += 1
-        for name, run in programs.items():
-            if len(programs) > 1:
+    return alternate({name: Turn(run) for name, run in programs.items()}, rounds, seconds)
+
+
+class Turn:
+    """A turn of one program, which is warmed up first.
+
+    Parameters
+    ----------
+    run : callable
+        ``run(count)`` takes ``count`` steps.
+    """
+
+    def __init__(self, run: Callable[[int], object]) -> None:
+        self.run = run
+        self.count = max(1, math.ceil(TURN_SECONDS / _warm_up(run)))
+        gc.collect()
+
+    def __call__(self) -> float:
+        """Take the turn and return the seconds of a step."""
+        if self.count > 1:
+            self.run(1)
+        return _timed(self.run, self.count) / self.count
+
+
+def alternate(turns: Mapping[str, Callable[[], float]], rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Take turns until the time is up, at least ``rounds`` of each, and return what they returned."""
+    taken: dict[str, list[float]] = {name: [] for name in turns}
+    began, done = time.perf_counter(), 0
+    while done < rounds or time.perf_counter() - began < seconds:
+        done += 1
+        for name, turn in turns.items():
+            if len(turns) > 1:
                 time.sleep(PAUSE_SECONDS)
-            if counts[name] > 1:
-                run(1)
-            taken[name].append(_timed(run, counts[name]) / counts[name])
+            taken[name].append(turn())
     return taken
 
 

@@ -1,4 +1,4 @@
-"""`cnn bench`: measure speed and memory, compared with PyTorch."""
+"""`cnn bench`: measure speed and memory, compared with PyTorch or another library."""
 
 import argparse
 import json
@@ -10,14 +10,15 @@ from typing import Any
 from cnn import kernels
 from cnn.bench.cases import INFERENCE, LAYER, TRAIN, choose
 from cnn.bench.memory import NOT_MEASURED
+from cnn.bench.opponents import OPPONENTS, TORCH
 from cnn.bench.ours import OURS
 from cnn.bench.results import DISTURBED, Report, Result
-from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, NOTHING, ROUNDS, TORCH
+from cnn.bench.run import LAYER_SECONDS, NET_SECONDS, ROUNDS
 from cnn.bench.run import bench as measure
 from cnn.cli.parser import Parser, integer_at_least, non_negative_number
 from cnn.cli.terminal import print_data, print_stderr, print_stdout, print_wrapped
 
-DESCRIPTION = "Measure speed and memory, compared with PyTorch if it is installed."
+DESCRIPTION = "Measure speed and memory, compared with PyTorch if it is installed, or with another library."
 EXAMPLE = """\
 example:
   cnn bench train --plot speed.png
@@ -26,11 +27,18 @@ the ratio of our time to PyTorch's, the quartiles of that ratio over the rounds,
 own rate of matrix products, and the memory. It takes about four minutes; "all" takes eight.
 
 suites: all, train, inference, layers (40 layers drawn from the models of the zoo), memory; a model, such as resnet20;
-or a class of layers, such as conv2d. Run nothing else meanwhile; a warning is printed if other programs were running.
+a class of layers, such as conv2d; and, not in "all", small-images (inference of four models at batch 1, 64 and 256) and
+large-images (resnet18 and mobilenet with images of 224 x 224 pixels at batch 1 and 8, and a training step of resnet18).
+Run nothing else meanwhile; a warning is printed if other programs were running.
 
 Each case is measured in alternation, after a warm-up, with the same number of threads: this library, PyTorch with
 contiguous memory, and PyTorch with channels_last memory; the faster PyTorch counts. Inference runs without gradients,
-and all programs have the same weights. Before anything is timed, their results are compared and must agree."""
+and all programs have the same weights. Before anything is timed, their results are compared and must agree: the
+largest difference may be a thousandth of the largest result.
+
+--against onnxruntime and --against openvino compare inference: the model is exported to ONNX. --against torch-compile
+compares training, and needs a C++ compiler. With these three, the libraries run in processes of their own, and each
+waits until the threads of the other sleep."""
 
 TITLES = {
     TRAIN: "training: one step with Adam",
@@ -38,8 +46,8 @@ TITLES = {
     LAYER: "single layers: forward and backward, batch 64",
 }
 TIMES = (
-    "ms: median time of a step. torch ms: the same for PyTorch, in the faster of its two memory formats. ratio: our "
-    "time divided by PyTorch's. quartiles: of that ratio over the rounds."
+    "ms: median time of a step. {0} ms: the same for {1}{2}. ratio: our time divided by that of {1}. quartiles: of "
+    "that ratio over the rounds."
 )
 GEMM = (
     "gemm: our multiply-adds per second, counted as for a direct convolution, as a share of the {:.0f} GFLOP/s "
@@ -55,8 +63,11 @@ def add_arguments(parser: Parser) -> None:
     """Add the arguments of `cnn bench`."""
     suite = "what to measure (default all); see below"
     parser.add_argument("suite", nargs="?", default="all", metavar="SUITE", help=suite)
-    against = "torch (default if it is installed), or nothing: measure only this library"
-    parser.add_argument("--against", choices=(TORCH, NOTHING), metavar="LIBRARY", help=against)
+    against = (
+        "torch (default if it is installed), torch-compile, onnxruntime, openvino, or nothing: measure only this "
+        "library"
+    )
+    parser.add_argument("--against", choices=OPPONENTS, metavar="LIBRARY", help=against)
     seconds = f"time to spend on a case (default {NET_SECONDS:g}; single layers {LAYER_SECONDS:g})"
     parser.add_argument("--seconds", type=non_negative_number("2.5"), metavar="X", help=seconds)
     rounds = f"minimum number of rounds (default {ROUNDS})"
@@ -78,7 +89,7 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError(f"argument --plot: expected a name that ends in .png, got {str(args.plot)!r}")
     if not args.plot.parent.is_dir():
         raise ValueError(f"argument --plot: the folder {args.plot.parent} does not exist")
-    if args.against == NOTHING or not timed:
+    if args.against not in (None, TORCH) or not timed:
         raise ValueError("argument --plot: it shows our time divided by PyTorch's, which would not be measured")
 
 
@@ -125,7 +136,9 @@ def _print(report: Report) -> None:
             print_stdout(_table(title, results, report))
     print_stdout()
     if any(result.seconds for result in report.results):
-        print_wrapped(TIMES)
+        torch = "torch" in _short_name(report)
+        formats = ", in the faster of its two memory formats" if torch else ""
+        print_wrapped(TIMES.format(_short_name(report), report.opponent, formats))
     if any(result.share(report.gemm_rate) for result in report.results):
         print_wrapped(GEMM.format(report.gemm_rate))
     if report.with_memory:
@@ -146,7 +159,7 @@ def _machine_lines(report: Report) -> list[str]:
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads, {machine['system']}",
         f"cnn {machine['cnn']} with the {machine['kernels']} backend, Python {machine['python']}, "
         f"NumPy {machine['numpy']} with {machine['blas']}, {numba}",
-        f"PyTorch {report.torch}",
+        f"{report.opponent} {report.version}",
     ]
 
 
@@ -155,7 +168,7 @@ def _table(title: str, results: Sequence[Result], report: Report) -> str:
     has_pytorch = any(result.faster_format for result in results)
     headers = (
         ["ms"] * has_times
-        + ["torch ms", "format", "ratio", "quartiles"] * (has_times and has_pytorch)
+        + [f"{_short_name(report)} ms", "format", "ratio", "quartiles"] * (has_times and has_pytorch)
         + ["gemm"] * has_times
     )
     headers += ["MiB"] * has_memory + ["torch MiB", "ratio"] * (
@@ -179,6 +192,10 @@ def _table(title: str, results: Sequence[Result], report: Report) -> str:
         "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
         for row in rows
     )
+
+
+def _short_name(report: Report) -> str:
+    return "torch" if "PyTorch" in report.opponent else report.opponent.replace(" ", "").lower()
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -206,7 +223,7 @@ def _plot(report: Report, path: Path) -> None:
     }
     groups = {title: bars for title, bars in groups.items() if bars}
     if not groups:
-        raise ValueError(f"nothing was compared, so there is no plot: PyTorch is {report.torch}")
+        raise ValueError(f"nothing was compared, so there is no plot: {report.opponent} is {report.version}")
     plots.save(plots.ratios(groups), path)
     print_stderr(f"the plot is saved in {path}")
 
@@ -215,7 +232,8 @@ def _json_results(report: Report) -> dict[str, Any]:
     return {
         "suite": report.suite,
         "machine": report.machine | {"gemm_gflops": report.gemm_rate},
-        "torch": report.torch,
+        "opponent": report.opponent,
+        "opponent_version": report.version,
         "seconds": round(report.seconds, 1),
         "cases": [_json_case(result, report) for result in report.results],
     }

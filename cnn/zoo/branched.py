@@ -56,12 +56,12 @@ def resnet(depth: int = 20, input_shape: tuple[int, int, int] = (3, 32, 32), cla
     layers, in_channels = conv_norm_relu(check_image_shape(input_shape)[0], 16), 16
     for channels, stride in ((16, 1), (32, 2), (64, 2)):
         for i in range(blocks):
-            layers += [_residual_block(in_channels, channels, stride if i == 0 else 1), ReLU()]
+            layers += [residual_block(in_channels, channels, stride if i == 0 else 1), ReLU()]
             in_channels = channels
     return Sequential([*layers, AdaptiveAvgPool2d(1), Flatten(), Linear(64, classes), Softmax()])
 
 
-def _residual_block(in_channels: int, channels: int, stride: int) -> Residual:
+def residual_block(in_channels: int, channels: int, stride: int) -> Residual:
     """(N, in_channels, H, W) -> (N, channels, H/stride, W/stride)"""
     second = [Conv2d(channels, channels, 3, padding=1, bias=False), BatchNorm2d(channels)]
     body = Sequential([*conv_norm_relu(in_channels, channels, stride=stride), *second])

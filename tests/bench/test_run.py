@@ -26,7 +26,7 @@ def test_without_pytorch(monkeypatch):
     assert (result.case.name, len(result.seconds["cnn"])) == ("mlp, batch 32", 2)
     assert (list(result.seconds), result.memory, asked) == (["cnn"], {"cnn": 1000}, [("mlp, batch 32", "cnn")])
     assert result.multiply_adds == training("mlp", 32).multiply_adds()
-    assert report.torch == "left out (--against nothing)"
+    assert report.version == "left out (--against nothing)"
     assert report.gemm_rate > 0
     [line] = lines
     assert line.startswith("1/1  train: mlp, batch 32  ")
@@ -39,7 +39,7 @@ def test_pytorch_not_installed(monkeypatch):
     with pytest.raises(ValueError, match="PyTorch is not installed: pip install torch, or measure alone"):
         bench("linear", against="torch", rounds=1, seconds=0)
     report = bench("linear", rounds=1, seconds=0)
-    assert report.torch == "not installed; pip install torch"
+    assert report.version == "not installed; pip install torch"
     assert [list(result.seconds) for result in report.results] == [["cnn"]] * len(choose("linear")[0])
 
 
@@ -55,10 +55,10 @@ def test_programs_with_different_results_are_not_timed():
         return Program(name, lambda count: None, lambda: {"output": np.array([1.0, value])})
 
     case = training("mlp", 32)
-    run._check(case, program("cnn", 2.0), [program("contiguous", 2.0001)])
+    run.check_results(case, program("cnn", 2.0), [program("contiguous", 2.0001)])
     for wrong in (2.1, np.nan):
         with pytest.raises(RuntimeError, match=r"train, mlp, batch 32: the output is not PyTorch's \(channels_last\)"):
-            run._check(case, program("cnn", 2.0), [program("contiguous", 2.0), program("channels_last", wrong)])
+            run.check_results(case, program("cnn", 2.0), [program("contiguous", 2.0), program("channels_last", wrong)])
     assert run._difference(np.zeros(3), np.zeros((1, 3))) == np.inf
 
 

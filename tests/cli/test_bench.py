@@ -103,7 +103,7 @@ def test_only_this_library(run, found):
         for programs in (result.seconds, result.memory):
             for name in set(programs) - {"cnn"}:
                 del programs[name]
-    found.torch, found.machine["numba"] = GET_TORCH, None
+    found.version, found.machine["numba"] = GET_TORCH, None
     code, out, _ = run("bench")
     assert code == 0
     assert line(out, "small-cnn").split()[3:] == ["1.200", "889%", "30.0"]
@@ -134,11 +134,21 @@ def test_the_widest_table_fits(run, found, monkeypatch):
     assert all(case.name in " ".join(out.split()) for case in layers())
 
 
+def test_another_library(run, found):
+    found.results = [Result(inference("resnet20", 1), {"cnn": [0.002], "onnxruntime": [0.001]})]
+    found.opponent, found.version = "ONNX Runtime", "1.32.0"
+    out = run("bench", "--against", "onnxruntime")[1]
+    assert "ONNX Runtime 1.32.0\n" in out
+    assert line(out, "resnet20").split()[3:] == ["2.000", "1.000", "onnxruntime", "2.00", "2.00-2.00", "-"]
+    assert "onnxruntime ms" in line(out, "inference: forward")
+    assert "onnxruntime ms: the same for ONNX Runtime. ratio: our time divided by that of ONNX" in " ".join(out.split())
+
+
 def test_json(run, found):
     code, out, _ = run("bench", "--json")
     assert code == 0
     facts = json.loads(out)
-    assert (facts["torch"], facts["seconds"], facts["machine"]["gemm_gflops"]) == ("2.13.0", 12.3, 150.0)
+    assert (facts["opponent_version"], facts["seconds"], facts["machine"]["gemm_gflops"]) == ("2.13.0", 12.3, 150.0)
     case = facts["cases"][0]
     assert (case["kind"], case["name"], case["batch"], case["input_shape"]) == ("train", "small-cnn", 64, [1, 28, 28])
     assert case["programs"]["cnn"] == {
@@ -184,6 +194,7 @@ def test_arguments_reach_the_measurement_and_are_restored(run, found):
         (["--plot", "a.jpg"], "argument --plot: expected a name that ends in .png, got 'a.jpg'"),
         (["--plot", "no/a.png"], "argument --plot: the folder no does not exist"),
         (["memory", "--plot", "a.png"], "argument --plot: it shows our time divided by PyTorch's"),
+        (["--against", "openvino", "--plot", "a.png"], "argument --plot: it shows our time divided by PyTorch's"),
         (["--against", "nothing", "--plot", "a.png"], "argument --plot: it shows our time divided by PyTorch's"),
     ],
 )

@@ -1,12 +1,14 @@
 """`cnn bench` with PyTorch: both do the same work, on tiny cases."""
 
+from contextlib import ExitStack
+
 import numpy as np
 import pytest
 import torch
 
 import cnn
 from cnn import zoo
-from cnn.bench import bench, cases, machine, pytorch, run, timing
+from cnn.bench import bench, cases, machine, ours, pytorch, run, timing, worker
 from cnn.bench.cases import INFERENCE, LAYER, TRAIN, Case
 from cnn.layers import BatchNorm2d, Conv2d, Linear
 
@@ -89,7 +91,7 @@ def test_a_run(monkeypatch):
     monkeypatch.setattr(run, "step_memory", lambda case, program: calls.append((program, torch.get_num_threads())) or 7)
     lines = []
     report = bench(rounds=2, seconds=0, progress=lines.append)
-    assert report.torch == torch.__version__
+    assert report.version == torch.__version__
     net, layer = report.results
     assert {name: len(taken) for name, taken in net.seconds.items()} == {"cnn": 2, "contiguous": 2, "channels_last": 2}
     assert net.memory == {"cnn": 7, "contiguous": 7, "channels_last": 7}
@@ -100,3 +102,21 @@ def test_a_run(monkeypatch):
     assert lines[0].startswith("1/2  train: resnet8, batch 8  ")
     assert "ratio" in lines[0]
     assert "memory 1.00 of PyTorch's" in lines[0]
+
+
+def test_compiled_pytorch_does_our_work(monkeypatch):
+    calls = []
+
+    def compiled(model):
+        return lambda x: calls.append(x.shape) or model(x)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    case = cases.training("lenet5", 8)
+    model = ours.new_model(case)
+    threads = torch.get_num_threads()
+    with ExitStack() as stack:
+        theirs = worker.make_program(case, "channels_last", 1, stack)
+        assert torch.get_num_threads() == 1
+        run.check_results(case, ours.program(case, model, *case.data()), [theirs])
+    assert torch.get_num_threads() == threads
+    assert calls == [(8, 1, 28, 28)] * 2

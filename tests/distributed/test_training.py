@@ -9,7 +9,7 @@ import pytest
 import cnn
 from cnn.training.checkpoint_file import read_state
 from tests.distributed.cases import CASES, SINGLE, X, Y, mlp, resumable
-from tests.distributed.launch import BEGIN, check_none_left, finish, run, start
+from tests.distributed.launch import BEGIN, check_none_left, finish, run, start, status_after
 
 HERE = Path(__file__).parent
 FEW = [
@@ -220,7 +220,7 @@ def test_a_signal_stops_all_after_the_same_step_with_a_checkpoint(tmp_path, numb
         lines.append(process.stdout.readline())
     process.send_signal(number)
     status, out, err = finish(process, 60)
-    assert status == 128 + number
+    assert status == status_after(number)
     assert "of 2 was interrupted, and ends all:" in err
     assert "cnn.core.interrupts.Interrupted" in err
     check_none_left("".join(lines) + out, 2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -165,6 +166,8 @@ def test_what_process_0_says_is_said_once(tmp_path, monkeypatch, arguments, stat
     assert err.count(says) == 1 or not says
     assert out.count("usage") == (arguments[-1] == "--help")
     assert "Traceback" not in err
+    assert "Abort(" not in err
+    assert "MPI_ABORT" not in err  # what MPICH and Open MPI print when one process ends the others
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -178,11 +181,33 @@ def test_an_error_of_one_process_is_named_and_ends_all(tmp_path, rank):
     assert "Traceback" not in err
 
 
+def test_process_0_has_the_time_that_it_needs_to_save(tmp_path):
+    """After an error of its own; the others would not wait as long for one that has said nothing."""
+    slow = """
+import time
+from cnn.cli import train_run
+save = train_run.save_model
+def save_slowly(*arguments):
+    if steps >= 30:
+        time.sleep(6)
+    save(*arguments)
+train_run.save_model = save_slowly
+"""
+    fault = IN_STEP.format(rank=0, what='raise MemoryError("no more")')
+    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault + slow, seconds=90)
+    assert status == 1
+    assert "everything that could be saved is in" in err
+    assert "ends all: it waits" not in err
+    assert config(tmp_path / "run")["status"] == "failed"
+
+
 def test_a_process_that_hangs_is_named(tmp_path):
     fault = IN_STEP.format(rank=1, what="import time; time.sleep(60)")
     status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", "--stall-seconds", 2, before=fault, seconds=90)
     assert status == 1
     assert "rank 0 of 2 has waited 2 seconds for the others, and ends all: rank 1 has not come" in err
+    where = r"It waits (before the first step|after step \d+ of 23 in epoch \d of 50)\. "
+    assert re.search(where + "If a step needs longer, give --stall-seconds more", err)
 
 
 @pytest.mark.parametrize("rank", [0, 1])

@@ -94,7 +94,10 @@ def run(main: Callable[[Others], int]) -> int:
         return take_part(ranks, talks)
     others = Others(ranks, talks)
     status = main(others)
-    others.end(status)
+    try:
+        others.end(status)
+    except KeyboardInterrupt:  # one more Ctrl-C: everything is saved
+        ranks.end_all(status)
     return status
 
 

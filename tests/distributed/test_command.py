@@ -279,6 +279,22 @@ def test_a_signal_before_the_training_starts(tmp_path, photos):
     check_none_left(lines, 2)
 
 
+def test_one_more_ctrl_c_after_the_run_is_saved_is_no_error(tmp_path):
+    again = """
+from cnn.cli import processes
+end = processes.Others.end
+def end_interrupted(*arguments):
+    os.kill(os.getpid(), 2)
+    end(*arguments)
+processes.Others.end = end_interrupted
+"""
+    fault = IN_STEP.format(rank=0, what="os.kill(os.getpid(), 2)")
+    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault + again)
+    assert status == 130
+    assert "resume it with: " in err
+    assert "Traceback" not in err
+
+
 def test_without_mpi4py_and_with_another_mpiexec_it_is_an_error():
     hidden = 'import sys\nsys.modules["mpi4py"] = None\n'
     status, _, err = run(2, *SPIRAL, 1, before=hidden)

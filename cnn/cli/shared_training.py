@@ -70,7 +70,7 @@ def speak_to_user(ranks: Ranks, where: Callable[[], str]) -> None:
     """Let a wait without end say in which step it is, and what the user of the command may do."""
     ranks.set_words(
         where,
-        stay="This is a bug in cnn train",
+        stay="A second Ctrl-C in that process does so",
         come="If a step needs longer, give --stall-seconds more; otherwise see what stops that process or its machine. "
         "cnn train --resume RUN continues from the last checkpoint",
     )

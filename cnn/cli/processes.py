@@ -50,6 +50,12 @@ class Others:
             yield
         except Interrupted as stop:
             self._have_trained = stop.is_agreed
+            if not stop.is_agreed:
+                self.ranks.will_end_all()
+            raise
+        except Exception:
+            self.ranks.will_end_all()  # unless the others have the same error: then it is an end like any other
+            self._have_trained = self.ranks.all_have_left()
             raise
         self._have_trained = True
 
@@ -88,7 +94,10 @@ def run(main: Callable[[Others], int]) -> int:
         return take_part(ranks, talks)
     others = Others(ranks, talks)
     status = main(others)
-    others.end(status)
+    try:
+        others.end(status)
+    except KeyboardInterrupt:  # one more Ctrl-C: everything is saved
+        ranks.end_all(status)
     return status
 
 
@@ -110,16 +119,14 @@ def take_part(ranks: Ranks, talks: Ranks) -> int:
 
 def _train(ranks: Ranks, values: dict[str, Any], arrays: dict[str, Array]) -> None:
     """Train with process 0. An error in this process alone ends all; one in all of them is process 0's to print."""
-    has_begun = False
     try:
         prepared = shared_training.prepare(values, arrays)
-        has_begun = True
         ranks.stall_seconds = values["stall_seconds"]
         shared_training.train(ranks, *prepared)
     except KeyboardInterrupt:
         pass  # process 0 is interrupted, too: it saves, and ends all
     except Exception as error:
-        if not has_begun or not ranks.all_have_left():
+        if not ranks.all_have_left():
             print_stderr(f"error in rank {ranks.rank} of {ranks.size}: {type(error).__name__}: {error}")
             ranks.end_all(1)
 

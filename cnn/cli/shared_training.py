@@ -1,7 +1,7 @@
 """What the processes of `mpiexec -n N cnn train` need to train together: how process 0 sends it, how others read it."""
 
 import dataclasses
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import cnn
@@ -60,8 +60,33 @@ def prepare(values: dict[str, Any], arrays: dict[str, Array]) -> tuple[Dataset, 
 
 def train(ranks: Ranks, data: Dataset, settings: Settings, plan: Plan) -> None:
     """Train together with process 0, which records and saves what comes of it."""
+    step: Step | None = None
+    speak_to_user(ranks, lambda: position(step))
     for step in steps(data, settings, plan, ranks=ranks, callbacks=plan.callbacks):
         plan.after_step(step)
+
+
+def speak_to_user(ranks: Ranks, where: Callable[[], str]) -> None:
+    """Let a wait without end say in which step it is, and what the user of the command may do."""
+    ranks.set_words(
+        where,
+        stay="A second Ctrl-C in that process does so",
+        come="If a step needs longer, give --stall-seconds more; otherwise see what stops that process or its machine. "
+        "cnn train --resume RUN continues from the last checkpoint",
+    )
+
+
+def position(step: Step | None) -> str:
+    """Say after which step a training is.
+
+    Examples
+    --------
+    >>> position(None)
+    'before the first step'
+    """
+    if step is None:
+        return "before the first step"
+    return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"
 
 
 def steps(data: Dataset, settings: Settings, plan: Plan, **arguments: Any) -> Generator[Step, None, None]:

@@ -25,6 +25,7 @@ from cnn.cli.terminal import print_stderr
 from cnn.cli.train_arguments import DESCRIPTION, EXAMPLE, add_arguments
 from cnn.cli.train_run import TrainingRun
 from cnn.cli.train_settings import OPTIONS, Settings, check_combination, settings_for
+from cnn.core.interrupts import Interrupts
 from cnn.core.text import printable
 from cnn.errors import CheckpointError, InputError
 from cnn.sequential import Sequential
@@ -51,10 +52,12 @@ def run(args: argparse.Namespace) -> int:
     saved = None if args.resume is None else run_images.read(args.resume)
     seen = seen_before(args, settings, saved)
     try:
-        dataset, settings, changes, plan = prepared(args, settings, saved, seen)
-    except KeyboardInterrupt:
+        with Interrupts():  # SIGTERM is told apart from a crash, too
+            dataset, settings, changes, plan = prepared(args, settings, saved, seen)
+    except KeyboardInterrupt as stop:
         rest = "nothing is saved yet: run the same command again"
-        raise KeyboardInterrupt(rest if args.resume is None else f"{args.resume} is unchanged") from None
+        stop.args = (rest if args.resume is None else f"{args.resume} is unchanged",)
+        raise
     if args.others is not None:
         args.others.ranks.stall_seconds = args.stall_seconds
     folder = run_folders.create(dataset.name, args.out) if args.resume is None else args.resume

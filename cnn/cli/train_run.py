@@ -136,6 +136,7 @@ class TrainingRun:
         """Return a block in which other processes, if there are any, train, too."""
         if self._others is None:
             return contextlib.nullcontext()
+        shared_training.speak_to_user(self._others.ranks, self._position)
         sent = shared_training.message(self.dataset, self.settings, self.changes, self.plan)
         return self._others.training(*sent)
 
@@ -279,12 +280,7 @@ class TrainingRun:
         run_folders.write_config(self.folder, self._config)
 
     def _position(self) -> str:
-        step = self.last_step
-        if self._is_finished:
-            return "while the plots were drawn"
-        if step is None:
-            return "before the first step"
-        return f"after step {step.step} of {step.steps} in epoch {step.epoch} of {step.epochs}"
+        return "while the plots were drawn" if self._is_finished else shared_training.position(self.last_step)
 
     def _print_result(self, text: str) -> None:
         if not (self._quiet or self._json):

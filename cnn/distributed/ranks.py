@@ -4,9 +4,10 @@ import contextlib
 import hashlib
 import json
 import math
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,17 +17,18 @@ from cnn.errors import InputError
 
 T = TypeVar("T")
 
-ALIGNMENT = 16  # bytes: arrays of every dtype can begin there
+LARGE = 2**20  # bytes: arrays from that size on are sent one by one, which needs no memory for a copy
 MAX_BYTES = 2**30  # of one message; the counts of an older MPI are 32-bit integers
+ABORT = 10.0  # seconds that mpiexec has to end a process
 DELIVERY = 0.5  # seconds that mpiexec has to pass on what was printed; what it has not is lost with the end
 
 
 class Ranks:
     """The processes of a program that MPI has started, as one of them sees it. `world` returns it.
 
-    All methods but `part`, `shard`, `leave`, `all_have_left` and `end_all` are conversations: every process must call
-    them, in the same order. Only arrays and text in JSON are sent, never pickles. A wait of more than `stall_seconds`
-    ends all processes.
+    All methods but `part`, `shard`, `leave`, `will_end_all`, `all_have_left`, `set_words` and `end_all` are
+    conversations: every process must call them, in the same order. Only arrays and text in JSON are sent, never
+    pickles. A wait of more than `stall_seconds` ends all processes.
 
     Attributes
     ----------
@@ -132,6 +134,19 @@ class Ranks:
         if self._watchdog is not None:
             self._watchdog.leave()
 
+    def will_end_all(self) -> None:
+        """Say that this process ends all, after an error, when it has saved what it can.
+
+        The others wait for that, up to `stall_seconds`; without it they wait a few seconds.
+        """
+        if self._watchdog is not None:
+            self._watchdog.will_end_all()
+
+    def set_words(self, where: Callable[[], str], stay: str, come: str) -> None:
+        """Let a wait without end speak to the user of a command; see the attributes of `Watchdog`."""
+        if self._watchdog is not None:
+            self._watchdog.where, self._watchdog.stay, self._watchdog.come = where, stay, come
+
     def all_have_left(self) -> bool:
         """Return whether the others leave the training that this process has left as well, within a second."""
         return self._watchdog is None or self._watchdog.all_have_left(1.0)
@@ -152,6 +167,8 @@ class Ranks:
         sys.stderr.flush()
         time.sleep(DELIVERY)
         self._mpi.COMM_WORLD.Abort(status)
+        time.sleep(ABORT)  # it may return before mpiexec ends this process, whose program must not go on
+        os._exit(status)
 
     def add_up(self, parameters: Iterable[Parameter], count: float | None = None) -> None:
         """Replace the gradients by their sums over all processes.
@@ -200,25 +217,32 @@ class Ranks:
             parameter.grad = view if some else None
 
     def broadcast(self, array: Any = None) -> Array:
-        """Return the array of process 0, whose shape and dtype the others need not know."""
+        """Return the array of process 0, whose shape and dtype the others need not know; process 0 gets its own."""
         return self.broadcast_arrays({"array": np.asarray(array)})["array"]
 
     def broadcast_arrays(self, arrays: dict[str, Array] | None = None) -> dict[str, Array]:
-        """Return the arrays of process 0, by name; at once, which takes less time than one by one."""
+        """Return the arrays of process 0, by name; process 0 gets its own. Small ones are sent together."""
         own = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()} if self.rank == 0 else {}
         for name, array in own.items():
             if array.dtype.kind not in "biufcSU":
                 raise TypeError(f"broadcast sends numbers and texts, but {name} is an array of {array.dtype}")
         kinds = self.broadcast_json([[name, array.dtype.str, array.shape] for name, array in own.items()])
-        sizes = [math.prod(shape) * np.dtype(dtype).itemsize for _, dtype, shape in kinds]
-        starts = np.cumsum([0, *(-(-size // ALIGNMENT) * ALIGNMENT for size in sizes)])
-        flat = np.empty(starts[-1], np.uint8)
-        parts = [flat[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-        for array, part in zip(own.values(), parts, strict=False):  # process 0 alone has any
-            part[:] = array.reshape(-1).view(np.uint8)
+        if self.rank == 0:
+            parts = [array.reshape(-1).view(np.uint8) for array in own.values()]
+        else:
+            parts = [np.empty(math.prod(shape) * np.dtype(dtype).itemsize, np.uint8) for _, dtype, shape in kinds]
+        small, large = [part for part in parts if len(part) < LARGE], [part for part in parts if len(part) >= LARGE]
+        together = np.concatenate([np.empty(0, np.uint8), *small])
         with self._waiting:
-            for start in range(0, len(flat), MAX_BYTES):
-                self._comm.Bcast(flat[start : start + MAX_BYTES])
+            for flat in (together, *large):
+                for start in range(0, len(flat), MAX_BYTES):
+                    self._comm.Bcast(flat[start : start + MAX_BYTES])
+        if self.rank == 0:
+            return own
+        start = 0
+        for part in small:
+            part[:] = together[start : start + len(part)]
+            start += len(part)
         return {name: part.view(dtype).reshape(shape) for (name, dtype, shape), part in zip(kinds, parts, strict=True)}
 
     def broadcast_json(self, value: Any = None) -> Any:

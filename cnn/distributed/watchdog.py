@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ TICK = 0.05  # seconds between two looks at the clock and the messages
 LAST_WORD = 3.0  # seconds that a process leaves to another one that has more to say
 PACKAGE = str(Path(__file__).parents[1])
 
-WAITS, LEFT, ENDS = range(3)  # what a message says of its sender: it waits, has left a training, has ended its program
+# What a message says of its sender: it waits, has left a training, has ended its program, ends all when it has saved
+WAITS, LEFT, ENDS, SAVES = range(4)
 
 
 class Watchdog(threading.Thread):
     """A thread that ends all processes when this one waits for another that does not come.
 
     MPI cannot say who is missing, so the processes send each other messages, for which nobody waits: that one has left
-    a training, that its program ends, and, when half of the time to wait is over, that it waits. If all wait until the
-    time is over, it is in different calls, and each says in which line of the program.
+    a training, that it ends all as soon as it has saved what it can, that its program ends, and, when half of the time
+    to wait is over, that it waits. If all wait until the time is over, it is in different calls, and each says where.
 
     Without an MPI that several threads may use at once, no message is read during a wait. It ends when the time is
     over.
@@ -35,11 +37,25 @@ class Watchdog(threading.Thread):
         mpi4py.MPI.
     comm : mpi4py.MPI.Comm
         For the messages of the watchdogs alone.
+
+    Attributes
+    ----------
+    seconds : float
+        How long a wait may take.
+    where : callable
+        Returns where this process waits: by default the line of the program.
+    stay : str
+        What a program must do that has left a training in some processes alone.
+    come : str
+        What to do about a process that does not come.
     """
 
     def __init__(self, mpi: Any, comm: Any) -> None:
         super().__init__(name="cnn watchdog", daemon=True)
         self.seconds = 600.0
+        self.where: Callable[[], str] = place
+        self.stay = "Leave it in all ranks, such as by if ranks.agree(enough): break"
+        self.come = "All ranks must run the same steps; if one needs longer, set ranks.stall_seconds"
         # How many conversations this process has entered, and when the one began that it is in: one tuple, because two
         # threads use it
         self.at: tuple[int, float | None] = (0, None)
@@ -51,7 +67,7 @@ class Watchdog(threading.Thread):
         self._ends = False  # whether the program ends
         self._told = 0  # the last conversation of which the others know that this process waits in it
         # What the others have said: {rank: (its conversation, how many trainings it had left)}, for each kind
-        self._heard: list[dict[int, tuple[int, int]]] = [{}, {}, {}]
+        self._heard: list[dict[int, tuple[int, int]]] = [{}, {}, {}, {}]
         self._sent: list[Any] = []  # messages on their way, which must stay in memory
         self._threads = mpi.Query_thread() == mpi.THREAD_MULTIPLE
         self.start()
@@ -62,16 +78,27 @@ class Watchdog(threading.Thread):
             self._pause()
             self._met = self._trainings_left()
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         self.at = (self.at[0], None)
+        if isinstance(error, self._mpi.Exception):
+            raise RuntimeError(
+                f"rank {self._rank} of {self._size} is in another call than the others: what has come is not what it "
+                f"waits for, {self.where()} ({str(error).partition(',')[0]}). All must make the same calls"
+            ) from error
 
     def leave(self) -> None:
         """Tell the others that this process has left a training."""
         self._left += 1
         self._tell(LEFT)
 
+    def will_end_all(self) -> None:
+        """Tell the others that this process will end them when it has saved what it can."""
+        self._tell(SAVES)
+
     def all_have_left(self, seconds: float) -> bool:
         """Return whether the others leave the training that this process has left, too, within so many seconds."""
+        if self._met == self._left:  # it has left none
+            return False
         end = time.monotonic() + seconds
         while (all_left := self._trainings_left() >= self._left) is False and time.monotonic() < end:
             self._pause()
@@ -122,14 +149,14 @@ class Watchdog(threading.Thread):
 
     def _look(self, at: tuple[int, float | None], number: int, waited: float) -> None:
         """End all processes if another will not come to this conversation, or has not come for too long."""
-        # Copies: the main thread may listen, too
-        _, all_left, all_ended = [list(heard.items()) for heard in self._heard]
-        left = [rank for rank, (last, count) in all_left if last < number and count > self._left]
-        ended = [rank for rank, (last, _) in all_ended if last < number]
+        left = self._who_has_left(number)
+        ended = [rank for rank, (last, _) in list(self._heard[ENDS].items()) if last < number]
         if left:
-            hint = "Leave it in all ranks, such as by if ranks.agree(enough): break"
-            time.sleep(LAST_WORD)  # if an error made it leave, that ends all
-            self._end(at, f"rank {left[0]} has left the training loop. {hint}", left)
+            time.sleep(LAST_WORD)  # if an error made it leave, that ends all, or says that it will
+            if self._threads:
+                self._listen()
+            if self._who_has_left(number) == left:
+                self._end(at, f"rank {left[0]} has left the training loop. {self.stay}", left)
         elif ended:
             self._end(at, f"rank {ended[0]} has ended its program", ended)
         elif waited > self.seconds:
@@ -138,12 +165,18 @@ class Watchdog(threading.Thread):
             self._told = number
             self._tell(WAITS)
 
+    def _who_has_left(self, number: int) -> list[int]:
+        """Return who has left a training and comes to no later conversation, without those that will end all."""
+        heard = list(self._heard[LEFT].items())  # a copy: the main thread may listen, too
+        gone = [rank for rank, (last, count) in heard if last < number and count > self._left]
+        return [rank for rank in gone if rank not in self._heard[SAVES]]
+
     def _end(self, at: tuple[int, float | None], problem: str, gone: list[int]) -> None:
         """Say which process will not come, and end all."""
         if self._rank != min(rank for rank in range(self._size) if rank not in gone):
             time.sleep(LAST_WORD)  # one of them says it for all, unless it is busy
         if self.at == at:
-            self._abort(f"ends all: it waits in {place()}, but {problem}", DELIVERY)
+            self._abort(f"ends all: it waits {self.where()}, but {problem}", DELIVERY)
 
     def _end_stall(self, number: int) -> None:
         """Say who is missing, and end all processes."""
@@ -155,8 +188,8 @@ class Watchdog(threading.Thread):
         if not missing:
             who = "every rank waits, but not in the same call"
         self._abort(
-            f"has waited {self.seconds:g} seconds for the others, and ends all: {who}. It waits in {place()}. All "
-            "ranks must run the same steps; if one needs longer, set ranks.stall_seconds",
+            f"has waited {self.seconds:g} seconds for the others, and ends all: {who}. It waits "
+            f"{self.where()}. {self.come}",
             DELIVERY if missing else LAST_WORD,  # if none is missing, the others say where they wait
         )
 
@@ -169,8 +202,8 @@ class Watchdog(threading.Thread):
 
 
 def place() -> str:
-    """Return the line of the user's program that the main thread runs."""
+    """Say which line of the user's program the main thread runs."""
     frame = sys._current_frames()[threading.main_thread().ident or 0]
     calls = traceback.extract_stack(frame)
     own = [call for call in calls if not call.filename.startswith(PACKAGE)] or calls
-    return f"line {own[-1].lineno} of {own[-1].filename}"
+    return f"in line {own[-1].lineno} of {own[-1].filename}"

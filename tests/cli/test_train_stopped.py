@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -99,11 +100,12 @@ def test_a_folder_interrupted_while_drawing_keeps_its_best_epoch(run, monkeypatc
     }
 
 
-def test_ctrl_c_in_the_trials_says_that_nothing_is_saved(run, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_the_trials_says_that_nothing_is_saved(run, monkeypatch, number):
     shades("photos")
-    monkeypatch.setattr("cnn.cli.trials.choose", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("cnn.cli.trials.choose", lambda *_, **__: signal.raise_signal(number))
     code, _, err = run("train", "photos", "--out", "k1")
-    assert (code, Path("k1").exists()) == (130, False)
+    assert (code, Path("k1").exists()) == (128 + number, False)
     assert err.splitlines()[-1] == "interrupted; nothing is saved yet: run the same command again"
     assert "nothing is saved yet, so run the same command again" in run("train", "--resume", "k1")[2]
 

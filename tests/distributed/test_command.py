@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from cnn.sequential import Sequential
-from tests.distributed.launch import check_none_left, finish, is_running, pids, start
+from tests.distributed.launch import check_none_left, finish, is_open_mpi, pids, start, status_after
 
 BEGIN = 'import os, sys\nsys.stdout.write(f"pid {os.getpid()}\\n")\nsys.stdout.flush()\n'
 COMMAND = "from cnn.cli.main import entry_point\nentry_point()\n"
@@ -27,6 +28,7 @@ def train_batch(self, *arguments):
     return real(self, *arguments)
 shared_run.SharedRun._train_batch = train_batch
 """
+SLOW_TRIAL = "import time\nfrom cnn.cli import trials\ntrials.trial = lambda *_: time.sleep(60)\n"
 SPIRAL = ("train", "spiral", "--epochs")
 
 
@@ -164,6 +166,8 @@ def test_what_process_0_says_is_said_once(tmp_path, monkeypatch, arguments, stat
     assert err.count(says) == 1 or not says
     assert out.count("usage") == (arguments[-1] == "--help")
     assert "Traceback" not in err
+    assert "Abort(" not in err
+    assert "MPI_ABORT" not in err  # what MPICH and Open MPI print when one process ends the others
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -177,18 +181,40 @@ def test_an_error_of_one_process_is_named_and_ends_all(tmp_path, rank):
     assert "Traceback" not in err
 
 
+def test_process_0_has_the_time_that_it_needs_to_save(tmp_path):
+    """After an error of its own; the others would not wait as long for one that has said nothing."""
+    slow = """
+import time
+from cnn.cli import train_run
+save = train_run.save_model
+def save_slowly(*arguments):
+    if steps >= 30:
+        time.sleep(6)
+    save(*arguments)
+train_run.save_model = save_slowly
+"""
+    fault = IN_STEP.format(rank=0, what='raise MemoryError("no more")')
+    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault + slow, seconds=90)
+    assert status == 1
+    assert "everything that could be saved is in" in err
+    assert "ends all: it waits" not in err
+    assert config(tmp_path / "run")["status"] == "failed"
+
+
 def test_a_process_that_hangs_is_named(tmp_path):
     fault = IN_STEP.format(rank=1, what="import time; time.sleep(60)")
     status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", "--stall-seconds", 2, before=fault, seconds=90)
     assert status == 1
     assert "rank 0 of 2 has waited 2 seconds for the others, and ends all: rank 1 has not come" in err
+    where = r"It waits (before the first step|after step \d+ of 23 in epoch \d of 50)\. "
+    assert re.search(where + "If a step needs longer, give --stall-seconds more", err)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_is_killed_ends_all(tmp_path, rank):
     fault = IN_STEP.format(rank=rank, what="os.kill(os.getpid(), 9)")
     status, _, _ = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault)
-    assert status != 0
+    assert status == (137 if is_open_mpi() else 9)
 
 
 def test_a_full_disk(tmp_path):
@@ -224,7 +250,7 @@ def test_a_signal_stops_all_after_the_same_step_with_a_checkpoint(tmp_path, numb
     status, out, err = finish(process, 15)
     assert time.monotonic() - began < 10
     check_none_left("".join(lines) + out, 2)
-    assert status == 128 + number
+    assert status == (status_after(number) if to_all else 128 + number)
     assert err.count("interrupted after step ") == 1
     assert "resume it with: " in err
     assert config(tmp_path / "run")["status"] == "interrupted"
@@ -242,15 +268,31 @@ def test_a_signal_stops_all_after_the_same_step_with_a_checkpoint(tmp_path, numb
 
 
 def test_a_signal_before_the_training_starts(tmp_path, photos):
-    process = begin(2, "train", photos, "--out", tmp_path / "run")
+    process = begin(2, "train", photos, "--out", tmp_path / "run", before=SLOW_TRIAL)
     while "trying" not in (line := process.stderr.readline()) and line:
         pass
-    found = pids(process.stdout.readline() + process.stdout.readline())
+    lines = process.stdout.readline() + process.stdout.readline()
     process.send_signal(signal.SIGINT)
     status, _, err = finish(process, 15)
-    assert status == 130
+    assert status == status_after(signal.SIGINT)
     assert "nothing is saved yet" in err
-    assert not any(is_running(pid) for pid in found)
+    check_none_left(lines, 2)
+
+
+def test_one_more_ctrl_c_after_the_run_is_saved_is_no_error(tmp_path):
+    again = """
+from cnn.cli import processes
+end = processes.Others.end
+def end_interrupted(*arguments):
+    os.kill(os.getpid(), 2)
+    end(*arguments)
+processes.Others.end = end_interrupted
+"""
+    fault = IN_STEP.format(rank=0, what="os.kill(os.getpid(), 2)")
+    status, _, err = run(2, *SPIRAL, 50, "--out", tmp_path / "run", before=fault + again)
+    assert status == 130
+    assert "resume it with: " in err
+    assert "Traceback" not in err
 
 
 def test_without_mpi4py_and_with_another_mpiexec_it_is_an_error():

@@ -160,6 +160,16 @@ def test_ranks_that_wait_in_different_calls_say_where():
     check_none_left(out, 3)
 
 
+def test_ranks_whose_messages_do_not_fit_are_told_so():
+    """Three, because MPICH itself ends the processes if there are two."""
+    status, out, err = run(BEGIN + "ranks.add([1] if ranks.rank else [1, 2, 3])", 3)
+    assert status == 1
+    line = BEGIN.count("\n") + 1
+    assert "is in another call than the others: what has come is not what it waits for, in line" in err
+    assert f"in line {line} of <string>" in err
+    check_none_left(out, 3)
+
+
 def test_a_rank_that_is_killed_ends_all():
     process = start(BEGIN + "while True: ranks.add([1])", 2)
     lines = [process.stdout.readline() for _ in range(2)]

@@ -9,7 +9,7 @@ import pytest
 import cnn
 from cnn.training.checkpoint_file import read_state
 from tests.distributed.cases import CASES, SINGLE, X, Y, mlp, resumable
-from tests.distributed.launch import BEGIN, check_none_left, finish, run, start
+from tests.distributed.launch import BEGIN, check_none_left, finish, run, start, status_after
 
 HERE = Path(__file__).parent
 FEW = [
@@ -93,6 +93,22 @@ def test_each_rank_reads_its_part_of_the_data(tmp_path, size):
     assert out.count("has come to the end") == size
 
 
+STOPS = """
+from cnn.training import train
+from tests.distributed.cases import X, Y, mlp
+stop = [lambda step: step.step == 3 and ranks.rank == 1]
+taken = [step.step for step in train(mlp(), X, Y, batch_size=8, ranks=ranks, callbacks=stop)]
+sys.stdout.write(f"steps {taken}\\n")
+"""
+
+
+def test_every_stop_is_agreed_on():
+    """Clocks differ: what ends the training in one rank ends it in all, after the same step."""
+    status, out, err = run(BEGIN + STOPS, 3)
+    assert status == 0, f"a callback of rank 1 has returned True after step 3, and the others have not stopped:\n{err}"
+    assert out.count("steps [1, 2, 3]\n") == 3
+
+
 RESUMED = """
 import numpy as np
 from tests.distributed.cases import resumable
@@ -133,6 +149,10 @@ def fault(step):
             raise OSError("the disk is full")
         if what == "hangs":
             time.sleep(600)
+        if what == "saves before it ends all":
+            ranks.will_end_all()
+            time.sleep(6)  # the others do not wait as long for one that has said nothing
+            raise OSError("all that could be saved is saved")
 
 ranks.stall_seconds = 2 if what == "hangs" else 600  # longer than this test takes
 settings = {"batch_size": 8, "drop_last": True, "epochs": 2, "ranks": ranks, "sync_batchnorm": False}
@@ -163,6 +183,7 @@ if what.startswith("leaves"):
     [
         ("raises", "rank 1 of 3 failed, and ends all:"),
         ("hangs", "rank 0 of 3 has waited 2 seconds for the others, and ends all: rank 1 has not come"),
+        ("saves before it ends all", "OSError: all that could be saved is saved"),
         ("fails before the others agree", "rank 1 of 3 failed, and ends all:"),
         ("fails before the others agree", "ValueError: in the loop"),
         ("exits", "rank 1 has left the training loop"),
@@ -220,7 +241,7 @@ def test_a_signal_stops_all_after_the_same_step_with_a_checkpoint(tmp_path, numb
         lines.append(process.stdout.readline())
     process.send_signal(number)
     status, out, err = finish(process, 60)
-    assert status == 128 + number
+    assert status == status_after(number)
     assert "of 2 was interrupted, and ends all:" in err
     assert "cnn.core.interrupts.Interrupted" in err
     check_none_left("".join(lines) + out, 2)

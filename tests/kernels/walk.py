@@ -179,6 +179,11 @@ def maxpool2d_input_grad():
         yield draw(3, 5, *size), argmax, (3, 5, 9, 8), geometry
 
 
+def adaptive_avg_pool2d():
+    for n in (3, 20):  # fewer and more than the parts that threads share; channels last
+        yield draw(n, 9, 8, 5).transpose(0, 3, 1, 2), (1, 1)
+
+
 def avgpool2d():
     for geometry, size in pools():
         yield draw(3, 5, 9, 8), geometry, areas(geometry, size, 9, 8, False).astype(np.float32)
@@ -248,6 +253,7 @@ BASES = {
     "cnn.layers.linear.linear_weight_grad": lambda: ((draw(n, 257), draw(n, 300)) for n in (3, 9, 64)),
     "cnn.layers.maxpool2d.maxpool2d": maxpool2d,
     "cnn.layers.maxpool2d.maxpool2d_input_grad": maxpool2d_input_grad,
+    "cnn.layers.adaptiveavgpool2d.adaptive_avg_pool2d": adaptive_avg_pool2d,
     "cnn.layers.avgpool2d.avgpool2d": avgpool2d,
     "cnn.layers.avgpool2d.avgpool2d_input_grad": avgpool2d_input_grad,
     "cnn.functional.norms.moments": lambda: [(draw(3, 19, 4, 5), (0, 2, 3))],

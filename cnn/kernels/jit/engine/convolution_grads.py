@@ -29,7 +29,7 @@ from cnn.kernels.jit.engine.convolution_input_grad import input_grad, narrow_inp
 from cnn.kernels.jit.engine.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.engine.image_ops import pad, relu_grad, unpool
 from cnn.kernels.jit.engine.shapes import CHUNK_PIXELS
-from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, multiply_across
+from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, ZERO, multiply_across
 
 FLOAT32_TERMS = 32  # output pixels whose gradients are added up in float32 before the sums are added in float64
 MIN_ROWS_TO_COPY = 64  # rows of a product, from which on the columns of the gradient are first copied
@@ -132,12 +132,13 @@ def copy_columns(source, into, columns, step, skip, runs, length):
         into = floats_from(into, length * columns)
 
 
-@compiled(types.void(INDICES, INDEX, *[FLOATS] * 4))
-def add_weight_grad(a, images, image, grad, w_grad, scratch):
+@compiled(types.void(INDICES, INDEX, INDEX, *[FLOATS] * 4))
+def add_weight_grad(a, images, is_first, image, grad, w_grad, scratch):
     """Add the contribution of images: each number that a window sees, times the gradient of the window's output.
 
-    ``images`` of them lie one after the other in memory, and so do their gradients. More than one have at most
-    `CHUNK_PIXELS` together: the gradient of large weights does not stay in the cache from image to image.
+    The contribution of the first ones is written, not added. ``images`` of them lie one after the other in memory, and
+    so do their gradients. More than one have at most `CHUNK_PIXELS` together: the gradient of large weights does not
+    stay in the cache from image to image.
     """
     c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
@@ -146,7 +147,7 @@ def add_weight_grad(a, images, image, grad, w_grad, scratch):
     lines, size = indices_from(indices(a[at.RUNS]), runs), runs * length * WIDTH  # where the windows of rows start
     chunk, grad_size = max(1, CHUNK_PIXELS // ow), a[at.GH] * width * k
     for first in range(0, oh, chunk):
-        count = min(chunk, oh - first)
+        count, start = min(chunk, oh - first), ZERO if is_first and first == 0 else LOAD
         for group in range(groups):
             for q in range(0, panels(kg), PANELS):
                 columns = min(PANELS, panels(kg) - q) * WIDTH
@@ -161,7 +162,7 @@ def add_weight_grad(a, images, image, grad, w_grad, scratch):
                     into = floats_from(w_grad, (group * panels(kg) + q) * size + run * length * WIDTH)
                     multiply_across(
                         *(length, x, a[at.SW] * c, lines, images * count, ow, b, step, skip, WIDTH),
-                        *(into, WIDTH, size, LOAD, into, columns, 0),
+                        *(into, WIDTH, size, start, into, columns, 0),
                     )
 
 
@@ -184,12 +185,12 @@ def backward(a, part, slot):
     copied = changed or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
     for p in range(merged * grad_size + WIDTH if copied else 0):
         all_grads[p] = 0
+    start, end = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]
     if a[at.W_GRAD]:
-        for p in range(size):
+        for p in range(size if is_depthwise or start == end else 0):
             w_grad[p] = 0
         for channel in range(k if a[at.SUMS] else 0):
             sums[channel] = 0
-    start, end = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]
     for i in range(start, end):
         place = (i - start) % merged
         padded, grad = floats_from(all_padded, place * padded_size), floats_from(all_grads, place * grad_size)
@@ -215,7 +216,7 @@ def backward(a, part, slot):
                 add_depthwise_weight_grad(a, image, inner, w_grad)
             elif place == merged - 1 or i == end - 1:
                 first, first_grad = floats_from(image, -place * padded_size), floats_from(inner, -place * grad_size)
-                add_weight_grad(a, place + 1, first, first_grad, w_grad, scratch)
+                add_weight_grad(a, place + 1, i - place == start, first, first_grad, w_grad, scratch)
         if a[at.X_GRAD]:
             x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
             if is_depthwise:
@@ -236,16 +237,19 @@ def unpack(a, part, slot):
     partial = floats_from(floats(a[at.W_GRAD]), part * area * cg * WIDTH)
     out = floats_from(floats(a[at.Y]), (group * kg + q * WIDTH) * cg * area)
     columns, step, parts = min(WIDTH, kg - q * WIDTH), cg * area, a[at.PARTS]
+    sums = floats_from(floats(a[at.SCRATCH]), slot * WIDTH)
     for channel in range(cg):  # outside, as in `pack`
         for tap in range(area):
             line, into = floats_from(partial, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
+            for column in range(WIDTH):
+                sums[column] = line[column]
             for other in range(1, parts):
                 more = floats_from(line, other * size)
                 for column in range(WIDTH):
-                    line[column] += more[column]
+                    sums[column] += more[column]
             if columns == WIDTH:  # as in `gather`
                 for column in range(WIDTH):
-                    into[column * step] = line[column]
+                    into[column * step] = sums[column]
             else:
                 for column in range(columns):
-                    into[column * step] = line[column]
+                    into[column * step] = sums[column]

@@ -121,10 +121,11 @@ class Parameter(Buffer):
         if not self._requires_grad:
             Parameter.some_frozen = True
 
-    def accumulate_grad(self, grad: Array) -> None:
+    def accumulate_grad(self, grad: Array, copy: bool = True) -> None:
         """Add to the gradient: those of shared weights and of several backward passes are summed.
 
-        A frozen parameter gets none.
+        A frozen parameter gets none. With ``copy=False``, the array itself becomes the gradient if there is none yet:
+        for an array that the caller has made for it and does not use any more.
         """
         if grad.shape != self._data.shape:
             raise ShapeError(f"expected a gradient of shape {self.shape}, the shape of the parameter, got {grad.shape}")
@@ -133,7 +134,7 @@ class Parameter(Buffer):
         if not self._requires_grad:
             return
         if self.grad is None:
-            self.grad = np.array(grad, dtype=self._data.dtype, order="C")
+            self.grad = np.array(grad, dtype=self._data.dtype, order="C", copy=copy or None)
         else:
             self.grad += grad
 

@@ -206,7 +206,7 @@ def _run(layer: Module, x: Array, grad: Array, input_name: str, report: Gradient
 class _AnyShape(Parameter):
     """A parameter that accepts gradients of other shapes, so that the check can report them."""
 
-    def accumulate_grad(self, grad: Array) -> None:
+    def accumulate_grad(self, grad: Array, copy: bool = True) -> None:
         grad = np.array(grad, np.float64)
         self.grad = grad if self.grad is None or self.grad.shape != grad.shape else self.grad + grad
 

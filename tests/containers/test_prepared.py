@@ -356,13 +356,13 @@ def test_a_recording_that_gives_other_bits_is_not_used(monkeypatch):
     assert not is_prepared(model)
 
 
-def test_only_a_few_shapes_and_no_large_batches_are_kept():
+def test_only_a_few_shapes_and_no_large_images_are_kept():
     model = net()
     for n in range(1, 8):
         prepare(model, draw((n, 2, 16, 16)))
     assert len(model._prepared._prepared) == backend.load("cnn.containers.fusion.prepared").MAX_SHAPES
     large = Sequential([Conv2d(1, 64, 3, padding=1), ReLU()]).eval()
-    x = np.zeros((5, 1, 256, 256), np.float32)  # whose output takes 84 MB
+    x = np.zeros((1, 1, 600, 600), np.float32)  # whose output takes 92 MB
     for _ in range(4):
         call(large, x)
     assert not is_prepared(large)

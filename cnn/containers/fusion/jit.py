@@ -162,7 +162,7 @@ class ConvStep(FusedStep):
                 grad, x, weight, plan.geometry, plan.groups, following, norm, needs, of_all
             )
             accumulate(self.norm.weight, self.norm.bias, *of_norm)  # type: ignore[union-attr]
-        conv.weight.accumulate_grad(w_grad)
+        conv.weight.accumulate_grad(w_grad, copy=False)
         if conv.bias is not None:
             conv.bias.accumulate_grad(b_grad)
         return x_grad
@@ -233,7 +233,7 @@ class LinearStep(FusedStep):
             w_grad, b_grad = product(grad.T, x), grad.sum(axis=0, dtype=np.float64 if len(grad) > FEW else None)
         if linear.bias is not None:
             linear.bias.accumulate_grad(b_grad)
-        linear.weight.accumulate_grad(w_grad)
+        linear.weight.accumulate_grad(w_grad, copy=False)
         return x_grad
 
     def multiply_adds(self, input_shape: tuple[int, ...]) -> int:

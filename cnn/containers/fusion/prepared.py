@@ -5,6 +5,9 @@ ever, the second one is recorded, and from the third on the recorded jobs run ag
 What is recorded are the steps and layers that run without it, so there is no second way to compute a net. Before a
 recording is used, it must give the same bits as they do for other images.
 
+A batch whose arrays between the layers do not fit the cache is computed in chunks of images that do: all of the first
+layers for some images, then for the next ones. That gives the same bits, and reads and writes little but the cache.
+
 A result is never stale. The jobs are used only as long as nothing has changed that they depend on: attributes of
 modules (core/changes.py), the arrays of the model, lists of branches, the number of threads, and the modes of the
 thread. The values of the arrays are compared at each call, unless nobody can have written into them since the last
@@ -25,11 +28,23 @@ from cnn.kernels import memory, parallel
 from cnn.kernels.jit.engine.comparison import can_compare
 from cnn.kernels.jit.engine.job_list import CHANGED, JobList
 from cnn.kernels.jit.engine.recording import MAX_BYTES, Recording
-from cnn.layers import AdaptiveAvgPool2d, AvgPool2d, Dropout, Dropout2d, Flatten, Identity, MaxPool2d, ReLU, Tanh
+from cnn.layers import (
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    Dropout,
+    Dropout2d,
+    Flatten,
+    Identity,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Tanh,
+)
 from cnn.module import Array, Buffer, Module
 
 # Layers that, in inference, only call kernels, or return their input or a view of it
 SIMPLE = frozenset((AdaptiveAvgPool2d, AvgPool2d, Dropout, Dropout2d, Flatten, Identity, MaxPool2d, ReLU, Tanh))
+CHUNK_BYTES = 4 * 1024 * 1024  # of the arrays between the layers, in larger batches
 MAX_SHAPES = 4  # how many shapes of images are prepared at the same time
 get_array, get_last_read = operator.attrgetter("_data"), operator.attrgetter("_last_read")
 
@@ -45,18 +60,25 @@ class Prepared:
         One for each thread that has needed one; empty where the pass cannot be repeated.
     count : int
         How many layers they compute, 0 where the pass cannot be repeated.
+    chunk : int
+        How many images a list computes at a time.
     nbytes : int
         How many bytes the arrays between the layers take, for one thread.
     """
 
     def __init__(self, modules: list[Module], tensors: list[Buffer], arrays: list[Array], mark: object) -> None:
-        self.tensors, self.idle, self.count, self.nbytes = tensors, list[JobList](), 0, 0
+        self.tensors, self.idle, self.count, self.chunk, self.nbytes = tensors, list[JobList](), 0, 0, 0
         self._mark = mark  # the latest change before they were recorded
         self._ids = list(map(id, arrays))  # the arrays themselves are not held here, see `are_private`
         self._owned = all(array.base is None for array in arrays)
         lists = [value for module in modules for value in vars(module).values() if type(value) is list]
         self._lists = [(items, tuple(items)) for items in lists]
         self._reads: list[object] | None = None  # when the arrays were last compared, if they were private then
+
+    def add(self, jobs: JobList, count: int, chunk: int) -> None:
+        """Add the jobs of ``count`` layers, for ``chunk`` images at a time."""
+        self.idle.append(jobs)
+        self.count, self.chunk, self.nbytes = count, chunk, jobs.nbytes
 
     def is_current(self, arrays: list[Array]) -> bool:
         """Tell whether modules, lists and arrays are those of the recording; ``arrays`` are those of the tensors."""
@@ -69,11 +91,23 @@ class Prepared:
         reads = list(map(get_last_read, self.tensors))
         before = self._reads
         if before is not None and all(map(operator.is_, reads, before)):
-            return jobs.run(x, False)
+            return self._run_chunks(jobs, x, False)
         is_private = self._owned and are_private(arrays)  # after `reads`
-        y = jobs.run(x, True)
+        y = self._run_chunks(jobs, x, True)
         if y is not None and y is not CHANGED:
             self._reads = reads if is_private else None
+        return y
+
+    def _run_chunks(self, jobs: JobList, x: Array, compares: bool) -> Any:
+        """Run the jobs for each chunk; the last one begins earlier if there are too few images left."""
+        if self.chunk == len(x):
+            return jobs.run(x, compares)
+        y = jobs.empty(len(x))
+        for i in range(0, len(x), self.chunk):
+            images = slice(start := min(i, len(x) - self.chunk), start + self.chunk)
+            part = jobs.run(x[images], compares and i == 0, y[images])
+            if part is None or part is CHANGED:
+                return part
         return y
 
 
@@ -105,7 +139,7 @@ class PreparedCalls:
             jobs = prepared.idle.pop()
         except IndexError:  # other threads use them
             more = self._record(x, fused)[1]
-            if not more.count:
+            if not more.idle or more.chunk != prepared.chunk:
                 return None
             jobs = more.idle.pop()
         y = prepared.run(jobs, x, arrays)
@@ -140,19 +174,42 @@ class PreparedCalls:
         if not count or any(module.training for module in modules) or not x.flags.aligned:
             return x, prepared
 
-        def forward(x: Array) -> Array:
-            return chain._run_steps(x, False, fused, 0, count)
+        def first_layers(count: int) -> Callable[[Array], Array]:
+            return lambda x: chain._run_steps(x, False, fused, 0, count)
 
-        recorded = Recording(x, arrays)
-        y = recorded.run(lambda: forward(x))
-        is_complete = bool(recorded.jobs) and recorded.owns(memory.address(y)) and not recorded.failed
-        if is_complete and can_compare(arrays, recorded.snapshots):
-            jobs, result = JobList(recorded, arrays, y, parallel.num_threads), y.copy(order="K")
-            if gives_the_same(jobs, forward, x, arrays):
-                prepared.idle.append(jobs)
-                prepared.count, prepared.nbytes = count, recorded.nbytes
-                return result, prepared
-        return x, prepared
+        recorded, y = record(first_layers(count), x, arrays)
+        of_images = image_layers(chain, count)
+        chunk = chunk_size(len(x), recorded.nbytes, parallel.num_threads)
+        if of_images and chunk < len(x):
+            y_images = record(first_layers(of_images), x, arrays)[1]
+            few = x[:chunk]
+            jobs = make_jobs(*record(first_layers(of_images), few, arrays), first_layers(of_images), few, arrays)
+            if jobs is not None and same_bits(jobs.run(few, True), y_images[:chunk]):
+                prepared.add(jobs, of_images, chunk)
+                return y_images, prepared
+        result = y.copy(order="K")  # the jobs will write into y
+        jobs = make_jobs(recorded, y, first_layers(count), x, arrays)
+        if jobs is None:
+            return x, prepared
+        prepared.add(jobs, count, len(x))
+        return result, prepared
+
+
+def record(forward: Callable[[Array], Array], x: Array, arrays: list[Array]) -> tuple[Recording, Array]:
+    """Run and record some layers: -> (the recording, their output)."""
+    recorded = Recording(x, arrays)
+    return recorded, recorded.run(lambda: forward(x))
+
+
+def make_jobs(
+    recorded: Recording, y: Array, forward: Callable[[Array], Array], x: Array, arrays: list[Array]
+) -> JobList | None:
+    """Return the jobs of a recording; None if they cannot be repeated."""
+    is_complete = bool(recorded.jobs) and recorded.owns(memory.address(y)) and not recorded.failed
+    if not is_complete or not can_compare(arrays, recorded.snapshots):
+        return None
+    jobs = JobList(recorded, arrays, y, parallel.num_threads)
+    return jobs if gives_the_same(jobs, forward, x, arrays) else None
 
 
 def recordable_layers(chain: Any, fused: Sequence[FusedStep | None]) -> int:
@@ -185,14 +242,35 @@ def branches_of(module: Module) -> list[Module]:
     return list(module.children().values()) if type(module) in (Residual, Sum) else []
 
 
+def image_layers(chain: Any, count: int) -> int:
+    """Return how many of the first layers come before one that takes vectors, whose weights are read once a batch."""
+    kinds = [type(layer) for layer in chain.layers[:count]]
+    return next((i for i, kind in enumerate(kinds) if kind in (Flatten, Linear)), count)
+
+
+def chunk_size(n: int, nbytes: int, threads: int) -> int:
+    """Return how many of ``n`` images are computed at a time, if the arrays of all of them have so many bytes.
+
+    Among the sizes that fit the cache and are not too small, it is the one with the fewest images for one thread.
+    """
+    if nbytes <= CHUNK_BYTES:
+        return n
+    most = max(CHUNK_BYTES * n // nbytes, 1)
+    sizes = range(max(most // 2, 1), most + 1)
+    return min(sizes, key=lambda size: (-(-n // size) * -(-size // threads), -size))
+
+
 def gives_the_same(jobs: JobList, forward: Callable[[Array], Array], x: Array, arrays: list[Array]) -> bool:
     """Tell whether recorded jobs give the bits of the layers for other images than those that were recorded."""
     other = np.empty_like(x)
     other[...] = np.random.default_rng(0).random(x.shape, np.float32)
     if other.strides != x.strides:
         return False
-    y = jobs.run(other, True)
-    expected = Recording(other, arrays).run(lambda: forward(other))  # so that no chain in this one records it
+    return same_bits(jobs.run(other, True), record(forward, other, arrays)[1])
+
+
+def same_bits(y: Any, expected: Array) -> bool:
+    """Tell whether jobs gave an output, and that has the bits and the memory layout that are expected."""
     if y is None or y is CHANGED:
         return False
-    return y.strides == expected.strides and y.tobytes() == expected.tobytes()
+    return y.strides == expected.copy(order="K").strides and y.tobytes() == expected.tobytes()

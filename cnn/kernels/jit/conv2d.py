@@ -234,7 +234,8 @@ def unpack_weight_grad(partial: Array, parts: int, shape: tuple[int, ...], conv:
         partial, parts = panels, 1
     w_grad = empty(shape)
     arrays = {at.W_GRAD: partial, at.Y: w_grad, at.PARTS: parts}
-    thread_pool.run(convolution_grads.unpack, arrays, conv.panels[0], w_grad.size * parts, conv.arguments)
+    work, scratch = w_grad.size * parts, (at.SCRATCH, WIDTH)
+    thread_pool.run(convolution_grads.unpack, arrays, conv.panels[0], work, conv.arguments, scratch)
     if panels is not None:
         return_scratch(panels)
     return w_grad

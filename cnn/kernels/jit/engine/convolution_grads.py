@@ -29,7 +29,7 @@ from cnn.kernels.jit.engine.convolution_input_grad import input_grad, narrow_inp
 from cnn.kernels.jit.engine.depthwise import add_depthwise_weight_grad, depthwise_input_grad
 from cnn.kernels.jit.engine.image_ops import pad, relu_grad, unpool
 from cnn.kernels.jit.engine.shapes import CHUNK_PIXELS
-from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, multiply_across
+from cnn.kernels.jit.engine.tile import LOAD, PANELS, WIDTH, ZERO, multiply_across
 
 FLOAT32_TERMS = 32  # output pixels whose gradients are added up in float32 before the sums are added in float64
 MIN_ROWS_TO_COPY = 64  # rows of a product, from which on the columns of the gradient are first copied
@@ -132,30 +132,37 @@ def copy_columns(source, into, columns, step, skip, runs, length):
         into = floats_from(into, length * columns)
 
 
-@compiled(types.void(INDICES, *[FLOATS] * 4))
-def add_weight_grad(a, image, grad, w_grad, scratch):
-    """Add the contribution of one image: each number that a window sees, times the gradient of the window's output."""
+@compiled(types.void(INDICES, INDEX, INDEX, *[FLOATS] * 4))
+def add_weight_grad(a, images, is_first, image, grad, w_grad, scratch):
+    """Add the contribution of images: each number that a window sees, times the gradient of the window's output.
+
+    The contribution of the first ones is written, not added. ``images`` of them lie one after the other in memory, and
+    so do their gradients. More than one have at most `CHUNK_PIXELS` together: the gradient of large weights does not
+    stay in the cache from image to image.
+    """
     c, k, oh, ow, groups, wp, width = a[at.C], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS], a[at.WP], a[at.GW]
     cg, kg = c // groups, k // groups
     joined = a[at.DW] == 1 and groups == 1
     runs, length = (a[at.KH], a[at.KW] * c) if joined else (a[at.KH] * a[at.KW], cg)
     lines, size = indices_from(indices(a[at.RUNS]), runs), runs * length * WIDTH  # where the windows of rows start
-    chunk = max(1, CHUNK_PIXELS // ow)
+    chunk, grad_size = max(1, CHUNK_PIXELS // ow), a[at.GH] * width * k
     for first in range(0, oh, chunk):
-        count = min(chunk, oh - first)
+        count, start = min(chunk, oh - first), ZERO if is_first and first == 0 else LOAD
         for group in range(groups):
             for q in range(0, panels(kg), PANELS):
                 columns = min(PANELS, panels(kg) - q) * WIDTH
                 b, step, skip = floats_from(grad, first * width * k + group * kg + q * WIDTH), k, (width - ow) * k
-                if runs * length >= MIN_ROWS_TO_COPY:
-                    copy_columns(b, scratch, columns, step, skip, count, ow)
+                if images > 1 or runs * length >= MIN_ROWS_TO_COPY:
+                    for i in range(images):
+                        copy, source = floats_from(scratch, i * count * ow * columns), floats_from(b, i * grad_size)
+                        copy_columns(source, copy, columns, step, skip, count, ow)
                     b, step, skip = scratch, columns, 0
                 for run in range(runs):
                     x = floats_from(image, indices(a[at.RUNS])[run] + group * cg + first * a[at.SH] * wp * c)
                     into = floats_from(w_grad, (group * panels(kg) + q) * size + run * length * WIDTH)
                     multiply_across(
-                        *(length, x, a[at.SW] * c, lines, count, ow, b, step, skip, WIDTH),
-                        *(into, WIDTH, size, LOAD, into, columns, 0),
+                        *(length, x, a[at.SW] * c, lines, images * count, ow, b, step, skip, WIDTH),
+                        *(into, WIDTH, size, start, into, columns, 0),
                     )
 
 
@@ -163,29 +170,33 @@ def add_weight_grad(a, image, grad, w_grad, scratch):
 def backward(a, part, slot):
     """Compute all gradients for a part of the images; those of weights and bias are sums over the part."""
     n, c, h, w, k, oh, ow, groups = a[at.N], a[at.C], a[at.H], a[at.W], a[at.K], a[at.OH], a[at.OW], a[at.GROUPS]
-    padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
-    grad = floats_from(padded, a[at.HP] * a[at.WP] * c)
-    inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
-    is_depthwise = groups == c == k
+    padded_size, grad_size, is_depthwise = a[at.HP] * a[at.WP] * c, a[at.GH] * a[at.GW] * k, groups == c == k
+    merged = 1 if is_depthwise or not a[at.W_GRAD] else a[at.CHUNK_IMAGES]
+    all_padded = floats_from(floats(a[at.SCRATCH]), slot * a[at.SCRATCH_SIZE])
+    all_grads = floats_from(all_padded, merged * padded_size)
+    scratch = floats_from(all_grads, merged * grad_size + WIDTH)
     size = groups * panels(k // groups) * a[at.KH] * a[at.KW] * (c // groups) * WIDTH
     if is_depthwise:
         size = a[at.KH] * a[at.KW] * c
     w_grad = floats_from(floats(a[at.W_GRAD]), part * size)
     sums = doubles_from(doubles(a[at.SUMS]), part * k)
-    scratch = floats_from(grad, a[at.GH] * a[at.GW] * k + WIDTH)
     # the gradient is not copied if it needs no pool, ReLU or norm, no padding, and no space after the last pixel
     changed = a[at.POOL] != 0 or a[at.RELU] != 0 or a[at.GRAD_FACTOR] != 0
     copied = changed or a[at.GH] != oh or a[at.GW] != ow or (not is_depthwise and k // groups % WIDTH != 0)
-    for p in range(a[at.GH] * a[at.GW] * k + WIDTH if copied else 0):
-        grad[p] = 0
+    for p in range(merged * grad_size + WIDTH if copied else 0):
+        all_grads[p] = 0
+    start, end = part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]
     if a[at.W_GRAD]:
-        for p in range(size):
+        for p in range(size if is_depthwise or start == end else 0):
             w_grad[p] = 0
         for channel in range(k if a[at.SUMS] else 0):
             sums[channel] = 0
-    for i in range(part * n // a[at.PARTS], (part + 1) * n // a[at.PARTS]):
+    for i in range(start, end):
+        place = (i - start) % merged
+        padded, grad = floats_from(all_padded, place * padded_size), floats_from(all_grads, place * grad_size)
+        inner = floats_from(grad, (a[at.GTOP] * a[at.GW] + a[at.GLEFT]) * k)
         if a[at.POOL] != 0:
-            for p in range(a[at.GH] * a[at.GW] * k):
+            for p in range(grad_size):
                 grad[p] = 0
         if copied:
             grad_through_pool_or_relu(a, i, inner, a[at.GW])
@@ -203,8 +214,9 @@ def backward(a, part, slot):
                 image = padded
             if is_depthwise:
                 add_depthwise_weight_grad(a, image, inner, w_grad)
-            else:
-                add_weight_grad(a, image, inner, w_grad, scratch)
+            elif place == merged - 1 or i == end - 1:
+                first, first_grad = floats_from(image, -place * padded_size), floats_from(inner, -place * grad_size)
+                add_weight_grad(a, place + 1, i - place == start, first, first_grad, w_grad, scratch)
         if a[at.X_GRAD]:
             x_grad = floats_from(floats(a[at.X_GRAD]), i * h * w * c)
             if is_depthwise:
@@ -224,12 +236,20 @@ def unpack(a, part, slot):
     size = groups * panels(kg) * area * cg * WIDTH
     partial = floats_from(floats(a[at.W_GRAD]), part * area * cg * WIDTH)
     out = floats_from(floats(a[at.Y]), (group * kg + q * WIDTH) * cg * area)
-    columns = min(WIDTH, kg - q * WIDTH)
-    for tap in range(area):
-        for channel in range(cg):
+    columns, step, parts = min(WIDTH, kg - q * WIDTH), cg * area, a[at.PARTS]
+    sums = floats_from(floats(a[at.SCRATCH]), slot * WIDTH)
+    for channel in range(cg):  # outside, as in `pack`
+        for tap in range(area):
             line, into = floats_from(partial, (tap * cg + channel) * WIDTH), floats_from(out, channel * area + tap)
-            for column in range(columns):
-                total = line[column]
-                for other in range(1, a[at.PARTS]):
-                    total += line[other * size + column]
-                into[column * cg * area] = total
+            for column in range(WIDTH):
+                sums[column] = line[column]
+            for other in range(1, parts):
+                more = floats_from(line, other * size)
+                for column in range(WIDTH):
+                    sums[column] += more[column]
+            if columns == WIDTH:  # as in `gather`
+                for column in range(WIDTH):
+                    into[column * step] = sums[column]
+            else:
+                for column in range(columns):
+                    into[column * step] = sums[column]

@@ -17,7 +17,7 @@ from cnn.kernels.jit.engine.compilation import (
     indices_from,
     kernel,
 )
-from cnn.kernels.jit.engine.convolution import panel_blocks, panels, rows_at_a_time
+from cnn.kernels.jit.engine.convolution import gather, panel_blocks, panels, rows_at_a_time
 from cnn.kernels.jit.engine.tile import PANELS, WIDTH, ZERO, multiply
 
 
@@ -118,16 +118,12 @@ def pack_rotated(a, part, slot):
             kernel_h = max(0, (kh - phase_y + a[at.SH] - 1) // a[at.SH])
             kernel_w = max(0, (kw - phase_x + a[at.SW] - 1) // a[at.SW])
             panel = floats_from(out, part * kernel_h * kernel_w * kg * WIDTH)
-            for t in range(kernel_h * kernel_w):
-                u = phase_y + (kernel_h - 1 - t // kernel_w) * a[at.SH]
-                v = phase_x + (kernel_w - 1 - t % kernel_w) * a[at.SW]
-                for channel in range(kg):
+            for channel in range(kg):  # outside, as in `pack`
+                for t in range(kernel_h * kernel_w):
+                    u = phase_y + (kernel_h - 1 - t // kernel_w) * a[at.SH]
+                    v = phase_x + (kernel_w - 1 - t % kernel_w) * a[at.SW]
                     start = floats_from(
                         floats(a[at.WEIGHT]), (((group * kg + channel) * cg + q * WIDTH) * kh + u) * kw + v
                     )
-                    line = floats_from(panel, (t * kg + channel) * WIDTH)
-                    for column in range(columns):
-                        line[column] = start[column * kh * kw]
-                    for column in range(columns, WIDTH):
-                        line[column] = 0
+                    gather(floats_from(panel, (t * kg + channel) * WIDTH), start, kh * kw, columns)
             out = floats_from(out, groups * panels(cg) * kernel_h * kernel_w * kg * WIDTH)

@@ -64,10 +64,15 @@ class JobList:
         The output of the recorded pass, in memory of the recording.
     threads : int
         How many threads run a job, at most.
+
+    Attributes
+    ----------
+    nbytes : int
+        How many bytes the arrays between the layers take.
     """
 
     def __init__(self, recorded: Recording, arrays: Sequence[Array], y: Array, threads: int) -> None:
-        self._recorded, self._y, self._threads = recorded, y, threads
+        self._recorded, self._y, self._threads, self.nbytes = recorded, y, threads, recorded.nbytes
         self._scratch = memory.new_scratch(threads * max(recorded.scratch_size, 1))
         for values, index in recorded.scratch:
             values[index] = address(self._scratch)
@@ -84,11 +89,15 @@ class JobList:
         start = address(self._table)
         self._calls = (start + 8 * FIELDS, len(rows) - 1, threads), (start, len(rows), threads)
 
-    def run(self, x: Array, compares: bool) -> Any:
+    def empty(self, n: int) -> Array:
+        """Return an uninitialised array for the output of ``n`` images, in the memory layout of the recorded output."""
+        return memory.empty_like(np.empty_like(self._y, shape=(n, *self._y.shape[1:])))
+
+    def run(self, x: Array, compares: bool, out: Array | None = None) -> Any:
         """Return the output for other images of the recorded shape; ``compares``: if no array of the model has changed.
 
-        None if an image is uneven, so that it must be computed in another way (kernels/jit/conv2d.py); `CHANGED` if an
-        array of the model has changed.
+        It is written into ``out`` if that is given. None if an image is uneven, so that it must be computed in another
+        way (kernels/jit/conv2d.py); `CHANGED` if an array of the model has changed.
         """
         at = address(x)
         for values, index in self._inputs:
@@ -96,5 +105,8 @@ class JobList:
         pool = thread_pool.awake(self._threads)
         stopped_at = run_all(0 if pool is None else pool.address, *self._calls[compares])
         if stopped_at == 0:
-            return self._y.copy(order="K")
+            if out is None:
+                return self._y.copy(order="K")
+            out[...] = self._y
+            return out
         return CHANGED if compares and stopped_at == 1 else None

@@ -15,6 +15,7 @@ CHUNK_PIXELS = (
     192  # about this many pixels of the output are computed at a time, so that they stay in the first-level cache
 )
 FEW_IMAGES = 8  # with fewer, the threads share the lines of an image
+MERGED_NUMBERS = 192 * 1024  # of images that add to the gradient of the weights at once: they stay in the cache
 CHUNK_TILES = 64  # about this many tiles of the Winograd algorithm are computed at a time
 # From how many pixels of the output, of all images, on the Winograd algorithm is used. It reads 36 numbers for each 9
 # weights. Where these are transformed for the call, that takes longer than it saves for few pixels; where transformed
@@ -126,7 +127,11 @@ def prepare(
         gh, gw = (max(a, g + OUTPUT_TILE * t) for a, g, t in ((gh, g_top, tiles[0]), (gw, g_left, tiles[1])))
         if needs_input_grad:
             gh, gw = max(gh, top + OUTPUT_TILE * tiles[2] + 2), max(gw, left + OUTPUT_TILE * tiles[3] + 2)
-    chunk_images = min(n, max(1, CHUNK_TILES // max(tiles[0] * tiles[1], 1)))
+    if name == "winograd":
+        chunk_images = min(n, max(1, CHUNK_TILES // max(tiles[0] * tiles[1], 1)))
+    else:
+        numbers = hp * wp * c + gh * gw * k
+        chunk_images = max(1, min(n, CHUNK_PIXELS // max(oh * ow, 1), MERGED_NUMBERS // max(numbers, 1)))
     arguments = np.zeros(at.COUNT, np.int64)
     arguments[: at.HP] = n, c, h, w, k, oh, ow, kh, kw, sh, sw, dh, dw, top, left, groups
     arguments[at.HP : at.RUNS] = hp, wp, gh, gw, g_top, g_left
@@ -148,6 +153,8 @@ def _runs(arguments: Array) -> tuple[Array, Array]:
     joined = dw == 1 and arguments[at.GROUPS] == 1  # a row of the window is one run
     runs = [(u * dh * wp + v * dw) * c for u in range(kh) for v in range(1 if joined else kw)]
     rows = np.arange(oh, dtype=np.int64) * (sh * wp * c)  # not a list: too many raise a MemoryError at once
+    images = np.arange(arguments[at.CHUNK_IMAGES]) * (arguments[at.HP] * wp * c)
+    rows = np.add.outer(images, rows).ravel()
     phase_runs = np.zeros((sh * sw, kh * kw), np.int64)
     step_down, step_across = dh if sh == 1 else 1, dw if sw == 1 else 1
     for phase in range(sh * sw):
@@ -164,6 +171,7 @@ def _scratch(a: Array, name: str, pooled: bool, backward: bool) -> int:
     if backward:
         size += int(a[at.GH] * a[at.GW]) * k + k
         if name == "direct":
+            size += int(a[at.CHUNK_IMAGES] - 1) * int(a[at.HP] * a[at.WP] * c + a[at.GH] * a[at.GW] * k)
             # columns, or the gradients of one row of the output
             size += 2 * WIDTH * max(CHUNK_PIXELS, int(a[at.OW] + a[at.KW]))
         if name == "winograd":

@@ -42,6 +42,17 @@ def test_parameters_are_c_contiguous():
     assert Parameter(np.ones((3, 4)).T).data.flags.c_contiguous
 
 
+def test_a_gradient_that_is_given_away_is_not_copied():
+    parameter, grad = Parameter(np.zeros(2)), np.ones(2)
+    parameter.accumulate_grad(grad, copy=False)
+    assert parameter.grad is grad
+    parameter.accumulate_grad(np.ones(2), copy=False)
+    assert parameter.grad.tolist() == [2, 2]
+    parameter.grad = None
+    parameter.accumulate_grad(np.ones(2, np.float32), copy=False)
+    assert parameter.grad.dtype == np.float64
+
+
 def test_gradients_accumulate_in_an_array_of_their_own():
     parameter, grad = Parameter(np.zeros(2, np.float32)), np.ones(2)
     parameter.accumulate_grad(grad)

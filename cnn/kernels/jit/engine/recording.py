@@ -88,17 +88,22 @@ class Recording:
         self._kept.append(thing)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """Return an uninitialised array, whose memory is used again once it is not referenced any more."""
+        """Return an uninitialised array, whose memory is used again once it is not referenced any more.
+
+        An array gets the smallest block that is large enough: the fewer blocks, the more of them stay in the cache.
+        """
         nbytes = math.prod(shape) * dtype.itemsize
         size = -(-max(nbytes, 1) // memory.CACHE_LINE) * memory.CACHE_LINE
         while self._returned:
             returned = self._returned.popleft()
             self._free[returned.size].append(self._leases.pop(id(returned)).block)
-        idle = self._free.setdefault(size, [])
-        if idle:
-            block = idle.pop()
+        fitting = [larger for larger, idle in self._free.items() if larger >= size and idle]
+        if fitting:
+            size = min(fitting)
+            block = self._free[size].pop()  # the last one that was freed: most of it is in a cache
         else:
             block = np.empty(size + memory.CACHE_LINE, np.uint8)
+            self._free.setdefault(size, [])
             self._blocks.append(block)
             self.failed = self.failed or self.nbytes > MAX_BYTES
         owner = (ctypes.c_char * size).from_buffer(block, -address(block) % memory.CACHE_LINE)

@@ -1,7 +1,9 @@
 """What prepared calls save for one image: the layers one after another; the recorded jobs while a user holds an array
 of the model, so that all weights are compared at each call; and the recorded jobs alone; in turn.
 
-python benchmarks/prepared_calls.py              # two threads
+Then what chunks save for batches: the whole batch at once, and chunks of several sizes.
+
+python benchmarks/prepared_calls.py              # two threads, two minutes
 python benchmarks/prepared_calls.py 4
 
 Needs: pip install "cnn[fast]"
@@ -16,6 +18,7 @@ import numpy as np
 
 import cnn
 from cnn import zoo
+from cnn.containers.fusion import prepared
 from cnn.core import changes
 from cnn.module import no_grad
 
@@ -28,6 +31,11 @@ NETS = {
     "EfficientNet-Lite0, 224 x 224": (zoo.efficientnet_lite0, (3, 224, 224)),
 }
 ROUNDS, SECONDS = 9, 0.1
+CHUNKS = (1 << 40, 2 << 20, 4 << 20, 8 << 20)  # bytes of the arrays between the layers
+BATCHES = (
+    *((name, batch) for name in ("small-cnn", "ResNet-20", "MobileNet-like") for batch in (64, 256)),
+    ("MobileNet-like, 224 x 224", 8),
+)
 
 
 def median_of_turn(call: Callable[[], object]) -> float:
@@ -59,14 +67,33 @@ def times(model: cnn.Sequential, x: np.ndarray) -> list[float]:
     return [statistics.median(turn) for turn in turns]
 
 
+def times_of_chunks(make: Callable[[], cnn.Sequential], x: np.ndarray) -> list[float]:
+    """Return the medians for chunks of each of `CHUNKS`, in ms an image."""
+    models = [make().eval() for _ in CHUNKS]
+    turns: list[list[float]] = [[] for _ in CHUNKS]
+    before = prepared.CHUNK_BYTES
+    with no_grad():
+        for _ in range(ROUNDS):
+            for model, nbytes, turn in zip(models, CHUNKS, turns, strict=True):
+                prepared.CHUNK_BYTES = nbytes
+                turn.append(median_of_turn(lambda model=model: model(x)) / len(x))
+    prepared.CHUNK_BYTES = before
+    return [statistics.median(turn) for turn in turns]
+
+
 def main(threads: int = 2) -> None:
-    """Print a row for each net."""
+    """Print a row for each net, and one for each batch."""
     cnn.set_num_threads(threads)
     print(f"one image, {threads} threads, ms: layers, jobs with compared weights, jobs; jobs / layers")
     for name, (make, shape) in NETS.items():
         x = np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32)
         one, compared, alone = times(make().eval(), x)
         print(f"{name:30} {one:8.3f} {compared:8.3f} {alone:8.3f} {alone / one:6.2f}")
+    print("ms an image of a batch: the whole batch at once, chunks of 2, 4 and 8 MB")
+    for name, batch in BATCHES:
+        make, shape = NETS[name]
+        x = np.random.default_rng(0).standard_normal((batch, *shape)).astype(np.float32)
+        print(f"{name:26} {batch:3}", *(f"{found:8.3f}" for found in times_of_chunks(make, x)))
 
 
 if __name__ == "__main__":

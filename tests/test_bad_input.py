@@ -459,6 +459,8 @@ def test_model_files_that_are_damaged(tmp_path):
         path.write_bytes(damaged)
         assert_says(message(Sequential.load, path), str(path), "cut short, damaged or not a safetensors file")
         assert_says(message(model.load_weights, path), str(path), "cut short, damaged or not a safetensors file")
+    path.write_bytes(b"PK\x03\x04 and the rest of a file of torch.save")
+    assert_says(message(model.load_weights, path), str(path), "load_state_dict(cnn.interop.pytorch.read_weights(path))")
     assert_says(message(Sequential.load, tmp_path / "none.safetensors", error=FileNotFoundError), "none.safetensors")
     assert_says(message(Sequential.load, tmp_path), "folder")
 

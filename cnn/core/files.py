@@ -149,6 +149,13 @@ def read_tensors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any
         return tensors, None if text is None else parse_json(text)
     except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         reason = f"is cut short, damaged or not a safetensors file ({printable(error)})"
+        with path.open("rb") as opened:
+            start = opened.read(2)
+        if start == b"PK":  # a zip archive, as those of torch.save
+            reason = (
+                "is not a safetensors file; if PyTorch has saved weights in it, use "
+                "model.load_state_dict(cnn.interop.pytorch.read_weights(path))"
+            )
         raise ValueError(f"{printable(path)} {reason}") from None
     except MemoryError:
         raise ValueError(f"{printable(path)} is damaged, or larger than the memory") from None

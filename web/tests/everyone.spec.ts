@@ -1,37 +1,12 @@
-import AxeBuilder from "@axe-core/playwright";
 import { expect, test, type Page } from "@playwright/test";
+import { LOOKS, tooWide, violations } from "./looks";
 import { NAMES, open } from "./open";
-
-const LOOKS = {
-  light: { colorScheme: "light", viewport: { width: 1200, height: 900 } },
-  dark: { colorScheme: "dark", viewport: { width: 1200, height: 900 } },
-  narrow: { colorScheme: "light", viewport: { width: 320, height: 700 } },
-} as const;
 
 // a layer of each kind of arithmetic, and one without
 const KINDS = {
   row: ["Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "AvgPool2d", "GroupNorm", "Flatten", "Linear", "Softmax"],
   branches: ["Sum", "Product", "Concat"],
 };
-
-/** What axe finds in a part of the page. */
-async function violations(page: Page, part: string): Promise<unknown[]> {
-  // without lists of all that is right, which take most of the time
-  const found = await new AxeBuilder({ page })
-    .include(part)
-    .options({ resultTypes: ["violations"], rules: { "target-size": { enabled: true } } })
-    .analyze();
-  return found.violations.map(({ id, nodes }) => [id, nodes[0]?.html, nodes[0]?.failureSummary]);
-}
-
-/** What reaches beyond the right edge of the window, if the page can be scrolled there. */
-const tooWide = (page: Page): Promise<string[]> =>
-  page.evaluate(() => {
-    const width = document.documentElement.clientWidth;
-    if (document.documentElement.scrollWidth <= width) return [];
-    const all = [...document.querySelectorAll("body *")].filter((each) => each.getBoundingClientRect().right > width);
-    return all.map((each) => `${each.tagName} ${each.className} ${each.getBoundingClientRect().right}`);
-  });
 
 /** Open every answer, and the images of the first mistake. */
 const openAnswers = (page: Page): Promise<void> =>

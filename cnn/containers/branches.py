@@ -94,6 +94,11 @@ class Sum(_Branches):
     -----
     The input's shape -> the shape of each branch's output.
 
+    Raises
+    ------
+    ShapeError
+        If the outputs of the branches have different shapes.
+
     Source
     ------
     He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, arXiv 1512.03385, section 3.
@@ -227,6 +232,11 @@ class Concat(_Branches):
     Shape
     -----
     The input's shape -> (N, C1 + C2 + ..., ...).
+
+    Raises
+    ------
+    ShapeError
+        If the outputs of the branches differ in another axis than that of the channels.
 
     Source
     ------

@@ -37,6 +37,11 @@ class Add(Join):
     -----
     Several of (N, ...) -> (N, ...).
 
+    Raises
+    ------
+    ShapeError
+        If the inputs have different shapes.
+
     Source
     ------
     He, Zhang, Ren and Sun 2016, Deep residual learning for image recognition, arXiv 1512.03385, section 3.
@@ -115,6 +120,11 @@ class Concatenate(Join):
     Shape
     -----
     (N, C1, ...), (N, C2, ...), ... -> (N, C1 + C2 + ..., ...).
+
+    Raises
+    ------
+    ShapeError
+        If the inputs differ in another axis than that of the channels.
 
     Source
     ------

@@ -136,12 +136,37 @@ def no_grad() -> Mode:
 
 
 def evaluating() -> Mode:
-    """Evaluation mode and `no_grad`, in this thread; another thread may train the same modules at the same time."""
+    """Evaluation mode and `no_grad`, in this thread; another thread may train the same modules at the same time.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cnn.layers import Dropout
+    >>> from cnn.module import evaluating
+    >>> layer = Dropout(0.9)  # in training mode, as it is new
+    >>> with evaluating():
+    ...     layer(np.ones(3, np.float32))
+    array([1., 1., 1.], dtype=float32)
+    """
     return Mode(evaluating=True, saving=False)
 
 
 def forward_hook(hook: ForwardHook) -> Mode:
-    """Call ``hook(module, output)`` after the forward of every module inside, in this thread; outer hooks stay on."""
+    """Call ``hook(module, output)`` after the forward of every module inside, in this thread; outer hooks stay on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear, ReLU
+    >>> from cnn.module import forward_hook
+    >>> model = Sequential([Linear(2, 3), ReLU()])
+    >>> with forward_hook(lambda module, y: print(type(module).__name__, y.shape)):
+    ...     y = model(np.ones((1, 2), np.float32))
+    Linear (1, 3)
+    ReLU (1, 3)
+    Sequential (1, 3)
+    """
     return Mode(forward_hook=hook)
 
 

@@ -26,6 +26,11 @@ class Buffer:
     data : ndarray
         Assigning to it copies into the existing array, because an optimizer may hold a view of it.
 
+    Raises
+    ------
+    ShapeError
+        If an array of another shape is loaded.
+
     Examples
     --------
     >>> running_mean = Buffer([0.0, 0.0])
@@ -81,6 +86,13 @@ class Parameter(Buffer):
         False: the parameter is frozen. It gets no gradient, and optimizers leave it as it is.
     some_frozen : bool
         Of the class: whether any parameter of this process was ever frozen. Only then models look for frozen layers.
+
+    Raises
+    ------
+    TypeError
+        If the values are not floating-point numbers.
+    ShapeError
+        If a gradient has another shape.
 
     Examples
     --------

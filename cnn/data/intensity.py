@@ -31,6 +31,11 @@ class Normalize:
         By default 1/255, and only uint8 is accepted. Required for floating-point images: 1 if their values are from 0
         to 1, 1/255 if they are from 0 to 255.
 
+    Raises
+    ------
+    ValueError
+        If ``std`` is not above 0, or the images have another number of channels or need a ``scale``.
+
     Source
     ------
     LeCun et al. 1998, Efficient BackProp, section 4.3.

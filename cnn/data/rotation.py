@@ -33,6 +33,11 @@ class Rotation:
         masks, which CrossEntropyLoss ignores (``ignore_index``), so that no label is invented; 0 in floating-point
         masks.
 
+    Raises
+    ------
+    ValueError
+        If ``edge`` is neither of the two.
+
     Examples
     --------
     >>> x = np.full((1, 1, 3, 3), 100, dtype=np.uint8)

@@ -55,6 +55,11 @@ class RandomCrop:
         Content of the padding of masks, with ``edge="zero"``; keyword-only. By default -100 in integer masks, which
         CrossEntropyLoss ignores (``ignore_index``), so that no label is invented; 0 in floating-point masks.
 
+    Raises
+    ------
+    ValueError
+        If ``edge`` is none of the three.
+
     Source
     ------
     Krizhevsky 2012, ImageNet classification with deep convolutional neural networks, section 4.1; with padding:
@@ -222,6 +227,11 @@ class RandomErasing:
     that of the image, is log-uniformly distributed from 0.3 to 1 / 0.3, restricted to the ratios with which the box
     fits. The box is set to 0, which is black before `Normalize` and the mean after it: noise would take more time than
     everything else here.
+
+    Raises
+    ------
+    ValueError
+        If ``area`` is not a pair of fractions that rise.
 
     Source
     ------

@@ -53,7 +53,13 @@ def use(name: Backend) -> None:
 
 
 def active() -> str:
-    """Return the name of the backend: "jit" if Numba is installed, else "array", unless `use` chose another."""
+    """Return the name of the backend: "jit" if Numba is installed, else "array", unless `use` chose another.
+
+    Examples
+    --------
+    >>> active() in ("jit", "array", "reference")
+    True
+    """
     global current
     if current is None:
         current = "jit" if has_numba() else "array"

@@ -18,7 +18,13 @@ ALWAYS_NEEDED = {"cnn.functional.elementwise", "cnn.functional.norms", "cnn.loss
 
 
 def config() -> dict[str, str]:
-    """Return what `show_config` prints, as a dict from heading to text."""
+    """Return what `show_config` prints, as a dict from heading to text.
+
+    Examples
+    --------
+    >>> "backend" in config()
+    True
+    """
     numba = "not installed: pip install numba gives faster kernels"
     if backend.has_numba():
         from importlib.metadata import version

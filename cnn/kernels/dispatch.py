@@ -276,7 +276,13 @@ def give_back() -> None:
 
 
 def one_blas_thread() -> OneBlasThread:
-    """Hold BLAS to one thread; nested and concurrent uses share one limit."""
+    """Hold BLAS to one thread; nested and concurrent uses share one limit.
+
+    Examples
+    --------
+    >>> with one_blas_thread():
+    ...     y = np.ones((64, 64)) @ np.ones((64, 64))
+    """
     return OneBlasThread()
 
 

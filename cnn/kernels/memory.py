@@ -201,7 +201,14 @@ def return_scratch(buffer: Array) -> None:
 
 
 def empty_like(x: Array, dtype: Any = None) -> Array:
-    """Return an uninitialised array with the shape and memory layout of x, like np.empty_like."""
+    """Return an uninitialised array with the shape and memory layout of x, like np.empty_like.
+
+    Examples
+    --------
+    >>> x = np.zeros((2, 3), np.float32)
+    >>> empty_like(x).shape, empty_like(x, bool).dtype
+    ((2, 3), dtype('bool'))
+    """
     dtype = x.dtype if dtype is None else dtype
     if x.flags.c_contiguous:
         return empty(x.shape, dtype)
@@ -214,7 +221,14 @@ def empty_like(x: Array, dtype: Any = None) -> Array:
 
 
 def empty_cache() -> None:
-    """Free the memory that is cached for later arrays."""
+    """Free the memory that is cached for later arrays.
+
+    Examples
+    --------
+    >>> empty_cache()
+    >>> cached_bytes()
+    0
+    """
     global _peak_bytes, _scratch_peak
     _scratch.clear()
     idle_scratch.clear()

@@ -135,7 +135,7 @@ class BatchNorm2d(BatchNorm):
 
 
 class BatchNorm1d(BatchNorm):
-    """`BatchNorm2d` for feature vectors or sequences: the same formulas, parameters, attributes and source.
+    """`BatchNorm2d` for feature vectors or sequences: formulas, parameters and source as there; torch.nn.BatchNorm1d.
 
     Shape
     -----

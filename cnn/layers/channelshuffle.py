@@ -29,6 +29,11 @@ class ChannelShuffle(Module):
     -----
     (N, C, H, W) -> the same.
 
+    Raises
+    ------
+    ShapeError
+        If the number of channels is not divisible by ``groups``.
+
     Source
     ------
     Zhang, Zhou, Lin and Sun 2018, ShuffleNet, arXiv 1707.01083, section 3.1; numbers as in torch.nn.ChannelShuffle.

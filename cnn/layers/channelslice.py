@@ -35,6 +35,11 @@ class ChannelSlice(Module):
     -----
     (N, C, ...) -> (N, K, ...), K = stop - start.
 
+    Raises
+    ------
+    ValueError
+        If ``stop`` is not larger than ``start``, or the input has fewer channels.
+
     Source
     ------
     Ma, Zhang, Zheng and Sun 2018, ShuffleNet V2, arXiv 1807.11164, section 3.2, the channel split. In PyTorch it is

@@ -34,6 +34,11 @@ class ConstantPad2d(Module):
     -----
     (N, C, H, W) -> (N, C, OH, OW), OH = H + top + bottom, OW = W + left + right.
 
+    Raises
+    ------
+    ValueError
+        If ``value`` is not a number.
+
     Source
     ------
     torch.nn.ConstantPad2d, including the order of the four sides.
@@ -68,7 +73,7 @@ class ConstantPad2d(Module):
 
 
 class ZeroPad2d(ConstantPad2d):
-    """Pad the image with zeros on all sides: `ConstantPad2d` with the value 0.
+    """Pad the image with zeros on all sides: `ConstantPad2d` with the value 0, as torch.nn.ZeroPad2d.
 
     Parameters
     ----------

@@ -77,6 +77,11 @@ class Conv2d(Module):
     weight, bias : Parameter
         (K, C/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(C/groups KH KW). bias is None if bias=False.
 
+    Raises
+    ------
+    ValueError
+        If channels are not divisible by ``groups``, or the input has other channels than ``in_channels``.
+
     Source
     ------
     LeCun et al. 1989, Backpropagation applied to handwritten zip code recognition; as a matrix product: Chellapilla,

@@ -58,10 +58,8 @@ class ConvTranspose2d(Module):
     padding, output_padding : int or pair of int; for padding also four of int, ((top, bottom), (left, right))
         Pixels cropped around y; how many fewer are cropped at bottom and right, less than stride or dilation. Conv2d(1,
         1, 3, stride=2, padding=1) turns both 7 x 7 and 8 x 8 into 4 x 4: 0 restores the smaller size, 1 the larger.
-    bias : bool
-        Whether b is added.
-    rng : numpy.random.Generator, int or None
-        Draws the initial weights.
+    bias, rng : bool; numpy.random.Generator, int or None
+        Whether b is added; what draws the initial weights.
 
     Shape
     -----
@@ -71,6 +69,11 @@ class ConvTranspose2d(Module):
     ----------
     weight, bias : Parameter
         (C, K/groups, KH, KW) and (K,), initially uniform in ± 1 / sqrt(K/groups KH KW). bias is None if bias=False.
+
+    Raises
+    ------
+    ValueError
+        If channels are not divisible by ``groups``, or ``output_padding`` or the padding is too large.
 
     Source
     ------

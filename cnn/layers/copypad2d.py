@@ -101,6 +101,11 @@ class ReflectionPad2d(CopyPad2d):
     -----
     (N, C, H, W) -> (N, C, OH, OW), OH = H + top + bottom, OW = W + left + right.
 
+    Raises
+    ------
+    ShapeError
+        If the padding is not smaller than the image.
+
     Source
     ------
     The numbers are the same as in torch.nn.ReflectionPad2d.

@@ -26,6 +26,11 @@ class Dropout(Module):
     -----
     Any shape -> the same.
 
+    Raises
+    ------
+    ValueError
+        If ``p`` is not between 0 and 1.
+
     Source
     ------
     Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov 2014, Dropout: a simple way to prevent neural networks

@@ -27,6 +27,11 @@ class Dropout2d(Module):
     -----
     (N, C, H, W) -> the same.
 
+    Raises
+    ------
+    ValueError
+        If ``p`` is not between 0 and 1.
+
     Source
     ------
     Tompson, Goroshin, Jain, LeCun and Bregler 2015, Efficient object localization using convolutional networks, arXiv

@@ -20,6 +20,11 @@ class Flatten(Module):
     -----
     (N, C, H, W), or any shape of at least two axes -> (N, C H W).
 
+    Raises
+    ------
+    ShapeError
+        If the input has no batch axis.
+
     Source
     ------
     The order is that of torch.nn.Flatten: channel, then row, then column, for any memory layout.

@@ -62,6 +62,11 @@ class GELU(Elementwise):
     -----
     Any shape -> the same.
 
+    Raises
+    ------
+    ValueError
+        If ``approximate`` is neither "none" nor "tanh".
+
     Source
     ------
     Hendrycks and Gimpel 2016, Gaussian error linear units, arXiv 1606.08415, section 2; numbers as in torch.nn.GELU.

@@ -55,6 +55,11 @@ class GroupNorm(Module):
     weight, bias : Parameter
         (C,) each, initially 1 and 0. None without affine.
 
+    Raises
+    ------
+    ValueError
+        If ``num_channels`` is not divisible by ``num_groups``.
+
     Source
     ------
     Wu and He 2018, Group normalization, arXiv 1803.08494, section 3. Numbers as torch.nn.GroupNorm.

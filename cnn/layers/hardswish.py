@@ -34,6 +34,11 @@ class Hardsigmoid(Elementwise):
     -----
     Any shape -> the same.
 
+    Raises
+    ------
+    ValueError
+        If ``alpha`` is so small that its inverse is infinite.
+
     Source
     ------
     Courbariaux, Bengio and David 2015, BinaryConnect, arXiv 1511.00363, section 2.2 (linear from -1 to 1); numbers as

@@ -40,6 +40,11 @@ class Hardtanh(Elementwise):
     -----
     Any shape -> the same.
 
+    Raises
+    ------
+    ValueError
+        If ``min_val`` is not less than ``max_val``.
+
     Source
     ------
     Collobert 2004, Large scale machine learning, thesis, section 2.3; numbers as in torch.nn.Hardtanh.

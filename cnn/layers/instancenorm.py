@@ -57,6 +57,11 @@ class InstanceNorm2d(Module):
         (C,) each, initially 0 and 1, the variance with n - 1 in the denominator; and a number that stays 0, as in
         PyTorch. None without track_running_stats.
 
+    Raises
+    ------
+    ValueError
+        If ``momentum`` is None, or an image has only one pixel to take a variance of.
+
     Source
     ------
     Ulyanov, Vedaldi and Lempitsky 2016, Instance normalization: the missing ingredient for fast stylization, arXiv

@@ -49,6 +49,11 @@ class LayerNorm(Module):
     weight, bias : Parameter
         Of shape normalized_shape, initially 1 and 0; None for each that does not exist.
 
+    Raises
+    ------
+    ValueError
+        If ``normalized_shape`` is empty, or the last axes of the input have other lengths.
+
     Source
     ------
     Ba, Kiros and Hinton 2016, Layer normalization, arXiv 1607.06450, section 3. Numbers as torch.nn.LayerNorm.

@@ -59,6 +59,11 @@ class Linear(Module):
     weight, bias : Parameter
         (out, in) and (out,), initially uniform in ± 1 / sqrt(in). bias is None if bias=False.
 
+    Raises
+    ------
+    ShapeError
+        If the last axis of the input has another length than ``in_features``.
+
     Source
     ------
     Rosenblatt 1958, The perceptron; gradient: Rumelhart, Hinton and Williams 1986, Learning representations by

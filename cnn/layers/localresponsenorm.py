@@ -60,6 +60,11 @@ class LocalResponseNorm(Module):
     -----
     (N, C, ...) -> the same; at least three axes.
 
+    Raises
+    ------
+    ShapeError
+        If the input has fewer than 3 axes.
+
     Source
     ------
     Krizhevsky, Sutskever and Hinton 2012, ImageNet classification with deep convolutional neural networks, section 3.3,

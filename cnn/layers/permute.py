@@ -25,6 +25,11 @@ class Permute(Module):
     -----
     (N, C, H, W) -> (N, H, W, C) for dims=(0, 2, 3, 1); in general the sizes are put in the same order.
 
+    Raises
+    ------
+    ValueError
+        If ``dims`` does not begin with 0 or does not name each axis once, or the input has other axes.
+
     Source
     ------
     Argument and numbers are those of torchvision.ops.Permute and torch.permute.

@@ -35,6 +35,11 @@ class PixelShuffle(Module):
     -----
     (N, C, H, W) -> (N, K, OH, OW), K = C / r², OH = r H, OW = r W.
 
+    Raises
+    ------
+    ShapeError
+        If the number of channels is not divisible by the square of ``upscale_factor``.
+
     Source
     ------
     Shi et al. 2016, Real-time single image and video super-resolution using an efficient sub-pixel convolutional neural

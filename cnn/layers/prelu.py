@@ -49,6 +49,11 @@ class PReLU(Module):
     weight : Parameter
         (num_parameters,). Weight decay would pull it towards 0, that is, towards ReLU.
 
+    Raises
+    ------
+    ShapeError
+        If the input has other channels than ``num_parameters``.
+
     Source
     ------
     He, Zhang, Ren and Sun 2015, Delving deep into rectifiers, arXiv 1502.01852, section 2.1; numbers as in

@@ -36,6 +36,11 @@ class Softmax(Module):
     -----
     Any shape that has this axis -> the same.
 
+    Raises
+    ------
+    ValueError
+        If ``dim`` is not an integer, or the input has no such axis.
+
     Source
     ------
     Bridle 1990, Training stochastic model recognition algorithms as networks can lead to maximum mutual information

@@ -28,6 +28,11 @@ class Unflatten(Module):
     -----
     (N, C H W) -> (N, C, H, W); in general the axis ``dim`` is replaced by axes of the sizes unflattened_size.
 
+    Raises
+    ------
+    ValueError
+        If ``unflattened_size`` is not a tuple of positive integers with at most one -1, or does not fit the axis.
+
     Source
     ------
     Arguments and order are those of torch.nn.Unflatten.

@@ -68,6 +68,11 @@ class Upsample(Module):
     -----
     (N, C, H, W) -> (N, C, OH, OW).
 
+    Raises
+    ------
+    ValueError
+        If not one of ``size`` and ``scale_factor`` is given, a setting does not fit the mode, or no pixel is left.
+
     Source
     ------
     Catmull and Smith 1980, 3-D transformations of images in scanline order, on resizing rows, then columns; in a net:

@@ -82,6 +82,11 @@ class BCELoss(BinaryLoss):
     -----
     prediction (N, ...) between 0 and 1, target of the same shape -> float, or (N, ...) with reduction="none".
 
+    Raises
+    ------
+    InputError
+        If a prediction is not between 0 and 1.
+
     Source
     ------
     Good 1952, Rational decisions; smoothing: Szegedy et al. 2016, Rethinking the Inception architecture for computer

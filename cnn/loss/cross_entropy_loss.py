@@ -67,6 +67,11 @@ class CrossEntropyLoss(ClassificationLoss):
     prediction (N, K) or (N, K, d1, ...); target (N,) or (N, d1, ...) class ids of any integer dtype, or probabilities
     of the prediction's shape that sum to one along axis 1 -> float, or (N,) or (N, d1, ...) with reduction="none".
 
+    Raises
+    ------
+    ValueError
+        If a setting is not one of those above, or predictions and targets do not fit each other.
+
     Source
     ------
     Shannon 1948, A mathematical theory of communication, section 6; with softmax: Bridle 1990, Probabilistic

@@ -70,6 +70,11 @@ class HuberLoss(ElementwiseLoss):
     -----
     prediction (N, ...), target of the same shape -> float, or (N, ...) with reduction="none".
 
+    Raises
+    ------
+    ValueError
+        If ``delta`` is 0 or less.
+
     Source
     ------
     Huber 1964, Robust estimation of a location parameter. Numbers as torch.nn.HuberLoss.

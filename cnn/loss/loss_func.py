@@ -22,6 +22,11 @@ class LossFunc(Differentiable):
     reduction : {"mean", "sum", "none"}
         One number for the batch, or an array with a loss for each target. Training needs one number.
 
+    Raises
+    ------
+    ValueError
+        If ``reduction`` is none of the three, or predictions and targets do not fit each other.
+
     Examples
     --------
     >>> class AbsoluteLoss(LossFunc):

@@ -34,6 +34,13 @@ def clip_grad_norm_(
     float
         The norm before clipping.
 
+    Raises
+    ------
+    ValueError
+        If ``norm_type`` is not above 0.
+    RuntimeError
+        If the norm is NaN or infinite, and ``error_if_nonfinite``.
+
     Source
     ------
     Pascanu, Mikolov and Bengio 2013, On the difficulty of training recurrent neural networks, arXiv 1211.5063,

@@ -12,6 +12,11 @@ from cnn.optim.shared import set_in_groups, short_repr
 class SequentialLR(Schedule):
     """One schedule after the other, each starting from its own step 0; the next starts at each milestone.
 
+    Raises
+    ------
+    ValueError
+        If there is not one milestone less than schedules, or they do not rise.
+
     Source
     ------
     Numbers as torch.optim.lr_scheduler.SequentialLR.

@@ -40,6 +40,11 @@ class MultiStepLR(Schedule):
 
     lr = initial lr gamma^(number of milestones up to t)
 
+    Raises
+    ------
+    TypeError
+        If ``milestones`` is not a list.
+
     Source
     ------
     He, Zhang, Ren and Sun 2016, Deep residual learning, arXiv 1512.03385, section 4.2; numbers as
@@ -95,6 +100,11 @@ class LinearLR(Schedule):
     lr = initial lr (start_factor + (end_factor - start_factor) min(t, total_iters) / total_iters)
 
     Small first steps protect the initial weights, whose gradients are large and carry little information.
+
+    Raises
+    ------
+    ValueError
+        If ``start_factor`` is not above 0, or a factor is above 1.
 
     Source
     ------

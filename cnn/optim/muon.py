@@ -60,6 +60,13 @@ class Muon(Optimizer):
         The scale, for a matrix (rows, columns). "original", the same as None: sqrt(max(1, rows / columns));
         "match_rms_adamw": 0.2 sqrt(max(rows, columns)), which suits learning rates chosen for AdamW.
 
+    Raises
+    ------
+    ValueError
+        If a setting is out of its range.
+    ShapeError
+        If a parameter has fewer than 2 axes.
+
     Source
     ------
     Jordan 2024, Muon: an optimizer for hidden layers in neural networks, kellerjordan.github.io/posts/muon;

@@ -39,6 +39,11 @@ class OneCycleLR(Schedule):
     three_phase : bool
         Whether to fall to the initial lr first, as fast as it rose, and then to the final one.
 
+    Raises
+    ------
+    ValueError
+        If the number of steps is not given, a setting is out of its range, or `step` is called more often than that.
+
     Source
     ------
     Smith and Topin 2018, Super-convergence: very fast training of neural networks using large learning rates, arXiv

@@ -34,6 +34,11 @@ class SGD(Optimizer):
     nesterov : bool
         Whether to use Nesterov momentum. It needs momentum and no dampening.
 
+    Raises
+    ------
+    ValueError
+        If ``nesterov`` is set without momentum or with dampening.
+
     Source
     ------
     Robbins and Monro 1951; momentum: Polyak 1964; nesterov: Sutskever, Martens, Dahl and Hinton 2013, On the importance

@@ -38,6 +38,11 @@ class WeightAverage:
     n_averaged : int
         Number of updates.
 
+    Raises
+    ------
+    ValueError
+        If ``decay`` is above 1.
+
     Source
     ------
     Tarvainen and Valpola 2017, Mean teachers are better role models, arXiv 1703.01780; the idea is that of Polyak and

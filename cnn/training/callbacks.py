@@ -35,6 +35,11 @@ class Scheduled:
     monitor : str, optional
         The metric that a ReduceLROnPlateau watches, such as "val_loss"; its mode must match.
 
+    Raises
+    ------
+    ValueError
+        If the schedule, ``every`` and ``monitor`` do not fit each other, or the training is longer than the schedule.
+
     Examples
     --------
     >>> from types import SimpleNamespace

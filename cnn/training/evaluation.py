@@ -47,6 +47,24 @@ def evaluate(
     The accuracy is a fraction: of the classes, or over samples and labels of (p >= 0.5) == y for a binary loss; nan if
     the targets are neither. With ``sample_weight`` (N,), a sample of weight 2 counts like two samples in both.
     ``x`` may also be a DataLoader or an iterable of batches (x, y), without ``y``; see `Sequential.evaluate`.
+
+    Raises
+    ------
+    InputError
+        If ``y`` is missing, or samples and targets do not fit the model.
+
+    Examples
+    --------
+    >>> from cnn import Sequential, manual_seed
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import CrossEntropyLoss
+    >>> from cnn.optim import SGD
+    >>> layers = [Linear(2, 2, rng=0)]
+    >>> model = Sequential(layers, CrossEntropyLoss(from_logits=True), SGD(lr=0.5))
+    >>> x, y = np.float32([[1, 0], [0, 1]] * 8), np.array([0, 1] * 8)
+    >>> loss, accuracy = evaluate(model, x, y)
+    >>> 0 <= accuracy <= 1
+    True
     """
     check_batch_size(batch_size)
     if isinstance(x, DataLoader) or gives_batches(x) or (y is None and is_list_of_pairs(x)):
@@ -203,7 +221,20 @@ def check_samples(pairs: Any, start: int, count: int, dtype: np.dtype[Any]) -> N
 
 
 def predict(model: Any, x: Any, batch_size: int = EVALUATION_BATCH_SIZE) -> Array:
-    """Return the model's outputs for all samples, in evaluation mode; ``x`` is as in `Sequential.predict`."""
+    """Return the model's outputs for all samples, in evaluation mode; ``x`` is as in `Sequential.predict`.
+
+    Raises
+    ------
+    InputError
+        If there are no batches, or their outputs have different shapes.
+
+    Examples
+    --------
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> predict(Sequential([Linear(2, 3)]), np.ones((5, 2), np.float32)).shape
+    (5, 3)
+    """
     check_batch_size(batch_size)
     with evaluating(), one_blas_thread():
         outputs = [model(batch) for batch in unlabelled(model, x, batch_size)]

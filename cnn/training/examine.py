@@ -62,6 +62,18 @@ def examine(model: Any, x: Any, y: Any) -> Findings:
     ------
     InputError
         If the samples do not fit the model or the targets its loss.
+
+    Examples
+    --------
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import CrossEntropyLoss
+    >>> from cnn.optim import SGD
+    >>> layers = [Linear(2, 2, rng=0)]
+    >>> model = Sequential(layers, CrossEntropyLoss(from_logits=True), SGD(lr=0.5))
+    >>> x, y = np.float32([[1, 0], [0, 1]] * 8), np.array([0, 1] * 8)
+    >>> list(examine(model, x, y).gradients)
+    ['0']
     """
     if getattr(model, "loss_func", None) is None:
         raise InputError("gradients need a model with a loss: Sequential(layers=..., loss_func=CrossEntropyLoss())")

@@ -15,6 +15,20 @@ def fit(model: Any, x: Any, y: Any = None, verbose_freq: int = 1, **settings: An
 
     A line is printed every ``verbose_freq`` epochs (0: never). In a terminal or a notebook, another line shows the
     progress. ``settings`` are those of `train`. During training, the history is available as ``model.history``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import CrossEntropyLoss
+    >>> from cnn.optim import SGD
+    >>> layers = [Linear(2, 2, rng=0)]
+    >>> model = Sequential(layers, CrossEntropyLoss(from_logits=True), SGD(lr=0.5))
+    >>> x, y = np.float32([[1, 0], [0, 1]] * 8), np.array([0, 1] * 8)
+    >>> history = fit(model, x, y, epochs=20, verbose_freq=0, rng=0)
+    >>> history.train_accuracy[-1]
+    1.0
     """
     verbose_freq = integer(verbose_freq, "verbose_freq", 0)
     steps = train(model, x, y, **settings)

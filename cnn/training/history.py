@@ -26,6 +26,11 @@ class History:
     Accuracies are fractions, 0 to 1: of the classes, or of (p >= 0.5) == y over samples and labels for a binary loss;
     nan if the targets are neither.
 
+    Raises
+    ------
+    TypeError
+        If it is indexed like a dict of epochs; the message says what to write.
+
     Examples
     --------
     >>> history = History()

@@ -26,7 +26,19 @@ def dtype_of(model: Module) -> np.dtype[Any]:
 
 
 def as_samples(x: Any, model: Module, name: str = "x") -> Array:
-    """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix."""
+    """Return ``x`` as finite samples in the model's dtype, or raise an error that names the fix.
+
+    Raises
+    ------
+    InputError
+        If it is no array of finite real numbers with at least one sample; the message says what to do.
+
+    Examples
+    --------
+    >>> from cnn.layers import Linear
+    >>> as_samples([[1.0, 2.0], [3.0, 4.0]], Linear(2, 2)).dtype
+    dtype('float32')
+    """
     if isinstance(x, np.ma.MaskedArray):
         raise InputError(
             f"{name} is a masked array, whose hidden values would be used: pass {name.split()[0]}.filled(...)"

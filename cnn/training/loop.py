@@ -98,6 +98,21 @@ def train(
     FloatingPointError
         If the loss becomes NaN or infinite. The message names the step and the layer; the model has the weights of
         the last step with a finite loss.
+
+    Examples
+    --------
+    >>> from cnn import Sequential
+    >>> from cnn.layers import Linear
+    >>> from cnn.loss import CrossEntropyLoss
+    >>> from cnn.optim import SGD
+    >>> from cnn.training import train
+    >>> model = Sequential([Linear(2, 2, rng=0)], CrossEntropyLoss(from_logits=True), SGD(lr=0.5))
+    >>> x, y = np.float32([[1, 0], [0, 1]] * 8), np.array([0, 1] * 8)
+    >>> for step in train(model, x, y, epochs=20, batch_size=8, rng=0):
+    ...     if step.metrics and step.metrics["train_loss"] < 0.3:  # at the end of an epoch
+    ...         break
+    >>> step.epoch < 20
+    True
     """
     epochs = integer(epochs, "epochs", 1)
     check_trainable(model)

@@ -191,6 +191,11 @@ class StopAt:
         The targets, by the names of the metrics in `History`: a loss must fall to its target, an accuracy (a fraction)
         must rise to it.
 
+    Raises
+    ------
+    ValueError
+        If no metric is given, or an accuracy is above 1.
+
     Examples
     --------
     >>> from types import SimpleNamespace
@@ -243,6 +248,11 @@ class TimeBudget:
     ----------
     seconds : float
         The time used so far.
+
+    Raises
+    ------
+    ValueError
+        If ``minutes`` is 0 or less.
 
     Examples
     --------

@@ -46,12 +46,25 @@ def finite_differences(function: Callable[[], float], array: Array, step: float 
 
 
 def numeric_gradient(function: Callable[[], float], array: Array, step: float = 1e-5) -> Array:
-    """Return the gradient of ``function()`` with respect to ``array``, by central differences."""
+    """Return the gradient of ``function()`` with respect to ``array``, by central differences.
+
+    Examples
+    --------
+    >>> x = np.array([1.0, 3.0])
+    >>> numeric_gradient(lambda: float((x**2).sum()), x).round(6)
+    array([2., 6.])
+    """
     return finite_differences(function, array, step).central
 
 
 def difference(a: Any, b: Any) -> float:
-    """Return max|a - b| / max|b|, the relative difference of two arrays of the same shape."""
+    """Return max|a - b| / max|b|, the relative difference of two arrays of the same shape.
+
+    Examples
+    --------
+    >>> difference([1.0, 2.0], [1.0, 4.0])
+    0.5
+    """
     a, b = np.asarray(a), np.asarray(b)
     assert a.shape == b.shape, f"shape {a.shape}, not {b.shape}"
     if b.size == 0:

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 SITE = ROOT / "docs" / "_build" / "html"
 WORDS = ROOT / "docs" / "words.txt"  # words that are right although codespell doubts them, one a line
 EXPLORE = "docs/example/"  # pages of cnn explore: their script reads what follows the #
+STARTERS = {"cnn", "python", "python3", "mpiexec", "srun"}  # what a command of ours may begin with
 LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src"}
 SHELL = re.compile(r"(?:^<!-- (?P<mark>[^\n]*) -->\n+)?^```(?:bash|sh|powershell)\n(?P<code>.*?)^```", re.M | re.S)
 
@@ -107,12 +108,27 @@ def shell_blocks() -> Iterator[tuple[str, str, str]]:
             yield f"{path.relative_to(ROOT).as_posix()}:{line}", found["mark"] or "", found["code"]
 
 
+def command_of(line: str) -> list[str]:
+    """Return the words after ``cnn`` or ``python -m cnn`` in a line, also after what starts it, such as mpiexec."""
+    words = shlex.split(line.replace("\\", "/"), comments=True)
+    while words and re.fullmatch(r"\w+=.*", words[0]):  # a variable of the environment
+        words.pop(0)
+    names = [Path(word).name for word in words]
+    if "cnn" not in names or names[0] not in STARTERS:
+        return []
+    return words[names.index("cnn") + 1 :]
+
+
 def unknown_options(code: str) -> Iterator[str]:
     """Yield what the parsers say against the commands of a shell block."""
     _, parsers = _parsers()
-    for line in code.splitlines():
-        program, *words = shlex.split(line.replace("\\", "/"), comments=True) or [""]
-        if Path(program).name != "cnn" or words[:1] == ["--version"]:
+    for line in code.replace("\\\n", " ").splitlines():
+        try:
+            words = command_of(line)
+        except ValueError as error:
+            yield f"{line}: {error}"
+            continue
+        if not words or words == ["--version"]:
             continue
         said = io.StringIO()
         try:
@@ -125,16 +141,20 @@ def unknown_options(code: str) -> Iterator[str]:
 def problems_of_shell_blocks() -> Iterator[str]:
     """Print the shell blocks that are not run, with the reason; yield those without one, and wrong commands."""
     checks = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+    def is_run(command: str) -> bool:
+        return re.search(rf"(^|\s){re.escape(command.strip())}(\s|$)", checks, re.M) is not None
+
     print("Shell blocks that are not run:")
     for place, mark, code in shell_blocks():
         commands = [line for line in code.splitlines() if line.strip()]
         yield from (f"{place}: {problem}" for problem in unknown_options(code))
         if mark.startswith("not run: "):
             print(f"  {place}: {mark.removeprefix('not run: ')}")
-        elif found := re.match(r"run by (tests/\w+\.py)", mark):
+        elif found := re.match(r"run by (tests/[\w/]+\.py)", mark):
             if not (ROOT / found[1]).exists():
                 yield f"{place}: there is no {found[1]}"
-        elif not all(command in checks for command in commands):
+        elif not all(map(is_run, commands)):
             yield f"{place}: not run by .ci/run: put <!-- not run: reason --> before the block"
 
 

@@ -55,3 +55,35 @@ def test_a_shell_block_without_a_reason_or_with_an_unknown_option_is_found(check
     option, reason = check.problems_of_shell_blocks()
     assert "unknown option --epocs: did you mean --epochs?" in option
     assert reason == "page.md:2: not run by .ci/run: put <!-- not run: reason --> before the block"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "cnn train photos --epocs 3\n",
+        "mpiexec -n 2 cnn train photos --epocs 3\n",
+        "mpiexec -n 2 python -m cnn train photos --epocs 3\n",
+        "CUDA=0 .venv/bin/cnn train photos \\\n    --epocs 3\n",
+        "cnn trian photos\n",
+        'cnn train "photos\n',
+    ],
+)
+def test_a_wrong_command_is_found_wherever_it_stands(check, code):
+    assert len(list(check.unknown_options(code))) == 1
+
+
+@pytest.mark.parametrize("code", ["pip install cnn --epocs\n", "cd cnn\n", "cnn --version\n", "ls  # cnn trian\n"])
+def test_what_is_no_command_of_ours_is_left_alone(check, code):
+    assert list(check.unknown_options(code)) == []
+
+
+def test_a_block_is_run_only_if_the_whole_command_is(check, tmp_path, monkeypatch):
+    page = tmp_path / "page.md"
+    page.write_text("```bash\nbash scripts/te\n```\n\n<!-- run by tests/cli/none.py -->\n\n```bash\nls\n```\n", "utf-8")
+    monkeypatch.setattr(check, "sources", lambda: [page])
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_text("bash scripts/test.sh\n", "utf-8")
+    not_run, no_test = check.problems_of_shell_blocks()
+    assert not_run.startswith("page.md:2: not run by .ci/run")
+    assert no_test == "page.md:8: there is no tests/cli/none.py"

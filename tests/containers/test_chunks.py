@@ -1,6 +1,7 @@
 """A batch that is computed in chunks has the bits of one that is not, and is as little stale."""
 
 import copy
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -121,3 +122,23 @@ def test_vectors_are_no_images(small):
 )
 def test_the_size_of_a_chunk(n, nbytes, threads, expected):
     assert backend.load("cnn.containers.fusion.prepared").chunk_size(n, nbytes, threads) == expected
+
+
+def test_a_large_batch_needs_little_more_memory_when_it_is_recorded(small):
+    """Not twice that of its arrays."""
+    model, x = net(), draw((2000, 2, 16, 16))
+    call(model, x)
+    tracemalloc.start()
+    call(model, x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert chunks(model)[0] < 2000
+    assert peak < 8 * 2**20  # its arrays between the layers take 100 MB
+
+
+def test_an_uneven_image_when_a_large_batch_is_recorded(small):
+    model, x = net(), draw((100, 2, 16, 16))
+    x[90, 0, 3, 3] = 1e30
+    for _ in range(3):
+        assert call(model, x).tobytes() == call(copy.deepcopy(model), x).tobytes()
+    assert chunks(model)[0] < 100

@@ -45,6 +45,7 @@ from cnn.module import Array, Buffer, Module
 # Layers that, in inference, only call kernels, or return their input or a view of it
 SIMPLE = frozenset((AdaptiveAvgPool2d, AvgPool2d, Dropout, Dropout2d, Flatten, Identity, MaxPool2d, ReLU, Tanh))
 CHUNK_BYTES = 4 * 1024 * 1024  # of the arrays between the layers, in larger batches
+ENOUGH = 64  # images: with more, the kernels compute each of them in the same way as with this many
 MAX_SHAPES = 4  # how many shapes of images are prepared at the same time
 get_array, get_last_read = operator.attrgetter("_data"), operator.attrgetter("_last_read")
 
@@ -91,14 +92,14 @@ class Prepared:
         reads = list(map(get_last_read, self.tensors))
         before = self._reads
         if before is not None and all(map(operator.is_, reads, before)):
-            return self._run_chunks(jobs, x, False)
+            return self.run_chunks(jobs, x, False)
         is_private = self._owned and are_private(arrays)  # after `reads`
-        y = self._run_chunks(jobs, x, True)
+        y = self.run_chunks(jobs, x, True)
         if y is not None and y is not CHANGED:
             self._reads = reads if is_private else None
         return y
 
-    def _run_chunks(self, jobs: JobList, x: Array, compares: bool) -> Any:
+    def run_chunks(self, jobs: JobList, x: Array, compares: bool) -> Any:
         """Run the jobs for each chunk; the last one begins earlier if there are too few images left."""
         if self.chunk == len(x):
             return jobs.run(x, compares)
@@ -162,9 +163,9 @@ class PreparedCalls:
         while len(kept) >= MAX_SHAPES or sum(each.nbytes for each in (prepared, *kept.values())) > MAX_BYTES:
             kept.pop(next(iter(kept)))  # the oldest
         self._prepared = kept | {key: prepared}
-        return (y, prepared.count) if prepared.count else None
+        return None if y is None else (y, prepared.count)
 
-    def _record(self, x: Array, fused: Sequence[FusedStep | None]) -> tuple[Array, Prepared]:
+    def _record(self, x: Array, fused: Sequence[FusedStep | None]) -> tuple[Array | None, Prepared]:
         """Run and record the layers that can be recorded: -> (their output, the prepared calls)."""
         chain, mark = self._chain, changes.latest
         modules, tensors = list(chain.modules()), [tensor for _, tensor in chain.named_tensors()]
@@ -172,25 +173,31 @@ class PreparedCalls:
         prepared = Prepared(modules, tensors, arrays, mark)
         count = recordable_layers(chain, fused)
         if not count or any(module.training for module in modules) or not x.flags.aligned:
-            return x, prepared
+            return None, prepared
 
         def first_layers(count: int) -> Callable[[Array], Array]:
             return lambda x: chain._run_steps(x, False, fused, 0, count)
 
-        recorded, y = record(first_layers(count), x, arrays)
-        of_images = image_layers(chain, count)
-        chunk = chunk_size(len(x), recorded.nbytes, parallel.num_threads)
+        few = x[:ENOUGH]
+        recorded, y = record(first_layers(count), few, arrays)
+        nbytes, of_images = recorded.nbytes * len(x) // max(len(few), 1), image_layers(chain, count)
+        chunk = chunk_size(len(x), nbytes, parallel.num_threads)
         if of_images and chunk < len(x):
-            y_images = record(first_layers(of_images), x, arrays)[1]
-            few = x[:chunk]
-            jobs = make_jobs(*record(first_layers(of_images), few, arrays), first_layers(of_images), few, arrays)
-            if jobs is not None and same_bits(jobs.run(few, True), y_images[:chunk]):
+            expected = y if of_images == count else record(first_layers(of_images), few, arrays)[1]
+            first = x[:chunk]
+            jobs = make_jobs(*record(first_layers(of_images), first, arrays), first_layers(of_images), first, arrays)
+            if jobs is not None and same_bits(jobs.run(first, True), expected[:chunk]):
                 prepared.add(jobs, of_images, chunk)
-                return y_images, prepared
+                y_images = prepared.run_chunks(jobs, x, True)
+                return (None if y_images is CHANGED else y_images), prepared
+        if nbytes > MAX_BYTES:
+            return None, prepared
+        if len(few) < len(x):
+            recorded, y = record(first_layers(count), x, arrays)
         result = y.copy(order="K")  # the jobs will write into y
         jobs = make_jobs(recorded, y, first_layers(count), x, arrays)
         if jobs is None:
-            return x, prepared
+            return None, prepared
         prepared.add(jobs, count, len(x))
         return result, prepared
 
@@ -273,4 +280,5 @@ def same_bits(y: Any, expected: Array) -> bool:
     """Tell whether jobs gave an output, and that has the bits and the memory layout that are expected."""
     if y is None or y is CHANGED:
         return False
+    y = y[: len(expected)].copy(order="K")
     return y.strides == expected.copy(order="K").strides and y.tobytes() == expected.tobytes()

@@ -41,11 +41,13 @@ class Buffer:
 
     def __init__(self, data: Any) -> None:
         self._data = np.array(data, order="C")
-        self._last_read = object()  # see `are_private`
+        self._last_read: object = range(0)  # see `are_private`
 
     def _read(self) -> Array:
         data = self._data
-        self._last_read = object()  # after the array has one reference more
+        # After the array has one reference more. A new object, of a type that copy.deepcopy takes as it is: it would
+        # look for slots of an object(), and there Python's own code ignores Ctrl-C.
+        self._last_read = range(0)
         return data
 
     def _copy_in(self, values: Any) -> None:
